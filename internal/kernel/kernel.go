@@ -1,0 +1,113 @@
+// Package kernel holds the arithmetic that everything else stands on: matrix products with packed weights,
+// attention, and the operations over rows of activations, on plain float32 slices, in generic Go and in
+// AVX2+FMA and AVX-512 assembly.
+//
+// It knows nothing of tensors, models or goroutines: a caller divides an operation into parts and runs each part on
+// a goroutine of its choosing. How an operation is divided never changes its result, bit for bit.
+//
+// The assembly is written by the generator in _asm; see CONTRIBUTING.md. An assembly routine is entered only
+// after Go code has checked every length.
+package kernel
+
+import (
+	"fmt"
+	"os"
+	"strings"
+)
+
+// Level is an instruction-set level. A higher level includes the lower ones.
+type Level int
+
+const (
+	Generic Level = iota // portable Go
+	AVX2                 // x86-64 with AVX2 and FMA
+	AVX512               // x86-64 with AVX-512 F, DQ, BW and VL
+)
+
+// EnvLevel names the environment variable that lowers the level the program runs at, for tests and for comparing
+// machines: "generic", "avx2" or "avx512". A level that the machine lacks is never raised to.
+const EnvLevel = "TOKENCACHE_CPU"
+
+var levelNames = [...]string{Generic: "generic", AVX2: "avx2", AVX512: "avx512"}
+
+func (l Level) String() string {
+	if l < 0 || int(l) >= len(levelNames) {
+		return fmt.Sprintf("Level(%d)", int(l))
+	}
+	return levelNames[l]
+}
+
+// ParseLevel is the inverse of Level.String.
+func ParseLevel(s string) (Level, error) {
+	for l, name := range levelNames {
+		if strings.EqualFold(s, name) {
+			return Level(l), nil
+		}
+	}
+	return 0, fmt.Errorf("unknown CPU level %q: want one of %s", s, strings.Join(levelNames[:], ", "))
+}
+
+// Impl is one implementation of every operation at one level.
+type Impl struct {
+	Level   Level
+	product productOps // gemm.go
+	row     rowOps     // rows.go
+}
+
+// impls holds every implementation compiled into this binary, lowest level first; the assembly files add theirs.
+// impls[0] is the generic one.
+var impls = append([]*Impl{{Level: Generic, product: genericProduct, row: genericRow}}, archImpls()...)
+
+// active is the implementation in use. It is the only global state of the package, is set once at start, and is
+// changed later only by tests and benchmarks, through Use.
+var active = choose(os.Getenv(EnvLevel))
+
+// Impls lists the implementations compiled into this binary, lowest level first, whether or not this machine
+// can run them: see Impl.Supported.
+func Impls() []*Impl { return impls }
+
+// Supported reports whether this machine can run the implementation.
+func (im *Impl) Supported() bool { return im.Level <= machineLevel() }
+
+func (im *Impl) String() string { return im.Level.String() }
+
+// Active returns the implementation in use.
+func Active() *Impl { return active }
+
+// ActiveLevel returns the level of the implementation in use.
+func ActiveLevel() Level { return active.Level }
+
+// Use makes im the implementation in use and returns the one that was. Weights packed before the call are
+// unusable after it. It must not run beside any operation: it is for tests and benchmarks.
+func Use(im *Impl) (previous *Impl) {
+	if !im.Supported() {
+		panic("kernel: " + im.String() + " is not supported by this machine")
+	}
+	previous, active = active, im
+	return previous
+}
+
+// EnvError reports a value of the environment variable EnvLevel that names no level; the best level is in use then.
+func EnvError() error {
+	if s := os.Getenv(EnvLevel); s != "" {
+		if _, err := ParseLevel(s); err != nil {
+			return fmt.Errorf("environment variable %s: %w", EnvLevel, err)
+		}
+	}
+	return nil
+}
+
+// choose returns the best implementation that the machine supports, at most the named level.
+func choose(limit string) *Impl {
+	most := AVX512
+	if l, err := ParseLevel(limit); err == nil {
+		most = l
+	}
+	best := impls[0]
+	for _, im := range impls {
+		if im.Supported() && im.Level <= most {
+			best = im
+		}
+	}
+	return best
+}
