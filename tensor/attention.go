@@ -1,0 +1,165 @@
+package tensor
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/tokencache/tokencache/internal/kernel"
+)
+
+// AttentionInput is what attention is computed from: for each sample and head, softmax(Q·Kᵀ/sqrt(dim) + bias)·V.
+// Queries and keys may be different sets of tokens, of different number in each sample.
+type AttentionInput struct {
+	Heads int
+	Q     *Tensor // [query rows, heads*dim]
+	QRows *Rows
+	K, V  *Tensor // [key rows, heads*dim]
+	KRows *Rows
+
+	// Bias, if not nil, holds for each head a matrix over positions in the grid, [heads*positions, positions]; QPos and KPos give the position of
+	// every query and key row.
+	Bias       *Tensor
+	QPos, KPos []int32
+
+	// ColSums, if not nil, [samples, heads*most keys of a sample], receives the column sums of each head's softmax: what a key was given by all
+	// queries together.
+	ColSums *Tensor
+}
+
+// attentionOp divides attention over samples, heads and blocks of queries. Keys and values are packed by the part that
+// uses them where a sample's head is one part, else beforehand.
+type attentionOp struct {
+	in       AttentionInput
+	dim      int
+	scale    float32
+	chunks   int // blocks of queries that a sample's head is divided into
+	packed   *Tensor
+	out      *Tensor
+	mostKeys int
+}
+
+// Attention returns the heads' results side by side, [query rows, heads*dim].
+func (g *Graph) Attention(in AttentionInput) *Tensor {
+	width := in.Q.Cols
+	mustMatch("queries", in.Q, in.QRows.Len(), width)
+	mustMatch("keys", in.K, in.KRows.Len(), width)
+	mustMatch("values", in.V, in.KRows.Len(), width)
+	if in.Heads < 1 || width%in.Heads != 0 {
+		panic(fmt.Sprintf("tensor: attention: width %d does not divide into %d heads", width, in.Heads))
+	}
+	out := g.New(in.Q.Rows, width)
+	op := &g.ops.attention
+	*op = attentionOp{in: in, dim: width / in.Heads, out: out}
+	op.scale = float32(1 / math.Sqrt(float64(op.dim)))
+	samples := in.QRows.Samples()
+	mostQueries := 0
+	for s := range samples {
+		nq, nk := in.QRows.Start[s+1]-in.QRows.Start[s], in.KRows.Start[s+1]-in.KRows.Start[s]
+		if nq > 0 && nk == 0 {
+			panic(fmt.Sprintf("tensor: attention: sample %d has %d queries and no keys", s, nq))
+		}
+		mostQueries, op.mostKeys = max(mostQueries, nq), max(op.mostKeys, nk)
+		g.flops += 4 * int64(nq) * int64(nk) * int64(width)
+	}
+	if in.ColSums != nil {
+		mustMatch("column sums", in.ColSums, samples, in.Heads*op.mostKeys)
+		clear(in.ColSums.Flat())
+	}
+	op.chunks = 1
+	heads := samples * in.Heads
+	if want := g.Workers() * partsPerWorker / 2; heads < want && in.ColSums == nil {
+		op.chunks = max(1, min((want+heads-1)/heads, mostQueries/queryBlock))
+	}
+	if op.chunks > 1 {
+		m := g.Mark()
+		defer g.Release(m)
+		k := kernel.Attention{NK: op.mostKeys, Dim: op.dim}
+		op.packed = g.New(heads, k.PackedLen())
+		g.ops.pack.op = op
+		g.run(&g.ops.pack, heads)
+	}
+	g.run(op, heads*op.chunks)
+	return out
+}
+
+// queryBlock is the least number of queries worth a part of their own.
+const queryBlock = 32
+
+// head describes one head of one sample to the kernel.
+func (op *attentionOp) head(sample, head int) kernel.Attention {
+	in := &op.in
+	q0, k0, col := in.QRows.Start[sample], in.KRows.Start[sample], head*op.dim
+	a := kernel.Attention{
+		LDQ: in.Q.Stride, NQ: in.QRows.Start[sample+1] - q0,
+		LDK: in.K.Stride, LDV: in.V.Stride, NK: in.KRows.Start[sample+1] - k0,
+		LDOut: op.out.Stride,
+		Dim:   op.dim, Scale: op.scale,
+	}
+	if a.NQ == 0 {
+		return a
+	}
+	a.Q, a.K, a.V, a.Out = in.Q.from(q0)[col:], in.K.from(k0)[col:], in.V.from(k0)[col:], op.out.from(q0)[col:]
+	if in.ColSums != nil {
+		a.ColSum = in.ColSums.Row(sample)[head*op.mostKeys:][:a.NK]
+	}
+	return a
+}
+
+func (op *attentionOp) run(part int, w *worker) {
+	index, chunk := part/op.chunks, part%op.chunks
+	sample, head := index/op.in.Heads, index%op.in.Heads
+	a := op.head(sample, head)
+	if a.NQ == 0 {
+		return
+	}
+	queries := newSplit(a.NQ, 8, op.chunks)
+	if chunk >= queries.parts {
+		return // a short sample has fewer blocks
+	}
+	q0, q1 := queries.bounds(chunk)
+	a.Q, a.Out, a.NQ = a.Q[q0*a.LDQ:], a.Out[q0*a.LDOut:], q1-q0
+
+	packedLen, biasLen := 0, 0
+	if op.packed == nil {
+		packedLen = a.PackedLen()
+	}
+	if op.in.Bias != nil {
+		biasLen = (a.NQ*a.NK + 15) / 16 * 16
+	}
+	scratch := w.floats(packedLen + biasLen + a.ScratchLen())
+	packed, bias, rest := scratch[:packedLen], scratch[packedLen:packedLen+biasLen], scratch[packedLen+biasLen:]
+	if op.packed == nil {
+		a.Pack(packed)
+	} else {
+		packed = op.packed.Row(index)[:a.PackedLen()]
+	}
+	if op.in.Bias != nil {
+		op.gatherBias(bias, sample, head, q0, q1)
+		a.Bias, a.LDBias = bias, a.NK
+	}
+	a.Run(packed, rest, 0, a.NQ)
+}
+
+// gatherBias lays the bias of queries q0 up to q1 of a sample out by rows.
+func (op *attentionOp) gatherBias(dst []float32, sample, head, q0, q1 int) {
+	in := &op.in
+	queries := in.QPos[in.QRows.Start[sample]:][q0:q1]
+	keys := in.KPos[in.KRows.Start[sample]:in.KRows.Start[sample+1]]
+	for i, q := range queries {
+		from := in.Bias.Row(head*in.Bias.Cols + int(q))
+		to := dst[i*len(keys):][:len(keys)]
+		for j, k := range keys {
+			to[j] = from[k]
+		}
+	}
+}
+
+// attentionPack packs the keys and values of every sample's head.
+type attentionPack struct{ op *attentionOp }
+
+func (p *attentionPack) run(part int, _ *worker) {
+	a := p.op.head(part/p.op.in.Heads, part%p.op.in.Heads)
+	if a.NQ > 0 {
+		a.Pack(p.op.packed.Row(part))
+	}
+}

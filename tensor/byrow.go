@@ -1,0 +1,149 @@
+package tensor
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/tokencache/tokencache/internal/kernel"
+)
+
+// rowOp is an operation that treats every row of its result by itself.
+type rowOp struct {
+	row   func(op *rowOp, i int)
+	rows  split
+	dst   *Tensor
+	x     *Tensor
+	a, b  *Tensor
+	by    *Rows
+	index []int32
+	eps   float32
+}
+
+// serialBelow is the number of elements below which dividing a row operation costs more than it gains.
+const serialBelow = 1 << 13
+
+func (g *Graph) byRow(op rowOp, dst *Tensor) *Tensor {
+	parts := 1
+	if dst.Rows*dst.Cols > serialBelow && g.Workers() > 1 {
+		parts = g.Workers() * partsPerWorker
+	}
+	op.dst, op.rows = dst, newSplit(dst.Rows, 1, parts)
+	g.ops.byRow = op
+	if dst.Rows > 0 {
+		g.run(&g.ops.byRow, op.rows.parts)
+	}
+	return dst
+}
+
+func (op *rowOp) run(part int, _ *worker) {
+	lo, hi := op.rows.bounds(part)
+	for i := lo; i < hi; i++ {
+		op.row(op, i)
+	}
+}
+
+// LayerNormModulate normalises each row of x to mean 0 and variance 1 and returns it times 1 + scale plus shift; a row of sample s
+// takes row s of shift and scale. The variance gains eps. With shift and scale nil it only normalises.
+func (g *Graph) LayerNormModulate(x, shift, scale *Tensor, rows *Rows, eps float32) *Tensor {
+	if shift != nil {
+		mustMatch("shift", shift, rows.Samples(), x.Cols)
+		mustMatch("scale", scale, rows.Samples(), x.Cols)
+		if rows.Len() != x.Rows {
+			panic(fmt.Sprintf("tensor: layer norm: %v has other rows than the %d that are divided among samples", x, rows.Len()))
+		}
+	}
+	return g.byRow(rowOp{x: x, a: shift, b: scale, by: rows, eps: eps, row: func(op *rowOp, i int) {
+		if op.a == nil {
+			kernel.LayerNormModulate(op.dst.Row(i), op.x.Row(i), nil, nil, op.eps)
+			return
+		}
+		s := int(op.by.Sample[i])
+		kernel.LayerNormModulate(op.dst.Row(i), op.x.Row(i), op.a.Row(s), op.b.Row(s), op.eps)
+	}}, g.New(x.Rows, x.Cols))
+}
+
+// GateResidual adds gate * y to residual in place and returns it; a row of sample s takes row s of gate.
+func (g *Graph) GateResidual(residual, gate *Tensor, rows *Rows, y *Tensor) *Tensor {
+	mustMatch("gate", gate, rows.Samples(), y.Cols)
+	mustMatch("residual", residual, rows.Len(), y.Cols)
+	mustMatch("branch output", y, residual.Rows, residual.Cols)
+	return g.byRow(rowOp{x: y, a: gate, by: rows, row: func(op *rowOp, i int) {
+		r := op.dst.Row(i)
+		kernel.GateResidual(r, r, op.a.Row(int(op.by.Sample[i])), op.x.Row(i))
+	}}, residual)
+}
+
+// SiLU returns x·sigmoid(x).
+func (g *Graph) SiLU(x *Tensor) *Tensor {
+	return g.byRow(rowOp{x: x, row: func(op *rowOp, i int) { kernel.SiLU(op.dst.Row(i), op.x.Row(i)) }}, g.New(x.Rows, x.Cols))
+}
+
+// Add returns a + b.
+func (g *Graph) Add(a, b *Tensor) *Tensor {
+	mustMatch("second term", b, a.Rows, a.Cols)
+	return g.byRow(rowOp{a: a, b: b, row: addRow}, g.New(a.Rows, a.Cols))
+}
+
+// AddInto adds b to a in place and returns a.
+func (g *Graph) AddInto(a, b *Tensor) *Tensor {
+	mustMatch("second term", b, a.Rows, a.Cols)
+	return g.byRow(rowOp{a: a, b: b, row: addRow}, a)
+}
+
+func addRow(op *rowOp, i int) { kernel.Add(op.dst.Row(i), op.a.Row(i), op.b.Row(i)) }
+
+// AddCyclic adds to row i of x, in place, row i modulo table.Rows of table: the position embedding of a batch of whole grids.
+func (g *Graph) AddCyclic(x, table *Tensor) *Tensor {
+	return g.byRow(rowOp{a: table, row: func(op *rowOp, i int) {
+		kernel.Add(op.dst.Row(i), op.dst.Row(i), op.a.Row(i%op.a.Rows))
+	}}, x)
+}
+
+// Copy returns a copy of x.
+func (g *Graph) Copy(x *Tensor) *Tensor {
+	return g.byRow(rowOp{x: x, row: func(op *rowOp, i int) { copy(op.dst.Row(i), op.x.Row(i)) }}, g.New(x.Rows, x.Cols))
+}
+
+// Gather returns the rows of x that index names, in its order.
+func (g *Graph) Gather(x *Tensor, index []int32) *Tensor {
+	return g.byRow(rowOp{x: x, index: index, row: func(op *rowOp, i int) {
+		copy(op.dst.Row(i), op.x.Row(int(op.index[i])))
+	}}, g.New(len(index), x.Cols))
+}
+
+// Scatter sets the rows of dst that index names, which must differ, to the rows of x.
+func (g *Graph) Scatter(dst *Tensor, index []int32, x *Tensor) {
+	mustMatch("rows to scatter", x, len(index), dst.Cols)
+	g.byRow(rowOp{a: dst, index: index, row: func(op *rowOp, i int) {
+		copy(op.a.Row(int(op.index[i])), op.dst.Row(i))
+	}}, x)
+}
+
+// Blend returns alpha*fresh + (1-alpha)*cached, with one alpha, in [0,1], for each row: [rows, 1].
+func (g *Graph) Blend(alpha, fresh, cached *Tensor) *Tensor {
+	mustMatch("alpha", alpha, fresh.Rows, 1)
+	mustMatch("cached", cached, fresh.Rows, fresh.Cols)
+	return g.byRow(rowOp{x: alpha, a: fresh, b: cached, row: func(op *rowOp, i int) {
+		kernel.Blend(op.dst.Row(i), op.x.Row(i)[0], op.a.Row(i), op.b.Row(i))
+	}}, g.New(fresh.Rows, fresh.Cols))
+}
+
+const logMaxPeriod float32 = 9.210340371976184 // log(10000)
+
+// TimestepEmbedding returns for each timestep, a whole or fractional number, the cosines and then the sines of it at width/2
+// frequencies that fall geometrically from 1 towards 1/10000: [len(t), width]. An odd width ends in a 0.
+func (g *Graph) TimestepEmbedding(t []float32, width int) *Tensor {
+	y := g.New(len(t), width)
+	half := width / 2
+	for i, t := range t {
+		row := y.Row(i)
+		row[width-1] = 0
+		for j := range half {
+			// Frequencies and angles are rounded to float32 as PyTorch rounds them: at t = 999 the angle's rounding shows.
+			f := float32(math.Exp(float64(-logMaxPeriod * float32(j) / float32(half))))
+			s, c := math.Sincos(float64(t * f))
+			row[j], row[half+j] = float32(c), float32(s)
+		}
+	}
+	return y
+}
