@@ -1,0 +1,103 @@
+package dit
+
+import (
+	"fmt"
+
+	"github.com/tokencache/tokencache/nn"
+	"github.com/tokencache/tokencache/tensor"
+)
+
+// Model is a DiT: it predicts, from noisy latents, the timestep and the class, the noise and, if it learned to, a mixing weight for
+// the variance. A Model is not changed by running it and may serve several Graphs at once.
+type Model struct {
+	Config
+	patchEmbed *tensor.Weight // [D, C*p*p]
+	posEmbed   *tensor.Tensor // [N, D]
+	timestep   *nn.TimestepEmbedder
+	class      *tensor.Tensor // [classes+1, D]; the last row is the null class of guidance
+	Blocks     []*Block
+	finalAdaLN *tensor.Weight // [2D, D]
+	final      *tensor.Weight // [p*p*Cout, D]
+}
+
+// Batch is the input of a forward pass.
+type Batch struct {
+	X *tensor.Tensor // [samples, C*S*S]: latents, channel after channel
+	T []float32      // [samples]: timesteps, 0 up to 999, fractions allowed
+	Y []int32        // [samples]: classes; Config.NullClass is the null class
+
+	tokens Tokens // the layout of the tokens, reused from pass to pass
+}
+
+// Forward returns the prediction for each sample, [samples, Cout*S*S], in g's memory: C channels of noise, followed, if the model
+// learned the variance, by as many of its mixing weights before scaling.
+func (m *Model) Forward(g *tensor.Graph, r Reuse, b *Batch) *tensor.Tensor {
+	c := g.SiLU(g.Add(m.timestep.Forward(g, b.T), g.Gather(m.class, b.Y))) // [samples, D]
+	x := m.embed(g, b)                                                     // [samples*N, D]
+	for i, block := range m.Blocks {
+		mark := g.Mark()
+		y := m.block(g, r, i, block, x, c)
+		if y.X != x.X {
+			copy(x.X.Flat(), y.X.Flat())
+		}
+		g.Release(mark)
+	}
+	shiftScale := g.Linear(c, m.finalAdaLN)
+	d := m.Hidden
+	z := g.LayerNormModulate(x.X, g.Columns(shiftScale, 0, d), g.Columns(shiftScale, d, 2*d), x.Rows, normEps)
+	patches := g.Linear(z, m.final) // [samples*N, p*p*Cout]
+	return g.Unpatchify(patches, m.OutChannels(), m.InputSize, m.InputSize, m.PatchSize)
+}
+
+func (m *Model) block(g *tensor.Graph, r Reuse, i int, block *Block, x *Tokens, c *tensor.Tensor) *Tokens {
+	if r == Always {
+		return block.Forward(g, r, i, x, c)
+	}
+	return r.Apply(Site{i, Whole}, x, func(x *Tokens) *Tokens { return block.Forward(g, r, i, x, c) })
+}
+
+// embed returns the tokens of the batch: patches, mapped to width D, plus their position embedding.
+func (m *Model) embed(g *tensor.Graph, b *Batch) *Tokens {
+	patches := g.Patchify(b.X, m.InChannels, m.InputSize, m.InputSize, m.PatchSize)
+	t := &b.tokens
+	t.X = g.AddCyclic(g.Linear(patches, m.patchEmbed), m.posEmbed)
+	samples, n := b.X.Rows, m.Tokens()
+	if t.Rows == nil || t.Rows.Samples() != samples || len(t.Pos) != samples*n {
+		t.Rows = tensor.Uniform(samples, n)
+		t.Pos = make([]int32, samples*n)
+		for i := range t.Pos {
+			t.Pos[i] = int32(i % n)
+		}
+	}
+	return t
+}
+
+// CheckBatch reports an input that does not fit the model.
+func (m *Model) CheckBatch(b *Batch) error {
+	want := m.InChannels * m.InputSize * m.InputSize
+	switch {
+	case b.X.Cols != want:
+		return fmt.Errorf("latents have %d elements a sample, want %d (%d x %d x %d)", b.X.Cols, want, m.InChannels, m.InputSize, m.InputSize)
+	case len(b.T) != b.X.Rows || len(b.Y) != b.X.Rows:
+		return fmt.Errorf("%d latents with %d timesteps and %d classes", b.X.Rows, len(b.T), len(b.Y))
+	}
+	for _, y := range b.Y {
+		if y < 0 || int(y) >= m.class.Rows {
+			return fmt.Errorf("class %d is out of range: this model has classes 0..%d and the null class %d", y, m.NumClasses-1, m.NullClass())
+		}
+	}
+	return nil
+}
+
+// Bytes returns the memory that the weights take.
+func (m *Model) Bytes() int64 {
+	total := 4 * int64(len(m.posEmbed.Data)+len(m.class.Data))
+	weights := []*tensor.Weight{m.patchEmbed, m.timestep.FC1, m.timestep.FC2, m.finalAdaLN, m.final}
+	for _, b := range m.Blocks {
+		weights = append(weights, b.AdaLN, b.Attn.QKV, b.Attn.Proj, b.MLP.FC1, b.MLP.FC2)
+	}
+	for _, w := range weights {
+		total += w.Bytes()
+	}
+	return total
+}

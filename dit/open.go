@@ -1,0 +1,324 @@
+package dit
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/tokencache/tokencache/checkpoint"
+)
+
+// Options gives what a checkpoint may not tell; zero means not given.
+type Options struct {
+	Heads     int // number of attention heads
+	InputSize int // side of the latents
+}
+
+// Weights is an opened checkpoint of a recognised model: what it is, and its weights under their official names.
+type Weights struct {
+	Config
+	File *checkpoint.File
+
+	rename   func(name string) []string // the tensors, in the file, that an official tensor is made of, one behind the other
+	posEmbed bool
+}
+
+// Open opens a model: a checkpoint in any format that package checkpoint reads, a folder with such a file and perhaps config.json, or
+// a diffusers pipeline. What the model is comes from its tensors, then from config.json, then from o; a
+// contradiction is an error, and so is any missing, unexpected or misshapen tensor.
+func Open(path string, o Options) (*Weights, error) {
+	weights, config, err := locate(path)
+	if err != nil {
+		return nil, err
+	}
+	given, err := readConfig(config)
+	if err != nil {
+		return nil, err
+	}
+	f, err := checkpoint.Open(weights)
+	if err != nil {
+		return nil, err
+	}
+	w := &Weights{File: f}
+	if err := w.recognise(given, o); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("model %s: %w", weights, err)
+	}
+	return w, nil
+}
+
+// Close closes the checkpoint.
+func (w *Weights) Close() error { return w.File.Close() }
+
+// Load reads the weights.
+func (w *Weights) Load() (*Model, error) {
+	m, err := New(w.Config, w, w.posEmbed)
+	if err != nil {
+		return nil, fmt.Errorf("model %s: %w", w.File.Path, err)
+	}
+	return m, nil
+}
+
+// Read fills dst with the named tensor.
+func (w *Weights) Read(name string, dst []float32) error {
+	parts := w.rename(name)
+	n := len(dst) / len(parts)
+	for i, part := range parts {
+		if err := w.File.Read(part, dst[i*n:(i+1)*n]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// locate returns the file of weights that path means, and the config.json beside it, or "".
+func locate(path string) (weights, config string, err error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return "", "", fmt.Errorf("model %s: %w", path, errors.Unwrap(err))
+	}
+	if !info.IsDir() {
+		return path, exists(filepath.Join(filepath.Dir(path), "config.json")), nil
+	}
+	dir := path
+	if exists(filepath.Join(dir, "model_index.json")) != "" {
+		dir = filepath.Join(dir, "transformer")
+	}
+	weights, err = checkpoint.FindWeights(dir)
+	if err != nil {
+		return "", "", fmt.Errorf("model %s: %w", path, err)
+	}
+	return weights, exists(filepath.Join(dir, "config.json")), nil
+}
+
+func exists(path string) string {
+	if _, err := os.Stat(path); err != nil {
+		return ""
+	}
+	return path
+}
+
+// fileConfig is a config.json: the arguments of the official constructor, or diffusers' names of them.
+type fileConfig struct {
+	Arch       string   `json:"arch"`
+	InputSize  int      `json:"input_size"`
+	PatchSize  int      `json:"patch_size"`
+	InChannels int      `json:"in_channels"`
+	Hidden     int      `json:"hidden_size"`
+	Depth      int      `json:"depth"`
+	Heads      int      `json:"num_heads"`
+	MLPRatio   float64  `json:"mlp_ratio"`
+	NumClasses int      `json:"num_classes"`
+	LearnSigma *bool    `json:"learn_sigma"`
+	Names      []string `json:"class_names"`
+
+	ClassName     string `json:"_class_name"`
+	DiffHeads     int    `json:"num_attention_heads"`
+	DiffDepth     int    `json:"num_layers"`
+	DiffSize      int    `json:"sample_size"`
+	DiffClasses   int    `json:"num_embeds_ada_norm"`
+	DiffNormType  string `json:"norm_type"`
+	DiffActivator string `json:"activation_fn"`
+}
+
+// diffusersClasses are the classes of diffusers whose weights are those of a DiT.
+var diffusersClasses = []string{"Transformer2DModel", "DiTTransformer2DModel"}
+
+func readConfig(path string) (*fileConfig, error) {
+	c := new(fileConfig)
+	if path == "" {
+		return c, nil
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(b, c); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if c.ClassName != "" {
+		if !slices.Contains(diffusersClasses, c.ClassName) {
+			return nil, fmt.Errorf("%s: class %s is not a DiT: want one of %s", path, c.ClassName, strings.Join(diffusersClasses, ", "))
+		}
+		if c.DiffNormType != "" && c.DiffNormType != "ada_norm_zero" {
+			return nil, fmt.Errorf("%s: norm_type %q: want ada_norm_zero, as a DiT has", path, c.DiffNormType)
+		}
+		if c.DiffActivator != "" && c.DiffActivator != "gelu-approximate" {
+			return nil, fmt.Errorf("%s: activation_fn %q: want gelu-approximate, as a DiT has", path, c.DiffActivator)
+		}
+		c.Heads, c.Depth, c.InputSize, c.NumClasses = c.DiffHeads, c.DiffDepth, c.DiffSize, c.DiffClasses
+	}
+	return c, nil
+}
+
+// recognise finds out what the model is and checks every tensor.
+func (w *Weights) recognise(given *fileConfig, o Options) error {
+	naming, arch, err := w.naming()
+	if err != nil {
+		return err
+	}
+	w.rename = naming.rename
+	c, err := w.measure(naming, arch)
+	if err != nil {
+		return err
+	}
+	if err := c.complete(given, o); err != nil {
+		return err
+	}
+	w.Config = c
+	if arch != ArchDiT {
+		return nil
+	}
+	if err := c.Validate(); err != nil {
+		return err
+	}
+	_, w.posEmbed = w.File.Lookup(posEmbedName)
+	wants := c.tensors()
+	if naming.diffusers {
+		wants = c.diffusersTensors()
+	}
+	if err := checkpoint.Check(w.File, wants, nil); err != nil {
+		return err
+	}
+	if naming.diffusers {
+		return w.sameEmbedders()
+	}
+	return nil
+}
+
+// naming is a convention of tensor names.
+type naming struct {
+	diffusers bool
+	block     *regexp.Regexp // matches the names of a block's tensors; the first group is the block's number
+	rename    func(string) []string
+}
+
+var (
+	officialNaming  = naming{block: regexp.MustCompile(`^blocks\.(\d+)\.`), rename: func(name string) []string { return []string{name} }}
+	diffusersNaming = naming{diffusers: true, block: regexp.MustCompile(`^transformer_blocks\.(\d+)\.`), rename: diffusersNames}
+)
+
+// naming recognises the convention and the architecture by names that only one has.
+func (w *Weights) naming() (naming, Arch, error) {
+	has := func(name string) bool { _, ok := w.File.Lookup(name); return ok }
+	switch {
+	case has("en_inblocks.0.attn.qkv.weight"):
+		return officialNaming, ArchMDTv2, nil
+	case has("mask_token") || has("sideblocks.0.attn.qkv.weight"):
+		return officialNaming, ArchMDTv1, nil
+	case has("x_embedder.proj.weight"):
+		return officialNaming, ArchDiT, nil
+	case has("pos_embed.proj.weight") && has("transformer_blocks.0.norm1.linear.weight"):
+		return diffusersNaming, ArchDiT, nil
+	case has("decoder.conv_in.weight") || has("first_stage_model.decoder.conv_in.weight") || has("decoder.1.weight"):
+		return naming{}, "", errors.New("these are the weights of an autoencoder, not of a diffusion transformer: give them as --vae")
+	}
+	names := w.File.Names()
+	if len(names) > 4 {
+		names = append(slices.Clone(names[:4]), "...")
+	}
+	return naming{}, "", fmt.Errorf("not a diffusion transformer that is known here: it has neither x_embedder.proj.weight (official naming) nor pos_embed.proj.weight (diffusers); its tensors are %s", strings.Join(names, ", "))
+}
+
+// measure reads the sizes off the tensors' shapes; what they do not tell stays 0.
+func (w *Weights) measure(n naming, arch Arch) (Config, error) {
+	c := Config{Arch: arch}
+	var err error
+	shape := func(name string, dims int) []int {
+		name = n.rename(name)[0]
+		info, ok := w.File.Lookup(name)
+		if ok && len(info.Shape) == dims {
+			return info.Shape
+		}
+		if err == nil {
+			if ok {
+				err = fmt.Errorf("tensor %s: shape %v, want %d dimensions", name, info.Shape, dims)
+			} else {
+				err = fmt.Errorf("tensor %s is missing", name)
+			}
+		}
+		return make([]int, dims)
+	}
+	patch := shape("x_embedder.proj.weight", 4)
+	c.Hidden, c.InChannels, c.PatchSize = patch[0], patch[1], patch[2]
+	c.NumClasses = shape("y_embedder.embedding_table.weight", 2)[0] - 1
+	out := shape("final_layer.linear.weight", 2)[0]
+	first := "blocks.0."
+	if arch == ArchMDTv2 {
+		first = "en_inblocks.0."
+	}
+	c.MLPHidden = shape(first+"mlp.fc1.weight", 2)[0]
+	if err != nil {
+		return c, err
+	}
+	if perChannel := c.PatchSize * c.PatchSize * c.InChannels; out != perChannel && out != 2*perChannel {
+		return c, fmt.Errorf("tensor %s has %d rows, want %d (patch %d, %d channels) or, with learned variance, %d",
+			n.rename("final_layer.linear.weight")[0], out, perChannel, c.PatchSize, c.InChannels, 2*perChannel)
+	} else {
+		c.LearnSigma = out == 2*perChannel
+	}
+	for _, name := range w.File.Names() {
+		if m := n.block.FindStringSubmatch(name); m != nil {
+			// A block that the file has no room for is left to be reported as unexpected.
+			if i, err := strconv.Atoi(m[1]); err == nil && i < len(w.File.Names()) {
+				c.Depth = max(c.Depth, i+1)
+			}
+		} else if strings.HasSuffix(name, ".attn.qkv.weight") && !strings.HasPrefix(name, "sideblocks.") {
+			c.Depth++ // MDTv2's groups of blocks
+		}
+	}
+	if info, ok := w.File.Lookup(posEmbedName); ok && len(info.Shape) == 3 {
+		if side := int(math.Sqrt(float64(info.Shape[1]))); side*side == info.Shape[1] {
+			c.InputSize = side * c.PatchSize
+		}
+	}
+	return c, nil
+}
+
+// complete fills in what the tensors did not tell and reports contradictions.
+func (c *Config) complete(given *fileConfig, o Options) error {
+	var errs []error
+	settle := func(what string, own *int, others ...int) {
+		for _, v := range others {
+			if *own == 0 {
+				*own = v
+			} else if v != 0 && v != *own {
+				errs = append(errs, fmt.Errorf("%s: %d by the tensors, %d as given", what, *own, v))
+			}
+		}
+	}
+	settle("input_size", &c.InputSize, o.InputSize, given.InputSize)
+	settle("patch_size", &c.PatchSize, given.PatchSize)
+	settle("in_channels", &c.InChannels, given.InChannels)
+	settle("hidden_size", &c.Hidden, given.Hidden)
+	settle("depth", &c.Depth, given.Depth)
+	settle("num_classes", &c.NumClasses, given.NumClasses)
+	if given.Arch != "" && !strings.EqualFold(given.Arch, string(c.Arch)) {
+		errs = append(errs, fmt.Errorf("arch: %s by the tensors, %s as given", c.Arch, given.Arch))
+	}
+	c.Heads = o.Heads
+	if c.Heads == 0 {
+		c.Heads = given.Heads
+	}
+	if c.Heads == 0 {
+		var ok bool
+		if c.Heads, ok = HeadsOfWidth(c.Hidden); !ok {
+			errs = append(errs, fmt.Errorf("the number of heads cannot be told from the tensors: width %d is none of the official ones (384: 6 heads, 768: 12, 1024: 16, 1152: 16); give --heads, or num_heads in config.json", c.Hidden))
+		}
+	}
+	if c.InputSize == 0 {
+		if c.NumClasses == 1000 {
+			c.InputSize = 32 // the diffusers port of the official 256-pixel model
+		} else {
+			errs = append(errs, errors.New("the side of the latents cannot be told from the tensors: there is no pos_embed; give --input-size, or input_size in config.json"))
+		}
+	}
+	return errors.Join(errs...)
+}

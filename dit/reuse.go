@@ -1,0 +1,106 @@
+package dit
+
+import (
+	"fmt"
+
+	"github.com/tokencache/tokencache/tensor"
+)
+
+// Part says what of a block a Site is.
+type Part int
+
+const (
+	Whole     Part = iota // the block
+	Attention             // its attention branch, before the gate
+	MLP                   // its MLP branch, before the gate
+)
+
+var partNames = [...]string{Whole: "whole", Attention: "attention", MLP: "mlp"}
+
+func (p Part) String() string {
+	if p < 0 || int(p) >= len(partNames) {
+		return fmt.Sprintf("Part(%d)", int(p))
+	}
+	return partNames[p]
+}
+
+// Site is a place where reuse can happen: block number Block, counted from 0 in the order of execution, and a part of it.
+type Site struct {
+	Block int
+	Part  Part
+}
+
+func (s Site) String() string { return fmt.Sprintf("block %d, %s", s.Block, s.Part) }
+
+// Reuse decides at every Site what is computed and what is taken from before, like a middleware around the block or branch f.
+//
+// At a Whole site f is the block: it maps tokens to their values after the block. At a branch site f maps tokens to the
+// branch's output before its gate; the model applies the gate and adds the result, so that a cached output is gated anew at every
+// step. Apply may call f with all tokens, with some of them gathered into new Tokens, or not at all; what it
+// returns has a row for every row of x.
+//
+// f may overwrite the tokens that it is given: Apply copies what it needs of x beforehand.
+type Reuse interface {
+	Apply(at Site, x *Tokens, f func(*Tokens) *Tokens) *Tokens
+}
+
+type always struct{}
+
+func (always) Apply(_ Site, x *Tokens, f func(*Tokens) *Tokens) *Tokens { return f(x) }
+
+// Always is the Reuse that computes everything. Models recognise it and run fused operations, which give the same bits.
+var Always Reuse = always{}
+
+// Tokens is a batch of tokens, ragged: the rows of all samples one after another.
+type Tokens struct {
+	X    *tensor.Tensor // [rows, D]
+	Rows *tensor.Rows   // the rows of each sample
+	Pos  []int32        // each row's position in its sample's grid, in reading order
+	Keys *KeyStore      // nil, or the keys and values that attention adds its own to
+}
+
+// With returns tokens that differ from t in their values.
+func (t *Tokens) With(x *tensor.Tensor) *Tokens {
+	return &Tokens{X: x, Rows: t.Rows, Pos: t.Pos, Keys: t.Keys}
+}
+
+// Gather returns the tokens in the rows that index names, in ascending order, as new Tokens in g's memory.
+func (t *Tokens) Gather(g *tensor.Graph, index []int32) *Tokens {
+	counts := g.Ints(t.Rows.Samples())
+	clear(counts)
+	pos := g.Ints(len(index))
+	for i, row := range index {
+		counts[t.Rows.Sample[row]]++
+		pos[i] = t.Pos[row]
+	}
+	return &Tokens{X: g.Gather(t.X, index), Rows: g.Rows(counts), Pos: pos, Keys: t.Keys}
+}
+
+// KeyStore holds, for each block, the keys and values of every position of every sample. Attention writes the rows it
+// computes into it and attends over all of it, so that pruned tokens go on lending theirs.
+type KeyStore struct {
+	Positions int              // of a sample's grid
+	KV        []*tensor.Tensor // for each block, [samples*Positions, 2D]: keys, then values
+	all       *tensor.Rows
+}
+
+// NewKeyStore returns a store of zeros for a batch; the first step must compute every token.
+func NewKeyStore(blocks, samples, positions, width int) *KeyStore {
+	s := &KeyStore{Positions: positions, all: tensor.Uniform(samples, positions)}
+	for range blocks {
+		s.KV = append(s.KV, tensor.FromSlice(make([]float32, samples*positions*2*width), samples*positions, 2*width))
+	}
+	return s
+}
+
+// update writes k and v, of the tokens t, and returns the keys and values of all positions.
+func (s *KeyStore) update(g *tensor.Graph, block int, t *Tokens, kv *tensor.Tensor) (k, v *tensor.Tensor) {
+	index := g.Ints(len(t.Pos))
+	for i, p := range t.Pos {
+		index[i] = t.Rows.Sample[i]*int32(s.Positions) + p
+	}
+	all := s.KV[block]
+	g.Scatter(all, index, kv)
+	d := all.Cols / 2
+	return g.Columns(all, 0, d), g.Columns(all, d, 2*d)
+}

@@ -1,0 +1,65 @@
+// Package nn holds the layers that models are made of: what they are given of weights, and the operations that they are.
+//
+// A layer knows no file format and no naming scheme but the last part of a tensor's name (weight, bias); models know the rest.
+package nn
+
+import (
+	"fmt"
+
+	"github.com/tokencache/tokencache/tensor"
+)
+
+// Source is where weights come from: Read fills dst with the elements of the named tensor, by rows.
+type Source interface {
+	Read(name string, dst []float32) error
+}
+
+// Loader reads layers from a Source, holding no more of it in memory than one tensor at a time. The first error ends
+// the reading: later calls return layers of zeros, and Err returns that error.
+type Loader struct {
+	src Source
+	buf []float32
+	err error
+}
+
+// NewLoader returns a Loader that reads from src.
+func NewLoader(src Source) *Loader { return &Loader{src: src} }
+
+// Err returns the first error met.
+func (l *Loader) Err() error { return l.err }
+
+// Vector returns the named tensor of n elements.
+func (l *Loader) Vector(name string, n int) []float32 {
+	v := make([]float32, n)
+	l.read(name, v)
+	return v
+}
+
+// Linear returns the linear map of in to out features in prefix.weight and prefix.bias.
+func (l *Loader) Linear(prefix string, out, in int) *tensor.Weight {
+	bias := l.Vector(prefix+".bias", out)
+	return tensor.NewWeight(l.scratch(prefix+".weight", out*in), out, in, bias)
+}
+
+// Table returns the named matrix as it stands.
+func (l *Loader) Table(name string, rows, cols int) *tensor.Tensor {
+	return tensor.FromSlice(l.Vector(name, rows*cols), rows, cols)
+}
+
+// scratch returns the named tensor in memory that the next call reuses.
+func (l *Loader) scratch(name string, n int) []float32 {
+	if len(l.buf) < n {
+		l.buf = make([]float32, n)
+	}
+	l.read(name, l.buf[:n])
+	return l.buf[:n]
+}
+
+func (l *Loader) read(name string, dst []float32) {
+	if l.err != nil {
+		return
+	}
+	if err := l.src.Read(name, dst); err != nil {
+		l.err = fmt.Errorf("load %s: %w", name, err)
+	}
+}
