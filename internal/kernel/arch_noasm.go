@@ -1,0 +1,7 @@
+//go:build purego || !amd64
+
+package kernel
+
+func archImpls() []*Impl { return nil }
+
+func machineLevel() Level { return Generic }
