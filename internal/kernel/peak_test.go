@@ -1,0 +1,44 @@
+package kernel
+
+import (
+	"testing"
+	"time"
+)
+
+func TestPeakFLOPs(t *testing.T) {
+	eachImpl(t, func(t *testing.T) {
+		one, ten := PeakFLOPs(1), PeakFLOPs(10)
+		if one <= 0 || ten != 10*one {
+			t.Errorf("1 and 10 rounds gave %d and %d operations", one, ten)
+		}
+	})
+}
+
+func BenchmarkPeak(b *testing.B) {
+	benchmarkImpls(b, func(b *testing.B) {
+		var flops int64
+		for b.Loop() {
+			flops += PeakFLOPs(10000)
+		}
+		b.ReportMetric(float64(flops)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
+	})
+}
+
+// reportOfPeak runs f, alternately with multiply-adds that nothing hinders, and reports the best speed of f and its share of the
+// best of those: on a shared machine, the two numbers that mean something.
+func reportOfPeak(b *testing.B, flops float64, f func()) {
+	fastest := func(flops float64, f func()) float64 {
+		start := time.Now()
+		f()
+		return flops / time.Since(start).Seconds()
+	}
+	const rounds = 4000
+	f()
+	var best, peak float64
+	for b.Loop() {
+		best = max(best, fastest(flops, f))
+		peak = max(peak, fastest(float64(PeakFLOPs(1))*rounds, func() { PeakFLOPs(rounds) }))
+	}
+	b.ReportMetric(best/1e9, "GFLOP/s")
+	b.ReportMetric(100*best/peak, "%peak")
+}

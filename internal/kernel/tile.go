@@ -1,0 +1,50 @@
+package kernel
+
+// productOps is what one implementation brings to matrix products.
+type productOps struct {
+	lanes   int // columns in a vector
+	vectors int // most vectors in a panel
+	rows    int // most rows in a tile
+
+	// transpose transposes a matrix of whole squares of transposeBlock; nil leaves it to Transpose.
+	transpose func(dst *float32, ldd int, src *float32, lds, rows, cols int)
+	// peak executes the given number of rounds of independent multiply-adds and returns the operations in a round.
+	peak func(rounds int) int
+}
+
+const (
+	mostRows    = 8 // in a tile of any implementation
+	mostColumns = 48
+)
+
+// tile is one step of a product: some rows by the columns of one panel. The assembly reads it by the names of its
+// fields.
+type tile struct {
+	rows, vectors int
+	tail          int // columns of the last vector, the others being padding
+
+	a    []float32 // row r of tap t begins at r*lda+taps[t]
+	lda  int
+	k    int // of one tap
+	taps []int
+
+	b    []float32 // the panel: vectors*lanes floats for each k of each tap
+	bias []float32 // nil for zeros
+
+	c    []float32
+	ldc  int
+	add  bool // to what c holds
+	gate [mostRows][]float32
+
+	residual   []float32 // nil for neither gate nor residual
+	ldresidual int
+}
+
+// setPanel makes the tile one of panel i of p.
+func (t *tile) setPanel(p *Packed, i int) {
+	lanes := p.impl.product.lanes
+	_, cols := p.Panel(i)
+	t.b, _ = p.panel(i)
+	t.vectors = (cols + lanes - 1) / lanes
+	t.tail = cols - (t.vectors-1)*lanes
+}

@@ -1,0 +1,75 @@
+package kernel
+
+// genericProduct is the portable implementation. Its tile is 2 rows by 4 columns, as many sums as compilers keep in registers.
+var genericProduct = productOps{lanes: genericLanes, vectors: 1, rows: genericRows, peak: genericPeak}
+
+const (
+	genericLanes = 4
+	genericRows  = 2
+)
+
+// runGeneric computes a tile in portable Go: the reference of the assembly, but for fused rounding. Products are rounded before they
+// are added, on every machine, so that a row is the same whether it has a neighbour or not.
+func (t *tile) runGeneric() {
+	var sums [genericRows][genericLanes]float32
+	for r := range t.rows {
+		copy(sums[r][:t.tail], t.bias)
+		if t.add {
+			for j, c := range t.c[r*t.ldc:][:t.tail] {
+				sums[r][j] += c
+			}
+		}
+	}
+	b := t.b
+	for _, tap := range t.taps {
+		panel := b[:t.k*genericLanes]
+		b = b[len(panel):]
+		if t.rows == 2 {
+			multiplyTwo(&sums, t.a[tap:][:t.k], t.a[t.lda+tap:][:t.k], panel)
+		} else {
+			multiplyOne(&sums[0], t.a[tap:][:t.k], panel)
+		}
+	}
+	for r := range t.rows {
+		to, sum := t.c[r*t.ldc:][:t.tail], sums[r][:t.tail]
+		if t.residual == nil {
+			copy(to, sum)
+		} else {
+			genericRow.gateResidual(to, t.residual[r*t.ldresidual:][:t.tail], t.gate[r], sum)
+		}
+	}
+}
+
+// multiplyTwo adds the products of rows a0 and a1 with a panel to their sums.
+func multiplyTwo(sums *[genericRows][genericLanes]float32, a0, a1, panel []float32) {
+	s00, s01, s02, s03 := sums[0][0], sums[0][1], sums[0][2], sums[0][3]
+	s10, s11, s12, s13 := sums[1][0], sums[1][1], sums[1][2], sums[1][3]
+	a1 = a1[:len(a0)]
+	for k, x := range a0 {
+		y := a1[k]
+		b := panel[k*genericLanes:][:genericLanes:genericLanes]
+		s00 += float32(x * b[0])
+		s10 += float32(y * b[0])
+		s01 += float32(x * b[1])
+		s11 += float32(y * b[1])
+		s02 += float32(x * b[2])
+		s12 += float32(y * b[2])
+		s03 += float32(x * b[3])
+		s13 += float32(y * b[3])
+	}
+	sums[0] = [genericLanes]float32{s00, s01, s02, s03}
+	sums[1] = [genericLanes]float32{s10, s11, s12, s13}
+}
+
+// multiplyOne adds the products of one row with a panel to its sums.
+func multiplyOne(sums *[genericLanes]float32, a, panel []float32) {
+	s0, s1, s2, s3 := sums[0], sums[1], sums[2], sums[3]
+	for k, x := range a {
+		b := panel[k*genericLanes:][:genericLanes:genericLanes]
+		s0 += float32(x * b[0])
+		s1 += float32(x * b[1])
+		s2 += float32(x * b[2])
+		s3 += float32(x * b[3])
+	}
+	*sums = [genericLanes]float32{s0, s1, s2, s3}
+}
