@@ -1,0 +1,108 @@
+package picture
+
+import "math"
+
+// CenterCrop makes a square picture of size x size pixels as DiT and ADM prepare their training images: halved by Box while the
+// shorter side is at least twice the size, then brought to it by Bicubic, then cut out of the middle.
+func CenterCrop(m *Image, size int) (*Image, error) {
+	var err error
+	for min(m.Height, m.Width) >= 2*size && size > 0 {
+		if m, err = Resize(m, m.Height/2, m.Width/2, Box); err != nil {
+			return nil, err
+		}
+	}
+	scale := float64(size) / float64(min(m.Height, m.Width))
+	side := func(n int) int { return int(math.RoundToEven(float64(n) * scale)) }
+	if m, err = Resize(m, side(m.Height), side(m.Width), Bicubic); err != nil {
+		return nil, err
+	}
+	return crop(m, (m.Height-size)/2, (m.Width-size)/2, size)
+}
+
+// crop cuts out the square whose corner is at (y, x).
+func crop(m *Image, y, x, size int) (*Image, error) {
+	out, err := New(size, size, m.Channels)
+	if err != nil {
+		return nil, err
+	}
+	for i := range size {
+		copy(out.row(i), m.row(y + i)[x*m.Channels:])
+	}
+	return out, nil
+}
+
+// Resize scales a picture as Pillow does, bit for bit: along rows first, then along columns, each result rounded to bytes.
+func Resize(m *Image, height, width int, f Filter) (*Image, error) {
+	out, err := New(height, width, m.Channels)
+	if err != nil {
+		return nil, err
+	}
+	if f == Nearest {
+		nearest(out, m)
+		return out, nil
+	}
+	wide := m
+	if width != m.Width {
+		if wide, err = New(m.Height, width, m.Channels); err != nil {
+			return nil, err
+		}
+		taps := f.taps(m.Width, width)
+		for y := range m.Height {
+			blend(wide.row(y), m.row(y), taps, m.Channels)
+		}
+	}
+	if height == m.Height {
+		copy(out.Pix, wide.Pix)
+		return out, nil
+	}
+	// A picture's rows are, for this purpose, the pixels of one row, with as many channels as a row has bytes.
+	blend(out.Pix, wide.Pix, f.taps(m.Height, height), width*m.Channels)
+	return out, nil
+}
+
+// nearest takes for each pixel of dst the one of src that lies under its centre.
+func nearest(dst, src *Image) {
+	columns, rows := centres(src.Width, dst.Width), centres(src.Height, dst.Height)
+	for y, from := range rows {
+		d, s := dst.row(y), src.row(from)
+		for x, from := range columns {
+			copy(d[x*dst.Channels:][:dst.Channels], s[from*src.Channels:])
+		}
+	}
+}
+
+// centres returns, for each of out pixels, the one of in pixels under its centre. The position is added up, as in Pillow,
+// whose roundings it thereby has.
+func centres(in, out int) []int {
+	scale := float64(in) / float64(out)
+	at := float64(scale * 0.5)
+	from := make([]int, out)
+	for i := range from {
+		from[i] = min(int(at), in-1)
+		at += scale
+	}
+	return from
+}
+
+// weightBits is the number of binary places of a tap's weights.
+const weightBits = 22
+
+// tap says which pixels make a new one: those from first on, as many as there are weights, which add up to about 1<<weightBits.
+type tap struct {
+	first   int
+	weights []int32
+}
+
+// blend makes len(taps) pixels of those in src.
+func blend(dst, src []uint8, taps []tap, channels int) {
+	for i, t := range taps {
+		d, s := dst[i*channels:][:channels], src[t.first*channels:]
+		for c := range d {
+			sum := int32(1 << (weightBits - 1))
+			for k, w := range t.weights {
+				sum += int32(s[k*channels+c]) * w
+			}
+			d[c] = uint8(min(max(sum>>weightBits, 0), 255))
+		}
+	}
+}

@@ -1,0 +1,91 @@
+package picture_test
+
+import (
+	"bytes"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/tokencache/tokencache/internal/picture"
+)
+
+// flat is a picture of one value.
+func flat(height, width, channels int, v uint8) *picture.Image {
+	return &picture.Image{Height: height, Width: width, Channels: channels, Pix: bytes.Repeat([]byte{v}, height*width*channels)}
+}
+
+func TestSheet(t *testing.T) {
+	got, err := picture.Sheet{Columns: 2, Scale: 2, Gap: 1}.Draw([]*picture.Image{
+		{Height: 1, Width: 2, Channels: 1, Pix: []byte{1, 2}}, flat(1, 2, 1, 3), flat(1, 2, 1, 4),
+	})
+	const w = 255
+	want := &picture.Image{Height: 7, Width: 11, Channels: 1, Pix: []byte{
+		w, w, w, w, w, w, w, w, w, w, w,
+		w, 1, 1, 2, 2, w, 3, 3, 3, 3, w,
+		w, 1, 1, 2, 2, w, 3, 3, 3, 3, w,
+		w, w, w, w, w, w, w, w, w, w, w,
+		w, 4, 4, 4, 4, w, w, w, w, w, w,
+		w, 4, 4, 4, 4, w, w, w, w, w, w,
+		w, w, w, w, w, w, w, w, w, w, w,
+	}}
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+}
+
+func TestSheetScale(t *testing.T) {
+	for side, want := range map[int]int{1: 4, 28: 4, 32: 3, 56: 2, 64: 1, 256: 1} {
+		got, err := picture.Sheet{Columns: 1}.Draw([]*picture.Image{flat(side, side, 3, 0)})
+		if err != nil || got.Width != side*want+4 || got.Height != side*want+4 {
+			t.Errorf("side %d: sheet of %dx%d, %v; want scale %d and a gap of 2", side, got.Height, got.Width, err, want)
+		}
+	}
+}
+
+// TestSheetCaptions holds that captions leave ink where they belong and nowhere else, however long they are.
+func TestSheetCaptions(t *testing.T) {
+	pictures := []*picture.Image{flat(28, 28, 3, 255), flat(28, 28, 3, 255), flat(28, 28, 3, 255)}
+	long := "a caption far too long for its place, such as the one on the right of this one and beyond"
+	got, err := picture.Sheet{Columns: 2, Rows: []string{"ankle boot", "", "beyond"}, Heads: []string{long}}.Draw(pictures)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const tile, gap = 4 * 28, 2
+	left, top := got.Width-2*tile-3*gap, got.Height-2*tile-3*gap
+	ink := func(y0, y1, x0, x1 int) (n int) {
+		for y := y0; y < y1; y++ {
+			for _, v := range got.Pix[(y*got.Width+x0)*3 : (y*got.Width+x1)*3] {
+				if v < 128 {
+					n++
+				}
+			}
+		}
+		return n
+	}
+	row, head := ink(top+gap, top+gap+tile, 0, left), ink(0, top, left+gap, left+gap+tile)
+	if row == 0 || head == 0 {
+		t.Errorf("%d dark bytes of the row's caption, %d of the column's", row, head)
+	}
+	if all := ink(0, got.Height, 0, got.Width); all != row+head {
+		t.Errorf("%d dark bytes outside the captions' places", all-row-head)
+	}
+}
+
+func TestSheetRefuses(t *testing.T) {
+	m := flat(2, 2, 1, 0)
+	for _, test := range []struct {
+		s        picture.Sheet
+		pictures []*picture.Image
+	}{
+		{picture.Sheet{Columns: 1}, nil},
+		{picture.Sheet{}, []*picture.Image{m}},
+		{picture.Sheet{Columns: 1, Scale: -1}, []*picture.Image{m}},
+		{picture.Sheet{Columns: 1, Gap: 1 << 40}, []*picture.Image{m}},
+		{picture.Sheet{Columns: 2}, []*picture.Image{m, flat(2, 3, 1, 0)}},
+		{picture.Sheet{Columns: 2}, []*picture.Image{m, flat(2, 2, 3, 0)}},
+		{picture.Sheet{Columns: 1, Scale: 1024}, []*picture.Image{flat(1024, 1024, 1, 0)}},
+	} {
+		if _, err := test.s.Draw(test.pictures); err == nil {
+			t.Errorf("%+v of %d pictures: no error", test.s, len(test.pictures))
+		}
+	}
+}
