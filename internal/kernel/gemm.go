@@ -12,7 +12,7 @@ const (
 )
 
 // GemmScratch is how many floats of scratch memory Gemm.Run needs.
-const GemmScratch = 512
+const GemmScratch = mostRows * mostColumns
 
 // Gemm is the product C = epilogue(A·Bᵀ + Bias).
 //

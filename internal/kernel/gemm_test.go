@@ -127,6 +127,14 @@ func TestGemmEverySize(t *testing.T) {
 	})
 }
 
+func TestTilesFitTheirBounds(t *testing.T) {
+	for _, impl := range Impls() {
+		if ops := impl.product; ops.rows > mostRows || ops.lanes*ops.vectors > mostColumns {
+			t.Errorf("%v: tiles of %d x %d, at most %d x %d", impl, ops.rows, ops.lanes*ops.vectors, mostRows, mostColumns)
+		}
+	}
+}
+
 // TestGemmEveryVariant meets every combination of bias, accumulation, epilogue and distances of rows.
 func TestGemmEveryVariant(t *testing.T) {
 	eachImpl(t, func(t *testing.T) {

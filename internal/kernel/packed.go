@@ -11,9 +11,12 @@ import (
 // The outputs are divided into panels, as even as whole vectors allow. A panel holds, for one input after
 // another, the weights of all its outputs, padded with zeros to whole vectors.
 type Packed struct {
-	N, K int
-	impl *Impl
-	data []float32
+	N, K   int
+	impl   *Impl
+	data   []float32
+	wide   int // panels of narrow+1 vectors, which come first
+	panels int
+	narrow int // vectors of every other panel
 }
 
 // cacheLine is the alignment that packed panels want, in bytes.
@@ -74,50 +77,43 @@ func newPacked(dst []float32, n, k int) Packed {
 	if len(dst) < size {
 		panic(fmt.Sprintf("kernel: %d floats to pack %d outputs and %d inputs, want %d", len(dst), n, k, size))
 	}
-	return Packed{N: n, K: k, impl: active, data: dst[:size]}
+	ops := &active.product
+	vectors := roundUp(n, ops.lanes) / ops.lanes
+	panels := roundUp(vectors, ops.vectors) / ops.vectors
+	return Packed{
+		N: n, K: k, impl: active, data: dst[:size],
+		wide: vectors % panels, panels: panels, narrow: vectors / panels,
+	}
 }
 
 // Panels returns the number of panels.
-func (p *Packed) Panels() int {
-	ops := &p.impl.product
-	return (p.N + ops.lanes*ops.vectors - 1) / (ops.lanes * ops.vectors)
-}
+func (p *Packed) Panels() int { return p.panels }
 
 // Panel returns the first column of the product that panel i gives, and how many columns it gives.
 func (p *Packed) Panel(i int) (first, cols int) {
-	lanes := p.impl.product.lanes
 	vector, vectors := p.vectors(i)
+	lanes := p.impl.product.lanes
 	first = vector * lanes
 	return first, min(vectors*lanes, p.N-first)
 }
 
-// vectors returns the first vector of columns of panel i, and how many vectors it has. Wider panels come first.
+// vectors returns the first vector of columns of panel i, and how many vectors it has.
 func (p *Packed) vectors(i int) (first, n int) {
-	panels := p.Panels()
-	if i < 0 || i >= panels {
-		panic(fmt.Sprintf("kernel: panel %d of %d", i, panels))
+	if i < 0 || i >= p.panels {
+		panic(fmt.Sprintf("kernel: panel %d of %d", i, p.panels))
 	}
-	lanes := p.impl.product.lanes
-	all := (p.N + lanes - 1) / lanes
-	return share(all, panels, i)
+	first, n = i*p.narrow+min(i, p.wide), p.narrow
+	if i < p.wide {
+		n++
+	}
+	return first, n
 }
 
 // panel returns the memory of panel i and its width in floats.
 func (p *Packed) panel(i int) (data []float32, width int) {
-	lanes := p.impl.product.lanes
 	first, n := p.vectors(i)
-	return p.data[first*lanes*p.K:][:n*lanes*p.K], n * lanes
-}
-
-// share divides n things into parts as even as can be, the larger ones first, and returns the first thing of part i
-// and how many it has.
-func share(n, parts, i int) (first, count int) {
-	base, extra := n/parts, n%parts
-	first, count = i*base+min(i, extra), base
-	if i < extra {
-		count++
-	}
-	return first, count
+	width = n * p.impl.product.lanes
+	return p.data[first*p.impl.product.lanes*p.K:][:width*p.K], width
 }
 
 // checkMatrix panics unless m holds a matrix of the given size with rows ld floats apart.

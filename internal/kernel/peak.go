@@ -10,19 +10,23 @@ func PeakFLOPs(rounds int) (flops int64) {
 var genericPeakSink float32
 
 func genericPeak(rounds int) int {
-	var s [8]float32
+	const chains = 12
 	x, y := float32(0.5), float32(0.25)
-	s0, s1, s2, s3, s4, s5, s6, s7 := s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7]
+	var a, b, c, d, e, f, g, h, i, j, k, l float32
 	for range rounds {
-		s0 = float32(s0*x) + y
-		s1 = float32(s1*x) + y
-		s2 = float32(s2*x) + y
-		s3 = float32(s3*x) + y
-		s4 = float32(s4*x) + y
-		s5 = float32(s5*x) + y
-		s6 = float32(s6*x) + y
-		s7 = float32(s7*x) + y
+		a = float32(a*x) + y
+		b = float32(b*x) + y
+		c = float32(c*x) + y
+		d = float32(d*x) + y
+		e = float32(e*x) + y
+		f = float32(f*x) + y
+		g = float32(g*x) + y
+		h = float32(h*x) + y
+		i = float32(i*x) + y
+		j = float32(j*x) + y
+		k = float32(k*x) + y
+		l = float32(l*x) + y
 	}
-	genericPeakSink = s0 + s1 + s2 + s3 + s4 + s5 + s6 + s7
-	return 2 * len(s)
+	genericPeakSink = a + b + c + d + e + f + g + h + i + j + k + l
+	return 2 * chains
 }

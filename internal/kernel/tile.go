@@ -12,8 +12,9 @@ type productOps struct {
 	peak func(rounds int) int
 }
 
+// The largest tile of any implementation has at most so many rows and columns.
 const (
-	mostRows    = 8 // in a tile of any implementation
+	mostRows    = 8
 	mostColumns = 48
 )
 
@@ -42,9 +43,19 @@ type tile struct {
 
 // setPanel makes the tile one of panel i of p.
 func (t *tile) setPanel(p *Packed, i int) {
-	lanes := p.impl.product.lanes
 	_, cols := p.Panel(i)
-	t.b, _ = p.panel(i)
-	t.vectors = (cols + lanes - 1) / lanes
-	t.tail = cols - (t.vectors-1)*lanes
+	b, width := p.panel(i)
+	lanes := p.impl.product.lanes
+	t.b, t.vectors, t.tail = b, width/lanes, cols-width+lanes
+}
+
+// share divides n rows into blocks as even as can be, the larger ones first, and returns the first row of block i and
+// how many it has.
+func share(n, blocks, i int) (first, count int) {
+	base, extra := n/blocks, n%blocks
+	first, count = i*base+min(i, extra), base
+	if i < extra {
+		count++
+	}
+	return first, count
 }

@@ -1,10 +1,10 @@
 package kernel
 
-// genericProduct is the portable implementation. Its tile is 2 rows by 4 columns, as many sums as compilers keep in registers.
+// genericProduct is the portable implementation. Its tile is 2 rows by 3 columns, as many sums as compilers keep in registers.
 var genericProduct = productOps{lanes: genericLanes, vectors: 1, rows: genericRows, peak: genericPeak}
 
 const (
-	genericLanes = 4
+	genericLanes = 3
 	genericRows  = 2
 )
 
@@ -42,34 +42,35 @@ func (t *tile) runGeneric() {
 
 // multiplyTwo adds the products of rows a0 and a1 with a panel to their sums.
 func multiplyTwo(sums *[genericRows][genericLanes]float32, a0, a1, panel []float32) {
-	s00, s01, s02, s03 := sums[0][0], sums[0][1], sums[0][2], sums[0][3]
-	s10, s11, s12, s13 := sums[1][0], sums[1][1], sums[1][2], sums[1][3]
+	s00, s01, s02 := sums[0][0], sums[0][1], sums[0][2]
+	s10, s11, s12 := sums[1][0], sums[1][1], sums[1][2]
 	a1 = a1[:len(a0)]
-	for k, x := range a0 {
-		y := a1[k]
-		b := panel[k*genericLanes:][:genericLanes:genericLanes]
-		s00 += float32(x * b[0])
-		s10 += float32(y * b[0])
-		s01 += float32(x * b[1])
-		s11 += float32(y * b[1])
-		s02 += float32(x * b[2])
-		s12 += float32(y * b[2])
-		s03 += float32(x * b[3])
-		s13 += float32(y * b[3])
+	for k := 0; k < len(a0) && len(panel) >= genericLanes; k++ {
+		x, y := a0[k], a1[k]
+		b := panel[0]
+		s00 += float32(x * b)
+		s10 += float32(y * b)
+		b = panel[1]
+		s01 += float32(x * b)
+		s11 += float32(y * b)
+		b = panel[2]
+		s02 += float32(x * b)
+		s12 += float32(y * b)
+		panel = panel[genericLanes:]
 	}
-	sums[0] = [genericLanes]float32{s00, s01, s02, s03}
-	sums[1] = [genericLanes]float32{s10, s11, s12, s13}
+	sums[0] = [genericLanes]float32{s00, s01, s02}
+	sums[1] = [genericLanes]float32{s10, s11, s12}
 }
 
 // multiplyOne adds the products of one row with a panel to its sums.
 func multiplyOne(sums *[genericLanes]float32, a, panel []float32) {
-	s0, s1, s2, s3 := sums[0], sums[1], sums[2], sums[3]
-	for k, x := range a {
-		b := panel[k*genericLanes:][:genericLanes:genericLanes]
-		s0 += float32(x * b[0])
-		s1 += float32(x * b[1])
-		s2 += float32(x * b[2])
-		s3 += float32(x * b[3])
+	s0, s1, s2 := sums[0], sums[1], sums[2]
+	for k := 0; k < len(a) && len(panel) >= genericLanes; k++ {
+		x := a[k]
+		s0 += float32(x * panel[0])
+		s1 += float32(x * panel[1])
+		s2 += float32(x * panel[2])
+		panel = panel[genericLanes:]
 	}
-	*sums = [genericLanes]float32{s0, s1, s2, s3}
+	*sums = [genericLanes]float32{s0, s1, s2}
 }

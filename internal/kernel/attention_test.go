@@ -1,0 +1,205 @@
+package kernel
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+)
+
+// newAttention returns a head on guarded memory, and the guard of its output. Its queries and keys lie side by side in
+// rows of 3*dim floats, as a model's do.
+func newAttention(t *testing.T, rnd *rand.Rand, nq, nk, dim int, bias, colSum bool) (*Attention, *guard) {
+	ld := 3*dim + 1
+	operand := func(rows int) []float32 { return newGuard(t, rows*ld).matrix(rnd, rows, dim, ld) }
+	out := newGuard(t, nq*ld)
+	a := &Attention{
+		Q: operand(nq), LDQ: ld, NQ: nq,
+		K: operand(nk), LDK: ld, V: operand(nk), LDV: ld, NK: nk, Dim: dim,
+		Scale: float32(1 / math.Sqrt(float64(dim))),
+		Out:   out.matrix(rnd, nq, dim, ld), LDOut: ld,
+	}
+	if bias {
+		a.LDBias = nk + 2
+		a.Bias = newGuard(t, nq*a.LDBias).matrix(rnd, nq, nk, a.LDBias)
+	}
+	if colSum {
+		a.ColSum = newGuard(t, nk).slice(nk)
+		fillRandom(rnd, a.ColSum)
+	}
+	return a, out
+}
+
+// reference returns softmax(Scale·Q·Kᵀ + Bias)·V and the sums of the columns of the softmax, in float64, and the largest
+// error that float32 may add to an exponent of the softmax.
+func (a *Attention) reference() (out, colSum []float64, exponentError float64) {
+	out, colSum = make([]float64, a.NQ*a.Dim), make([]float64, a.NK)
+	for q := range a.NQ {
+		weights, highest := make([]float64, a.NK), math.Inf(-1)
+		for k := range a.NK {
+			var dot, magnitude float64
+			for i := range a.Dim {
+				v := float64(a.Q[q*a.LDQ+i]) * float64(a.K[k*a.LDK+i])
+				dot += v
+				magnitude += math.Abs(v)
+			}
+			scale := float64(a.Scale)
+			w := scale * dot
+			if a.Bias != nil {
+				w += float64(a.Bias[q*a.LDBias+k])
+			}
+			weights[k] = w
+			highest = max(highest, w)
+			exponentError = max(exponentError, unit*(float64(a.Dim+2)*math.Abs(scale)*magnitude+2*math.Abs(w)))
+		}
+		var sum float64
+		for k, w := range weights {
+			weights[k] = math.Exp(w - highest)
+			sum += weights[k]
+		}
+		for k, w := range weights {
+			colSum[k] += w / sum
+			for i := range a.Dim {
+				out[q*a.Dim+i] += w / sum * float64(a.V[k*a.LDV+i])
+			}
+		}
+	}
+	return out, colSum, exponentError
+}
+
+// run packs and computes the whole head on guarded memory.
+func (a *Attention) run(t *testing.T) {
+	packed, scratch := newGuard(t, a.PackedLen()).slice(a.PackedLen()), newGuard(t, a.ScratchLen()).slice(a.ScratchLen())
+	a.Pack(packed)
+	a.Run(packed, scratch, 0, a.NQ)
+}
+
+func TestAttention(t *testing.T) {
+	eachImpl(t, func(t *testing.T) {
+		rnd := rand.New(rand.NewPCG(11, 12))
+		test := func(nq, nk, dim int, bias, colSum bool) {
+			t.Run(fmt.Sprintf("%dx%dx%d/bias=%v/colSum=%v", nq, nk, dim, bias, colSum), func(t *testing.T) {
+				a, guard := newAttention(t, rnd, nq, nk, dim, bias, colSum)
+				sumsBefore := slices.Clone(a.ColSum)
+				a.run(t)
+				guard.check(t, "output", nq, dim, a.LDOut)
+				out, sums, exponentError := a.reference()
+				// An error e in each exponent moves each weight, and the sum that divides it, by a factor within exp(±e);
+				// rounding adds a few units to each weight and one for each of the nk terms.
+				relative := 2*math.Expm1(exponentError) + float64(2*nk+16)*unit
+				for q := range nq {
+					for i := range dim {
+						var most float64
+						for k := range nk {
+							most = max(most, math.Abs(float64(a.V[k*a.LDV+i])))
+						}
+						got, want := float64(a.Out[q*a.LDOut+i]), out[q*dim+i]
+						if !(math.Abs(got-want) <= relative*most) {
+							t.Fatalf("Out[%d,%d] = %v, want %v within %.2g", q, i, got, want, relative*most)
+						}
+					}
+				}
+				for k, got := range a.ColSum {
+					want := float64(sumsBefore[k]) + sums[k]
+					tolerance := relative*sums[k] + float64(nq)*unit*(math.Abs(float64(sumsBefore[k]))+sums[k])
+					if !(math.Abs(float64(got)-want) <= tolerance) {
+						t.Fatalf("ColSum[%d] = %v, want %v within %.2g", k, got, want, tolerance)
+					}
+				}
+			})
+		}
+		for _, dim := range []int{1, 12, 24, 32, 64, 72, 80, 512} {
+			test(19, 33, dim, dim%3 == 0, dim%2 == 0)
+		}
+		for n := 1; n <= 70; n += 1 + n/9 {
+			test(1+n%11, n, 24, n%2 == 0, n%3 == 0)
+			test(n, 1+n%18, 20, n%3 == 0, n%2 == 0)
+		}
+	})
+}
+
+func TestAttentionDivisionKeepsEveryBit(t *testing.T) {
+	eachImpl(t, func(t *testing.T) {
+		rnd := rand.New(rand.NewPCG(13, 14))
+		a, _ := newAttention(t, rnd, 45, 50, 24, true, false)
+		packed, scratch := make([]float32, a.PackedLen()), make([]float32, a.ScratchLen())
+		a.Pack(packed)
+		a.Run(packed, scratch, 0, a.NQ)
+		whole := slices.Clone(a.Out)
+		for range 10 {
+			clear(a.Out)
+			for q0 := 0; q0 < a.NQ; {
+				q1 := min(q0+1+rnd.IntN(20), a.NQ)
+				a.Run(packed, scratch, q0, q1)
+				q0 = q1
+			}
+			for q := range a.NQ {
+				for i := range a.Dim {
+					if at := q*a.LDOut + i; math.Float32bits(a.Out[at]) != math.Float32bits(whole[at]) {
+						t.Fatalf("Out[%d,%d] = %v, undivided %v", q, i, a.Out[at], whole[at])
+					}
+				}
+			}
+		}
+	})
+}
+
+func TestAttentionRefusesWhatDoesNotFit(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(15, 16))
+	tests := map[string]func(a *Attention){
+		"no keys":                    func(a *Attention) { a.NK = 0 },
+		"no dimension":               func(a *Attention) { a.Dim = 0 },
+		"queries too short":          func(a *Attention) { a.Q = a.Q[1:] },
+		"keys too short":             func(a *Attention) { a.K = a.K[1:] },
+		"values too short":           func(a *Attention) { a.V = a.V[1:] },
+		"output too short":           func(a *Attention) { a.Out = a.Out[1:] },
+		"bias too short":             func(a *Attention) { a.Bias = a.Bias[1:] },
+		"rows of the output overlap": func(a *Attention) { a.LDOut = a.Dim - 1 },
+		"column sums too few":        func(a *Attention) { a.ColSum = a.ColSum[1:] },
+		"queries not there":          func(a *Attention) { a.NQ++ },
+	}
+	for name, spoil := range tests {
+		t.Run(name, func(t *testing.T) {
+			a, _ := newAttention(t, rnd, 5, 6, 7, true, true)
+			packed, scratch := make([]float32, a.PackedLen()), make([]float32, a.ScratchLen())
+			spoil(a)
+			mustPanic(t, func() {
+				a.Pack(packed)
+				a.Run(packed, scratch, 0, a.NQ)
+			})
+		})
+	}
+	a, _ := newAttention(t, rnd, 5, 6, 7, false, false)
+	packed, scratch := make([]float32, a.PackedLen()), make([]float32, a.ScratchLen())
+	mustPanic(t, func() { a.Run(packed[1:], scratch, 0, 5) })
+	mustPanic(t, func() { a.Run(packed, scratch[1:], 0, 5) })
+	mustPanic(t, func() { a.Run(packed, scratch, 0, 6) })
+}
+
+// BenchmarkAttention measures one head including packing.
+func BenchmarkAttention(b *testing.B) {
+	benchmarkImpls(b, func(b *testing.B) {
+		for _, tokens := range []int{64, 256, 1024} {
+			for _, dim := range []int{64, 72} {
+				b.Run(fmt.Sprintf("tokens=%d/dim=%d", tokens, dim), func(b *testing.B) {
+					const heads = 6 // of which one is computed: the others are between its rows
+					ld := 3 * heads * dim
+					rnd := rand.New(rand.NewPCG(1, 1))
+					qkv := randomFloats(rnd, tokens*ld)
+					a := Attention{
+						Q: qkv, LDQ: ld, NQ: tokens,
+						K: qkv[heads*dim:], LDK: ld, V: qkv[2*heads*dim:], LDV: ld, NK: tokens,
+						Dim: dim, Scale: float32(1 / math.Sqrt(float64(dim))),
+						Out: AlignedFloats(tokens * heads * dim), LDOut: heads * dim,
+					}
+					packed, scratch := AlignedFloats(a.PackedLen()), AlignedFloats(a.ScratchLen())
+					reportOfPeak(b, 4*float64(tokens)*float64(tokens)*float64(dim), func() {
+						a.Pack(packed)
+						a.Run(packed, scratch, 0, tokens)
+					})
+				})
+			}
+		}
+	})
+}
