@@ -38,22 +38,20 @@ func truncate(x float32) uint8 {
 	return 0
 }
 
-// FromSample makes a picture of a sample [channels, height, width].
-func FromSample(sample []float32, channels, height, width int, quantise Quantisation) (*Image, error) {
-	m, err := New(height, width, channels)
-	if err != nil {
-		return nil, err
-	}
-	if len(sample) != len(m.Pix) {
-		return nil, fmt.Errorf("sample of %d values, want %d: [%d, %d, %d]", len(sample), len(m.Pix), channels, height, width)
-	}
+// Quantise makes the bytes of a picture, [height, width, channels], of a sample [channels, height, width]. A sample of another
+// length is the caller's mistake, and panics.
+func Quantise(q Quantisation, sample []float32, channels, height, width int) []uint8 {
 	plane := height * width
+	if len(sample) != channels*plane {
+		panic(fmt.Sprintf("picture: sample of %d values, want [%d, %d, %d]", len(sample), channels, height, width))
+	}
+	pix := make([]uint8, len(sample))
 	for c := range channels {
 		for i, x := range sample[c*plane:][:plane] {
-			m.Pix[i*channels+c] = quantise(x)
+			pix[i*channels+c] = q(x)
 		}
 	}
-	return m, nil
+	return pix
 }
 
 // Sample is the picture as DiT's training sees it: [Channels, Height, Width] in [-1,1].
