@@ -1,0 +1,48 @@
+package diffusion
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestGuidance(t *testing.T) {
+	for _, test := range []struct {
+		name         string
+		guidance     Guidance
+		channels, hw int
+		cond, uncond []float32
+		want         []float32
+	}{
+		{"first three of four, variance untouched", Guidance{Scale: 4}, 4, 1,
+			[]float32{1, 2, 3, 4, 5, 6, 7, 8}, []float32{0, 0, 1, 1, 1, 1, 1, 1}, []float32{4, 8, 9, 4, 5, 6, 7, 8}},
+		{"all four, variance untouched", Guidance{Kind: GuideAll, Scale: 4}, 4, 1,
+			[]float32{1, 2, 3, 4, 5, 6, 7, 8}, []float32{0, 0, 1, 1, 1, 1, 1, 1}, []float32{4, 8, 9, 13, 5, 6, 7, 8}},
+		{"one channel, never beyond epsilon", Guidance{Scale: 2}, 1, 2,
+			[]float32{1, 2, 3, 4}, []float32{0, 1, 0, 0}, []float32{2, 3, 3, 4}},
+		{"no variance", Guidance{Scale: 2}, 3, 1, []float32{1, 2, 3}, []float32{0, 1, 2}, []float32{2, 3, 4}},
+		{"scale 0 is unconditional", Guidance{Kind: GuideAll}, 2, 1, []float32{1, 2}, []float32{5, 6}, []float32{5, 6}},
+		{"scale by timestep", Guidance{Scale: 9, ScaleAt: func(timestep int) float64 { return float64(timestep) / 100 }}, 1, 1,
+			[]float32{2}, []float32{1}, []float32{6}},
+	} {
+		for into := range 3 {
+			cond, uncond := append([]float32(nil), test.cond...), append([]float32(nil), test.uncond...)
+			dst := [][]float32{make([]float32, len(cond)), cond, uncond}[into]
+			test.guidance.Apply(dst, cond, uncond, test.channels, test.hw, 500)
+			if diff := cmp.Diff(test.want, dst); diff != "" {
+				t.Errorf("%s, into %d (-want +got):\n%s", test.name, into, diff)
+			}
+		}
+	}
+	for _, test := range []struct {
+		guidance Guidance
+		want     bool
+	}{
+		{Guidance{Scale: 1}, false}, {Guidance{Scale: 1.5}, true}, {Guidance{Scale: 0}, true},
+		{Guidance{Scale: 1, ScaleAt: func(int) float64 { return 2 }}, true},
+	} {
+		if got := test.guidance.Enabled(); got != test.want {
+			t.Errorf("guidance of scale %v enabled = %v", test.guidance.Scale, got)
+		}
+	}
+}

@@ -1,0 +1,62 @@
+package diffusion
+
+import (
+	"fmt"
+	"math"
+)
+
+// Timesteps is the number of timesteps that the published DiT and MDT models are trained on.
+const Timesteps = 1000
+
+// Schedule is a noise schedule: the variance beta_t that each timestep adds. It is immutable.
+type Schedule struct {
+	betas []float64
+}
+
+// ParseSchedule gives the schedule of that name, "linear" (also the empty name) or "cosine", over n timesteps.
+func ParseSchedule(name string, n int) (Schedule, error) {
+	switch name {
+	case "", "linear":
+		return Linear(n)
+	case "cosine":
+		return Cosine(n)
+	}
+	return Schedule{}, fmt.Errorf("unknown noise schedule %q: want linear or cosine", name)
+}
+
+// Linear is the schedule of Ho et al. 2020, section 4: betas rise evenly from 1e-4 to 0.02 over 1000 timesteps. For another
+// number n both ends are scaled by 1000/n, so that the noise at the end stays about the same; n below 21 would make the last
+// beta 1 or more and is an error.
+func Linear(n int) (Schedule, error) {
+	if n < 21 {
+		return Schedule{}, fmt.Errorf("linear noise schedule of %d timesteps: want at least 21", n)
+	}
+	scale := 1000 / float64(n)
+	first, last := scale*0.0001, scale*0.02
+	step := (last - first) / float64(n-1)
+	betas := make([]float64, n)
+	for t := range betas {
+		betas[t] = float64(float64(t)*step) + first
+	}
+	betas[n-1] = last
+	return Schedule{betas}, nil
+}
+
+// Cosine is the schedule of Nichol and Dhariwal 2021, equation 17: alpha-bar follows a squared cosine, and no beta exceeds 0.999.
+func Cosine(n int) (Schedule, error) {
+	if n < 1 {
+		return Schedule{}, fmt.Errorf("cosine noise schedule of %d timesteps: want at least 1", n)
+	}
+	alphaBar := func(t int) float64 {
+		c := math.Cos((float64(t)/float64(n) + 0.008) / 1.008 * math.Pi / 2)
+		return c * c
+	}
+	betas := make([]float64, n)
+	for t := range betas {
+		betas[t] = min(1-alphaBar(t+1)/alphaBar(t), 0.999)
+	}
+	return Schedule{betas}, nil
+}
+
+// Timesteps is the number of timesteps of the schedule.
+func (s Schedule) Timesteps() int { return len(s.betas) }

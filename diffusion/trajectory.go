@@ -1,0 +1,73 @@
+package diffusion
+
+import "fmt"
+
+// Trajectory is the state of one image on its way from noise to a sample. Trajectories of different images share nothing that
+// changes, so they may be stepped concurrently and may stand at different steps.
+type Trajectory struct {
+	sampler Sampler
+	index   int
+	x       []float32
+	x0      []float32
+	older   []float32 // x_0 predicted one step earlier, for the multistep sampler
+	taken   int       // steps since the start
+}
+
+// NewTrajectory starts an image from x [C*HW], standard normal noise, which is copied.
+func NewTrajectory(s Sampler, x []float32) *Trajectory {
+	t := &Trajectory{
+		sampler: s,
+		x:       make([]float32, len(x)),
+		x0:      make([]float32, len(x)),
+		older:   make([]float32, len(x)),
+	}
+	t.Reset(x)
+	return t
+}
+
+// Reset starts another image of the same size in the same memory.
+func (t *Trajectory) Reset(x []float32) {
+	checkLength("starting noise", len(x), len(t.x))
+	copy(t.x, x)
+	clear(t.x0)
+	t.index = t.sampler.Steps() - 1
+	t.taken = 0
+}
+
+// X is the current sample [C*HW]. It keeps its place in memory and is rewritten by Step; the caller may edit it between steps.
+func (t *Trajectory) X() []float32 { return t.x }
+
+// PredXStart is the x_0 [C*HW] that the last step predicted, valid until the next.
+func (t *Trajectory) PredXStart() []float32 { return t.x0 }
+
+// Index is the index of the step to be taken: Steps()-1 at the start, 0 at the last step, -1 when done.
+func (t *Trajectory) Index() int { return t.index }
+
+// Timestep is what the model is told at the step to be taken; -1 when done.
+func (t *Trajectory) Timestep() int {
+	if t.Done() {
+		return -1
+	}
+	return t.sampler.Timestep(t.index)
+}
+
+// Done tells whether X is the finished sample.
+func (t *Trajectory) Done() bool { return t.index < 0 }
+
+// Step takes one step. modelOut is the network's output for X at Timestep, guided if there is guidance: epsilon [C*HW], or
+// epsilon and variance values [2*C*HW]. noise is standard normal [C*HW]; nil will do where the sampler adds none
+// (DDIM with eta 0, DPM-Solver++, and the last step of any). Nothing is allocated.
+//
+// It panics if a length is wrong or the trajectory is done.
+func (t *Trajectory) Step(modelOut, noise []float32) {
+	if t.Done() {
+		panic("diffusion: step of a finished trajectory")
+	}
+	if n := len(t.x); len(modelOut) != n && len(modelOut) != 2*n {
+		panic(fmt.Sprintf("diffusion: model output has %d values, want %d, or %d with variance", len(modelOut), n, 2*n))
+	}
+	t.older, t.x0 = t.x0, t.older
+	t.sampler.step(t, t.index, modelOut, noise)
+	t.taken++
+	t.index--
+}
