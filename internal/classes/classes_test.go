@@ -1,0 +1,162 @@
+package classes
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/tokencache/tokencache/internal/imagenet"
+	"pgregory.net/rapid"
+)
+
+var fashion = []string{"T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"}
+
+func TestSelect(t *testing.T) {
+	for _, test := range []struct {
+		selections []string
+		names      []string
+		want       []int
+	}{
+		{nil, nil, nil},
+		{[]string{"3"}, nil, []int{3}},
+		{[]string{"9", "0"}, nil, []int{9, 0}},
+		{[]string{"1,5,9", "5"}, nil, []int{1, 5, 9, 5}},
+		{[]string{"3-7"}, nil, []int{3, 4, 5, 6, 7}},
+		{[]string{"3..5", " 4 - 4 "}, nil, []int{3, 4, 5, 4}},
+		{[]string{"8, 1-2 ,0"}, nil, []int{8, 1, 2, 0}},
+		{[]string{"T-shirt/top", "ankle boot"}, fashion, []int{0, 9}},
+		{[]string{"bag,t-shirt/TOP,2-3"}, fashion, []int{8, 0, 2, 3}},
+		{[]string{"shirt", "boot", "ankle_boot"}, fashion, []int{6, 9, 9}},
+		{[]string{"red, white and blue", "red"}, []string{"red, white and blue", "green"}, []int{0, 0}},
+	} {
+		got, err := Select(test.selections, 10, test.names)
+		if diff := cmp.Diff(test.want, got); err != nil || diff != "" {
+			t.Errorf("%q: %v (-want +got):\n%s", test.selections, err, diff)
+		}
+	}
+}
+
+func TestSelectOfImageNet(t *testing.T) {
+	for selection, want := range map[string][]int{
+		"golden retriever":                  {207},
+		"Golden_Retriever":                  {207},
+		"otter":                             {360},
+		"husky":                             {248},
+		"siberian":                          {250},
+		"missile, 744":                      {657, 744},
+		"harp":                              {594},
+		"sand viper":                        nil,
+		"projectile,red panda, volcano,998": {744, 387, 980, 998},
+		"lesser panda, red panda, panda, bear cat, cat bear, Ailurus fulgens": {387},
+		"maillot, tank suit":           {639},
+		"black-and-tan coonhound":      {165},
+		"jack-o'-lantern":              {607},
+		"sunglass, sunglasses":         {836, 837},
+		"potter's wheel":               {739},
+		"goldfish, Carassius auratus ": {1},
+	} {
+		got, err := Select([]string{selection}, imagenet.Count, imagenet.Names())
+		if (want == nil) != (err != nil) {
+			t.Errorf("%q: error %v", selection, err)
+		} else if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%q (-want +got):\n%s", selection, diff)
+		}
+	}
+}
+
+// TestEveryName finds every class of ImageNet by its whole name, but for the few whose only name is another's commonest too.
+func TestEveryName(t *testing.T) {
+	names := imagenet.Names()
+	shared := map[int]string{134: "crane", 517: "crane", 474: "cardigan", 638: "maillot"}
+	for i, name := range names {
+		got, err := Lookup(names, strings.ToUpper(name))
+		if _, ambiguous := shared[i]; ambiguous != (err != nil) || !ambiguous && got != i {
+			t.Errorf("%q: class %d, error %v; want %d", name, got, err, i)
+		}
+	}
+}
+
+func TestErrors(t *testing.T) {
+	for _, test := range []struct {
+		selection string
+		names     []string
+		want      string
+	}{
+		{"1000", nil, "class 1000 is out of range: this model has classes 0..999"},
+		{"-1", nil, "class -1 is out of range: this model has classes 0..999"},
+		{"99999999999999999999", nil, "class 99999999999999999999 is out of range: this model has classes 0..999"},
+		{"0-99999999999", nil, "class 99999999999 is out of range: this model has classes 0..999"},
+		{"7-3", nil, "classes 7-3 run backwards: want 3-7"},
+		{"", nil, "a class is empty: want a number, a name or a range"},
+		{"1,,2", nil, `a class is empty: want a number, a name or a range (in the list "1,,2")`},
+		{"1,1000", nil, `class 1000 is out of range: this model has classes 0..999 (in the list "1,1000")`},
+		{"otter", nil, `class "otter": this model's classes have no names, only numbers 0..999`},
+		{"crane", imagenet.Names(), `class "crane" fits several: 134 (crane), 517 (crane); give a number or more of the name`},
+		{"panda", imagenet.Names(), `class "panda" fits several: 387 (lesser panda), 388 (giant panda); give a number or more of the name`},
+		{"terrier", imagenet.Names(), `class "terrier" fits several: 153 (Maltese dog), 158 (toy terrier), 179 (Staffordshire bullterrier), ` +
+			`180 (American Staffordshire terrier), 181 (Bedlington terrier), 182 (Border terrier), 183 (Kerry blue terrier), ` +
+			`184 (Irish terrier) and 16 more; give a number or more of the name`},
+		{"goldne retreiver", imagenet.Names(), `class "goldne retreiver" is unknown; did you mean golden retriever (207)?`},
+		{"sneeker", fashion, `class "sneeker" is unknown; did you mean sneaker (7)?`},
+		{"spaceship to Mars", imagenet.Names(), `class "spaceship to Mars" is unknown`},
+		{"?", fashion, `class "?" is unknown`},
+	} {
+		_, err := Select([]string{test.selection}, 1000, test.names)
+		if got := fmt.Sprint(err); got != test.want {
+			t.Errorf("%q: error\n\t%s\nwant\n\t%s", test.selection, got, test.want)
+		}
+	}
+}
+
+// TestMoreNamesThanClasses: a name beyond the model's classes must not become a class.
+func TestMoreNamesThanClasses(t *testing.T) {
+	if got, err := Select([]string{"bag"}, 5, fashion); err == nil {
+		t.Errorf("class %v, want an error", got)
+	}
+}
+
+// TestAnything holds that whatever is typed gives classes of the model or an error.
+func TestAnything(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := rapid.OneOf(rapid.String(), rapid.StringMatching(`[0-9a-z,.\- ]{0,12}`)).Draw(t, "selection")
+		got, err := Select([]string{s}, len(fashion), fashion)
+		if err == nil && len(got) == 0 {
+			t.Fatalf("%q: no class and no error", s)
+		}
+		for _, i := range got {
+			if i < 0 || i >= len(fashion) {
+				t.Fatalf("%q: class %d", s, i)
+			}
+		}
+	})
+}
+
+func TestCycle(t *testing.T) {
+	for _, test := range []struct {
+		chosen []int
+		count  int
+		want   []int
+	}{
+		{[]int{4, 2}, 5, []int{4, 2, 4, 2, 4}},
+		{All(3), 2, []int{0, 1}},
+		{nil, 2, nil},
+	} {
+		if diff := cmp.Diff(test.want, Cycle(test.chosen, test.count)); diff != "" {
+			t.Errorf("Cycle(%v, %d) (-want +got):\n%s", test.chosen, test.count, diff)
+		}
+	}
+}
+
+func TestDistance(t *testing.T) {
+	for _, test := range []struct {
+		a, b string
+		want int
+	}{
+		{"", "", 0}, {"otter", "otter", 0}, {"oter", "otter", 1}, {"ottre", "otter", 1}, {"udder", "otter", 3}, {"größe", "grösse", 2}, {"a", "abcdefgh", 6},
+	} {
+		if got := distance(test.a, test.b, 5); got != test.want {
+			t.Errorf("%q, %q: %d, want %d", test.a, test.b, got, test.want)
+		}
+	}
+}

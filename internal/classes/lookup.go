@@ -1,0 +1,124 @@
+package classes
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// Lookup returns the class that query names: the one that has it as its name or as a synonym, else the one whose name contains it.
+// If several have it as a synonym, but one of them as its commonest, it is that one. Case does not matter, and an underscore is a
+// space. The error for a query that fits several classes lists them; that for one that fits none lists names spelt nearly so.
+func Lookup(names []string, query string) (int, error) {
+	q := fold(query)
+	found := exact(names, q)
+	if len(found) > 1 {
+		other := func(i int) bool { return fold(Short(names[i])) != q }
+		if first := slices.DeleteFunc(slices.Clone(found), other); len(first) == 1 {
+			return first[0], nil
+		}
+	}
+	if len(found) == 0 && q != "" {
+		for i, name := range names {
+			if strings.Contains(fold(name), q) {
+				found = append(found, i)
+			}
+		}
+	}
+	switch len(found) {
+	case 1:
+		return found[0], nil
+	case 0:
+		return 0, unknown(names, query)
+	}
+	return 0, ambiguous(names, query, found)
+}
+
+// exact returns the classes of which q, folded, is the whole name or a synonym.
+func exact(names []string, q string) (found []int) {
+	for i, name := range names {
+		if fold(name) == q || slices.ContainsFunc(synonyms(name), func(s string) bool { return fold(s) == q }) {
+			found = append(found, i)
+		}
+	}
+	return found
+}
+
+func synonyms(name string) []string { return strings.Split(name, ", ") }
+
+// fold brings a name to the form in which names are compared.
+func fold(s string) string {
+	return strings.Join(strings.Fields(strings.ToLower(strings.ReplaceAll(s, "_", " "))), " ")
+}
+
+func ambiguous(names []string, query string, found []int) error {
+	const most = 8
+	var list []string
+	for _, i := range found[:min(len(found), most)] {
+		list = append(list, fmt.Sprintf("%d (%s)", i, Short(names[i])))
+	}
+	rest := ""
+	if n := len(found) - len(list); n > 0 {
+		rest = fmt.Sprintf(" and %d more", n)
+	}
+	return fmt.Errorf("class %q fits several: %s%s; give a number or more of the name", query, strings.Join(list, ", "), rest)
+}
+
+func unknown(names []string, query string) error {
+	near := nearest(names, fold(query))
+	if len(near) == 0 {
+		return fmt.Errorf("class %q is unknown", query)
+	}
+	return fmt.Errorf("class %q is unknown; did you mean %s?", query, strings.Join(near, ", "))
+}
+
+// nearest returns the few synonyms that differ from q, folded, in at most a third of its letters, nearest first.
+func nearest(names []string, q string) []string {
+	const most = 3
+	type candidate struct {
+		name     string
+		distance int
+	}
+	limit := max(utf8.RuneCountInString(q)/3, 1)
+	var near []candidate
+	for i, name := range names {
+		for _, s := range synonyms(name) {
+			if d := distance(q, fold(s), limit); d <= limit {
+				near = append(near, candidate{fmt.Sprintf("%s (%d)", s, i), d})
+			}
+		}
+	}
+	slices.SortStableFunc(near, func(a, b candidate) int { return cmp.Compare(a.distance, b.distance) })
+	list := make([]string, min(len(near), most))
+	for i := range list {
+		list[i] = near[i].name
+	}
+	return list
+}
+
+// distance is the number of letters to insert, remove, replace, or swap with their neighbour, that makes b of a; of
+// words whose lengths alone differ by more than limit, it is limit+1.
+func distance(a, b string, limit int) int {
+	from, to := []rune(a), []rune(b)
+	if max(len(from)-len(to), len(to)-len(from)) > limit {
+		return limit + 1
+	}
+	before, last, row := make([]int, len(to)+1), All(len(to)+1), make([]int, len(to)+1)
+	for i := range from {
+		row[0] = i + 1
+		for j := range to {
+			change := last[j]
+			if from[i] != to[j] {
+				change++
+			}
+			row[j+1] = min(change, last[j+1]+1, row[j]+1)
+			if i > 0 && j > 0 && from[i] == to[j-1] && from[i-1] == to[j] {
+				row[j+1] = min(row[j+1], before[j-1]+1)
+			}
+		}
+		before, last, row = last, row, before
+	}
+	return last[len(to)]
+}
