@@ -145,6 +145,25 @@ func TestAttentionDivisionKeepsEveryBit(t *testing.T) {
 	})
 }
 
+// TestRunAllocatesNothing covers products too.
+func TestRunAllocatesNothing(t *testing.T) {
+	eachImpl(t, func(t *testing.T) {
+		rnd := rand.New(rand.NewPCG(21, 22))
+		a, _ := newAttention(t, rnd, 20, 21, 24, true, true)
+		packed, scratch := make([]float32, a.PackedLen()), make([]float32, a.ScratchLen())
+		p := newGuards(t, 1<<12).product(rnd, 20, 50, 9, 4)
+		gemmScratch := make([]float32, GemmScratch)
+		allocs := testing.AllocsPerRun(5, func() {
+			a.Pack(packed)
+			a.Run(packed, scratch, 0, a.NQ)
+			p.Run(gemmScratch, 0, p.M, 0, p.B.Panels())
+		})
+		if allocs != 0 {
+			t.Errorf("%v allocations", allocs)
+		}
+	})
+}
+
 func TestAttentionRefusesWhatDoesNotFit(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(15, 16))
 	tests := map[string]func(a *Attention){

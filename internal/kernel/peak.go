@@ -1,13 +1,12 @@
 package kernel
 
+import "runtime"
+
 // PeakFLOPs executes rounds of multiply-adds that depend on nothing but themselves, at the active level, and returns how many
 // floating-point operations that were: timed, the speed that no product can exceed.
 func PeakFLOPs(rounds int) (flops int64) {
 	return int64(active.product.peak(rounds)) * int64(rounds)
 }
-
-// genericPeakSink keeps the compiler from dropping genericPeak.
-var genericPeakSink float32
 
 func genericPeak(rounds int) int {
 	const chains = 12
@@ -27,6 +26,6 @@ func genericPeak(rounds int) int {
 		k = float32(k*x) + y
 		l = float32(l*x) + y
 	}
-	genericPeakSink = a + b + c + d + e + f + g + h + i + j + k + l
+	runtime.KeepAlive(a + b + c + d + e + f + g + h + i + j + k + l)
 	return 2 * chains
 }

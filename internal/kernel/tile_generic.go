@@ -31,11 +31,14 @@ func (t *tile) runGeneric() {
 		}
 	}
 	for r := range t.rows {
-		to, sum := t.c[r*t.ldc:][:t.tail], sums[r][:t.tail]
+		to := t.c[r*t.ldc:][:t.tail]
 		if t.residual == nil {
-			copy(to, sum)
-		} else {
-			genericRow.gateResidual(to, t.residual[r*t.ldresidual:][:t.tail], t.gate[r], sum)
+			copy(to, sums[r][:])
+			continue
+		}
+		residual, gate := t.residual[r*t.ldresidual:][:t.tail], t.gate[r][:t.tail]
+		for j, sum := range sums[r][:t.tail] {
+			to[j] = float32(float64(residual[j]) + float64(gate[j])*float64(sum)) // the product is exact
 		}
 	}
 }
