@@ -38,20 +38,22 @@ func truncate(x float32) uint8 {
 	return 0
 }
 
-// Quantise makes the bytes of a picture, [height, width, channels], of a sample [channels, height, width]. A sample of another
-// length is the caller's mistake, and panics.
-func Quantise(q Quantisation, sample []float32, channels, height, width int) []uint8 {
-	plane := height * width
-	if len(sample) != channels*plane {
-		panic(fmt.Sprintf("picture: sample of %d values, want [%d, %d, %d]", len(sample), channels, height, width))
+// FromSample makes a picture of a sample [channels, height, width].
+func FromSample(sample []float32, channels, height, width int, quantise Quantisation) (*Image, error) {
+	m, err := New(height, width, channels)
+	if err != nil {
+		return nil, err
 	}
-	pix := make([]uint8, len(sample))
+	if len(sample) != len(m.Pix) {
+		return nil, fmt.Errorf("sample of %d values, want %d: [%d, %d, %d]", len(sample), len(m.Pix), channels, height, width)
+	}
+	plane := height * width
 	for c := range channels {
 		for i, x := range sample[c*plane:][:plane] {
-			pix[i*channels+c] = q(x)
+			m.Pix[i*channels+c] = quantise(x)
 		}
 	}
-	return pix
+	return m, nil
 }
 
 // Sample is the picture as DiT's training sees it: [Channels, Height, Width] in [-1,1].

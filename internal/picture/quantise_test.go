@@ -21,7 +21,11 @@ func TestQuantise(t *testing.T) {
 			want, _ := read[uint8](v, set+"."+name+"_uint8_nhwc")
 			var got []uint8
 			for n := range shape[0] {
-				got = append(got, picture.Quantise(q, samples[n*size:][:size], shape[1], shape[2], shape[3])...)
+				m, err := picture.FromSample(samples[n*size:][:size], shape[1], shape[2], shape[3], q)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got = append(got, m.Pix...)
 			}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("%s of %s (-want +got):\n%s", name, set, diff)
@@ -57,18 +61,15 @@ func TestSample(t *testing.T) {
 			continue
 		}
 		rgb := &picture.Image{Height: 2, Width: 42, Channels: 3, Pix: all[:252]}
-		back := picture.Quantise(q, rgb.Sample(), 3, 2, 42)
-		if diff := cmp.Diff(rgb.Pix, back); diff != "" {
-			t.Errorf("%s, there and back (-want +got):\n%s", name, diff)
+		back, err := picture.FromSample(rgb.Sample(), 3, 2, 42, q)
+		if diff := cmp.Diff(rgb, back); err != nil || diff != "" {
+			t.Errorf("%s, there and back: %v (-want +got):\n%s", name, err, diff)
 		}
 	}
 }
 
-func TestQuantiseWrongLength(t *testing.T) {
-	defer func() {
-		if recover() == nil {
-			t.Error("5 values for 6: no panic")
-		}
-	}()
-	picture.Quantise(picture.DiT, make([]float32, 5), 3, 1, 2)
+func TestFromSampleOfWrongSize(t *testing.T) {
+	if _, err := picture.FromSample(make([]float32, 5), 3, 1, 2, picture.DiT); err == nil {
+		t.Error("5 values for 6: no error")
+	}
 }
