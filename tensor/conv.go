@@ -1,0 +1,225 @@
+package tensor
+
+import (
+	"fmt"
+
+	"github.com/tokencache/tokencache/internal/kernel"
+)
+
+// Geometry says which pixels a 3x3 convolution reads. The zero value is invalid: see Same, Halve and Double.
+type Geometry struct {
+	Stride        int  // pixels between the windows of neighbouring results
+	Before, After int  // pixels of zeros above and left, and below and right, of the picture
+	Upsample      bool // the picture is first made twice as large, each pixel four times
+}
+
+var (
+	Same   = Geometry{Stride: 1, Before: 1, After: 1}                 // keeps the size
+	Double = Geometry{Stride: 1, Before: 1, After: 1, Upsample: true} // doubles it
+	Halve  = Geometry{Stride: 2, Before: 1, After: 1}                 // halves it, rounding up
+)
+
+// out returns the number of results along a side of n pixels, before any doubling, which is by phase.
+func (s Geometry) out(n int) int { return (n+s.Before+s.After-window)/s.Stride + 1 }
+
+// window is the side of the square of pixels, as stored, that a result depends on.
+const window = 3
+
+// ConvWeight is a 3x3 convolution of In to Out channels. The weights are held once, packed for the kernels.
+type ConvWeight struct {
+	In, Out int
+	Bias    []float32 // [Out] or nil
+	Geometry
+	// A convolution of a doubled picture is four convolutions of the picture itself, one for each of the four results that a pixel
+	// gives rise to, with 2x2 windows whose weights are sums of the 3x3 ones: 4/9 of the work. Any other is one convolution.
+	phases [][]kernel.Packed // by row, by column
+	side   int               // of the windows of the phases
+}
+
+// NewConvWeight packs w, [out, in, 3, 3] by rows as PyTorch stores it; it keeps bias, which may be nil, and not w.
+func NewConvWeight(w []float32, out, in int, bias []float32, s Geometry) *ConvWeight {
+	if len(w) != out*in*window*window || s.Stride < 1 || s.Upsample && s != Double {
+		panic(fmt.Sprintf("tensor: %d floats of a convolution of %d to %d channels, %+v", len(w), in, out, s))
+	}
+	c := &ConvWeight{In: in, Out: out, Bias: bias, Geometry: s, side: window}
+	planes := make([]float32, len(w)) // [out, 3, 3, in]
+	for o := range out {
+		one := o * window * window * in
+		kernel.Transpose(planes[one:], in, w[one:], window*window, in, window*window)
+	}
+	if !s.Upsample {
+		c.phases = [][]kernel.Packed{{pack(planes, out)}}
+		return c
+	}
+	c.side = 2
+	sums := make([]float32, out*c.side*c.side*in)
+	halves := [][][]int{{{0}, {1, 2}}, {{0, 1}, {2}}} // by phase, by row or column of its window: those of the 3x3 window that meet there
+	for _, rows := range halves {
+		var phases []kernel.Packed
+		for _, cols := range halves {
+			addPlanes(sums, planes, out, in, rows, cols)
+			phases = append(phases, pack(sums, out))
+		}
+		c.phases = append(c.phases, phases)
+	}
+	return c
+}
+
+func pack(w []float32, out int) kernel.Packed {
+	k := len(w) / out
+	return kernel.PackNK(kernel.AlignedFloats(kernel.PackedLen(out, k)), w, k, out, k)
+}
+
+// addPlanes sums planes, [out, 3, 3, in], over the given rows and columns of the window into dst, [out, len(rows), len(cols), in].
+func addPlanes(dst, planes []float32, out, in int, rows, cols [][]int) {
+	for o := range out {
+		for i, ys := range rows {
+			for j, xs := range cols {
+				to := dst[((o*len(rows)+i)*len(cols)+j)*in:][:in]
+				clear(to)
+				for _, y := range ys {
+					for _, x := range xs {
+						kernel.Add(to, to, planes[((o*window+y)*window+x)*in:][:in])
+					}
+				}
+			}
+		}
+	}
+}
+
+// Bytes returns the memory that the weight takes.
+func (w *ConvWeight) Bytes() int64 {
+	n := len(w.phases) * len(w.phases) * kernel.PackedLen(w.Out, w.side*w.side*w.In)
+	return 4 * int64(n+len(w.Bias))
+}
+
+// OutputSize returns the size of the results of pictures of the given size.
+func (w *ConvWeight) OutputSize(height, width int) (outHeight, outWidth int) {
+	return w.out(height) * len(w.phases), w.out(width) * len(w.phases)
+}
+
+// ConvInput is what a convolution reads: f(x·scale + shift), surrounded by zeros. It is never stored as a whole.
+type ConvInput struct {
+	Images
+	Affine     Affine // the zero value for none
+	Activation Activation
+}
+
+// Conv returns the convolution of in with w.
+func (g *Graph) Conv(in ConvInput, w *ConvWeight) Images {
+	dst := Images{}
+	dst.Height, dst.Width = w.OutputSize(in.Height, in.Width)
+	dst.X = g.New(in.Samples()*dst.Height*dst.Width, w.Out)
+	g.conv(in, w, dst, false)
+	return dst
+}
+
+// ConvAdd adds the convolution of in with w to dst in place and returns dst.
+func (g *Graph) ConvAdd(dst Images, in ConvInput, w *ConvWeight) Images {
+	g.conv(in, w, dst, true)
+	return dst
+}
+
+// convOp divides a convolution over strips of rows of each sample and groups of panels. Each part makes its own copy of the rows that
+// its strip depends on, prepared and bordered with zeros; in that copy the pixels under a row of a window lie one behind the
+// other, so that a convolution is a matrix product with one tap for each row of the window, and nothing is gathered.
+type convOp struct {
+	in     ConvInput
+	w      *ConvWeight
+	dst    Images
+	add    bool
+	line   int // floats of a row of the copy
+	taps   [window]int
+	strips split
+	panels split
+}
+
+const (
+	leastStrip  = 4       // rows of results: fewer prepare too many rows twice
+	stripFloats = 1 << 19 // of a copy, where that gives no fewer rows
+)
+
+func (g *Graph) conv(in ConvInput, w *ConvWeight, dst Images, add bool) {
+	g.mustNotRecord("a convolution", in.X, dst.X)
+	samples := in.Samples()
+	height, width := w.out(in.Height), w.out(in.Width)
+	mustMatch("input of the convolution", in.X, in.X.Rows, w.In)
+	mustMatch("output of the convolution", dst.X, samples*height*width*len(w.phases)*len(w.phases), w.Out)
+	if a := in.Affine; a.Scale != nil {
+		mustMatch("scale", a.Scale, samples, w.In)
+		mustMatch("shift", a.Shift, samples, w.In)
+	}
+	if height < 1 || width < 1 {
+		panic(fmt.Sprintf("tensor: convolution of an image of %d x %d", in.Height, in.Width))
+	}
+	op := &g.ops.conv
+	line := (in.Width + w.Before + w.After) * w.In
+	*op = convOp{in: in, w: w, dst: dst, add: add, line: line, taps: [window]int{0, line, 2 * line}}
+	want := 1
+	if g.Workers() > 1 {
+		want = g.Workers() * partsPerWorker
+	}
+	rows := min((height*samples+want-1)/want, stripFloats/(line*w.Stride))
+	op.strips = newSplit(height, 1, height/min(height, max(rows, leastStrip)))
+	parts := samples * op.strips.parts
+	op.panels = newSplit(w.phases[0][0].Panels(), 1, (want+parts-1)/parts)
+	g.run(op, parts*op.panels.parts)
+	g.flops += 2 * int64(dst.X.Rows) * int64(w.side*w.side*w.In) * int64(w.Out)
+}
+
+func (op *convOp) run(part int, worker *worker) {
+	w := op.w
+	group, part := part%op.panels.parts, part/op.panels.parts
+	strip, sample := part%op.strips.parts, part/op.strips.parts
+	y0, y1 := op.strips.bounds(strip)
+	rows := (y1-y0-1)*w.Stride + window
+	scratch := worker.floats(rows*op.line + kernel.GemmScratch)
+	pixels, scratch := scratch[:rows*op.line], scratch[rows*op.line:]
+	op.prepare(pixels, sample, y0*w.Stride-w.Before, rows)
+
+	height, width, phases := w.out(op.in.Height), w.out(op.in.Width), len(w.phases)
+	p0, p1 := op.panels.bounds(group)
+	for i := range phases {
+		for j := range phases {
+			gemm := kernel.Gemm{
+				LDA: w.Stride * w.In, M: width, Taps: op.taps[:w.side],
+				B: &w.phases[i][j], Bias: w.Bias, Accumulate: op.add,
+				LDC: phases * op.dst.X.Stride,
+			}
+			for p := p0; p < p1; p++ {
+				for y := y0; y < y1; y++ {
+					gemm.A = pixels[(y-y0)*w.Stride*op.line+i*op.line+j*w.In:]
+					gemm.C = op.dst.X.from(((sample*height+y)*phases+i)*width*phases + j)
+					gemm.Run(scratch, 0, width, p, p+1)
+				}
+			}
+		}
+	}
+}
+
+// prepare fills dst with the given number of a sample's rows from row top on, which may be above the picture.
+func (op *convOp) prepare(dst []float32, sample, top, rows int) {
+	in, channels := &op.in, op.w.In
+	for r := range rows {
+		line := dst[r*op.line:][:op.line]
+		y := top + r
+		if y < 0 || y >= in.Height {
+			clear(line)
+			continue
+		}
+		left, right := op.w.Before*channels, (op.w.Before+in.Width)*channels
+		clear(line[:left])
+		clear(line[right:])
+		line = line[left:right]
+		first := (sample*in.Height + y) * in.Width
+		for x := range in.Width {
+			to, from := line[x*channels:][:channels], in.X.Row(first+x)
+			if in.Affine.Scale == nil {
+				copy(to, from)
+			} else {
+				kernel.ScaleShift(to, from, in.Affine.Scale.Row(sample), in.Affine.Shift.Row(sample))
+			}
+		}
+		in.Activation.apply(line)
+	}
+}

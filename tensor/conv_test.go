@@ -1,0 +1,226 @@
+package tensor
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"github.com/tokencache/tokencache/internal/kernel"
+)
+
+func normal(r *rand.Rand, n int) []float32 {
+	v := make([]float32, n)
+	for i := range v {
+		v[i] = float32(r.NormFloat64())
+	}
+	return v
+}
+
+// directConv is the definition of a convolution of prepared pictures [samples*h*w, in], in float64. bound is the same with absolute values:
+// what the rounding errors of the sum are proportional to.
+func directConv(x []float64, samples, h, w int, weight []float32, out, in int, bias []float32, s Geometry) (y, bound []float64, oh, ow int) {
+	zoom := 1
+	if s.Upsample {
+		zoom = 2
+	}
+	at := func(sample, row, col, c int) float64 { return x[((sample*(h/zoom)+row/zoom)*(w/zoom)+col/zoom)*in+c] }
+	h, w = zoom*h, zoom*w
+	oh, ow = (h+s.Before+s.After-3)/s.Stride+1, (w+s.Before+s.After-3)/s.Stride+1
+	for sample := range samples {
+		for i := range oh {
+			for j := range ow {
+				for o := range out {
+					var sum, abs float64
+					if bias != nil {
+						sum, abs = float64(bias[o]), math.Abs(float64(bias[o]))
+					}
+					for ky := range 3 {
+						for kx := range 3 {
+							row, col := i*s.Stride+ky-s.Before, j*s.Stride+kx-s.Before
+							if row < 0 || row >= h || col < 0 || col >= w {
+								continue
+							}
+							for c := range in {
+								p := float64(weight[((o*in+c)*3+ky)*3+kx]) * at(sample, row, col, c)
+								sum += p
+								abs += math.Abs(p)
+							}
+						}
+					}
+					y, bound = append(y, sum), append(bound, abs)
+				}
+			}
+		}
+	}
+	return y, bound, oh, ow
+}
+
+// everyKernel runs test with every implementation of the kernels that this machine has.
+func everyKernel(t *testing.T, test func(t *testing.T)) {
+	for _, im := range kernel.Impls() {
+		t.Run(im.String(), func(t *testing.T) {
+			if !im.Supported() {
+				t.Skip("this machine lacks " + im.String())
+			}
+			defer kernel.Use(kernel.Use(im))
+			test(t)
+		})
+	}
+}
+
+var geometries = map[string]Geometry{
+	"same": Same, "double": Double, "halve": Halve, "halve, zeros after only": {Stride: 2, After: 1}, "no zeros": {Stride: 1},
+}
+
+func TestConv(t *testing.T) {
+	sizes := []struct{ samples, h, w, in, out int }{
+		{1, 8, 8, 16, 16}, {2, 5, 7, 3, 5}, {1, 3, 3, 1, 1}, {3, 4, 6, 17, 50}, {1, 9, 33, 20, 97}, {1, 17, 3, 64, 3}, {1, 40, 6, 8, 49},
+	}
+	everyKernel(t, func(t *testing.T) {
+		for name, s := range geometries {
+			for i, z := range sizes {
+				t.Run(fmt.Sprintf("%s/%v", name, z), func(t *testing.T) {
+					checkConv(t, rand.New(rand.NewPCG(1, uint64(i))), z.samples, z.h, z.w, z.in, z.out, s, i%2 == 0, i%3 == 0)
+				})
+			}
+		}
+	})
+}
+
+func checkConv(t *testing.T, r *rand.Rand, samples, h, w, in, out int, s Geometry, withBias, add bool) {
+	x, weight := normal(r, samples*h*w*in), normal(r, out*in*9)
+	var bias []float32
+	if withBias {
+		bias = normal(r, out)
+	}
+	x64 := make([]float64, len(x))
+	for i, v := range x {
+		x64[i] = float64(v)
+	}
+	want, bound, oh, ow := directConv(x64, samples, h, w, weight, out, in, bias, s)
+	before := normal(r, len(want))
+
+	g := NewGraph(NewPool(2))
+	defer g.pool.Close()
+	cw := NewConvWeight(weight, out, in, bias, s)
+	input := ConvInput{Images: Images{X: FromSlice(x, samples*h*w, in), Height: h, Width: w}}
+	var got Images
+	if add {
+		got = g.ConvAdd(Images{X: FromSlice(append([]float32(nil), before...), samples*oh*ow, out), Height: oh, Width: ow}, input, cw)
+	} else {
+		got = g.Conv(input, cw)
+	}
+	if got.Height != oh || got.Width != ow || got.Samples() != samples {
+		t.Fatalf("got %d images of %d x %d, want %d of %d x %d", got.Samples(), got.Height, got.Width, samples, oh, ow)
+	}
+	// A sum of n products, in any order, is off by at most n roundings of the sum of their absolute values; bias, residual and the sums of
+	// weights that a doubling convolution makes add a few.
+	n := float64(9*in + 5)
+	for i, v := range got.X.Flat() {
+		want, bound := want[i], bound[i]
+		if add {
+			want, bound = want+float64(before[i]), bound+math.Abs(float64(before[i]))
+		}
+		if d := math.Abs(float64(v) - want); !(d <= n*0x1p-24*bound) {
+			t.Fatalf("pixel %d, channel %d: got %v, want %v", i/out, i%out, v, want)
+		}
+	}
+	products := int64(9)
+	if s.Upsample {
+		products = 4
+	}
+	if want := 2 * products * int64(got.X.Rows*in*out); g.FLOPs() != want {
+		t.Errorf("counted %d operations, want %d", g.FLOPs(), want)
+	}
+}
+
+// TestConvInput holds that a convolution prepares its input as the operations that it stands for do.
+func TestConvInput(t *testing.T) {
+	everyKernel(t, func(t *testing.T) {
+		const samples, h, w, in, out = 2, 13, 11, 24, 40
+		r := rand.New(rand.NewPCG(2, 3))
+		g := NewGraph(NewPool(2))
+		defer g.pool.Close()
+		x := Images{X: FromSlice(normal(r, samples*h*w*in), samples*h*w, in), Height: h, Width: w}
+		a := Affine{Scale: FromSlice(normal(r, samples*in), samples, in), Shift: FromSlice(normal(r, samples*in), samples, in)}
+		weight := NewConvWeight(normal(r, out*in*9), out, in, normal(r, out), Same)
+		for _, f := range []Activation{Identity, SiLU, ReLU} {
+			prepared := g.Apply(x, a)
+			g.Activate(prepared.X, f)
+			want := g.Conv(ConvInput{Images: prepared}, weight)
+			got := g.Conv(ConvInput{Images: x, Affine: a, Activation: f}, weight)
+			if diff := cmp.Diff(want.X.Flat(), got.X.Flat()); diff != "" {
+				t.Errorf("activation %v: -want +got\n%s", f, diff)
+			}
+		}
+	})
+}
+
+// TestConvWorkers holds that results do not depend on the number of workers, bit for bit.
+func TestConvWorkers(t *testing.T) {
+	everyKernel(t, func(t *testing.T) {
+		rapid.Check(t, func(t *rapid.T) {
+			samples, h, w := rapid.IntRange(1, 2).Draw(t, "samples"), rapid.IntRange(2, 24).Draw(t, "h"), rapid.IntRange(2, 20).Draw(t, "w")
+			in, out := rapid.IntRange(1, 40).Draw(t, "in"), rapid.IntRange(1, 120).Draw(t, "out")
+			s := rapid.SampledFrom([]Geometry{Same, Double, Halve, {Stride: 2, After: 1}}).Draw(t, "geometry")
+			r := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
+			x := Images{X: FromSlice(normal(r, samples*h*w*in), samples*h*w, in), Height: h, Width: w}
+			weight := NewConvWeight(normal(r, out*in*9), out, in, normal(r, out), s)
+			ones := make([]float32, in)
+			var first []float32
+			for _, workers := range []int{1, 2, 3} {
+				g := NewGraph(NewPool(workers))
+				a := g.GroupNorm(x, 1, ones, ones, 1e-6)
+				y := g.Conv(ConvInput{Images: x, Affine: a, Activation: SiLU}, weight)
+				if first == nil {
+					first = append([]float32(nil), y.X.Flat()...)
+				} else if diff := cmp.Diff(first, y.X.Flat()); diff != "" {
+					t.Fatalf("%d workers: -one worker +got\n%s", workers, diff)
+				}
+				g.pool.Close()
+			}
+		})
+	})
+}
+
+func TestConvAllocations(t *testing.T) {
+	r := rand.New(rand.NewPCG(4, 5))
+	g := NewGraph(NewPool(2))
+	defer g.pool.Close()
+	x := Images{X: FromSlice(normal(r, 32*32*32), 32*32, 32), Height: 32, Width: 32}
+	weight := NewConvWeight(normal(r, 32*32*9), 32, 32, nil, Same)
+	gamma, beta := normal(r, 32), normal(r, 32)
+	run := func() {
+		g.Reset()
+		a := g.GroupNorm(x, 8, gamma, beta, 1e-6)
+		g.ConvAdd(x, ConvInput{Images: g.Apply(x, a), Affine: a, Activation: SiLU}, weight)
+	}
+	run()
+	if n := testing.AllocsPerRun(10, run); n > 0 {
+		t.Errorf("%v allocations per run after the first", n)
+	}
+}
+
+func BenchmarkConv(b *testing.B) {
+	for _, z := range []struct{ side, in, out int }{{32, 512, 512}, {128, 256, 256}, {256, 256, 128}, {256, 128, 128}, {128, 64, 64}, {256, 128, 3}, {256, 3, 128}} {
+		b.Run(fmt.Sprintf("%dx%dx%d-%d", z.side, z.side, z.in, z.out), func(b *testing.B) {
+			r := rand.New(rand.NewPCG(6, 7))
+			g := NewGraph(NewPool(0))
+			defer g.pool.Close()
+			x := Images{X: FromSlice(normal(r, z.side*z.side*z.in), z.side*z.side, z.in), Height: z.side, Width: z.side}
+			weight := NewConvWeight(normal(r, z.out*z.in*9), z.out, z.in, nil, Same)
+			ones := make([]float32, z.in)
+			a := g.GroupNorm(x, 1, ones, ones, 1e-6)
+			mark := g.Mark()
+			for b.Loop() {
+				g.Release(mark)
+				g.Conv(ConvInput{Images: x, Affine: a, Activation: SiLU}, weight)
+			}
+			b.ReportMetric(float64(g.FLOPs())/b.Elapsed().Seconds()*1e-9, "GFLOP/s")
+		})
+	}
+}
