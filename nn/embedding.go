@@ -9,17 +9,20 @@ const TimestepWidth = 256
 type TimestepEmbedder struct {
 	FC1 *tensor.Weight // [D, 256]
 	FC2 *tensor.Weight // [D, D]
+
+	Shift int // of the frequencies: see tensor.Graph.TimestepEmbedding
 }
 
 // LoadTimestepEmbedder reads prefix.mlp.0 and prefix.mlp.2.
-func LoadTimestepEmbedder(l *Loader, prefix string, width int) *TimestepEmbedder {
+func LoadTimestepEmbedder(l *Loader, prefix string, width, shift int) *TimestepEmbedder {
 	return &TimestepEmbedder{
-		FC1: l.Linear(prefix+".mlp.0", width, TimestepWidth),
-		FC2: l.Linear(prefix+".mlp.2", width, width),
+		FC1:   l.Linear(prefix+".mlp.0", width, TimestepWidth),
+		FC2:   l.Linear(prefix+".mlp.2", width, width),
+		Shift: shift,
 	}
 }
 
 // Forward returns the embeddings of t, [len(t), D].
 func (e *TimestepEmbedder) Forward(g *tensor.Graph, t []float32) *tensor.Tensor {
-	return g.Linear(g.SiLU(g.Linear(g.TimestepEmbedding(t, TimestepWidth), e.FC1)), e.FC2)
+	return g.Linear(g.SiLU(g.Linear(g.TimestepEmbedding(t, TimestepWidth, e.Shift), e.FC1)), e.FC2)
 }

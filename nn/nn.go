@@ -4,7 +4,11 @@
 package nn
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
+	"hash"
+	"unsafe"
 
 	"github.com/tokencache/tokencache/tensor"
 )
@@ -17,16 +21,30 @@ type Source interface {
 // Loader reads layers from a Source, holding no more of it in memory than one tensor at a time. The first error ends
 // the reading: later calls return layers of zeros, and Err returns that error.
 type Loader struct {
-	src Source
-	buf []float32
-	err error
+	src  Source
+	buf  []float32
+	hash hash.Hash
+	err  error
+
+	train  bool
+	params []*tensor.Param
 }
 
 // NewLoader returns a Loader that reads from src.
-func NewLoader(src Source) *Loader { return &Loader{src: src} }
+func NewLoader(src Source) *Loader { return &Loader{src: src, hash: sha256.New()} }
+
+// Train makes the Loader return trainable layers from now on. Their parameters are those of Params.
+func (l *Loader) Train() { l.train = true }
+
+// Params returns the parameters of the trainable layers, in the order in which they were read.
+func (l *Loader) Params() []*tensor.Param { return l.params }
 
 // Err returns the first error met.
 func (l *Loader) Err() error { return l.err }
+
+// Fingerprint identifies what was read: the names, in their order, and every bit of the float32 values. It is 32 hexadecimal digits of a
+// SHA-256.
+func (l *Loader) Fingerprint() string { return hex.EncodeToString(l.hash.Sum(nil)[:16]) }
 
 // Vector returns the named tensor of n elements.
 func (l *Loader) Vector(name string, n int) []float32 {
@@ -37,13 +55,26 @@ func (l *Loader) Vector(name string, n int) []float32 {
 
 // Linear returns the linear map of in to out features in prefix.weight and prefix.bias.
 func (l *Loader) Linear(prefix string, out, in int) *tensor.Weight {
+	if l.train {
+		return tensor.NewTrainable(l.param(prefix+".weight", out*in), l.param(prefix+".bias", out), out, in)
+	}
 	bias := l.Vector(prefix+".bias", out)
 	return tensor.NewWeight(l.scratch(prefix+".weight", out*in), out, in, bias)
 }
 
 // Table returns the named matrix as it stands.
 func (l *Loader) Table(name string, rows, cols int) *tensor.Tensor {
+	if l.train {
+		return l.param(name, rows*cols).Leaf(rows, cols)
+	}
 	return tensor.FromSlice(l.Vector(name, rows*cols), rows, cols)
+}
+
+// param reads a trainable parameter.
+func (l *Loader) param(name string, n int) *tensor.Param {
+	p := &tensor.Param{Name: name, Value: l.Vector(name, n), Grad: make([]float32, n)}
+	l.params = append(l.params, p)
+	return p
 }
 
 // scratch returns the named tensor in memory that the next call reuses.
@@ -61,5 +92,11 @@ func (l *Loader) read(name string, dst []float32) {
 	}
 	if err := l.src.Read(name, dst); err != nil {
 		l.err = fmt.Errorf("load %s: %w", name, err)
+		return
+	}
+	fmt.Fprintf(l.hash, "%s %d\n", name, len(dst))
+	if len(dst) > 0 {
+		// On a machine of the other byte order fingerprints would differ; there is none that Go and these models run on.
+		l.hash.Write(unsafe.Slice((*byte)(unsafe.Pointer(&dst[0])), 4*len(dst)))
 	}
 }

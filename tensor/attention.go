@@ -38,8 +38,8 @@ type attentionOp struct {
 	mostKeys int
 }
 
-// Attention returns the heads' results side by side, [query rows, heads*dim].
-func (g *Graph) Attention(in AttentionInput) *Tensor {
+// newAttentionOp checks in's shapes.
+func newAttentionOp(in AttentionInput, out *Tensor) attentionOp {
 	width := in.Q.Cols
 	mustMatch("queries", in.Q, in.QRows.Len(), width)
 	mustMatch("keys", in.K, in.KRows.Len(), width)
@@ -47,10 +47,15 @@ func (g *Graph) Attention(in AttentionInput) *Tensor {
 	if in.Heads < 1 || width%in.Heads != 0 {
 		panic(fmt.Sprintf("tensor: attention: width %d does not divide into %d heads", width, in.Heads))
 	}
-	out := g.New(in.Q.Rows, width)
+	dim := width / in.Heads
+	return attentionOp{in: in, dim: dim, scale: float32(1 / math.Sqrt(float64(dim))), out: out, chunks: 1}
+}
+
+// Attention returns the heads' results side by side, [query rows, heads*dim].
+func (g *Graph) Attention(in AttentionInput) *Tensor {
+	out := g.New(in.Q.Rows, in.Q.Cols)
 	op := &g.ops.attention
-	*op = attentionOp{in: in, dim: width / in.Heads, out: out}
-	op.scale = float32(1 / math.Sqrt(float64(op.dim)))
+	*op = newAttentionOp(in, out)
 	samples := in.QRows.Samples()
 	mostQueries := 0
 	for s := range samples {
@@ -59,13 +64,12 @@ func (g *Graph) Attention(in AttentionInput) *Tensor {
 			panic(fmt.Sprintf("tensor: attention: sample %d has %d queries and no keys", s, nq))
 		}
 		mostQueries, op.mostKeys = max(mostQueries, nq), max(op.mostKeys, nk)
-		g.flops += 4 * int64(nq) * int64(nk) * int64(width)
+		g.flops += 4 * int64(nq) * int64(nk) * int64(in.Q.Cols)
 	}
 	if in.ColSums != nil {
 		mustMatch("column sums", in.ColSums, samples, in.Heads*op.mostKeys)
 		clear(in.ColSums.Flat())
 	}
-	op.chunks = 1
 	heads := samples * in.Heads
 	if want := g.Workers() * partsPerWorker / 2; heads < want && in.ColSums == nil {
 		op.chunks = max(1, min((want+heads-1)/heads, mostQueries/queryBlock))
@@ -79,6 +83,9 @@ func (g *Graph) Attention(in AttentionInput) *Tensor {
 		g.run(&g.ops.pack, heads)
 	}
 	g.run(op, heads*op.chunks)
+	if g.recording(in.Q, in.K, in.V) {
+		g.record(out, func(dout *Tensor) { g.attentionBack(in, out, dout) })
+	}
 	return out
 }
 

@@ -17,6 +17,9 @@ type rowOp struct {
 	by    *Rows
 	index []int32
 	eps   float32
+
+	element func(dst, x, dy []float32)
+	samples bool // the parts are samples of by, not rows
 }
 
 // serialBelow is the number of elements below which dividing a row operation costs more than it gains.
@@ -37,6 +40,9 @@ func (g *Graph) byRow(op rowOp, dst *Tensor) *Tensor {
 
 func (op *rowOp) run(part int, _ *worker) {
 	lo, hi := op.rows.bounds(part)
+	if op.samples {
+		lo, hi = op.by.Start[lo], op.by.Start[hi]
+	}
 	for i := lo; i < hi; i++ {
 		op.row(op, i)
 	}
@@ -52,7 +58,7 @@ func (g *Graph) LayerNormModulate(x, shift, scale *Tensor, rows *Rows, eps float
 			panic(fmt.Sprintf("tensor: layer norm: %v has other rows than the %d that are divided among samples", x, rows.Len()))
 		}
 	}
-	return g.byRow(rowOp{x: x, a: shift, b: scale, by: rows, eps: eps, row: func(op *rowOp, i int) {
+	y := g.byRow(rowOp{x: x, a: shift, b: scale, by: rows, eps: eps, row: func(op *rowOp, i int) {
 		if op.a == nil {
 			kernel.LayerNormModulate(op.dst.Row(i), op.x.Row(i), nil, nil, op.eps)
 			return
@@ -60,39 +66,77 @@ func (g *Graph) LayerNormModulate(x, shift, scale *Tensor, rows *Rows, eps float
 		s := int(op.by.Sample[i])
 		kernel.LayerNormModulate(op.dst.Row(i), op.x.Row(i), op.a.Row(s), op.b.Row(s), op.eps)
 	}}, g.New(x.Rows, x.Cols))
+	if g.recording(x, shift, scale) {
+		g.record(y, func(dy *Tensor) { g.layerNormBack(x, shift, scale, rows, eps, dy) })
+	}
+	return y
 }
 
-// GateResidual adds gate * y to residual in place and returns it; a row of sample s takes row s of gate.
+// GateResidual adds gate * y to residual in place and returns it; a row of sample s takes row s of gate. While a tape records it
+// leaves residual as it is and returns the sum.
 func (g *Graph) GateResidual(residual, gate *Tensor, rows *Rows, y *Tensor) *Tensor {
 	mustMatch("gate", gate, rows.Samples(), y.Cols)
 	mustMatch("residual", residual, rows.Len(), y.Cols)
 	mustMatch("branch output", y, residual.Rows, residual.Cols)
-	return g.byRow(rowOp{x: y, a: gate, by: rows, row: func(op *rowOp, i int) {
-		r := op.dst.Row(i)
-		kernel.GateResidual(r, r, op.a.Row(int(op.by.Sample[i])), op.x.Row(i))
-	}}, residual)
+	out := residual
+	if g.tape != nil {
+		out = g.New(residual.Rows, residual.Cols)
+	}
+	g.byRow(rowOp{x: y, a: gate, b: residual, by: rows, row: func(op *rowOp, i int) {
+		kernel.GateResidual(op.dst.Row(i), op.b.Row(i), op.a.Row(int(op.by.Sample[i])), op.x.Row(i))
+	}}, out)
+	if g.recording(residual, gate, y) {
+		g.record(out, func(dout *Tensor) { g.gateResidualBack(residual, gate, rows, y, dout) })
+	}
+	return out
 }
 
 // SiLU returns x·sigmoid(x).
 func (g *Graph) SiLU(x *Tensor) *Tensor {
-	return g.byRow(rowOp{x: x, row: func(op *rowOp, i int) { kernel.SiLU(op.dst.Row(i), op.x.Row(i)) }}, g.New(x.Rows, x.Cols))
+	y := g.byRow(rowOp{x: x, row: func(op *rowOp, i int) { kernel.SiLU(op.dst.Row(i), op.x.Row(i)) }}, g.New(x.Rows, x.Cols))
+	if g.recording(x) {
+		g.record(y, func(dy *Tensor) { g.elementBack(kernel.SiLUGrad, x, dy) })
+	}
+	return y
+}
+
+// gelu returns GELU(x), the tanh form.
+func (g *Graph) gelu(x *Tensor) *Tensor {
+	y := g.byRow(rowOp{x: x, row: func(op *rowOp, i int) { kernel.GELU(op.dst.Row(i), op.x.Row(i)) }}, g.New(x.Rows, x.Cols))
+	if g.recording(x) {
+		g.record(y, func(dy *Tensor) { g.elementBack(kernel.GELUGrad, x, dy) })
+	}
+	return y
 }
 
 // Add returns a + b.
 func (g *Graph) Add(a, b *Tensor) *Tensor {
 	mustMatch("second term", b, a.Rows, a.Cols)
-	return g.byRow(rowOp{a: a, b: b, row: addRow}, g.New(a.Rows, a.Cols))
+	y := g.byRow(rowOp{a: a, b: b, row: addRow}, g.New(a.Rows, a.Cols))
+	if g.recording(a, b) {
+		g.record(y, func(dy *Tensor) {
+			g.AddGrad(a, dy)
+			g.passGrad(b, dy)
+		})
+	}
+	return y
 }
 
-// AddInto adds b to a in place and returns a.
+// AddInto adds b to a in place and returns a. There is no way back through it.
 func (g *Graph) AddInto(a, b *Tensor) *Tensor {
+	g.mustNotRecord("AddInto", a, b)
+	return g.addInto(a, b)
+}
+
+func (g *Graph) addInto(a, b *Tensor) *Tensor {
 	mustMatch("second term", b, a.Rows, a.Cols)
 	return g.byRow(rowOp{a: a, b: b, row: addRow}, a)
 }
 
 func addRow(op *rowOp, i int) { kernel.Add(op.dst.Row(i), op.a.Row(i), op.b.Row(i)) }
 
-// AddCyclic adds to row i of x, in place, row i modulo table.Rows of table: the position embedding of a batch of whole grids.
+// AddCyclic adds to row i of x, in place, row i modulo table.Rows of table, which is fixed: the position embedding of a batch of whole
+// grids. The gradient of x is the result's.
 func (g *Graph) AddCyclic(x, table *Tensor) *Tensor {
 	return g.byRow(rowOp{a: table, row: func(op *rowOp, i int) {
 		kernel.Add(op.dst.Row(i), op.dst.Row(i), op.a.Row(i%op.a.Rows))
@@ -101,18 +145,32 @@ func (g *Graph) AddCyclic(x, table *Tensor) *Tensor {
 
 // Copy returns a copy of x.
 func (g *Graph) Copy(x *Tensor) *Tensor {
-	return g.byRow(rowOp{x: x, row: func(op *rowOp, i int) { copy(op.dst.Row(i), op.x.Row(i)) }}, g.New(x.Rows, x.Cols))
+	y := g.byRow(rowOp{x: x, row: func(op *rowOp, i int) { copy(op.dst.Row(i), op.x.Row(i)) }}, g.New(x.Rows, x.Cols))
+	if g.recording(x) {
+		g.record(y, func(dy *Tensor) { g.passGrad(x, dy) })
+	}
+	return y
 }
 
 // Gather returns the rows of x that index names, in its order.
 func (g *Graph) Gather(x *Tensor, index []int32) *Tensor {
-	return g.byRow(rowOp{x: x, index: index, row: func(op *rowOp, i int) {
+	y := g.byRow(rowOp{x: x, index: index, row: func(op *rowOp, i int) {
 		copy(op.dst.Row(i), op.x.Row(int(op.index[i])))
 	}}, g.New(len(index), x.Cols))
+	if g.recording(x) {
+		g.record(y, func(dy *Tensor) {
+			dx := g.Grad(x)
+			for i, row := range index { // a row may be named twice
+				kernel.Add(dx.Row(int(row)), dx.Row(int(row)), dy.Row(i))
+			}
+		})
+	}
+	return y
 }
 
-// Scatter sets the rows of dst that index names, which must differ, to the rows of x.
+// Scatter sets the rows of dst that index names, which must differ, to the rows of x. There is no way back through it.
 func (g *Graph) Scatter(dst *Tensor, index []int32, x *Tensor) {
+	g.mustNotRecord("Scatter", dst, x)
 	mustMatch("rows to scatter", x, len(index), dst.Cols)
 	g.byRow(rowOp{a: dst, index: index, row: func(op *rowOp, i int) {
 		copy(op.a.Row(int(op.index[i])), op.dst.Row(i))
@@ -131,8 +189,9 @@ func (g *Graph) Blend(alpha, fresh, cached *Tensor) *Tensor {
 const logMaxPeriod float32 = 9.210340371976184 // log(10000)
 
 // TimestepEmbedding returns for each timestep, a whole or fractional number, the cosines and then the sines of it at width/2
-// frequencies that fall geometrically from 1 towards 1/10000: [len(t), width]. An odd width ends in a 0.
-func (g *Graph) TimestepEmbedding(t []float32, width int) *Tensor {
+// frequencies that fall geometrically from 1: [len(t), width]. The last one is 1/10000 with shift 1, as in diffusers, and
+// with shift 0, as in DiT, would be reached one further on. An odd width ends in a 0.
+func (g *Graph) TimestepEmbedding(t []float32, width, shift int) *Tensor {
 	y := g.New(len(t), width)
 	half := width / 2
 	for i, t := range t {
@@ -140,7 +199,7 @@ func (g *Graph) TimestepEmbedding(t []float32, width int) *Tensor {
 		row[width-1] = 0
 		for j := range half {
 			// Frequencies and angles are rounded to float32 as PyTorch rounds them: at t = 999 the angle's rounding shows.
-			f := float32(math.Exp(float64(-logMaxPeriod * float32(j) / float32(half))))
+			f := float32(math.Exp(float64(-logMaxPeriod * float32(j) / float32(half-shift))))
 			s, c := math.Sincos(float64(t * f))
 			row[j], row[half+j] = float32(c), float32(s)
 		}

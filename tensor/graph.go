@@ -19,6 +19,7 @@ type Graph struct {
 	headers arena[Tensor]
 	rows    arena[Rows]
 	flops   int64
+	tape    *tape
 	ops     operations
 }
 
@@ -30,6 +31,10 @@ type operations struct {
 	byRow     rowOp
 	conv      convOp
 	norm      groupNormOp
+
+	weightGrad    weightGradOp
+	attentionGrad attentionGradOp
+	normGrad      normGradOp
 }
 
 // NewGraph returns a Graph whose operations run on pool.
@@ -71,8 +76,14 @@ func (g *Graph) Mark() Mark {
 	return Mark{g.floats.mark(), g.ints.mark(), g.starts.mark(), g.headers.mark(), g.rows.mark()}
 }
 
-// Release frees everything made since m: those tensors must not be used again.
+// Release frees everything made since m: those tensors must not be used again. While a tape records it frees nothing.
 func (g *Graph) Release(m Mark) {
+	if g.tape == nil {
+		g.release(m)
+	}
+}
+
+func (g *Graph) release(m Mark) {
 	g.floats.release(m.floats)
 	g.ints.release(m.ints)
 	g.starts.release(m.starts)
@@ -80,11 +91,16 @@ func (g *Graph) Release(m Mark) {
 	g.rows.release(m.rows)
 }
 
-// Reset frees everything.
-func (g *Graph) Reset() { g.Release(Mark{}) }
+// Reset frees everything and drops what a tape has recorded.
+func (g *Graph) Reset() {
+	g.tape = nil
+	g.release(Mark{})
+}
 
 // New returns a matrix of unspecified content.
-func (g *Graph) New(rows, cols int) *Tensor { return g.header(g.floats.get(rows*cols), rows, cols, cols) }
+func (g *Graph) New(rows, cols int) *Tensor {
+	return g.header(g.floats.get(rows*cols), rows, cols, cols)
+}
 
 // Columns returns columns from up to to of t, sharing its memory.
 func (g *Graph) Columns(t *Tensor, from, to int) *Tensor {
@@ -95,7 +111,7 @@ func (g *Graph) Columns(t *Tensor, from, to int) *Tensor {
 	if t.Rows > 0 {
 		data = data[:(t.Rows-1)*t.Stride+to-from]
 	}
-	return g.header(data, t.Rows, to-from, t.Stride)
+	return g.view(g.header(data, t.Rows, to-from, t.Stride), t, 0, from)
 }
 
 // RowRange returns rows from up to to of t, sharing its memory.
@@ -103,7 +119,15 @@ func (g *Graph) RowRange(t *Tensor, from, to int) *Tensor {
 	if from < 0 || to < from || to > t.Rows {
 		panic(fmt.Sprintf("tensor: rows %d to %d of %v", from, to, t))
 	}
-	return g.header(t.from(from), to-from, t.Cols, t.Stride)
+	return g.view(g.header(t.from(from), to-from, t.Cols, t.Stride), t, from, 0)
+}
+
+// view notes that v is a part of t, so that v's gradient is a part of t's.
+func (g *Graph) view(v, t *Tensor, row, col int) *Tensor {
+	if g.recording(t) {
+		v.wanted, v.base, v.row, v.col = true, t, row, col
+	}
+	return v
 }
 
 // Wrap returns a rows x cols matrix over data, which it does not copy.

@@ -2,18 +2,48 @@ package tensor
 
 import "github.com/tokencache/tokencache/internal/kernel"
 
-// Weight is a linear map from In to Out features, with an optional bias. The matrix is held once, packed for the
-// kernels.
+// Weight is a linear map from In to Out features, with an optional bias. The matrix is held packed for the kernels; a trainable
+// Weight has its parameters besides.
 type Weight struct {
 	In, Out int
 	Bias    []float32 // [Out] or nil
 	packed  kernel.Packed
+
+	W, B                 *Param        // nil unless trainable; B also if there is no bias
+	across               kernel.Packed // the matrix transposed, to go back through
+	memory, acrossMemory []float32
 }
 
 // NewWeight packs w, [out, in] by rows as PyTorch stores it; it keeps bias, which may be nil, and not w.
 func NewWeight(w []float32, out, in int, bias []float32) *Weight {
 	dst := kernel.AlignedFloats(kernel.PackedLen(out, in))
 	return &Weight{In: in, Out: out, Bias: bias, packed: kernel.PackNK(dst, w, in, out, in)}
+}
+
+// NewTrainable returns a Weight over the parameters w, [out, in], and b, which may be nil. After a change of their values it must be
+// told: Repack.
+func NewTrainable(w, b *Param, out, in int) *Weight {
+	t := &Weight{In: in, Out: out, W: w, B: b}
+	if b != nil {
+		t.Bias = b.Value
+	}
+	t.Repack()
+	return t
+}
+
+// Repack makes the Weight see its parameters' values.
+func (w *Weight) Repack() {
+	if w.memory == nil {
+		w.memory = kernel.AlignedFloats(kernel.PackedLen(w.Out, w.In))
+		w.acrossMemory = kernel.AlignedFloats(kernel.PackedLen(w.In, w.Out))
+	}
+	w.packed = kernel.PackNK(w.memory, w.W.Value, w.In, w.Out, w.In)
+	w.across = kernel.PackKN(w.acrossMemory, w.W.Value, w.In, w.In, w.Out)
+}
+
+// trains reports whether the Weight has a parameter that is not frozen.
+func (w *Weight) trains() bool {
+	return w.W != nil && w.W.Grad != nil || w.B != nil && w.B.Grad != nil
 }
 
 // Bytes returns the memory that the weight takes.
@@ -23,19 +53,28 @@ func (w *Weight) Bytes() int64 { return 4 * int64(kernel.PackedLen(w.Out, w.In)+
 func (g *Graph) Linear(x *Tensor, w *Weight) *Tensor {
 	y := g.New(x.Rows, w.Out)
 	g.linear(x, w, y, kernel.Gemm{})
+	if g.tape != nil && (x.wanted || w.trains()) {
+		g.record(y, func(dy *Tensor) { g.linearBack(x, w, dy) })
+	}
 	return y
 }
 
 // LinearGELU returns GELU(x·Wᵀ + b), the tanh form.
 func (g *Graph) LinearGELU(x *Tensor, w *Weight) *Tensor {
+	if g.tape != nil && (x.wanted || w.trains()) {
+		return g.gelu(g.Linear(x, w))
+	}
 	y := g.New(x.Rows, w.Out)
 	g.linear(x, w, y, kernel.Gemm{Epilogue: kernel.EpilogueGELU})
 	return y
 }
 
 // LinearGateResidual adds gate * (x·Wᵀ + b) to residual in place and returns it; a row of sample s takes row s of gate. It rounds
-// exactly as Linear followed by GateResidual.
+// exactly as Linear followed by GateResidual, and is that while a tape records.
 func (g *Graph) LinearGateResidual(residual, gate *Tensor, rows *Rows, x *Tensor, w *Weight) *Tensor {
+	if g.tape != nil {
+		return g.GateResidual(residual, gate, rows, g.Linear(x, w))
+	}
 	mustMatch("gate", gate, rows.Samples(), w.Out)
 	g.linear(x, w, residual, kernel.Gemm{
 		Epilogue: kernel.EpilogueGateResidual,
@@ -54,21 +93,99 @@ type linearOp struct {
 func (g *Graph) linear(x *Tensor, w *Weight, y *Tensor, gemm kernel.Gemm) {
 	mustMatch("input of the linear map", x, x.Rows, w.In)
 	mustMatch("output of the linear map", y, x.Rows, w.Out)
+	gemm.B, gemm.Bias = &w.packed, w.Bias
+	g.multiply(gemm, x, y)
+}
+
+// multiply runs the product of x and gemm.B into y.
+func (g *Graph) multiply(gemm kernel.Gemm, x, y *Tensor) {
 	if x.Rows == 0 {
 		return
 	}
 	gemm.A, gemm.LDA, gemm.M = x.Data, x.Stride, x.Rows
-	gemm.B, gemm.Bias = &w.packed, w.Bias
 	gemm.C, gemm.LDC = y.Data, y.Stride
 	op := &g.ops.linear
 	op.gemm = gemm
-	op.panels, op.rows = divide(g.Workers(), w.packed.Panels(), x.Rows)
+	op.panels, op.rows = divide(g.Workers(), gemm.B.Panels(), x.Rows)
 	g.run(op, op.panels.parts*op.rows.parts)
-	g.flops += 2 * int64(x.Rows) * int64(w.In) * int64(w.Out)
+	g.flops += 2 * int64(x.Rows) * int64(gemm.B.K) * int64(gemm.B.N)
 }
 
 func (op *linearOp) run(part int, w *worker) {
 	p0, p1 := op.panels.bounds(part / op.rows.parts)
 	r0, r1 := op.rows.bounds(part % op.rows.parts)
 	op.gemm.Run(w.floats(kernel.GemmScratch), r0, r1, p0, p1)
+}
+
+// linearBack adds to the gradients of x, W and b, where they are wanted, what dy gives them:
+// dx = dy·W, dW = dyᵀ·x, db = the sum of dy's rows.
+func (g *Graph) linearBack(x *Tensor, w *Weight, dy *Tensor) {
+	if x.wanted {
+		if w.W == nil {
+			panic("tensor: going back through weights that are for inference only")
+		}
+		fresh := x.grad == nil && x.base == nil
+		if fresh {
+			x.grad = g.New(x.Rows, x.Cols)
+		}
+		g.multiply(kernel.Gemm{B: &w.across, Accumulate: !fresh}, dy, g.Grad(x))
+	}
+	if !w.trains() || x.Rows == 0 {
+		return
+	}
+	m := g.Mark()
+	op := &g.ops.weightGrad
+	*op = weightGradOp{x: x, dy: dy, across: g.New(w.Out, x.Rows), w: w.W, b: w.B}
+	op.stage, op.split = op.transpose, newSplit(w.Out, 16, g.Workers()*partsPerWorker)
+	g.run(op, op.split.parts)
+	if w.W.Grad != nil {
+		op.stage, op.split = op.multiply, newSplit(w.In, gradColumns, w.In)
+		g.run(op, op.split.parts)
+		g.flops += 2 * int64(x.Rows) * int64(w.In) * int64(w.Out)
+	}
+	g.Release(m)
+}
+
+// weightGradOp computes the gradients of a linear map's parameters: first dyᵀ and the bias's, divided over outputs, then the matrix's, divided
+// over inputs. Rows are taken gradRows at a time, so that what a part works on stays in its core's cache.
+type weightGradOp struct {
+	x, dy  *Tensor
+	across *Tensor // dyᵀ
+	w, b   *Param
+	split  split
+	stage  func(lo, hi int, w *worker)
+}
+
+const (
+	gradColumns = 48  // inputs of a part
+	gradRows    = 512 // rows of a block
+)
+
+func (op *weightGradOp) run(part int, w *worker) {
+	lo, hi := op.split.bounds(part)
+	op.stage(lo, hi, w)
+}
+
+func (op *weightGradOp) transpose(lo, hi int, _ *worker) {
+	rows := op.dy.Rows
+	kernel.Transpose(op.across.from(lo), op.across.Stride, op.dy.Data[lo:], op.dy.Stride, rows, hi-lo)
+	if op.b != nil && op.b.Grad != nil {
+		for o := lo; o < hi; o++ {
+			op.b.Grad[o] += kernel.Sum(op.across.Row(o))
+		}
+	}
+}
+
+func (op *weightGradOp) multiply(lo, hi int, w *worker) {
+	in, out := op.x.Cols, op.across.Rows
+	scratch := w.floats(kernel.GemmScratch + kernel.PackedLen(hi-lo, gradRows))
+	for r := 0; r < op.x.Rows; r += gradRows {
+		rows := min(gradRows, op.x.Rows-r)
+		packed := kernel.PackKN(scratch[kernel.GemmScratch:], op.x.from(r)[lo:], op.x.Stride, hi-lo, rows)
+		gemm := kernel.Gemm{
+			A: op.across.Data[r:], LDA: op.across.Stride, M: out, B: &packed,
+			Accumulate: true, C: op.w.Grad[lo:], LDC: in,
+		}
+		gemm.Run(scratch[:kernel.GemmScratch], 0, out, 0, packed.Panels())
+	}
 }

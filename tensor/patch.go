@@ -3,9 +3,11 @@ package tensor
 import "fmt"
 
 // Patchify cuts images [samples, channels*height*width], one channel after another, into patches of p x p: a row for each patch,
-// in reading order, that holds the patch channel by channel, [samples*(height/p)*(width/p), channels*p*p].
+// in reading order, that holds the patch channel by channel, [samples*(height/p)*(width/p), channels*p*p]. There is no way back
+// through it.
 func (g *Graph) Patchify(images *Tensor, channels, height, width, p int) *Tensor {
 	mustMatch("images", images, images.Rows, channels*height*width)
+	g.mustNotRecord("Patchify", images)
 	mustDivide(height, width, p)
 	rows, cols := height/p, width/p
 	out := g.New(images.Rows*rows*cols, channels*p*p)
@@ -34,21 +36,33 @@ func (g *Graph) Unpatchify(patches *Tensor, channels, height, width, p int) *Ten
 	}
 	mustMatch("patches", patches, patches.Rows, channels*p*p)
 	out := g.New(patches.Rows/(rows*cols), channels*height*width)
-	for s := range out.Rows {
-		to := out.Row(s)
-		for i := range rows * cols {
-			from := patches.Row(s*rows*cols + i)
+	eachPatchPixel(patches, out, channels, height, width, p, func(patch, image *float32) { *image = *patch })
+	if g.recording(patches) {
+		g.record(out, func(dout *Tensor) {
+			eachPatchPixel(g.Grad(patches), dout, channels, height, width, p, func(patch, image *float32) { *patch += *image })
+		})
+	}
+	return out
+}
+
+// eachPatchPixel calls f with every element of patches, as the last layer gives them, and its place in the images.
+func eachPatchPixel(patches, images *Tensor, channels, height, width, p int, f func(patch, image *float32)) {
+	cols := width / p
+	each := height / p * cols
+	for s := range images.Rows {
+		image := images.Row(s)
+		for i := range each {
+			patch := patches.Row(s*each + i)
 			y, x := i/cols*p, i%cols*p
 			for dy := range p {
 				for dx := range p {
 					for c := range channels {
-						to[(c*height+y+dy)*width+x+dx] = from[(dy*p+dx)*channels+c]
+						f(&patch[(dy*p+dx)*channels+c], &image[(c*height+y+dy)*width+x+dx])
 					}
 				}
 			}
 		}
 	}
-	return out
 }
 
 func mustDivide(height, width, p int) {

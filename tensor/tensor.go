@@ -17,6 +17,11 @@ type Tensor struct {
 	Rows, Cols int
 	Stride     int
 	Data       []float32 // at least (Rows-1)*Stride + Cols
+
+	grad     *Tensor // while a tape records: the gradient of the loss with respect to this matrix, or nil if there is none yet
+	wanted   bool    // while a tape records: the gradient is needed
+	base     *Tensor // what this matrix shares its memory with, beginning at row and column below, or nil
+	row, col int
 }
 
 // FromSlice returns a rows x cols matrix over data, which it does not copy.

@@ -1,0 +1,81 @@
+package tensor
+
+import "github.com/tokencache/tokencache/internal/kernel"
+
+// attentionGradOp goes back through attention, a head of a sample at a time. The softmax is computed again rather than kept:
+//
+//	P = softmax(scale·Q·Kᵀ + bias)    dV = Pᵀ·dO    dP = dO·Vᵀ
+//	dS = P∘(dP - rowsum(P∘dP))        dQ = scale·dS·K    dK = scale·dSᵀ·Q
+type attentionGradOp struct {
+	forward    attentionOp
+	dout       *Tensor
+	dq, dk, dv *Tensor
+}
+
+// attentionBack adds to the gradients of queries, keys and values; a bias gets none.
+func (g *Graph) attentionBack(in AttentionInput, out, dout *Tensor) {
+	op := &g.ops.attentionGrad
+	*op = attentionGradOp{
+		forward: newAttentionOp(in, out), dout: dout,
+		dq: g.Grad(in.Q), dk: g.Grad(in.K), dv: g.Grad(in.V),
+	}
+	g.run(op, in.QRows.Samples()*in.Heads)
+	for s := range in.QRows.Samples() {
+		g.flops += 10 * int64(in.QRows.Start[s+1]-in.QRows.Start[s]) * int64(in.KRows.Start[s+1]-in.KRows.Start[s]) * int64(in.Q.Cols)
+	}
+}
+
+func (op *attentionGradOp) run(part int, w *worker) {
+	in := &op.forward.in
+	sample, head := part/in.Heads, part%in.Heads
+	a := op.forward.head(sample, head)
+	if a.NQ == 0 {
+		return
+	}
+	nq, nk, d := a.NQ, a.NK, a.Dim
+	col := head * d
+	dout := op.dout.from(in.QRows.Start[sample])[col:]
+	dq := op.dq.from(in.QRows.Start[sample])[col:]
+	dk := op.dk.from(in.KRows.Start[sample])[col:]
+	dv := op.dv.from(in.KRows.Start[sample])[col:]
+
+	most := max(nq, nk)
+	floats := w.floats(kernel.GemmScratch + 3*nq*nk + kernel.PackedLen(most, d) + kernel.PackedLen(d, most) + 64)
+	take := func(n int) []float32 {
+		n = (n + 15) / 16 * 16
+		s := floats[:n]
+		floats = floats[n:]
+		return s
+	}
+	scratch, p, dp, across := take(kernel.GemmScratch), take(nq*nk), take(nq*nk), take(nq*nk)
+	packed := floats
+	// product sets (or adds to) c = a·b, of m rows, k terms and n columns.
+	product := func(c []float32, ldc int, add bool, a []float32, lda, m int, b kernel.Packed) {
+		gemm := kernel.Gemm{A: a, LDA: lda, M: m, B: &b, Accumulate: add, C: c, LDC: ldc}
+		gemm.Run(scratch, 0, m, 0, b.Panels())
+	}
+
+	product(p, nk, false, a.Q, a.LDQ, nq, kernel.PackNK(packed, a.K, a.LDK, nk, d))
+	if in.Bias != nil {
+		op.forward.gatherBias(across, sample, head, 0, nq)
+	}
+	for q := range nq {
+		row := p[q*nk:][:nk]
+		if in.Bias != nil {
+			biased := across[q*nk:][:nk]
+			kernel.AXPY(biased, a.Scale, row)
+			kernel.Softmax(row, biased, 1)
+		} else {
+			kernel.Softmax(row, row, a.Scale)
+		}
+	}
+	kernel.Transpose(across, nq, p, nk, nq, nk)
+	product(dv, op.dv.Stride, true, across, nq, nk, kernel.PackKN(packed, dout, op.dout.Stride, d, nq))
+	product(dp, nk, false, dout, op.dout.Stride, nq, kernel.PackNK(packed, a.V, a.LDV, nk, d))
+	for q := range nq {
+		kernel.SoftmaxGrad(dp[q*nk:][:nk], p[q*nk:][:nk], dp[q*nk:][:nk], a.Scale)
+	}
+	product(dq, op.dq.Stride, true, dp, nk, nq, kernel.PackKN(packed, a.K, a.LDK, d, nk))
+	kernel.Transpose(across, nq, dp, nk, nq, nk)
+	product(dk, op.dk.Stride, true, across, nq, nk, kernel.PackKN(packed, a.Q, a.LDQ, d, nq))
+}

@@ -1,0 +1,113 @@
+package tensor
+
+import (
+	"math"
+
+	"github.com/tokencache/tokencache/internal/kernel"
+)
+
+// elementBack adds f(x, dy), an element-wise function's derivative at x times dy, to x's gradient.
+func (g *Graph) elementBack(f func(dst, x, dy []float32), x, dy *Tensor) {
+	m := g.Mark()
+	d := g.New(x.Rows, x.Cols)
+	op := rowOp{x: x, a: dy, element: f, row: func(op *rowOp, i int) { op.element(op.dst.Row(i), op.x.Row(i), op.a.Row(i)) }}
+	if x.grad == nil && x.base == nil {
+		x.grad = g.byRow(op, d)
+		return // the memory is x's gradient now
+	}
+	g.AddGrad(x, g.byRow(op, d))
+	g.Release(m)
+}
+
+// gateResidualBack goes back through out = residual + gate*y: the residual's gradient is dout, y's is gate*dout, and the gate's is the sum of y*dout
+// over the rows of its sample.
+func (g *Graph) gateResidualBack(residual, gate *Tensor, rows *Rows, y, dout *Tensor) {
+	if gate.wanted {
+		dgate := g.Grad(gate)
+		g.bySample(rows, rowOp{x: y, b: dout, by: rows, row: func(op *rowOp, i int) {
+			kernel.MulAdd(op.dst.Row(int(op.by.Sample[i])), op.x.Row(i), op.b.Row(i))
+		}}, dgate)
+	}
+	if y.wanted {
+		dy := g.Grad(y)
+		g.byRow(rowOp{a: gate, b: dout, by: rows, row: func(op *rowOp, i int) {
+			kernel.MulAdd(op.dst.Row(i), op.a.Row(int(op.by.Sample[i])), op.b.Row(i))
+		}}, dy)
+	}
+	g.passGrad(residual, dout)
+}
+
+// bySample runs op.row for every row, dividing the work by samples, so that what is summed over a sample's rows is summed in
+// their order by one worker.
+func (g *Graph) bySample(rows *Rows, op rowOp, dst *Tensor) {
+	op.dst, op.rows = dst, newSplit(rows.Samples(), 1, g.Workers()*partsPerWorker)
+	op.samples = true
+	g.ops.byRow = op
+	g.run(&g.ops.byRow, op.rows.parts)
+}
+
+// normGradOp goes back through layerNorm and modulation, y = n·(1+scale) + shift with n = (x-mean)/sqrt(variance+eps), a sample at a time:
+//
+//	dn = dy·(1+scale)    dx = (dn - mean(dn) - n·mean(dn·n)) / sqrt(variance+eps)
+//	dshift = sum of dy   dscale = sum of dy·n, over the sample's rows
+type normGradOp struct {
+	x, dy, scale       *Tensor
+	dx, dshift, dscale *Tensor // nil where not wanted
+	by                 *Rows
+	eps                float32
+	samples            split
+}
+
+func (g *Graph) layerNormBack(x, shift, scale *Tensor, rows *Rows, eps float32, dy *Tensor) {
+	op := &g.ops.normGrad
+	*op = normGradOp{x: x, dy: dy, scale: scale, by: rows, eps: eps}
+	if x.wanted {
+		op.dx = g.Grad(x)
+	}
+	if shift != nil && shift.wanted {
+		op.dshift = g.Grad(shift)
+	}
+	if scale != nil && scale.wanted {
+		op.dscale = g.Grad(scale)
+	}
+	op.samples = newSplit(rows.Samples(), 1, g.Workers()*partsPerWorker)
+	g.run(op, op.samples.parts)
+}
+
+func (op *normGradOp) run(part int, w *worker) {
+	lo, hi := op.samples.bounds(part)
+	width := op.x.Cols
+	floats := w.floats(3 * width)
+	n, dn, ones := floats[:width], floats[width:2*width], floats[2*width:]
+	for i := range ones {
+		ones[i] = 1
+	}
+	for s := lo; s < hi; s++ {
+		for i := op.by.Start[s]; i < op.by.Start[s+1]; i++ {
+			x, dy := op.x.Row(i), op.dy.Row(i)
+			kernel.LayerNormModulate(n, x, nil, nil, op.eps)
+			if op.dshift != nil {
+				kernel.Add(op.dshift.Row(s), op.dshift.Row(s), dy)
+			}
+			if op.dscale != nil {
+				kernel.MulAdd(op.dscale.Row(s), dy, n)
+			}
+			if op.dx == nil {
+				continue
+			}
+			copy(dn, dy)
+			if op.scale != nil {
+				kernel.MulAdd(dn, dy, op.scale.Row(s))
+			}
+			// n·n = variance/(variance+eps) and n·x = variance/sqrt(variance+eps), both times the width.
+			inverse := float32(1 / math.Sqrt(float64(op.eps)))
+			if nx := kernel.Dot(n, x); nx > 0 {
+				inverse = kernel.SumSquares(n) / nx
+			}
+			dx := op.dx.Row(i)
+			kernel.AXPY(dx, inverse, dn)
+			kernel.AXPY(dx, -inverse*kernel.Sum(dn)/float32(width), ones)
+			kernel.AXPY(dx, -inverse*kernel.Dot(dn, n)/float32(width), n)
+		}
+	}
+}
