@@ -1,0 +1,152 @@
+// Package inspect says what a file of weights is, whether or not this version can run it.
+package inspect
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/tokencache/tokencache/checkpoint"
+	"github.com/tokencache/tokencache/dit"
+	"github.com/tokencache/tokencache/vae"
+)
+
+// Report is what is known of a file.
+type Report struct {
+	File         string             `json:"file"`
+	Format       string             `json:"format"`
+	Taken        string             `json:"taken,omitempty"`      // which of several sets of weights
+	Architecture string             `json:"architecture"`         // or "unknown"
+	Reason       string             `json:"cannot_run,omitempty"` // why this version cannot run it
+	Properties   []Property         `json:"properties"`
+	Entries      []checkpoint.Entry `json:"entries,omitempty"` // what else the file holds
+
+	Parameters   int64 `json:"parameters"`
+	FLOPsPerStep int64 `json:"flops_per_step"` // of one sample
+	WeightBytes  int64 `json:"weight_bytes"`   // in memory, as float32
+
+	Tensors []checkpoint.Info `json:"tensors,omitempty"`
+}
+
+// Property is a fact for people.
+type Property struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+func (r *Report) add(name, format string, args ...any) {
+	r.Properties = append(r.Properties, Property{name, fmt.Sprintf(format, args...)})
+}
+
+// Path inspects a checkpoint, a folder or a diffusers pipeline. Heads and inputSize, if not 0, are what the checkpoint does not say. It fails only if
+// no weights can be opened there.
+func Path(path string, heads, inputSize int) (*Report, error) {
+	w, modelErr := dit.Open(path, dit.Options{Heads: heads, InputSize: inputSize})
+	if modelErr == nil {
+		defer w.Close()
+		r := newReport(w.File)
+		r.model(w.Config)
+		if len(w.ClassNames) > 0 {
+			r.add("class names", "%v", w.ClassNames)
+		}
+		if w.VAE != "" {
+			r.add("autoencoder", "%s", w.VAE)
+		}
+		return r, nil
+	}
+	file := path
+	if info, err := os.Stat(path); err != nil {
+		return nil, modelErr
+	} else if info.IsDir() {
+		if file, err = checkpoint.FindWeights(path); err != nil {
+			return nil, modelErr
+		}
+	}
+	f, err := checkpoint.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	r := newReport(f)
+	if a, err := vae.Open(path); err == nil {
+		s := a.Spec()
+		r.Architecture = s.Name
+		r.Parameters = s.Parameters
+		r.WeightBytes = 4 * s.Parameters
+		r.add("latents", "%d channels, 1/%d of the picture's side, scale factor %g", s.LatentChannels, s.Downscale, s.ScaleFactor)
+		r.add("pictures", "%d channels", s.ImageChannels)
+		r.add("parameters", "%s", millions(s.Parameters))
+		return r, nil
+	}
+	r.Architecture = "unknown"
+	r.Reason = reason(modelErr)
+	for _, t := range r.Tensors {
+		r.Parameters += int64(t.Len())
+	}
+	r.add("parameters", "%s in %d tensors", millions(r.Parameters), len(r.Tensors))
+	return r, nil
+}
+
+// reason is the innermost part of an error that still says what is wrong.
+func reason(err error) string {
+	var mismatch *checkpoint.MismatchError
+	if errors.As(err, &mismatch) {
+		return mismatch.Error()
+	}
+	for inner := errors.Unwrap(err); inner != nil; inner = errors.Unwrap(err) {
+		err = inner
+	}
+	return err.Error()
+}
+
+func newReport(f *checkpoint.File) *Report {
+	r := &Report{File: f.Path, Format: f.Format, Taken: f.Note, Entries: f.Entries()}
+	for _, name := range f.Names() {
+		info, _ := f.Lookup(name)
+		r.Tensors = append(r.Tensors, info)
+	}
+	return r
+}
+
+func (r *Report) model(c dit.Config) {
+	r.Architecture = c.Name()
+	variance := "fixed variance"
+	if c.LearnSigma {
+		variance = "learned variance"
+	}
+	r.add("input", "%d channels of %d x %d, patches of %d x %d: %d tokens", c.InChannels, c.InputSize, c.InputSize, c.PatchSize, c.PatchSize, c.Tokens())
+	r.add("output", "%d channels (%s)", c.OutChannels(), variance)
+	r.add("blocks", "%d of width %d, %d heads of %d, MLP of %d", c.Depth, c.Hidden, c.Heads, c.Hidden/c.Heads, c.MLPHidden)
+	r.add("classes", "%d and the null class", c.NumClasses)
+	if c.Arch != dit.ArchDiT {
+		r.Reason = fmt.Sprintf("%s models are not supported by this version", c.Arch)
+		for _, t := range r.Tensors {
+			r.Parameters += int64(t.Len())
+		}
+		r.add("parameters", "%s", millions(r.Parameters))
+		return
+	}
+	r.Parameters = c.Parameters()
+	r.FLOPsPerStep = c.FLOPs(1, c.Tokens())
+	r.WeightBytes = 4 * r.Parameters
+	r.add("parameters", "%s", millions(r.Parameters))
+	r.add("cost", "%.2f GFLOP a sample and step, twice that with guidance", float64(r.FLOPsPerStep)/1e9)
+	r.add("memory", "%s for the weights, about %s more for each image with guidance", bytes(r.WeightBytes), bytes(c.ActivationBytes(2)))
+}
+
+func millions(n int64) string {
+	if n < 10_000_000 {
+		return fmt.Sprintf("%.3f million", float64(n)/1e6)
+	}
+	return fmt.Sprintf("%.2f million", float64(n)/1e6)
+}
+
+func bytes(n int64) string {
+	switch {
+	case n >= 1<<30:
+		return fmt.Sprintf("%.2f GiB", float64(n)/(1<<30))
+	case n >= 1<<20:
+		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
+	}
+	return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
+}

@@ -1,0 +1,127 @@
+package output
+
+import (
+	"errors"
+	"fmt"
+	"image"
+	"image/png"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/tokencache/tokencache/internal/picture"
+)
+
+// folder writes each image to a file of its own, as soon as it is finished, and at the end a sheet.
+type folder struct {
+	dir   string
+	run   Run
+	sheet *sheet
+	have  []bool
+}
+
+func openFolder(dir string, run Run, resume bool) (Sink, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("output folder: %w", err)
+	}
+	f := &folder{dir: dir, run: run, sheet: newSheet(run), have: make([]bool, len(run.Classes))}
+	if err := f.probe(); err != nil {
+		return nil, err
+	}
+	if !resume {
+		return f, nil
+	}
+	for i := range f.have {
+		if err := f.find(i); err != nil {
+			return nil, err
+		}
+	}
+	return f, nil
+}
+
+// probe finds out early that the folder cannot be written to.
+func (f *folder) probe() error {
+	t, err := os.CreateTemp(f.dir, ".*.tmp")
+	if err != nil {
+		return fmt.Errorf("output folder: %w", err)
+	}
+	t.Close()
+	return os.Remove(t.Name())
+}
+
+func (f *folder) path(i int) string { return filepath.Join(f.dir, fmt.Sprintf("%06d.png", i)) }
+
+// find takes image i over if it is there, whole, and of this run.
+func (f *folder) find(i int) error {
+	texts, err := picture.ReadTexts(f.path(i))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("resume: %w; remove the file to draw it again", err)
+	}
+	found := make(map[string]string)
+	for _, t := range texts {
+		found[t.Key] = t.Value
+	}
+	for _, want := range f.run.texts(i) {
+		if got := found[want.Key]; got != want.Value {
+			return fmt.Errorf("resume: %s is of another run: its %s is %q, this run's is %q", f.path(i), want.Key, got, want.Value)
+		}
+	}
+	f.have[i] = true
+	if i < len(f.sheet.pictures) {
+		m, err := readPNG(f.path(i))
+		if err != nil {
+			return err
+		}
+		f.sheet.add(Image{Index: i, Picture: m})
+	}
+	return nil
+}
+
+func (f *folder) Have(i int) bool { return f.have[i] }
+
+func (f *folder) Add(img Image) error {
+	f.sheet.add(img)
+	return picture.WritePNG(f.path(img.Index), img.Picture, f.run.texts(img.Index)...)
+}
+
+func (f *folder) Finish() ([]string, error) {
+	if len(f.have) == 1 {
+		return []string{f.path(0)}, nil
+	}
+	m, err := f.sheet.draw()
+	if err != nil {
+		return nil, err
+	}
+	path := filepath.Join(f.dir, "sheet.png")
+	return []string{path}, picture.WritePNG(path, m, f.run.Texts...)
+}
+
+func (f *folder) Close() error { return nil }
+
+// readPNG reads an image that this program wrote.
+func readPNG(path string) (*picture.Image, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	decoded, err := png.Decode(file)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	b := decoded.Bounds()
+	switch d := decoded.(type) {
+	case *image.Gray:
+		return &picture.Image{Height: b.Dy(), Width: b.Dx(), Channels: 1, Pix: d.Pix}, nil
+	case *image.RGBA: // what package png makes of opaque colours
+		m := &picture.Image{Height: b.Dy(), Width: b.Dx(), Channels: 3, Pix: make([]uint8, 0, 3*b.Dx()*b.Dy())}
+		for p := d.Pix; len(p) >= 4; p = p[4:] {
+			m.Pix = append(m.Pix, p[:3]...)
+		}
+		return m, nil
+	}
+	return nil, fmt.Errorf("%s: not a picture that this program writes (%T)", path, decoded)
+}

@@ -1,0 +1,145 @@
+package output
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"reflect"
+
+	"github.com/tokencache/tokencache/internal/atomicfile"
+	"github.com/tokencache/tokencache/internal/npz"
+	"github.com/tokencache/tokencache/internal/picture"
+)
+
+// npzFile gathers images in a file beside the one asked for, one behind the other, and makes the npz file of it when all are there. An
+// interrupted run leaves that file and a description of the run.
+type npzFile struct {
+	path   string
+	run    Run
+	pixels *os.File // path.partial: raw pixels of images 0, 1, ...
+	have   int      // whole images in it
+	state  npzState
+}
+
+// npzState is path.partial.json.
+type npzState struct {
+	Height   int            `json:"height"` // 0 until the first image
+	Width    int            `json:"width"`
+	Channels int            `json:"channels"`
+	Classes  []int          `json:"classes"`
+	Texts    []picture.Text `json:"settings"`
+}
+
+func openNPZ(path string, run Run, resume bool) (Sink, error) {
+	f := &npzFile{path: path, run: run, state: npzState{Classes: run.Classes, Texts: run.Texts}}
+	flags := os.O_RDWR | os.O_CREATE
+	if !resume {
+		flags |= os.O_TRUNC
+	}
+	var err error
+	if f.pixels, err = os.OpenFile(f.partial(), flags, 0o644); err != nil {
+		return nil, fmt.Errorf("output %s: %w", path, err)
+	}
+	if resume {
+		if err := f.takeOver(); err != nil {
+			f.pixels.Close()
+			return nil, err
+		}
+	}
+	if f.have == 0 {
+		if err := f.writeState(); err != nil {
+			f.pixels.Close()
+			return nil, err
+		}
+	}
+	return f, nil
+}
+
+func (f *npzFile) partial() string   { return f.path + ".partial" }
+func (f *npzFile) statePath() string { return f.path + ".partial.json" }
+
+func (f *npzFile) writeState() error {
+	return atomicfile.Write(f.statePath(), func(w io.Writer) error { return json.NewEncoder(w).Encode(f.state) })
+}
+
+// takeOver counts the whole images that an interrupted run left and drops the rest of one that is not whole.
+func (f *npzFile) takeOver() error {
+	b, err := os.ReadFile(f.statePath())
+	if errors.Is(err, os.ErrNotExist) {
+		return f.pixels.Truncate(0)
+	}
+	if err != nil {
+		return fmt.Errorf("resume: %w", err)
+	}
+	var old npzState
+	if err := json.Unmarshal(b, &old); err != nil {
+		return fmt.Errorf("resume: %s: %w", f.statePath(), err)
+	}
+	if !reflect.DeepEqual(old.Classes, f.state.Classes) {
+		return fmt.Errorf("resume: %s is of a run of %d other images; remove it to start again", f.partial(), len(old.Classes))
+	}
+	for i, want := range f.state.Texts {
+		if i >= len(old.Texts) || old.Texts[i] != want {
+			return fmt.Errorf("resume: %s is of another run, with another %s; remove it to start again", f.partial(), want.Key)
+		}
+	}
+	f.state = old
+	info, err := f.pixels.Stat()
+	if err != nil {
+		return err
+	}
+	if size := f.imageSize(); size > 0 {
+		f.have = int(info.Size() / int64(size))
+	}
+	if f.have > len(f.run.Classes) {
+		return fmt.Errorf("resume: %s holds %d images, more than the %d asked for", f.partial(), f.have, len(f.run.Classes))
+	}
+	return f.pixels.Truncate(int64(f.have) * int64(f.imageSize()))
+}
+
+func (f *npzFile) imageSize() int { return f.state.Height * f.state.Width * f.state.Channels }
+
+func (f *npzFile) Have(i int) bool { return i < f.have }
+
+func (f *npzFile) Add(img Image) error {
+	m := img.Picture
+	if f.state.Height == 0 {
+		f.state.Height, f.state.Width, f.state.Channels = m.Height, m.Width, m.Channels
+		if err := f.writeState(); err != nil {
+			return err
+		}
+	}
+	if img.Index != f.have || len(m.Pix) != f.imageSize() {
+		return fmt.Errorf("output %s: image %d of %d bytes, want image %d of %d", f.path, img.Index, len(m.Pix), f.have, f.imageSize())
+	}
+	if _, err := f.pixels.WriteAt(m.Pix, int64(f.have)*int64(f.imageSize())); err != nil {
+		return err
+	}
+	f.have++
+	return nil
+}
+
+func (f *npzFile) Finish() ([]string, error) {
+	buf := make([]byte, f.imageSize())
+	samples := npz.Samples{
+		Count: f.have, Height: f.state.Height, Width: f.state.Width, Channels: f.state.Channels,
+		Image: func(i int) ([]byte, error) {
+			_, err := f.pixels.ReadAt(buf, int64(i)*int64(len(buf)))
+			return buf, err
+		},
+	}
+	if err := samples.Write(f.path); err != nil {
+		return nil, err
+	}
+	f.pixels.Close()
+	return []string{f.path}, errors.Join(os.Remove(f.partial()), os.Remove(f.statePath()))
+}
+
+func (f *npzFile) Close() error {
+	if err := f.pixels.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,76 @@
+// Package output puts a run's images where the user asked for them: a folder of PNG files with a sheet, one sheet, or an npz
+// file; and it knows which images an interrupted run has already made.
+//
+// It knows nothing of how images are made.
+package output
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/tokencache/tokencache/internal/classes"
+	"github.com/tokencache/tokencache/internal/picture"
+)
+
+// Run says what the images of a run are, beyond their pixels.
+type Run struct {
+	Classes []int    // the class of each image
+	Names   []string // of all classes, or nil
+	// Texts are written into every PNG file, and tell the images of one run from those of another.
+	Texts []picture.Text
+}
+
+// Image is one image of a run.
+type Image struct {
+	Index   int
+	Picture *picture.Image
+}
+
+// Sink takes the images of a run as they are finished.
+type Sink interface {
+	// Have reports whether image i is there already, from a run that was interrupted.
+	Have(i int) bool
+	Add(Image) error
+	// Finish is called once, after the last image; without it nothing but whole files of finished images is left behind. It returns the paths
+	// to show the user.
+	Finish() ([]string, error)
+	// Close frees what Finish or an error left open.
+	Close() error
+}
+
+// Open returns the sink for path: FILE.npz, FILE.png, or a folder. With resume it takes up what an interrupted run of the same
+// settings left there; what another run left is an error.
+func Open(path string, run Run, resume bool) (Sink, error) {
+	switch ext := strings.ToLower(filepath.Ext(path)); ext {
+	case ".npz":
+		return openNPZ(path, run, resume)
+	case ".png":
+		if resume {
+			return nil, fmt.Errorf("output %s: a single sheet cannot be resumed; give a folder or an .npz file", path)
+		}
+		return &sheetFile{path: path, sheet: newSheet(run)}, nil
+	case "":
+		return openFolder(path, run, resume)
+	default:
+		return nil, fmt.Errorf("output %s: unknown kind %q: give a folder, FILE.png or FILE.npz", path, ext)
+	}
+}
+
+// caption names a class for people.
+func (r Run) caption(class int) string {
+	if class < len(r.Names) {
+		return classes.Short(r.Names[class])
+	}
+	return fmt.Sprint("class ", class)
+}
+
+// texts are those of image i.
+func (r Run) texts(i int) []picture.Text {
+	class := r.Classes[i]
+	own := []picture.Text{{Key: "index", Value: fmt.Sprint(i)}, {Key: "class", Value: fmt.Sprint(class)}}
+	if class < len(r.Names) {
+		own = append(own, picture.Text{Key: "class name", Value: r.Names[class]})
+	}
+	return append(own, r.Texts...)
+}

@@ -1,0 +1,95 @@
+package output
+
+import (
+	"os"
+	"path/filepath"
+
+	"github.com/tokencache/tokencache/internal/picture"
+)
+
+// mostOnSheet bounds a sheet, so that it can be looked at and memory stays small: it shows the run's first images.
+const mostOnSheet = 100
+
+// sheet gathers the images that a contact sheet shows. Images that cycle through classes get a row for each class, as long as
+// there is more than one image of a class; others follow one another.
+type sheet struct {
+	run      Run
+	pictures []*picture.Image // by index
+}
+
+func newSheet(run Run) *sheet {
+	return &sheet{run: run, pictures: make([]*picture.Image, min(len(run.Classes), mostOnSheet))}
+}
+
+func (s *sheet) add(img Image) {
+	if img.Index < len(s.pictures) {
+		s.pictures[img.Index] = img.Picture
+	}
+}
+
+// period is the number of classes that the images cycle through, or 0 if they do not.
+func (s *sheet) period() int {
+	c := s.run.Classes[:len(s.pictures)]
+	period := 1
+	for period < len(c) && c[period] != c[0] {
+		period++
+	}
+	for i := range c {
+		if c[i] != c[i%period] {
+			return 0
+		}
+	}
+	return period
+}
+
+func (s *sheet) draw() (*picture.Image, error) {
+	n, period := len(s.pictures), s.period()
+	layout := picture.Sheet{}
+	var ordered []*picture.Image
+	if period > 0 && n >= 2*period && n%period == 0 {
+		layout.Columns = n / period
+		for row := range period {
+			layout.Rows = append(layout.Rows, s.run.caption(s.run.Classes[row]))
+			for i := row; i < n; i += period {
+				ordered = append(ordered, s.pictures[i])
+			}
+		}
+	} else {
+		ordered = s.pictures
+		for layout.Columns = 1; layout.Columns*layout.Columns < n; layout.Columns++ {
+		}
+	}
+	if n == 1 {
+		layout.Scale = 1
+	}
+	return layout.Draw(ordered)
+}
+
+// sheetFile writes a sheet, or a single image as it is.
+type sheetFile struct {
+	path  string
+	sheet *sheet
+}
+
+func (f *sheetFile) Have(int) bool { return false }
+
+func (f *sheetFile) Add(img Image) error {
+	f.sheet.add(img)
+	return nil
+}
+
+func (f *sheetFile) Finish() ([]string, error) {
+	if err := os.MkdirAll(filepath.Dir(f.path), 0o755); err != nil {
+		return nil, err
+	}
+	if len(f.sheet.pictures) == 1 {
+		return []string{f.path}, picture.WritePNG(f.path, f.sheet.pictures[0], f.sheet.run.texts(0)...)
+	}
+	m, err := f.sheet.draw()
+	if err != nil {
+		return nil, err
+	}
+	return []string{f.path}, picture.WritePNG(f.path, m, f.sheet.run.Texts...)
+}
+
+func (f *sheetFile) Close() error { return nil }
