@@ -40,8 +40,6 @@ func (a *asm) Func(name, signature, doc string) {
 	size := a.layout(in, 0)
 	if out != "" {
 		size = a.layout(out, align(size, 8))
-	} else {
-		size = align(size, 8)
 	}
 	fmt.Fprintf(&a.code, "\n// func %s(%s)\nTEXT ·%s(SB), NOSPLIT, $0-%d\n", name, signature, name, size)
 }
@@ -56,20 +54,27 @@ func (a *asm) layout(list string, offset int) int {
 		if !ok {
 			panic("asm: parameter without a type in " + list)
 		}
-		size := 8
-		if slices.Contains([]string{"float32", "int32", "uint32"}, typ) {
-			size = 4
+		switch typ {
+		case "float32", "int32", "uint32":
+			offset = align(offset, 4)
+			a.params[name] = offset
+			offset += 4
+		case "[]float32":
+			offset = align(offset, 8)
+			a.params[name+"_base"], a.params[name+"_len"] = offset, offset+8
+			offset += 24
+		default:
+			offset = align(offset, 8)
+			a.params[name] = offset
+			offset += 8
 		}
-		offset = align(offset, size)
-		a.params[name] = offset
-		offset += size
 	}
 	return offset
 }
 
 func align(n, to int) int { return (n + to - 1) / to * to }
 
-// Param is the operand of a parameter or result of the current function.
+// Param is the operand of a parameter or result of the current function; of a slice s, s_base and s_len are.
 func (a *asm) Param(name string) string {
 	offset, ok := a.params[name]
 	if !ok {

@@ -1,0 +1,538 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"strings"
+)
+
+// genRows writes the operations over rows. Each is a map, which writes elements, or a fold, which reduces them to
+// a number, or both.
+func genRows(a *asm) {
+	for _, set := range []simd{{"AVX512", "Z", 16}, {"AVX2", "Y", 8}} {
+		r := &rows{asm: a, simd: set}
+		r.arithmetic()
+		r.nonlinear()
+		r.folds()
+		r.training()
+	}
+}
+
+// A simd is an instruction set.
+type simd struct {
+	level string
+	reg   string // of vectors
+	lanes int
+}
+
+// A vec is a vector register. Y15 is the mask of an incomplete vector where there are no mask registers.
+type vec int
+
+// rows writes one function after another.
+//
+// AX is the offset of the vector at hand in every slice, in bytes, and CX counts the elements left. Scalars are in
+// all lanes of the registers from 13 downwards.
+type rows struct {
+	*asm
+	simd
+	pointers map[string]string // general register of each slice
+	scalars  map[string]vec
+	partial  bool // the vector at hand is incomplete: the last
+	vector   int  // which of the vectors from AX on is at hand
+}
+
+// begin begins a function over slices of equal length and scalars, and loads them.
+func (r *rows) begin(name, signature, doc string) {
+	name += r.level
+	r.Func(name, signature, name+" "+doc)
+	r.pointers, r.scalars = map[string]string{}, map[string]vec{}
+	general := []string{"DI", "SI", "DX", "R8"}
+	in, _, _ := strings.Cut(signature, ") (")
+	for field := range strings.SplitSeq(in, ",") {
+		name, typ, _ := strings.Cut(strings.TrimSpace(field), " ")
+		if typ == "float32" {
+			v := vec(13 - len(r.scalars))
+			r.scalars[name] = v
+			r.P("VBROADCASTSS %s, %s", r.Param(name), r.name(v))
+			continue
+		}
+		if len(r.pointers) == 0 {
+			r.P("MOVQ %s, CX", r.Param(name+"_len"))
+		}
+		g := general[len(r.pointers)]
+		r.pointers[name] = g
+		r.P("MOVQ %s, %s", r.Param(name+"_base"), g)
+	}
+	r.P("XORL AX, AX")
+}
+
+// each writes the loops over vectors: unroll at a time, then one, then the incomplete one.
+func (r *rows) each(unroll int, body func(i int)) {
+	if unroll > 1 {
+		r.loop("block", unroll, body)
+	}
+	r.loop("vector", 1, body)
+	r.P("TESTQ CX, CX")
+	r.P("JEQ done")
+	if r.reg == "Z" {
+		r.P("MOVL $1, BX")
+		r.P("SHLL CX, BX")
+		r.P("DECL BX")
+		r.P("KMOVW BX, K1")
+	} else {
+		r.P("MOVQ CX, X15")
+		r.P("VPBROADCASTD X15, Y15")
+		r.P("VPCMPGTD %s, Y15, Y15", r.Table("lane", []uint32{0, 1, 2, 3, 4, 5, 6, 7}))
+	}
+	r.partial = true
+	body(0)
+	r.partial = false
+	r.Label("done")
+}
+
+func (r *rows) loop(label string, vectors int, body func(i int)) {
+	n := vectors * r.lanes
+	r.P("SUBQ $%d, CX", n)
+	r.P("JLT %sEnd", label)
+	r.P("PCALIGN $32")
+	r.Label("%s", label)
+	for r.vector = range vectors {
+		body(r.vector)
+	}
+	r.vector = 0
+	r.P("ADDQ $%d, AX", 4*n)
+	r.P("SUBQ $%d, CX", n)
+	r.P("JGE %s", label)
+	r.Label("%sEnd", label)
+	r.P("ADDQ $%d, CX", n)
+}
+
+// maps writes a function that is a map.
+func (r *rows) maps(name, signature, doc string, body func()) {
+	r.begin(name, signature, doc)
+	r.each(1, func(int) { body() })
+	r.Ret()
+}
+
+func (r *rows) name(v vec) string { return fmt.Sprintf("%s%d", r.reg, v) }
+
+func (r *rows) memory(slice string) string {
+	return fmt.Sprintf("%d(%s)(AX*1)", 4*r.lanes*r.vector, r.pointers[slice])
+}
+
+// load loads the vector at hand, zero in the lanes behind its end.
+func (r *rows) load(v vec, slice string) {
+	switch {
+	case !r.partial:
+		r.P("VMOVUPS %s, %s", r.memory(slice), r.name(v))
+	case r.reg == "Z":
+		r.P("VMOVUPS.Z %s, K1, %s", r.memory(slice), r.name(v))
+	default:
+		r.P("VMASKMOVPS %s, Y15, %s", r.memory(slice), r.name(v))
+	}
+}
+
+func (r *rows) store(slice string, v vec) {
+	switch {
+	case !r.partial:
+		r.P("VMOVUPS %s, %s", r.name(v), r.memory(slice))
+	case r.reg == "Z":
+		r.P("VMOVUPS %s, K1, %s", r.name(v), r.memory(slice))
+	default:
+		r.P("VMASKMOVPS %s, Y15, %s", r.name(v), r.memory(slice))
+	}
+}
+
+// outside sets the lanes behind the end to a number.
+func (r *rows) outside(v vec, number float64, scratch vec) {
+	if !r.partial {
+		return
+	}
+	r.fill(scratch, number)
+	if r.reg == "Z" {
+		r.P("VMOVAPS %s, K1, %s", r.name(v), r.name(scratch))
+		r.P("VMOVAPS %s, %s", r.name(scratch), r.name(v))
+	} else {
+		r.P("VBLENDVPS Y15, %[1]s, %[2]s, %[1]s", r.name(v), r.name(scratch))
+	}
+}
+
+// fill sets all lanes to a number.
+func (r *rows) fill(v vec, number float64) {
+	r.P("VBROADCASTSS %s, %s", r.F32(number), r.name(v))
+}
+
+// do prints an instruction with its operands in the order of the processor's manual. The last is a vec, a number
+// (float64) or a bit pattern (uint32).
+func (r *rows) do(op string, to, a vec, b any) {
+	var bits uint32
+	switch b := b.(type) {
+	case vec:
+		r.P("%s %s, %s, %s", op, r.name(b), r.name(a), r.name(to))
+		return
+	case float64:
+		bits = math.Float32bits(float32(b))
+	case uint32:
+		bits = b
+	}
+	if r.reg == "Z" {
+		r.P("%s.BCST %s, %s, %s", op, r.U32(bits), r.name(a), r.name(to))
+		return
+	}
+	wide := make([]uint32, r.lanes)
+	for i := range wide {
+		wide[i] = bits
+	}
+	r.P("%s %s, %s, %s", op, r.Table(fmt.Sprintf("wide_%08x", bits), wide), r.name(a), r.name(to))
+}
+
+const (
+	signBit = uint32(1 << 31)
+	others  = signBit - 1
+)
+
+// The multiples of x and x³ whose sum is the argument of the logistic function by which GELU multiplies x.
+var (
+	gelu1 = 2 * math.Sqrt(2/math.Pi)
+	gelu3 = 0.044715 * gelu1
+)
+
+// arithmetic writes the operations that take one or two instructions.
+func (r *rows) arithmetic() {
+	for _, op := range [][3]string{{"add", "VADDPS", "+"}, {"mul", "VMULPS", "*"}} {
+		r.maps(op[0], "dst []float32, a []float32, b []float32", "sets dst to a "+op[2]+" b.", func() {
+			r.load(0, "a")
+			r.load(1, "b")
+			r.do(op[1], 0, 0, vec(1))
+			r.store("dst", 0)
+		})
+	}
+	r.maps("mulAdd", "dst []float32, c []float32, a []float32, b []float32", "sets dst to a*b + c, rounded once.", func() {
+		r.load(0, "a")
+		r.load(1, "b")
+		r.load(2, "c")
+		r.do("VFMADD213PS", 0, 1, vec(2))
+		r.store("dst", 0)
+	})
+	r.maps("scale", "dst []float32, x []float32, s float32", "sets dst to s*x.", func() {
+		r.load(0, "x")
+		r.do("VMULPS", 0, 0, r.scalars["s"])
+		r.store("dst", 0)
+	})
+	r.maps("axpy", "dst []float32, x []float32, s float32", "adds s*x to dst, rounded once.", func() {
+		r.load(0, "x")
+		r.load(1, "dst")
+		r.do("VFMADD213PS", 0, r.scalars["s"], vec(1))
+		r.store("dst", 0)
+	})
+	r.maps("blend", "dst []float32, a []float32, b []float32, alpha float32, beta float32", "sets dst to alpha*a + beta*b, the sum rounded once.", func() {
+		r.load(0, "a")
+		r.load(1, "b")
+		r.do("VMULPS", 0, 0, r.scalars["alpha"])
+		r.do("VFMADD231PS", 0, 1, r.scalars["beta"])
+		r.store("dst", 0)
+	})
+	r.maps("relu", "dst []float32, x []float32", "sets dst to max(x, 0).", func() {
+		r.load(0, "x")
+		r.do("VXORPS", 1, 1, vec(1))
+		r.do("VMAXPS", 0, 1, vec(0)) // a NaN in the last operand stays
+		r.store("dst", 0)
+	})
+	r.maps("normalise", "dst []float32, x []float32, mean float32, inverse float32", "sets dst to (x-mean) * inverse.", func() {
+		r.load(0, "x")
+		r.do("VSUBPS", 0, 0, r.scalars["mean"])
+		r.do("VMULPS", 0, 0, r.scalars["inverse"])
+		r.store("dst", 0)
+	})
+	r.maps("modulate", "dst []float32, x []float32, shift []float32, scale []float32, mean float32, inverse float32",
+		"sets dst to (x-mean)*inverse*(1+scale) + shift, the sum rounded once.", func() {
+			r.load(0, "x")
+			r.load(1, "scale")
+			r.load(2, "shift")
+			r.do("VSUBPS", 0, 0, r.scalars["mean"])
+			r.do("VMULPS", 0, 0, r.scalars["inverse"])
+			r.do("VADDPS", 1, 1, 1.0)
+			r.do("VFMADD213PS", 0, 1, vec(2))
+			r.store("dst", 0)
+		})
+}
+
+// expTerms are the coefficients of q in exp(r) = 1 + r + r²q(r) for |r| <= ln(2)/2, the interpolation of q in Chebyshev's points,
+// the constant one last. Its error is 1/15 of a unit in the last place.
+var expTerms = []float64{0.0013926376, 0.00836333308, 0.0416665535, 0.166665761, 0.5}
+
+// tanhTerms are those of q in tanh(x) = x + x³q(x²) for |x| < tanhSmall.
+var tanhTerms = []float64{0.00229274482, -0.00834394552, 0.0217689187, -0.0539592596, 0.133333036, -0.333333332}
+
+const tanhSmall = 0.625
+
+// polynomial sets p to the polynomial in x.
+func (r *rows) polynomial(p, x vec, terms []float64) {
+	r.fill(p, terms[0])
+	for _, t := range terms[1:] {
+		r.do("VFMADD213PS", p, x, t)
+	}
+}
+
+// exp sets x to its exponential: with n the multiple of ln(2) nearest to x, 2ⁿ·exp(x - n·ln(2)). It uses registers n, p and t.
+func (r *rows) exp(x, n, p, t vec) {
+	// The limits are beyond those of what float32 can hold. A NaN in the last operand stays.
+	r.fill(n, -105)
+	r.do("VMAXPS", x, n, x)
+	r.fill(n, 89)
+	r.do("VMINPS", x, n, x)
+
+	r.do("VMULPS", n, x, math.Log2E)
+	round := "VROUNDPS"
+	if r.reg == "Z" {
+		round = "VRNDSCALEPS"
+	}
+	r.P("%s $8, %[2]s, %[2]s", round, r.name(n))
+	high := float64(float32(math.Ln2))
+	r.do("VFNMADD231PS", x, n, high)
+	r.do("VFNMADD231PS", x, n, math.Ln2-high)
+
+	r.polynomial(p, x, expTerms)
+	r.do("VMULPS", t, x, x)
+	r.do("VFMADD213PS", p, t, x)
+	r.do("VADDPS", p, p, 1.0)
+	if r.reg == "Z" {
+		r.do("VSCALEFPS", x, p, n)
+		return
+	}
+	// Two powers of two, each a normal number, so that only the last multiplication rounds.
+	r.P("VCVTPS2DQ %[1]s, %[1]s", r.name(n))
+	r.P("VPSRAD $1, %s, %s", r.name(n), r.name(t))
+	r.do("VPSUBD", n, n, t)
+	for i, power := range []vec{t, n} {
+		r.do("VPADDD", power, power, uint32(127))
+		r.P("VPSLLD $23, %[1]s, %[1]s", r.name(power))
+		r.do("VMULPS", x, []vec{p, x}[i], power)
+	}
+}
+
+// geluArgument sets to to minus the argument of the logistic function in GELU of x, and t to x².
+func (r *rows) geluArgument(to, x, t vec) {
+	r.do("VMULPS", t, x, x)
+	r.fill(to, -gelu1)
+	r.do("VFMADD231PS", to, t, -gelu3)
+	r.do("VMULPS", to, to, x)
+}
+
+// nonlinear writes the operations that need exponentials.
+func (r *rows) nonlinear() {
+	r.maps("exp", "dst []float32, x []float32", "sets dst to exp(x).", func() {
+		r.load(0, "x")
+		r.exp(0, 1, 2, 3)
+		r.store("dst", 0)
+	})
+	r.maps("tanh", "dst []float32, x []float32", "sets dst to tanh(x).", func() {
+		r.load(0, "x")
+		r.do("VANDPS", 1, 0, others)
+		r.do("VADDPS", 2, 1, vec(1))
+		r.exp(2, 3, 4, 5)
+		r.do("VADDPS", 2, 2, 1.0)
+		r.fill(3, 2)
+		r.do("VDIVPS", 3, 3, vec(2))
+		r.fill(2, 1)
+		r.do("VSUBPS", 2, 2, vec(3))
+
+		r.do("VMULPS", 3, 0, vec(0))
+		r.polynomial(4, 3, tanhTerms)
+		r.do("VMULPS", 3, 3, vec(0))
+		r.do("VFMADD213PS", 3, 4, vec(0))
+		r.fill(4, tanhSmall)
+		if r.reg == "Z" {
+			r.P("VCMPPS $1, Z4, Z1, K2")
+			r.P("VMOVAPS Z3, K2, Z2")
+		} else {
+			r.P("VCMPPS $1, Y4, Y1, Y4")
+			r.P("VBLENDVPS Y4, Y3, Y2, Y2")
+		}
+		r.do("VANDPS", 0, 0, signBit)
+		r.do("VORPS", 2, 2, vec(0)) // also where x is -0
+		r.store("dst", 2)
+	})
+	r.maps("gelu", "dst []float32, x []float32", "sets dst to GELU(x), the tanh form.", func() {
+		r.load(0, "x")
+		r.geluArgument(1, 0, 2)
+		r.exp(1, 2, 3, 4)
+		r.do("VADDPS", 1, 1, 1.0)
+		r.do("VDIVPS", 0, 0, vec(1))
+		r.store("dst", 0)
+	})
+	r.maps("silu", "dst []float32, x []float32", "sets dst to x / (1+exp(-x)).", func() {
+		r.load(0, "x")
+		r.do("VXORPS", 1, 0, signBit)
+		r.exp(1, 2, 3, 4)
+		r.do("VADDPS", 1, 1, 1.0)
+		r.do("VDIVPS", 0, 0, vec(1))
+		r.store("dst", 0)
+	})
+	r.begin("expSum", "dst []float32, x []float32, highest float32, scale float32) (sum float32",
+		"sets dst to exp(scale * (x-highest)) and returns the sum.")
+	r.start(1, 0)
+	r.each(1, func(int) {
+		r.load(0, "x")
+		r.do("VSUBPS", 0, 0, r.scalars["highest"])
+		r.do("VMULPS", 0, 0, r.scalars["scale"])
+		r.exp(0, 1, 2, 3)
+		r.store("dst", 0)
+		r.outside(0, 0, 1)
+		r.do("VADDPS", sums, sums, vec(0))
+	})
+	r.reduce("VADDPS", 1, "sum")
+}
+
+// Folds collect in four registers from sums on, so that their additions need not wait for each other.
+const sums = vec(4)
+
+// start sets the given number of collecting registers.
+func (r *rows) start(registers int, number float64) {
+	for i := range registers {
+		r.fill(sums+vec(i), number)
+	}
+}
+
+// reduce combines the collecting registers and their lanes, and returns the result.
+func (r *rows) reduce(op string, registers int, result string) {
+	for n := registers / 2; n > 0; n /= 2 {
+		for i := range vec(n) {
+			r.do(op, sums+i, sums+i, sums+i+vec(n))
+		}
+	}
+	if r.reg == "Z" {
+		r.P("VEXTRACTF64X4 $1, Z%d, Y0", sums)
+		r.P("%s Y0, Y%[2]d, Y%[2]d", op, sums)
+	}
+	r.P("VEXTRACTF128 $1, Y%d, X0", sums)
+	r.P("%s X0, X%[2]d, X%[2]d", op, sums)
+	for _, order := range []int{0b1110, 0b0001} {
+		r.P("VPSHUFD $%d, X%d, X0", order, sums)
+		r.P("%s X0, X%[2]d, X%[2]d", op, sums)
+	}
+	r.P("VMOVSS X%d, %s", sums, r.Param(result))
+	r.Ret()
+}
+
+// fold writes a function that combines what body adds to the register it is given.
+func (r *rows) fold(name, signature, doc, op string, first float64, body func(sum vec)) {
+	const registers = 4
+	r.begin(name, signature, doc)
+	r.start(registers, first)
+	r.each(registers, func(i int) { body(sums + vec(i)) })
+	_, result, _ := strings.Cut(signature, ") (")
+	result, _, _ = strings.Cut(result, " ")
+	r.reduce(op, registers, result)
+}
+
+func (r *rows) folds() {
+	r.fold("sum", "x []float32) (sum float32", "returns the sum of x.", "VADDPS", 0, func(sum vec) {
+		r.load(0, "x")
+		r.do("VADDPS", sum, sum, vec(0))
+	})
+	r.fold("dot", "a []float32, b []float32) (sum float32", "returns the sum of a*b.", "VADDPS", 0, func(sum vec) {
+		r.load(0, "a")
+		r.load(1, "b")
+		r.do("VFMADD231PS", sum, 0, vec(1))
+	})
+	r.fold("l1Diff", "a []float32, b []float32) (sum float32", "returns the sum of |a-b|.", "VADDPS", 0, func(sum vec) {
+		r.load(0, "a")
+		r.load(1, "b")
+		r.do("VSUBPS", 0, 0, vec(1))
+		r.do("VANDPS", 0, 0, others)
+		r.do("VADDPS", sum, sum, vec(0))
+	})
+	r.fold("squaresAround", "x []float32, mean float32) (sum float32", "returns the sum of (x-mean)².", "VADDPS", 0, func(sum vec) {
+		r.load(0, "x")
+		r.do("VSUBPS", 0, 0, r.scalars["mean"])
+		r.outside(0, 0, 1)
+		r.do("VFMADD231PS", sum, 0, vec(0))
+	})
+	r.fold("highest", "x []float32) (highest float32", "returns the highest of x, NaNs left out, or -Inf.", "VMAXPS", math.Inf(-1), func(highest vec) {
+		r.load(0, "x")
+		r.outside(0, math.Inf(-1), 1)
+		r.do("VMAXPS", highest, 0, highest)
+	})
+	// Without their signs, floats are ordered as their bits are, and NaNs are above all.
+	r.fold("maxAbs", "x []float32) (highest float32", "returns the highest of |x|, or 0; a NaN if there is one.", "VPMAXSD", 0, func(highest vec) {
+		r.load(0, "x")
+		r.do("VANDPS", 0, 0, others)
+		r.do("VPMAXSD", highest, highest, vec(0))
+	})
+}
+
+// training writes the operations of training.
+func (r *rows) training() {
+	r.maps("geluGrad", "dst []float32, x []float32, dy []float32", "sets dst to dy times the derivative of GELU at x.", func() {
+		// The derivative of x·s(u(x)) is s + x·u'·s·(1-s). At the limits, s is 0 or 1.
+		r.limited(0, "x", 16)
+		r.geluArgument(1, 0, 5)
+		r.exp(1, 2, 3, 4)
+		r.fill(2, gelu1)
+		r.do("VFMADD231PS", 2, 5, 3*gelu3)
+		r.do("VMULPS", 2, 2, vec(0))
+		r.logisticGrad()
+	})
+	r.maps("siluGrad", "dst []float32, x []float32, dy []float32", "sets dst to dy times the derivative of SiLU at x.", func() {
+		r.limited(2, "x", 1000)
+		r.do("VXORPS", 1, 2, signBit)
+		r.exp(1, 3, 4, 5)
+		r.logisticGrad()
+	})
+	r.maps("softmaxGrad", "dst []float32, p []float32, dp []float32, mean float32, scale float32", "sets dst to scale * p * (dp-mean).", func() {
+		r.load(0, "dp")
+		r.load(1, "p")
+		r.do("VSUBPS", 0, 0, r.scalars["mean"])
+		r.do("VMULPS", 0, 0, vec(1))
+		r.do("VMULPS", 0, 0, r.scalars["scale"])
+		r.store("dst", 0)
+	})
+	r.maps("adamW", "param []float32, m []float32, v []float32, grad []float32, "+
+		"beta1 float32, rest1 float32, beta2 float32, rest2 float32, keep float32, step float32, root float32, eps float32", `
+sets, sums being rounded once,
+
+	m = beta1*m + rest1*grad
+	v = beta2*v + rest2*grad²
+	param = keep*param - step*m/(root*sqrt(v)+eps)`, func() {
+		r.load(0, "grad")
+		r.load(1, "m")
+		r.load(2, "v")
+		r.load(3, "param")
+		r.do("VMULPS", 1, 1, r.scalars["beta1"])
+		r.do("VFMADD231PS", 1, 0, r.scalars["rest1"])
+		r.store("m", 1)
+		r.do("VMULPS", 0, 0, vec(0))
+		r.do("VMULPS", 2, 2, r.scalars["beta2"])
+		r.do("VFMADD231PS", 2, 0, r.scalars["rest2"])
+		r.store("v", 2)
+		r.P("VSQRTPS %[1]s, %[1]s", r.name(2))
+		r.do("VFMADD213PS", 2, r.scalars["root"], r.scalars["eps"])
+		r.do("VDIVPS", 1, 1, vec(2))
+		r.do("VMULPS", 3, 3, r.scalars["keep"])
+		r.do("VFNMADD231PS", 3, 1, r.scalars["step"])
+		r.store("param", 3)
+	})
+}
+
+// limited loads a vector and limits it to [-limit, limit]. It uses register 1.
+func (r *rows) limited(v vec, slice string, limit float64) {
+	r.load(v, slice)
+	r.fill(1, -limit)
+	r.do("VMAXPS", v, 1, v) // a NaN in the last operand stays
+	r.fill(1, limit)
+	r.do("VMINPS", v, 1, v)
+}
+
+// logisticGrad sets dst to dy·(s + w·s·(1-s)), s being 1/(1+register 1) and w register 2.
+func (r *rows) logisticGrad() {
+	r.do("VADDPS", 1, 1, 1.0)
+	r.fill(0, 1)
+	r.do("VDIVPS", 1, 0, vec(1))
+	r.do("VSUBPS", 0, 0, vec(1))
+	r.do("VMULPS", 0, 0, vec(2))
+	r.do("VFMADD213PS", 0, 1, vec(1))
+	r.load(1, "dy")
+	r.do("VMULPS", 0, 0, vec(1))
+	r.store("dst", 0)
+}

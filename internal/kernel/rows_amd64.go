@@ -1,0 +1,61 @@
+//go:build !purego
+
+package kernel
+
+var rowAVX2 = rowOps{
+	add:       addAVX2,
+	mul:       mulAVX2,
+	mulAdd:    mulAddAVX2,
+	scale:     scaleAVX2,
+	axpy:      axpyAVX2,
+	blend:     blendAVX2,
+	relu:      reluAVX2,
+	exp:       expAVX2,
+	tanh:      tanhAVX2,
+	gelu:      geluAVX2,
+	silu:      siluAVX2,
+	normalise: normaliseAVX2,
+	modulate:  modulateAVX2,
+	expSum:    expSumAVX2,
+
+	sum:           sumAVX2,
+	dot:           dotAVX2,
+	l1Diff:        l1DiffAVX2,
+	squaresAround: squaresAroundAVX2,
+	highest:       highestAVX2,
+	maxAbs:        maxAbsAVX2,
+
+	geluGrad:    geluGradAVX2,
+	siluGrad:    siluGradAVX2,
+	softmaxGrad: softmaxGradAVX2,
+	adamW:       adamWAVX2,
+}
+
+var rowAVX512 = rowOps{
+	add:       addAVX512,
+	mul:       mulAVX512,
+	mulAdd:    mulAddAVX512,
+	scale:     scaleAVX512,
+	axpy:      axpyAVX512,
+	blend:     blendAVX512,
+	relu:      reluAVX512,
+	exp:       expAVX512,
+	tanh:      tanhAVX512,
+	gelu:      geluAVX512,
+	silu:      siluAVX512,
+	normalise: normaliseAVX512,
+	modulate:  modulateAVX512,
+	expSum:    expSumAVX512,
+
+	sum:           sumAVX512,
+	dot:           dotAVX512,
+	l1Diff:        l1DiffAVX512,
+	squaresAround: squaresAroundAVX512,
+	highest:       highestAVX512,
+	maxAbs:        maxAbsAVX512,
+
+	geluGrad:    geluGradAVX512,
+	siluGrad:    siluGradAVX512,
+	softmaxGrad: softmaxGradAVX512,
+	adamW:       adamWAVX512,
+}

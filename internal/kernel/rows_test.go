@@ -1,0 +1,554 @@
+package kernel
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+)
+
+// A rowCase is one operation over rows and its reference in float64.
+type rowCase struct {
+	name    string
+	inputs  int // first of which, if inPlace, is the destination too
+	inPlace bool
+	run     func(dst []float32, in [][]float32)
+	want    func(in [][]float64) []float64
+	// tolerance returns the largest error of an element.
+	tolerance func(in [][]float64, i int, want float64) float64
+}
+
+// float32's unit of rounding errors is unit. steps is the tolerance of that many roundings of numbers as large as the terms.
+func steps(n float64, terms func(in [][]float64, i int) float64) func([][]float64, int, float64) float64 {
+	return func(in [][]float64, i int, want float64) float64 {
+		return unit*n*(terms(in, i)+math.Abs(want)) + math.SmallestNonzeroFloat32
+	}
+}
+
+func none([][]float64, int) float64 { return 0 }
+
+// elementwise is the reference of an operation whose elements do not depend on each other.
+func elementwise(f func(x []float64) float64) func(in [][]float64) []float64 {
+	return func(in [][]float64) []float64 {
+		out := make([]float64, len(in[0]))
+		x := make([]float64, len(in))
+		for i := range out {
+			for j := range in {
+				x[j] = in[j][i]
+			}
+			out[i] = f(x)
+		}
+		return out
+	}
+}
+
+const (
+	testScale = float32(0.37)
+	testEps   = float32(1e-6)
+)
+
+func total(x []float64, f func(float64) float64) (sum float64) {
+	for _, x := range x {
+		sum += f(x)
+	}
+	return sum
+}
+
+func geluReference(x float64) float64 {
+	if u := x * (gelu1 + gelu3*x*x); u < -700 {
+		return math.Copysign(0, -1)
+	}
+	return x / (1 + math.Exp(-x*(gelu1+gelu3*x*x)))
+}
+
+func geluDerivative(x float64) float64 {
+	t := math.Tanh(x * (gelu1 + gelu3*x*x) / 2)
+	return (1+t)/2 + x*(1-t*t)/4*(gelu1+3*gelu3*x*x)
+}
+
+func siluDerivative(x float64) float64 {
+	s := 1 / (1 + math.Exp(-x))
+	return s + x*s*(1-s)
+}
+
+func softmaxReference(in [][]float64) []float64 {
+	highest := math.Inf(-1)
+	for _, x := range in[0] {
+		highest = max(highest, x)
+	}
+	out := make([]float64, len(in[0]))
+	e := func(x float64) float64 { return math.Exp(float64(testScale) * (x - highest)) }
+	sum := total(in[0], e)
+	for i, x := range in[0] {
+		out[i] = e(x) / sum
+	}
+	return out
+}
+
+func normaliseReference(modulated bool) func(in [][]float64) []float64 {
+	return func(in [][]float64) []float64 {
+		x := in[0]
+		n := float64(len(x))
+		mean := total(x, func(x float64) float64 { return x }) / n
+		variance := total(x, func(x float64) float64 { return (x - mean) * (x - mean) }) / n
+		out := make([]float64, len(x))
+		for i, x := range x {
+			out[i] = (x - mean) / math.Sqrt(variance+float64(testEps))
+			if modulated {
+				out[i] = out[i]*(1+in[2][i]) + in[1][i]
+			}
+		}
+		return out
+	}
+}
+
+// normaliseTolerance allows the mean an error of the roundings of its sum, whose terms are up to the largest of x, and the deviation
+// one in proportion. Every addend takes part in at most n additions.
+func normaliseTolerance(modulated bool) func(in [][]float64, i int, want float64) float64 {
+	return func(in [][]float64, i int, want float64) float64 {
+		x := in[0]
+		n := float64(len(x))
+		mean := total(x, func(x float64) float64 { return x }) / n
+		deviation := math.Sqrt(total(x, func(x float64) float64 { return (x - mean) * (x - mean) })/n + float64(testEps))
+		largest := total(x, math.Abs) / n
+		terms := (largest*n + math.Abs(x[i]) + math.Abs(x[i]-mean)*(n+4)) / deviation
+		if modulated {
+			terms = terms*math.Abs(1+in[2][i]) + 2*math.Abs(in[1][i])
+		}
+		return unit * (terms + math.Abs(want))
+	}
+}
+
+func rowCases() []rowCase {
+	product := func(a, b int) func(in [][]float64, i int) float64 {
+		return func(in [][]float64, i int) float64 { return math.Abs(in[a][i] * in[b][i]) }
+	}
+	s := float64(testScale)
+	gradTerms := func(in [][]float64, i int) float64 { return 8 * math.Abs(in[1][i]) }
+	return []rowCase{
+		{name: "Add", inputs: 2, run: func(d []float32, in [][]float32) { Add(d, in[0], in[1]) },
+			want: elementwise(func(x []float64) float64 { return x[0] + x[1] }), tolerance: steps(1, none)},
+		{name: "Mul", inputs: 2, run: func(d []float32, in [][]float32) { Mul(d, in[0], in[1]) },
+			want: elementwise(func(x []float64) float64 { return x[0] * x[1] }), tolerance: steps(1, none)},
+		{name: "MulAdd", inputs: 3, inPlace: true, run: func(d []float32, in [][]float32) { MulAdd(d, in[1], in[2]) },
+			want: elementwise(func(x []float64) float64 { return x[0] + x[1]*x[2] }), tolerance: steps(1, none)},
+		{name: "GateResidual", inputs: 3, run: func(d []float32, in [][]float32) { GateResidual(d, in[0], in[1], in[2]) },
+			want: elementwise(func(x []float64) float64 { return x[0] + x[1]*x[2] }), tolerance: steps(1, none)},
+		{name: "ScaleShift", inputs: 3, run: func(d []float32, in [][]float32) { ScaleShift(d, in[0], in[1], in[2]) },
+			want: elementwise(func(x []float64) float64 { return x[0]*x[1] + x[2] }), tolerance: steps(1, none)},
+		{name: "Scale", inputs: 1, run: func(d []float32, in [][]float32) { Scale(d, in[0], testScale) },
+			want: elementwise(func(x []float64) float64 { return x[0] * s }), tolerance: steps(1, none)},
+		{name: "AXPY", inputs: 2, inPlace: true, run: func(d []float32, in [][]float32) { AXPY(d, testScale, in[1]) },
+			want: elementwise(func(x []float64) float64 { return x[0] + s*x[1] }), tolerance: steps(1, none)},
+		{name: "Blend", inputs: 2, run: func(d []float32, in [][]float32) { Blend(d, testScale, in[0], in[1]) },
+			want:      elementwise(func(x []float64) float64 { return s*x[0] + (1-s)*x[1] }),
+			tolerance: steps(2, func(in [][]float64, i int) float64 { return math.Abs(in[0][i]) + math.Abs(in[1][i]) })},
+		{name: "Lerp", inputs: 2, inPlace: true, run: func(d []float32, in [][]float32) { Lerp(d, in[1], testScale) },
+			want:      elementwise(func(x []float64) float64 { return s*x[0] + (1-s)*x[1] }),
+			tolerance: steps(2, func(in [][]float64, i int) float64 { return math.Abs(in[0][i]) + math.Abs(in[1][i]) })},
+		{name: "ReLU", inputs: 1, run: func(d []float32, in [][]float32) { ReLU(d, in[0]) },
+			want: elementwise(func(x []float64) float64 { return max(x[0], 0) }), tolerance: steps(0, none)},
+		{name: "Exp", inputs: 1, run: func(d []float32, in [][]float32) { Exp(d, in[0]) },
+			want: elementwise(func(x []float64) float64 { return math.Exp(x[0]) }), tolerance: steps(2, none)},
+		{name: "Tanh", inputs: 1, run: func(d []float32, in [][]float32) { Tanh(d, in[0]) },
+			want: elementwise(func(x []float64) float64 { return math.Tanh(x[0]) }), tolerance: steps(4, none)},
+		{name: "GELU", inputs: 1, run: func(d []float32, in [][]float32) { GELU(d, in[0]) },
+			want: elementwise(func(x []float64) float64 { return geluReference(x[0]) }), tolerance: steps(4, product(0, 0))},
+		{name: "SiLU", inputs: 1, run: func(d []float32, in [][]float32) { SiLU(d, in[0]) },
+			want: elementwise(func(x []float64) float64 { return x[0] / (1 + math.Exp(-x[0])) }), tolerance: steps(8, none)},
+		{name: "Softmax", inputs: 1, run: func(d []float32, in [][]float32) { Softmax(d, in[0], testScale) }, want: softmaxReference,
+			// The exponents are at most 4 or so, with two roundings; exponentials have 2, and every addition one.
+			tolerance: func(in [][]float64, i int, want float64) float64 { return unit * float64(16+len(in[0])) * want }},
+		{name: "LayerNorm", inputs: 1, run: func(d []float32, in [][]float32) { LayerNormModulate(d, in[0], nil, nil, testEps) },
+			want: normaliseReference(false), tolerance: normaliseTolerance(false)},
+		{name: "LayerNormModulate", inputs: 3, run: func(d []float32, in [][]float32) { LayerNormModulate(d, in[0], in[1], in[2], testEps) },
+			want: normaliseReference(true), tolerance: normaliseTolerance(true)},
+		{name: "GELUGrad", inputs: 2, run: func(d []float32, in [][]float32) { GELUGrad(d, in[0], in[1]) },
+			want: elementwise(func(x []float64) float64 { return geluDerivative(x[0]) * x[1] }), tolerance: steps(4, gradTerms)},
+		{name: "SiLUGrad", inputs: 2, run: func(d []float32, in [][]float32) { SiLUGrad(d, in[0], in[1]) },
+			want: elementwise(func(x []float64) float64 { return siluDerivative(x[0]) * x[1] }), tolerance: steps(4, gradTerms)},
+		{name: "SoftmaxGrad", inputs: 2, run: func(d []float32, in [][]float32) { SoftmaxGrad(d, in[0], in[1], testScale) },
+			want: func(in [][]float64) []float64 {
+				var dot float64
+				for i, p := range in[0] {
+					dot += p * in[1][i]
+				}
+				return elementwise(func(x []float64) float64 { return s * x[0] * (x[1] - dot) })(in)
+			},
+			tolerance: func(in [][]float64, i int, want float64) float64 {
+				var magnitude float64
+				for j, p := range in[0] {
+					magnitude += math.Abs(p * in[1][j])
+				}
+				return unit * (float64(len(in[0])+2)*magnitude*math.Abs(in[0][i])*s + 4*math.Abs(want))
+			}},
+	}
+}
+
+// testLengths are all around the numbers of lanes, and some large ones.
+func testLengths() []int {
+	var lengths []int
+	for n := range 71 {
+		lengths = append(lengths, n)
+	}
+	return append(lengths, 127, 128, 129, 256, 1000, 1152)
+}
+
+func widen(x []float32) []float64 {
+	out := make([]float64, len(x))
+	for i, x := range x {
+		out[i] = float64(x)
+	}
+	return out
+}
+
+// TestRowMaps compares the operations with their references, at every length, on slices at whose end memory ends.
+func TestRowMaps(t *testing.T) {
+	eachImpl(t, func(t *testing.T) {
+		rnd := rand.New(rand.NewPCG(21, 22))
+		const most = 1152
+		guards := make([]*guard, 4)
+		for i := range guards {
+			guards[i] = newGuard(t, most)
+		}
+		for _, c := range rowCases() {
+			for _, n := range testLengths() {
+				in, wide := make([][]float32, c.inputs), make([][]float64, c.inputs)
+				for i := range in {
+					in[i] = guards[i].slice(n)
+					fillRandom(rnd, in[i])
+					wide[i] = widen(in[i])
+				}
+				dst := guards[3].slice(n)
+				if c.inPlace {
+					dst = in[0]
+				}
+				c.run(dst, in)
+				for i, want := range c.want(wide) {
+					if diff := math.Abs(float64(dst[i]) - want); !(diff <= c.tolerance(wide, i, want)) {
+						t.Fatalf("%s of %d: element %d is %g, want %g, off by %g, at most %g", c.name, n, i, dst[i], want, diff, c.tolerance(wide, i, want))
+					}
+				}
+				for i := range in {
+					if n > 0 {
+						guards[i].check(t, fmt.Sprintf("%s of %d, operand %d", c.name, n, i), 1, n, n)
+					}
+				}
+				if n > 0 {
+					guards[3].check(t, fmt.Sprintf("%s of %d", c.name, n), 1, n, n)
+				}
+				for alias := range in {
+					if c.inPlace {
+						break
+					}
+					for i := range in {
+						for j := range in[i] {
+							in[i][j] = float32(wide[i][j])
+						}
+					}
+					c.run(in[alias], in)
+					for i, want := range dst {
+						if math.Float32bits(in[alias][i]) != math.Float32bits(want) {
+							t.Fatalf("%s of %d into operand %d: element %d is %g, want %g as elsewhere", c.name, n, alias, i, in[alias][i], want)
+						}
+					}
+				}
+			}
+		}
+	})
+}
+
+// TestRowFolds compares the sums and maxima with float64.
+func TestRowFolds(t *testing.T) {
+	eachImpl(t, func(t *testing.T) {
+		rnd := rand.New(rand.NewPCG(23, 24))
+		ga, gb := newGuard(t, 1152), newGuard(t, 1152)
+		for _, n := range testLengths() {
+			a, b := ga.slice(n), gb.slice(n)
+			fillRandom(rnd, a)
+			fillRandom(rnd, b)
+			var sum, magnitude, dot, dotMagnitude, squares, l1, highest float64
+			for i, x := range a {
+				x, y := float64(x), float64(b[i])
+				sum += x
+				magnitude += math.Abs(x)
+				dot += x * y
+				dotMagnitude += math.Abs(x * y)
+				squares += x * x
+				l1 += math.Abs(x - y)
+				highest = max(highest, math.Abs(x))
+			}
+			steps := unit * float64(n+1)
+			for _, c := range []struct {
+				name            string
+				got             float32
+				want, tolerance float64
+			}{
+				{"Sum", Sum(a), sum, steps * magnitude},
+				{"Dot", Dot(a, b), dot, steps * dotMagnitude},
+				{"SumSquares", SumSquares(a), squares, steps * squares},
+				{"L1Diff", L1Diff(a, b), l1, steps * l1},
+				{"MaxAbs", MaxAbs(a), highest, 0},
+			} {
+				if !(math.Abs(float64(c.got)-c.want) <= c.tolerance) {
+					t.Errorf("%s of %d is %g, want %g", c.name, n, c.got, c.want)
+				}
+			}
+			for i := range a { // the highest element may be anywhere
+				for j := range a {
+					a[j] = float32(-2 - j)
+				}
+				a[i] = -1
+				if got := active.row.highest(a); got != -1 {
+					t.Fatalf("highest of %d, element %d, is %g, want -1", n, i, got)
+				}
+				a[i] = float32(math.NaN())
+				if got := MaxAbs(a); got == got {
+					t.Fatalf("MaxAbs of %d with NaN at %d is %g", n, i, got)
+				}
+			}
+		}
+	})
+}
+
+// TestRowSpecials checks operands at which the functions have limits. Each is at every place of a row of 21 in turn, so that both
+// whole vectors and the rest see it.
+func TestRowSpecials(t *testing.T) {
+	inf, nan := math.Inf(1), math.NaN()
+	const tiny = math.SmallestNonzeroFloat32
+	cases := []struct {
+		name    string
+		run     func(dst, x []float32)
+		x, want float64
+	}{
+		{"Exp", Exp, 0, 1}, {"Exp", Exp, inf, inf}, {"Exp", Exp, -inf, 0}, {"Exp", Exp, nan, nan},
+		{"Exp", Exp, 88.73, inf}, {"Exp", Exp, 1e38, inf}, {"Exp", Exp, -1e38, 0}, {"Exp", Exp, -103.9, tiny}, {"Exp", Exp, -104, 0},
+		{"Tanh", Tanh, 0, 0}, {"Tanh", Tanh, math.Copysign(0, -1), math.Copysign(0, -1)}, {"Tanh", Tanh, inf, 1}, {"Tanh", Tanh, -inf, -1},
+		{"Tanh", Tanh, nan, nan}, {"Tanh", Tanh, 1e38, 1}, {"Tanh", Tanh, -1e38, -1}, {"Tanh", Tanh, tiny, tiny}, {"Tanh", Tanh, -1e-30, -1e-30},
+		{"GELU", GELU, 0, 0}, {"GELU", GELU, inf, inf}, {"GELU", GELU, -inf, nan}, {"GELU", GELU, nan, nan}, {"GELU", GELU, 1e30, 1e30},
+		{"GELU", GELU, -1e30, math.Copysign(0, -1)},
+		{"SiLU", SiLU, 0, 0}, {"SiLU", SiLU, inf, inf}, {"SiLU", SiLU, -inf, nan}, {"SiLU", SiLU, nan, nan}, {"SiLU", SiLU, 1e30, 1e30},
+		{"SiLU", SiLU, -1e30, math.Copysign(0, -1)},
+		{"ReLU", ReLU, inf, inf}, {"ReLU", ReLU, -inf, 0}, {"ReLU", ReLU, nan, nan},
+	}
+	for _, grad := range []struct {
+		name string
+		run  func(dst, x, dy []float32)
+	}{{"GELUGrad", GELUGrad}, {"SiLUGrad", SiLUGrad}} {
+		run := func(dst, x []float32) {
+			one := make([]float32, len(x))
+			for i := range one {
+				one[i] = 1
+			}
+			grad.run(dst, x, one)
+		}
+		for _, c := range [][2]float64{{0, 0.5}, {inf, 1}, {-inf, 0}, {nan, nan}, {1e30, 1}, {-1e30, 0}, {50, 1}} {
+			cases = append(cases, struct {
+				name    string
+				run     func(dst, x []float32)
+				x, want float64
+			}{grad.name, run, c[0], c[1]})
+		}
+	}
+	eachImpl(t, func(t *testing.T) {
+		for _, c := range cases {
+			x, dst := make([]float32, 21), make([]float32, 21)
+			c.run(dst, x)
+			rest := dst[0]
+			for place := range x {
+				clear(x)
+				x[place] = float32(c.x)
+				c.run(dst, x)
+				for i, got := range dst {
+					want := rest
+					if i == place {
+						want = float32(c.want)
+					}
+					negativeZero := want == 0 && math.Signbit(float64(want))
+					if got != want && !(got != got && want != want) || negativeZero && !math.Signbit(float64(got)) {
+						t.Fatalf("%s(%g) at %d: element %d is %g, want %g", c.name, c.x, place, i, got, want)
+					}
+				}
+			}
+		}
+	})
+}
+
+// TestSoftmaxSpecials checks rows with masked, equal, far apart and undefined elements.
+func TestSoftmaxSpecials(t *testing.T) {
+	inf, nan := float32(math.Inf(1)), float32(math.NaN())
+	all := func(v float32) []float32 {
+		x := make([]float32, 37)
+		for i := range x {
+			x[i] = v
+		}
+		return x
+	}
+	one := func(rest, v float32) []float32 {
+		x := all(rest)
+		x[33] = v
+		return x
+	}
+	eachImpl(t, func(t *testing.T) {
+		for _, c := range []struct {
+			name string
+			x    []float32
+			want []float32
+		}{
+			{"equal", all(3e38), all(1. / 37)},
+			{"all but one masked", one(-inf, -5), one(0, 1)},
+			{"far apart", one(-1e38, 1e38), one(0, 1)},
+			{"NaN", one(0, nan), all(nan)},
+			{"all masked", all(-inf), all(nan)},
+			{"infinite", one(0, inf), all(nan)},
+		} {
+			got := make([]float32, len(c.x))
+			Softmax(got, c.x, 1)
+			for i, want := range c.want {
+				if !(math.Abs(float64(got[i]-want)) <= 2*unit*float64(want)) && !(got[i] != got[i] && want != want) {
+					t.Errorf("%s: element %d is %g, want %g", c.name, i, got[i], want)
+				}
+			}
+		}
+	})
+}
+
+// TestNonlinearAccuracy measures errors in units in the last place over the range of each function.
+func TestNonlinearAccuracy(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		run    func(dst, x []float32)
+		f      func(x float64) float64
+		lo, hi float64
+		most   func(x float64) float64 // units
+	}{
+		// exp(r) of a reduced r below 0 is 1 + t with |t| < 1/3: half a unit for the sum, a quarter each for t and r, 1/8 for the polynomial.
+		{"Exp", Exp, math.Exp, -87, 88.7, func(float64) float64 { return 1.125 }},
+		{"Exp to subnormal numbers", Exp, math.Exp, -104, -87, func(float64) float64 { return 1 }},
+		{"Tanh", Tanh, math.Tanh, -10, 10, func(float64) float64 { return 2 }},
+		{"Tanh near 0", Tanh, math.Tanh, -1e-3, 1e-3, func(float64) float64 { return 1 }},
+		// The argument of the exponential has two or three roundings, and an exponential multiplies errors by its argument.
+		{"GELU", GELU, geluReference, -4, 10, func(x float64) float64 { return 3 + 2*math.Abs(min(x, 0)*(gelu1+gelu3*x*x)) }},
+		{"SiLU", SiLU, func(x float64) float64 { return x / (1 + math.Exp(-x)) }, -80, 80, func(float64) float64 { return 3 }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			eachImpl(t, func(t *testing.T) {
+				const n = 200_000
+				x, dst := make([]float32, n), make([]float32, n)
+				for i := range x {
+					x[i] = float32(c.lo + (c.hi-c.lo)*float64(i)/n)
+				}
+				c.run(dst, x)
+				var worst, at float64
+				for i, x := range x {
+					want := c.f(float64(x))
+					size := math.Abs(want)
+					_, exponent := math.Frexp(max(size, 0x1p-126))
+					off := math.Abs(float64(dst[i])-want) / math.Ldexp(1, exponent-24)
+					if off > worst {
+						worst, at = off, float64(x)
+					}
+					if !(off <= c.most(float64(x))) {
+						t.Fatalf("%s(%g) is %g, want %g: %.2f units off", c.name, x, dst[i], want, off)
+					}
+				}
+				t.Logf("at most %.3f units, at %g", worst, at)
+			})
+		})
+	}
+}
+
+// TestAdamW compares steps with the definition.
+func TestAdamW(t *testing.T) {
+	const lr, beta1, beta2, eps, decay, c1, c2 = 1e-2, 0.875, 0.9375, 1e-8, 0.125, 0.125, 0.0625
+	eachImpl(t, func(t *testing.T) {
+		rnd := rand.New(rand.NewPCG(25, 26))
+		var guards [4]*guard
+		for i := range guards {
+			guards[i] = newGuard(t, 1152)
+		}
+		for _, n := range testLengths() {
+			var s [4][]float32
+			var w [4][]float64
+			for i := range s {
+				s[i] = guards[i].slice(n)
+				fillRandom(rnd, s[i])
+				if i == 2 {
+					Mul(s[2], s[2], s[2])
+				}
+				w[i] = widen(s[i])
+			}
+			AdamW(s[0], s[1], s[2], s[3], lr, beta1, beta2, eps, decay, c1, c2)
+			for i := range n {
+				g := w[3][i]
+				m, v := beta1*w[1][i]+(1-beta1)*g, beta2*w[2][i]+(1-beta2)*g*g
+				step := lr * (m / c1) / (math.Sqrt(v/c2) + eps)
+				param := (1-lr*decay)*w[0][i] - step
+				magnitude := beta1*math.Abs(w[1][i]) + (1-beta1)*math.Abs(g)
+				stepError := unit * (8*math.Abs(step) + 3*lr*magnitude/c1/(math.Sqrt(v/c2)+eps))
+				for j, c := range []struct{ want, tolerance float64 }{
+					{param, stepError + 3*unit*(math.Abs(w[0][i])+math.Abs(param))}, {m, 3 * unit * magnitude}, {v, 4 * unit * v}, {g, 0},
+				} {
+					if !(math.Abs(float64(s[j][i])-c.want) <= c.tolerance) {
+						t.Fatalf("%d parameters: slice %d, element %d is %g, want %g", n, j, i, s[j][i], c.want)
+					}
+				}
+			}
+			for i := range guards {
+				if n > 0 {
+					guards[i].check(t, "AdamW", 1, n, n)
+				}
+			}
+		}
+	})
+}
+
+func TestRowsPanicOnUnequalLengths(t *testing.T) {
+	a, b := make([]float32, 3), make([]float32, 4)
+	for name, f := range map[string]func(){
+		"Add": func() { Add(a, a, b) }, "Mul": func() { Mul(a, b, a) }, "MulAdd": func() { MulAdd(a, a, b) },
+		"GateResidual": func() { GateResidual(a, b, a, a) }, "ScaleShift": func() { ScaleShift(a, a, a, b) },
+		"Scale": func() { Scale(a, b, 1) }, "AXPY": func() { AXPY(a, 1, b) }, "Blend": func() { Blend(a, 1, a, b) },
+		"Dot": func() { Dot(a, b) }, "L1Diff": func() { L1Diff(a, b) }, "ReLU": func() { ReLU(a, b) }, "Exp": func() { Exp(a, b) },
+		"Tanh": func() { Tanh(a, b) }, "GELU": func() { GELU(a, b) }, "SiLU": func() { SiLU(a, b) }, "Softmax": func() { Softmax(a, b, 1) },
+		"LayerNormModulate": func() { LayerNormModulate(a, a, a, nil, 1) }, "GELUGrad": func() { GELUGrad(a, a, b) },
+		"SiLUGrad": func() { SiLUGrad(a, b, a) }, "SoftmaxGrad": func() { SoftmaxGrad(a, a, b, 1) }, "Lerp": func() { Lerp(a, b, 1) },
+		"AdamW": func() { AdamW(a, a, a, b, 1, 1, 1, 1, 1, 1, 1) },
+	} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%s of unequal lengths did not panic", name)
+				}
+			}()
+			f()
+		}()
+	}
+}
+
+func BenchmarkRows(b *testing.B) {
+	rnd := rand.New(rand.NewPCG(27, 28))
+	x, y, z, w := randomFloats(rnd, 4608), randomFloats(rnd, 4608), randomFloats(rnd, 4608), randomFloats(rnd, 4608)
+	for _, c := range []struct {
+		name string
+		n    int
+		run  func(n int)
+	}{
+		{"Softmax", 256, func(n int) { Softmax(w[:n], x[:n], 0.125) }},
+		{"LayerNormModulate", 1152, func(n int) { LayerNormModulate(w[:n], x[:n], y[:n], z[:n], 1e-6) }},
+		{"GELU", 4608, func(n int) { GELU(w[:n], x[:n]) }},
+		{"SiLU", 4608, func(n int) { SiLU(w[:n], x[:n]) }},
+		{"Tanh", 4608, func(n int) { Tanh(w[:n], x[:n]) }},
+		{"GateResidual", 1152, func(n int) { GateResidual(w[:n], x[:n], y[:n], z[:n]) }},
+		{"Dot", 1152, func(n int) { Dot(x[:n], y[:n]) }},
+	} {
+		b.Run(fmt.Sprintf("%s/%d", c.name, c.n), func(b *testing.B) {
+			benchmarkImpls(b, func(b *testing.B) {
+				for b.Loop() {
+					c.run(c.n)
+				}
+				b.ReportMetric(float64(c.n)*float64(b.N)/b.Elapsed().Seconds()/1e9, "Gelements/s")
+			})
+		})
+	}
+}
