@@ -2,7 +2,8 @@ package kernel
 
 import "math"
 
-// genericRow is the portable implementation. What takes more than an addition or a multiplication it computes in float64.
+// genericRow is the portable implementation. What takes more than an addition or a multiplication it mostly computes in float64. In sums of
+// products in float32 each product is rounded before it is added, so that processors with fused instructions give the same result.
 var genericRow = rowOps{
 	add: func(dst, a, b []float32) {
 		for i, x := range a {
@@ -68,7 +69,7 @@ var genericRow = rowOps{
 	},
 	modulate: func(dst, x, shift, scale []float32, mean, inverse float32) {
 		for i, x := range x {
-			dst[i] = (x-mean)*inverse*(1+scale[i]) + shift[i]
+			dst[i] = float32((x-mean)*inverse*(1+scale[i])) + shift[i]
 		}
 	},
 	expSum: func(dst, x []float32, highest, scale float32) float32 {
@@ -106,7 +107,7 @@ var genericRow = rowOps{
 		var sum float64
 		for _, x := range x {
 			d := float64(x) - float64(mean)
-			sum += d * d
+			sum += float64(d * d)
 		}
 		return float32(sum)
 	},
@@ -148,9 +149,9 @@ var genericRow = rowOps{
 	},
 	adamW: func(param, m, v, grad []float32, beta1, rest1, beta2, rest2, keep, step, root, eps float32) {
 		for i, g := range grad {
-			m[i] = beta1*m[i] + rest1*g
-			v[i] = beta2*v[i] + rest2*g*g
-			param[i] = keep*param[i] - step*m[i]/(root*float32(math.Sqrt(float64(v[i])))+eps)
+			m[i] = float32(beta1*m[i]) + float32(rest1*g)
+			v[i] = float32(beta2*v[i]) + float32(rest2*g*g)
+			param[i] = float32(keep*param[i]) - step*m[i]/(float32(root*float32(math.Sqrt(float64(v[i]))))+eps)
 		}
 	},
 }
