@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
@@ -252,6 +253,45 @@ func TestRowMaps(t *testing.T) {
 							t.Fatalf("%s of %d into operand %d: element %d is %g, want %g as elsewhere", c.name, n, alias, i, in[alias][i], want)
 						}
 					}
+				}
+			}
+		}
+	})
+}
+
+// TestRowDivisionKeepsEveryBit requires that what an operation makes of an element depends neither on where in a row it is nor on how long the
+// row is: the parts of a product see pieces of rows.
+func TestRowDivisionKeepsEveryBit(t *testing.T) {
+	wholeRows := map[string]bool{"Softmax": true, "LayerNorm": true, "LayerNormModulate": true, "SoftmaxGrad": true}
+	eachImpl(t, func(t *testing.T) {
+		rnd := rand.New(rand.NewPCG(29, 30))
+		const n = 100
+		for _, c := range rowCases() {
+			if wholeRows[c.name] {
+				continue
+			}
+			in, parts := make([][]float32, c.inputs), make([][]float32, c.inputs)
+			for i := range in {
+				in[i] = randomFloats(rnd, n)
+				parts[i] = slices.Clone(in[i])
+			}
+			whole, divided := make([]float32, n), make([]float32, n)
+			if c.inPlace {
+				whole, divided = in[0], parts[0]
+			}
+			c.run(whole, in)
+			for at := 0; at < n; {
+				end := min(n, at+1+rnd.IntN(20))
+				piece := make([][]float32, c.inputs)
+				for i := range piece {
+					piece[i] = parts[i][at:end]
+				}
+				c.run(divided[at:end], piece)
+				at = end
+			}
+			for i, want := range whole {
+				if math.Float32bits(divided[i]) != math.Float32bits(want) {
+					t.Errorf("%s: element %d is %g in a piece of the row, %g in all of it", c.name, i, divided[i], want)
 				}
 			}
 		}
