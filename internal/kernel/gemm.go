@@ -125,10 +125,18 @@ func (g *Gemm) Run(scratch []float32, row0, row1, panel0, panel1 int) {
 		if g.Bias != nil {
 			t.bias = g.Bias[first:][:cols]
 		}
+		var next []float32
+		if panel+1 < panel1 {
+			next = g.B.ahead(panel + 1)
+		}
 		for block := range blocks {
 			row, rows := share(row1-row0, blocks, block)
 			row += row0
 			t.rows = rows
+			t.ahead = t.b
+			if lines := block * g.B.K * floatsOfLine; lines < len(next) {
+				t.ahead = next[lines:]
+			}
 			t.a = g.A[row*g.LDA:][:(rows-1)*g.LDA+reach]
 			c := g.C[row*g.LDC+first:][:(rows-1)*g.LDC+cols]
 			switch g.Epilogue {

@@ -86,6 +86,21 @@ func newPacked(dst []float32, n, k int) Packed {
 	}
 }
 
+// floatsOfLine is the number of floats in a cache line.
+const floatsOfLine = cacheLine / 4
+
+// mostAhead is the size, in floats, of the largest panel that is fetched while the one before it is in use: two of them, and what passes by, fit
+// into a second-level cache of 1 MiB.
+const mostAhead = 96 << 10
+
+// ahead returns panel i if it can be fetched while another is in use, else nil.
+func (p *Packed) ahead(i int) []float32 {
+	if b, _ := p.panel(i); len(b) <= mostAhead {
+		return b
+	}
+	return nil
+}
+
 // Panels returns the number of panels.
 func (p *Packed) Panels() int { return p.panels }
 

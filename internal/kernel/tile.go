@@ -29,8 +29,10 @@ type tile struct {
 	k    int // of one tap
 	taps []int
 
-	b    []float32 // the panel: vectors*lanes floats for each k of each tap
-	bias []float32 // nil for zeros
+	b []float32 // the panel: vectors*lanes floats for each k of each tap
+	// ahead is memory that will be wanted soon: a cache line of it for each k of each tap is brought nearer meanwhile. There may be less of it.
+	ahead []float32
+	bias  []float32 // nil for zeros
 
 	c    []float32
 	ldc  int

@@ -72,6 +72,7 @@ func (ts *tiles) generate(a *asm) {
 	a.P("MOVQ tile_c(DI), R10")
 	a.P("MOVQ tile_ldc(DI), R11")
 	a.P("SHLQ $2, R11")
+	a.P("MOVQ tile_ahead(DI), R14")
 	a.P("MOVQ tile_taps(DI), R12")
 	a.P("MOVQ tile_taps+8(DI), R13")
 	ts.loadMask(a)
@@ -150,6 +151,7 @@ func (t *tileBody) start() {
 		t.P("VXORPS %[1]s, %[1]s, %[1]s", t.reg(i))
 	}
 	t.Label("%s", t.label("started"))
+	t.prefetchC()
 	t.P("CMPB tile_add(DI), $0")
 	t.P("JEQ %s", t.label("taps"))
 	t.P("MOVQ R10, CX")
@@ -157,6 +159,19 @@ func (t *tileBody) start() {
 		for v := range t.vectors {
 			t.load("CX", v, t.reg(t.b))
 			t.P("VADDPS %s, %s, %s", t.reg(t.b), t.sum(r, v), t.sum(r, v))
+		}
+		if r+1 < t.rows {
+			t.P("ADDQ R11, CX")
+		}
+	}
+}
+
+// prefetchC has the lines of C on their way while the product is computed.
+func (t *tileBody) prefetchC() {
+	t.P("MOVQ R10, CX")
+	for r := range t.rows {
+		for at := 0; at < t.columns(t.vectors); at += 64 {
+			t.P("PREFETCHT0 %d(CX)", at)
 		}
 		if r+1 < t.rows {
 			t.P("ADDQ R11, CX")
@@ -198,8 +213,9 @@ func (t *tileBody) product() {
 	t.P("JNE %s", t.label("taps"))
 }
 
-// step adds the products of one k.
+// step adds the products of one k and brings another line of what the tile was told to fetch ahead.
 func (t *tileBody) step(k int) {
+	t.P("PREFETCHT1 %d(R14)", 64*k)
 	for v := range t.vectors {
 		t.P("VMOVUPS %d(DX), %s", t.columns(k*t.vectors+v), t.reg(t.b+v))
 	}
@@ -222,6 +238,7 @@ func (t *tileBody) element(r, k int) string {
 func (t *tileBody) advance(k int) {
 	t.P("ADDQ $%d, DX", t.columns(k*t.vectors))
 	t.P("ADDQ $%d, SI", 4*k)
+	t.P("ADDQ $%d, R14", 64*k)
 	if t.rows > 4 {
 		t.P("ADDQ $%d, BX", 4*k)
 	}
