@@ -1,0 +1,64 @@
+// Package bench measures kernels and models on this machine, in GFLOP/s and in percent of what its processors could do at most: the
+// rate of independent fused multiply-adds, measured in the same run.
+package bench
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/tokencache/tokencache/internal/kernel"
+)
+
+// peakRounds makes one measurement of the peak take some 20 ms.
+const peakRounds = 100_000
+
+// measurePeak returns the rate of fused multiply-adds of n goroutines together, in GFLOP/s.
+func measurePeak(n int) float64 {
+	var wg sync.WaitGroup
+	flops := make([]int64, n)
+	start := time.Now()
+	for i := range n {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			flops[i] = kernel.PeakFLOPs(peakRounds)
+		}()
+	}
+	wg.Wait()
+	seconds := time.Since(start).Seconds()
+	total := int64(0)
+	for _, f := range flops {
+		total += f
+	}
+	return float64(total) / seconds / 1e9
+}
+
+// contestant is something that is measured beside others.
+type contestant struct {
+	run   func()
+	times []float64 // seconds of each run
+}
+
+// measure warms the contestants up and then runs them in turn with the measurement of the peak, so that what changes on the
+// machine meanwhile changes all of them, for at least the given time and three rounds. It returns the peaks.
+func measure(threads int, least time.Duration, contestants ...*contestant) (peaks []float64) {
+	for _, c := range contestants {
+		c.run()
+	}
+	for start := time.Now(); len(peaks) < 3 || time.Since(start) < least; {
+		peaks = append(peaks, measurePeak(threads))
+		for _, c := range contestants {
+			begin := time.Now()
+			c.run()
+			c.times = append(c.times, time.Since(begin).Seconds())
+		}
+	}
+	return peaks
+}
+
+func median(x []float64) float64 {
+	x = slices.Sorted(slices.Values(x))
+	n := len(x)
+	return (x[(n-1)/2] + x[n/2]) / 2
+}

@@ -1,0 +1,74 @@
+package bench
+
+import (
+	"context"
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/tokencache/tokencache/dit"
+	"github.com/tokencache/tokencache/internal/kernel"
+)
+
+func TestModelCountsWhatItRuns(t *testing.T) {
+	c := dit.Config{
+		Arch: dit.ArchDiT, InputSize: 8, PatchSize: 2, InChannels: 4, Hidden: 48, Depth: 3, Heads: 4, MLPHidden: 192, NumClasses: 10, LearnSigma: true,
+	}
+	reports, err := Model(context.Background(), ModelOptions{Config: c, Batch: 2, Percent: []float64{100, 50}, Threads: 2, Time: time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, rows := range []int{16, 8} {
+		r := reports[i]
+		if got, want := r.GFLOPs*r.Milliseconds*1e6, float64(c.FLOPs(2, rows)); got < 0.999*want || got > 1.001*want {
+			t.Errorf("%g%% of the tokens: %g FLOPs, want %g", r.Percent, got, want)
+		}
+		if (r.Ratio > 0) != (r.Percent < 100) || r.PeakGFLOPs <= 0 {
+			t.Errorf("report %+v", r)
+		}
+	}
+}
+
+func TestKernelsReportEveryRow(t *testing.T) {
+	before := kernel.Active()
+	var told int
+	r, err := Kernels(context.Background(), KernelOptions{
+		Levels: []kernel.Level{kernel.ActiveLevel()}, Threads: []int{1}, M: []int{8}, Time: time.Microsecond, OnRow: func(KernelRow) { told++ },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := len(Shapes) + len(attentions); len(r.Rows) != want || told != want {
+		t.Errorf("%d rows, told of %d, want %d", len(r.Rows), told, want)
+	}
+	if kernel.Active() != before {
+		t.Error("the level in use was not restored")
+	}
+	b, err := json.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var fields struct {
+		Peak float64          `json:"peak_gflops"`
+		Rows []map[string]any `json:"rows"`
+	}
+	if err := json.Unmarshal(b, &fields); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{"op", "level", "threads", "m", "k", "n", "gflops", "percent_of_peak"} {
+		if _, ok := fields.Rows[0][key]; !ok {
+			t.Errorf("a row has no %q", key)
+		}
+	}
+	if fields.Peak <= 0 {
+		t.Error("no peak")
+	}
+}
+
+func TestCancelled(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := Kernels(ctx, KernelOptions{Levels: []kernel.Level{kernel.Generic}, Threads: []int{1}, M: []int{8}}); err == nil {
+		t.Error("a cancelled measurement gave a report")
+	}
+}

@@ -1,0 +1,144 @@
+package bench
+
+import (
+	"context"
+	"time"
+
+	"github.com/tokencache/tokencache/internal/kernel"
+	"github.com/tokencache/tokencache/tensor"
+)
+
+// KernelRow is the speed of one operation of one size. For attention m is the queries, n the keys and k the head size.
+type KernelRow struct {
+	Op            string  `json:"op"` // linear or attention
+	Level         string  `json:"level"`
+	Threads       int     `json:"threads"`
+	M             int     `json:"m"`
+	K             int     `json:"k"`
+	N             int     `json:"n"`
+	GFLOPs        float64 `json:"gflops"`
+	PercentOfPeak float64 `json:"percent_of_peak"`
+}
+
+// KernelReport is what Kernels measures.
+type KernelReport struct {
+	PeakGFLOPs float64     `json:"peak_gflops"` // at the best level, with the most threads
+	Rows       []KernelRow `json:"rows"`
+}
+
+// KernelOptions says what to measure.
+type KernelOptions struct {
+	Levels  []kernel.Level
+	Threads []int
+	M       []int // rows of linear maps
+	Time    time.Duration
+	OnRow   func(KernelRow) // if not nil, is told of each row as it is measured
+}
+
+// Shapes are the linear maps of DiT-S and DiT-XL, inputs and outputs, and two whose outputs do not fill the last panel.
+var Shapes = [][2]int{
+	{384, 1152}, {384, 384}, {384, 1536}, {1536, 384},
+	{1152, 3456}, {1152, 1152}, {1152, 4608}, {4608, 1152},
+	{1152, 1000}, {1152, 50},
+}
+
+// attentions are the heads of DiT-S and DiT-XL: their number and size.
+var attentions = [][2]int{{6, 64}, {16, 72}}
+
+const (
+	attentionTokens = 256
+	attentionBatch  = 2
+)
+
+// Kernels measures linear maps and attention as models run them. It restores the level in use.
+func Kernels(ctx context.Context, o KernelOptions) (*KernelReport, error) {
+	r := new(KernelReport)
+	active := kernel.Active()
+	defer kernel.Use(active)
+	for _, level := range o.Levels {
+		for _, im := range kernel.Impls() {
+			if im.Level == level {
+				kernel.Use(im)
+			}
+		}
+		for _, threads := range o.Threads {
+			if err := r.level(ctx, o, threads); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return r, nil
+}
+
+func (r *KernelReport) level(ctx context.Context, o KernelOptions, threads int) error {
+	pool := tensor.NewPool(threads)
+	defer pool.Close()
+	g := tensor.NewGraph(pool)
+	add := func(op string, m, k, n int, run func()) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		row := KernelRow{Op: op, Level: kernel.ActiveLevel().String(), Threads: pool.Workers(), M: m, K: k, N: n}
+		// A run of the contestant is long enough to be timed.
+		g.ResetFLOPs()
+		repeats := 0
+		for start := time.Now(); repeats < 2 || time.Since(start) < o.Time/16; repeats++ {
+			g.Reset()
+			run()
+		}
+		flops := float64(g.FLOPs())
+		c := &contestant{run: func() {
+			for range repeats {
+				g.Reset()
+				run()
+			}
+		}}
+		peaks := measure(pool.Workers(), o.Time, c)
+		row.GFLOPs = flops / median(c.times) / 1e9
+		row.PercentOfPeak = 100 * row.GFLOPs / median(peaks)
+		r.PeakGFLOPs = max(r.PeakGFLOPs, median(peaks))
+		r.Rows = append(r.Rows, row)
+		if o.OnRow != nil {
+			o.OnRow(row)
+		}
+		return nil
+	}
+	for _, shape := range Shapes {
+		k, n := shape[0], shape[1]
+		values := pattern(n * k)
+		w := tensor.NewWeight(values, n, k, values[:n])
+		for _, m := range o.M {
+			x := tensor.FromSlice(pattern(m*k), m, k)
+			if err := add("linear", m, k, n, func() { g.Linear(x, w) }); err != nil {
+				return err
+			}
+		}
+	}
+	for _, a := range attentions {
+		heads, dim := a[0], a[1]
+		width := heads * dim
+		rows := tensor.Uniform(attentionBatch, attentionTokens)
+		qkv := tensor.FromSlice(pattern(rows.Len()*3*width), rows.Len(), 3*width)
+		err := add("attention", attentionTokens, dim, attentionTokens, func() {
+			g.Attention(tensor.AttentionInput{
+				Heads: heads, QRows: rows, KRows: rows,
+				Q: g.Columns(qkv, 0, width), K: g.Columns(qkv, width, 2*width), V: g.Columns(qkv, 2*width, 3*width),
+			})
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pattern returns n numbers in [-0.5,0.5) that look random.
+func pattern(n int) []float32 {
+	x := make([]float32, n)
+	state := uint32(1)
+	for i := range x {
+		state = state*1664525 + 1013904223
+		x[i] = float32(state>>8)/(1<<24) - 0.5
+	}
+	return x
+}

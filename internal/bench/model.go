@@ -1,0 +1,134 @@
+package bench
+
+import (
+	"context"
+	"math"
+	"time"
+
+	"github.com/tokencache/tokencache/dit"
+	"github.com/tokencache/tokencache/internal/kernel"
+	"github.com/tokencache/tokencache/tensor"
+)
+
+// ModelReport is the speed of a model's forward pass.
+type ModelReport struct {
+	PeakGFLOPs    float64 `json:"peak_gflops"`
+	Milliseconds  float64 `json:"ms"`
+	GFLOPs        float64 `json:"gflops"`
+	PercentOfPeak float64 `json:"percent_of_peak"`
+
+	Arch    string  `json:"arch"`
+	Batch   int     `json:"batch"`
+	Percent float64 `json:"tokens_percent"` // of the tokens that every block computes
+	Threads int     `json:"threads"`
+	Level   string  `json:"level"`
+
+	FullMilliseconds float64 `json:"full_ms,omitempty"` // of all tokens, measured in turn with the others
+	Ratio            float64 `json:"ratio,omitempty"`   // ms to full_ms
+}
+
+// ModelOptions says what to measure.
+type ModelOptions struct {
+	Config  dit.Config
+	Batch   int
+	Percent []float64 // of the tokens that every block computes
+	Threads int
+	Time    time.Duration
+}
+
+// Model measures a model with synthetic weights, all tokens and each share of them in turn.
+func Model(ctx context.Context, o ModelOptions) ([]ModelReport, error) {
+	m, err := dit.New(o.Config, source{}, false)
+	if err != nil {
+		return nil, err
+	}
+	pool := tensor.NewPool(o.Threads)
+	defer pool.Close()
+	g := tensor.NewGraph(pool)
+	g.SetContext(ctx)
+	size := o.Config.InChannels * o.Config.InputSize * o.Config.InputSize
+	b := &dit.Batch{X: tensor.FromSlice(pattern(o.Batch*size), o.Batch, size), T: make([]float32, o.Batch), Y: make([]int32, o.Batch)}
+	for i := range b.T {
+		b.T[i] = 500
+	}
+
+	full := &contestant{run: func() { g.Reset(); m.Forward(g, dit.Always, b) }}
+	all := []*contestant{full}
+	flops := make([]int64, len(o.Percent))
+	for i, percent := range o.Percent {
+		r := newShare(g, o.Batch, o.Config.Tokens(), percent)
+		c := full
+		if percent < 100 {
+			c = &contestant{run: func() { g.Reset(); m.Forward(g, r, b) }}
+			all = append(all, c)
+		}
+		g.ResetFLOPs()
+		c.run()
+		flops[i] = g.FLOPs()
+	}
+	peaks := measure(pool.Workers(), o.Time, all...)
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	var reports []ModelReport
+	next := 1
+	for i, percent := range o.Percent {
+		c := full
+		if percent < 100 {
+			c = all[next]
+			next++
+		}
+		seconds := median(c.times)
+		r := ModelReport{
+			PeakGFLOPs: median(peaks), Milliseconds: 1e3 * seconds, GFLOPs: float64(flops[i]) / seconds / 1e9,
+			Arch: o.Config.Name(), Batch: o.Batch, Percent: percent, Threads: pool.Workers(), Level: kernel.ActiveLevel().String(),
+		}
+		r.PercentOfPeak = 100 * r.GFLOPs / r.PeakGFLOPs
+		if c != full {
+			r.FullMilliseconds = 1e3 * median(full.times)
+			r.Ratio = r.Milliseconds / r.FullMilliseconds
+		}
+		reports = append(reports, r)
+	}
+	return reports, nil
+}
+
+// share is a Reuse that computes a fixed share of each sample's tokens in every block and leaves the others as they are: the cost of
+// gathering and scattering them is part of what is measured.
+type share struct {
+	g     *tensor.Graph
+	index []int32
+}
+
+// newShare spreads the share evenly over the tokens of each sample, so that at least one is computed.
+func newShare(g *tensor.Graph, samples, tokens int, percent float64) *share {
+	s := &share{g: g}
+	kept := max(1, int(math.Round(float64(tokens)*percent/100)))
+	for sample := range samples {
+		for i := range kept {
+			s.index = append(s.index, int32(sample*tokens+i*tokens/kept))
+		}
+	}
+	return s
+}
+
+func (s *share) Apply(at dit.Site, x *dit.Tokens, f func(*dit.Tokens) *dit.Tokens) *dit.Tokens {
+	if at.Part != dit.Whole {
+		return f(x)
+	}
+	s.g.Scatter(x.X, s.index, f(x.Gather(s.g, s.index)).X)
+	return x
+}
+
+// source gives weights that keep activations of the size that real ones have.
+type source struct{}
+
+func (source) Read(_ string, dst []float32) error {
+	scale := float32(1 / math.Sqrt(math.Sqrt(float64(len(dst)))))
+	state := uint32(len(dst))
+	for i := range dst {
+		state = state*1664525 + 1013904223
+		dst[i] = (float32(state>>8)/(1<<24) - 0.5) * scale
+	}
+	return nil
+}
