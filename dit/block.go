@@ -38,15 +38,13 @@ func newModulation(g *tensor.Graph, m *tensor.Tensor, branch int) modulation {
 func addBranch(g *tensor.Graph, r Reuse, at Site, x *Tokens, b *Block, m modulation) *Tokens {
 	if r == Always {
 		h, last := b.hidden(g, at, x, m)
-		g.LinearGateResidual(x.X, m.gate, x.Rows, h, last)
-		return x
+		return x.update(g.LinearGateResidual(x.X, m.gate, x.Rows, h, last))
 	}
 	y := r.Apply(at, x, func(x *Tokens) *Tokens {
 		h, last := b.hidden(g, at, x, m)
 		return x.With(g.Linear(h, last))
 	})
-	g.GateResidual(x.X, m.gate, x.Rows, y.X)
-	return x
+	return x.update(g.GateResidual(x.X, m.gate, x.Rows, y.X))
 }
 
 // hidden returns the input of a branch's last linear map, and that map.

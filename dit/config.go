@@ -29,6 +29,9 @@ type Config struct {
 	MLPHidden  int // width of the MLP's hidden layer
 	NumClasses int // without the null class
 	LearnSigma bool
+
+	// TimestepShift is 1 in diffusers' port of DiT, which embeds timesteps at slightly other frequencies than the official code, and else 0.
+	TimestepShift int
 }
 
 // official are the sizes of the paper's table 1; each comes with patches of 2, 4 and 8.
@@ -132,17 +135,15 @@ func (c Config) Validate() error {
 	return errors.Join(errs...)
 }
 
-// Parameters returns the number of weights, the fixed position embedding aside.
+// Parameters returns the number of weights, the fixed position embedding included, as the paper counts.
 func (c Config) Parameters() int64 {
 	var total int64
-	for _, t := range c.tensors() {
+	for _, t := range c.Tensors() {
 		n := int64(1)
 		for _, d := range t.Shape {
 			n *= int64(d)
 		}
-		if t.Name != posEmbedName {
-			total += n
-		}
+		total += n
 	}
 	return total
 }
@@ -157,6 +158,14 @@ func (c Config) FLOPs(samples, rows int) int64 {
 	return int64(c.Depth)*block +
 		linear(s*n, patch*int64(c.InChannels), d) + linear(s, 256, d) + linear(s, d, d) +
 		linear(s, d, 2*d) + linear(s*n, d, patch*int64(c.OutChannels()))
+}
+
+// ActivationBytes returns about how much memory a forward pass of samples samples takes beside the weights: the tokens, and what a block
+// has at once of them at its widest.
+func (c Config) ActivationBytes(samples int) int64 {
+	d := int64(c.Hidden)
+	widest := max(d+3*d+d, d+int64(c.MLPHidden)) // normalised, queries to values, attended; normalised, hidden layer
+	return 4 * int64(samples) * int64(c.Tokens()) * (d + widest)
 }
 
 // positionEmbedding returns the fixed sine-cosine embedding of a grid of n x n positions, [n*n, width]: the first half of the columns

@@ -55,7 +55,7 @@ func diffusersNames(name string) []string {
 // diffusersTensors lists the weights by diffusers' names.
 func (c Config) diffusersTensors() []checkpoint.Want {
 	var list []checkpoint.Want
-	for _, t := range c.tensors() {
+	for _, t := range c.Tensors() {
 		if t.Name == posEmbedName {
 			continue
 		}

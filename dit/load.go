@@ -10,8 +10,8 @@ import (
 
 const posEmbedName = "pos_embed"
 
-// tensors lists the weights by their official names.
-func (c Config) tensors() []checkpoint.Want {
+// Tensors lists the weights by their official names, with their shapes.
+func (c Config) Tensors() []checkpoint.Want {
 	d, p := c.Hidden, c.PatchSize
 	var list []checkpoint.Want
 	add := func(name string, shape ...int) { list = append(list, checkpoint.Want{Name: name, Shape: shape}) }
@@ -39,8 +39,21 @@ func (c Config) tensors() []checkpoint.Want {
 }
 
 // New reads a model of the given size from src, under the official names. Weights are packed one by one, so that no more than one of
-// them is in memory twice.
+// them is in memory twice. Without a position embedding in src the fixed one is computed.
 func New(c Config, src nn.Source, havePosEmbed bool) (*Model, error) {
+	return load(c, nn.NewLoader(src), havePosEmbed)
+}
+
+// NewTrainable is New for training: it also returns the parameters, everything but the fixed position embedding. When their values
+// have changed, Repack makes the model see it.
+func NewTrainable(c Config, src nn.Source, havePosEmbed bool) (*Model, []*tensor.Param, error) {
+	l := nn.NewLoader(src)
+	l.Train()
+	m, err := load(c, l, havePosEmbed)
+	return m, l.Params(), err
+}
+
+func load(c Config, l *nn.Loader, havePosEmbed bool) (*Model, error) {
 	if c.Arch != ArchDiT {
 		return nil, fmt.Errorf("this version cannot run %s models", c.Arch)
 	}
@@ -48,19 +61,13 @@ func New(c Config, src nn.Source, havePosEmbed bool) (*Model, error) {
 		return nil, err
 	}
 	d, p := c.Hidden, c.PatchSize
-	l := nn.NewLoader(src)
 	m := &Model{
 		Config:     c,
 		patchEmbed: l.Linear("x_embedder.proj", d, c.InChannels*p*p),
-		timestep:   nn.LoadTimestepEmbedder(l, "t_embedder", d),
+		timestep:   nn.LoadTimestepEmbedder(l, "t_embedder", d, c.TimestepShift),
 		class:      l.Table("y_embedder.embedding_table.weight", c.NumClasses+1, d),
 		finalAdaLN: l.Linear("final_layer.adaLN_modulation.1", 2*d, d),
 		final:      l.Linear("final_layer.linear", p*p*c.OutChannels(), d),
-	}
-	if havePosEmbed {
-		m.posEmbed = l.Table(posEmbedName, c.Tokens(), d)
-	} else {
-		m.posEmbed = tensor.FromSlice(positionEmbedding(d, c.InputSize/p), c.Tokens(), d)
 	}
 	for i := range c.Depth {
 		b := fmt.Sprintf("blocks.%d.", i)
@@ -70,5 +77,12 @@ func New(c Config, src nn.Source, havePosEmbed bool) (*Model, error) {
 			AdaLN: l.Linear(b+"adaLN_modulation.1", 6*d, d),
 		})
 	}
+	m.Fingerprint = l.Fingerprint()
+	// The fixed embedding is no part of the fingerprint, as a file may leave it out.
+	positions := positionEmbedding(d, c.InputSize/p)
+	if havePosEmbed {
+		positions = l.Vector(posEmbedName, len(positions))
+	}
+	m.posEmbed = tensor.FromSlice(positions, c.Tokens(), d)
 	return m, l.Err()
 }

@@ -11,6 +11,8 @@ import (
 // the variance. A Model is not changed by running it and may serve several Graphs at once.
 type Model struct {
 	Config
+	Fingerprint string // of the weights, whatever file they came in: see nn.Loader.Fingerprint
+
 	patchEmbed *tensor.Weight // [D, C*p*p]
 	posEmbed   *tensor.Tensor // [N, D]
 	timestep   *nn.TimestepEmbedder
@@ -37,7 +39,10 @@ func (m *Model) Forward(g *tensor.Graph, r Reuse, b *Batch) *tensor.Tensor {
 	for i, block := range m.Blocks {
 		mark := g.Mark()
 		y := m.block(g, r, i, block, x, c)
-		if y.X != x.X {
+		switch {
+		case g.Training():
+			x = y // the memory of every step is kept for the way back
+		case y.X != x.X:
 			copy(x.X.Flat(), y.X.Flat())
 		}
 		g.Release(mark)
@@ -60,6 +65,7 @@ func (m *Model) block(g *tensor.Graph, r Reuse, i int, block *Block, x *Tokens, 
 func (m *Model) embed(g *tensor.Graph, b *Batch) *Tokens {
 	patches := g.Patchify(b.X, m.InChannels, m.InputSize, m.InputSize, m.PatchSize)
 	t := &b.tokens
+	t.Keys = nil
 	t.X = g.AddCyclic(g.Linear(patches, m.patchEmbed), m.posEmbed)
 	samples, n := b.X.Rows, m.Tokens()
 	if t.Rows == nil || t.Rows.Samples() != samples || len(t.Pos) != samples*n {
@@ -89,14 +95,26 @@ func (m *Model) CheckBatch(b *Batch) error {
 	return nil
 }
 
+// weights lists the linear maps.
+func (m *Model) weights() []*tensor.Weight {
+	list := []*tensor.Weight{m.patchEmbed, m.timestep.FC1, m.timestep.FC2, m.finalAdaLN, m.final}
+	for _, b := range m.Blocks {
+		list = append(list, b.AdaLN, b.Attn.QKV, b.Attn.Proj, b.MLP.FC1, b.MLP.FC2)
+	}
+	return list
+}
+
+// Repack makes a trainable model see its parameters' values after they changed.
+func (m *Model) Repack() {
+	for _, w := range m.weights() {
+		w.Repack()
+	}
+}
+
 // Bytes returns the memory that the weights take.
 func (m *Model) Bytes() int64 {
 	total := 4 * int64(len(m.posEmbed.Data)+len(m.class.Data))
-	weights := []*tensor.Weight{m.patchEmbed, m.timestep.FC1, m.timestep.FC2, m.finalAdaLN, m.final}
-	for _, b := range m.Blocks {
-		weights = append(weights, b.AdaLN, b.Attn.QKV, b.Attn.Proj, b.MLP.FC1, b.MLP.FC2)
-	}
-	for _, w := range weights {
+	for _, w := range m.weights() {
 		total += w.Bytes()
 	}
 	return total

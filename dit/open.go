@@ -24,7 +24,9 @@ type Options struct {
 // Weights is an opened checkpoint of a recognised model: what it is, and its weights under their official names.
 type Weights struct {
 	Config
-	File *checkpoint.File
+	File       *checkpoint.File
+	ClassNames []string // from config.json, or nil
+	VAE        string   // the folder of the autoencoder that came with the model, or ""
 
 	rename   func(name string) []string // the tensors, in the file, that an official tensor is made of, one behind the other
 	posEmbed bool
@@ -38,15 +40,19 @@ func Open(path string, o Options) (*Weights, error) {
 	if err != nil {
 		return nil, err
 	}
-	given, err := readConfig(config)
-	if err != nil {
-		return nil, err
-	}
 	f, err := checkpoint.Open(weights)
 	if err != nil {
 		return nil, err
 	}
-	w := &Weights{File: f}
+	given, err := readConfig(config, f, weights == path)
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	w := &Weights{File: f, ClassNames: given.Names}
+	if dir := filepath.Join(path, "vae"); exists(filepath.Join(path, "model_index.json")) != "" {
+		w.VAE = exists(dir)
+	}
 	if err := w.recognise(given, o); err != nil {
 		f.Close()
 		return nil, fmt.Errorf("model %s: %w", weights, err)
@@ -131,20 +137,30 @@ type fileConfig struct {
 // diffusersClasses are the classes of diffusers whose weights are those of a DiT.
 var diffusersClasses = []string{"Transformer2DModel", "DiTTransformer2DModel"}
 
-func readConfig(path string) (*fileConfig, error) {
-	c := new(fileConfig)
-	if path == "" {
-		return c, nil
+// readConfig reads the config.json at path or, if there is none, the one that convert left in the checkpoint's metadata. One of
+// something else that lies beside a file that was named is as none.
+func readConfig(path string, f *checkpoint.File, named bool) (*fileConfig, error) {
+	b := []byte(f.Metadata()[checkpoint.ConfigKey])
+	if path != "" {
+		var err error
+		if b, err = os.ReadFile(path); err != nil {
+			return nil, err
+		}
+	} else {
+		path = f.Path + ", metadata " + checkpoint.ConfigKey
 	}
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
+	c := new(fileConfig)
+	if len(b) == 0 {
+		return c, nil
 	}
 	if err := json.Unmarshal(b, c); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	if c.ClassName != "" {
 		if !slices.Contains(diffusersClasses, c.ClassName) {
+			if named {
+				return new(fileConfig), nil
+			}
 			return nil, fmt.Errorf("%s: class %s is not a DiT: want one of %s", path, c.ClassName, strings.Join(diffusersClasses, ", "))
 		}
 		if c.DiffNormType != "" && c.DiffNormType != "ada_norm_zero" {
@@ -172,6 +188,9 @@ func (w *Weights) recognise(given *fileConfig, o Options) error {
 	if err := c.complete(given, o); err != nil {
 		return err
 	}
+	if naming.diffusers {
+		c.TimestepShift = 1
+	}
 	w.Config = c
 	if arch != ArchDiT {
 		return nil
@@ -180,7 +199,7 @@ func (w *Weights) recognise(given *fileConfig, o Options) error {
 		return err
 	}
 	_, w.posEmbed = w.File.Lookup(posEmbedName)
-	wants := c.tensors()
+	wants := c.Tensors()
 	if naming.diffusers {
 		wants = c.diffusersTensors()
 	}

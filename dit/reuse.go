@@ -64,6 +64,14 @@ func (t *Tokens) With(x *tensor.Tensor) *Tokens {
 	return &Tokens{X: x, Rows: t.Rows, Pos: t.Pos, Keys: t.Keys}
 }
 
+// update returns t with the values x, which in inference are t's own, changed in place.
+func (t *Tokens) update(x *tensor.Tensor) *Tokens {
+	if x == t.X {
+		return t
+	}
+	return t.With(x)
+}
+
 // Gather returns the tokens in the rows that index names, in ascending order, as new Tokens in g's memory.
 func (t *Tokens) Gather(g *tensor.Graph, index []int32) *Tokens {
 	counts := g.Ints(t.Rows.Samples())
