@@ -1,0 +1,365 @@
+package tokencache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/tokencache/tokencache/diffusion"
+	"github.com/tokencache/tokencache/dit"
+	"github.com/tokencache/tokencache/internal/picture"
+	"github.com/tokencache/tokencache/tensor"
+)
+
+// RNG names a source of random numbers.
+type RNG string
+
+const (
+	RNGOwn   RNG = "own"       // a stream for each image: image i of a seed is the same in any batch
+	RNGTorch RNG = "torch-cpu" // PyTorch's generator for CPUs, drawing for whole batches as DiT's sampling loop does
+)
+
+// Request says what to draw. Zero values mean what their comments say.
+type Request struct {
+	Classes []int // the class of each image; their number is that of the images
+	Seed    uint64
+	RNG     RNG // "" means RNGOwn
+
+	Sampler string  // ddpm, ddim or dpm++; "" means ddim
+	Steps   string  // "50", "ddim50", "10,15,20"; "" means 50
+	Eta     float64 // of ddim
+
+	Guidance         float64 // scale of classifier-free guidance; 0 and 1 mean none
+	GuideAllChannels bool    // guide all channels of the noise, not only the first three as the official code does
+	ClipDenoised     bool    // clamp each predicted image to [-1,1], for models of pixels
+
+	Batch int       // images denoised together; 0 means 4
+	Noise []float32 // starts the images instead of random numbers: [images, channels, side, side]
+
+	// Skip, if not nil, reports images that need not be drawn. The others come out as if none was skipped.
+	Skip func(index int) bool
+	// OnImage, if not nil, is given each image when it is finished, and Result.Images stays empty. An error ends the run.
+	OnImage func(Image) error
+	// OnStep, if not nil, is told of every denoising step of a batch.
+	OnStep func(Progress)
+}
+
+// Progress says how far a run is.
+type Progress struct {
+	Step, Steps  int // of the batch that is being denoised
+	Images, Done int // of the run: to be drawn, and finished
+	Batch        int // images of this batch
+}
+
+// Image is a finished image.
+type Image struct {
+	Index                   int // in Request.Classes
+	Class                   int
+	Height, Width, Channels int
+	Pixels                  []uint8   // [Height, Width, Channels], rounded as DiT's sample_ddp.py rounds
+	Latents                 []float32 // what the model made: [C, side, side]
+}
+
+// Result is what a run made and what it took.
+type Result struct {
+	Images []Image
+	Stats  Stats
+}
+
+// Stats is what a run took.
+type Stats struct {
+	Images         int     `json:"images"`
+	Steps          int     `json:"steps"`
+	DenoiseSeconds float64 `json:"denoise_s"` // model, guidance and sampler
+	DecodeSeconds  float64 `json:"decode_s"`  // autoencoder
+	FLOPs          int64   `json:"flops"`     // of the model, as tensor.Graph counts
+	Threads        int     `json:"threads"`
+	Level          string  `json:"cpu_level"`
+}
+
+// Generate draws images. When ctx is done it stops within a step and returns ctx's error with the images finished until then.
+func (p *Pipeline) Generate(ctx context.Context, req Request) (*Result, error) {
+	r, err := p.newRun(req)
+	if err != nil {
+		return nil, err
+	}
+	p.graph.SetContext(ctx)
+	defer p.graph.Reset()
+	for _, batch := range r.batches() {
+		if err := r.draw(batch); err != nil {
+			if ctx.Err() != nil {
+				err = ctx.Err()
+			}
+			return &r.result, err
+		}
+	}
+	return &r.result, nil
+}
+
+// Check reports what Generate would refuse in a request, without drawing anything.
+func (p *Pipeline) Check(req Request) error {
+	_, err := p.newRun(req)
+	return err
+}
+
+// run is the state of one Generate.
+type run struct {
+	p        *Pipeline
+	req      Request
+	sampler  diffusion.Sampler
+	guidance diffusion.Guidance
+	torch    *diffusion.TorchGenerator // nil with RNGOwn
+	size     int                       // of an image's latents
+	todo     int                       // images that are not skipped
+	reuse    dit.Reuse
+	result   Result
+}
+
+func (p *Pipeline) newRun(req Request) (*run, error) {
+	c := p.model.Config
+	if req.Sampler == "" {
+		req.Sampler = "ddim"
+	}
+	if req.Steps == "" {
+		req.Steps = "50"
+	}
+	if req.Batch == 0 {
+		req.Batch = 4
+	}
+	if req.Guidance == 0 {
+		req.Guidance = 1
+	}
+	r := &run{p: p, req: req, size: c.InChannels * c.InputSize * c.InputSize, reuse: dit.Always}
+	switch {
+	case len(req.Classes) == 0:
+		return nil, errors.New("no images asked for: give at least one class")
+	case req.Batch < 0:
+		return nil, fmt.Errorf("batch of %d images: want 1 or more", req.Batch)
+	case req.Noise != nil && len(req.Noise) != len(req.Classes)*r.size:
+		return nil, fmt.Errorf("starting noise has %d numbers, want %d (%d images, %d channels, %d x %d)",
+			len(req.Noise), len(req.Classes)*r.size, len(req.Classes), c.InChannels, c.InputSize, c.InputSize)
+	}
+	for _, class := range req.Classes {
+		if class < 0 || class >= c.NumClasses {
+			return nil, fmt.Errorf("class %d is out of range: this model has classes 0..%d", class, c.NumClasses-1)
+		}
+	}
+	var err error
+	r.sampler, err = diffusion.Plan{
+		Method: req.Sampler, Steps: req.Steps, Eta: req.Eta, Variance: diffusion.VarianceOf(c.LearnSigma), ClipDenoised: req.ClipDenoised,
+	}.Sampler()
+	if err != nil {
+		return nil, err
+	}
+	r.guidance = diffusion.Guidance{Scale: req.Guidance}
+	if req.GuideAllChannels {
+		r.guidance.Kind = diffusion.GuideAll
+	}
+	switch req.RNG {
+	case "", RNGOwn:
+	case RNGTorch:
+		r.torch = diffusion.NewTorchGenerator(req.Seed, diffusion.TorchAVX2)
+	default:
+		return nil, fmt.Errorf("unknown random numbers %q: want %s or %s", req.RNG, RNGOwn, RNGTorch)
+	}
+	for i := range req.Classes {
+		if !r.skips(i) {
+			r.todo++
+		}
+	}
+	r.result.Stats = Stats{Steps: r.sampler.Steps(), Threads: p.Threads(), Level: p.Level()}
+	return r, nil
+}
+
+func (r *run) skips(i int) bool { return r.req.Skip != nil && r.req.Skip(i) }
+
+// batches divides the images among batches. PyTorch's numbers depend on what was drawn before, so with them skipped images keep their
+// places, and their draws are made.
+func (r *run) batches() [][]int {
+	var all []int
+	for i := range r.req.Classes {
+		if r.torch != nil || !r.skips(i) {
+			all = append(all, i)
+		}
+	}
+	var batches [][]int
+	for len(all) > 0 {
+		n := min(r.req.Batch, len(all))
+		batches = append(batches, all[:n])
+		all = all[n:]
+	}
+	return batches
+}
+
+// noises returns the source of noise of each image of a batch.
+func (r *run) noises(batch []int) []diffusion.Noise {
+	noises := make([]diffusion.Noise, len(batch))
+	if r.torch == nil {
+		for i, index := range batch {
+			noises[i] = diffusion.NewStream(r.req.Seed, uint64(index))
+		}
+		return noises
+	}
+	rows := len(batch)
+	if r.guidance.Enabled() {
+		rows *= 2
+	}
+	shared := diffusion.NewTorchBatch(r.torch, len(batch), rows, r.size)
+	for i := range batch {
+		noises[i] = shared.Image(i)
+	}
+	return noises
+}
+
+// draw makes the images of a batch.
+func (r *run) draw(batch []int) error {
+	d := r.newDenoiser(batch)
+	wanted := false
+	for _, index := range batch {
+		wanted = wanted || !r.skips(index)
+	}
+	if !wanted {
+		d.drawNoiseOnly()
+		return nil
+	}
+	start := time.Now()
+	for !d.done() {
+		if err := d.step(); err != nil {
+			return err
+		}
+		if r.req.OnStep != nil {
+			r.req.OnStep(Progress{
+				Step: r.sampler.Steps() - 1 - d.paths[0].Index(), Steps: r.sampler.Steps(),
+				Images: r.todo, Done: r.result.Stats.Images, Batch: len(batch),
+			})
+		}
+	}
+	r.result.Stats.DenoiseSeconds += time.Since(start).Seconds()
+	for i, index := range batch {
+		if r.skips(index) {
+			continue
+		}
+		if err := r.finish(index, d.paths[i].X()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// finish decodes an image and hands it over.
+func (r *run) finish(index int, latents []float32) error {
+	start := time.Now()
+	img, err := r.p.decode(latents)
+	if err != nil {
+		return err
+	}
+	r.result.Stats.DecodeSeconds += time.Since(start).Seconds()
+	r.result.Stats.Images++
+	img.Index, img.Class = index, r.req.Classes[index]
+	if r.req.OnImage != nil {
+		return r.req.OnImage(img)
+	}
+	r.result.Images = append(r.result.Images, img)
+	return nil
+}
+
+// decode turns latents into pixels.
+func (p *Pipeline) decode(latents []float32) (Image, error) {
+	img := Image{Latents: append([]float32(nil), latents...)}
+	img.Height, img.Width, img.Channels = p.ImageSize()
+	values := img.Latents
+	if p.decoder != nil {
+		g := p.graph
+		g.Reset()
+		z := g.New(1, len(latents))
+		copy(z.Data, latents)
+		p.decoder.Spec().FromDiffusion(z.Data)
+		x, err := p.decoder.Decode(g, z, p.model.InputSize, p.model.InputSize)
+		if err != nil {
+			return Image{}, err
+		}
+		values = x.Flat()
+	}
+	m, err := picture.FromSample(values, img.Channels, img.Height, img.Width, picture.DiT)
+	if err != nil {
+		return Image{}, err
+	}
+	img.Pixels = m.Pix
+	return img, nil
+}
+
+// denoiser takes a batch from noise to latents. With guidance every image has a second row, for the null class.
+type denoiser struct {
+	run    *run
+	rows   int // one or two for each image
+	batch  dit.Batch
+	paths  []*diffusion.Trajectory
+	noises []diffusion.Noise
+	noise  []float32
+}
+
+func (r *run) newDenoiser(batch []int) *denoiser {
+	n := len(batch)
+	d := &denoiser{run: r, rows: n, noises: r.noises(batch), noise: make([]float32, r.size)}
+	if r.guidance.Enabled() {
+		d.rows = 2 * n
+	}
+	d.batch = dit.Batch{X: tensor.FromSlice(make([]float32, d.rows*r.size), d.rows, r.size), T: make([]float32, d.rows), Y: make([]int32, d.rows)}
+	for i, index := range batch {
+		d.batch.Y[i] = int32(r.req.Classes[index])
+		if d.rows > n {
+			d.batch.Y[n+i] = int32(r.p.model.NullClass())
+		}
+		d.noises[i].Normal(d.noise)
+		x := d.noise
+		if r.req.Noise != nil {
+			x = r.req.Noise[index*r.size:][:r.size]
+		}
+		d.paths = append(d.paths, diffusion.NewTrajectory(r.sampler, x))
+	}
+	return d
+}
+
+func (d *denoiser) done() bool { return d.paths[0].Done() }
+
+// step takes every image of the batch one step further. It allocates nothing once the graph has grown to its size.
+func (d *denoiser) step() error {
+	r, g, n := d.run, d.run.p.graph, len(d.paths)
+	for row := range d.rows {
+		path := d.paths[row%n]
+		copy(d.batch.X.Row(row), path.X())
+		d.batch.T[row] = float32(path.Timestep())
+	}
+	g.Reset()
+	g.ResetFLOPs()
+	out := r.p.model.Forward(g, r.reuse, &d.batch)
+	if err := g.Err(); err != nil {
+		return err
+	}
+	r.result.Stats.FLOPs += g.FLOPs()
+	c := r.p.model.Config
+	for i, path := range d.paths {
+		prediction := out.Row(i)
+		if d.rows > n {
+			r.guidance.Apply(prediction, prediction, out.Row(n+i), c.InChannels, c.InputSize*c.InputSize, path.Timestep())
+		}
+		if r.sampler.DrawsNoise() {
+			d.noises[i].Normal(d.noise)
+		}
+		path.Step(prediction, d.noise)
+	}
+	return nil
+}
+
+// drawNoiseOnly makes the draws that denoising would have made.
+func (d *denoiser) drawNoiseOnly() {
+	if !d.run.sampler.DrawsNoise() {
+		return
+	}
+	for range d.run.sampler.Steps() {
+		for _, noise := range d.noises {
+			noise.Normal(d.noise)
+		}
+	}
+}

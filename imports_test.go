@@ -1,0 +1,61 @@
+package tokencache_test
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestImportDirection holds that data flows one way: a package may import only what stands before it. The room a package is
+// in, and what it may see, is in docs/design.md.
+func TestImportDirection(t *testing.T) {
+	const module = "github.com/tokencache/tokencache"
+	// What each package may import of this module, in order from the floor up; "." is the library, the root package.
+	allowed := map[string]string{
+		"internal/kernel":     "",
+		"internal/atomicfile": "",
+		"internal/npz":        "internal/atomicfile",
+		"internal/picture":    "internal/atomicfile",
+		"internal/imagenet":   "",
+		"internal/classes":    "",
+		"internal/output":     "internal/atomicfile internal/classes internal/npz internal/picture",
+		"internal/formula":    "",
+		"checkpoint":          "internal/atomicfile",
+		"tensor":              "internal/kernel",
+		"nn":                  "tensor",
+		"dit":                 "checkpoint tensor nn",
+		"vae":                 "checkpoint tensor nn",
+		"diffusion":           "",
+		".":                   "checkpoint tensor dit vae diffusion internal/kernel internal/picture internal/classes internal/imagenet internal/npz",
+		"internal/inspect":    "checkpoint dit vae",
+		"internal/verify":     ". checkpoint tensor dit vae diffusion internal/formula",
+		"internal/bench":      "tensor nn dit internal/kernel",
+		"cmd/tokencache":      "*",
+	}
+	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}}{{range .Imports}} {{.}}{{end}}`, "./...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	name := func(path string) (string, bool) {
+		if path == module {
+			return ".", true
+		}
+		return strings.CutPrefix(path, module+"/")
+	}
+	for _, line := range strings.Split(strings.TrimSpace(string(out)), "\n") {
+		fields := strings.Fields(line)
+		pkg, _ := name(fields[0])
+		may, known := allowed[pkg]
+		if !known {
+			t.Errorf("package %s: say in this test what it may import", pkg)
+			continue
+		}
+		for _, path := range fields[1:] {
+			dep, own := name(path)
+			if own && may != "*" && !slices.Contains(strings.Fields(may), dep) {
+				t.Errorf("package %s imports %s, which it may not", pkg, dep)
+			}
+		}
+	}
+}

@@ -1,0 +1,126 @@
+// Package tokencache generates images with diffusion transformers (DiT) on CPUs, in pure Go.
+//
+// Open reads a model, in any of the formats that its authors or diffusers published it in, and Pipeline.Generate
+// draws images with it:
+//
+//	p, err := tokencache.Open("DiT-XL-2-256x256.pt", tokencache.Options{VAE: "sd-vae-ft-ema"})
+//	...
+//	defer p.Close()
+//	r, err := p.Generate(ctx, tokencache.Request{Classes: []int{207, 360}, Seed: 1, Steps: "250", Sampler: "ddpm", Guidance: 4})
+//
+// The same request gives the same images, bit for bit, on machines of the same CPU level, whatever the number of threads.
+//
+// This package composes inference only; training, evaluation and the program are in packages of their own.
+package tokencache
+
+import (
+	"fmt"
+
+	"github.com/tokencache/tokencache/dit"
+	"github.com/tokencache/tokencache/internal/classes"
+	"github.com/tokencache/tokencache/internal/imagenet"
+	"github.com/tokencache/tokencache/internal/kernel"
+	"github.com/tokencache/tokencache/tensor"
+	"github.com/tokencache/tokencache/vae"
+)
+
+// Options says how to open a model.
+type Options struct {
+	// VAE is the path of the autoencoder that turns the model's latents into pixels. A diffusers pipeline brings its own; a model that
+	// makes pixels of 1 or 3 channels needs none.
+	VAE string
+
+	Threads   int // workers; 0 means as many as there are processors
+	Heads     int // attention heads, where neither the width nor a config.json tells
+	InputSize int // side of the latents, where the checkpoint does not tell
+}
+
+// Pipeline is an opened model, ready to draw. It serves one Generate at a time.
+type Pipeline struct {
+	model   *dit.Model
+	decoder vae.Autoencoder // nil if the model makes pixels
+	pool    *tensor.Pool
+	graph   *tensor.Graph
+	names   []string
+}
+
+// Open reads the model at path: a checkpoint, a folder with one, or a diffusers pipeline.
+func Open(path string, o Options) (*Pipeline, error) {
+	if o.Threads < 0 {
+		return nil, fmt.Errorf("%d threads: want 1 or more, or 0 for all processors", o.Threads)
+	}
+	w, err := dit.Open(path, dit.Options{Heads: o.Heads, InputSize: o.InputSize})
+	if err != nil {
+		return nil, err
+	}
+	defer w.Close()
+	p := &Pipeline{names: w.ClassNames}
+	decoder := o.VAE
+	if decoder == "" {
+		decoder = w.VAE
+	}
+	if decoder != "" {
+		if p.decoder, err = vae.Open(decoder); err != nil {
+			return nil, err
+		}
+	}
+	if err := checkDecoder(w.Config, p.decoder); err != nil {
+		return nil, err
+	}
+	if p.model, err = w.Load(); err != nil {
+		return nil, err
+	}
+	if p.names == nil && w.NumClasses == imagenet.Count {
+		p.names = imagenet.Names()
+	}
+	p.pool = tensor.NewPool(o.Threads)
+	p.graph = tensor.NewGraph(p.pool)
+	return p, nil
+}
+
+// checkDecoder reports an autoencoder that does not fit the model, or is missing.
+func checkDecoder(c dit.Config, decoder vae.Autoencoder) error {
+	if decoder == nil {
+		if c.InChannels != 1 && c.InChannels != 3 {
+			return fmt.Errorf("the model makes latents of %d channels, which only an autoencoder turns into pixels: give its path (--vae)", c.InChannels)
+		}
+		return nil
+	}
+	if s := decoder.Spec(); s.LatentChannels != c.InChannels {
+		return fmt.Errorf("the autoencoder %s takes latents of %d channels, but the model makes %d", s.Name, s.LatentChannels, c.InChannels)
+	}
+	return nil
+}
+
+// Close ends the pipeline's workers.
+func (p *Pipeline) Close() { p.pool.Close() }
+
+// Config returns the size of the model.
+func (p *Pipeline) Config() dit.Config { return p.model.Config }
+
+// ClassNames returns the names of the model's classes, or nil if they have none.
+func (p *Pipeline) ClassNames() []string { return p.names }
+
+// SelectClasses turns what a user typed (numbers, names, lists, ranges) into classes of the model.
+func (p *Pipeline) SelectClasses(selections []string) ([]int, error) {
+	return classes.Select(selections, p.model.NumClasses, p.names)
+}
+
+// Fingerprint identifies the model's weights: equal weights have equal fingerprints, in whatever file they were.
+func (p *Pipeline) Fingerprint() string { return p.model.Fingerprint }
+
+// Threads returns the number of workers.
+func (p *Pipeline) Threads() int { return p.pool.Workers() }
+
+// Level returns the name of the CPU level in use: generic, avx2 or avx512.
+func (p *Pipeline) Level() string { return kernel.ActiveLevel().String() }
+
+// ImageSize returns the size of the images drawn, in pixels, and their channels: 1 is grey, 3 is RGB.
+func (p *Pipeline) ImageSize() (height, width, channels int) {
+	side, channels := p.model.InputSize, p.model.InChannels
+	if p.decoder != nil {
+		s := p.decoder.Spec()
+		side, channels = side*s.Downscale, s.ImageChannels
+	}
+	return side, side, channels
+}

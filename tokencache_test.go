@@ -1,0 +1,217 @@
+package tokencache_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/tokencache/tokencache"
+)
+
+func open(t testing.TB, threads int) *tokencache.Pipeline {
+	t.Helper()
+	p, err := tokencache.Open("testdata/dit-tiny", tokencache.Options{VAE: "testdata/vae-tiny", Threads: threads})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Close)
+	return p
+}
+
+func draw(t *testing.T, p *tokencache.Pipeline, r tokencache.Request) []tokencache.Image {
+	t.Helper()
+	result, err := p.Generate(context.Background(), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return result.Images
+}
+
+// TestImagesDependOnTheRequestAlone holds that neither batch nor threads nor which images are skipped changes a pixel.
+func TestImagesDependOnTheRequestAlone(t *testing.T) {
+	for _, sampler := range []string{"ddpm", "ddim", "dpm++"} {
+		for _, guidance := range []float64{1, 3} {
+			request := tokencache.Request{Classes: []int{0, 5, 9, 5}, Seed: 7, Sampler: sampler, Steps: "5", Guidance: guidance, Eta: 0}
+			want := draw(t, open(t, 1), request)
+			if slices.Equal(want[1].Pixels, want[3].Pixels) {
+				t.Errorf("%s: two images of a class are the same", sampler)
+			}
+			for _, threads := range []int{2, 8} {
+				p := open(t, threads)
+				for _, batch := range []int{1, 3, 4} {
+					request := request
+					request.Batch = batch
+					for i, img := range draw(t, p, request) {
+						if !slices.Equal(img.Latents, want[i].Latents) || !slices.Equal(img.Pixels, want[i].Pixels) {
+							t.Errorf("%s, guidance %g, batch %d, %d threads: image %d differs", sampler, guidance, batch, threads, i)
+						}
+					}
+				}
+				request := request
+				request.Batch = 3
+				request.Skip = func(i int) bool { return i < 2 }
+				got := draw(t, p, request)
+				if len(got) != 2 || got[0].Index != 2 || !slices.Equal(got[1].Pixels, want[3].Pixels) {
+					t.Errorf("%s: the images left differ from those of the whole run", sampler)
+				}
+			}
+		}
+	}
+}
+
+func TestTorchNoiseOfSkippedBatches(t *testing.T) {
+	p := open(t, 2)
+	request := tokencache.Request{Classes: []int{1, 2, 3, 4}, Seed: 7, RNG: tokencache.RNGTorch, Sampler: "ddpm", Steps: "4", Guidance: 2, Batch: 2}
+	want := draw(t, p, request)
+	request.Skip = func(i int) bool { return i < 3 }
+	got := draw(t, p, request)
+	if len(got) != 1 || !slices.Equal(got[0].Pixels, want[3].Pixels) {
+		t.Error("an image drawn after skipped batches differs from that of the whole run")
+	}
+}
+
+func TestGivenNoise(t *testing.T) {
+	p := open(t, 2)
+	request := tokencache.Request{Classes: []int{1}, Seed: 1, Steps: "3", Noise: make([]float32, 4*8*8)}
+	a := draw(t, p, request)
+	request.Seed = 2
+	if b := draw(t, p, request); !slices.Equal(a[0].Pixels, b[0].Pixels) {
+		t.Error("with the noise given and a deterministic sampler the seed still matters")
+	}
+	request.Noise = request.Noise[1:]
+	if _, err := p.Generate(context.Background(), request); err == nil || !strings.Contains(err.Error(), "255 numbers, want 256") {
+		t.Errorf("noise of the wrong size: %v", err)
+	}
+}
+
+func TestCancelStopsWithinAStep(t *testing.T) {
+	p := open(t, 2)
+	ctx, cancel := context.WithCancel(context.Background())
+	steps := 0
+	request := tokencache.Request{Classes: []int{1, 2, 3}, Steps: "20", Batch: 1}
+	request.OnStep = func(s tokencache.Progress) {
+		steps++
+		if s.Done == 1 && s.Step == 5 {
+			cancel()
+		}
+	}
+	result, err := p.Generate(ctx, request)
+	if !errors.Is(err, context.Canceled) {
+		t.Fatalf("error %v, want %v", err, context.Canceled)
+	}
+	if steps != 25 || len(result.Images) != 1 {
+		t.Errorf("%d steps and %d images after cancellation at step 25, in the second image", steps, len(result.Images))
+	}
+	if _, err := p.Generate(context.Background(), tokencache.Request{Classes: []int{1}, Steps: "1"}); err != nil {
+		t.Errorf("a pipeline is unusable after a cancelled run: %v", err)
+	}
+}
+
+// TestSteadyStateAllocations holds that steps allocate nothing: a run of twenty times the steps allocates what a short one does.
+func TestSteadyStateAllocations(t *testing.T) {
+	p := open(t, 2)
+	allocations := func(steps string) float64 {
+		return testing.AllocsPerRun(5, func() {
+			_, err := p.Generate(context.Background(), tokencache.Request{Classes: []int{1, 2}, Steps: steps, Guidance: 2, Sampler: "ddpm"})
+			if err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+	short, long := allocations("5"), allocations("100")
+	// The schedule's tables are longer slices, not more of them.
+	if long > short+10 {
+		t.Errorf("%v allocations in 100 steps, %v in 5", long, short)
+	}
+}
+
+func TestRequestErrors(t *testing.T) {
+	p := open(t, 1)
+	for want, r := range map[string]tokencache.Request{
+		"no images asked for":            {},
+		"class 10 is out of range":       {Classes: []int{10}},
+		"class -1 is out of range":       {Classes: []int{-1}},
+		`steps "0"`:                      {Classes: []int{1}, Steps: "0"},
+		`unknown sampler "euler"`:        {Classes: []int{1}, Sampler: "euler"},
+		"unknown random numbers \"gpu\"": {Classes: []int{1}, RNG: "gpu"},
+		"batch of -1 images":             {Classes: []int{1}, Batch: -1},
+	} {
+		if _, err := p.Generate(context.Background(), r); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want one with %q", err, want)
+		}
+	}
+}
+
+func Example() {
+	p, err := tokencache.Open("testdata/dit-tiny", tokencache.Options{VAE: "testdata/vae-tiny"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer p.Close()
+
+	result, err := p.Generate(context.Background(), tokencache.Request{
+		Classes:  []int{2, 7}, // an image of each
+		Seed:     1,
+		Sampler:  "ddim",
+		Steps:    "10",
+		Guidance: 1.5,
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, img := range result.Images {
+		fmt.Printf("image %d of class %d: %d x %d, %d channels\n", img.Index, img.Class, img.Width, img.Height, img.Channels)
+	}
+	// Output:
+	// image 0 of class 2: 64 x 64, 3 channels
+	// image 1 of class 7: 64 x 64, 3 channels
+}
+
+// Images can be taken as they are finished, and a run may be stopped at any time.
+func ExamplePipeline_Generate_bulk() {
+	p, err := tokencache.Open("testdata/dit-tiny", tokencache.Options{VAE: "testdata/vae-tiny"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer p.Close()
+
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	_, err = p.Generate(ctx, tokencache.Request{
+		Classes: make([]int, 1000),
+		Steps:   "2",
+		Batch:   1,
+		OnImage: func(img tokencache.Image) error {
+			fmt.Println("finished", img.Index)
+			if img.Index == 2 {
+				stop()
+			}
+			return nil
+		},
+	})
+	fmt.Println(err)
+	// Output:
+	// finished 0
+	// finished 1
+	// finished 2
+	// context canceled
+}
+
+func ExamplePipeline_SelectClasses() {
+	p, err := tokencache.Open("testdata/dit-tiny", tokencache.Options{VAE: "testdata/vae-tiny"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer p.Close()
+	classes, err := p.SelectClasses([]string{"3", "5-7"})
+	fmt.Println(classes, err)
+	_, err = p.SelectClasses([]string{"12"})
+	fmt.Println(err)
+	// Output:
+	// [3 5 6 7] <nil>
+	// class 12 is out of range: this model has classes 0..9
+}
