@@ -21,13 +21,7 @@ type folder struct {
 }
 
 func openFolder(dir string, run Run, resume bool) (Sink, error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, fmt.Errorf("output folder: %w", err)
-	}
 	f := &folder{dir: dir, run: run, sheet: newSheet(run), have: make([]bool, len(run.Classes))}
-	if err := f.probe(); err != nil {
-		return nil, err
-	}
 	if !resume {
 		return f, nil
 	}
@@ -37,16 +31,6 @@ func openFolder(dir string, run Run, resume bool) (Sink, error) {
 		}
 	}
 	return f, nil
-}
-
-// probe finds out early that the folder cannot be written to.
-func (f *folder) probe() error {
-	t, err := os.CreateTemp(f.dir, ".*.tmp")
-	if err != nil {
-		return fmt.Errorf("output folder: %w", err)
-	}
-	t.Close()
-	return os.Remove(t.Name())
 }
 
 func (f *folder) path(i int) string { return filepath.Join(f.dir, fmt.Sprintf("%06d.png", i)) }

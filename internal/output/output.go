@@ -5,7 +5,9 @@
 package output
 
 import (
+	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -42,7 +44,19 @@ type Sink interface {
 // Open returns the sink for path: FILE.npz, FILE.png, or a folder. With resume it takes up what an interrupted run of the same
 // settings left there; what another run left is an error.
 func Open(path string, run Run, resume bool) (Sink, error) {
-	switch ext := strings.ToLower(filepath.Ext(path)); ext {
+	ext := strings.ToLower(filepath.Ext(path))
+	dir := path
+	switch ext {
+	case ".npz", ".png":
+		dir = filepath.Dir(path)
+	case "":
+	default:
+		return nil, fmt.Errorf("output %s: unknown kind %q: give a folder, FILE.png or FILE.npz", path, ext)
+	}
+	if err := prepare(dir); err != nil {
+		return nil, fmt.Errorf("output %s: %w", path, err)
+	}
+	switch ext {
 	case ".npz":
 		return openNPZ(path, run, resume)
 	case ".png":
@@ -50,11 +64,20 @@ func Open(path string, run Run, resume bool) (Sink, error) {
 			return nil, fmt.Errorf("output %s: a single sheet cannot be resumed; give a folder or an .npz file", path)
 		}
 		return &sheetFile{path: path, sheet: newSheet(run)}, nil
-	case "":
-		return openFolder(path, run, resume)
-	default:
-		return nil, fmt.Errorf("output %s: unknown kind %q: give a folder, FILE.png or FILE.npz", path, ext)
 	}
+	return openFolder(path, run, resume)
+}
+
+// prepare makes the folder if need be and finds out early, before hours of work, that it cannot be written to.
+func prepare(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	t, err := os.CreateTemp(dir, ".*.tmp")
+	if err != nil {
+		return err
+	}
+	return errors.Join(t.Close(), os.Remove(t.Name()))
 }
 
 // caption names a class for people.

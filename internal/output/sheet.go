@@ -1,9 +1,6 @@
 package output
 
 import (
-	"os"
-	"path/filepath"
-
 	"github.com/tokencache/tokencache/internal/picture"
 )
 
@@ -79,9 +76,6 @@ func (f *sheetFile) Add(img Image) error {
 }
 
 func (f *sheetFile) Finish() ([]string, error) {
-	if err := os.MkdirAll(filepath.Dir(f.path), 0o755); err != nil {
-		return nil, err
-	}
 	if len(f.sheet.pictures) == 1 {
 		return []string{f.path}, picture.WritePNG(f.path, f.sheet.pictures[0], f.sheet.run.texts(0)...)
 	}

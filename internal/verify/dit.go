@@ -1,0 +1,257 @@
+package verify
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/tokencache/tokencache/diffusion"
+	"github.com/tokencache/tokencache/dit"
+	"github.com/tokencache/tokencache/tensor"
+)
+
+// recorder is a Reuse that computes everything and keeps every block's output.
+type recorder struct{ blocks [][]float32 }
+
+func (r *recorder) Apply(at dit.Site, x *dit.Tokens, f func(*dit.Tokens) *dit.Tokens) *dit.Tokens {
+	y := f(x)
+	if at.Part == dit.Whole {
+		r.blocks = append(r.blocks, slices.Clone(y.X.Flat()))
+	}
+	return y
+}
+
+// batch reads prefix.x, prefix.t and prefix.y.
+func (c *recording) batch(m *dit.Model, prefix string) (*dit.Batch, error) {
+	x, err := c.matrix(prefix + "x")
+	if err != nil {
+		return nil, err
+	}
+	b := &dit.Batch{X: x}
+	if b.T, err = c.Float32(prefix + "t"); err != nil {
+		return nil, err
+	}
+	if b.Y, err = c.labels(prefix + "y"); err != nil {
+		return nil, err
+	}
+	return b, m.CheckBatch(b)
+}
+
+func (c *recording) labels(name string) ([]int32, error) {
+	y, err := c.Float32(name)
+	if err != nil {
+		return nil, err
+	}
+	labels := make([]int32, len(y))
+	for i, v := range y {
+		if v < 0 || v > 1<<24 || v != float32(int32(v)) {
+			return nil, fmt.Errorf("tensor %s: %g is no class", name, v)
+		}
+		labels[i] = int32(v)
+	}
+	return labels, nil
+}
+
+// forward checks out and, where they were recorded, every block's output and guidance.
+func (r *run) forward(m *dit.Model, c *recording) error {
+	b, err := c.batch(m, "")
+	if err != nil {
+		return err
+	}
+	want, err := c.Float32("out")
+	if err != nil {
+		return err
+	}
+	r.graph.Reset()
+	var rec recorder
+	out := m.Forward(r.graph, &rec, b)
+	if err := r.graph.Err(); err != nil {
+		return err
+	}
+	for i, x := range rec.blocks {
+		if name := fmt.Sprintf("block.blocks.%d", i); c.has(name) {
+			want, err := c.Float32(name)
+			if err != nil {
+				return err
+			}
+			r.compare(c.stem+"/"+name, x, want, tolerance)
+		}
+	}
+	r.compare(c.stem+"/out", out.Flat(), want, tolerance)
+	if text := c.Metadata()["blocks"]; text != "" {
+		if err := r.summaries(c, text, rec.blocks); err != nil {
+			return err
+		}
+	}
+	if c.has("cfg.x") {
+		return r.guidance(m, c)
+	}
+	return nil
+}
+
+// guidance checks forward_with_cfg: the first half of x under the classes and the null class of y.
+func (r *run) guidance(m *dit.Model, c *recording) error {
+	b, err := c.batch(m, "cfg.")
+	if err != nil {
+		return err
+	}
+	n := b.X.Rows / 2
+	for i := range n {
+		copy(b.X.Row(n+i), b.X.Row(i))
+	}
+	for _, name := range c.Names() {
+		text, ok := strings.CutPrefix(name, "cfg.out_scale_")
+		if !ok {
+			continue
+		}
+		scale, err := strconv.ParseFloat(text, 64)
+		if err != nil {
+			return fmt.Errorf("tensor %s: %w", name, err)
+		}
+		want, err := c.Float32(name)
+		if err != nil {
+			return err
+		}
+		r.graph.Reset()
+		out := m.Forward(r.graph, dit.Always, b)
+		if err := r.graph.Err(); err != nil {
+			return err
+		}
+		guideBoth(m.Config, diffusion.Guidance{Scale: scale}, out)
+		r.compare(c.stem+"/"+name, out.Flat(), want, tolerance)
+	}
+	return nil
+}
+
+// guideBoth guides both halves of a batch as the official code does: the second keeps what guidance leaves alone of its own.
+func guideBoth(c dit.Config, g diffusion.Guidance, out *tensor.Tensor) {
+	n, hw := out.Rows/2, c.InputSize*c.InputSize
+	for i := range n {
+		cond, uncond := out.Row(i), out.Row(n+i)
+		g.Apply(cond, cond, uncond, c.InChannels, hw, 0)
+		guided := min(3, c.InChannels) * hw
+		copy(uncond[:guided], cond[:guided])
+	}
+}
+
+// sampling checks every recorded run, <method>.steps_<spacing>[.eta_<eta>].x and .pred_xstart, from noise_T, with the noise that was drawn.
+func (r *run) sampling(m *dit.Model, c *recording) error {
+	scale := 2.0
+	if c.has("cfg_scale") {
+		s, err := c.Float32("cfg_scale")
+		if err != nil || len(s) != 1 {
+			return fmt.Errorf("tensor cfg_scale: want one number: %w", err)
+		}
+		scale = float64(s[0])
+	}
+	for _, name := range c.Names() {
+		prefix, ok := strings.CutSuffix(name, ".x")
+		if !ok {
+			continue
+		}
+		if err := r.samplingRun(m, c, prefix, diffusion.Guidance{Scale: scale}); err != nil {
+			return fmt.Errorf("%s: %w", prefix, err)
+		}
+	}
+	return nil
+}
+
+// plan reads a run's name.
+func plan(prefix string, learned bool) (diffusion.Plan, error) {
+	p := diffusion.Plan{Variance: diffusion.VarianceOf(learned)}
+	method, rest, _ := strings.Cut(prefix, ".steps_")
+	p.Method = method
+	steps, eta, hasEta := strings.Cut(rest, ".eta_")
+	p.Steps = steps
+	if hasEta {
+		var err error
+		if p.Eta, err = strconv.ParseFloat(eta, 64); err != nil {
+			return p, err
+		}
+	}
+	return p, nil
+}
+
+func (r *run) samplingRun(m *dit.Model, c *recording, prefix string, g diffusion.Guidance) error {
+	p, err := plan(prefix, m.LearnSigma)
+	if err != nil {
+		return err
+	}
+	sampler, err := p.Sampler()
+	if err != nil {
+		return err
+	}
+	start, err := c.matrix("noise_T")
+	if err != nil {
+		return err
+	}
+	y, err := c.labels("y")
+	if err != nil {
+		return err
+	}
+	rows, size := start.Rows, start.Cols
+	shape, err := c.shape(prefix+".x", 5)
+	if err != nil {
+		return err
+	}
+	if shape[0] != sampler.Steps() || shape[1] != rows || len(y) != rows || rows%2 != 0 {
+		return fmt.Errorf("x has shape %v for %d steps of %d labels and noise of %d rows", shape, sampler.Steps(), len(y), rows)
+	}
+	var noise []float32
+	if c.has(prefix + ".noise") {
+		if noise, err = c.Float32(prefix + ".noise"); err != nil {
+			return err
+		}
+		if len(noise) != sampler.Steps()*rows*size {
+			return fmt.Errorf("%d numbers of noise, want %d", len(noise), sampler.Steps()*rows*size)
+		}
+	}
+	r.work("sampling %s", prefix)
+	b := &dit.Batch{X: tensor.FromSlice(make([]float32, rows*size), rows, size), T: make([]float32, rows), Y: y}
+	if err := m.CheckBatch(b); err != nil {
+		return err
+	}
+	paths := make([]*diffusion.Trajectory, rows)
+	for i := range paths {
+		paths[i] = diffusion.NewTrajectory(sampler, start.Row(i))
+	}
+	var xs, predictions, timesteps []float32
+	for step := range sampler.Steps() {
+		timesteps = append(timesteps, float32(paths[0].Timestep()))
+		for i := range rows {
+			copy(b.X.Row(i), paths[i%(rows/2)].X())
+			b.T[i] = float32(paths[i].Timestep())
+		}
+		r.graph.Reset()
+		out := m.Forward(r.graph, dit.Always, b)
+		if err := r.graph.Err(); err != nil {
+			return err
+		}
+		guideBoth(m.Config, g, out)
+		for i, path := range paths {
+			var z []float32
+			if noise != nil {
+				z = noise[(step*rows+i)*size:][:size]
+			}
+			path.Step(out.Row(i), z)
+			xs = append(xs, path.X()...)
+			predictions = append(predictions, path.PredXStart()...)
+		}
+	}
+	for _, result := range []struct {
+		name string
+		got  []float32
+	}{{"timesteps", timesteps}, {"x", xs}, {"pred_xstart", predictions}} {
+		name, got := result.name, result.got
+		if !c.has(prefix + "." + name) {
+			continue
+		}
+		want, err := c.Float32(prefix + "." + name)
+		if err != nil {
+			return err
+		}
+		r.compare(c.stem+"/"+prefix+"."+name, got, want, samplingTolerance)
+	}
+	return nil
+}

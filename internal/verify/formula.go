@@ -1,0 +1,122 @@
+package verify
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/tokencache/tokencache/checkpoint"
+	"github.com/tokencache/tokencache/dit"
+	"github.com/tokencache/tokencache/internal/formula"
+	"github.com/tokencache/tokencache/vae"
+)
+
+var officialStem = regexp.MustCompile(`^dit-(s|b|l|xl)-([248])-(\d{2,4})$`)
+
+// formula checks a file of recordings of a network of official size whose weights come from a formula; which network is in the file's name.
+func (r *run) formula(path string) error {
+	c, err := openRecording(path)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if m := officialStem.FindStringSubmatch(c.stem); m != nil {
+		pixels, err := strconv.Atoi(m[3])
+		if err != nil {
+			return err
+		}
+		return r.formulaModel(c, fmt.Sprintf("DiT-%s/%s", strings.ToUpper(m[1]), m[2]), pixels/8)
+	}
+	var a vae.Autoencoder
+	switch {
+	case c.stem == "sd-vae":
+		config := vae.StableDiffusion()
+		a, err = vae.NewKL(config, source(config.Tensors()))
+	case c.stem == "taesd-4ch":
+		config := vae.TinyConfig{LatentChannels: 4, Width: 64, ScaleFactor: 1}
+		src := source(config.Tensors())
+		a, err = vae.NewTiny(config, src, src)
+	case strings.HasPrefix(c.stem, "mdt"):
+		r.skip(path, "MDT is not supported by this version")
+		return nil
+	default:
+		r.skip(path, "no network of this name: want dit-s-2-256 and the like, sd-vae or taesd-4ch")
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	got, err := r.decodeAndEncode(a, c)
+	if err != nil {
+		return err
+	}
+	return r.compareAll(c, got)
+}
+
+func (r *run) formulaModel(c *recording, name string, inputSize int) error {
+	config, err := dit.Official(name, inputSize)
+	if err != nil {
+		return err
+	}
+	r.work("making the weights of %s, %s", name, filepath.Base(c.Path))
+	m, err := dit.New(config, source(config.Tensors()), false)
+	if err != nil {
+		return err
+	}
+	r.work("running %s", name)
+	return r.forward(m, c)
+}
+
+// source gives the listed tensors by the formula.
+func source(wants []checkpoint.Want) *formula.Source {
+	src := new(formula.Source)
+	for _, w := range wants {
+		src.Add(w.Name, w.Shape...)
+	}
+	return src
+}
+
+// summaries checks each block's output with what is recorded of it: [name, [mean, standard deviation, first six values of sample 0,
+// token 0]]. Errors are relative to the deviation.
+func (r *run) summaries(c *recording, text string, blocks [][]float32) error {
+	var recorded [][]json.RawMessage
+	if err := json.Unmarshal([]byte(text), &recorded); err != nil {
+		return fmt.Errorf("metadata blocks: %w", err)
+	}
+	if len(recorded) != len(blocks) {
+		return fmt.Errorf("metadata blocks tells of %d blocks, want %d", len(recorded), len(blocks))
+	}
+	for i, b := range recorded {
+		var name string
+		var want []float64
+		if len(b) != 2 || json.Unmarshal(b[0], &name) != nil || json.Unmarshal(b[1], &want) != nil || len(want) < 2 || len(want)-2 > len(blocks[i]) {
+			return fmt.Errorf("metadata blocks: entry %d is not a name and numbers", i)
+		}
+		mean, deviation := moments(blocks[i])
+		worst := max(math.Abs(mean-want[0]), math.Abs(deviation-want[1]))
+		for j, v := range want[2:] {
+			worst = max(worst, math.Abs(float64(blocks[i][j])-v))
+		}
+		check := Check{Name: c.stem + "/" + name, Error: worst / want[1], Tolerance: r.tolerance(tolerance)}
+		if math.IsNaN(check.Error) || math.IsInf(check.Error, 0) {
+			check.Error = noNumber
+		}
+		r.add(check)
+	}
+	return nil
+}
+
+func moments(x []float32) (mean, deviation float64) {
+	for _, v := range x {
+		mean += float64(v)
+	}
+	mean /= float64(len(x))
+	for _, v := range x {
+		deviation += (float64(v) - mean) * (float64(v) - mean)
+	}
+	return mean, math.Sqrt(deviation / float64(len(x)))
+}

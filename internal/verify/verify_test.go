@@ -1,0 +1,167 @@
+package verify
+
+import (
+	"context"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/tokencache/tokencache/checkpoint"
+)
+
+const testdata = "../../testdata"
+
+func verifyPaths(t *testing.T, o Options, paths ...string) (*Report, error) {
+	t.Helper()
+	o.Threads = 2
+	return Paths(context.Background(), paths, o)
+}
+
+func TestRecordedNumbersAreReproduced(t *testing.T) {
+	for path, want := range map[string]int{
+		"dit-tiny":           20, // two more files of weights, 3 blocks, out, 2 scales, 4 runs of 3
+		"dit-diffusers-tiny": 1,
+		"vae-tiny":           4, // decoded, mean, logvar, the older file
+	} {
+		r, err := verifyPaths(t, Options{}, filepath.Join(testdata, path))
+		if err != nil {
+			t.Errorf("%s: %v", path, err)
+		}
+		if r.Passed != want || r.Failed != 0 {
+			t.Errorf("%s: %d passed, %d failed, want %d passed", path, r.Passed, r.Failed, want)
+			for _, c := range r.Checks {
+				t.Logf("%+v", c)
+			}
+		}
+	}
+}
+
+func TestOneFileOfAFolder(t *testing.T) {
+	r, err := verifyPaths(t, Options{}, filepath.Join(testdata, "dit-tiny", "forward.safetensors"))
+	if err != nil || r.Passed != 8 {
+		t.Errorf("%d passed, want 8: %v", r.Passed, err)
+	}
+}
+
+func TestFormulaWeights(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a full-size model is slow under the race detector")
+	}
+	r, err := verifyPaths(t, Options{}, filepath.Join(testdata, "synthetic", "dit-s-2-256.safetensors"))
+	if err != nil || r.Passed != 13 || r.Failed != 0 {
+		t.Errorf("%d passed, %d failed, want 13 passed: out and 12 blocks; %v", r.Passed, r.Failed, err)
+	}
+}
+
+// copyDir copies the files of a folder.
+func copyDir(t *testing.T, from string) string {
+	t.Helper()
+	dir := t.TempDir()
+	entries, err := os.ReadDir(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		b, err := os.ReadFile(filepath.Join(from, e.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, e.Name()), b, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// TestDifferencesAreFound changes one number of a recording by a thousandth of its tensor's size.
+func TestDifferencesAreFound(t *testing.T) {
+	dir := copyDir(t, filepath.Join(testdata, "dit-tiny"))
+	path := filepath.Join(dir, "forward.safetensors")
+	old, err := checkpoint.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := checkpoint.Content{Read: func(name string, dst []float32) error {
+		if err := old.Read(name, dst); err != nil {
+			return err
+		}
+		if name == "out" {
+			dst[100] += 1e-2
+		}
+		return nil
+	}}
+	for _, name := range old.Names() {
+		info, _ := old.Lookup(name)
+		info.DType = checkpoint.F32
+		c.Tensors = append(c.Tensors, info)
+	}
+	changed := filepath.Join(t.TempDir(), "forward.safetensors")
+	if err := checkpoint.WriteSafetensors(changed, c); err != nil {
+		t.Fatal(err)
+	}
+	old.Close()
+	if err := copyFile(changed, path); err != nil {
+		t.Fatal(err)
+	}
+	r, _ := verifyPaths(t, Options{}, path)
+	found := false
+	for _, c := range r.Checks {
+		if c.Name == "forward/out" {
+			found = !c.OK && c.Error > 1e-3 && c.Error < 1
+		}
+	}
+	if !found {
+		t.Errorf("a changed number was not found: %+v", r.Checks)
+	}
+	if r, err := verifyPaths(t, Options{Tolerance: 1}, path); err != nil || r.Failed > 0 {
+		t.Errorf("with a tolerance of 1: %+v, %v", r, err)
+	}
+}
+
+func copyFile(from, to string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.Create(to)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	_, err = io.Copy(out, in)
+	return err
+}
+
+func TestDamagedRecordings(t *testing.T) {
+	dir := copyDir(t, filepath.Join(testdata, "dit-tiny"))
+	if err := os.Truncate(filepath.Join(dir, "sampling.safetensors"), 1000); err != nil {
+		t.Fatal(err)
+	}
+	r, err := verifyPaths(t, Options{}, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := r.Checks[len(r.Checks)-1]
+	if r.Failed != 1 || last.Name != "sampling" || last.OK || !strings.Contains(last.Reason, "sampling.safetensors") {
+		t.Errorf("%d failed, the last %+v", r.Failed, last)
+	}
+}
+
+func TestNothingToCheck(t *testing.T) {
+	lone := t.TempDir()
+	if err := copyFile(filepath.Join(testdata, "dit-tiny", "forward.safetensors"), filepath.Join(lone, "forward.safetensors")); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{
+		t.TempDir(): "has no recorded tensors",
+		"nowhere":   "nowhere: no such file",
+		lone:        "no weights",
+	} {
+		if _, err := verifyPaths(t, Options{}, path); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want one with %q", err, want)
+		}
+	}
+}
