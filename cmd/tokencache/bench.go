@@ -1,0 +1,123 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/tokencache/tokencache/dit"
+	"github.com/tokencache/tokencache/internal/bench"
+	"github.com/tokencache/tokencache/internal/kernel"
+)
+
+type benchCmd struct {
+	Kernels benchKernelsCmd `cmd:"" help:"Linear maps and attention at the sizes of DiT-S and DiT-XL."`
+	Model   benchModelCmd   `cmd:"" help:"A model's forward pass, with weights made up on the spot."`
+}
+
+type benchKernelsCmd struct {
+	Level   []string `help:"CPU levels: generic, avx2, avx512. Default: the best that the machine has." placeholder:"LEVEL"`
+	Threads []int    `help:"Numbers of worker threads. Default: all processors." placeholder:"N"`
+	M       []int    `name:"m" help:"Rows of the linear maps." default:"32,64,128,256,512"`
+	JSON    bool     `name:"json" help:"Print one JSON object on standard output."`
+}
+
+func (c *benchKernelsCmd) Run(a *app) error {
+	o := bench.KernelOptions{Threads: c.Threads, M: c.M, Time: 200 * time.Millisecond}
+	if len(o.Threads) == 0 {
+		o.Threads = []int{0}
+	}
+	for _, n := range slices.Concat(c.Threads, c.M) {
+		if n < 1 || n > 1<<16 {
+			return fmt.Errorf("%d threads or rows: want 1 to %d", n, 1<<16)
+		}
+	}
+	if len(c.Level) == 0 {
+		o.Levels = []kernel.Level{kernel.ActiveLevel()}
+	}
+	for _, name := range c.Level {
+		level, err := kernel.ParseLevel(name)
+		if err != nil {
+			return err
+		}
+		i := slices.IndexFunc(kernel.Impls(), func(im *kernel.Impl) bool { return im.Level == level && im.Supported() })
+		if i < 0 {
+			return fmt.Errorf("CPU level %s: this machine or build does not have it", name)
+		}
+		o.Levels = append(o.Levels, level)
+	}
+	if !c.JSON {
+		fmt.Fprintf(a.stdout, "%-10s %-8s %7s %5s %5s %5s %9s %8s\n", "op", "level", "threads", "m", "k", "n", "GFLOP/s", "of peak")
+		o.OnRow = func(r bench.KernelRow) {
+			fmt.Fprintf(a.stdout, "%-10s %-8s %7d %5d %5d %5d %9.1f %7.1f%%\n", r.Op, r.Level, r.Threads, r.M, r.K, r.N, r.GFLOPs, r.PercentOfPeak)
+		}
+	}
+	r, err := bench.Kernels(a.ctx, o)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return a.printJSON(r)
+	}
+	_, err = fmt.Fprintf(a.stdout, "peak of fused multiply-adds: %.1f GFLOP/s\n", r.PeakGFLOPs)
+	return err
+}
+
+type benchModelCmd struct {
+	Arch      string `help:"Architecture: ${architectures}." default:"DiT-XL/2"`
+	ImageSize int    `help:"Side of the images in pixels, 8 for each latent." default:"256"`
+	Batch     int    `help:"Samples of a forward pass; an image with guidance is two." default:"2"`
+	Tokens    string `help:"Share of the tokens that every block computes, or several: 100%,50%,25%." default:"100%"`
+	Threads   int    `help:"Worker threads. Default: all processors." placeholder:"N"`
+	JSON      bool   `name:"json" help:"Print one JSON object on standard output; with several shares, its rows."`
+}
+
+func (c *benchModelCmd) Run(a *app) error {
+	if c.ImageSize < 8 || c.ImageSize%8 != 0 || c.ImageSize > 4096 {
+		return fmt.Errorf("--image-size %d: want a multiple of 8 up to 4096", c.ImageSize)
+	}
+	if c.Batch < 1 || c.Batch > 1024 {
+		return fmt.Errorf("--batch %d: want 1 to 1024", c.Batch)
+	}
+	config, err := dit.Official(c.Arch, c.ImageSize/8)
+	if err != nil {
+		return err
+	}
+	o := bench.ModelOptions{Config: config, Batch: c.Batch, Threads: c.Threads, Time: 3 * time.Second}
+	for _, s := range strings.Split(c.Tokens, ",") {
+		percent, err := strconv.ParseFloat(strings.TrimSuffix(s, "%"), 64)
+		if err != nil || !(percent > 0 && percent <= 100) {
+			return fmt.Errorf("--tokens %s: want shares such as 100%%, 50%%", c.Tokens)
+		}
+		o.Percent = append(o.Percent, percent)
+	}
+	a.note("making weights of %s", config.Name())
+	reports, err := bench.Model(a.ctx, o)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		if len(reports) == 1 {
+			return a.printJSON(reports[0])
+		}
+		return a.printJSON(map[string]any{"rows": reports})
+	}
+	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(w, "tokens\tms\tGFLOP/s\tof peak\tof the full time\t")
+	for _, r := range reports {
+		ratio := ""
+		if r.Ratio > 0 {
+			ratio = fmt.Sprintf("%.1f%%", 100*r.Ratio)
+		}
+		fmt.Fprintf(w, "%g%%\t%.1f\t%.1f\t%.1f%%\t%s\t\n", r.Percent, r.Milliseconds, r.GFLOPs, r.PercentOfPeak, ratio)
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	r := reports[0]
+	_, err = fmt.Fprintf(a.stdout, "%s, batch %d, %d threads, %s; peak of fused multiply-adds: %.1f GFLOP/s\n", r.Arch, r.Batch, r.Threads, r.Level, r.PeakGFLOPs)
+	return err
+}

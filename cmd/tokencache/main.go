@@ -1,0 +1,97 @@
+// Command tokencache generates images with diffusion transformers on CPUs. There is one file for each verb, with its flags and its
+// output; what a verb does is in the packages.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/tokencache/tokencache/dit"
+	"github.com/tokencache/tokencache/internal/kernel"
+)
+
+// cli is the command line.
+type cli struct {
+	Generate generateCmd `cmd:"" help:"Generate images with a model."`
+	Inspect  inspectCmd  `cmd:"" help:"Say what a model file is: architecture, size, cost, tensors."`
+	Verify   verifyCmd   `cmd:"" help:"Compare this program's numbers with recorded ones of the original code."`
+	Convert  convertCmd  `cmd:"" help:"Convert a checkpoint to safetensors, or back to PyTorch's format."`
+	Bench    benchCmd    `cmd:"" help:"Measure this machine: kernels and models, in GFLOP/s and percent of its peak."`
+	Version  versionCmd  `cmd:"" help:"Print the version, the platform and the CPU level in use."`
+}
+
+// app is what every verb is given besides its flags.
+type app struct {
+	ctx    context.Context
+	stdout io.Writer // results: with --json one JSON object and nothing else
+	stderr io.Writer // everything else
+}
+
+// printJSON writes v to standard output as one indented JSON object.
+func (a *app) printJSON(v any) error {
+	e := json.NewEncoder(a.stdout)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}
+
+// note writes a line for the user to standard error.
+func (a *app) note(format string, args ...any) { fmt.Fprintf(a.stderr, format+"\n", args...) }
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run is the program; it returns the exit status: 0, 1 for any error, or 130 after an interrupt.
+func run(args []string, stdout, stderr io.Writer) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	a := &app{ctx: ctx, stdout: stdout, stderr: stderr}
+
+	var c cli
+	exit := -1 // set when kong has printed help and wants to end
+	parser, err := kong.New(&c,
+		kong.Name("tokencache"),
+		kong.Description("Generate images with diffusion transformers (DiT) on CPUs, in pure Go."),
+		kong.UsageOnError(),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.Vars{"architectures": strings.Join(dit.OfficialNames(), ", ")},
+		kong.Writers(stdout, stderr),
+		kong.Exit(func(status int) { exit = status }),
+	)
+	if err != nil {
+		panic(err) // a mistake in the struct tags above, seen by every test
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	k, err := parser.Parse(args)
+	if exit >= 0 {
+		return exit
+	}
+	if err == nil {
+		err = kernel.EnvError()
+	}
+	if err == nil {
+		err = k.Run(a)
+	}
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, context.Canceled):
+		a.note("tokencache: interrupted")
+		return 130
+	default:
+		a.note("tokencache: %v", err)
+		return 1
+	}
+}

@@ -1,0 +1,48 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/tokencache/tokencache/internal/verify"
+)
+
+type verifyCmd struct {
+	Paths     []string `arg:"" help:"Folders of a model or an autoencoder with recorded tensors (forward, sampling, cases.safetensors), folders or files of recordings for formula weights."`
+	Tolerance float64  `help:"Largest error allowed, relative to the reference's root mean square. Default: 1e-4, and 1e-3 for whole sampling runs." placeholder:"E"`
+	Threads   int      `help:"Worker threads. Default: all processors." placeholder:"N"`
+	JSON      bool     `name:"json" help:"Print one JSON object on standard output."`
+}
+
+func (c *verifyCmd) Run(a *app) error {
+	o := verify.Options{Tolerance: c.Tolerance, Threads: c.Threads, OnWork: func(what string) { a.note("%s", what) }}
+	if !c.JSON {
+		o.OnCheck = func(c verify.Check) {
+			verdict := "ok"
+			if !c.OK {
+				verdict = "FAIL"
+			}
+			if c.Reason != "" {
+				fmt.Fprintf(a.stdout, "%-52s %9s  %s  %s\n", c.Name, "-", verdict, c.Reason)
+				return
+			}
+			fmt.Fprintf(a.stdout, "%-52s %9.2e  %s\n", c.Name, c.Error, verdict)
+		}
+		o.OnSkip = func(s verify.Skip) { fmt.Fprintf(a.stdout, "skip %s: %s\n", s.Name, s.Reason) }
+	}
+	r, err := verify.Paths(a.ctx, c.Paths, o)
+	if a.ctx.Err() != nil {
+		return a.ctx.Err()
+	}
+	if c.JSON {
+		if err := a.printJSON(r); err != nil {
+			return err
+		}
+	} else {
+		fmt.Fprintf(a.stdout, "%d passed, %d failed\n", r.Passed, r.Failed)
+	}
+	if r.Failed > 0 {
+		err = errors.Join(err, fmt.Errorf("%d checks failed", r.Failed))
+	}
+	return err
+}
