@@ -31,6 +31,7 @@ func TestImportDirection(t *testing.T) {
 		"internal/inspect":    "checkpoint dit vae",
 		"internal/verify":     ". checkpoint tensor dit vae diffusion internal/formula",
 		"internal/bench":      "tensor nn dit internal/kernel",
+		"bench/peers/block":   "checkpoint dit nn tensor",
 		"cmd/tokencache":      "*",
 	}
 	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}}{{range .Imports}} {{.}}{{end}}`, "./...").Output()
