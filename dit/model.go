@@ -22,6 +22,9 @@ type Model struct {
 	final      *tensor.Weight // [p*p*Cout, D]
 }
 
+// PositionEmbedding returns the fixed embedding of the tokens' places, [N, D]. The caller must not change it.
+func (m *Model) PositionEmbedding() []float32 { return m.posEmbed.Data }
+
 // Batch is the input of a forward pass.
 type Batch struct {
 	X *tensor.Tensor // [samples, C*S*S]: latents, channel after channel

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/tokencache/tokencache/checkpoint"
+	"github.com/tokencache/tokencache/tensor"
 )
 
 // Options gives what a checkpoint may not tell; zero means not given.
@@ -72,6 +73,15 @@ func (w *Weights) Load() (*Model, error) {
 	return m, nil
 }
 
+// Trainable reads the weights for training, and returns the parameters: see NewTrainable.
+func (w *Weights) Trainable() (*Model, []*tensor.Param, error) {
+	m, params, err := NewTrainable(w.Config, w, w.posEmbed)
+	if err != nil {
+		return nil, nil, fmt.Errorf("model %s: %w", w.File.Path, err)
+	}
+	return m, params, nil
+}
+
 // Read fills dst with the named tensor.
 func (w *Weights) Read(name string, dst []float32) error {
 	parts := w.rename(name)
@@ -123,15 +133,26 @@ type fileConfig struct {
 	MLPRatio   float64  `json:"mlp_ratio"`
 	NumClasses int      `json:"num_classes"`
 	LearnSigma *bool    `json:"learn_sigma"`
-	Names      []string `json:"class_names"`
+	Names      []string `json:"class_names,omitempty"`
 
-	ClassName     string `json:"_class_name"`
-	DiffHeads     int    `json:"num_attention_heads"`
-	DiffDepth     int    `json:"num_layers"`
-	DiffSize      int    `json:"sample_size"`
-	DiffClasses   int    `json:"num_embeds_ada_norm"`
-	DiffNormType  string `json:"norm_type"`
-	DiffActivator string `json:"activation_fn"`
+	TimestepShift int `json:"timestep_shift,omitempty"` // our own: the checkpoint came of a diffusers one
+
+	ClassName     string `json:"_class_name,omitempty"`
+	DiffHeads     int    `json:"num_attention_heads,omitempty"`
+	DiffDepth     int    `json:"num_layers,omitempty"`
+	DiffSize      int    `json:"sample_size,omitempty"`
+	DiffClasses   int    `json:"num_embeds_ada_norm,omitempty"`
+	DiffNormType  string `json:"norm_type,omitempty"`
+	DiffActivator string `json:"activation_fn,omitempty"`
+}
+
+// JSON returns the configuration as a config.json that Open reads, with the names of the classes, which may be nil.
+func (c Config) JSON(names []string) ([]byte, error) {
+	return json.Marshal(fileConfig{
+		Arch: string(c.Arch), InputSize: c.InputSize, PatchSize: c.PatchSize, InChannels: c.InChannels, Hidden: c.Hidden, Depth: c.Depth,
+		Heads: c.Heads, MLPRatio: float64(c.MLPHidden) / float64(c.Hidden), NumClasses: c.NumClasses, LearnSigma: &c.LearnSigma, Names: names,
+		TimestepShift: c.TimestepShift,
+	})
 }
 
 // diffusersClasses are the classes of diffusers whose weights are those of a DiT.
@@ -188,6 +209,7 @@ func (w *Weights) recognise(given *fileConfig, o Options) error {
 	if err := c.complete(given, o); err != nil {
 		return err
 	}
+	c.TimestepShift = given.TimestepShift
 	if naming.diffusers {
 		c.TimestepShift = 1
 	}

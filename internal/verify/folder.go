@@ -90,15 +90,14 @@ func (r *run) models(dir string, weights, recordings []string) error {
 	}
 	for _, name := range recordings {
 		path := filepath.Join(dir, name)
-		if name == "training.safetensors" {
-			r.skip(path, "training is not part of this version yet")
-			continue
-		}
 		c, err := openRecording(path)
 		if err == nil {
-			if name == "sampling.safetensors" {
+			switch name {
+			case "sampling.safetensors":
 				err = r.sampling(m, c)
-			} else {
+			case "training.safetensors":
+				err = r.training(w, c)
+			default:
 				err = r.forward(m, c)
 			}
 			c.Close()

@@ -1,0 +1,183 @@
+package train
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/tokencache/tokencache/checkpoint"
+	"github.com/tokencache/tokencache/data"
+	"github.com/tokencache/tokencache/diffusion"
+	"github.com/tokencache/tokencache/dit"
+	"github.com/tokencache/tokencache/tensor"
+)
+
+// Examples are labelled pictures, as data.Set.
+type Examples interface {
+	Len() int
+	Read(i int, dst []float32) error // [C*S*S] in [-1,1]
+}
+
+// DenoiserOptions says how a Denoiser draws its examples.
+type DenoiserOptions struct {
+	Seed    uint64  `json:"seed"`
+	Dropout float64 `json:"label_dropout"` // share of examples whose class is replaced by the null class, which guidance needs
+	Flip    bool    `json:"flip"`          // mirror every other picture
+	MinSNR  float64 `json:"min_snr"`       // see Objective
+}
+
+// Denoiser is the training of a DiT.
+type Denoiser struct {
+	Model     *dit.Model
+	Objective *Objective
+
+	params  []*tensor.Param
+	options DenoiserOptions
+	data    Examples
+	labels  []int32
+	order   *data.Order
+	names   []string
+
+	batch   dit.Batch
+	samples []Sample
+}
+
+// NewDenoiser returns the training of m, made for training with params, on pictures with labels; names are the classes'.
+func NewDenoiser(m *dit.Model, params []*tensor.Param, pictures Examples, labels []int32, names []string, o DenoiserOptions) (*Denoiser, error) {
+	if pictures.Len() == 0 {
+		return nil, errors.New("the data set has no pictures")
+	}
+	if o.Dropout < 0 || o.Dropout > 1 {
+		return nil, fmt.Errorf("label dropout of %g: want 0 to 1", o.Dropout)
+	}
+	for i, y := range labels {
+		if y < 0 || int(y) >= m.NumClasses {
+			return nil, fmt.Errorf("picture %d has class %d: the model has classes 0..%d", i, y, m.NumClasses-1)
+		}
+	}
+	objective, err := NewObjective(m.LearnSigma, o.MinSNR)
+	if err != nil {
+		return nil, err
+	}
+	return &Denoiser{
+		Model: m, Objective: objective, params: params, options: o,
+		data: pictures, labels: labels, names: names, order: data.NewOrder(pictures.Len(), o.Seed),
+	}, nil
+}
+
+// Params lists everything but the fixed position embedding.
+func (d *Denoiser) Params() []*tensor.Param { return d.params }
+
+// Measures are the loss, the noise's mean squared error and the variational bound.
+func (d *Denoiser) Measures() []string {
+	if !d.Model.LearnSigma {
+		return []string{"loss", "mse"}
+	}
+	return []string{"loss", "mse", "vb"}
+}
+
+// Changed makes the model see its parameters' values.
+func (d *Denoiser) Changed() { d.Model.Repack() }
+
+// Accumulate implements Task.
+func (d *Denoiser) Accumulate(g *tensor.Graph, first int64, count int, scale float64) ([]float64, error) {
+	c := d.Model.Config
+	size := c.InChannels * c.InputSize * c.InputSize
+	d.allocate(count, size)
+	if err := d.prepare(first, count); err != nil {
+		return nil, err
+	}
+	losses, err := Gradients(g, d.Model, d.Objective, &d.batch, d.samples, scale)
+	sums := make([]float64, len(d.Measures()))
+	for _, l := range losses {
+		for i, v := range []float64{l.Total, l.MSE, l.VB}[:len(sums)] {
+			sums[i] += v
+		}
+	}
+	return sums, err
+}
+
+// Gradients adds to the gradients of m's parameters those of the losses of samples, which are b's, times scale, and returns the losses.
+func Gradients(g *tensor.Graph, m *dit.Model, o *Objective, b *dit.Batch, samples []Sample, scale float64) ([]Loss, error) {
+	defer g.Reset()
+	g.StartTape()
+	out := m.Forward(g, dit.Always, b)
+	if err := g.Err(); err != nil {
+		return nil, err
+	}
+	grad := g.New(out.Rows, out.Cols)
+	losses := make([]Loss, len(samples))
+	var wait sync.WaitGroup
+	for i := range samples {
+		wait.Go(func() { losses[i] = o.Loss(grad.Row(i), out.Row(i), &samples[i], scale) })
+	}
+	wait.Wait()
+	g.AddGrad(out, grad)
+	g.Backward()
+	return losses, g.Err()
+}
+
+func (d *Denoiser) allocate(count, size int) {
+	if d.batch.X != nil && d.batch.X.Rows == count {
+		return
+	}
+	d.batch = dit.Batch{X: tensor.FromSlice(make([]float32, count*size), count, size), T: make([]float32, count), Y: make([]int32, count)}
+	d.samples = make([]Sample, count)
+	for i := range d.samples {
+		d.samples[i] = Sample{X: d.batch.X.Row(i), XStart: make([]float32, size), Noise: make([]float32, size)}
+	}
+}
+
+// prepare makes the batch of examples first to first+count-1.
+func (d *Denoiser) prepare(first int64, count int) error {
+	index := make([]int, count) // the order is not for several goroutines
+	for i := range index {
+		index[i] = d.order.At(first + int64(i))
+	}
+	errs := make([]error, count)
+	var wait sync.WaitGroup
+	for i := range count {
+		wait.Go(func() { errs[i] = d.example(i, index[i], uint64(first)+uint64(i)) })
+	}
+	wait.Wait()
+	return errors.Join(errs...)
+}
+
+// example makes entry i of the batch: picture index, as number k of the run.
+func (d *Denoiser) example(i, index int, k uint64) error {
+	s, c := &d.samples[i], d.Model.Config
+	if err := d.data.Read(index, s.XStart); err != nil {
+		return err
+	}
+	r := draws("training example", d.options.Seed, k)
+	s.T = r.IntN(d.Objective.Process.Steps())
+	d.batch.T[i], d.batch.Y[i] = float32(s.T), int32(c.NullClass())
+	if r.Float64() >= d.options.Dropout {
+		d.batch.Y[i] = d.labels[index]
+	}
+	if flip := r.IntN(2) == 1; flip && d.options.Flip {
+		data.FlipHorizontal(s.XStart, c.InChannels, c.InputSize)
+	}
+	diffusion.NewStream(r.Uint64(), k).Normal(s.Noise)
+	d.Objective.Process.QSample(s.X, s.XStart, s.Noise, s.T)
+	return nil
+}
+
+// Tensors lists the model's tensors.
+func (d *Denoiser) Tensors() []Tensor {
+	var list []Tensor
+	for _, w := range d.Model.Config.Tensors() {
+		t := Tensor{Name: w.Name, Shape: w.Shape}
+		if w.Optional {
+			t.Values = d.Model.PositionEmbedding()
+		}
+		list = append(list, t)
+	}
+	return list
+}
+
+// Metadata tells the model's size and its classes' names.
+func (d *Denoiser) Metadata() (map[string]string, error) {
+	b, err := d.Model.Config.JSON(d.names)
+	return map[string]string{checkpoint.ConfigKey: string(b)}, err
+}

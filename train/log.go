@@ -1,0 +1,100 @@
+package train
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/tokencache/tokencache/internal/atomicfile"
+)
+
+// runLog is the file of a run's reports, a line for each update.
+type runLog struct {
+	f *os.File
+	w *bufio.Writer
+}
+
+// openLog opens the log in dir to go on after update number step: what stands there of later ones is dropped.
+func openLog(dir string, step int) (*runLog, error) {
+	if dir == "" {
+		return &runLog{}, nil
+	}
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return nil, err
+	}
+	path := filepath.Join(dir, LogFile)
+	reports, err := ReadLog(dir)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	err = atomicfile.Write(path, func(w io.Writer) error {
+		e := json.NewEncoder(w)
+		for _, r := range reports {
+			if r.Step <= step {
+				if err := e.Encode(r); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		return nil, err
+	}
+	return &runLog{f: f, w: bufio.NewWriter(f)}, nil
+}
+
+func (l *runLog) write(r Report) error {
+	if l.f == nil {
+		return nil
+	}
+	return json.NewEncoder(l.w).Encode(r)
+}
+
+func (l *runLog) flush() error {
+	if l.f == nil {
+		return nil
+	}
+	return l.w.Flush()
+}
+
+func (l *runLog) close() error {
+	if l.f == nil {
+		return nil
+	}
+	return errors.Join(l.w.Flush(), l.f.Close())
+}
+
+// ReadLog returns the reports of the run in dir. A last line that was cut off is left out.
+func ReadLog(dir string) ([]Report, error) {
+	path := filepath.Join(dir, LogFile)
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var reports []Report
+	lines := bufio.NewScanner(f)
+	lines.Buffer(nil, 1<<20)
+	var bad error
+	for n := 1; lines.Scan(); n++ {
+		if bad != nil {
+			return nil, bad
+		}
+		var r Report
+		if err := json.Unmarshal(lines.Bytes(), &r); err != nil {
+			bad = fmt.Errorf("%s: line %d: %w", path, n, err)
+			continue
+		}
+		reports = append(reports, r)
+	}
+	return reports, lines.Err()
+}
