@@ -46,14 +46,20 @@ type Pipeline struct {
 
 // Open reads the model at path: a checkpoint, a folder with one, or a diffusers pipeline.
 func Open(path string, o Options) (*Pipeline, error) {
-	if o.Threads < 0 {
-		return nil, fmt.Errorf("%d threads: want 1 or more, or 0 for all processors", o.Threads)
-	}
 	w, err := dit.Open(path, dit.Options{Heads: o.Heads, InputSize: o.InputSize})
 	if err != nil {
 		return nil, err
 	}
 	defer w.Close()
+	return FromWeights(w, o)
+}
+
+// FromWeights reads the model of a checkpoint that is open already, such as one embedded in a program: see package models.
+func FromWeights(w *dit.Weights, o Options) (*Pipeline, error) {
+	if o.Threads < 0 {
+		return nil, fmt.Errorf("%d threads: want 1 or more, or 0 for all processors", o.Threads)
+	}
+	var err error
 	p := &Pipeline{names: w.ClassNames}
 	decoder := o.VAE
 	if decoder == "" {

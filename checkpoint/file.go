@@ -49,22 +49,38 @@ func Open(path string) (*File, error) { return OpenKey(path, "") }
 // is to be taken. With an empty key it takes the ema if there is one, else the model, state_dict or params, else the only set there is.
 func OpenKey(path, key string) (*File, error) {
 	f := &File{Path: path, tensors: map[string]*stored{}}
-	if err := f.open(key); err != nil {
+	file, size, err := f.openFile(path)
+	if err == nil {
+		err = f.open(file, size, key)
+	}
+	if err != nil {
 		f.Close()
 		return nil, fmt.Errorf("checkpoint %s: %w", path, err)
 	}
+	return f.sorted(), nil
+}
+
+// NewReader reads a checkpoint of size bytes that is not a file of its own, such as one that is embedded in a program. Errors call it by name.
+// An index of shards, which names other files, is refused.
+func NewReader(name string, r io.ReaderAt, size int64) (*File, error) {
+	f := &File{Path: name, tensors: map[string]*stored{}}
+	if err := f.open(r, size, ""); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("checkpoint %s: %w", name, err)
+	}
+	return f.sorted(), nil
+}
+
+// sorted returns f with its tensors' names in order.
+func (f *File) sorted() *File {
 	for name := range f.tensors {
 		f.names = append(f.names, name)
 	}
 	slices.Sort(f.names)
-	return f, nil
+	return f
 }
 
-func (f *File) open(key string) error {
-	file, size, err := f.openFile(f.Path)
-	if err != nil {
-		return err
-	}
+func (f *File) open(file io.ReaderAt, size int64, key string) error {
 	var head [32]byte
 	n, err := file.ReadAt(head[:], 0)
 	if err != nil && err != io.EOF {
@@ -78,6 +94,8 @@ func (f *File) open(key string) error {
 		return f.openZip(file, size, key)
 	case isLegacy(head[:n]):
 		return f.openLegacy(file, size, key)
+	case isIndex(head[:n]) && len(f.files) == 0:
+		return errors.New("an index of shards, want the weights themselves")
 	case isIndex(head[:n]):
 		open = f.openShards
 	case !isSafetensors(head[:n], size):

@@ -61,6 +61,19 @@ func Open(path string, o Options) (*Weights, error) {
 	return w, nil
 }
 
+// FromFile is Open for a checkpoint that is open already, which is w's from now on; what it is comes from its tensors and metadata.
+func FromFile(f *checkpoint.File, o Options) (*Weights, error) {
+	given, err := readConfig("", f, true)
+	if err != nil {
+		return nil, err
+	}
+	w := &Weights{File: f, ClassNames: given.Names}
+	if err := w.recognise(given, o); err != nil {
+		return nil, fmt.Errorf("model %s: %w", f.Path, err)
+	}
+	return w, nil
+}
+
 // Close closes the checkpoint.
 func (w *Weights) Close() error { return w.File.Close() }
 

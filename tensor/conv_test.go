@@ -224,3 +224,36 @@ func BenchmarkConv(b *testing.B) {
 		})
 	}
 }
+
+// TestWindows holds that Windows and Linear are the convolution.
+func TestWindows(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	g := NewGraph(NewPool(2))
+	for name, s := range geometries {
+		if s.Upsample {
+			continue
+		}
+		const samples, h, w, in, out = 2, 7, 6, 5, 4
+		x, weight, bias := normal(r, samples*h*w*in), normal(r, out*in*9), normal(r, out)
+		planes := make([]float32, len(weight)) // [out, 3, 3, in]
+		for o := range out {
+			for c := range in {
+				for k := range 9 {
+					planes[(o*9+k)*in+c] = weight[(o*in+c)*9+k]
+				}
+			}
+		}
+		pictures := Images{X: FromSlice(x, samples*h*w, in), Height: h, Width: w}
+		want := g.Conv(ConvInput{Images: pictures}, NewConvWeight(weight, out, in, bias, s))
+		windows := g.Windows(pictures, s)
+		got := g.Linear(windows.X, NewWeight(planes, out, 9*in, bias))
+		if windows.Height != want.Height || windows.Width != want.Width {
+			t.Fatalf("%s: %d x %d, want %d x %d", name, windows.Height, windows.Width, want.Height, want.Width)
+		}
+		for i, v := range want.X.Flat() {
+			if d := math.Abs(float64(got.Flat()[i] - v)); d > 1e-4 {
+				t.Fatalf("%s: element %d: %g, want %g", name, i, got.Flat()[i], v)
+			}
+		}
+	}
+}

@@ -74,6 +74,12 @@ func TestGradients(t *testing.T) {
 		return g.LinearGateResidual(g.Copy(res), gate7, rows, x, w)
 	})
 
+	add("SampleMean", map[string]*Tensor{"x": x}, func(g *Graph) *Tensor { return g.SampleMean(x, rows) })
+	pictures := leaf(r, 2*5*4, 3)
+	for name, s := range map[string]Geometry{"same size": Same, "half the size": Halve} {
+		add("Windows, "+name, map[string]*Tensor{"x": pictures}, func(g *Graph) *Tensor { return g.Windows(Images{X: pictures, Height: 5, Width: 4}, s).X })
+	}
+
 	q, k, v := leaf(r, 12, 10), leaf(r, 13, 10), leaf(r, 13, 10)
 	add("Attention", map[string]*Tensor{"q": q, "k": k, "v": v}, func(g *Graph) *Tensor {
 		return g.Attention(AttentionInput{Heads: 2, Q: q, QRows: rows, K: k, V: v, KRows: keyRows})
