@@ -60,6 +60,10 @@ func (b *Block) hidden(g *tensor.Graph, at Site, x *Tokens, m modulation) (*tens
 		Q:     g.Columns(qkv, 0, d), QRows: x.Rows,
 		K: g.Columns(qkv, d, 2*d), V: g.Columns(qkv, 2*d, 3*d), KRows: x.Rows,
 	}
+	if x.From != nil {
+		all := g.Linear(g.LayerNormModulate(x.From.X, m.shift, m.scale, x.From.Rows, normEps), b.Attn.QKV)
+		in.K, in.V, in.KRows = g.Columns(all, d, 2*d), g.Columns(all, 2*d, 3*d), x.From.Rows
+	}
 	if x.Keys != nil {
 		in.K, in.V = x.Keys.update(g, at.Block, x, g.Columns(qkv, d, 3*d))
 		in.KRows = x.Keys.all

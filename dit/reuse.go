@@ -57,11 +57,12 @@ type Tokens struct {
 	Rows *tensor.Rows   // the rows of each sample
 	Pos  []int32        // each row's position in its sample's grid, in reading order
 	Keys *KeyStore      // nil, or the keys and values that attention adds its own to
+	From *Tokens        // nil, or the tokens whose keys and values attention computes and uses, where they are not these
 }
 
 // With returns tokens that differ from t in their values.
 func (t *Tokens) With(x *tensor.Tensor) *Tokens {
-	return &Tokens{X: x, Rows: t.Rows, Pos: t.Pos, Keys: t.Keys}
+	return &Tokens{X: x, Rows: t.Rows, Pos: t.Pos, Keys: t.Keys, From: t.From}
 }
 
 // update returns t with the values x, which in inference are t's own, changed in place.
@@ -100,6 +101,14 @@ func NewKeyStore(blocks, samples, positions, width int) *KeyStore {
 	}
 	return s
 }
+
+// KeyStoreBytes returns the memory of a KeyStore.
+func KeyStoreBytes(blocks, samples, positions, width int) int64 {
+	return int64(blocks) * int64(samples) * int64(positions) * 2 * int64(width) * 4
+}
+
+// Samples returns the size of the batch that the store is for.
+func (s *KeyStore) Samples() int { return s.all.Samples() }
 
 // update writes k and v, of the tokens t, and returns the keys and values of all positions.
 func (s *KeyStore) update(g *tensor.Graph, block int, t *Tokens, kv *tensor.Tensor) (k, v *tensor.Tensor) {

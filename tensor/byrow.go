@@ -19,7 +19,8 @@ type rowOp struct {
 	eps   float32
 
 	element func(dst, x, dy []float32)
-	samples bool // the parts are samples of by, not rows
+	samples bool        // the parts are samples of by, not rows
+	call    func(i int) // see EachRow
 }
 
 // serialBelow is the number of elements below which dividing a row operation costs more than it gains.
@@ -205,4 +206,17 @@ func (g *Graph) TimestepEmbedding(t []float32, width, shift int) *Tensor {
 		}
 	}
 	return y
+}
+
+// EachRow calls f for 0..n-1, in parallel where n rows of the given width are worth it: for operations that are a caller's own. Calls must not depend
+// on one another. There is no way back through it.
+func (g *Graph) EachRow(n, width int, f func(i int)) {
+	parts := 1
+	if n*width > serialBelow && g.Workers() > 1 {
+		parts = g.Workers() * partsPerWorker
+	}
+	g.ops.byRow = rowOp{call: f, rows: newSplit(n, 1, parts), row: func(op *rowOp, i int) { op.call(i) }}
+	if n > 0 {
+		g.run(&g.ops.byRow, g.ops.byRow.rows.parts)
+	}
 }

@@ -1,0 +1,253 @@
+package reuse_test
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/tokencache/tokencache/dit"
+	"github.com/tokencache/tokencache/internal/formula"
+	"github.com/tokencache/tokencache/reuse"
+	"github.com/tokencache/tokencache/tensor"
+)
+
+// The laws that every policy obeys, on every model.
+
+var plan = reuse.Plan{Sampler: "ddim", Spacing: "8", Timesteps: []int{999, 856, 714, 571, 428, 285, 142, 0}}
+
+func model(t *testing.T) *dit.Model {
+	t.Helper()
+	c := dit.Config{Arch: dit.ArchDiT, InputSize: 8, PatchSize: 2, InChannels: 4, Hidden: 48, Depth: 4, Heads: 4, MLPHidden: 192, NumClasses: 10, LearnSigma: true}
+	var src formula.Source
+	for _, w := range c.Tensors() {
+		src.Add(w.Name, w.Shape...)
+	}
+	m, err := dit.New(c, &src, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// inputs are batches of samples that drift from step to step, as a sampler's do.
+func inputs(m *dit.Model, samples int) []*dit.Batch {
+	r := rand.New(rand.NewPCG(1, 2))
+	size := m.InChannels * m.InputSize * m.InputSize
+	x, drift := make([]float32, samples*size), make([]float32, samples*size)
+	for i := range x {
+		x[i], drift[i] = float32(r.NormFloat64()), float32(r.NormFloat64())
+	}
+	var list []*dit.Batch
+	for p, timestep := range plan.Timesteps {
+		b := &dit.Batch{X: tensor.FromSlice(make([]float32, len(x)), samples, size)}
+		for i := range x {
+			b.X.Data[i] = x[i] + 0.1*float32(p)*drift[i]
+		}
+		for s := range samples {
+			b.T, b.Y = append(b.T, float32(timestep)), append(b.Y, int32(s))
+		}
+		list = append(list, b)
+	}
+	return list
+}
+
+// outputs runs all steps and returns the predictions of each.
+func outputs(t *testing.T, m *dit.Model, p reuse.Policy, batches []*dit.Batch, workers int) ([][]float32, reuse.Stats, int64) {
+	t.Helper()
+	pool := tensor.NewPool(workers)
+	defer pool.Close()
+	g := tensor.NewGraph(pool)
+	run, err := p.NewRun(g, m, plan, batches[0].X.Rows, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := steps(g, m, run, batches)
+	return out, run.Stats(), g.FLOPs()
+}
+
+func steps(g *tensor.Graph, m *dit.Model, run reuse.Run, batches []*dit.Batch) [][]float32 {
+	var all [][]float32
+	positions := make([]int, batches[0].X.Rows)
+	for p, b := range batches {
+		for i := range positions {
+			positions[i] = p
+		}
+		g.Reset()
+		run.Begin(b, positions)
+		all = append(all, slices.Clone(m.Forward(g, run, b).Flat()))
+	}
+	return all
+}
+
+// policies are the methods with parameters that make a difference at each law.
+var policies = []string{
+	"tokencache",
+	"tokencache:order=0", "tokencache:order=2,k=2", "tokencache:ratio=0", "tokencache:keys=kept", "tokencache:keys=fresh", "tokencache:cached=output,order=0",
+	"tokencache:selection=grid,cell=3,ratio=0.5", "tokencache:selection=per-block,importance=random", "tokencache:write-back=false",
+	"tokencache:steps=tprr,k1=2,k2=4,boundary=0.5",
+}
+
+func parse(t *testing.T, text string) reuse.Policy {
+	t.Helper()
+	p, err := reuse.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func same(a, b [][]float32) string {
+	for p := range a {
+		for i := range a[p] {
+			if a[p][i] != b[p][i] {
+				return fmt.Sprintf("step %d, element %d: %g and %g", p, i, a[p][i], b[p][i])
+			}
+		}
+	}
+	return ""
+}
+
+func TestConformance(t *testing.T) {
+	m := model(t)
+	batches := inputs(m, 3)
+	want, _, _ := outputs(t, m, reuse.None{}, batches, 1)
+	for _, text := range policies {
+		t.Run(text, func(t *testing.T) {
+			got, stats, flops := outputs(t, m, parse(t, text), batches, 1)
+
+			// The first step is an I-step: the uncached model's bits.
+			if diff := same(want[:1], got[:1]); diff != "" {
+				t.Errorf("an I-step differs from the uncached model: %s", diff)
+			}
+			if same(want, got) == "" {
+				t.Error("nothing was reused")
+			}
+			for p := range got {
+				for _, v := range got[p] {
+					if math.IsNaN(float64(v)) {
+						t.Fatalf("step %d: not a number", p)
+					}
+				}
+			}
+			if stats.ISteps+stats.PSteps != 3*len(batches) || stats.PSteps == 0 {
+				t.Errorf("%d I-steps and %d P-steps of %d", stats.ISteps, stats.PSteps, 3*len(batches))
+			}
+
+			// Workers make no difference.
+			for _, workers := range []int{2, 8} {
+				again, _, againFLOPs := outputs(t, m, parse(t, text), batches, workers)
+				if diff := same(got, again); diff != "" {
+					t.Errorf("%d workers: %s", workers, diff)
+				}
+				if againFLOPs != flops {
+					t.Errorf("%d workers: %d FLOPs, want %d", workers, againFLOPs, flops)
+				}
+			}
+
+			// I-steps only, and keeping all tokens, are the uncached run.
+			if all, _, _ := outputs(t, m, parse(t, join(text, "k=1,k1=1,k2=1")), batches, 2); same(want, all) != "" {
+				t.Errorf("I-steps only: %s", same(want, all))
+			}
+			if all, _, _ := outputs(t, m, parse(t, join(text, "ratio=1")), batches, 2); same(want, all) != "" {
+				t.Errorf("all tokens kept: %s", same(want, all))
+			}
+
+			// Permuting the samples permutes the results.
+			turn := []int{2, 0, 1}
+			turned, _, _ := outputs(t, m, parse(t, text), permute(batches, turn), 2)
+			for p := range got {
+				n := len(got[p]) / 3
+				for to, from := range turn {
+					if !slices.Equal(turned[p][to*n:(to+1)*n], got[p][from*n:(from+1)*n]) {
+						t.Fatalf("step %d: sample %d changed with its place in the batch", p, from)
+					}
+				}
+			}
+
+			// A run that was reset behaves as new.
+			pool := tensor.NewPool(2)
+			defer pool.Close()
+			g := tensor.NewGraph(pool)
+			run, err := parse(t, text).NewRun(g, m, plan, 3, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			steps(g, m, run, permute(batches, turn))
+			run.Reset()
+			if diff := same(got, steps(g, m, run, batches)); diff != "" {
+				t.Errorf("after Reset: %s", diff)
+			}
+
+			// The cache is bounded.
+			if _, err := parse(t, text).NewRun(g, m, plan, 3, stats.CacheBytes-1); err == nil {
+				t.Error("no error for too little cache memory")
+			}
+			if _, err := parse(t, text).NewRun(g, m, plan, 3, stats.CacheBytes); err != nil {
+				t.Errorf("just enough cache memory: %v", err)
+			}
+		})
+	}
+}
+
+// join adds parameters to a policy's text.
+func join(text, more string) string {
+	for i := range text {
+		if text[i] == ':' {
+			return text + "," + more
+		}
+	}
+	return text + ":" + more
+}
+
+func permute(batches []*dit.Batch, turn []int) []*dit.Batch {
+	var list []*dit.Batch
+	for _, b := range batches {
+		c := &dit.Batch{X: tensor.FromSlice(make([]float32, len(b.X.Data)), b.X.Rows, b.X.Cols)}
+		for to, from := range turn {
+			copy(c.X.Row(to), b.X.Row(from))
+			c.T, c.Y = append(c.T, b.T[from]), append(c.Y, b.Y[from])
+		}
+		list = append(list, c)
+	}
+	return list
+}
+
+// TestMixedSteps holds that samples of one batch may stand at different steps: each comes out as in a batch of its own.
+func TestMixedSteps(t *testing.T) {
+	m := model(t)
+	all := inputs(m, 2)
+	one := func(b *dit.Batch, s int) *dit.Batch {
+		return &dit.Batch{X: tensor.FromSlice(b.X.Row(s), 1, b.X.Cols), T: b.T[s : s+1], Y: b.Y[s : s+1]}
+	}
+	for _, text := range policies {
+		var alone [2][][]float32
+		for s := range 2 {
+			var batches []*dit.Batch
+			for _, b := range all {
+				batches = append(batches, one(b, s))
+			}
+			alone[s], _, _ = outputs(t, m, parse(t, text), batches, 1)
+		}
+		pool := tensor.NewPool(2)
+		g := tensor.NewGraph(pool)
+		run, err := parse(t, text).NewRun(g, m, plan, 2, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// The second sample is a step behind; it waits at its first step.
+		for p := range all {
+			behind := max(p-1, 0)
+			b := &dit.Batch{X: tensor.FromSlice(append(slices.Clone(all[p].X.Row(0)), all[behind].X.Row(1)...), 2, all[p].X.Cols),
+				T: []float32{all[p].T[0], all[behind].T[1]}, Y: []int32{all[p].Y[0], all[behind].Y[1]}}
+			g.Reset()
+			run.Begin(b, []int{p, behind})
+			out := m.Forward(g, run, b)
+			if !slices.Equal(out.Row(0), alone[0][p]) || !slices.Equal(out.Row(1), alone[1][behind]) {
+				t.Errorf("%s: step %d beside %d differs from batches of one", text, p, behind)
+			}
+		}
+		pool.Close()
+	}
+}

@@ -1,0 +1,74 @@
+package reuse
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// method is a kind of policy that users can name.
+type method struct {
+	name string
+	help string // what it caches and when it refreshes
+	make func() settable
+}
+
+// settable is a Policy whose parameters are being read.
+type settable interface {
+	Policy
+	Set(key, value string) error
+	Validate() error
+}
+
+var methods = []method{
+	{"tokencache", "On I-steps everything is computed; on P-steps each block computes the tokens that matter most, and the others get their cached update, or its forecast. " +
+		"Parameters: steps=uniform|tprr|list, k, k1, k2, boundary, warmup, i=0+1+4+..., ratio, selection=per-block|global|grid, cell, importance=random|update-norm, keys=kept|cached|fresh, cached=update|output, order=0|1|2, write-back.",
+		func() settable { t := DefaultTokenCache(); return &t }},
+}
+
+// Names lists the methods that Parse knows.
+func Names() []string {
+	names := []string{"none"}
+	for _, m := range methods {
+		names = append(names, m.name)
+	}
+	return names
+}
+
+// Help returns what the named method does.
+func Help(name string) string {
+	for _, m := range methods {
+		if m.name == name {
+			return m.help
+		}
+	}
+	return ""
+}
+
+// Parse reads a policy as a user writes it: none, NAME, or NAME:key=value,key=value.
+func Parse(text string) (Policy, error) {
+	name, rest, _ := strings.Cut(text, ":")
+	if name == "none" && rest == "" {
+		return None{}, nil
+	}
+	i := slices.IndexFunc(methods, func(m method) bool { return m.name == name })
+	if i < 0 {
+		return nil, fmt.Errorf("unknown policy %q: want one of %s, or the folder of a trained policy", name, strings.Join(Names(), ", "))
+	}
+	p := methods[i].make()
+	if rest != "" {
+		for _, pair := range strings.Split(rest, ",") {
+			key, value, ok := strings.Cut(pair, "=")
+			if !ok {
+				return nil, fmt.Errorf("policy %s: %q: want key=value", name, pair)
+			}
+			if err := p.Set(key, value); err != nil {
+				return nil, fmt.Errorf("policy %w", err)
+			}
+		}
+	}
+	if err := p.Validate(); err != nil {
+		return nil, fmt.Errorf("policy %s: %w", name, err)
+	}
+	return p, nil
+}

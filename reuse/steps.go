@@ -1,0 +1,93 @@
+package reuse
+
+import (
+	"fmt"
+	"math"
+	"slices"
+)
+
+// StepKind is a way to choose the I-steps, at which everything is computed; the others are P-steps.
+type StepKind string
+
+const (
+	// UniformSteps makes every K1-th step an I-step.
+	UniformSteps StepKind = "uniform"
+	// TPRR is the Two-Phase Round-Robin of the first version: K1 is the period up to the boundary, K2 from there on.
+	TPRR StepKind = "tprr"
+	// ListedSteps takes the I-steps from a list, as calibration makes them.
+	ListedSteps StepKind = "list"
+)
+
+// StepChoice says which steps are I-steps. The first always is.
+type StepChoice struct {
+	Kind     StepKind `json:"kind"`
+	K1       int      `json:"k1,omitempty"`
+	K2       int      `json:"k2,omitempty"`
+	Boundary float64  `json:"boundary,omitempty"` // of TPRR: share of the steps that are in its first phase
+	Warmup   int      `json:"warmup,omitempty"`   // the first so many steps are I-steps: forecasts need that many
+	List     []int    `json:"list,omitempty"`     // positions, rising
+}
+
+// resolve returns for each of steps positions whether it is an I-step.
+func (c StepChoice) resolve(steps int) ([]bool, error) {
+	full := make([]bool, steps)
+	round := func(from, to, period int) {
+		for p := from; p < to; p += period {
+			full[p] = true
+		}
+	}
+	switch c.Kind {
+	case UniformSteps:
+		if c.K1 < 1 {
+			return nil, fmt.Errorf("period of I-steps %d: want 1 or more", c.K1)
+		}
+		round(0, steps, c.K1)
+	case TPRR:
+		if c.K1 < 1 || c.K2 < 1 || !(c.Boundary >= 0 && c.Boundary <= 1) {
+			return nil, fmt.Errorf("TPRR with periods %d and %d and boundary %g: want periods of 1 or more and a boundary of 0 to 1", c.K1, c.K2, c.Boundary)
+		}
+		boundary := int(math.Round(c.Boundary * float64(steps)))
+		round(0, boundary, c.K1)
+		round(boundary, steps, c.K2)
+	case ListedSteps:
+		for _, p := range c.List {
+			if p < 0 || p >= steps {
+				return nil, fmt.Errorf("I-step at position %d: the plan has %d steps", p, steps)
+			}
+			full[p] = true
+		}
+	default:
+		return nil, fmt.Errorf("unknown choice of I-steps %q: want %s, %s or %s", c.Kind, UniformSteps, TPRR, ListedSteps)
+	}
+	for p := range min(max(c.Warmup, 1), steps) {
+		full[p] = true
+	}
+	return full, nil
+}
+
+// PercentileSteps puts count I-steps at equal percentiles of mass, a weight for each step, as the second version does with the summed importance of each
+// step. The first step is one of them.
+func PercentileSteps(mass []float64, count int) []int {
+	total := 0.0
+	for _, m := range mass {
+		total += m
+	}
+	var list []int
+	sum, next := 0.0, 0
+	for p, m := range mass {
+		if len(list) < count && sum >= total*float64(next)/float64(count) {
+			list = append(list, p)
+			for next <= count && sum >= total*float64(next)/float64(count) {
+				next++
+			}
+		}
+		sum += m
+	}
+	for p := 0; len(list) < min(count, len(mass)); p++ { // where several percentiles fell on one step
+		if !slices.Contains(list, p) {
+			list = append(list, p)
+		}
+	}
+	slices.Sort(list)
+	return list
+}

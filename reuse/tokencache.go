@@ -1,0 +1,396 @@
+package reuse
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+
+	"github.com/tokencache/tokencache/dit"
+	"github.com/tokencache/tokencache/internal/kernel"
+	"github.com/tokencache/tokencache/tensor"
+)
+
+// Importance is where the importance of tokens comes from.
+type Importance string
+
+const (
+	// Random is a control: the same pseudo-random numbers for every sample, others at every step.
+	Random Importance = "random"
+	// UpdateNorm is a control: the size of a token's last change of its update or, where forecasts use none, of the update itself.
+	UpdateNorm Importance = "update-norm"
+	// Static is the first version's predictor: a network of block and timestep.
+	Static Importance = "static"
+	// Dynamic is the second version's predictor: a transformer block that reads x_t and the conditioning.
+	Dynamic Importance = "dynamic"
+)
+
+// Keys is what the tokens that a P-step computes attend to.
+type Keys string
+
+const (
+	// KeptKeys are those of the computed tokens alone.
+	KeptKeys Keys = "kept"
+	// CachedKeys are also those of the other tokens, as they were when these were computed last.
+	CachedKeys Keys = "cached"
+	// FreshKeys are those of all tokens as they are now, which costs their projection.
+	FreshKeys Keys = "fresh"
+)
+
+// Cached is what the cache holds of a token.
+type Cached string
+
+const (
+	// Update is what the block added to the token: the second version's superposition.
+	Update Cached = "update"
+	// Output is the token after the block: the first version's.
+	Output Cached = "output"
+)
+
+// TokenCache is the method of the paper in all its forms: on I-steps everything is computed; on P-steps each block computes the tokens that matter most, and the others get
+// their cached update, or its forecast.
+type TokenCache struct {
+	Steps      StepChoice `json:"steps"`
+	Ratio      float64    `json:"ratio"` // share of all pairs of block and token that a P-step computes
+	Selection  Selection  `json:"selection"`
+	Cell       int        `json:"cell,omitempty"` // of Grid: tokens pruned of four
+	Importance Importance `json:"importance"`
+	Keys       Keys       `json:"keys"`
+	Cached     Cached     `json:"cached"`
+	Order      int        `json:"order"`      // of the forecast that a pruned token gets: 0 is its cached update, 1 and 2 extrapolate it (ours)
+	WriteBack  bool       `json:"write_back"` // a P-step's computed updates enter the cache, not only an I-step's
+	Seed       uint64     `json:"seed,omitempty"`
+
+	Predictor *Predictor `json:"-"` // of Static and Dynamic
+}
+
+// DefaultTokenCache is what a TokenCache is where nothing else is said.
+func DefaultTokenCache() TokenCache {
+	return TokenCache{
+		Steps: StepChoice{Kind: UniformSteps, K1: 3, Warmup: 2}, Ratio: 0.25, Selection: Global, Importance: UpdateNorm,
+		Keys: CachedKeys, Cached: Update, Order: 1, WriteBack: true,
+	}
+}
+
+// String returns the policy as Parse takes it.
+func (t *TokenCache) String() string {
+	list := []string{"steps=" + string(t.Steps.Kind)}
+	add := func(format string, args ...any) { list = append(list, fmt.Sprintf(format, args...)) }
+	switch t.Steps.Kind {
+	case UniformSteps:
+		add("k=%d", t.Steps.K1)
+	case TPRR:
+		add("k1=%d,k2=%d,boundary=%g", t.Steps.K1, t.Steps.K2, t.Steps.Boundary)
+	case ListedSteps:
+		add("i=%s", strings.Trim(strings.ReplaceAll(fmt.Sprint(t.Steps.List), " ", "+"), "[]"))
+	}
+	add("warmup=%d,ratio=%g,selection=%s", t.Steps.Warmup, t.Ratio, t.Selection)
+	if t.Selection == Grid {
+		add("cell=%d", t.Cell)
+	}
+	add("importance=%s,keys=%s,cached=%s,order=%d,write-back=%t", t.Importance, t.Keys, t.Cached, t.Order, t.WriteBack)
+	return "tokencache:" + strings.Join(list, ",")
+}
+
+// Set changes one parameter, by the name that String gives it.
+func (t *TokenCache) Set(key, value string) error {
+	var err error
+	number := func(into *int) { *into, err = strconv.Atoi(value) }
+	switch key {
+	case "steps":
+		t.Steps.Kind = StepKind(value)
+	case "k", "k1":
+		number(&t.Steps.K1)
+	case "k2":
+		number(&t.Steps.K2)
+	case "boundary":
+		t.Steps.Boundary, err = strconv.ParseFloat(value, 64)
+	case "warmup":
+		number(&t.Steps.Warmup)
+	case "i":
+		t.Steps.List = nil
+		for _, s := range strings.Split(value, "+") {
+			p := 0
+			if p, err = strconv.Atoi(s); err != nil {
+				break
+			}
+			t.Steps.List = append(t.Steps.List, p)
+		}
+	case "ratio":
+		t.Ratio, err = strconv.ParseFloat(value, 64)
+	case "selection":
+		t.Selection = Selection(value)
+	case "cell":
+		number(&t.Cell)
+	case "importance":
+		t.Importance = Importance(value)
+	case "keys":
+		t.Keys = Keys(value)
+	case "cached":
+		t.Cached = Cached(value)
+	case "order":
+		number(&t.Order)
+	case "write-back":
+		t.WriteBack, err = strconv.ParseBool(value)
+	case "seed":
+		t.Seed, err = strconv.ParseUint(value, 10, 64)
+	default:
+		return fmt.Errorf("tokencache has no parameter %q: want steps, k, k1, k2, boundary, warmup, i, ratio, selection, cell, importance, keys, cached, order, write-back or seed", key)
+	}
+	if err != nil {
+		return fmt.Errorf("tokencache: %s=%s: not a value of that parameter", key, value)
+	}
+	return nil
+}
+
+// Validate reports parameters that have no meaning.
+func (t *TokenCache) Validate() error {
+	switch {
+	case t.Importance != Random && t.Importance != UpdateNorm && t.Importance != Static && t.Importance != Dynamic:
+		return fmt.Errorf("unknown importance %q: want %s, %s, %s or %s", t.Importance, Random, UpdateNorm, Static, Dynamic)
+	case t.Keys != KeptKeys && t.Keys != CachedKeys && t.Keys != FreshKeys:
+		return fmt.Errorf("unknown keys %q: want %s, %s or %s", t.Keys, KeptKeys, CachedKeys, FreshKeys)
+	case t.Cached != Update && t.Cached != Output:
+		return fmt.Errorf("unknown cache %q: want %s or %s", t.Cached, Update, Output)
+	case t.Order < 0 || t.Order > mostOrder:
+		return fmt.Errorf("forecast of order %d: want 0 to %d", t.Order, mostOrder)
+	case t.needsPredictor() && t.Predictor == nil:
+		return fmt.Errorf("importance %s needs a trained predictor: make one with calibrate, and give its folder as the policy", t.Importance)
+	}
+	return nil
+}
+
+// needsPredictor reports whether a predictor chooses tokens; none does if P-steps compute nothing or everything.
+func (t *TokenCache) needsPredictor() bool {
+	return (t.Importance == Static || t.Importance == Dynamic) && t.Ratio > 0 && t.Ratio < 1
+}
+
+// NewRun implements Policy.
+func (t *TokenCache) NewRun(g *tensor.Graph, m *dit.Model, plan Plan, samples int, limit int64) (Run, error) {
+	if err := t.Validate(); err != nil {
+		return nil, err
+	}
+	full, err := t.Steps.resolve(plan.Steps())
+	if err != nil {
+		return nil, err
+	}
+	n, blocks := m.Tokens(), len(m.Blocks)
+	keep, err := newKeepers(t.Selection, t.Ratio, t.Cell, blocks, n)
+	if err != nil {
+		return nil, err
+	}
+	r := &tokenRun{policy: t, g: g, model: m, full: full, keepers: keep, tokens: n, samples: samples}
+	bytes := historyBytes(blocks, samples*n, m.Hidden, t.Order)
+	if r.keyed() {
+		bytes += dit.KeyStoreBytes(blocks, samples, n, m.Hidden)
+	}
+	if limit > 0 && bytes > limit {
+		return nil, fmt.Errorf("the cache of %s for %d samples needs %d MB, and --cache-memory allows %d MB: give more, or a smaller --batch", "tokencache", samples, bytes>>20, limit>>20)
+	}
+	r.stats.CacheBytes = bytes
+	r.history = newHistory(blocks, samples*n, m.Hidden, t.Order)
+	if t.needsPredictor() {
+		if r.predict, err = t.Predictor.newRun(g, m, plan); err != nil {
+			return nil, err
+		}
+	}
+	r.alpha = make([]float32, blocks*n)
+	for range samples {
+		kept := make([][]int32, blocks)
+		for b := range kept {
+			kept[b] = make([]int32, 0, n)
+		}
+		r.kept = append(r.kept, kept)
+	}
+	r.index, r.isKept = make([]int32, 0, samples*n), make([]bool, samples*n)
+	r.keepRow, r.recordRow, r.settleRow = r.keep, r.record, r.settle
+	return r, nil
+}
+
+// tokenRun is the state of a TokenCache.
+type tokenRun struct {
+	policy  *TokenCache
+	g       *tensor.Graph
+	model   *dit.Model
+	full    []bool // of each position: an I-step
+	keepers *keepers
+	history *history
+	keys    *dit.KeyStore
+	predict *predictorRun // nil unless the importance is a predictor's
+	tokens  int           // of a sample
+	samples int           // at most
+	stats   Stats
+
+	// The forward pass that runs.
+	positions []int
+	kept      [][][]int32 // for each sample at a P-step and each block: its tokens that are computed
+	alpha     []float32
+
+	// The block that runs.
+	block    int
+	computed *tensor.Tensor
+	index    []int32 // rows that are computed
+	isKept   []bool  // of every row
+	x        *tensor.Tensor
+	before   *tensor.Tensor // the computed rows as they were, and as many for scratch
+	after    *tensor.Tensor
+
+	keepRow, recordRow, settleRow func(i int) // keep, record and settle
+}
+
+// keyed reports whether a store of keys is needed.
+func (r *tokenRun) keyed() bool {
+	return r.policy.Keys == CachedKeys && r.policy.Ratio > 0 && r.policy.Ratio < 1
+}
+
+// Begin implements Run.
+func (r *tokenRun) Begin(b *dit.Batch, positions []int) {
+	if len(positions) > r.samples {
+		panic(fmt.Sprintf("reuse: a batch of %d samples, the run is for %d", len(positions), r.samples))
+	}
+	r.positions = positions
+	if r.keyed() && (r.keys == nil || r.keys.Samples() != len(positions)) {
+		r.keys = dit.NewKeyStore(len(r.model.Blocks), len(positions), r.tokens, r.model.Hidden)
+	}
+	any := false
+	for _, p := range positions {
+		any = any || !r.full[p]
+	}
+	if any && r.predict != nil {
+		r.predict.begin(b, positions)
+	}
+	for s, p := range positions {
+		if r.full[p] {
+			r.stats.ISteps++
+			continue
+		}
+		r.stats.PSteps++
+		if r.policy.Ratio > 0 {
+			r.score(s, p)
+		}
+		r.keepers.choose(r.kept[s], r.alpha)
+	}
+}
+
+// score sets alpha to the importance of the tokens of a sample.
+func (r *tokenRun) score(s, p int) {
+	n := r.tokens
+	switch {
+	case r.predict != nil:
+		r.predict.alpha(r.alpha, s)
+	case r.policy.Importance == Random:
+		random := rand.New(rand.NewPCG(r.policy.Seed, uint64(p)))
+		for i := range r.alpha {
+			r.alpha[i] = random.Float32()
+		}
+	default:
+		h := r.history
+		for i := range r.alpha {
+			block, row := i/n, s*n+i%n
+			d := h.differences(block, row)
+			which := 0
+			if h.order > 0 && h.seen[block][row] > 1 {
+				which = 1
+			}
+			r.alpha[i] = kernel.SumSquares(d[which*h.width:(which+1)*h.width]) * float32(p-int(h.at[block][row]))
+		}
+	}
+}
+
+// Apply implements dit.Reuse: it is at whole blocks that tokens are pruned.
+func (r *tokenRun) Apply(at dit.Site, x *dit.Tokens, f func(*dit.Tokens) *dit.Tokens) *dit.Tokens {
+	if at.Part != dit.Whole {
+		return f(x)
+	}
+	r.block, r.x = at.Block, x.X
+	r.chooseRows(at.Block)
+	r.stats.Tokens += int64(x.X.Rows)
+	r.stats.TokensDone += int64(len(r.index))
+	if len(r.index) == 0 {
+		r.g.EachRow(x.X.Rows, x.X.Cols, r.settleRow)
+		return x
+	}
+	computed := x
+	if all := len(r.index) == x.X.Rows; !all {
+		computed = x.Gather(r.g, r.index)
+		if r.policy.Keys == FreshKeys {
+			computed.From = x.With(r.g.Copy(x.X))
+		}
+	}
+	if r.keyed() {
+		computed = computed.With(computed.X)
+		computed.Keys = r.keys
+	}
+	w := x.X.Cols
+	r.before, r.computed = r.g.New(len(r.index), 2*w), computed.X
+	r.g.EachRow(len(r.index), w, r.keepRow)
+	r.after = f(computed).X
+	r.g.EachRow(len(r.index), w, r.recordRow)
+	if len(r.index) < x.X.Rows {
+		r.g.EachRow(x.X.Rows, w, r.settleRow)
+		return x
+	}
+	return x.With(r.after)
+}
+
+// keep copies computed row i, which the block overwrites.
+func (r *tokenRun) keep(i int) { copy(r.before.Row(i), r.computed.Row(i)) }
+
+// chooseRows lists the rows that are computed in a block.
+func (r *tokenRun) chooseRows(block int) {
+	r.index = r.index[:0]
+	n := r.tokens
+	for s, p := range r.positions {
+		rows := r.isKept[s*n : (s+1)*n]
+		for i := range rows {
+			rows[i] = r.full[p]
+		}
+		if r.full[p] {
+			for i := range n {
+				r.index = append(r.index, int32(s*n+i))
+			}
+			continue
+		}
+		for _, i := range r.kept[s][block] {
+			rows[i] = true
+			r.index = append(r.index, int32(s*n)+i)
+		}
+	}
+}
+
+// record puts computed row i in its place and into the cache.
+func (r *tokenRun) record(i int) {
+	row := int(r.index[i])
+	p, w := r.positions[row/r.tokens], r.x.Cols
+	after := r.after.Row(i)
+	if len(r.index) < r.x.Rows {
+		copy(r.x.Row(row), after)
+	}
+	if !r.policy.WriteBack && !r.full[p] {
+		return
+	}
+	work := r.before.Row(i)
+	before := work[:w]
+	if r.policy.Cached == Output {
+		before = nil
+	}
+	r.history.record(r.block, row, p, before, after, work)
+}
+
+// settle gives row its cached update if it was not computed.
+func (r *tokenRun) settle(row int) {
+	if r.isKept[row] {
+		return
+	}
+	x := r.x.Row(row)
+	if r.policy.Cached == Output {
+		clear(x)
+	}
+	r.history.addForecast(x, r.block, row, r.positions[row/r.tokens])
+}
+
+// Reset implements Run.
+func (r *tokenRun) Reset() { r.history.reset() }
+
+// Stats implements Run.
+func (r *tokenRun) Stats() Stats { return r.stats }
