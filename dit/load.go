@@ -53,6 +53,23 @@ func NewTrainable(c Config, src nn.Source, havePosEmbed bool) (*Model, []*tensor
 	return m, l.Params(), err
 }
 
+// NewFrozen is New for training something that works through the model: gradients go back through it, and its weights stay as they are.
+func NewFrozen(c Config, src nn.Source, havePosEmbed bool) (*Model, error) {
+	l := nn.NewLoader(src)
+	l.Freeze()
+	return load(c, l, havePosEmbed)
+}
+
+// LoadBlock reads one block of a model of configuration c, under names that begin with prefix.
+func LoadBlock(l *nn.Loader, prefix string, c Config) *Block {
+	d := c.Hidden
+	return &Block{
+		Attn:  nn.LoadAttention(l, prefix+"attn", d, c.Heads),
+		MLP:   nn.LoadMLP(l, prefix+"mlp", d, c.MLPHidden),
+		AdaLN: l.Linear(prefix+"adaLN_modulation.1", 6*d, d),
+	}
+}
+
 func load(c Config, l *nn.Loader, havePosEmbed bool) (*Model, error) {
 	if c.Arch != ArchDiT {
 		return nil, fmt.Errorf("this version cannot run %s models", c.Arch)
@@ -70,12 +87,7 @@ func load(c Config, l *nn.Loader, havePosEmbed bool) (*Model, error) {
 		final:      l.Linear("final_layer.linear", p*p*c.OutChannels(), d),
 	}
 	for i := range c.Depth {
-		b := fmt.Sprintf("blocks.%d.", i)
-		m.Blocks = append(m.Blocks, &Block{
-			Attn:  nn.LoadAttention(l, b+"attn", d, c.Heads),
-			MLP:   nn.LoadMLP(l, b+"mlp", d, c.MLPHidden),
-			AdaLN: l.Linear(b+"adaLN_modulation.1", 6*d, d),
-		})
+		m.Blocks = append(m.Blocks, LoadBlock(l, fmt.Sprintf("blocks.%d.", i), c))
 	}
 	m.Fingerprint = l.Fingerprint()
 	// The fixed embedding is no part of the fingerprint, as a file may leave it out.

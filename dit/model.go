@@ -37,8 +37,7 @@ type Batch struct {
 // Forward returns the prediction for each sample, [samples, Cout*S*S], in g's memory: C channels of noise, followed, if the model
 // learned the variance, by as many of its mixing weights before scaling.
 func (m *Model) Forward(g *tensor.Graph, r Reuse, b *Batch) *tensor.Tensor {
-	c := g.SiLU(g.Add(m.timestep.Forward(g, b.T), g.Gather(m.class, b.Y))) // [samples, D]
-	x := m.embed(g, b)                                                     // [samples*N, D]
+	x, c := m.Embed(g, b)
 	for i, block := range m.Blocks {
 		mark := g.Mark()
 		y := m.block(g, r, i, block, x, c)
@@ -64,7 +63,13 @@ func (m *Model) block(g *tensor.Graph, r Reuse, i int, block *Block, x *Tokens, 
 	return r.Apply(Site{i, Whole}, x, func(x *Tokens) *Tokens { return block.Forward(g, r, i, x, c) })
 }
 
-// embed returns the tokens of the batch: patches, mapped to width D, plus their position embedding.
+// Embed returns what the blocks are given: the tokens of the batch [samples*N, D], patches mapped to width D plus their position embedding, and the
+// conditioning [samples, D] on timestep and class, which has passed SiLU. The tokens are b's, until the next call.
+func (m *Model) Embed(g *tensor.Graph, b *Batch) (x *Tokens, c *tensor.Tensor) {
+	c = g.SiLU(g.Add(m.timestep.Forward(g, b.T), g.Gather(m.class, b.Y)))
+	return m.embed(g, b), c
+}
+
 func (m *Model) embed(g *tensor.Graph, b *Batch) *Tokens {
 	patches := g.Patchify(b.X, m.InChannels, m.InputSize, m.InputSize, m.PatchSize)
 	t := &b.tokens

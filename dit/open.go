@@ -95,6 +95,15 @@ func (w *Weights) Trainable() (*Model, []*tensor.Param, error) {
 	return m, params, nil
 }
 
+// Frozen reads the weights to go back through: see NewFrozen.
+func (w *Weights) Frozen() (*Model, error) {
+	m, err := NewFrozen(w.Config, w, w.posEmbed)
+	if err != nil {
+		return nil, fmt.Errorf("model %s: %w", w.File.Path, err)
+	}
+	return m, nil
+}
+
 // Read fills dst with the named tensor.
 func (w *Weights) Read(name string, dst []float32) error {
 	parts := w.rename(name)

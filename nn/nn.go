@@ -27,6 +27,7 @@ type Loader struct {
 	err  error
 
 	train  bool
+	frozen bool // what is trainable gets no gradient of its own
 	params []*tensor.Param
 }
 
@@ -35,6 +36,9 @@ func NewLoader(src Source) *Loader { return &Loader{src: src, hash: sha256.New()
 
 // Train makes the Loader return trainable layers from now on. Their parameters are those of Params.
 func (l *Loader) Train() { l.train = true }
+
+// Freeze makes the Loader return layers that gradients go back through, but that have none themselves.
+func (l *Loader) Freeze() { l.train, l.frozen = true, true }
 
 // Params returns the parameters of the trainable layers, in the order in which they were read.
 func (l *Loader) Params() []*tensor.Param { return l.params }
@@ -72,7 +76,10 @@ func (l *Loader) Table(name string, rows, cols int) *tensor.Tensor {
 
 // param reads a trainable parameter.
 func (l *Loader) param(name string, n int) *tensor.Param {
-	p := &tensor.Param{Name: name, Value: l.Vector(name, n), Grad: make([]float32, n)}
+	p := &tensor.Param{Name: name, Value: l.Vector(name, n)}
+	if !l.frozen {
+		p.Grad = make([]float32, n)
+	}
 	l.params = append(l.params, p)
 	return p
 }

@@ -1,17 +1,247 @@
 package reuse
 
 import (
-	"errors"
+	"encoding/json"
+	"fmt"
+	"math"
+	"math/rand/v2"
 
+	"github.com/tokencache/tokencache/checkpoint"
 	"github.com/tokencache/tokencache/dit"
+	"github.com/tokencache/tokencache/nn"
 	"github.com/tokencache/tokencache/tensor"
 )
 
-type Predictor struct{}
-type predictorRun struct{}
+// PredictorConfig is the size of a Predictor. It is that of a model's: [blocks, tokens] importances.
+type PredictorConfig struct {
+	Kind   Importance `json:"kind"` // Static or Dynamic
+	Blocks int        `json:"blocks"`
+	Tokens int        `json:"tokens"`
 
-func (*Predictor) newRun(*tensor.Graph, *dit.Model, Plan) (*predictorRun, error) {
-	return nil, errors.New("no")
+	// Of Dynamic: the block's, which are the model's.
+	Width     int `json:"width"`
+	Heads     int `json:"heads"`
+	MLPHidden int `json:"mlp_hidden"`
 }
-func (*predictorRun) begin(*dit.Batch, []int) {}
-func (*predictorRun) alpha([]float32, int)    {}
+
+// staticWidth is the width of the static predictor's embeddings and of its hidden layer.
+const staticWidth = 64
+
+// NewPredictorConfig returns the configuration of a predictor for m.
+func NewPredictorConfig(kind Importance, m *dit.Model) PredictorConfig {
+	return PredictorConfig{Kind: kind, Blocks: len(m.Blocks), Tokens: m.Tokens(), Width: m.Hidden, Heads: m.Heads, MLPHidden: m.MLPHidden}
+}
+
+// Predictor is the Cache Predictor g: it tells how much it matters that a token is computed in a block, alpha in [0,1].
+//
+// The static one, of the first version, knows block and timestep: alpha[l,:] = g(l, t), a network with one hidden layer on the sum of their
+// embeddings. The dynamic one, of the second, reads x_t: a transformer block on the model's own embedding of x_t, t and y, then layer norm and a linear map to
+// the L importances of each token.
+type Predictor struct {
+	PredictorConfig
+
+	block *dit.Block     // dynamic
+	head  *tensor.Weight // dynamic, [L, D]
+
+	embedding *tensor.Tensor // static, [L, E]
+	time      *nn.TimestepEmbedder
+	fc1, fc2  *tensor.Weight // static, [E, E] and [N, E]
+}
+
+// Tensors lists the weights, with their shapes.
+func (c PredictorConfig) Tensors() []checkpoint.Want {
+	var list []checkpoint.Want
+	linear := func(name string, out, in int) {
+		list = append(list, checkpoint.Want{Name: name + ".weight", Shape: []int{out, in}}, checkpoint.Want{Name: name + ".bias", Shape: []int{out}})
+	}
+	if c.Kind == Static {
+		list = append(list, checkpoint.Want{Name: "block_embedding.weight", Shape: []int{c.Blocks, staticWidth}})
+		linear("t_embedder.mlp.0", staticWidth, nn.TimestepWidth)
+		linear("t_embedder.mlp.2", staticWidth, staticWidth)
+		linear("fc1", staticWidth, staticWidth)
+		linear("fc2", c.Tokens, staticWidth)
+		return list
+	}
+	linear("block.attn.qkv", 3*c.Width, c.Width)
+	linear("block.attn.proj", c.Width, c.Width)
+	linear("block.mlp.fc1", c.MLPHidden, c.Width)
+	linear("block.mlp.fc2", c.Width, c.MLPHidden)
+	linear("block.adaLN_modulation.1", 6*c.Width, c.Width)
+	linear("head", c.Blocks, c.Width)
+	return list
+}
+
+// NewPredictor reads a predictor from src.
+func NewPredictor(c PredictorConfig, src nn.Source) (*Predictor, error) {
+	return loadPredictor(c, nn.NewLoader(src))
+}
+
+// NewTrainablePredictor is NewPredictor for training; it also returns the parameters.
+func NewTrainablePredictor(c PredictorConfig, src nn.Source) (*Predictor, []*tensor.Param, error) {
+	l := nn.NewLoader(src)
+	l.Train()
+	p, err := loadPredictor(c, l)
+	return p, l.Params(), err
+}
+
+func loadPredictor(c PredictorConfig, l *nn.Loader) (*Predictor, error) {
+	p := &Predictor{PredictorConfig: c}
+	switch c.Kind {
+	case Static:
+		p.embedding = l.Table("block_embedding.weight", c.Blocks, staticWidth)
+		p.time = nn.LoadTimestepEmbedder(l, "t_embedder", staticWidth, 0)
+		p.fc1, p.fc2 = l.Linear("fc1", staticWidth, staticWidth), l.Linear("fc2", c.Tokens, staticWidth)
+	case Dynamic:
+		p.block = dit.LoadBlock(l, "block.", dit.Config{Hidden: c.Width, Heads: c.Heads, MLPHidden: c.MLPHidden})
+		p.head = l.Linear("head", c.Blocks, c.Width)
+	default:
+		return nil, fmt.Errorf("unknown kind of predictor %q: want %s or %s", c.Kind, Static, Dynamic)
+	}
+	return p, l.Err()
+}
+
+// Repack makes a trainable Predictor see its parameters' values after they changed.
+func (p *Predictor) Repack() {
+	if p.Kind == Static {
+		for _, w := range []*tensor.Weight{p.time.FC1, p.time.FC2, p.fc1, p.fc2} {
+			w.Repack()
+		}
+		return
+	}
+	for _, w := range []*tensor.Weight{p.block.AdaLN, p.block.Attn.QKV, p.block.Attn.Proj, p.block.MLP.FC1, p.block.MLP.FC2, p.head} {
+		w.Repack()
+	}
+}
+
+// Alpha is the importance of every token in every block for a batch.
+type Alpha struct {
+	p   *Predictor
+	all *tensor.Tensor // dynamic: [samples*N, L]; static: [samples*L, N]
+}
+
+// Forward returns the importances for b, a batch of m.
+func (p *Predictor) Forward(g *tensor.Graph, m *dit.Model, b *dit.Batch) *Alpha {
+	if p.Kind == Dynamic {
+		x, c := m.Embed(g, b)
+		// The block overwrites its tokens where no tape records; the embedding is made again for the model.
+		y := p.block.Forward(g, dit.Always, 0, x, c)
+		z := g.LayerNormModulate(y.X, nil, nil, x.Rows, headEps)
+		return &Alpha{p, g.Sigmoid(g.Linear(z, p.head))}
+	}
+	samples := len(b.T)
+	blocks, times := g.Ints(samples*p.Blocks), g.Ints(samples*p.Blocks)
+	for i := range blocks {
+		blocks[i], times[i] = int32(i%p.Blocks), int32(i/p.Blocks)
+	}
+	e := g.Add(g.Gather(p.embedding, blocks), g.Gather(p.time.Forward(g, b.T), times)) // [samples*L, E]
+	return &Alpha{p, g.Sigmoid(g.Linear(g.SiLU(g.Linear(g.SiLU(e), p.fc1)), p.fc2))}
+}
+
+const headEps = 1e-6
+
+// Block returns the importances of all tokens of all samples in a block, [samples*N, 1].
+func (a *Alpha) Block(g *tensor.Graph, block int) *tensor.Tensor {
+	if a.p.Kind == Dynamic {
+		return g.Columns(a.all, block, block+1)
+	}
+	samples := a.all.Rows / a.p.Blocks
+	rows := g.Ints(samples)
+	for s := range rows {
+		rows[s] = int32(s*a.p.Blocks + block)
+	}
+	return g.Reshape(g.Gather(a.all, rows), samples*a.p.Tokens, 1)
+}
+
+// All returns the importances as one matrix, in no order that callers may rely on: for the cost, which is their mean.
+func (a *Alpha) All() *tensor.Tensor { return a.all }
+
+// copySample sets dst, [L, N], to the importances of a sample.
+func (a *Alpha) copySample(dst []float32, s int) {
+	n, l := a.p.Tokens, a.p.Blocks
+	for block := range l {
+		for i := range n {
+			if a.p.Kind == Dynamic {
+				dst[block*n+i] = a.all.Row(s*n + i)[block]
+			} else {
+				dst[block*n+i] = a.all.Row(s*l + block)[i]
+			}
+		}
+	}
+}
+
+// JSON is the configuration as ReadPredictor reads it from a file's metadata.
+func (c PredictorConfig) JSON() ([]byte, error) { return json.Marshal(c) }
+
+// ReadPredictor reads a predictor from a checkpoint whose metadata tells its configuration.
+func ReadPredictor(f *checkpoint.File) (*Predictor, error) {
+	var c PredictorConfig
+	if err := json.Unmarshal([]byte(f.Metadata()[checkpoint.ConfigKey]), &c); err != nil || c.Kind != Static && c.Kind != Dynamic {
+		return nil, fmt.Errorf("%s: not a cache predictor: its metadata has no %s of kind %s or %s", f.Path, checkpoint.ConfigKey, Static, Dynamic)
+	}
+	const most = 1 << 16
+	for _, n := range []int{c.Blocks, c.Tokens, c.Width, c.Heads, c.MLPHidden} {
+		if n < 1 || n > most {
+			return nil, fmt.Errorf("%s: impossible sizes of a cache predictor: %+v", f.Path, c)
+		}
+	}
+	if err := checkpoint.Check(f, c.Tensors(), nil); err != nil {
+		return nil, fmt.Errorf("%s: %w", f.Path, err)
+	}
+	return NewPredictor(c, f)
+}
+
+// FreshPredictor is the source of a new predictor's weights: the dynamic one's block is the model's first, as src gives it, and everything else is small, so
+// that all tokens matter about alike at first.
+type FreshPredictor struct {
+	Config PredictorConfig
+	Model  nn.Source // of the model's weights
+	Seed   uint64
+}
+
+// Read fills dst with the named tensor.
+func (f FreshPredictor) Read(name string, dst []float32) error {
+	if f.Config.Kind == Dynamic && name != "head.weight" && name != "head.bias" {
+		return f.Model.Read("blocks.0."+name[len("block."):], dst)
+	}
+	last := name == "head.weight" || name == "fc2.weight"
+	for _, w := range f.Config.Tensors() {
+		if w.Name != name {
+			continue
+		}
+		if len(w.Shape) == 1 {
+			clear(dst)
+			return nil
+		}
+		deviation := math.Sqrt(1 / float64(w.Shape[1]))
+		if last {
+			deviation *= 0.1
+		}
+		h := uint64(14695981039346656037)
+		for _, b := range []byte(name) {
+			h = (h ^ uint64(b)) * 1099511628211
+		}
+		r := rand.New(rand.NewPCG(f.Seed, h))
+		for i := range dst {
+			dst[i] = float32(deviation * r.NormFloat64())
+		}
+		return nil
+	}
+	return fmt.Errorf("a cache predictor has no tensor %s", name)
+}
+
+// predictorRun is a Predictor in a run.
+type predictorRun struct {
+	p     *Predictor
+	g     *tensor.Graph
+	m     *dit.Model
+	alpha *Alpha
+}
+
+func (p *Predictor) newRun(g *tensor.Graph, m *dit.Model) (*predictorRun, error) {
+	if p.Blocks != len(m.Blocks) || p.Tokens != m.Tokens() || p.Kind == Dynamic && p.Width != m.Hidden {
+		return nil, fmt.Errorf("the predictor is for a model of %d blocks, %d tokens and width %d; this one has %d, %d and %d", p.Blocks, p.Tokens, p.Width, len(m.Blocks), m.Tokens(), m.Hidden)
+	}
+	return &predictorRun{p: p, g: g, m: m}, nil
+}
+
+func (r *predictorRun) begin(b *dit.Batch) { r.alpha = r.p.Forward(r.g, r.m, b) }

@@ -190,7 +190,7 @@ func (t *TokenCache) NewRun(g *tensor.Graph, m *dit.Model, plan Plan, samples in
 	r.stats.CacheBytes = bytes
 	r.history = newHistory(blocks, samples*n, m.Hidden, t.Order)
 	if t.needsPredictor() {
-		if r.predict, err = t.Predictor.newRun(g, m, plan); err != nil {
+		if r.predict, err = t.Predictor.newRun(g, m); err != nil {
 			return nil, err
 		}
 	}
@@ -257,7 +257,7 @@ func (r *tokenRun) Begin(b *dit.Batch, positions []int) {
 		any = any || !r.full[p]
 	}
 	if any && r.predict != nil {
-		r.predict.begin(b, positions)
+		r.predict.begin(b)
 	}
 	for s, p := range positions {
 		if r.full[p] {
@@ -277,7 +277,7 @@ func (r *tokenRun) score(s, p int) {
 	n := r.tokens
 	switch {
 	case r.predict != nil:
-		r.predict.alpha(r.alpha, s)
+		r.predict.alpha.copySample(r.alpha, s)
 	case r.policy.Importance == Random:
 		random := rand.New(rand.NewPCG(r.policy.Seed, uint64(p)))
 		for i := range r.alpha {

@@ -182,9 +182,61 @@ func (g *Graph) Scatter(dst *Tensor, index []int32, x *Tensor) {
 func (g *Graph) Blend(alpha, fresh, cached *Tensor) *Tensor {
 	mustMatch("alpha", alpha, fresh.Rows, 1)
 	mustMatch("cached", cached, fresh.Rows, fresh.Cols)
-	return g.byRow(rowOp{x: alpha, a: fresh, b: cached, row: func(op *rowOp, i int) {
+	y := g.byRow(rowOp{x: alpha, a: fresh, b: cached, row: func(op *rowOp, i int) {
 		kernel.Blend(op.dst.Row(i), op.x.Row(i)[0], op.a.Row(i), op.b.Row(i))
 	}}, g.New(fresh.Rows, fresh.Cols))
+	if g.recording(alpha, fresh, cached) {
+		g.record(y, func(dy *Tensor) { g.blendBack(alpha, fresh, cached, dy) })
+	}
+	return y
+}
+
+// Sigmoid returns 1/(1+exp(-x)).
+func (g *Graph) Sigmoid(x *Tensor) *Tensor {
+	y := g.byRow(rowOp{x: x, row: func(op *rowOp, i int) {
+		dst := op.dst.Row(i) // (1+tanh(x/2))/2
+		kernel.Scale(dst, op.x.Row(i), 0.5)
+		kernel.Tanh(dst, dst)
+		for j, v := range dst {
+			dst[j] = 0.5 + 0.5*v
+		}
+	}}, g.New(x.Rows, x.Cols))
+	if g.recording(x) {
+		g.record(y, func(dy *Tensor) {
+			g.byRow(rowOp{x: y, a: dy, row: func(op *rowOp, i int) {
+				dx, s, d := op.dst.Row(i), op.x.Row(i), op.a.Row(i)
+				for j := range dx {
+					dx[j] += d[j] * s[j] * (1 - s[j])
+				}
+			}}, g.Grad(x))
+		})
+	}
+	return y
+}
+
+// Reshape returns a copy of x, whose rows lie one behind the other, in rows of another length.
+func (g *Graph) Reshape(x *Tensor, rows, cols int) *Tensor {
+	if rows*cols != x.Rows*x.Cols {
+		panic(fmt.Sprintf("tensor: %v cannot have the shape [%d %d]", x, rows, cols))
+	}
+	y := g.New(rows, cols)
+	copyFlat(y, x)
+	if g.recording(x) {
+		g.record(y, func(dy *Tensor) {
+			d := g.New(x.Rows, x.Cols)
+			copyFlat(d, dy)
+			g.passGrad(x, d)
+		})
+	}
+	return y
+}
+
+// copyFlat copies the elements of src, row by row, to dst, a contiguous matrix.
+func copyFlat(dst, src *Tensor) {
+	to := dst.Flat()
+	for i := range src.Rows {
+		copy(to[i*src.Cols:], src.Row(i))
+	}
 }
 
 const logMaxPeriod float32 = 9.210340371976184 // log(10000)

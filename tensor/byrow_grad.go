@@ -37,6 +37,21 @@ func (g *Graph) gateResidualBack(residual, gate *Tensor, rows *Rows, y, dout *Te
 	g.passGrad(residual, dout)
 }
 
+// blendBack goes back through y = alpha*fresh + (1-alpha)*cached: dalpha is the sum over a row of dy*(fresh-cached).
+func (g *Graph) blendBack(alpha, fresh, cached, dy *Tensor) {
+	if alpha.wanted {
+		g.byRow(rowOp{x: fresh, a: cached, b: dy, row: func(op *rowOp, i int) {
+			op.dst.Row(i)[0] += kernel.Dot(op.b.Row(i), op.x.Row(i)) - kernel.Dot(op.b.Row(i), op.a.Row(i))
+		}}, g.Grad(alpha))
+	}
+	if fresh.wanted {
+		g.byRow(rowOp{x: alpha, b: dy, row: func(op *rowOp, i int) { kernel.AXPY(op.dst.Row(i), op.x.Row(i)[0], op.b.Row(i)) }}, g.Grad(fresh))
+	}
+	if cached.wanted {
+		g.byRow(rowOp{x: alpha, b: dy, row: func(op *rowOp, i int) { kernel.AXPY(op.dst.Row(i), 1-op.x.Row(i)[0], op.b.Row(i)) }}, g.Grad(cached))
+	}
+}
+
 // bySample runs op.row for every row, dividing the work by samples, so that what is summed over a sample's rows is summed in
 // their order by one worker.
 func (g *Graph) bySample(rows *Rows, op rowOp, dst *Tensor) {

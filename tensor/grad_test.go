@@ -74,6 +74,12 @@ func TestGradients(t *testing.T) {
 		return g.LinearGateResidual(g.Copy(res), gate7, rows, x, w)
 	})
 
+	alpha := leaf(r, 12, 3)
+	add("Blend", map[string]*Tensor{"alpha": alpha, "fresh": x, "cached": y}, func(g *Graph) *Tensor {
+		return g.Blend(g.Columns(g.Sigmoid(alpha), 1, 2), x, y)
+	})
+	add("Sigmoid", map[string]*Tensor{"x": x}, func(g *Graph) *Tensor { return g.Sigmoid(x) })
+	add("Reshape", map[string]*Tensor{"x": x}, func(g *Graph) *Tensor { return g.SiLU(g.Reshape(g.Columns(x, 2, 6), 6, 8)) })
 	add("SampleMean", map[string]*Tensor{"x": x}, func(g *Graph) *Tensor { return g.SampleMean(x, rows) })
 	pictures := leaf(r, 2*5*4, 3)
 	for name, s := range map[string]Geometry{"same size": Same, "half the size": Halve} {

@@ -1,0 +1,85 @@
+package reuse
+
+import (
+	"github.com/tokencache/tokencache/dit"
+	"github.com/tokencache/tokencache/tensor"
+)
+
+// Superposition is the soft form of TokenCache, through which predictors are trained with the model frozen:
+//
+//	x[l] = alpha·f_l(x[l-1]) + (1-alpha)·(x[l-1] + cached update of block l)
+//
+// or, where outputs are cached, with the cached output in place of the second bracket. What is cached is first filled by passes of the model at earlier
+// positions, and forecast from them to the position at hand.
+type Superposition struct {
+	g       *tensor.Graph
+	tokens  int
+	cached  Cached
+	history *history
+	alpha   *Alpha // nil while the cache is filled
+
+	position int
+	last     *tensor.Tensor // after the last block that ran
+}
+
+// NewSuperposition returns the superposition for batches of at most samples samples of m.
+func NewSuperposition(g *tensor.Graph, m *dit.Model, samples int, cached Cached, order int) *Superposition {
+	return &Superposition{g: g, tokens: m.Tokens(), cached: cached, history: newHistory(len(m.Blocks), samples*m.Tokens(), m.Hidden, order)}
+}
+
+// Reset empties the cache.
+func (s *Superposition) Reset() { s.history.reset() }
+
+// Fill makes the next pass of the model, at a position, compute everything and fill the cache.
+func (s *Superposition) Fill(position int) { s.alpha, s.position = nil, position }
+
+// Compute makes the next pass compute everything and leave the cache as it is.
+func (s *Superposition) Compute() { s.alpha, s.position = nil, -1 }
+
+// Estimate makes the next pass superpose with alpha, at a position; positions are the same for the whole batch.
+func (s *Superposition) Estimate(alpha *Alpha, position int) { s.alpha, s.position = alpha, position }
+
+// Last returns the tokens after the last block of the last pass.
+func (s *Superposition) Last() *tensor.Tensor { return s.last }
+
+// Apply implements dit.Reuse.
+func (s *Superposition) Apply(at dit.Site, x *dit.Tokens, f func(*dit.Tokens) *dit.Tokens) *dit.Tokens {
+	if at.Part != dit.Whole {
+		return f(x)
+	}
+	var y *dit.Tokens
+	switch {
+	case s.alpha != nil:
+		y = s.superpose(at.Block, x, f)
+	case s.position < 0:
+		y = f(x)
+	default:
+		w := x.X.Cols
+		work := s.g.New(x.X.Rows, 2*w)
+		s.g.EachRow(x.X.Rows, w, func(i int) { copy(work.Row(i), x.X.Row(i)) })
+		y = f(x)
+		s.g.EachRow(x.X.Rows, w, func(i int) {
+			before := work.Row(i)[:w]
+			if s.cached == Output {
+				before = nil
+			}
+			s.history.record(at.Block, i, s.position, before, y.X.Row(i), work.Row(i))
+		})
+	}
+	s.last = y.X
+	return y
+}
+
+func (s *Superposition) superpose(block int, x *dit.Tokens, f func(*dit.Tokens) *dit.Tokens) *dit.Tokens {
+	forecast := s.g.New(x.X.Rows, x.X.Cols)
+	s.g.EachRow(x.X.Rows, x.X.Cols, func(i int) {
+		clear(forecast.Row(i))
+		s.history.addForecast(forecast.Row(i), block, i, s.position)
+	})
+	cached := forecast
+	if s.cached == Update {
+		cached = s.g.Add(x.X, forecast)
+	}
+	y := f(x)
+	return x.With(s.g.Blend(s.alpha.Block(s.g, block), y.X, cached))
+}
