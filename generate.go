@@ -9,6 +9,7 @@ import (
 	"github.com/tokencache/tokencache/diffusion"
 	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/internal/picture"
+	"github.com/tokencache/tokencache/reuse"
 	"github.com/tokencache/tokencache/tensor"
 )
 
@@ -34,6 +35,9 @@ type Request struct {
 	GuideAllChannels bool    // guide all channels of the noise, not only the first three as the official code does
 	ClipDenoised     bool    // clamp each predicted image to [-1,1], for models of pixels
 
+	Policy      reuse.Policy // what is reused from step to step; nil means nothing
+	CacheMemory int64        // most bytes that the policy may keep; 0 means any number
+
 	Batch int       // images denoised together; 0 means 4
 	Noise []float32 // starts the images instead of random numbers: [images, channels, side, side]
 
@@ -41,6 +45,8 @@ type Request struct {
 	Skip func(index int) bool
 	// OnImage, if not nil, is given each image when it is finished, and Result.Images stays empty. An error ends the run.
 	OnImage func(Image) error
+	// OnState, if not nil, is given each image's latents before every step; position counts the steps up. It must copy what it keeps.
+	OnState func(index, position int, x []float32)
 	// OnStep, if not nil, is told of every denoising step of a batch.
 	OnStep func(Progress)
 }
@@ -74,6 +80,10 @@ type Stats struct {
 	DenoiseSeconds float64 `json:"denoise_s"` // model, guidance and sampler
 	DecodeSeconds  float64 `json:"decode_s"`  // autoencoder
 	FLOPs          int64   `json:"flops"`     // of the model, as tensor.Graph counts
+	CacheBytes     int64   `json:"cache_bytes"`
+	ISteps         int     `json:"i_steps"`         // of an image, computed whole
+	PSteps         int     `json:"p_steps"`         // of an image, where something was reused
+	TokensShare    float64 `json:"tokens_computed"` // share of all tokens of all blocks
 	Threads        int     `json:"threads"`
 	Level          string  `json:"cpu_level"`
 }
@@ -87,7 +97,9 @@ func (p *Pipeline) Generate(ctx context.Context, req Request) (*Result, error) {
 	p.graph.SetContext(ctx)
 	defer p.graph.Reset()
 	for _, batch := range r.batches() {
-		if err := r.draw(batch); err != nil {
+		err := r.draw(batch)
+		r.count()
+		if err != nil {
 			if ctx.Err() != nil {
 				err = ctx.Err()
 			}
@@ -112,7 +124,8 @@ type run struct {
 	torch    *diffusion.TorchGenerator // nil with RNGOwn
 	size     int                       // of an image's latents
 	todo     int                       // images that are not skipped
-	reuse    dit.Reuse
+	policy   reuse.Policy
+	cache    reuse.Run // made with the first batch
 	result   Result
 }
 
@@ -130,7 +143,10 @@ func (p *Pipeline) newRun(req Request) (*run, error) {
 	if req.Guidance == 0 {
 		req.Guidance = 1
 	}
-	r := &run{p: p, req: req, size: c.InChannels * c.InputSize * c.InputSize, reuse: dit.Always}
+	r := &run{p: p, req: req, size: c.InChannels * c.InputSize * c.InputSize, policy: req.Policy}
+	if r.policy == nil {
+		r.policy = reuse.None{}
+	}
 	switch {
 	case len(req.Classes) == 0:
 		return nil, errors.New("no images asked for: give at least one class")
@@ -168,8 +184,24 @@ func (p *Pipeline) newRun(req Request) (*run, error) {
 			r.todo++
 		}
 	}
+	rows := min(req.Batch, len(req.Classes))
+	if r.guidance.Enabled() {
+		rows *= 2
+	}
+	if r.cache, err = r.policy.NewRun(p.graph, p.model, r.plan(), rows, req.CacheMemory); err != nil {
+		return nil, err
+	}
 	r.result.Stats = Stats{Steps: r.sampler.Steps(), Threads: p.Threads(), Level: p.Level()}
 	return r, nil
+}
+
+// plan is what a policy is told of the sampler.
+func (r *run) plan() reuse.Plan {
+	plan := reuse.Plan{Sampler: r.req.Sampler, Spacing: r.req.Steps}
+	for i := r.sampler.Steps() - 1; i >= 0; i-- {
+		plan.Timesteps = append(plan.Timesteps, r.sampler.Timestep(i))
+	}
+	return plan
 }
 
 func (r *run) skips(i int) bool { return r.req.Skip != nil && r.req.Skip(i) }
@@ -190,6 +222,20 @@ func (r *run) batches() [][]int {
 		all = all[n:]
 	}
 	return batches
+}
+
+// count takes over what the cache did.
+func (r *run) count() {
+	c, s := r.cache.Stats(), &r.result.Stats
+	s.CacheBytes = c.CacheBytes
+	if all := c.ISteps + c.PSteps; all > 0 {
+		s.ISteps = (s.Steps*c.ISteps + all/2) / all
+		s.PSteps = s.Steps - s.ISteps
+	}
+	s.TokensShare = 1
+	if c.Tokens > 0 {
+		s.TokensShare = float64(c.TokensDone) / float64(c.Tokens)
+	}
 }
 
 // noises returns the source of noise of each image of a batch.
@@ -223,6 +269,7 @@ func (r *run) draw(batch []int) error {
 		d.drawNoiseOnly()
 		return nil
 	}
+	r.cache.Reset()
 	start := time.Now()
 	for !d.done() {
 		if err := d.step(); err != nil {
@@ -297,14 +344,18 @@ type denoiser struct {
 	paths  []*diffusion.Trajectory
 	noises []diffusion.Noise
 	noise  []float32
+
+	indices   []int // of each image in the request
+	positions []int // of the step that each row takes, counted up
 }
 
 func (r *run) newDenoiser(batch []int) *denoiser {
 	n := len(batch)
-	d := &denoiser{run: r, rows: n, noises: r.noises(batch), noise: make([]float32, r.size)}
+	d := &denoiser{run: r, indices: batch, rows: n, noises: r.noises(batch), noise: make([]float32, r.size)}
 	if r.guidance.Enabled() {
 		d.rows = 2 * n
 	}
+	d.positions = make([]int, d.rows)
 	d.batch = dit.Batch{X: tensor.FromSlice(make([]float32, d.rows*r.size), d.rows, r.size), T: make([]float32, d.rows), Y: make([]int32, d.rows)}
 	for i, index := range batch {
 		d.batch.Y[i] = int32(r.req.Classes[index])
@@ -330,10 +381,17 @@ func (d *denoiser) step() error {
 		path := d.paths[row%n]
 		copy(d.batch.X.Row(row), path.X())
 		d.batch.T[row] = float32(path.Timestep())
+		d.positions[row] = r.sampler.Steps() - 1 - path.Index()
+	}
+	if r.req.OnState != nil {
+		for i, path := range d.paths {
+			r.req.OnState(d.indices[i], d.positions[i], path.X())
+		}
 	}
 	g.Reset()
 	g.ResetFLOPs()
-	out := r.p.model.Forward(g, r.reuse, &d.batch)
+	r.cache.Begin(&d.batch, d.positions)
+	out := r.p.model.Forward(g, r.seam(), &d.batch)
 	if err := g.Err(); err != nil {
 		return err
 	}
@@ -350,6 +408,14 @@ func (d *denoiser) step() error {
 		path.Step(prediction, d.noise)
 	}
 	return nil
+}
+
+// seam is the cache, or what models recognise as none and run fused operations for.
+func (r *run) seam() dit.Reuse {
+	if _, none := r.policy.(reuse.None); none {
+		return dit.Always
+	}
+	return r.cache
 }
 
 // drawNoiseOnly makes the draws that denoising would have made.

@@ -54,9 +54,7 @@ func (k *keepers) choose(kept [][]int32, alpha []float32) {
 	case PerBlock:
 		count := int(math.Round(k.ratio * float64(n)))
 		for b := range kept {
-			for _, i := range k.top(alpha[b*n:(b+1)*n], count) {
-				kept[b] = append(kept[b], i)
-			}
+			kept[b] = append(kept[b], k.top(alpha[b*n:(b+1)*n], count)...)
 		}
 	case Global:
 		for _, i := range k.top(alpha, int(math.Round(k.ratio*float64(len(alpha))))) {

@@ -42,6 +42,21 @@ func (s *Superposition) Estimate(alpha *Alpha, position int) { s.alpha, s.positi
 // Last returns the tokens after the last block of the last pass.
 func (s *Superposition) Last() *tensor.Tensor { return s.last }
 
+// Forecast returns the tokens after the last block, from those before the first, if every block gives every token its cached update at a position: the estimate where all
+// importances are 0.
+func (s *Superposition) Forecast(x *tensor.Tensor, position int) *tensor.Tensor {
+	y := s.g.Copy(x)
+	s.g.EachRow(y.Rows, y.Cols, func(i int) {
+		for block := range s.history.blocks {
+			if s.cached == Output {
+				clear(y.Row(i))
+			}
+			s.history.addForecast(y.Row(i), block, i, position)
+		}
+	})
+	return y
+}
+
 // Apply implements dit.Reuse.
 func (s *Superposition) Apply(at dit.Site, x *dit.Tokens, f func(*dit.Tokens) *dit.Tokens) *dit.Tokens {
 	if at.Part != dit.Whole {

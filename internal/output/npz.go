@@ -130,6 +130,11 @@ func (f *npzFile) Finish() ([]string, error) {
 			return buf, err
 		},
 	}
+	if f.run.Labels {
+		for _, class := range f.run.Classes[:f.have] {
+			samples.Labels = append(samples.Labels, int64(class))
+		}
+	}
 	if err := samples.Write(f.path); err != nil {
 		return nil, err
 	}

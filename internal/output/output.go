@@ -20,7 +20,8 @@ type Run struct {
 	Classes []int    // the class of each image
 	Names   []string // of all classes, or nil
 	// Texts are written into every PNG file, and tell the images of one run from those of another.
-	Texts []picture.Text
+	Texts  []picture.Text
+	Labels bool // an npz file also gets the classes, as arr_1
 }
 
 // Image is one image of a run.

@@ -1,0 +1,88 @@
+package tokencache
+
+import (
+	"context"
+	"math"
+	"slices"
+
+	"github.com/tokencache/tokencache/reuse"
+)
+
+// Comparison is a policy beside the uncached model on the same request, from the same noise.
+type Comparison struct {
+	WallSeconds         float64  `json:"wall_s"`          // of denoising: model, predictor, selection, gathers, guidance, sampler; median
+	UncachedWallSeconds float64  `json:"uncached_wall_s"` // likewise without a policy
+	Speedup             float64  `json:"speedup"`
+	FLOPs               int64    `json:"flops"`
+	UncachedFLOPs       int64    `json:"uncached_flops"`
+	CacheBytes          int64    `json:"cache_bytes"`
+	PSNR                *float64 `json:"psnr_db"` // mean over the images, pixels in [0,1]; nil if all are equal
+	ISteps              int      `json:"i_steps"`
+	PSteps              int      `json:"p_steps"`
+	Images              int      `json:"images"`
+	Repeat              int      `json:"repeat"`
+
+	Cached, Uncached []Image   `json:"-"`
+	Times            []float64 `json:"-"` // of each run with the policy
+}
+
+// Compare draws a request with its policy and without it, in turn, repeat times each after a warm-up of one batch, and compares time and images. OnImage and Skip of the
+// request are not used.
+func (p *Pipeline) Compare(ctx context.Context, req Request, repeat int) (*Comparison, error) {
+	req.OnImage, req.Skip = nil, nil
+	plain := req
+	plain.Policy = reuse.None{}
+	warm := plain
+	warm.Classes = req.Classes[:min(len(req.Classes), max(req.Batch, 1))]
+	warm.Steps, warm.Noise, warm.OnStep, warm.Sampler = "1", nil, nil, "ddim"
+	if _, err := p.Generate(ctx, warm); err != nil {
+		return nil, err
+	}
+	c := &Comparison{Images: len(req.Classes), Repeat: repeat}
+	var uncached []float64
+	for range repeat {
+		for _, r := range []Request{plain, req} {
+			result, err := p.Generate(ctx, r)
+			if err != nil {
+				return nil, err
+			}
+			s := result.Stats
+			if _, none := r.Policy.(reuse.None); none {
+				uncached = append(uncached, s.DenoiseSeconds)
+				c.UncachedFLOPs, c.Uncached = s.FLOPs, result.Images
+			} else {
+				c.Times = append(c.Times, s.DenoiseSeconds)
+				c.FLOPs, c.Cached, c.CacheBytes, c.ISteps, c.PSteps = s.FLOPs, result.Images, s.CacheBytes, s.ISteps, s.PSteps
+			}
+		}
+	}
+	c.WallSeconds, c.UncachedWallSeconds = median(c.Times), median(uncached)
+	c.Speedup = c.UncachedWallSeconds / c.WallSeconds
+	sum, n := 0.0, 0
+	for i := range c.Cached {
+		if v := psnr(c.Cached[i].Pixels, c.Uncached[i].Pixels); !math.IsInf(v, 0) {
+			sum, n = sum+v, n+1
+		}
+	}
+	if n > 0 {
+		mean := sum / float64(n)
+		c.PSNR = &mean
+	}
+	return c, nil
+}
+
+// psnr is the peak signal-to-noise ratio of two pictures in dB.
+func psnr(a, b []uint8) float64 {
+	sum := 0.0
+	for i := range a {
+		d := (float64(a[i]) - float64(b[i])) / 255
+		sum += d * d
+	}
+	return -10 * math.Log10(sum/float64(len(a)))
+}
+
+func median(x []float64) float64 {
+	x = slices.Sorted(slices.Values(x))
+	n := len(x)
+	return (x[(n-1)/2] + x[n/2]) / 2
+}

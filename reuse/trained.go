@@ -1,0 +1,156 @@
+package reuse
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/tokencache/tokencache/checkpoint"
+	"github.com/tokencache/tokencache/dit"
+	"github.com/tokencache/tokencache/internal/atomicfile"
+	"github.com/tokencache/tokencache/tensor"
+)
+
+// A trained policy is a folder with these files.
+const (
+	PolicyFile    = "policy.json"
+	PredictorFile = "predictor.safetensors" // if a predictor chooses tokens
+)
+
+// policyFormat is the version of policy.json.
+const policyFormat = 1
+
+// Trained is a policy that was calibrated for one model, sampler and number of steps, and says how.
+type Trained struct {
+	Format int         `json:"format"`
+	Method string      `json:"method"` // tokencache
+	Policy *TokenCache `json:"policy"`
+
+	Model       string  `json:"model"`
+	Fingerprint string  `json:"model_fingerprint"`
+	Sampler     string  `json:"sampler"`
+	Steps       string  `json:"steps"` // as the user gives them: "50", "ddim50"
+	Guidance    float64 `json:"guidance"`
+
+	// Speed is what was measured when the policy was made.
+	Speed Speed `json:"speed"`
+	// Provenance tells how it was made: the command, and what it took.
+	Provenance map[string]any `json:"provenance,omitempty"`
+
+	path string
+}
+
+// Speed is the speed of a policy against the uncached model.
+type Speed struct {
+	Wanted float64 `json:"wanted,omitempty"` // times the uncached model
+	FLOPs  float64 `json:"flops"`            // uncached to cached, counted
+	Wall   float64 `json:"wall"`             // likewise, measured
+	Level  string  `json:"cpu_level,omitempty"`
+}
+
+// String returns the folder, or the parameters.
+func (t *Trained) String() string {
+	if t.path != "" {
+		return t.path
+	}
+	return t.Policy.String()
+}
+
+// NewRun implements Policy. It refuses another model, sampler or number of steps than the policy was made for.
+func (t *Trained) NewRun(g *tensor.Graph, m *dit.Model, plan Plan, samples int, limit int64) (Run, error) {
+	if err := t.Fits(m.Fingerprint, plan); err != nil {
+		return nil, err
+	}
+	return t.Policy.NewRun(g, m, plan, samples, limit)
+}
+
+// Fits reports why the policy is not for a model with a fingerprint, or not for a plan.
+func (t *Trained) Fits(fingerprint string, plan Plan) error {
+	switch {
+	case t.Fingerprint != fingerprint:
+		return fmt.Errorf("policy %s was made for another model (%s, fingerprint %s; this one's is %s): make one for this with tokencache calibrate --model ...", t, t.Model, t.Fingerprint, fingerprint)
+	case t.Sampler != plan.Sampler || t.Steps != plan.Spacing:
+		return fmt.Errorf("policy %s was made for sampler %s with %s steps, not for %s with %s: give --sampler %s --steps %s, or make one with tokencache calibrate --sampler %s --steps %s",
+			t, t.Sampler, t.Steps, plan.Sampler, plan.Spacing, t.Sampler, t.Steps, plan.Sampler, plan.Spacing)
+	}
+	return nil
+}
+
+// Save writes the policy to a folder, each file whole or not at all; policy.json comes last.
+func (t *Trained) Save(dir string, predictor func(path string) error) error {
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return err
+	}
+	if predictor != nil {
+		if err := predictor(filepath.Join(dir, PredictorFile)); err != nil {
+			return err
+		}
+	}
+	t.Format, t.Method = policyFormat, "tokencache"
+	b, err := json.MarshalIndent(t, "", "  ")
+	if err != nil {
+		return err
+	}
+	return atomicfile.Write(filepath.Join(dir, PolicyFile), func(w io.Writer) error {
+		_, err := w.Write(append(b, '\n'))
+		return err
+	})
+}
+
+// Open reads a trained policy from a folder.
+func Open(dir string) (*Trained, error) {
+	t, err := OpenFS(os.DirFS(dir), ".")
+	if err != nil {
+		return nil, fmt.Errorf("policy %s: %w", dir, err)
+	}
+	t.path = dir
+	return t, nil
+}
+
+// OpenFS reads a trained policy from a folder of fsys, such as one embedded in a program.
+func OpenFS(fsys fs.FS, dir string) (*Trained, error) {
+	b, err := fs.ReadFile(fsys, pathIn(dir, PolicyFile))
+	if err != nil {
+		return nil, fmt.Errorf("no trained policy: %w", err)
+	}
+	t := new(Trained)
+	decoder := json.NewDecoder(bytes.NewReader(b))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(t); err != nil {
+		return nil, fmt.Errorf("%s: %w", PolicyFile, err)
+	}
+	if t.Format != policyFormat || t.Method != "tokencache" || t.Policy == nil {
+		return nil, fmt.Errorf("%s: format %d of method %q, want %d of tokencache", PolicyFile, t.Format, t.Method, policyFormat)
+	}
+	if t.Policy.needsPredictor() {
+		b, err := fs.ReadFile(fsys, pathIn(dir, PredictorFile))
+		if err != nil {
+			return nil, err
+		}
+		f, err := checkpoint.NewReader(PredictorFile, bytes.NewReader(b), int64(len(b)))
+		if err != nil {
+			return nil, err
+		}
+		if t.Policy.Predictor, err = ReadPredictor(f); err != nil {
+			return nil, err
+		}
+		if t.Policy.Predictor.Kind != t.Policy.Importance {
+			return nil, fmt.Errorf("%s is a %s predictor, %s asks for a %s one", PredictorFile, t.Policy.Predictor.Kind, PolicyFile, t.Policy.Importance)
+		}
+	}
+	if err := t.Policy.Validate(); err != nil {
+		return nil, fmt.Errorf("%s: %w", PolicyFile, err)
+	}
+	return t, nil
+}
+
+func pathIn(dir, name string) string {
+	if dir == "." {
+		return name
+	}
+	return dir + "/" + name
+}
