@@ -1,6 +1,9 @@
 package diffusion
 
-import "fmt"
+import (
+	"fmt"
+	"math"
+)
 
 // GuidanceKind is which channels of epsilon guidance acts on.
 type GuidanceKind int
@@ -19,6 +22,15 @@ type Guidance struct {
 	Scale float64 // 1 is none, 0 the prediction without a class
 	// ScaleAt, if not nil, gives the scale at each timestep instead of Scale.
 	ScaleAt func(timestep int) float64
+}
+
+// PowerCosine returns a ScaleAt that grows while the noise falls, from nearly 1 to scale: 1 + (scale-1)·(1-cos(π·(1-t/1000)^power))/2, MDT's. It is by
+// the timestep t that the model is told, whatever the number of steps. Powers near 0 give scale almost everywhere, high ones for the last steps only.
+func PowerCosine(scale, power float64) func(timestep int) float64 {
+	return func(timestep int) float64 {
+		left := math.Pow(1-float64(timestep)/Timesteps, power)
+		return 1 + (scale-1)*(1-math.Cos(math.Pi*left))/2
+	}
 }
 
 // Enabled tells whether the prediction without a class is needed at all.

@@ -13,15 +13,29 @@ type Block struct {
 	Attn  *nn.Attention
 	MLP   *nn.MLP
 	AdaLN *tensor.Weight // [6D, D], on the conditioning
+	Skip  *tensor.Weight // [D, 2D], on the tokens and those of a long skip side by side; nil in a block without one
 }
 
 // Forward maps tokens x [rows, D], which it may overwrite, to their values after block i, under the conditioning c [samples, D], which
 // has passed SiLU.
 func (b *Block) Forward(g *tensor.Graph, r Reuse, i int, x *Tokens, c *tensor.Tensor) *Tokens {
 	m := g.Linear(c, b.AdaLN) // shiftMSA, scaleMSA, gateMSA, shiftMLP, scaleMLP, gateMLP: [samples, 6D]
+	if b.Skip == nil {
+		return b.body(g, r, i, x, m)
+	}
+	x = b.join(g, x)
+	if r == Always {
+		return b.body(g, r, i, x, m)
+	}
+	joined := *x
+	joined.Skip = nil
+	return r.Apply(Site{i, Body}, &joined, func(x *Tokens) *Tokens { return b.body(g, r, i, x, m) })
+}
+
+// body adds both branches to x under the modulation m.
+func (b *Block) body(g *tensor.Graph, r Reuse, i int, x *Tokens, m *tensor.Tensor) *Tokens {
 	x = addBranch(g, r, Site{i, Attention}, x, b, newModulation(g, m, 0))
-	x = addBranch(g, r, Site{i, MLP}, x, b, newModulation(g, m, 1))
-	return x
+	return addBranch(g, r, Site{i, MLP}, x, b, newModulation(g, m, 1))
 }
 
 // modulation is what the conditioning says of one branch, each [samples, D].
@@ -60,13 +74,18 @@ func (b *Block) hidden(g *tensor.Graph, at Site, x *Tokens, m modulation) (*tens
 		Q:     g.Columns(qkv, 0, d), QRows: x.Rows,
 		K: g.Columns(qkv, d, 2*d), V: g.Columns(qkv, 2*d, 3*d), KRows: x.Rows,
 	}
+	keys := x.Pos
 	if x.From != nil {
 		all := g.Linear(g.LayerNormModulate(x.From.X, m.shift, m.scale, x.From.Rows, normEps), b.Attn.QKV)
 		in.K, in.V, in.KRows = g.Columns(all, d, 2*d), g.Columns(all, 2*d, 3*d), x.From.Rows
+		keys = x.From.Pos
 	}
 	if x.Keys != nil {
 		in.K, in.V = x.Keys.update(g, at.Block, x, g.Columns(qkv, d, 3*d))
-		in.KRows = x.Keys.all
+		in.KRows, keys = x.Keys.all, x.Keys.pos
+	}
+	if b.Attn.Bias != nil {
+		b.Attn.Bias.AddTo(g, &in, x.Pos, keys)
 	}
 	return g.Attention(in), b.Attn.Proj
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"sort"
 	"strings"
 )
@@ -19,22 +20,23 @@ const (
 
 // Config is the size of a model.
 type Config struct {
-	Arch       Arch
-	InputSize  int // side of the latents (or of the pixels, for a model without an autoencoder)
-	PatchSize  int
-	InChannels int // of the latents
-	Hidden     int // D, the width
-	Depth      int // blocks
-	Heads      int
-	MLPHidden  int // width of the MLP's hidden layer
-	NumClasses int // without the null class
-	LearnSigma bool
+	Arch        Arch
+	InputSize   int // side of the latents (or of the pixels, for a model without an autoencoder)
+	PatchSize   int
+	InChannels  int // of the latents
+	Hidden      int // D, the width
+	Depth       int // blocks
+	DecodeLayer int // MDT: how many of the blocks, the last ones, are the decoder
+	Heads       int
+	MLPHidden   int // width of the MLP's hidden layer
+	NumClasses  int // without the null class
+	LearnSigma  bool
 
 	// TimestepShift is 1 in diffusers' port of DiT, which embeds timesteps at slightly other frequencies than the official code, and else 0.
 	TimestepShift int
 }
 
-// official are the sizes of the paper's table 1; each comes with patches of 2, 4 and 8.
+// official are the sizes of DiT's table 1, which MDT's are too.
 var official = map[string]struct{ depth, hidden, heads int }{
 	"S":  {12, 384, 6},
 	"B":  {12, 768, 12},
@@ -42,16 +44,30 @@ var official = map[string]struct{ depth, hidden, heads int }{
 	"XL": {28, 1152, 16},
 }
 
-// Official returns one of the twelve official configurations, DiT-S/2 to DiT-XL/8, for latents of the given side: 32 for images
-// of 256 pixels, 64 for 512.
+// families are the architectures with their official names, patch sizes and depths of decoder; each comes in every official size.
+var families = []struct {
+	arch    Arch
+	name    string
+	patches []int
+	decoder int
+}{
+	{ArchDiT, "DiT", []int{2, 4, 8}, 0},
+	{ArchMDTv1, "MDT", []int{2, 4, 8}, 2},
+	{ArchMDTv2, "MDTv2", []int{2}, 4},
+}
+
+// Official returns one of the official configurations, DiT-S/2 to MDTv2-XL/2, for latents of the given side: 32 for images of 256 pixels, 64
+// for 512. MDT-XL/2 is of the first version.
 func Official(name string, inputSize int) (Config, error) {
-	for size, o := range official {
-		for _, patch := range []int{2, 4, 8} {
-			if strings.EqualFold(name, fmt.Sprintf("DiT-%s/%d", size, patch)) {
-				return Config{
-					Arch: ArchDiT, InputSize: inputSize, PatchSize: patch, InChannels: 4, Hidden: o.hidden, Depth: o.depth,
-					Heads: o.heads, MLPHidden: 4 * o.hidden, NumClasses: 1000, LearnSigma: true,
-				}, nil
+	for _, f := range families {
+		for size, o := range official {
+			for _, patch := range f.patches {
+				if strings.EqualFold(name, fmt.Sprintf("%s-%s/%d", f.name, size, patch)) {
+					return Config{
+						Arch: f.arch, InputSize: inputSize, PatchSize: patch, InChannels: 4, Hidden: o.hidden, Depth: o.depth,
+						DecodeLayer: f.decoder, Heads: o.heads, MLPHidden: 4 * o.hidden, NumClasses: 1000, LearnSigma: true,
+					}, nil
+				}
 			}
 		}
 	}
@@ -61,9 +77,11 @@ func Official(name string, inputSize int) (Config, error) {
 // OfficialNames lists the official configurations.
 func OfficialNames() []string {
 	var names []string
-	for _, size := range []string{"S", "B", "L", "XL"} {
-		for _, patch := range []int{2, 4, 8} {
-			names = append(names, fmt.Sprintf("DiT-%s/%d", size, patch))
+	for _, f := range families {
+		for _, size := range []string{"S", "B", "L", "XL"} {
+			for _, patch := range f.patches {
+				names = append(names, fmt.Sprintf("%s-%s/%d", f.name, size, patch))
+			}
 		}
 	}
 	return names
@@ -71,14 +89,21 @@ func OfficialNames() []string {
 
 // Name returns the official name of the configuration, or a description of it.
 func (c Config) Name() string {
-	if c.Arch == ArchDiT && c.MLPHidden == 4*c.Hidden {
+	for _, f := range families {
+		if f.arch != c.Arch || f.decoder != c.DecodeLayer || c.MLPHidden != 4*c.Hidden || !slices.Contains(f.patches, c.PatchSize) {
+			continue
+		}
 		for size, o := range official {
-			if o.depth == c.Depth && o.hidden == c.Hidden && o.heads == c.Heads && (c.PatchSize == 2 || c.PatchSize == 4 || c.PatchSize == 8) {
-				return fmt.Sprintf("DiT-%s/%d", size, c.PatchSize)
+			if o.depth == c.Depth && o.hidden == c.Hidden && o.heads == c.Heads {
+				return fmt.Sprintf("%s-%s/%d", f.name, size, c.PatchSize)
 			}
 		}
 	}
-	return fmt.Sprintf("%s with %d blocks of width %d, patch %d", c.Arch, c.Depth, c.Hidden, c.PatchSize)
+	decoder := ""
+	if c.isMDT() {
+		decoder = fmt.Sprintf(", %d of them the decoder's", c.DecodeLayer)
+	}
+	return fmt.Sprintf("%s with %d blocks of width %d, patch %d%s", c.Arch, c.Depth, c.Hidden, c.PatchSize, decoder)
 }
 
 // HeadsOfWidth returns the number of heads that the official model of a width has.
@@ -132,20 +157,34 @@ func (c Config) Validate() error {
 	if c.Hidden%4 != 0 {
 		errs = append(errs, fmt.Errorf("hidden_size %d is not a multiple of 4, as its position embedding needs", c.Hidden))
 	}
+	if err := c.validateDecoder(); err != nil {
+		errs = append(errs, err)
+	}
 	return errors.Join(errs...)
 }
 
-// Parameters returns the number of weights, the fixed position embedding included, as the paper counts.
+// Parameters returns the number of weights as the papers count: a fixed position embedding included, and an MDT's side-interpolater, which
+// only training runs, left out.
 func (c Config) Parameters() int64 {
 	var total int64
 	for _, t := range c.Tensors() {
-		n := int64(1)
-		for _, d := range t.Shape {
-			n *= int64(d)
+		total += int64(elements(t.Shape))
+	}
+	if c.isMDT() {
+		for _, t := range c.sideTensors() {
+			total -= int64(elements(t.Shape))
 		}
-		total += n
 	}
 	return total
+}
+
+// elements returns the number of elements of a tensor.
+func elements(shape []int) int {
+	n := 1
+	for _, d := range shape {
+		n *= d
+	}
+	return n
 }
 
 // FLOPs returns the floating-point operations of a forward pass in which each of samples samples computes rows rows in every block, and all
@@ -155,7 +194,11 @@ func (c Config) FLOPs(samples, rows int) int64 {
 	patch := int64(c.PatchSize * c.PatchSize)
 	linear := func(rows, in, out int64) int64 { return 2 * rows * in * out }
 	block := linear(s, d, 6*d) + linear(s*r, d, 3*d) + 4*s*r*r*d + linear(s*r, d, d) + 2*linear(s*r, d, int64(c.MLPHidden))
-	return int64(c.Depth)*block +
+	skips := int64(0)
+	if c.Arch == ArchMDTv2 {
+		skips = int64(c.Depth-c.inBlocks()) * linear(s*r, 2*d, d)
+	}
+	return int64(c.Depth)*block + skips +
 		linear(s*n, patch*int64(c.InChannels), d) + linear(s, 256, d) + linear(s, d, d) +
 		linear(s, d, 2*d) + linear(s*n, d, patch*int64(c.OutChannels()))
 }
@@ -165,6 +208,9 @@ func (c Config) FLOPs(samples, rows int) int64 {
 func (c Config) ActivationBytes(samples int) int64 {
 	d := int64(c.Hidden)
 	widest := max(d+3*d+d, d+int64(c.MLPHidden)) // normalised, queries to values, attended; normalised, hidden layer
+	if c.Arch == ArchMDTv2 {
+		d += d * int64(c.inBlocks()+1) // what the long skips keep
+	}
 	return 4 * int64(samples) * int64(c.Tokens()) * (d + widest)
 }
 

@@ -1,8 +1,6 @@
 package dit
 
 import (
-	"fmt"
-
 	"github.com/tokencache/tokencache/checkpoint"
 	"github.com/tokencache/tokencache/nn"
 	"github.com/tokencache/tokencache/tensor"
@@ -19,27 +17,47 @@ func (c Config) Tensors() []checkpoint.Want {
 		add(name+".weight", out, in)
 		add(name+".bias", out)
 	}
-	list = append(list, checkpoint.Want{Name: posEmbedName, Shape: []int{1, c.Tokens(), d}, Optional: true})
+	list = append(list, checkpoint.Want{Name: posEmbedName, Shape: []int{1, c.Tokens(), d}, Optional: c.Arch == ArchDiT})
 	add("x_embedder.proj.weight", d, c.InChannels, p, p)
 	add("x_embedder.proj.bias", d)
 	linear("t_embedder.mlp.0", d, nn.TimestepWidth)
 	linear("t_embedder.mlp.2", d, d)
 	add("y_embedder.embedding_table.weight", c.NumClasses+1, d)
 	for i := range c.Depth {
-		b := fmt.Sprintf("blocks.%d.", i)
-		linear(b+"attn.qkv", 3*d, d)
-		linear(b+"attn.proj", d, d)
-		linear(b+"mlp.fc1", c.MLPHidden, d)
-		linear(b+"mlp.fc2", d, c.MLPHidden)
-		linear(b+"adaLN_modulation.1", 6*d, d)
+		list = append(list, c.blockTensors(c.BlockName(i), c.HasSkip(i))...)
 	}
 	linear("final_layer.linear", p*p*c.OutChannels(), d)
 	linear("final_layer.adaLN_modulation.1", 2*d, d)
+	if c.isMDT() {
+		add(decoderPosEmbedName, 1, c.Tokens(), d)
+		list = append(list, c.sideTensors()...)
+	}
+	return list
+}
+
+// blockTensors lists the weights of the block of this name.
+func (c Config) blockTensors(name string, skip bool) []checkpoint.Want {
+	d := c.Hidden
+	var list []checkpoint.Want
+	linear := func(what string, out, in int) {
+		list = append(list, checkpoint.Want{Name: name + what + ".weight", Shape: []int{out, in}}, checkpoint.Want{Name: name + what + ".bias", Shape: []int{out}})
+	}
+	linear(".attn.qkv", 3*d, d)
+	linear(".attn.proj", d, d)
+	linear(".mlp.fc1", c.MLPHidden, d)
+	linear(".mlp.fc2", d, c.MLPHidden)
+	linear(".adaLN_modulation.1", 6*d, d)
+	if c.isMDT() {
+		list = append(list, checkpoint.Want{Name: name + "." + biasTableName, Shape: []int{nn.RelativeDistances(c.InputSize / c.PatchSize), c.Heads}})
+	}
+	if skip {
+		linear(".skip_linear", d, 2*d)
+	}
 	return list
 }
 
 // New reads a model of the given size from src, under the official names. Weights are packed one by one, so that no more than one of
-// them is in memory twice. Without a position embedding in src the fixed one is computed.
+// them is in memory twice. Without a position embedding in src the fixed one is computed, which is what an MDT's learned ones begin as.
 func New(c Config, src nn.Source, havePosEmbed bool) (*Model, error) {
 	return load(c, nn.NewLoader(src), havePosEmbed)
 }
@@ -60,20 +78,21 @@ func NewFrozen(c Config, src nn.Source, havePosEmbed bool) (*Model, error) {
 	return load(c, l, havePosEmbed)
 }
 
-// LoadBlock reads one block of a model of configuration c, under names that begin with prefix.
+// LoadBlock reads one block of a model of configuration c, without a long skip, under names that begin with prefix.
 func LoadBlock(l *nn.Loader, prefix string, c Config) *Block {
 	d := c.Hidden
-	return &Block{
+	b := &Block{
 		Attn:  nn.LoadAttention(l, prefix+"attn", d, c.Heads),
 		MLP:   nn.LoadMLP(l, prefix+"mlp", d, c.MLPHidden),
 		AdaLN: l.Linear(prefix+"adaLN_modulation.1", 6*d, d),
 	}
+	if c.isMDT() {
+		b.Attn.Bias = nn.LoadRelativeBias(l, prefix+biasTableName, c.InputSize/c.PatchSize, c.Heads)
+	}
+	return b
 }
 
 func load(c Config, l *nn.Loader, havePosEmbed bool) (*Model, error) {
-	if c.Arch != ArchDiT {
-		return nil, fmt.Errorf("this version cannot run %s models", c.Arch)
-	}
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
@@ -87,7 +106,12 @@ func load(c Config, l *nn.Loader, havePosEmbed bool) (*Model, error) {
 		final:      l.Linear("final_layer.linear", p*p*c.OutChannels(), d),
 	}
 	for i := range c.Depth {
-		m.Blocks = append(m.Blocks, LoadBlock(l, fmt.Sprintf("blocks.%d.", i), c))
+		m.Blocks = append(m.Blocks, loadBlock(l, c, i))
+	}
+	if c.isMDT() {
+		m.loadMDT(l, havePosEmbed)
+		m.Fingerprint = l.Fingerprint()
+		return m, l.Err()
 	}
 	m.Fingerprint = l.Fingerprint()
 	// The fixed embedding is no part of the fingerprint, as a file may leave it out.
@@ -97,4 +121,14 @@ func load(c Config, l *nn.Loader, havePosEmbed bool) (*Model, error) {
 	}
 	m.posEmbed = tensor.FromSlice(positions, c.Tokens(), d)
 	return m, l.Err()
+}
+
+// loadBlock reads block i, in order of execution.
+func loadBlock(l *nn.Loader, c Config, i int) *Block {
+	name := c.BlockName(i)
+	b := LoadBlock(l, name+".", c)
+	if c.HasSkip(i) {
+		b.Skip = l.Linear(name+".skip_linear", c.Hidden, 2*c.Hidden)
+	}
+	return b
 }

@@ -2,12 +2,13 @@ package dit
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/tokencache/tokencache/nn"
 	"github.com/tokencache/tokencache/tensor"
 )
 
-// Model is a DiT: it predicts, from noisy latents, the timestep and the class, the noise and, if it learned to, a mixing weight for
+// Model is a DiT or an MDT: it predicts, from noisy latents, the timestep and the class, the noise and, if it learned to, a mixing weight for
 // the variance. A Model is not changed by running it and may serve several Graphs at once.
 type Model struct {
 	Config
@@ -15,14 +16,19 @@ type Model struct {
 
 	patchEmbed *tensor.Weight // [D, C*p*p]
 	posEmbed   *tensor.Tensor // [N, D]
+	decoderPos *tensor.Tensor // [N, D], added before an MDT's decoder; nil in a DiT
 	timestep   *nn.TimestepEmbedder
 	class      *tensor.Tensor // [classes+1, D]; the last row is the null class of guidance
 	Blocks     []*Block
 	finalAdaLN *tensor.Weight // [2D, D]
 	final      *tensor.Weight // [p*p*Cout, D]
+
+	// The side-interpolater of an MDT, where the model was made for training, else nil.
+	MaskToken *tensor.Tensor // [1, D], in place of what is masked
+	Side      *Block
 }
 
-// PositionEmbedding returns the fixed embedding of the tokens' places, [N, D]. The caller must not change it.
+// PositionEmbedding returns the embedding, fixed in a DiT, of the tokens' places, [N, D]. The caller must not change it.
 func (m *Model) PositionEmbedding() []float32 { return m.posEmbed.Data }
 
 // Batch is the input of a forward pass.
@@ -31,7 +37,8 @@ type Batch struct {
 	T []float32      // [samples]: timesteps, 0 up to 999, fractions allowed
 	Y []int32        // [samples]: classes; Config.NullClass is the null class
 
-	tokens Tokens // the layout of the tokens, reused from pass to pass
+	tokens Tokens           // the layout of the tokens, reused from pass to pass
+	skips  []*tensor.Tensor // MDTv2: the patch embedding, then in-blocks' outputs whose out-block is still to come
 }
 
 // Forward returns the prediction for each sample, [samples, Cout*S*S], in g's memory: C channels of noise, followed, if the model
@@ -39,6 +46,7 @@ type Batch struct {
 func (m *Model) Forward(g *tensor.Graph, r Reuse, b *Batch) *tensor.Tensor {
 	x, c := m.Embed(g, b)
 	for i, block := range m.Blocks {
+		x = m.enter(g, b, i, x)
 		mark := g.Mark()
 		y := m.block(g, r, i, block, x, c)
 		switch {
@@ -73,17 +81,23 @@ func (m *Model) Embed(g *tensor.Graph, b *Batch) (x *Tokens, c *tensor.Tensor) {
 func (m *Model) embed(g *tensor.Graph, b *Batch) *Tokens {
 	patches := g.Patchify(b.X, m.InChannels, m.InputSize, m.InputSize, m.PatchSize)
 	t := &b.tokens
-	t.Keys = nil
+	t.Keys, t.Skip = nil, nil
 	t.X = g.AddCyclic(g.Linear(patches, m.patchEmbed), m.posEmbed)
 	samples, n := b.X.Rows, m.Tokens()
 	if t.Rows == nil || t.Rows.Samples() != samples || len(t.Pos) != samples*n {
 		t.Rows = tensor.Uniform(samples, n)
-		t.Pos = make([]int32, samples*n)
-		for i := range t.Pos {
-			t.Pos[i] = int32(i % n)
-		}
+		t.Pos = wholeGrids(samples, n)
 	}
 	return t
+}
+
+// wholeGrids returns the positions of the rows of samples that have all n of them.
+func wholeGrids(samples, n int) []int32 {
+	pos := make([]int32, samples*n)
+	for i := range pos {
+		pos[i] = int32(i % n)
+	}
+	return pos
 }
 
 // CheckBatch reports an input that does not fit the model.
@@ -106,8 +120,35 @@ func (m *Model) CheckBatch(b *Batch) error {
 // weights lists the linear maps.
 func (m *Model) weights() []*tensor.Weight {
 	list := []*tensor.Weight{m.patchEmbed, m.timestep.FC1, m.timestep.FC2, m.finalAdaLN, m.final}
-	for _, b := range m.Blocks {
+	for _, b := range m.allBlocks() {
 		list = append(list, b.AdaLN, b.Attn.QKV, b.Attn.Proj, b.MLP.FC1, b.MLP.FC2)
+		if b.Skip != nil {
+			list = append(list, b.Skip)
+		}
+	}
+	return list
+}
+
+// allBlocks lists the blocks, the side-interpolater's included.
+func (m *Model) allBlocks() []*Block {
+	if m.Side == nil {
+		return m.Blocks
+	}
+	return append(slices.Clip(m.Blocks), m.Side)
+}
+
+// tables lists the matrices that are used as they stand.
+func (m *Model) tables() []*tensor.Tensor {
+	list := []*tensor.Tensor{m.posEmbed, m.class}
+	for _, t := range []*tensor.Tensor{m.decoderPos, m.MaskToken} {
+		if t != nil {
+			list = append(list, t)
+		}
+	}
+	for _, b := range m.allBlocks() {
+		if b.Attn.Bias != nil {
+			list = append(list, b.Attn.Bias.Table)
+		}
 	}
 	return list
 }
@@ -121,7 +162,10 @@ func (m *Model) Repack() {
 
 // Bytes returns the memory that the weights take.
 func (m *Model) Bytes() int64 {
-	total := 4 * int64(len(m.posEmbed.Data)+len(m.class.Data))
+	var total int64
+	for _, t := range m.tables() {
+		total += 4 * int64(len(t.Data))
+	}
 	for _, w := range m.weights() {
 		total += w.Bytes()
 	}

@@ -18,8 +18,9 @@ import (
 
 // Options gives what a checkpoint may not tell; zero means not given.
 type Options struct {
-	Heads     int // number of attention heads
-	InputSize int // side of the latents
+	Heads       int // number of attention heads
+	InputSize   int // side of the latents
+	DecodeLayer int // MDT: number of blocks of the decoder
 }
 
 // Weights is an opened checkpoint of a recognised model: what it is, and its weights under their official names.
@@ -28,6 +29,7 @@ type Weights struct {
 	File       *checkpoint.File
 	ClassNames []string // from config.json, or nil
 	VAE        string   // the folder of the autoencoder that came with the model, or ""
+	Assumed    string   // what was taken for granted because nothing told it, for the user to know, or ""
 
 	rename   func(name string) []string // the tensors, in the file, that an official tensor is made of, one behind the other
 	posEmbed bool
@@ -155,6 +157,7 @@ type fileConfig struct {
 	MLPRatio   float64  `json:"mlp_ratio"`
 	NumClasses int      `json:"num_classes"`
 	LearnSigma *bool    `json:"learn_sigma"`
+	Decode     int      `json:"decode_layer,omitempty"`
 	Names      []string `json:"class_names,omitempty"`
 
 	TimestepShift int `json:"timestep_shift,omitempty"` // our own: the checkpoint came of a diffusers one
@@ -172,7 +175,7 @@ type fileConfig struct {
 func (c Config) JSON(names []string) ([]byte, error) {
 	return json.Marshal(fileConfig{
 		Arch: string(c.Arch), InputSize: c.InputSize, PatchSize: c.PatchSize, InChannels: c.InChannels, Hidden: c.Hidden, Depth: c.Depth,
-		Heads: c.Heads, MLPRatio: float64(c.MLPHidden) / float64(c.Hidden), NumClasses: c.NumClasses, LearnSigma: &c.LearnSigma, Names: names,
+		Decode: c.DecodeLayer, Heads: c.Heads, MLPRatio: float64(c.MLPHidden) / float64(c.Hidden), NumClasses: c.NumClasses, LearnSigma: &c.LearnSigma, Names: names,
 		TimestepShift: c.TimestepShift,
 	})
 }
@@ -235,10 +238,11 @@ func (w *Weights) recognise(given *fileConfig, o Options) error {
 	if naming.diffusers {
 		c.TimestepShift = 1
 	}
-	w.Config = c
-	if arch != ArchDiT {
-		return nil
+	if c.Arch == ArchMDTv1 && c.DecodeLayer == 0 {
+		c.DecodeLayer = defaultDecodeLayer
+		w.Assumed = fmt.Sprintf("the decoder is the last %d of the %d blocks (--decode-layer), as in the published model: MDTv1's tensors do not tell", c.DecodeLayer, c.Depth)
 	}
+	w.Config = c
 	if err := c.Validate(); err != nil {
 		return err
 	}
@@ -247,7 +251,12 @@ func (w *Weights) recognise(given *fileConfig, o Options) error {
 	if naming.diffusers {
 		wants = c.diffusersTensors()
 	}
-	if err := checkpoint.Check(w.File, wants, nil); err != nil {
+	if c.isMDT() {
+		if err := w.checkBias(); err != nil {
+			return err
+		}
+	}
+	if err := checkpoint.Check(w.File, wants, ignoredInMDT); err != nil {
 		return err
 	}
 	if naming.diffusers {
@@ -272,9 +281,9 @@ var (
 func (w *Weights) naming() (naming, Arch, error) {
 	has := func(name string) bool { _, ok := w.File.Lookup(name); return ok }
 	switch {
-	case has("en_inblocks.0.attn.qkv.weight"):
+	case has("en_inblocks.0.attn.qkv.weight") || has("en_outblocks.0.attn.qkv.weight") || has("de_blocks.0.attn.qkv.weight"):
 		return officialNaming, ArchMDTv2, nil
-	case has("mask_token") || has("sideblocks.0.attn.qkv.weight"):
+	case has(maskTokenName) || has(decoderPosEmbedName) || has(sideBlockName+".attn.qkv.weight") || has("blocks.0."+biasTableName):
 		return officialNaming, ArchMDTv1, nil
 	case has("x_embedder.proj.weight"):
 		return officialNaming, ArchDiT, nil
@@ -318,6 +327,9 @@ func (w *Weights) measure(n naming, arch Arch) (Config, error) {
 		first = "en_inblocks.0."
 	}
 	c.MLPHidden = shape(first+"mlp.fc1.weight", 2)[0]
+	if c.isMDT() {
+		c.Heads = shape(first+biasTableName, 2)[1]
+	}
 	if err != nil {
 		return c, err
 	}
@@ -327,15 +339,12 @@ func (w *Weights) measure(n naming, arch Arch) (Config, error) {
 	} else {
 		c.LearnSigma = out == 2*perChannel
 	}
-	for _, name := range w.File.Names() {
-		if m := n.block.FindStringSubmatch(name); m != nil {
-			// A block that the file has no room for is left to be reported as unexpected.
-			if i, err := strconv.Atoi(m[1]); err == nil && i < len(w.File.Names()) {
-				c.Depth = max(c.Depth, i+1)
-			}
-		} else if strings.HasSuffix(name, ".attn.qkv.weight") && !strings.HasPrefix(name, "sideblocks.") {
-			c.Depth++ // MDTv2's groups of blocks
+	if arch == ArchMDTv2 {
+		if err := w.measureU(&c); err != nil {
+			return c, err
 		}
+	} else {
+		c.Depth = w.countBlocks(n.block)
 	}
 	if info, ok := w.File.Lookup(posEmbedName); ok && len(info.Shape) == 3 {
 		if side := int(math.Sqrt(float64(info.Shape[1]))); side*side == info.Shape[1] {
@@ -345,15 +354,30 @@ func (w *Weights) measure(n naming, arch Arch) (Config, error) {
 	return c, nil
 }
 
+// countBlocks returns one more than the highest number in names that block matches. A block that the file has no room for is left to be reported
+// as unexpected.
+func (w *Weights) countBlocks(block *regexp.Regexp) int {
+	count := 0
+	for _, name := range w.File.Names() {
+		if m := block.FindStringSubmatch(name); m != nil {
+			if i, err := strconv.Atoi(m[1]); err == nil && i < len(w.File.Names()) {
+				count = max(count, i+1)
+			}
+		}
+	}
+	return count
+}
+
 // complete fills in what the tensors did not tell and reports contradictions.
 func (c *Config) complete(given *fileConfig, o Options) error {
 	var errs []error
 	settle := func(what string, own *int, others ...int) {
+		by := "by the tensors"
 		for _, v := range others {
 			if *own == 0 {
-				*own = v
+				*own, by = v, "as asked for"
 			} else if v != 0 && v != *own {
-				errs = append(errs, fmt.Errorf("%s: %d by the tensors, %d as given", what, *own, v))
+				errs = append(errs, fmt.Errorf("%s: %d %s, %d as given", what, *own, by, v))
 			}
 		}
 	}
@@ -361,13 +385,16 @@ func (c *Config) complete(given *fileConfig, o Options) error {
 	settle("patch_size", &c.PatchSize, given.PatchSize)
 	settle("in_channels", &c.InChannels, given.InChannels)
 	settle("hidden_size", &c.Hidden, given.Hidden)
-	settle("depth", &c.Depth, given.Depth)
 	settle("num_classes", &c.NumClasses, given.NumClasses)
 	if given.Arch != "" && !strings.EqualFold(given.Arch, string(c.Arch)) {
-		errs = append(errs, fmt.Errorf("arch: %s by the tensors, %s as given", c.Arch, given.Arch))
+		errs = append(errs, fmt.Errorf("arch: %s by the tensors%s, %s as given", c.Arch, archSigns[c.Arch], given.Arch))
+	} else {
+		settle("depth"+c.groups(), &c.Depth, given.Depth)
+		settle("decode_layer", &c.DecodeLayer, o.DecodeLayer, given.Decode)
 	}
-	c.Heads = o.Heads
-	if c.Heads == 0 {
+	if c.Heads != 0 {
+		settle("num_heads", &c.Heads, o.Heads, given.Heads)
+	} else if c.Heads = o.Heads; c.Heads == 0 {
 		c.Heads = given.Heads
 	}
 	if c.Heads == 0 {

@@ -13,9 +13,10 @@ const (
 	Whole     Part = iota // the block
 	Attention             // its attention branch, before the gate
 	MLP                   // its MLP branch, before the gate
+	Body                  // both branches: what is left of a block with a long skip once that has joined
 )
 
-var partNames = [...]string{Whole: "whole", Attention: "attention", MLP: "mlp"}
+var partNames = [...]string{Whole: "whole", Attention: "attention", MLP: "mlp", Body: "body"}
 
 func (p Part) String() string {
 	if p < 0 || int(p) >= len(partNames) {
@@ -39,6 +40,10 @@ func (s Site) String() string { return fmt.Sprintf("block %d, %s", s.Block, s.Pa
 // step. Apply may call f with all tokens, with some of them gathered into new Tokens, or not at all; what it
 // returns has a row for every row of x.
 //
+// A block that begins by joining its tokens with those of a long skip (MDTv2) has a Body site within its Whole one, and a block without one has
+// not. At Whole, f joins the tokens that it is given, which carry their Skip; at Body, tokens are joined already, all that Whole let through. As
+// at Whole, f maps tokens to their values after the block. A Reuse that has no use for the difference returns f(x) at Body.
+//
 // f may overwrite the tokens that it is given: Apply copies what it needs of x beforehand.
 type Reuse interface {
 	Apply(at Site, x *Tokens, f func(*Tokens) *Tokens) *Tokens
@@ -57,12 +62,13 @@ type Tokens struct {
 	Rows *tensor.Rows   // the rows of each sample
 	Pos  []int32        // each row's position in its sample's grid, in reading order
 	Keys *KeyStore      // nil, or the keys and values that attention adds its own to
+	Skip *tensor.Tensor // nil, or what a long skip brings the block of each row, from this same pass: [rows, D]
 	From *Tokens        // nil, or the tokens whose keys and values attention computes and uses, where they are not these
 }
 
 // With returns tokens that differ from t in their values.
 func (t *Tokens) With(x *tensor.Tensor) *Tokens {
-	return &Tokens{X: x, Rows: t.Rows, Pos: t.Pos, Keys: t.Keys, From: t.From}
+	return &Tokens{X: x, Rows: t.Rows, Pos: t.Pos, Keys: t.Keys, Skip: t.Skip, From: t.From}
 }
 
 // update returns t with the values x, which in inference are t's own, changed in place.
@@ -82,7 +88,11 @@ func (t *Tokens) Gather(g *tensor.Graph, index []int32) *Tokens {
 		counts[t.Rows.Sample[row]]++
 		pos[i] = t.Pos[row]
 	}
-	return &Tokens{X: g.Gather(t.X, index), Rows: g.Rows(counts), Pos: pos, Keys: t.Keys}
+	some := &Tokens{X: g.Gather(t.X, index), Rows: g.Rows(counts), Pos: pos, Keys: t.Keys}
+	if t.Skip != nil {
+		some.Skip = g.Gather(t.Skip, index)
+	}
+	return some
 }
 
 // KeyStore holds, for each block, the keys and values of every position of every sample. Attention writes the rows it
@@ -91,11 +101,13 @@ type KeyStore struct {
 	Positions int              // of a sample's grid
 	KV        []*tensor.Tensor // for each block, [samples*Positions, 2D]: keys, then values
 	all       *tensor.Rows
+	pos       []int32 // of each row of all
 }
 
 // NewKeyStore returns a store of zeros for a batch; the first step must compute every token.
 func NewKeyStore(blocks, samples, positions, width int) *KeyStore {
 	s := &KeyStore{Positions: positions, all: tensor.Uniform(samples, positions)}
+	s.pos = wholeGrids(samples, positions)
 	for range blocks {
 		s.KV = append(s.KV, tensor.FromSlice(make([]float32, samples*positions*2*width), samples*positions, 2*width))
 	}

@@ -7,6 +7,7 @@ type Attention struct {
 	Heads int
 	QKV   *tensor.Weight // [3D, D]: queries, keys, values, each head by head
 	Proj  *tensor.Weight // [D, D]
+	Bias  *RelativeBias  // nil if there is none
 }
 
 // LoadAttention reads prefix.qkv and prefix.proj.

@@ -43,6 +43,9 @@ func (l *Loader) Freeze() { l.train, l.frozen = true, true }
 // Params returns the parameters of the trainable layers, in the order in which they were read.
 func (l *Loader) Params() []*tensor.Param { return l.params }
 
+// Training reports whether layers are made trainable.
+func (l *Loader) Training() bool { return l.train }
+
 // Err returns the first error met.
 func (l *Loader) Err() error { return l.err }
 
@@ -74,11 +77,24 @@ func (l *Loader) Table(name string, rows, cols int) *tensor.Tensor {
 	return tensor.FromSlice(l.Vector(name, rows*cols), rows, cols)
 }
 
+// NewTable returns the named matrix with the given initial values, which the source does not have; they are no part of the fingerprint.
+func (l *Loader) NewTable(name string, values []float32, rows, cols int) *tensor.Tensor {
+	if l.train {
+		return l.newParam(name, values).Leaf(rows, cols)
+	}
+	return tensor.FromSlice(values, rows, cols)
+}
+
+// Skip reads the named tensor of n elements for the fingerprint alone.
+func (l *Loader) Skip(name string, n int) { l.scratch(name, n) }
+
 // param reads a trainable parameter.
-func (l *Loader) param(name string, n int) *tensor.Param {
-	p := &tensor.Param{Name: name, Value: l.Vector(name, n)}
+func (l *Loader) param(name string, n int) *tensor.Param { return l.newParam(name, l.Vector(name, n)) }
+
+func (l *Loader) newParam(name string, value []float32) *tensor.Param {
+	p := &tensor.Param{Name: name, Value: value}
 	if !l.frozen {
-		p.Grad = make([]float32, n)
+		p.Grad = make([]float32, len(value))
 	}
 	l.params = append(l.params, p)
 	return p

@@ -16,10 +16,11 @@ type AttentionInput struct {
 	K, V  *Tensor // [key rows, heads*dim]
 	KRows *Rows
 
-	// Bias, if not nil, holds for each head a matrix over positions in the grid, [heads*positions, positions]; QPos and KPos give the position of
-	// every query and key row.
-	Bias       *Tensor
-	QPos, KPos []int32
+	// Bias, if not nil, holds for each head a number for every difference of places, [heads, differences]: to the product of query row q and key row
+	// k column QPlace[q] - KPlace[k] + BiasOrigin is added. A place is a number for every row; two rows of a sample may share one.
+	Bias           *Tensor
+	BiasOrigin     int
+	QPlace, KPlace []int32
 
 	// ColSums, if not nil, [samples, heads*most keys of a sample], receives the column sums of each head's softmax: what a key was given by all
 	// queries together.
@@ -44,6 +45,12 @@ func newAttentionOp(in AttentionInput, out *Tensor) attentionOp {
 	mustMatch("queries", in.Q, in.QRows.Len(), width)
 	mustMatch("keys", in.K, in.KRows.Len(), width)
 	mustMatch("values", in.V, in.KRows.Len(), width)
+	if in.Bias != nil {
+		mustMatch("bias", in.Bias, in.Heads, in.Bias.Cols)
+		if len(in.QPlace) != in.Q.Rows || len(in.KPlace) != in.K.Rows {
+			panic(fmt.Sprintf("tensor: attention: places of %d queries and %d keys, want %d and %d", len(in.QPlace), len(in.KPlace), in.Q.Rows, in.K.Rows))
+		}
+	}
 	if in.Heads < 1 || width%in.Heads != 0 {
 		panic(fmt.Sprintf("tensor: attention: width %d does not divide into %d heads", width, in.Heads))
 	}
@@ -83,7 +90,7 @@ func (g *Graph) Attention(in AttentionInput) *Tensor {
 		g.run(&g.ops.pack, heads)
 	}
 	g.run(op, heads*op.chunks)
-	if g.recording(in.Q, in.K, in.V) {
+	if g.recording(in.Q, in.K, in.V, in.Bias) {
 		g.record(out, func(dout *Tensor) { g.attentionBack(in, out, dout) })
 	}
 	return out
@@ -150,13 +157,14 @@ func (op *attentionOp) run(part int, w *worker) {
 // gatherBias lays the bias of queries q0 up to q1 of a sample out by rows.
 func (op *attentionOp) gatherBias(dst []float32, sample, head, q0, q1 int) {
 	in := &op.in
-	queries := in.QPos[in.QRows.Start[sample]:][q0:q1]
-	keys := in.KPos[in.KRows.Start[sample]:in.KRows.Start[sample+1]]
+	queries := in.QPlace[in.QRows.Start[sample]:][q0:q1]
+	keys := in.KPlace[in.KRows.Start[sample]:in.KRows.Start[sample+1]]
+	from := in.Bias.Row(head)
 	for i, q := range queries {
-		from := in.Bias.Row(head*in.Bias.Cols + int(q))
 		to := dst[i*len(keys):][:len(keys)]
+		at := int(q) + in.BiasOrigin
 		for j, k := range keys {
-			to[j] = from[k]
+			to[j] = from[at-int(k)]
 		}
 	}
 }

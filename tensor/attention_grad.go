@@ -6,20 +6,38 @@ import "github.com/tokencache/tokencache/internal/kernel"
 //
 //	P = softmax(scale·Q·Kᵀ + bias)    dV = Pᵀ·dO    dP = dO·Vᵀ
 //	dS = P∘(dP - rowsum(P∘dP))        dQ = scale·dS·K    dK = scale·dSᵀ·Q
+//
+// and each element of the bias gets the sum of the elements of dS that it was added to.
 type attentionGradOp struct {
 	forward    attentionOp
 	dout       *Tensor
 	dq, dk, dv *Tensor
+	dbias      *Tensor // of every sample's heads, [samples*heads, differences], or nil
 }
 
-// attentionBack adds to the gradients of queries, keys and values; a bias gets none.
+// attentionBack adds to the gradients of queries, keys, values and the bias.
 func (g *Graph) attentionBack(in AttentionInput, out, dout *Tensor) {
 	op := &g.ops.attentionGrad
 	*op = attentionGradOp{
 		forward: newAttentionOp(in, out), dout: dout,
 		dq: g.Grad(in.Q), dk: g.Grad(in.K), dv: g.Grad(in.V),
 	}
+	var dbias *Tensor
+	if in.Bias != nil && in.Bias.wanted {
+		dbias = g.Grad(in.Bias)
+	}
+	m := g.Mark()
+	if dbias != nil {
+		op.dbias = g.New(in.QRows.Samples()*in.Heads, in.Bias.Cols)
+		clear(op.dbias.Data)
+	}
 	g.run(op, in.QRows.Samples()*in.Heads)
+	if dbias != nil {
+		for s := range in.QRows.Samples() { // in their order, whatever the number of workers
+			g.addInto(dbias, g.RowRange(op.dbias, s*in.Heads, (s+1)*in.Heads))
+		}
+	}
+	g.Release(m)
 	for s := range in.QRows.Samples() {
 		g.flops += 10 * int64(in.QRows.Start[s+1]-in.QRows.Start[s]) * int64(in.KRows.Start[s+1]-in.KRows.Start[s]) * int64(in.Q.Cols)
 	}
@@ -75,7 +93,24 @@ func (op *attentionGradOp) run(part int, w *worker) {
 	for q := range nq {
 		kernel.SoftmaxGrad(dp[q*nk:][:nk], p[q*nk:][:nk], dp[q*nk:][:nk], a.Scale)
 	}
+	if op.dbias != nil {
+		op.scatterBias(op.dbias.Row(part), dp, sample)
+	}
 	product(dq, op.dq.Stride, true, dp, nk, nq, kernel.PackKN(packed, a.K, a.LDK, d, nk))
 	kernel.Transpose(across, nq, dp, nk, nq, nk)
 	product(dk, op.dk.Stride, true, across, nq, nk, kernel.PackKN(packed, a.Q, a.LDQ, d, nq))
+}
+
+// scatterBias adds to d what ds, the gradient of a sample's head's scores times scale, gives the bias.
+func (op *attentionGradOp) scatterBias(d, ds []float32, sample int) {
+	in := &op.forward.in
+	queries := in.QPlace[in.QRows.Start[sample]:in.QRows.Start[sample+1]]
+	keys := in.KPlace[in.KRows.Start[sample]:in.KRows.Start[sample+1]]
+	for i, q := range queries {
+		row := ds[i*len(keys):][:len(keys)]
+		at := int(q) + in.BiasOrigin
+		for j, k := range keys {
+			d[at-int(k)] += row[j] / op.forward.scale
+		}
+	}
 }

@@ -136,12 +136,55 @@ func (g *Graph) addInto(a, b *Tensor) *Tensor {
 
 func addRow(op *rowOp, i int) { kernel.Add(op.dst.Row(i), op.a.Row(i), op.b.Row(i)) }
 
-// AddCyclic adds to row i of x, in place, row i modulo table.Rows of table, which is fixed: the position embedding of a batch of whole
-// grids. The gradient of x is the result's.
+// AddCyclic adds to row i of x, in place, row i modulo table.Rows of table: the position embedding of a batch of whole grids. The gradient of x is the
+// result's, so x must come of an operation that does not read its result on the way back.
 func (g *Graph) AddCyclic(x, table *Tensor) *Tensor {
-	return g.byRow(rowOp{a: table, row: func(op *rowOp, i int) {
+	g.byRow(rowOp{a: table, row: func(op *rowOp, i int) {
 		kernel.Add(op.dst.Row(i), op.dst.Row(i), op.a.Row(i%op.a.Rows))
 	}}, x)
+	if g.recording(table) {
+		g.record(x, func(dx *Tensor) {
+			// Each row of the table is one part's, which adds the samples in their order.
+			g.byRow(rowOp{a: dx, row: func(op *rowOp, i int) {
+				for j := i; j < op.a.Rows; j += op.dst.Rows {
+					kernel.Add(op.dst.Row(i), op.dst.Row(i), op.a.Row(j))
+				}
+			}}, g.Grad(table))
+		})
+	}
+	return x
+}
+
+// Concat returns the rows of a and b side by side, [rows, a.Cols+b.Cols].
+func (g *Graph) Concat(a, b *Tensor) *Tensor {
+	mustMatch("right side", b, a.Rows, b.Cols)
+	y := g.byRow(rowOp{a: a, b: b, row: func(op *rowOp, i int) {
+		copy(op.dst.Row(i)[copy(op.dst.Row(i), op.a.Row(i)):], op.b.Row(i))
+	}}, g.New(a.Rows, a.Cols+b.Cols))
+	if g.recording(a, b) {
+		g.record(y, func(dy *Tensor) {
+			g.AddGrad(a, g.Columns(dy, 0, a.Cols))
+			g.AddGrad(b, g.Columns(dy, a.Cols, dy.Cols))
+		})
+	}
+	return y
+}
+
+// Transpose returns x with rows and columns exchanged.
+func (g *Graph) Transpose(x *Tensor) *Tensor {
+	y := g.New(x.Cols, x.Rows)
+	kernel.Transpose(y.Data, y.Stride, x.Data, x.Stride, x.Rows, x.Cols)
+	if g.recording(x) {
+		g.record(y, func(dy *Tensor) {
+			dx := g.Grad(x)
+			m := g.Mark()
+			d := g.New(x.Rows, x.Cols)
+			kernel.Transpose(d.Data, d.Stride, dy.Data, dy.Stride, dy.Rows, dy.Cols)
+			g.addInto(dx, d)
+			g.Release(m)
+		})
+	}
+	return y
 }
 
 // Copy returns a copy of x.

@@ -53,6 +53,11 @@ func TestGradients(t *testing.T) {
 	})
 	add("Unpatchify", map[string]*Tensor{"x": x}, func(g *Graph) *Tensor { return g.Unpatchify(g.Columns(x, 0, 8), 2, 4, 6, 2) })
 
+	add("Concat", map[string]*Tensor{"a": x, "b": y}, func(g *Graph) *Tensor { return g.SiLU(g.Concat(g.SiLU(x), g.Columns(y, 3, 8))) })
+	add("Transpose", map[string]*Tensor{"x": x}, func(g *Graph) *Tensor { return g.SiLU(g.Transpose(g.SiLU(x))) })
+	table := leaf(r, 5, 10)
+	add("AddCyclic", map[string]*Tensor{"x": x, "table": table}, func(g *Graph) *Tensor { return g.SiLU(g.AddCyclic(g.SiLU(x), table)) })
+
 	gate := leaf(r, 3, 10)
 	add("GateResidual", map[string]*Tensor{"residual": x, "gate": gate, "y": y}, func(g *Graph) *Tensor {
 		return g.GateResidual(g.SiLU(x), gate, rows, y)
@@ -68,6 +73,7 @@ func TestGradients(t *testing.T) {
 	params := map[string]*Tensor{"x": x, "W": w.W.Leaf(7, 10), "b": w.B.Leaf(1, 7)}
 	add("Linear", params, func(g *Graph) *Tensor { w.Repack(); return g.Linear(x, w) })
 	add("Linear and GELU", params, func(g *Graph) *Tensor { w.Repack(); return g.LinearGELU(x, w) })
+	add("LinearInto", params, func(g *Graph) *Tensor { w.Repack(); return g.LinearInto(g.New(12, 7), x, w) })
 	res, gate7 := leaf(r, 12, 7), leaf(r, 3, 7)
 	add("LinearGateResidual", map[string]*Tensor{"residual": res, "gate": gate7, "x": x, "W": params["W"], "b": params["b"]}, func(g *Graph) *Tensor {
 		w.Repack()
@@ -90,7 +96,7 @@ func TestGradients(t *testing.T) {
 	add("Attention", map[string]*Tensor{"q": q, "k": k, "v": v}, func(g *Graph) *Tensor {
 		return g.Attention(AttentionInput{Heads: 2, Q: q, QRows: rows, K: k, V: v, KRows: keyRows})
 	})
-	bias := random(r, 2*20, 20)
+	bias := leaf(r, 2, 39)
 	pos := func(n int) (p []int32) {
 		for range n {
 			p = append(p, int32(r.IntN(20)))
@@ -98,8 +104,8 @@ func TestGradients(t *testing.T) {
 		return p
 	}
 	qpos, kpos := pos(12), pos(13)
-	add("Attention with bias", map[string]*Tensor{"q": q, "k": k, "v": v}, func(g *Graph) *Tensor {
-		return g.Attention(AttentionInput{Heads: 2, Q: q, QRows: rows, K: k, V: v, KRows: keyRows, Bias: bias, QPos: qpos, KPos: kpos})
+	add("Attention with bias", map[string]*Tensor{"q": q, "k": k, "v": v, "bias": bias}, func(g *Graph) *Tensor {
+		return g.Attention(AttentionInput{Heads: 2, Q: q, QRows: rows, K: k, V: v, KRows: keyRows, Bias: bias, BiasOrigin: 19, QPlace: qpos, KPlace: kpos})
 	})
 	qkv := leaf(r, 12, 12)
 	add("Attention over columns of one matrix", map[string]*Tensor{"qkv": qkv}, func(g *Graph) *Tensor {
@@ -156,16 +162,23 @@ func TestGradientsDoNotDependOnWorkers(t *testing.T) {
 	pw, pb := random(r, 3*d, d), random(r, 1, 3*d)
 	w := NewTrainable(&Param{Value: pw.Data, Grad: make([]float32, 3*d*d)}, &Param{Value: pb.Data, Grad: make([]float32, 3*d)}, 3*d, d)
 	shift, scale := leaf(r, 3, d), leaf(r, 3, d)
+	bias, places := leaf(r, 4, 2*n/3-1), make([]int32, n)
+	for i := range places {
+		places[i] = int32(i % (n / 3))
+	}
 	var first [][]float32
 	for _, workers := range []int{1, 2, 8} {
 		withGraph(t, workers, func(g *Graph) {
-			grads := [][]float32{w.W.Grad, w.B.Grad, x.grad.Data, shift.grad.Data, scale.grad.Data}
+			grads := [][]float32{w.W.Grad, w.B.Grad, x.grad.Data, shift.grad.Data, scale.grad.Data, bias.grad.Data}
 			for _, d := range grads {
 				clear(d)
 			}
 			g.StartTape()
 			qkv := g.Linear(g.LayerNormModulate(x, shift, scale, rows, 1e-6), w)
-			out := g.Attention(AttentionInput{Heads: 4, Q: g.Columns(qkv, 0, d), K: g.Columns(qkv, d, 2*d), V: g.Columns(qkv, 2*d, 3*d), QRows: rows, KRows: rows})
+			out := g.Attention(AttentionInput{
+				Heads: 4, Q: g.Columns(qkv, 0, d), K: g.Columns(qkv, d, 2*d), V: g.Columns(qkv, 2*d, 3*d), QRows: rows, KRows: rows,
+				Bias: bias, BiasOrigin: n/3 - 1, QPlace: places, KPlace: places,
+			})
 			g.AddGrad(out, out)
 			g.Backward()
 			if first == nil {

@@ -59,6 +59,16 @@ func (g *Graph) Linear(x *Tensor, w *Weight) *Tensor {
 	return y
 }
 
+// LinearInto sets dst to x·Wᵀ + b and returns it; dst must not share memory with x. While a tape records it leaves dst as it is and
+// returns a matrix of its own.
+func (g *Graph) LinearInto(dst, x *Tensor, w *Weight) *Tensor {
+	if g.tape != nil {
+		return g.Linear(x, w)
+	}
+	g.linear(x, w, dst, kernel.Gemm{})
+	return dst
+}
+
 // LinearGELU returns GELU(x·Wᵀ + b), the tanh form.
 func (g *Graph) LinearGELU(x *Tensor, w *Weight) *Tensor {
 	if g.tape != nil && (x.wanted || w.trains()) {

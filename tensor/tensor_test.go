@@ -93,7 +93,7 @@ func reference(in AttentionInput) (out []float64, sums map[[3]int]float64) {
 					}
 					dot /= math.Sqrt(float64(dim))
 					if in.Bias != nil {
-						dot += float64(in.Bias.Row(h*in.Bias.Cols + int(in.QPos[q]))[in.KPos[k]])
+						dot += float64(in.Bias.Row(h)[int(in.QPlace[q]-in.KPlace[k])+in.BiasOrigin])
 					}
 					p = append(p, math.Exp(dot))
 					total += math.Exp(dot)
@@ -148,7 +148,8 @@ func TestAttentionOverRaggedSamples(t *testing.T) {
 				return pos
 			}
 			if c.bias {
-				in.Bias, in.QPos, in.KPos = random(r, c.heads*positions, positions), places(in.QRows), places(in.KRows)
+				in.Bias, in.BiasOrigin = random(r, c.heads, 2*positions-1), positions-1
+				in.QPlace, in.KPlace = places(in.QRows), places(in.KRows)
 			}
 			most := slices.Max(c.keys)
 			var first []float32

@@ -70,7 +70,7 @@ func (r *run) forward(m *dit.Model, c *recording) error {
 		return err
 	}
 	for i, x := range rec.blocks {
-		if name := fmt.Sprintf("block.blocks.%d", i); c.has(name) {
+		if name := "block." + m.BlockName(i); c.has(name) {
 			want, err := c.Float32(name)
 			if err != nil {
 				return err
@@ -105,7 +105,7 @@ func (r *run) guidance(m *dit.Model, c *recording) error {
 		if !ok {
 			continue
 		}
-		scale, err := strconv.ParseFloat(text, 64)
+		scale, power, err := recordedGuidance(text)
 		if err != nil {
 			return fmt.Errorf("tensor %s: %w", name, err)
 		}
@@ -118,18 +118,44 @@ func (r *run) guidance(m *dit.Model, c *recording) error {
 		if err := r.graph.Err(); err != nil {
 			return err
 		}
-		guideBoth(m.Config, diffusion.Guidance{Scale: scale}, out)
+		guideBoth(m.Config, guidance(m.Config, scale, power), out, b.T)
 		r.compare(c.stem+"/"+name, out.Flat(), want, tolerance)
 	}
 	return nil
 }
 
-// guideBoth guides both halves of a batch as the official code does: the second keeps what guidance leaves alone of its own.
-func guideBoth(c dit.Config, g diffusion.Guidance, out *tensor.Tensor) {
+// officialPower is the power of the official MDT code's guidance where none is given.
+const officialPower = 4
+
+// recordedGuidance reads what follows cfg.out_scale_: a scale, and perhaps _pow_ and MDT's power.
+func recordedGuidance(text string) (scale, power float64, err error) {
+	text, pow, given := strings.Cut(text, "_pow_")
+	power = officialPower
+	if given {
+		if power, err = strconv.ParseFloat(pow, 64); err != nil {
+			return 0, 0, err
+		}
+	}
+	scale, err = strconv.ParseFloat(text, 64)
+	return scale, power, err
+}
+
+// guidance returns guidance as a model's official code has it: of constant scale for a DiT, growing for an MDT.
+func guidance(c dit.Config, scale, power float64) diffusion.Guidance {
+	g := diffusion.Guidance{Scale: scale}
+	if c.Arch != dit.ArchDiT {
+		g.ScaleAt = diffusion.PowerCosine(scale, power)
+	}
+	return g
+}
+
+// guideBoth guides both halves of a batch as the official code does: the second keeps what guidance leaves alone of its own. t are the timesteps of
+// the first half.
+func guideBoth(c dit.Config, g diffusion.Guidance, out *tensor.Tensor, t []float32) {
 	n, hw := out.Rows/2, c.InputSize*c.InputSize
 	for i := range n {
 		cond, uncond := out.Row(i), out.Row(n+i)
-		g.Apply(cond, cond, uncond, c.InChannels, hw, 0)
+		g.Apply(cond, cond, uncond, c.InChannels, hw, int(t[i]))
 		guided := min(3, c.InChannels) * hw
 		copy(uncond[:guided], cond[:guided])
 	}
@@ -150,7 +176,7 @@ func (r *run) sampling(m *dit.Model, c *recording) error {
 		if !ok {
 			continue
 		}
-		if err := r.samplingRun(m, c, prefix, diffusion.Guidance{Scale: scale}); err != nil {
+		if err := r.samplingRun(m, c, prefix, guidance(m.Config, scale, officialPower)); err != nil {
 			return fmt.Errorf("%s: %w", prefix, err)
 		}
 	}
@@ -228,7 +254,7 @@ func (r *run) samplingRun(m *dit.Model, c *recording, prefix string, g diffusion
 		if err := r.graph.Err(); err != nil {
 			return err
 		}
-		guideBoth(m.Config, g, out)
+		guideBoth(m.Config, g, out, b.T)
 		for i, path := range paths {
 			var z []float32
 			if noise != nil {

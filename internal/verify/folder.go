@@ -18,13 +18,7 @@ func (r *run) folder(dir string, recordings []string) error {
 	if err != nil {
 		return err
 	}
-	switch kind := kindOf(dir); {
-	case strings.HasPrefix(kind, "MDT"):
-		for _, name := range recordings {
-			r.skip(filepath.Join(dir, name), kind+" is not supported by this version")
-		}
-		return nil
-	case strings.HasPrefix(kind, "Autoencoder") || slices.ContainsFunc(recordings, func(name string) bool { return strings.HasSuffix(name, "_cases.safetensors") }):
+	if strings.HasPrefix(kindOf(dir), "Autoencoder") || slices.ContainsFunc(recordings, func(name string) bool { return strings.HasSuffix(name, "_cases.safetensors") }) {
 		return r.autoencoders(dir, weights, recordings)
 	}
 	return r.models(dir, weights, recordings)
@@ -115,7 +109,7 @@ func (r *run) models(dir string, weights, recordings []string) error {
 // sameModel checks that the weights at path are those of w, bit for bit.
 func (r *run) sameModel(w *dit.Weights, fingerprint, path string) {
 	name := "weights/" + filepath.Base(path)
-	other, err := dit.Open(path, dit.Options{Heads: w.Heads, InputSize: w.InputSize})
+	other, err := dit.Open(path, dit.Options{Heads: w.Heads, InputSize: w.InputSize, DecodeLayer: w.DecodeLayer})
 	if err != nil {
 		r.fail(name, err)
 		return

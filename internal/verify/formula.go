@@ -15,7 +15,10 @@ import (
 	"github.com/tokencache/tokencache/vae"
 )
 
-var officialStem = regexp.MustCompile(`^dit-(s|b|l|xl)-([248])-(\d{2,4})$`)
+var officialStem = regexp.MustCompile(`^(dit|mdtv1|mdtv2)-(s|b|l|xl)-([248])-(\d{2,4})$`)
+
+// families are the names of architectures in files' names and in the papers.
+var families = map[string]string{"dit": "DiT", "mdtv1": "MDT", "mdtv2": "MDTv2"}
 
 // formula checks a file of recordings of a network of official size whose weights come from a formula; which network is in the file's name.
 func (r *run) formula(path string) error {
@@ -25,11 +28,11 @@ func (r *run) formula(path string) error {
 	}
 	defer c.Close()
 	if m := officialStem.FindStringSubmatch(c.stem); m != nil {
-		pixels, err := strconv.Atoi(m[3])
+		pixels, err := strconv.Atoi(m[4])
 		if err != nil {
 			return err
 		}
-		return r.formulaModel(c, fmt.Sprintf("DiT-%s/%s", strings.ToUpper(m[1]), m[2]), pixels/8)
+		return r.formulaModel(c, fmt.Sprintf("%s-%s/%s", families[m[1]], strings.ToUpper(m[2]), m[3]), pixels/8)
 	}
 	var a vae.Autoencoder
 	switch {
@@ -40,11 +43,8 @@ func (r *run) formula(path string) error {
 		config := vae.TinyConfig{LatentChannels: 4, Width: 64, ScaleFactor: 1}
 		src := source(config.Tensors())
 		a, err = vae.NewTiny(config, src, src)
-	case strings.HasPrefix(c.stem, "mdt"):
-		r.skip(path, "MDT is not supported by this version")
-		return nil
 	default:
-		r.skip(path, "no network of this name: want dit-s-2-256 and the like, sd-vae or taesd-4ch")
+		r.skip(path, "no network of this name: want dit-s-2-256, mdtv2-s-2-256 and the like, sd-vae or taesd-4ch")
 		return nil
 	}
 	if err != nil {
