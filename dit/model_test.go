@@ -165,7 +165,14 @@ func TestOfficialSizeIsPyTorchs(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a full-size model is slow under the race detector; the tiny ones run the same code")
 	}
-	m, ref := synthetic(t, "DiT-S/2", 32), openCases(t, "synthetic/dit-s-2-256.safetensors")
+	for name, file := range map[string]string{"DiT-S/2": "dit-s-2-256", "MDT-S/2": "mdtv1-s-2-256", "MDTv2-S/2": "mdtv2-s-2-256"} {
+		t.Run(name, func(t *testing.T) {
+			officialSize(t, synthetic(t, name, 32), openCases(t, "synthetic/"+file+".safetensors"))
+		})
+	}
+}
+
+func officialSize(t *testing.T, m *Model, ref cases) {
 	var r recorder
 	out := m.Forward(newGraph(t, 2), &r, ref.batch(m, "")).Flat()
 	checkNear(t, "out", out, ref.floats("out"))
@@ -178,6 +185,9 @@ func TestOfficialSizeIsPyTorchs(t *testing.T) {
 		t.Fatalf("%d blocks, want %d", len(r.blocks), len(blocks))
 	}
 	for i, b := range blocks {
+		if b[0] != m.BlockName(i) {
+			t.Errorf("block %d is %s, want %s", i, m.BlockName(i), b[0])
+		}
 		for j, want := range b[1].([]any)[2:] {
 			if d := math.Abs(float64(r.blocks[i][j]) - want.(float64)); d > tolerance*5 {
 				t.Errorf("block %d, value %d: %g, want %g", i, j, r.blocks[i][j], want)
