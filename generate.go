@@ -32,6 +32,7 @@ type Request struct {
 	Eta     float64 // of ddim
 
 	Guidance         float64 // scale of classifier-free guidance; 0 and 1 mean none
+	GuidancePower    float64 // 0: the same scale at every step; else it grows from 1, later for higher powers: diffusion.PowerCosine, MDT's with 4
 	GuideAllChannels bool    // guide all channels of the noise, not only the first three as the official code does
 	ClipDenoised     bool    // clamp each predicted image to [-1,1], for models of pixels
 
@@ -152,6 +153,8 @@ func (p *Pipeline) newRun(req Request) (*run, error) {
 		return nil, errors.New("no images asked for: give at least one class")
 	case req.Batch < 0:
 		return nil, fmt.Errorf("batch of %d images: want 1 or more", req.Batch)
+	case !(req.GuidancePower >= 0):
+		return nil, fmt.Errorf("power of guidance %g: want 0 or more", req.GuidancePower)
 	case req.Noise != nil && len(req.Noise) != len(req.Classes)*r.size:
 		return nil, fmt.Errorf("starting noise has %d numbers, want %d (%d images, %d channels, %d x %d)",
 			len(req.Noise), len(req.Classes)*r.size, len(req.Classes), c.InChannels, c.InputSize, c.InputSize)
@@ -169,6 +172,9 @@ func (p *Pipeline) newRun(req Request) (*run, error) {
 		return nil, err
 	}
 	r.guidance = diffusion.Guidance{Scale: req.Guidance}
+	if req.Guidance != 1 && req.GuidancePower > 0 {
+		r.guidance.ScaleAt = diffusion.PowerCosine(req.Guidance, req.GuidancePower)
+	}
 	if req.GuideAllChannels {
 		r.guidance.Kind = diffusion.GuideAll
 	}

@@ -1,4 +1,4 @@
-// Package tokencache generates images with diffusion transformers (DiT) on CPUs, in pure Go.
+// Package tokencache generates images with diffusion transformers (DiT, MDT) on CPUs, in pure Go.
 //
 // Open reads a model, in any of the formats that its authors or diffusers published it in, and Pipeline.Generate
 // draws images with it:
@@ -33,6 +33,10 @@ type Options struct {
 	Threads   int // workers; 0 means as many as there are processors
 	Heads     int // attention heads, where neither the width nor a config.json tells
 	InputSize int // side of the latents, where the checkpoint does not tell
+
+	// DecodeLayer is the number of an MDTv1's blocks that are its decoder, which its checkpoints do not tell; 0 means what config.json says, else
+	// 2, as in the published model.
+	DecodeLayer int
 }
 
 // Pipeline is an opened model, ready to draw. It serves one Generate at a time.
@@ -42,11 +46,12 @@ type Pipeline struct {
 	pool    *tensor.Pool
 	graph   *tensor.Graph
 	names   []string
+	assumed string
 }
 
 // Open reads the model at path: a checkpoint, a folder with one, or a diffusers pipeline.
 func Open(path string, o Options) (*Pipeline, error) {
-	w, err := dit.Open(path, dit.Options{Heads: o.Heads, InputSize: o.InputSize})
+	w, err := dit.Open(path, dit.Options{Heads: o.Heads, InputSize: o.InputSize, DecodeLayer: o.DecodeLayer})
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +65,7 @@ func FromWeights(w *dit.Weights, o Options) (*Pipeline, error) {
 		return nil, fmt.Errorf("%d threads: want 1 or more, or 0 for all processors", o.Threads)
 	}
 	var err error
-	p := &Pipeline{names: w.ClassNames}
+	p := &Pipeline{names: w.ClassNames, assumed: w.Assumed}
 	decoder := o.VAE
 	if decoder == "" {
 		decoder = w.VAE
@@ -110,6 +115,17 @@ func (p *Pipeline) ClassNames() []string { return p.names }
 // SelectClasses turns what a user typed (numbers, names, lists, ranges) into classes of the model.
 func (p *Pipeline) SelectClasses(selections []string) ([]int, error) {
 	return classes.Select(selections, p.model.NumClasses, p.names)
+}
+
+// Assumed says what was taken for granted of the model because neither its checkpoint nor Options told it, for people to read, or "".
+func (p *Pipeline) Assumed() string { return p.assumed }
+
+// OfficialGuidance returns the scale of guidance that the model's own code draws with, and its power: see Request.
+func (p *Pipeline) OfficialGuidance() (scale, power float64) {
+	if p.model.Arch == dit.ArchDiT {
+		return 4, 0
+	}
+	return 3.8, 4
 }
 
 // Fingerprint identifies the model's weights: equal weights have equal fingerprints, in whatever file they were.

@@ -1,6 +1,7 @@
 package diffusion
 
 import (
+	"math"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -44,5 +45,33 @@ func TestGuidance(t *testing.T) {
 		if got := test.guidance.Enabled(); got != test.want {
 			t.Errorf("guidance of scale %v enabled = %v", test.guidance.Scale, got)
 		}
+	}
+}
+
+// TestPowerCosine holds points that the formula gives exactly, and one computed apart.
+func TestPowerCosine(t *testing.T) {
+	for _, c := range []struct {
+		scale, power float64
+		timestep     int
+		want         float64
+	}{
+		{3.8, 4, 0, 3.8},
+		{3.8, 1, 500, 2.4},
+		{3.8, 0, 999, 3.8},
+		{1, 4, 300, 1},
+		{3.8, 4, 250, 1 + 2.8*(1-math.Cos(math.Pi*0.31640625))/2},
+		{2, 0.5, 750, 1.5},
+	} {
+		if got := PowerCosine(c.scale, c.power)(c.timestep); math.Abs(got-c.want) > 1e-12 {
+			t.Errorf("scale %g, power %g, timestep %d: %g, want %g", c.scale, c.power, c.timestep, got, c.want)
+		}
+	}
+	last := 0.0
+	for timestep := 999; timestep >= 0; timestep-- {
+		scale := PowerCosine(3.8, 4)(timestep)
+		if scale < last || scale < 1 || scale > 3.8 {
+			t.Fatalf("timestep %d: scale %g after %g", timestep, scale, last)
+		}
+		last = scale
 	}
 }

@@ -17,9 +17,15 @@ import (
 
 var plan = reuse.Plan{Sampler: "ddim", Spacing: "8", Timesteps: []int{999, 856, 714, 571, 428, 285, 142, 0}}
 
-func model(t *testing.T) *dit.Model {
+func model(t *testing.T) *dit.Model { return modelOf(t, dit.ArchDiT) }
+
+// modelOf returns a small model of each architecture.
+func modelOf(t *testing.T, arch dit.Arch) *dit.Model {
 	t.Helper()
-	c := dit.Config{Arch: dit.ArchDiT, InputSize: 8, PatchSize: 2, InChannels: 4, Hidden: 48, Depth: 4, Heads: 4, MLPHidden: 192, NumClasses: 10, LearnSigma: true}
+	c := dit.Config{Arch: arch, InputSize: 8, PatchSize: 2, InChannels: 4, Hidden: 48, Depth: 4, Heads: 4, MLPHidden: 192, NumClasses: 10, LearnSigma: true}
+	if arch != dit.ArchDiT {
+		c.DecodeLayer = 2
+	}
 	var src formula.Source
 	for _, w := range c.Tensors() {
 		src.Add(w.Name, w.Shape...)
@@ -110,7 +116,12 @@ func same(a, b [][]float32) string {
 }
 
 func TestConformance(t *testing.T) {
-	m := model(t)
+	for _, arch := range []dit.Arch{dit.ArchDiT, dit.ArchMDTv1, dit.ArchMDTv2} {
+		t.Run(string(arch), func(t *testing.T) { conformance(t, modelOf(t, arch)) })
+	}
+}
+
+func conformance(t *testing.T, m *dit.Model) {
 	batches := inputs(m, 3)
 	want, _, _ := outputs(t, m, reuse.None{}, batches, 1)
 	for _, text := range policies {

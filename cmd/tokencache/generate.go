@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,7 +27,8 @@ type generateCmd struct {
 	Steps     string   `help:"Denoising steps: a number (50), DDIM's own spacing (ddim50), or numbers for equal sections of the schedule (10,15,20)." default:"50"`
 	Sampler   string   `help:"ddpm, ddim or dpm++ (DPM-Solver++ 2M)." default:"ddim"`
 	Eta       float64  `help:"Noise that ddim adds at each step: 0 none, 1 as much as ddpm." default:"0"`
-	CFG       float64  `name:"cfg" help:"Scale of classifier-free guidance; 1 turns it off, which halves the work." default:"4"`
+	CFG       *float64 `name:"cfg" help:"Scale of classifier-free guidance; 1 turns it off, which halves the work. Default: 4, for an MDT 3.8." placeholder:"X"`
+	CFGPower  *float64 `name:"cfg-power" help:"Let the scale grow from 1 while the noise falls, as 1+(scale-1)*(1-cos(pi*(1-t/1000)^power))/2; 0 keeps it the same at every step. Default: 0, for an MDT 4, as in their official code." placeholder:"P"`
 	CFGAll    bool     `name:"cfg-all-channels" help:"Guide all channels of the noise, not only the first three as the official code does."`
 	Clip      bool     `name:"clip" help:"Clamp every predicted image to [-1,1], for models of pixels."`
 	Batch     int      `help:"Images denoised together." default:"4"`
@@ -34,6 +36,7 @@ type generateCmd struct {
 	Threads   int      `help:"Worker threads. Default: all processors." placeholder:"N"`
 	Heads     int      `help:"Attention heads, for a model of unusual width whose checkpoint does not say." placeholder:"N"`
 	InputSize int      `help:"Side of the latents where the checkpoint does not say: 32 for images of 256 pixels, 64 for 512." placeholder:"N"`
+	Decode    int      `name:"decode-layer" help:"Blocks of an MDTv1's decoder, which its checkpoint does not say. Default: what config.json says, else 2." placeholder:"N"`
 
 	Out         string `help:"Where to write: a folder (a PNG for each image, and sheet.png), FILE.png (the sheet alone), or FILE.npz (samples as DiT's sample_ddp.py writes them)." default:"out" placeholder:"DIR|FILE"`
 	Resume      bool   `help:"Complete an interrupted run into the same --out: finished images stay as they are, the others are drawn. Needs the same --seed."`
@@ -58,6 +61,7 @@ type generateReport struct {
 	Seed        uint64   `json:"seed"`
 	Sampler     string   `json:"sampler"`
 	CFG         float64  `json:"cfg"`
+	CFGPower    float64  `json:"cfg_power"` // 0: the scale is the same at every step
 	Policy      string   `json:"policy"`
 	Classes     []int    `json:"classes"`
 	Resumed     int      `json:"resumed"` // images that were there already
@@ -72,18 +76,23 @@ func (c *generateCmd) Run(a *app) (err error) {
 	if err != nil {
 		return err
 	}
-	p, err := tokencache.Open(c.Model, tokencache.Options{VAE: c.VAE, Threads: c.Threads, Heads: c.Heads, InputSize: c.InputSize})
+	p, err := tokencache.Open(c.Model, tokencache.Options{VAE: c.VAE, Threads: c.Threads, Heads: c.Heads, InputSize: c.InputSize, DecodeLayer: c.Decode})
 	if err != nil {
 		return err
 	}
 	defer p.Close()
+	if p.Assumed() != "" {
+		a.note("%s", p.Assumed())
+	}
+	scale, power := p.OfficialGuidance()
+	c.CFG, c.CFGPower = cmp.Or(c.CFG, &scale), cmp.Or(c.CFGPower, &power)
 	chosen, err := c.classes(p)
 	if err != nil {
 		return err
 	}
 	req := tokencache.Request{
 		Classes: chosen, Seed: seed, RNG: tokencache.RNG(c.RNG), Sampler: c.Sampler, Steps: c.Steps, Eta: c.Eta,
-		Guidance: c.CFG, GuideAllChannels: c.CFGAll, ClipDenoised: c.Clip, Batch: c.Batch,
+		Guidance: *c.CFG, GuidancePower: *c.CFGPower, GuideAllChannels: c.CFGAll, ClipDenoised: c.Clip, Batch: c.Batch,
 	}
 	if c.Noise != "" {
 		if req.Noise, err = readNoise(c.Noise); err != nil {
@@ -149,7 +158,7 @@ func (c *generateCmd) Run(a *app) (err error) {
 	s := result.Stats
 	if c.JSON {
 		return a.printJSON(generateReport{
-			Stats: s, Model: c.Model, Fingerprint: p.Fingerprint(), Seed: seed, Sampler: c.Sampler, CFG: c.CFG, Policy: "none",
+			Stats: s, Model: c.Model, Fingerprint: p.Fingerprint(), Seed: seed, Sampler: c.Sampler, CFG: *c.CFG, CFGPower: *c.CFGPower, Policy: "none",
 			Classes: chosen, Resumed: resumed, Files: files,
 		})
 	}
@@ -216,7 +225,7 @@ func (c *generateCmd) texts(p *tokencache.Pipeline, seed uint64) []picture.Text 
 		{Key: "rng", Value: c.RNG},
 		{Key: "sampler", Value: c.Sampler},
 		{Key: "steps", Value: c.Steps},
-		{Key: "cfg", Value: strconv.FormatFloat(c.CFG, 'g', -1, 64)},
+		{Key: "cfg", Value: strconv.FormatFloat(*c.CFG, 'g', -1, 64)},
 		{Key: "policy", Value: "none"},
 		{Key: "cpu level", Value: p.Level()},
 	}
@@ -226,6 +235,7 @@ func (c *generateCmd) texts(p *tokencache.Pipeline, seed uint64) []picture.Text 
 		}
 	}
 	add(c.Eta != 0, "eta", strconv.FormatFloat(c.Eta, 'g', -1, 64))
+	add(*c.CFGPower != 0, "cfg power", strconv.FormatFloat(*c.CFGPower, 'g', -1, 64))
 	add(c.CFGAll, "cfg channels", "all")
 	add(c.Clip, "clip", "true")
 	add(c.RNG != string(tokencache.RNGOwn), "batch", strconv.Itoa(c.Batch))

@@ -5,6 +5,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/tokencache/tokencache/checkpoint"
+	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/internal/inspect"
 )
 
@@ -12,12 +13,13 @@ type inspectCmd struct {
 	Path      string `arg:"" help:"A checkpoint, an autoencoder, a folder, or a diffusers pipeline."`
 	Heads     int    `help:"Attention heads, where the checkpoint does not say." placeholder:"N"`
 	InputSize int    `help:"Side of the latents, where the checkpoint does not say." placeholder:"N"`
+	Decode    int    `name:"decode-layer" help:"Blocks of an MDTv1's decoder, where config.json does not say." placeholder:"N"`
 	NoTensors bool   `help:"Leave the list of tensors out."`
 	JSON      bool   `name:"json" help:"Print one JSON object on standard output."`
 }
 
 func (c *inspectCmd) Run(a *app) error {
-	r, err := inspect.Path(c.Path, c.Heads, c.InputSize)
+	r, err := inspect.Path(c.Path, dit.Options{Heads: c.Heads, InputSize: c.InputSize, DecodeLayer: c.Decode})
 	if err != nil {
 		return err
 	}

@@ -12,8 +12,17 @@ import (
 
 func TestModelCountsWhatItRuns(t *testing.T) {
 	c := dit.Config{
-		Arch: dit.ArchDiT, InputSize: 8, PatchSize: 2, InChannels: 4, Hidden: 48, Depth: 3, Heads: 4, MLPHidden: 192, NumClasses: 10, LearnSigma: true,
+		Arch: dit.ArchDiT, InputSize: 8, PatchSize: 2, InChannels: 4, Hidden: 48, Depth: 4, Heads: 4, MLPHidden: 192, NumClasses: 10, LearnSigma: true,
 	}
+	modelCounts(t, c)
+	c.DecodeLayer = 2
+	for _, c.Arch = range []dit.Arch{dit.ArchMDTv1, dit.ArchMDTv2} {
+		modelCounts(t, c)
+	}
+}
+
+func modelCounts(t *testing.T, c dit.Config) {
+	t.Helper()
 	reports, err := Model(context.Background(), ModelOptions{Config: c, Batch: 2, Percent: []float64{100, 50}, Threads: 2, Time: time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
@@ -21,7 +30,7 @@ func TestModelCountsWhatItRuns(t *testing.T) {
 	for i, rows := range []int{16, 8} {
 		r := reports[i]
 		if got, want := r.GFLOPs*r.Milliseconds*1e6, float64(c.FLOPs(2, rows)); got < 0.999*want || got > 1.001*want {
-			t.Errorf("%g%% of the tokens: %g FLOPs, want %g", r.Percent, got, want)
+			t.Errorf("%s, %g%% of the tokens: %g FLOPs, want %g", r.Arch, r.Percent, got, want)
 		}
 		if (r.Ratio > 0) != (r.Percent < 100) || r.PeakGFLOPs <= 0 {
 			t.Errorf("report %+v", r)

@@ -38,14 +38,17 @@ func (r *Report) add(name, format string, args ...any) {
 	r.Properties = append(r.Properties, Property{name, fmt.Sprintf(format, args...)})
 }
 
-// Path inspects a checkpoint, a folder or a diffusers pipeline. Heads and inputSize, if not 0, are what the checkpoint does not say. It fails only if
-// no weights can be opened there.
-func Path(path string, heads, inputSize int) (*Report, error) {
-	w, modelErr := dit.Open(path, dit.Options{Heads: heads, InputSize: inputSize})
+// Path inspects a checkpoint, a folder or a diffusers pipeline; o is what the checkpoint does not say. It fails only if no weights can be opened
+// there.
+func Path(path string, o dit.Options) (*Report, error) {
+	w, modelErr := dit.Open(path, o)
 	if modelErr == nil {
 		defer w.Close()
 		r := newReport(w.File)
 		r.model(w.Config)
+		if w.Assumed != "" {
+			r.add("assumed", "%s", w.Assumed)
+		}
 		if len(w.ClassNames) > 0 {
 			r.add("class names", "%v", w.ClassNames)
 		}
@@ -117,19 +120,22 @@ func (r *Report) model(c dit.Config) {
 	r.add("input", "%d channels of %d x %d, patches of %d x %d: %d tokens", c.InChannels, c.InputSize, c.InputSize, c.PatchSize, c.PatchSize, c.Tokens())
 	r.add("output", "%d channels (%s)", c.OutChannels(), variance)
 	r.add("blocks", "%d of width %d, %d heads of %d, MLP of %d", c.Depth, c.Hidden, c.Heads, c.Hidden/c.Heads, c.MLPHidden)
-	r.add("classes", "%d and the null class", c.NumClasses)
-	if c.Arch != dit.ArchDiT {
-		r.Reason = fmt.Sprintf("%s models are not supported by this version", c.Arch)
-		for _, t := range r.Tensors {
-			r.Parameters += int64(t.Len())
-		}
-		r.add("parameters", "%s", millions(r.Parameters))
-		return
+	switch c.Arch {
+	case dit.ArchMDTv1:
+		r.add("decoder", "the last %d blocks", c.DecodeLayer)
+	case dit.ArchMDTv2:
+		encoder := c.Depth - c.DecodeLayer
+		r.add("decoder", "the last %d blocks; long skips from the first %d to the %d between", c.DecodeLayer, encoder/2, encoder/2)
 	}
+	r.add("classes", "%d and the null class", c.NumClasses)
 	r.Parameters = c.Parameters()
 	r.FLOPsPerStep = c.FLOPs(1, c.Tokens())
 	r.WeightBytes = 4 * r.Parameters
-	r.add("parameters", "%s", millions(r.Parameters))
+	sampled := ""
+	if c.Arch != dit.ArchDiT {
+		sampled = ", without the block that only masked training uses"
+	}
+	r.add("parameters", "%s%s", millions(r.Parameters), sampled)
 	r.add("cost", "%.2f GFLOP a sample and step, twice that with guidance", float64(r.FLOPsPerStep)/1e9)
 	r.add("memory", "%s for the weights, about %s more for each image with guidance", bytes(r.WeightBytes), bytes(c.ActivationBytes(2)))
 }

@@ -25,6 +25,7 @@ func TestRecordedNumbersAreReproduced(t *testing.T) {
 		// Two more files of weights, 3 blocks, out, 2 scales, 4 runs of 3; then x_t, 3 losses, 3 losses before updates, gradient, value and average of 41
 		// parameters, and twice the position embedding.
 		"dit-tiny":           20 + 1 + 3 + 3 + 3*41 + 2,
+		"mdtv1-tiny":         8,  // 4 blocks, out, 3 scales, one of them of another power
 		"dit-diffusers-tiny": 1,
 		"vae-tiny":           4, // decoded, mean, logvar, the older file
 	} {
@@ -52,9 +53,11 @@ func TestFormulaWeights(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a full-size model is slow under the race detector")
 	}
-	r, err := verifyPaths(t, Options{}, filepath.Join(testdata, "synthetic", "dit-s-2-256.safetensors"))
-	if err != nil || r.Passed != 13 || r.Failed != 0 {
-		t.Errorf("%d passed, %d failed, want 13 passed: out and 12 blocks; %v", r.Passed, r.Failed, err)
+	for _, name := range []string{"dit-s-2-256", "mdtv1-s-2-256", "mdtv2-s-2-256"} {
+		r, err := verifyPaths(t, Options{}, filepath.Join(testdata, "synthetic", name+".safetensors"))
+		if err != nil || r.Passed != 13 || r.Failed != 0 {
+			t.Errorf("%s: %d passed, %d failed, want 13 passed: out and 12 blocks; %v", name, r.Passed, r.Failed, err)
+		}
 	}
 }
 
