@@ -194,18 +194,26 @@ func (p *Pipeline) newRun(req Request) (*run, error) {
 	if r.guidance.Enabled() {
 		rows *= 2
 	}
-	if r.cache, err = r.policy.NewRun(p.graph, p.model, r.plan(), rows, req.CacheMemory); err != nil {
+	if r.cache, err = r.policy.NewRun(p.graph, p.model, newPlan(req.Sampler, req.Steps, r.sampler), rows, req.CacheMemory); err != nil {
 		return nil, err
 	}
 	r.result.Stats = Stats{Steps: r.sampler.Steps(), Threads: p.Threads(), Level: p.Level()}
 	return r, nil
 }
 
-// plan is what a policy is told of the sampler.
-func (r *run) plan() reuse.Plan {
-	plan := reuse.Plan{Sampler: r.req.Sampler, Spacing: r.req.Steps}
-	for i := r.sampler.Steps() - 1; i >= 0; i-- {
-		plan.Timesteps = append(plan.Timesteps, r.sampler.Timestep(i))
+// Plan returns what a policy is told of a sampler with so many steps.
+func (p *Pipeline) Plan(sampler, steps string) (reuse.Plan, error) {
+	s, err := diffusion.Plan{Method: sampler, Steps: steps, Variance: diffusion.VarianceOf(p.model.LearnSigma)}.Sampler()
+	if err != nil {
+		return reuse.Plan{}, err
+	}
+	return newPlan(sampler, steps, s), nil
+}
+
+func newPlan(sampler, steps string, s diffusion.Sampler) reuse.Plan {
+	plan := reuse.Plan{Sampler: sampler, Spacing: steps}
+	for i := s.Steps() - 1; i >= 0; i-- {
+		plan.Timesteps = append(plan.Timesteps, s.Timestep(i))
 	}
 	return plan
 }

@@ -31,13 +31,14 @@ func TestImportDirection(t *testing.T) {
 		".":                   "reuse checkpoint tensor dit vae diffusion internal/kernel internal/picture internal/classes internal/imagenet internal/npz",
 		"data":                "internal/npz internal/picture",
 		"eval":                "checkpoint tensor nn internal/npz internal/picture internal/formula",
-		"train":               "checkpoint data tensor nn dit diffusion eval internal/kernel internal/atomicfile",
+		"train":               "checkpoint data tensor nn dit diffusion eval reuse internal/kernel internal/atomicfile",
 		"models":              "checkpoint dit eval",
 		"report":              "internal/atomicfile",
 		"internal/inspect":    "checkpoint dit vae",
-		"internal/verify":     "train . checkpoint tensor dit vae diffusion internal/formula",
+		"internal/verify":     "train reuse . checkpoint tensor dit vae diffusion internal/formula",
 		"internal/bench":      "tensor nn dit train internal/kernel",
 		"bench/peers/block":   "checkpoint dit nn tensor",
+		"internal/calibrate":  ". checkpoint dit reuse tensor train",
 		"cmd/tokencache":      "*",
 	}
 	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}}{{range .Imports}} {{.}}{{end}}`, "./...").Output()

@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/tokencache/tokencache/dit"
@@ -93,6 +94,7 @@ var policies = []string{
 	"tokencache:order=0", "tokencache:order=2,k=2", "tokencache:ratio=0", "tokencache:keys=kept", "tokencache:keys=fresh", "tokencache:cached=output,order=0",
 	"tokencache:selection=grid,cell=3,ratio=0.5", "tokencache:selection=per-block,importance=random", "tokencache:write-back=false",
 	"tokencache:steps=tprr,k1=2,k2=4,boundary=0.5",
+	"fora", "taylorseer", "taylorseer:order=2,n=2",
 }
 
 func parse(t *testing.T, text string) reuse.Policy {
@@ -158,11 +160,14 @@ func conformance(t *testing.T, m *dit.Model) {
 			}
 
 			// I-steps only, and keeping all tokens, are the uncached run.
-			if all, _, _ := outputs(t, m, parse(t, join(text, "k=1,k1=1,k2=1")), batches, 2); same(want, all) != "" {
-				t.Errorf("I-steps only: %s", same(want, all))
+			everything := map[string]string{"I-steps only": "n=1"}
+			if strings.HasPrefix(text, "tokencache") {
+				everything = map[string]string{"I-steps only": "k=1,k1=1,k2=1", "all tokens kept": "ratio=1"}
 			}
-			if all, _, _ := outputs(t, m, parse(t, join(text, "ratio=1")), batches, 2); same(want, all) != "" {
-				t.Errorf("all tokens kept: %s", same(want, all))
+			for what, more := range everything {
+				if all, _, _ := outputs(t, m, parse(t, join(text, more)), batches, 2); same(want, all) != "" {
+					t.Errorf("%s: %s", what, same(want, all))
+				}
 			}
 
 			// Permuting the samples permutes the results.

@@ -44,7 +44,7 @@ func (c StepChoice) resolve(steps int) ([]bool, error) {
 		round(0, steps, c.K1)
 	case TPRR:
 		if c.K1 < 1 || c.K2 < 1 || !(c.Boundary >= 0 && c.Boundary <= 1) {
-			return nil, fmt.Errorf("TPRR with periods %d and %d and boundary %g: want periods of 1 or more and a boundary of 0 to 1", c.K1, c.K2, c.Boundary)
+			return nil, fmt.Errorf("phases with periods %d and %d and boundary %g: want periods of 1 or more and a boundary of 0 to 1", c.K1, c.K2, c.Boundary)
 		}
 		boundary := int(math.Round(c.Boundary * float64(steps)))
 		round(0, boundary, c.K1)
@@ -52,7 +52,7 @@ func (c StepChoice) resolve(steps int) ([]bool, error) {
 	case ListedSteps:
 		for _, p := range c.List {
 			if p < 0 || p >= steps {
-				return nil, fmt.Errorf("I-step at position %d: the plan has %d steps", p, steps)
+				return nil, fmt.Errorf("an I-step at position %d: the plan has %d steps", p, steps)
 			}
 			full[p] = true
 		}
@@ -63,6 +63,18 @@ func (c StepChoice) resolve(steps int) ([]bool, error) {
 		full[p] = true
 	}
 	return full, nil
+}
+
+// ISteps lists the positions of the I-steps of a run of steps steps.
+func (c StepChoice) ISteps(steps int) ([]int, error) {
+	full, err := c.resolve(steps)
+	var list []int
+	for p, is := range full {
+		if is {
+			list = append(list, p)
+		}
+	}
+	return list, err
 }
 
 // PercentileSteps puts count I-steps at equal percentiles of mass, a weight for each step, as the second version does with the summed importance of each

@@ -184,8 +184,8 @@ func (t *TokenCache) NewRun(g *tensor.Graph, m *dit.Model, plan Plan, samples in
 	if r.keyed() {
 		bytes += dit.KeyStoreBytes(blocks, samples, n, m.Hidden)
 	}
-	if limit > 0 && bytes > limit {
-		return nil, fmt.Errorf("the cache of %s for %d samples needs %d MB, and --cache-memory allows %d MB: give more, or a smaller --batch", "tokencache", samples, bytes>>20, limit>>20)
+	if err := checkMemory("tokencache", bytes, samples, limit); err != nil {
+		return nil, err
 	}
 	r.stats.CacheBytes = bytes
 	r.history = newHistory(blocks, samples*n, m.Hidden, t.Order)

@@ -72,7 +72,7 @@ func (t *Trained) NewRun(g *tensor.Graph, m *dit.Model, plan Plan, samples int, 
 func (t *Trained) Fits(fingerprint string, plan Plan) error {
 	switch {
 	case t.Fingerprint != fingerprint:
-		return fmt.Errorf("policy %s was made for another model (%s, fingerprint %s; this one's is %s): make one for this with tokencache calibrate --model ...", t, t.Model, t.Fingerprint, fingerprint)
+		return fmt.Errorf("policy %s was made for another model (%s, fingerprint %s; this one's is %s): make one for this with tokencache calibrate", t, t.Model, t.Fingerprint, fingerprint)
 	case t.Sampler != plan.Sampler || t.Steps != plan.Spacing:
 		return fmt.Errorf("policy %s was made for sampler %s with %s steps, not for %s with %s: give --sampler %s --steps %s, or make one with tokencache calibrate --sampler %s --steps %s",
 			t, t.Sampler, t.Steps, plan.Sampler, plan.Spacing, t.Sampler, t.Steps, plan.Sampler, plan.Spacing)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/tokencache/tokencache/diffusion"
 	"github.com/tokencache/tokencache/dit"
+	"github.com/tokencache/tokencache/reuse"
 	"github.com/tokencache/tokencache/tensor"
 )
 
@@ -234,41 +235,14 @@ func (r *run) samplingRun(m *dit.Model, c *recording, prefix string, g diffusion
 		}
 	}
 	r.work("sampling %s", prefix)
-	b := &dit.Batch{X: tensor.FromSlice(make([]float32, rows*size), rows, size), T: make([]float32, rows), Y: y}
-	if err := m.CheckBatch(b); err != nil {
+	done, err := r.denoise(m, denoising{sampler: sampler, guidance: g, start: start, labels: y, noise: noise})
+	if err != nil {
 		return err
-	}
-	paths := make([]*diffusion.Trajectory, rows)
-	for i := range paths {
-		paths[i] = diffusion.NewTrajectory(sampler, start.Row(i))
-	}
-	var xs, predictions, timesteps []float32
-	for step := range sampler.Steps() {
-		timesteps = append(timesteps, float32(paths[0].Timestep()))
-		for i := range rows {
-			copy(b.X.Row(i), paths[i%(rows/2)].X())
-			b.T[i] = float32(paths[i].Timestep())
-		}
-		r.graph.Reset()
-		out := m.Forward(r.graph, dit.Always, b)
-		if err := r.graph.Err(); err != nil {
-			return err
-		}
-		guideBoth(m.Config, g, out, b.T)
-		for i, path := range paths {
-			var z []float32
-			if noise != nil {
-				z = noise[(step*rows+i)*size:][:size]
-			}
-			path.Step(out.Row(i), z)
-			xs = append(xs, path.X()...)
-			predictions = append(predictions, path.PredXStart()...)
-		}
 	}
 	for _, result := range []struct {
 		name string
 		got  []float32
-	}{{"timesteps", timesteps}, {"x", xs}, {"pred_xstart", predictions}} {
+	}{{"timesteps", done.timesteps}, {"x", done.x}, {"pred_xstart", done.predictions}} {
 		name, got := result.name, result.got
 		if !c.has(prefix + "." + name) {
 			continue
@@ -280,4 +254,68 @@ func (r *run) samplingRun(m *dit.Model, c *recording, prefix string, g diffusion
 		r.compare(c.stem+"/"+prefix+"."+name, got, want, samplingTolerance)
 	}
 	return nil
+}
+
+// denoising is a sampling run of a batch whose two halves are guidance's.
+type denoising struct {
+	sampler  diffusion.Sampler
+	guidance diffusion.Guidance
+	start    *tensor.Tensor // [rows, C*S*S]
+	labels   []int32
+	noise    []float32    // [steps, rows, C*S*S], or nil
+	policy   reuse.Policy // nil for none
+	plan     reuse.Plan   // of the policy
+}
+
+// denoised is what a run made at every step.
+type denoised struct{ x, predictions, outputs, timesteps []float32 }
+
+// denoise runs d. As in the official code the model is given the first half of x twice.
+func (r *run) denoise(m *dit.Model, d denoising) (*denoised, error) {
+	rows, size := d.start.Rows, d.start.Cols
+	b := &dit.Batch{X: tensor.FromSlice(make([]float32, rows*size), rows, size), T: make([]float32, rows), Y: d.labels}
+	if err := m.CheckBatch(b); err != nil {
+		return nil, err
+	}
+	seam := dit.Always
+	var cache reuse.Run
+	if d.policy != nil {
+		var err error
+		if cache, err = d.policy.NewRun(r.graph, m, d.plan, rows, 0); err != nil {
+			return nil, err
+		}
+		seam = cache
+	}
+	paths, positions := make([]*diffusion.Trajectory, rows), make([]int, rows)
+	for i := range paths {
+		paths[i] = diffusion.NewTrajectory(d.sampler, d.start.Row(i))
+	}
+	var made denoised
+	for step := range d.sampler.Steps() {
+		made.timesteps = append(made.timesteps, float32(paths[0].Timestep()))
+		for i := range rows {
+			copy(b.X.Row(i), paths[i%(rows/2)].X())
+			b.T[i], positions[i] = float32(paths[i].Timestep()), step
+		}
+		r.graph.Reset()
+		if cache != nil {
+			cache.Begin(b, positions)
+		}
+		out := m.Forward(r.graph, seam, b)
+		if err := r.graph.Err(); err != nil {
+			return nil, err
+		}
+		guideBoth(m.Config, d.guidance, out, b.T)
+		made.outputs = append(made.outputs, out.Flat()...)
+		for i, path := range paths {
+			var z []float32
+			if d.noise != nil {
+				z = d.noise[(step*rows+i)*size:][:size]
+			}
+			path.Step(out.Row(i), z)
+			made.x = append(made.x, path.X()...)
+			made.predictions = append(made.predictions, path.PredXStart()...)
+		}
+	}
+	return &made, nil
 }

@@ -168,21 +168,29 @@ func (r *run) path(path string) error {
 		if isRecording(name) {
 			return r.folder(filepath.Clean(dir), []string{name})
 		}
+		if isCacheRun(path) {
+			return r.cacheRuns(filepath.Clean(dir), []string{name})
+		}
 		return r.formula(path)
 	}
 	entries, err := os.ReadDir(path)
 	if err != nil {
 		return err
 	}
-	var recordings, others []string
+	var recordings, others, cacheRuns []string
 	for _, e := range entries {
 		switch {
 		case e.IsDir():
 		case isRecording(e.Name()):
 			recordings = append(recordings, e.Name())
+		case isCacheRun(filepath.Join(path, e.Name())):
+			cacheRuns = append(cacheRuns, e.Name())
 		case strings.HasSuffix(e.Name(), ".safetensors"):
 			others = append(others, e.Name())
 		}
+	}
+	if len(cacheRuns) > 0 {
+		return r.cacheRuns(path, cacheRuns)
 	}
 	if len(recordings) > 0 {
 		return r.folder(path, recordings)

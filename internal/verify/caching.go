@@ -1,0 +1,226 @@
+package verify
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"github.com/tokencache/tokencache/checkpoint"
+	"github.com/tokencache/tokencache/diffusion"
+	"github.com/tokencache/tokencache/dit"
+	"github.com/tokencache/tokencache/reuse"
+	"github.com/tokencache/tokencache/tensor"
+)
+
+// isCacheRun reports whether a file is a recorded run of a cache method: its metadata names the method, whatever the file is called.
+func isCacheRun(path string) bool {
+	if filepath.Ext(path) != ".safetensors" {
+		return false
+	}
+	f, err := checkpoint.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	return f.Metadata()["method"] != ""
+}
+
+// cacheSettings are the parameters of a recorded run, as the methods' own code calls them.
+type cacheSettings struct {
+	Respacing string  `json:"respacing"`
+	Scale     float64 `json:"cfg_scale"`
+
+	N            int              `json:"N"`             // FORA
+	Interval     int              `json:"interval"`      // TaylorSeer
+	MaxOrder     int              `json:"max_order"`     // TaylorSeer
+	FirstEnhance int              `json:"first_enhance"` // TaylorSeer
+	Schedule     map[string][]int `json:"schedule"`      // SmoothCache
+	Threshold    float64          `json:"thres"`         // Learning-to-Cache
+}
+
+var respacingNumber = regexp.MustCompile(`\("([^"]+)"\)`)
+
+// cacheRuns checks recorded runs of cache methods with the weights beside them.
+func (r *run) cacheRuns(dir string, names []string) error {
+	w, err := dit.Open(dir, dit.Options{})
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	m, err := w.Load()
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		path := filepath.Join(dir, name)
+		c, err := openRecording(path)
+		if err != nil {
+			r.fail(stem(name), err)
+			continue
+		}
+		err = r.cacheRun(m, c)
+		c.Close()
+		var unknown *unknownMethod
+		switch {
+		case errors.As(err, &unknown):
+			r.skip(path, err.Error())
+		case err != nil:
+			r.fail(c.stem, err)
+		}
+		if err := r.graph.Err(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unknownMethod is the error for a method that is not built.
+type unknownMethod struct{ method string }
+
+func (e *unknownMethod) Error() string {
+	return fmt.Sprintf("the method %s is not part of this version", e.method)
+}
+
+func (r *run) cacheRun(m *dit.Model, c *recording) error {
+	method := c.Metadata()["method"]
+	if !c.has("x_T") || !c.has("x") {
+		return &unknownMethod{method}
+	}
+	var s cacheSettings
+	if err := json.Unmarshal([]byte(c.Metadata()["settings"]), &s); err != nil {
+		return fmt.Errorf("metadata settings: %w", err)
+	}
+	steps := s.Respacing
+	if found := respacingNumber.FindStringSubmatch(steps); found != nil {
+		steps = found[1]
+	}
+	start, err := c.matrix("x_T")
+	if err != nil {
+		return err
+	}
+	d := denoising{guidance: diffusion.Guidance{Scale: s.Scale}, start: start}
+	if d.labels, err = c.labels("y"); err != nil {
+		return err
+	}
+	if len(d.labels) != start.Rows || start.Rows%2 != 0 {
+		return fmt.Errorf("%d labels for %d rows of x_T: want as many, in two halves", len(d.labels), start.Rows)
+	}
+	// A run that drew noise is DDPM's, any other DDIM's with eta 0.
+	kind := "ddim"
+	if c.has("noise") {
+		kind = "ddpm"
+		if d.noise, err = c.Float32("noise"); err != nil {
+			return err
+		}
+	}
+	if d.sampler, err = (diffusion.Plan{Method: kind, Steps: steps, Variance: diffusion.VarianceOf(m.LearnSigma)}).Sampler(); err != nil {
+		return err
+	}
+	d.plan = reuse.Plan{Sampler: kind, Spacing: steps}
+	for i := d.sampler.Steps() - 1; i >= 0; i-- {
+		d.plan.Timesteps = append(d.plan.Timesteps, d.sampler.Timestep(i))
+	}
+	if want := d.sampler.Steps() * len(start.Data); d.noise != nil && len(d.noise) != want {
+		return fmt.Errorf("%d numbers of noise, want %d", len(d.noise), want)
+	}
+	policy, err := recordedPolicy(method, s, c, m, d.plan.Steps())
+	if err != nil {
+		return err
+	}
+	counted := &counting{Policy: policy}
+	d.policy = counted
+	r.work("%s", c.stem)
+	done, err := r.denoise(m, d)
+	if err != nil {
+		return err
+	}
+	r.compareRecorded(c, "x", done.x, samplingTolerance)
+	r.compareRecorded(c, "pred_xstart", done.predictions, samplingTolerance)
+	r.compareRecorded(c, "model_out", done.outputs, samplingTolerance)
+	if c.has("tokens_computed") {
+		r.compareRecorded(c, "tokens_computed", counted.perSample(len(m.Blocks), start.Rows), tolerance)
+	}
+	return nil
+}
+
+// recordedPolicy returns the policy of a recorded run.
+func recordedPolicy(method string, s cacheSettings, c *recording, m *dit.Model, steps int) (reuse.Policy, error) {
+	var p interface {
+		reuse.Policy
+		Validate() error
+	}
+	switch name := strings.ToLower(method); {
+	case name == "plain":
+		return reuse.None{}, nil
+	case name == "fora":
+		p = &reuse.FORA{N: s.N}
+	case name == "taylorseer":
+		p = &reuse.TaylorSeer{Interval: s.Interval, Order: s.MaxOrder, Warmup: s.FirstEnhance}
+	case name == "smoothcache" && s.Schedule != nil:
+		return reuse.SmoothCache(s.Schedule, len(m.Blocks), steps), nil
+	case name == "l2c" && c.has("router_logits"):
+		logits, err := c.matrix("router_logits")
+		if err != nil {
+			return nil, err
+		}
+		if logits.Rows != steps || logits.Cols != 2*len(m.Blocks) {
+			return nil, fmt.Errorf("tensor router_logits: %v, want [%d %d]", logits, steps, 2*len(m.Blocks))
+		}
+		var rows [][]float32
+		for i := range logits.Rows {
+			rows = append(rows, logits.Row(i))
+		}
+		return reuse.LearningToCache(rows, s.Threshold), nil
+	default:
+		return nil, &unknownMethod{method}
+	}
+	return p, p.Validate()
+}
+
+// counting is a policy around another that counts the tokens for which each branch is computed.
+type counting struct {
+	reuse.Policy
+	rows []map[dit.Site]int // of each step
+}
+
+// NewRun implements reuse.Policy.
+func (c *counting) NewRun(g *tensor.Graph, m *dit.Model, plan reuse.Plan, samples int, limit int64) (reuse.Run, error) {
+	run, err := c.Policy.NewRun(g, m, plan, samples, limit)
+	return &countingRun{Run: run, counts: c}, err
+}
+
+type countingRun struct {
+	reuse.Run
+	counts *counting
+}
+
+// Begin implements reuse.Run.
+func (r *countingRun) Begin(b *dit.Batch, positions []int) {
+	r.counts.rows = append(r.counts.rows, map[dit.Site]int{})
+	r.Run.Begin(b, positions)
+}
+
+// Apply implements dit.Reuse.
+func (r *countingRun) Apply(at dit.Site, x *dit.Tokens, f func(*dit.Tokens) *dit.Tokens) *dit.Tokens {
+	step := r.counts.rows[len(r.counts.rows)-1]
+	return r.Run.Apply(at, x, func(x *dit.Tokens) *dit.Tokens {
+		step[at] += x.X.Rows
+		return f(x)
+	})
+}
+
+// perSample returns the counts as they are recorded, [steps, blocks, 2]: of attention and MLP, for one of the samples.
+func (c *counting) perSample(blocks, samples int) []float32 {
+	var list []float32
+	for _, step := range c.rows {
+		for block := range blocks {
+			for _, part := range []dit.Part{dit.Attention, dit.MLP} {
+				list = append(list, float32(step[dit.Site{Block: block, Part: part}])/float32(samples))
+			}
+		}
+	}
+	return list
+}
