@@ -73,6 +73,7 @@ func (b *Block) hidden(g *tensor.Graph, at Site, x *Tokens, m modulation) (*tens
 		Heads: b.Attn.Heads,
 		Q:     g.Columns(qkv, 0, d), QRows: x.Rows,
 		K: g.Columns(qkv, d, 2*d), V: g.Columns(qkv, 2*d, 3*d), KRows: x.Rows,
+		ColSums: x.Given,
 	}
 	keys := x.Pos
 	if x.From != nil {

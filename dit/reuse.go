@@ -64,6 +64,9 @@ type Tokens struct {
 	Keys *KeyStore      // nil, or the keys and values that attention adds its own to
 	Skip *tensor.Tensor // nil, or what a long skip brings the block of each row, from this same pass: [rows, D]
 	From *Tokens        // nil, or the tokens whose keys and values attention computes and uses, where they are not these
+
+	// Given, if not nil, receives what attention gives each token of each head, summed over all queries: [samples, heads*N].
+	Given *tensor.Tensor
 }
 
 // With returns tokens that differ from t in their values.

@@ -94,7 +94,7 @@ var policies = []string{
 	"tokencache:order=0", "tokencache:order=2,k=2", "tokencache:ratio=0", "tokencache:keys=kept", "tokencache:keys=fresh", "tokencache:cached=output,order=0",
 	"tokencache:selection=grid,cell=3,ratio=0.5", "tokencache:selection=per-block,importance=random", "tokencache:write-back=false",
 	"tokencache:steps=tprr,k1=2,k2=4,boundary=0.5",
-	"fora", "taylorseer", "taylorseer:order=2,n=2",
+	"fora", "taylorseer", "taylorseer:order=2,n=2", "toca", "toca:scheduler=ddim50,n=2", "duca",
 }
 
 func parse(t *testing.T, text string) reuse.Policy {
@@ -161,6 +161,9 @@ func conformance(t *testing.T, m *dit.Model) {
 
 			// I-steps only, and keeping all tokens, are the uncached run.
 			everything := map[string]string{"I-steps only": "n=1"}
+			if strings.HasPrefix(text, "toca") || strings.HasPrefix(text, "duca") {
+				everything = map[string]string{"I-steps only": "n=1,ratio=0"}
+			}
 			if strings.HasPrefix(text, "tokencache") {
 				everything = map[string]string{"I-steps only": "k=1,k1=1,k2=1", "all tokens kept": "ratio=1"}
 			}

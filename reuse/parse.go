@@ -27,6 +27,10 @@ var methods = []method{
 	{"fora", "Caches attention and MLP outputs; all is computed every n-th step. Parameters: n.", func() settable { return &FORA{N: 3} }},
 	{"taylorseer", "Forecasts attention and MLP outputs by Taylor series; all is computed every n-th step, and at the first warmup. Parameters: n, order, warmup.",
 		func() settable { return &TaylorSeer{Interval: 3, Order: 1, Warmup: 2} }},
+	{"toca", "Caches attention and MLP outputs; between full steps it reuses attention and computes the MLP for the tokens that attention gives most. Parameters: n, ratio, scheduler=constant|ddim50|ddpm250, bonus.",
+		func() settable { return &ToCa{N: 3, Ratio: 0.25, Scheduler: ConstantRatio, Bonus: 0.6} }},
+	{"duca", "As toca, but every second step between full ones skips all blocks. Parameters: n, ratio, scheduler=constant|ddim50|ddpm250, bonus.",
+		func() settable { return &ToCa{N: 3, Ratio: 0.25, Scheduler: ConstantRatio, Bonus: 0.8, Duca: true} }},
 }
 
 // Names lists the methods that Parse knows.

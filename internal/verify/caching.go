@@ -39,6 +39,12 @@ type cacheSettings struct {
 	FirstEnhance int              `json:"first_enhance"` // TaylorSeer
 	Schedule     map[string][]int `json:"schedule"`      // SmoothCache
 	Threshold    float64          `json:"thres"`         // Learning-to-Cache
+
+	FreshRatio     float64 `json:"fresh_ratio"`     // ToCa, DuCa
+	FreshThreshold int     `json:"fresh_threshold"` // likewise
+	Scheduler      string  `json:"ratio_scheduler"`
+	Bonus          float64 `json:"spatial_bonus"`
+	CacheType      string  `json:"cache_type"`
 }
 
 var respacingNumber = regexp.MustCompile(`\("([^"]+)"\)`)
@@ -143,7 +149,57 @@ func (r *run) cacheRun(m *dit.Model, c *recording) error {
 	if c.has("tokens_computed") {
 		r.compareRecorded(c, "tokens_computed", counted.perSample(len(m.Blocks), start.Rows), tolerance)
 	}
+	if c.has("token_idx") && c.has("token_k") {
+		return r.tokenSets(c, counted, len(m.Blocks), start.Rows)
+	}
 	return nil
+}
+
+// tokenSets checks which tokens each sample computed in each block, where a method chose some: token_idx, [steps, blocks, samples, N], lists them, and token_k, [steps, blocks], says how many, or
+// -1 where nothing was chosen.
+func (r *run) tokenSets(c *recording, counted *counting, blocks, samples int) error {
+	index, err := c.Float32("token_idx")
+	if err != nil {
+		return err
+	}
+	kept, err := c.Float32("token_k")
+	if err != nil {
+		return err
+	}
+	steps := len(counted.rows)
+	if len(kept) != steps*blocks || len(index)%max(len(kept)*samples, 1) != 0 {
+		return fmt.Errorf("tensors token_idx and token_k have %d and %d numbers for %d steps, %d blocks and %d samples", len(index), len(kept), steps, blocks, samples)
+	}
+	n := len(index) / (len(kept) * samples)
+	var got, want []float32 // of each choice: 1 for each token that is in the set
+	for i, k := range kept {
+		if k < 0 {
+			continue
+		}
+		computed := counted.chosen[i/blocks][i%blocks]
+		for s := range samples {
+			g, w := make([]float32, n), make([]float32, n)
+			for _, at := range index[(i*samples+s)*n:][:min(int(k), n)] {
+				if at < 0 || int(at) >= n {
+					return fmt.Errorf("tensor token_idx: %g is no token", at)
+				}
+				w[int(at)] = 1
+			}
+			for _, row := range computed {
+				if int(row.sample) == s {
+					g[row.token] = 1
+				}
+			}
+			got, want = append(got, g...), append(want, w...)
+		}
+	}
+	r.compare(c.stem+"/token sets", got, want, tolerance)
+	return nil
+}
+
+// schedulers are the names that ToCa's and DuCa's own code has for the schedulers of the ratio.
+var schedulers = map[string]string{
+	"constant": reuse.ConstantRatio, "ToCa-ddim50": reuse.DDIM50Ratio, "ToCa": reuse.DDIM50Ratio, "ToCa-ddpm250": reuse.DDPM250Ratio,
 }
 
 // recordedPolicy returns the policy of a recorded run.
@@ -159,6 +215,8 @@ func recordedPolicy(method string, s cacheSettings, c *recording, m *dit.Model, 
 		p = &reuse.FORA{N: s.N}
 	case name == "taylorseer":
 		p = &reuse.TaylorSeer{Interval: s.Interval, Order: s.MaxOrder, Warmup: s.FirstEnhance}
+	case (name == "toca" || name == "duca") && (s.CacheType == "" || s.CacheType == "attention") && schedulers[s.Scheduler] != "":
+		p = &reuse.ToCa{N: s.FreshThreshold, Ratio: s.FreshRatio, Scheduler: schedulers[s.Scheduler], Bonus: s.Bonus, Duca: name == "duca"}
 	case name == "smoothcache" && s.Schedule != nil:
 		return reuse.SmoothCache(s.Schedule, len(m.Blocks), steps), nil
 	case name == "l2c" && c.has("router_logits"):
@@ -183,8 +241,12 @@ func recordedPolicy(method string, s cacheSettings, c *recording, m *dit.Model, 
 // counting is a policy around another that counts the tokens for which each branch is computed.
 type counting struct {
 	reuse.Policy
-	rows []map[dit.Site]int // of each step
+	rows   []map[dit.Site]int // of each step
+	chosen []map[int][]place  // of each step and block: the tokens whose MLP was computed
 }
+
+// place is a token of a sample.
+type place struct{ sample, token int32 }
 
 // NewRun implements reuse.Policy.
 func (c *counting) NewRun(g *tensor.Graph, m *dit.Model, plan reuse.Plan, samples int, limit int64) (reuse.Run, error) {
@@ -200,6 +262,7 @@ type countingRun struct {
 // Begin implements reuse.Run.
 func (r *countingRun) Begin(b *dit.Batch, positions []int) {
 	r.counts.rows = append(r.counts.rows, map[dit.Site]int{})
+	r.counts.chosen = append(r.counts.chosen, map[int][]place{})
 	r.Run.Begin(b, positions)
 }
 
@@ -208,6 +271,12 @@ func (r *countingRun) Apply(at dit.Site, x *dit.Tokens, f func(*dit.Tokens) *dit
 	step := r.counts.rows[len(r.counts.rows)-1]
 	return r.Run.Apply(at, x, func(x *dit.Tokens) *dit.Tokens {
 		step[at] += x.X.Rows
+		if at.Part == dit.MLP {
+			last := r.counts.chosen[len(r.counts.chosen)-1]
+			for i, token := range x.Pos {
+				last[at.Block] = append(last[at.Block], place{x.Rows.Sample[i], token})
+			}
+		}
 		return f(x)
 	})
 }
