@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/tokencache/tokencache/diffusion"
@@ -214,6 +215,7 @@ func newPlan(sampler, steps string, s diffusion.Sampler) reuse.Plan {
 	plan := reuse.Plan{Sampler: sampler, Spacing: steps}
 	for i := s.Steps() - 1; i >= 0; i-- {
 		plan.Timesteps = append(plan.Timesteps, s.Timestep(i))
+		plan.Sigma = append(plan.Sigma, math.Sqrt(1/s.AlphaCumprod(i)-1))
 	}
 	return plan
 }

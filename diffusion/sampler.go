@@ -13,6 +13,8 @@ type Sampler interface {
 	Steps() int
 	// Timestep is the timestep that the model is told at index i, which counts down from Steps()-1 to 0.
 	Timestep(i int) int
+	// AlphaCumprod is alpha-bar at index i: the share of x_0's variance in x_i.
+	AlphaCumprod(i int) float64
 	// DrawsNoise tells whether the published sampling loop draws noise at every step, the last included. Whoever wants its
 	// random numbers draws just then, even where they end up multiplied by zero.
 	DrawsNoise() bool

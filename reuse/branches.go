@@ -24,8 +24,7 @@ type branches struct {
 	x        *tensor.Tensor
 	computed []bool // of each sample
 	index    []int32
-	fresh    *tensor.Tensor
-	work     *tensor.Tensor
+	fresh    *tensor.Tensor // what was computed; record overwrites it
 
 	recordRow, forecastRow func(i int)
 }
@@ -83,7 +82,6 @@ func (b *branches) apply(at dit.Site, x *dit.Tokens, f func(*dit.Tokens) *dit.To
 	out := b.g.New(x.X.Rows, b.width)
 	b.out = out
 	if len(b.index) > 0 {
-		b.work = b.g.New(len(b.index), 2*b.width)
 		if len(b.index) == x.X.Rows {
 			b.fresh = f(x).X
 		} else {
@@ -100,7 +98,7 @@ func (b *branches) apply(at dit.Site, x *dit.Tokens, f func(*dit.Tokens) *dit.To
 func (b *branches) record(i int) {
 	row := int(b.index[i])
 	copy(b.out.Row(row), b.fresh.Row(i))
-	b.history.record(b.site, row, b.positions[row/b.tokens], nil, b.fresh.Row(i), b.work.Row(i))
+	b.history.record(b.site, row, b.positions[row/b.tokens], b.fresh.Row(i))
 }
 
 func (b *branches) forecast(row int) {

@@ -47,32 +47,37 @@ func (h *history) differences(block, row int) []float32 {
 	return h.blocks[block][row*n : (row+1)*n]
 }
 
-// record takes in what the block made of a row at position p: after, minus before if that is not nil. Work has two rows; before may be its first.
-func (h *history) record(block, row, p int, before, after, work []float32) {
+// record takes in fresh, what the block made of a row at position p, which it overwrites.
+func (h *history) record(block, row, p int, fresh []float32) {
 	d, w := h.differences(block, row), h.width
-	fresh, next := work[:w], work[w:2*w]
-	if before != nil {
-		kernel.Scale(fresh, before, -1)
-		kernel.Add(fresh, fresh, after)
-	} else {
-		copy(fresh, after)
-	}
 	seen, gap := int(h.seen[block][row]), p-int(h.at[block][row])
 	if gap <= 0 {
 		seen = 0 // the positions began anew
 	}
-	for i := range min(seen, h.order) {
-		di := d[i*w : (i+1)*w]
-		kernel.Scale(next, di, -1)
-		kernel.Add(next, next, fresh)
-		kernel.Scale(next, next, 1/float32(gap))
-		copy(di, fresh)
-		fresh, next = next, fresh
-	}
 	known := min(seen, h.order)
+	// Each difference leaves its place to the new one, and becomes the next.
+	for i := range known {
+		di := d[i*w : (i+1)*w]
+		kernel.Scale(di, di, -1)
+		kernel.Add(di, di, fresh)
+		kernel.Scale(di, di, 1/float32(gap))
+		swap(di, fresh)
+	}
 	copy(d[known*w:(known+1)*w], fresh)
-	h.at[block][row] = int32(p)
-	h.seen[block][row] = uint8(known + 1)
+	h.at[block][row], h.seen[block][row] = int32(p), uint8(known+1)
+}
+
+// subtract sets before to after - before: an update.
+func subtract(before, after []float32) {
+	kernel.Scale(before, before, -1)
+	kernel.Add(before, before, after)
+}
+
+// swap exchanges the contents of a and b.
+func swap(a, b []float32) {
+	for i, v := range a {
+		a[i], b[i] = b[i], v
+	}
 }
 
 // addForecast adds the forecast of a row at position p to dst.

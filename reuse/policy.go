@@ -10,6 +10,9 @@ type Plan struct {
 	Sampler   string // ddpm, ddim, dpm++
 	Spacing   string // as the user gave it: "50", "ddim50"
 	Timesteps []int  // of each position, falling
+
+	// Sigma is the noise of each position relative to the signal, sqrt(1/alpha-bar - 1).
+	Sigma []float64
 }
 
 // Steps returns the number of steps.

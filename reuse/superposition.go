@@ -70,15 +70,16 @@ func (s *Superposition) Apply(at dit.Site, x *dit.Tokens, f func(*dit.Tokens) *d
 		y = f(x)
 	default:
 		w := x.X.Cols
-		work := s.g.New(x.X.Rows, 2*w)
-		s.g.EachRow(x.X.Rows, w, func(i int) { copy(work.Row(i), x.X.Row(i)) })
+		fresh := s.g.New(x.X.Rows, w)
+		s.g.EachRow(x.X.Rows, w, func(i int) { copy(fresh.Row(i), x.X.Row(i)) })
 		y = f(x)
 		s.g.EachRow(x.X.Rows, w, func(i int) {
-			before := work.Row(i)[:w]
 			if s.cached == Output {
-				before = nil
+				copy(fresh.Row(i), y.X.Row(i))
+			} else {
+				subtract(fresh.Row(i), y.X.Row(i))
 			}
-			s.history.record(at.Block, i, s.position, before, y.X.Row(i), work.Row(i))
+			s.history.record(at.Block, i, s.position, fresh.Row(i))
 		})
 	}
 	s.last = y.X

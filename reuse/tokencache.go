@@ -1,6 +1,7 @@
 package reuse
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strconv"
@@ -57,11 +58,13 @@ type TokenCache struct {
 	Importance Importance `json:"importance"`
 	Keys       Keys       `json:"keys"`
 	Cached     Cached     `json:"cached"`
-	Order      int        `json:"order"`      // of the forecast that a pruned token gets: 0 is its cached update, 1 and 2 extrapolate it (ours)
-	WriteBack  bool       `json:"write_back"` // a P-step's computed updates enter the cache, not only an I-step's
+	Order      int        `json:"order"`             // of the forecast that a pruned token gets: 0 is its cached update, 1 and 2 extrapolate it (ours)
+	Learned    bool       `json:"learned,omitempty"` // the forecast has weights of its own for every P-step and token, instead of Taylor's; where P-steps compute nothing (ours)
+	WriteBack  bool       `json:"write_back"`        // a P-step's computed updates enter the cache, not only an I-step's
 	Seed       uint64     `json:"seed,omitempty"`
 
 	Predictor *Predictor `json:"-"` // of Static and Dynamic
+	Forecast  *Forecast  `json:"-"` // nil: Taylor's series of Order
 }
 
 // DefaultTokenCache is what a TokenCache is where nothing else is said.
@@ -84,11 +87,22 @@ func (t *TokenCache) String() string {
 	case ListedSteps:
 		add("i=%s", strings.Trim(strings.ReplaceAll(fmt.Sprint(t.Steps.List), " ", "+"), "[]"))
 	}
-	add("warmup=%d,ratio=%g,selection=%s", t.Steps.Warmup, t.Ratio, t.Selection)
-	if t.Selection == Grid {
+	add("warmup=%d,ratio=%g", t.Steps.Warmup, t.Ratio)
+	if t.Ratio > 0 {
+		add("selection=%s", t.Selection)
+	}
+	if t.Ratio > 0 && t.Selection == Grid {
 		add("cell=%d", t.Cell)
 	}
-	add("importance=%s,keys=%s,cached=%s,order=%d,write-back=%t", t.Importance, t.Keys, t.Cached, t.Order, t.WriteBack)
+	if t.Ratio > 0 {
+		add("importance=%s,keys=%s,write-back=%t", t.Importance, t.Keys, t.WriteBack)
+	}
+	add("cached=%s", t.Cached)
+	if t.Learned {
+		add("learned=true")
+	} else {
+		add("order=%d", t.Order)
+	}
 	return "tokencache:" + strings.Join(list, ",")
 }
 
@@ -130,12 +144,14 @@ func (t *TokenCache) Set(key, value string) error {
 		t.Cached = Cached(value)
 	case "order":
 		number(&t.Order)
+	case "learned":
+		t.Learned, err = strconv.ParseBool(value)
 	case "write-back":
 		t.WriteBack, err = strconv.ParseBool(value)
 	case "seed":
 		t.Seed, err = strconv.ParseUint(value, 10, 64)
 	default:
-		return fmt.Errorf("tokencache has no parameter %q: want steps, k, k1, k2, boundary, warmup, i, ratio, selection, cell, importance, keys, cached, order, write-back or seed", key)
+		return fmt.Errorf("tokencache has no parameter %q: want steps, k, k1, k2, boundary, warmup, i, ratio, selection, cell, importance, keys, cached, order, learned, write-back or seed", key)
 	}
 	if err != nil {
 		return fmt.Errorf("tokencache: %s=%s: not a value of that parameter", key, value)
@@ -154,6 +170,10 @@ func (t *TokenCache) Validate() error {
 		return fmt.Errorf("unknown cache %q: want %s or %s", t.Cached, Update, Output)
 	case t.Order < 0 || t.Order > mostOrder:
 		return fmt.Errorf("forecast of order %d: want 0 to %d", t.Order, mostOrder)
+	case t.Learned && !t.stacked():
+		return errors.New("a learned forecast goes with ratio=0 and cached=update: P-steps that compute nothing")
+	case t.Learned && t.Forecast == nil:
+		return errors.New("a learned forecast needs its weights: make them with calibrate, and give its folder as the policy")
 	case t.needsPredictor() && t.Predictor == nil:
 		return fmt.Errorf("importance %s needs a trained predictor: make one with calibrate, and give its folder as the policy", t.Importance)
 	}
@@ -173,6 +193,9 @@ func (t *TokenCache) NewRun(g *tensor.Graph, m *dit.Model, plan Plan, samples in
 	full, err := t.Steps.resolve(plan.Steps())
 	if err != nil {
 		return nil, err
+	}
+	if t.stacked() {
+		return t.newStackRun(g, m, full, samples, limit)
 	}
 	n, blocks := m.Tokens(), len(m.Blocks)
 	keep, err := newKeepers(t.Selection, t.Ratio, t.Cell, blocks, n)
@@ -232,7 +255,7 @@ type tokenRun struct {
 	index    []int32 // rows that are computed
 	isKept   []bool  // of every row
 	x        *tensor.Tensor
-	before   *tensor.Tensor // the computed rows as they were, and as many for scratch
+	before   *tensor.Tensor // the computed rows as they were
 	after    *tensor.Tensor
 
 	keepRow, recordRow, settleRow func(i int) // keep, record and settle
@@ -322,7 +345,7 @@ func (r *tokenRun) Apply(at dit.Site, x *dit.Tokens, f func(*dit.Tokens) *dit.To
 		computed.Keys = r.keys
 	}
 	w := x.X.Cols
-	r.before, r.computed = r.g.New(len(r.index), 2*w), computed.X
+	r.before, r.computed = r.g.New(len(r.index), w), computed.X
 	r.g.EachRow(len(r.index), w, r.keepRow)
 	r.after = f(computed).X
 	r.g.EachRow(len(r.index), w, r.recordRow)
@@ -361,7 +384,7 @@ func (r *tokenRun) chooseRows(block int) {
 // record puts computed row i in its place and into the cache.
 func (r *tokenRun) record(i int) {
 	row := int(r.index[i])
-	p, w := r.positions[row/r.tokens], r.x.Cols
+	p := r.positions[row/r.tokens]
 	after := r.after.Row(i)
 	if len(r.index) < r.x.Rows {
 		copy(r.x.Row(row), after)
@@ -369,12 +392,13 @@ func (r *tokenRun) record(i int) {
 	if !r.policy.WriteBack && !r.full[p] {
 		return
 	}
-	work := r.before.Row(i)
-	before := work[:w]
+	fresh := r.before.Row(i)
 	if r.policy.Cached == Output {
-		before = nil
+		copy(fresh, after)
+	} else {
+		subtract(fresh, after)
 	}
-	r.history.record(r.block, row, p, before, after, work)
+	r.history.record(r.block, row, p, fresh)
 }
 
 // settle gives row its cached update if it was not computed.

@@ -36,8 +36,9 @@ type Trained struct {
 	Steps       string  `json:"steps"` // as the user gives them: "50", "ddim50"
 	Guidance    float64 `json:"guidance"`
 
-	// Speed is what was measured when the policy was made.
-	Speed Speed `json:"speed"`
+	// Speed is what was measured when the policy was made, and PSNR, in dB, how near its images were to the uncached model's.
+	Speed Speed   `json:"speed"`
+	PSNR  float64 `json:"psnr_db,omitempty"`
 	// Provenance tells how it was made: the command, and what it took.
 	Provenance map[string]any `json:"provenance,omitempty"`
 
@@ -126,20 +127,9 @@ func OpenFS(fsys fs.FS, dir string) (*Trained, error) {
 	if t.Format != policyFormat || t.Method != "tokencache" || t.Policy == nil {
 		return nil, fmt.Errorf("%s: format %d of method %q, want %d of tokencache", PolicyFile, t.Format, t.Method, policyFormat)
 	}
-	if t.Policy.needsPredictor() {
-		b, err := fs.ReadFile(fsys, pathIn(dir, PredictorFile))
-		if err != nil {
+	if t.Policy.needsPredictor() || t.Policy.Learned {
+		if err := t.readLearned(fsys, pathIn(dir, PredictorFile)); err != nil {
 			return nil, err
-		}
-		f, err := checkpoint.NewReader(PredictorFile, bytes.NewReader(b), int64(len(b)))
-		if err != nil {
-			return nil, err
-		}
-		if t.Policy.Predictor, err = ReadPredictor(f); err != nil {
-			return nil, err
-		}
-		if t.Policy.Predictor.Kind != t.Policy.Importance {
-			return nil, fmt.Errorf("%s is a %s predictor, %s asks for a %s one", PredictorFile, t.Policy.Predictor.Kind, PolicyFile, t.Policy.Importance)
 		}
 	}
 	if err := t.Policy.Validate(); err != nil {
@@ -153,4 +143,27 @@ func pathIn(dir, name string) string {
 		return name
 	}
 	return dir + "/" + name
+}
+
+// readLearned reads what was learned: a predictor, or the weights of forecasts.
+func (t *Trained) readLearned(fsys fs.FS, path string) error {
+	b, err := fs.ReadFile(fsys, path)
+	if err != nil {
+		return err
+	}
+	f, err := checkpoint.NewReader(PredictorFile, bytes.NewReader(b), int64(len(b)))
+	if err != nil {
+		return err
+	}
+	if t.Policy.Learned {
+		t.Policy.Forecast, err = readForecast(f)
+		return err
+	}
+	if t.Policy.Predictor, err = ReadPredictor(f); err != nil {
+		return err
+	}
+	if t.Policy.Predictor.Kind != t.Policy.Importance {
+		return fmt.Errorf("%s is a %s predictor, %s asks for a %s one", PredictorFile, t.Policy.Predictor.Kind, PolicyFile, t.Policy.Importance)
+	}
+	return nil
 }

@@ -60,6 +60,9 @@ func Run(ctx context.Context, p *tokencache.Pipeline, o Options) (*reuse.Trained
 	if err := os.MkdirAll(m.work(), 0o777); err != nil {
 		return nil, err
 	}
+	if o.Base.Learned {
+		return m.forecast(ctx)
+	}
 	needs := o.Base.Importance == reuse.Static || o.Base.Importance == reuse.Dynamic
 	policy := o.Base
 	if needs || o.Percent {
@@ -84,15 +87,11 @@ func Run(ctx context.Context, p *tokencache.Pipeline, o Options) (*reuse.Trained
 			}
 		}
 	}
-	trained := &reuse.Trained{
-		Policy: &policy, Model: p.Config().Name(), Fingerprint: p.Fingerprint(), Sampler: o.Sampler, Steps: o.Steps, Guidance: o.Guidance,
-	}
+	trained := m.trained(&policy)
 	if err := m.fit(ctx, trained); err != nil {
 		return nil, err
 	}
-	trained.Provenance = map[string]any{
-		"command": o.Command, "seconds": math.Round(time.Since(m.start).Seconds()), "trajectories": o.Images, "updates": o.Updates, "lambda": o.Lambda, "seed": o.Seed,
-	}
+	trained.Provenance = m.provenance(map[string]any{"updates": o.Updates, "lambda": o.Lambda})
 	var save func(path string) error
 	if policy.Predictor != nil {
 		save = func(path string) error {
@@ -101,6 +100,18 @@ func Run(ctx context.Context, p *tokencache.Pipeline, o Options) (*reuse.Trained
 		}
 	}
 	return trained, trained.Save(o.Dir, save)
+}
+
+func (m *maker) trained(policy *reuse.TokenCache) *reuse.Trained {
+	return &reuse.Trained{
+		Policy: policy, Model: m.p.Config().Name(), Fingerprint: m.p.Fingerprint(), Sampler: m.Sampler, Steps: m.Steps, Guidance: m.Guidance,
+	}
+}
+
+// provenance tells how the policy was made.
+func (m *maker) provenance(more map[string]any) map[string]any {
+	more["command"], more["seconds"], more["images"], more["seed"] = m.Command, math.Round(time.Since(m.start).Seconds()), m.Images, m.Seed
+	return more
 }
 
 func (m *maker) work() string { return filepath.Join(m.Dir, "work") }

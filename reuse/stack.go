@@ -1,0 +1,190 @@
+package reuse
+
+import (
+	"fmt"
+
+	"github.com/tokencache/tokencache/checkpoint"
+	"github.com/tokencache/tokencache/dit"
+	"github.com/tokencache/tokencache/internal/kernel"
+	"github.com/tokencache/tokencache/tensor"
+)
+
+// Where P-steps compute no token at all, the blocks' cached updates are only ever added up, and the sum of their forecasts is the forecast of their sum. The cache then holds
+// one update for each token, that of all blocks together, R[n] = x[L,n] - x[0,n], instead of L: the same numbers to rounding, for an L-th of memory and time.
+
+// Forecast holds learned weights of a P-step's forecast: R^(p)[n] = sum over i of Weights[p][n][i] · R[n] at the i-th last I-step.
+type Forecast struct {
+	Steps, Tokens, Terms int
+	Weights              []float32 // [Steps, Tokens, Terms]; unused at I-steps
+}
+
+// forecastTensor is the name of the weights in PredictorFile.
+const forecastTensor = "forecast"
+
+// Write writes the weights to a safetensors file.
+func (f *Forecast) Write(path string) error {
+	return checkpoint.WriteSafetensors(path, checkpoint.Content{
+		Tensors: []checkpoint.Info{{Name: forecastTensor, DType: checkpoint.F32, Shape: []int{f.Steps, f.Tokens, f.Terms}}},
+		Read:    func(_ string, dst []float32) error { copy(dst, f.Weights); return nil },
+	})
+}
+
+// readForecast reads what Write wrote.
+func readForecast(f *checkpoint.File) (*Forecast, error) {
+	info, ok := f.Lookup(forecastTensor)
+	const mostTerms = 8
+	if !ok || len(info.Shape) != 3 || info.Shape[2] < 1 || info.Shape[2] > mostTerms {
+		return nil, fmt.Errorf("%s: no tensor %s of shape [steps, tokens, terms]", f.Path, forecastTensor)
+	}
+	weights, err := f.Float32(forecastTensor)
+	if err != nil {
+		return nil, err
+	}
+	return &Forecast{Steps: info.Shape[0], Tokens: info.Shape[1], Terms: info.Shape[2], Weights: weights}, nil
+}
+
+// at returns the weights of a token at a position.
+func (f *Forecast) at(p, n int) []float32 {
+	return f.Weights[(p*f.Tokens+n)*f.Terms:][:f.Terms]
+}
+
+// stackRun is the state of a TokenCache whose P-steps compute nothing.
+type stackRun struct {
+	policy  *TokenCache
+	g       *tensor.Graph
+	full    []bool // of each position: an I-step
+	tokens  int
+	blocks  int
+	width   int
+	start   *tensor.Tensor // before the first block, of samples at an I-step
+	history *history       // of Taylor's series
+	past    [][]float32    // of learned forecasts: R at the last I-steps, the last first, each [rows, D]
+	newest  []int          // of each sample: which of past is the last
+	stats   Stats
+
+	positions []int
+	x         *tensor.Tensor
+	index     []int32 // rows of samples at an I-step
+
+	startRow, settleRow func(i int)
+}
+
+// stacked reports whether the policy's P-steps compute nothing, and only updates are cached.
+func (t *TokenCache) stacked() bool { return t.Ratio == 0 && t.Cached == Update }
+
+func (t *TokenCache) newStackRun(g *tensor.Graph, m *dit.Model, full []bool, samples int, limit int64) (Run, error) {
+	rows := samples * m.Tokens()
+	r := &stackRun{policy: t, g: g, full: full, tokens: m.Tokens(), blocks: len(m.Blocks), width: m.Hidden}
+	bytes := 4*int64(rows)*int64(m.Hidden) + historyBytes(1, rows, m.Hidden, t.Order)
+	if f := t.Forecast; f != nil {
+		if f.Steps != len(full) || f.Tokens != m.Tokens() {
+			return nil, fmt.Errorf("the learned forecast is for %d steps of %d tokens, the run has %d of %d", f.Steps, f.Tokens, len(full), m.Tokens())
+		}
+		bytes = 4 * int64(rows) * int64(m.Hidden) * int64(1+f.Terms)
+	}
+	if err := checkMemory("tokencache", bytes, samples, limit); err != nil {
+		return nil, err
+	}
+	r.stats.CacheBytes = bytes
+	r.start = tensor.FromSlice(make([]float32, rows*m.Hidden), rows, m.Hidden)
+	if t.Forecast == nil {
+		r.history = newHistory(1, rows, m.Hidden, t.Order)
+	} else {
+		for range t.Forecast.Terms {
+			r.past = append(r.past, make([]float32, rows*m.Hidden))
+		}
+	}
+	r.newest, r.index = make([]int, samples), make([]int32, 0, rows)
+	r.startRow, r.settleRow = r.begin, r.settle
+	return r, nil
+}
+
+// Begin implements Run.
+func (r *stackRun) Begin(_ *dit.Batch, positions []int) {
+	r.positions = positions
+	r.index = r.index[:0]
+	for s, p := range positions {
+		if !r.full[p] {
+			r.stats.PSteps++
+			continue
+		}
+		r.stats.ISteps++
+		if len(r.past) > 0 {
+			r.newest[s] = (r.newest[s] + len(r.past) - 1) % len(r.past)
+		}
+		for i := range r.tokens {
+			r.index = append(r.index, int32(s*r.tokens+i))
+		}
+	}
+}
+
+// Apply implements dit.Reuse.
+func (r *stackRun) Apply(at dit.Site, x *dit.Tokens, f func(*dit.Tokens) *dit.Tokens) *dit.Tokens {
+	if at.Part != dit.Whole {
+		return f(x)
+	}
+	r.stats.Tokens += int64(x.X.Rows)
+	r.stats.TokensDone += int64(len(r.index))
+	if at.Block == 0 {
+		r.x = x.X
+		r.g.EachRow(len(r.index), r.width, r.startRow)
+	}
+	y := x
+	switch len(r.index) {
+	case 0:
+	case x.X.Rows:
+		y = f(x)
+	default:
+		r.g.Scatter(x.X, r.index, f(x.Gather(r.g, r.index)).X)
+	}
+	if at.Block == r.blocks-1 {
+		r.x = y.X
+		r.g.EachRow(y.X.Rows, r.width, r.settleRow)
+	}
+	return y
+}
+
+// begin keeps what a computed row was before the first block.
+func (r *stackRun) begin(i int) {
+	row := int(r.index[i])
+	copy(r.start.Row(row), r.x.Row(row))
+}
+
+// settle takes a row's update over all blocks into the cache, or adds its forecast.
+func (r *stackRun) settle(row int) {
+	s := row / r.tokens
+	p, x := r.positions[s], r.x.Row(row)
+	if r.history != nil {
+		if r.full[p] {
+			subtract(r.start.Row(row), x)
+			r.history.record(0, row, p, r.start.Row(row))
+		} else {
+			r.history.addForecast(x, 0, row, p)
+		}
+		return
+	}
+	w := r.width
+	term := func(i int) []float32 { return r.past[(r.newest[s]+i)%len(r.past)][row*w : (row+1)*w] }
+	if r.full[p] {
+		fresh := term(0)
+		kernel.Scale(fresh, r.start.Row(row), -1)
+		kernel.Add(fresh, fresh, x)
+		return
+	}
+	for i, weight := range r.policy.Forecast.at(p, row%r.tokens) {
+		kernel.AXPY(x, weight, term(i))
+	}
+}
+
+// Reset implements Run: calibrated weights of steps with a short past are 0 for what is not there, and what was there is cleared.
+func (r *stackRun) Reset() {
+	if r.history != nil {
+		r.history.reset()
+	}
+	for _, past := range r.past {
+		clear(past)
+	}
+}
+
+// Stats implements Run.
+func (r *stackRun) Stats() Stats { return r.stats }
