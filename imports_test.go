@@ -27,6 +27,7 @@ func TestImportDirection(t *testing.T) {
 		"dit":                 "checkpoint tensor nn",
 		"vae":                 "checkpoint tensor nn",
 		"diffusion":           "",
+		"data":                "internal/npz internal/picture",
 		".":                   "checkpoint tensor dit vae diffusion internal/kernel internal/picture internal/classes internal/imagenet internal/npz",
 		"internal/inspect":    "checkpoint dit vae",
 		"internal/verify":     ". checkpoint tensor dit vae diffusion internal/formula",

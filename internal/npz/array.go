@@ -35,6 +35,9 @@ func (a *Array) NumRows() int {
 	return a.Shape[0]
 }
 
+// Seekable says whether Seek finds any row at once: not in a deflated entry, nor in Fortran order.
+func (a *Array) Seekable() bool { return a.entry.at != nil && (!a.Fortran || len(a.Shape) < 2) }
+
 // Read returns all elements in row-major order. Integers, bool and floats can be read as floats, rounded if need be; integers
 // and bool as int64; u1 and bool as uint8.
 func Read[T Element](a *Array) ([]T, error) {
