@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -111,9 +112,9 @@ func idxClasses(dir string) []string {
 		dir = whole
 	}
 	if strings.Contains(strings.ToLower(filepath.Base(dir)), "fashion") {
-		return fashionNames
+		return slices.Clone(fashionNames)
 	}
-	return digitNames
+	return slices.Clone(digitNames)
 }
 
 // readIDXPair reads images and their labels, each less than classes.
