@@ -32,7 +32,7 @@ func TestImportDirection(t *testing.T) {
 		"data":                "internal/npz internal/picture",
 		"eval":                "checkpoint tensor nn internal/npz internal/picture internal/formula",
 		"train":               "checkpoint data tensor nn dit diffusion eval reuse internal/kernel internal/atomicfile",
-		"models":              "checkpoint dit eval",
+		"models":              "checkpoint dit eval reuse",
 		"report":              "internal/atomicfile",
 		"internal/inspect":    "checkpoint dit vae",
 		"internal/verify":     "train reuse . checkpoint tensor dit vae diffusion internal/formula",

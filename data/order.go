@@ -4,12 +4,20 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+<<<<<<< HEAD
+=======
+	"math/bits"
+>>>>>>> data
 	"math/rand/v2"
 	"sync"
 )
 
 // orderKey sets the random numbers of an Order apart from all others of a seed.
+<<<<<<< HEAD
 const orderKey = "tokencache order"
+=======
+const orderKey = "tokencache data order 1\n"
+>>>>>>> data
 
 // Order gives the images of an endless shuffled sequence: element k of a seed's sequence over n images is the same whenever and
 // wherever it is asked for, and every n elements, an epoch, are a permutation of their own. To go on in the middle of an epoch
@@ -20,7 +28,11 @@ type Order struct {
 
 	mu    sync.Mutex
 	epoch int64 // whose permutation is kept; -1: none
+<<<<<<< HEAD
 	perm  []int
+=======
+	perm  []int32
+>>>>>>> data
 }
 
 // NewOrder returns the sequence of a seed over n images, 1 to 2^31-1; other n are a mistake of the program.
@@ -41,6 +53,7 @@ func (o *Order) At(k int64) int {
 	if epoch := k / int64(o.n); epoch != o.epoch {
 		o.shuffle(epoch)
 	}
+<<<<<<< HEAD
 	return o.perm[k%int64(o.n)]
 }
 
@@ -52,3 +65,37 @@ func (o *Order) shuffle(epoch int64) {
 	o.perm = rand.New(rand.NewChaCha8(sha256.Sum256(key))).Perm(o.n)
 	o.epoch = epoch
 }
+=======
+	return int(o.perm[k%int64(o.n)])
+}
+
+// shuffle makes the permutation of an epoch: Fisher and Yates' shuffle with ChaCha8, whose key is the SHA-256 of orderKey, seed and
+// epoch, both in 8 bytes, the lowest first. Nothing here may change: runs that are resumed depend on it.
+func (o *Order) shuffle(epoch int64) {
+	key := binary.LittleEndian.AppendUint64([]byte(orderKey), o.seed)
+	key = binary.LittleEndian.AppendUint64(key, uint64(epoch))
+	random := rand.NewChaCha8(sha256.Sum256(key))
+	if o.perm == nil {
+		o.perm = make([]int32, o.n)
+	}
+	for i := range o.perm {
+		o.perm[i] = int32(i)
+	}
+	for i := uint64(o.n - 1); i > 0; i-- {
+		j := below(random, i+1)
+		o.perm[i], o.perm[j] = o.perm[j], o.perm[i]
+	}
+	o.epoch = epoch
+}
+
+// below draws a number less than n, all equally likely: the upper half of the product of n and 64 random bits, drawn anew in the
+// few cases whose lower half would favour some numbers.
+func below(random *rand.ChaCha8, n uint64) uint64 {
+	for {
+		high, low := bits.Mul64(random.Uint64(), n)
+		if low >= -n%n {
+			return high
+		}
+	}
+}
+>>>>>>> data

@@ -25,6 +25,7 @@ type cli struct {
 	Inspect  inspectCmd  `cmd:"" help:"Say what a model file is: architecture, size, cost, tensors."`
 	Verify   verifyCmd   `cmd:"" help:"Compare this program's numbers with recorded ones of the original code."`
 	Convert  convertCmd  `cmd:"" help:"Convert a checkpoint to safetensors, or back to PyTorch's format."`
+	Data     dataCmd     `cmd:"" help:"Look into sets of labelled images."`
 	Bench    benchCmd    `cmd:"" help:"Measure this machine: kernels and models, in GFLOP/s and percent of its peak."`
 	Version  versionCmd  `cmd:"" help:"Print the version, the platform and the CPU level in use."`
 }

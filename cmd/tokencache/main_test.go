@@ -27,6 +27,8 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"truncate": truncate,
+			"digits":   digits,
+			"blackPNG": blackPNG,
 		},
 	})
 }

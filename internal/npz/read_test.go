@@ -261,6 +261,9 @@ func TestRows(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			if got, want := array.Seekable(), name == "npy" || name == "stored"; got != want {
+				t.Errorf("seekable: %v", got)
+			}
 			rapid.Check(t, func(t *rapid.T) {
 				r, err := array.Rows()
 				if err != nil {

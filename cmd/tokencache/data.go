@@ -1,0 +1,116 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/tokencache/tokencache/data"
+	"github.com/tokencache/tokencache/internal/picture"
+)
+
+type dataCmd struct {
+	Inspect dataInspectCmd `cmd:"" help:"Say what a set of labelled images holds: kind, size, classes, pixels; draw a contact sheet."`
+}
+
+type dataInspectCmd struct {
+	Path     string `arg:"" help:"A folder of IDX files (MNIST), of CIFAR's binary files, or of images with a subfolder for each class (perhaps below train and test); or one IDX, CIFAR or .npz file."`
+	Split    string `help:"train, test or all. Default: train where there are splits." enum:",train,test,all" default:"" placeholder:"SPLIT"`
+	Size     int    `help:"Crop and scale every image to a square of N pixels, as DiT prepares its training images. Default: as they are." placeholder:"N"`
+	Channels int    `help:"1 grey or 3 RGB. Default: as they are." placeholder:"N"`
+	Skip     bool   `help:"Report broken files and go on without them."`
+	Out      string `help:"Write a contact sheet with up to 10 images of each class." placeholder:"FILE.png"`
+	JSON     bool   `name:"json" help:"Print one JSON object on standard output."`
+}
+
+// dataReport is what --json prints.
+type dataReport struct {
+	Kind     string      `json:"kind"`
+	Path     string      `json:"path"`
+	Images   int         `json:"images"`
+	Size     int         `json:"size"`
+	Channels int         `json:"channels"`
+	Classes  []dataClass `json:"classes"`
+	Mean     float64     `json:"mean"` // of the pixels, in [0,1]
+	Std      float64     `json:"std"`
+	Measured int         `json:"measured"` // images that mean and std are of
+	Sheet    string      `json:"sheet,omitempty"`
+}
+
+type dataClass struct {
+	Name  string `json:"name"`
+	Count int    `json:"count"`
+}
+
+// mostMeasured is the number of images that mean and standard deviation are taken over at most.
+const mostMeasured = 10_000
+
+func (c *dataInspectCmd) Run(a *app) error {
+	if c.Out != "" && !strings.EqualFold(filepath.Ext(c.Out), ".png") {
+		return fmt.Errorf("--out %s: want a name ending in .png", c.Out)
+	}
+	set, err := data.Open(c.Path, data.Options{
+		Split: c.Split, Size: c.Size, Channels: c.Channels, Skip: c.Skip,
+		Warn: func(err error) { a.note("skipped: %v", err) },
+	})
+	if err != nil {
+		return err
+	}
+	defer set.Close()
+	stats, err := set.Stats(a.ctx, mostMeasured)
+	if err != nil {
+		return err
+	}
+	if c.Out != "" {
+		sheet, err := set.Sheet(a.ctx)
+		if err != nil {
+			return err
+		}
+		if err := picture.WritePNG(c.Out, sheet); err != nil {
+			return err
+		}
+	}
+	r := dataReport{
+		Kind: set.Kind, Path: set.Path, Images: set.Len(), Size: set.Size, Channels: set.Channels, Classes: []dataClass{},
+		Mean: stats.Mean, Std: stats.Std, Measured: stats.Images, Sheet: c.Out,
+	}
+	for class, count := range set.Counts() {
+		r.Classes = append(r.Classes, dataClass{set.Classes[class], count})
+	}
+	if c.JSON {
+		return a.printJSON(r)
+	}
+	return r.print(a)
+}
+
+func (r dataReport) print(a *app) error {
+	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
+	line := func(key, format string, args ...any) { fmt.Fprintf(w, "%s\t%s\n", key, fmt.Sprintf(format, args...)) }
+	line("path", "%s", r.Path)
+	line("kind", "%s", r.Kind)
+	line("images", "%d", r.Images)
+	line("size", "%dx%d", r.Size, r.Size)
+	line("channels", "%d", r.Channels)
+	over := fmt.Sprintf("over all %d images", r.Images)
+	if r.Measured < r.Images {
+		over = fmt.Sprintf("over %d of the %d images, evenly spaced", r.Measured, r.Images)
+	}
+	line("pixels", "mean %.4f, standard deviation %.4f of [0,1], %s", r.Mean, r.Std, over)
+	if r.Sheet != "" {
+		line("sheet", "%s", r.Sheet)
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	if len(r.Classes) == 0 {
+		_, err := fmt.Fprintln(a.stdout, "\nno labels")
+		return err
+	}
+	fmt.Fprintf(a.stdout, "\n%d classes:\n", len(r.Classes))
+	fmt.Fprintf(w, "  class\tname\tcount\n")
+	for class, c := range r.Classes {
+		fmt.Fprintf(w, "  %d\t%s\t%d\n", class, c.Name, c.Count)
+	}
+	return w.Flush()
+}

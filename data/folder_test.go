@@ -1,0 +1,315 @@
+package data
+
+import (
+	"bytes"
+	"encoding/binary"
+	"hash/crc32"
+	"image"
+	"image/color"
+	"image/gif"
+	"image/jpeg"
+	"image/png"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// colourful is an image of n x n pixels that differ.
+func colourful(n int) *image.NRGBA {
+	m := image.NewNRGBA(image.Rect(0, 0, n, n))
+	for y := range n {
+		for x := range n {
+			m.SetNRGBA(x, y, color.NRGBA{uint8(40 * x), uint8(30 * y), uint8(200 - 10*x - y), 255})
+		}
+	}
+	return m
+}
+
+func pngFile(t *testing.T, m image.Image) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	if err := png.Encode(&b, m); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func jpegFile(t *testing.T, m image.Image) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	if err := jpeg.Encode(&b, m, &jpeg.Options{Quality: 90}); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// gifFile is a GIF of height x width pixels with the frames given.
+func gifFile(t *testing.T, height, width int, frames ...*image.Paletted) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	g := &gif.GIF{Image: frames, Delay: make([]int, len(frames)), Config: image.Config{Height: height, Width: width}}
+	if err := gif.EncodeAll(&b, g); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// webpFile is a lossless WebP of size x size pixels whose red and blue are given and whose green is one of two: the bits of green, from
+// the lowest, say which for each pixel. Everything but these bits takes no space in the coded pixels.
+func webpFile(size int, red, blue uint8, greens [2]uint8, green []uint8) []byte {
+	var bits []byte
+	n := 0
+	put := func(value, width int) {
+		for i := range width {
+			if n%8 == 0 {
+				bits = append(bits, 0)
+			}
+			bits[n/8] |= byte(value >> i & 1 << (n % 8))
+			n++
+		}
+	}
+	one := func(symbol int) { put(1, 1); put(0, 1); put(1, 1); put(symbol, 8) } // a code with a single symbol
+	put(0x2f, 8)
+	put(size-1, 14)
+	put(size-1, 14)
+	put(0, 1+3)   // alpha is not used; version
+	put(0, 1+1+1) // no transform, no cache of colours, one group of codes
+	put(1, 1)     // green: a code with
+	put(1, 1)     // two symbols
+	put(1, 1)     // of 8 bits each
+	put(int(greens[0]), 8)
+	put(int(greens[1]), 8)
+	one(int(red))
+	one(int(blue))
+	one(255) // alpha
+	one(0)   // distances
+	for _, g := range green {
+		put(int(g), 1)
+	}
+	if len(bits)%2 == 1 {
+		bits = append(bits, 0)
+	}
+	chunk := binary.LittleEndian.AppendUint32([]byte("WEBPVP8L"), uint32(len(bits)))
+	chunk = append(chunk, bits...)
+	return append(binary.LittleEndian.AppendUint32([]byte("RIFF"), uint32(len(chunk))), chunk...)
+}
+
+// rgb is an image's bytes by the standard library's own conversion, for opaque images.
+func rgb(m image.Image) []uint8 {
+	var out []uint8
+	b := m.Bounds()
+	for y := b.Min.Y; y < b.Max.Y; y++ {
+		for x := b.Min.X; x < b.Max.X; x++ {
+			r, g, b, _ := m.At(x, y).RGBA()
+			out = append(out, uint8(r>>8), uint8(g>>8), uint8(b>>8))
+		}
+	}
+	return out
+}
+
+// writeImages makes a folder of two classes below dir and prefix, with images of 4x4 pixels.
+func writeImages(t *testing.T, dir, prefix string) {
+	t.Helper()
+	write(t, dir, prefix+"zebra/b.png", pngFile(t, colourful(4)))
+	write(t, dir, prefix+"zebra/a.JPG", jpegFile(t, colourful(4)))
+	write(t, dir, prefix+"ant/one.jpeg", pngFile(t, colourful(4))) // the ending is wrong, which does not matter
+	write(t, dir, prefix+"ant/notes.txt", []byte("not an image"))
+	write(t, dir, prefix+"ant/.hidden.png", []byte("not an image"))
+	write(t, dir, prefix+".cache/x.png", []byte("not an image"))
+	write(t, dir, "README.md", []byte("about"))
+}
+
+func TestFolder(t *testing.T) {
+	dir := t.TempDir()
+	writeImages(t, dir, "")
+	if err := os.MkdirAll(filepath.Join(dir, "moth"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	s := mustOpen(t, dir, Options{})
+	jpg, err := jpeg.Decode(bytes.NewReader(jpegFile(t, colourful(4))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "classes", s.Classes, []string{"ant", "moth", "zebra"})
+	equal(t, "labels", s.Labels, []int32{0, 2, 2})
+	equal(t, "counts", s.Counts(), []int{1, 0, 2})
+	equal(t, "images", pixels(t, s), [][]uint8{rgb(colourful(4)), rgb(jpg), rgb(colourful(4))})
+	equal(t, "kind, size, channels", []any{s.Kind, s.Size, s.Channels}, []any{"image folder", 4, 3})
+	wantError(t, dir, Options{Split: "test"}, "no splits")
+
+	grey := mustOpen(t, dir, Options{Channels: 1})
+	want := make([]uint8, 16)
+	for i := range want {
+		c := rgb(colourful(4))[3*i:]
+		want[i] = luma(c[0], c[1], c[2])
+	}
+	equal(t, "grey", pixels(t, grey)[0], want)
+}
+
+// TestFolderSplits holds that classes have the same number in every split, also those that a split has no folder of.
+func TestFolderSplits(t *testing.T) {
+	dir := t.TempDir()
+	writeImages(t, dir, "train/")
+	write(t, dir, "val/zebra/v.png", pngFile(t, colourful(4)))
+	write(t, dir, "val/bee/v.png", pngFile(t, colourful(4)))
+	for split, want := range map[string][]int32{"": {0, 2, 2}, "train": {0, 2, 2}, "test": {1, 2}, "all": {0, 2, 2, 1, 2}} {
+		s := mustOpen(t, dir, Options{Split: split})
+		equal(t, "classes of split "+split, s.Classes, []string{"ant", "bee", "zebra"})
+		equal(t, "labels of split "+split, s.Labels, want)
+	}
+	write(t, dir, "test/ant/t.png", pngFile(t, colourful(4)))
+	for split, want := range map[string][]int32{"": {0, 2, 2}, "test": {0}, "all": {0, 2, 2, 0, 1, 2}} {
+		equal(t, "labels of split "+split+" with test and val", mustOpen(t, dir, Options{Split: split}).Labels, want)
+	}
+	only := t.TempDir()
+	write(t, only, "test/ant/t.png", pngFile(t, colourful(4)))
+	wantError(t, only, Options{}, "classes in test only")
+	equal(t, "labels", mustOpen(t, only, Options{Split: "all"}).Labels, []int32{0})
+
+	vehicles := t.TempDir() // train is a class like any other here
+	write(t, vehicles, "car/c.png", pngFile(t, colourful(4)))
+	write(t, vehicles, "train/t.png", pngFile(t, colourful(4)))
+	equal(t, "classes", mustOpen(t, vehicles, Options{}).Classes, []string{"car", "train"})
+}
+
+// TestFormats holds exact pixels of what the formats can hold.
+func TestFormats(t *testing.T) {
+	grey := image.NewGray(image.Rect(0, 0, 2, 2))
+	copy(grey.Pix, []uint8{1, 2, 3, 250})
+	deep := image.NewNRGBA64(image.Rect(0, 0, 2, 2))
+	deep.SetNRGBA64(1, 0, color.NRGBA64{0x12ff, 0x3400, 0x5680, 0x8000})
+	deepGrey := image.NewGray16(image.Rect(0, 0, 2, 2))
+	deepGrey.SetGray16(1, 1, color.Gray16{0xabff})
+	clear := image.NewNRGBA(image.Rect(0, 0, 2, 2))
+	copy(clear.Pix, []uint8{10, 20, 30, 0, 40, 50, 60, 128, 70, 80, 90, 255, 1, 2, 3, 1})
+	palette := color.Palette{color.NRGBA{9, 8, 7, 255}, color.NRGBA{200, 100, 50, 0}, color.NRGBA{0, 255, 0, 77}}
+	indexed := image.NewPaletted(image.Rect(0, 0, 2, 2), palette)
+	copy(indexed.Pix, []uint8{0, 1, 2, 0})
+	opaque := color.Palette{color.NRGBA{9, 8, 7, 255}, color.NRGBA{200, 100, 50, 255}}
+	frame := func(index uint8, area image.Rectangle) *image.Paletted {
+		m := image.NewPaletted(area, opaque)
+		for i := range m.Pix {
+			m.Pix[i] = index
+		}
+		return m
+	}
+	whole := image.Rect(0, 0, 2, 2)
+	greyJPEG := jpegFile(t, grey)
+	decodedGrey, err := jpeg.Decode(bytes.NewReader(greyJPEG))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		file []byte
+		want []uint8
+	}{
+		"grey":            {pngFile(t, grey), []uint8{1, 1, 1, 2, 2, 2, 3, 3, 3, 250, 250, 250}},
+		"16 bits":         {pngFile(t, deep), []uint8{0, 0, 0, 0x12, 0x34, 0x56, 0, 0, 0, 0, 0, 0}},
+		"16 bits, grey":   {pngFile(t, deepGrey), []uint8{0, 0, 0, 0, 0, 0, 0, 0, 0, 0xab, 0xab, 0xab}},
+		"alpha":           {pngFile(t, clear), []uint8{10, 20, 30, 40, 50, 60, 70, 80, 90, 1, 2, 3}},
+		"palette":         {pngFile(t, indexed), []uint8{9, 8, 7, 200, 100, 50, 0, 255, 0, 9, 8, 7}},
+		"grey JPEG":       {greyJPEG, rgb(decodedGrey)},
+		"GIF":             {gifFile(t, 2, 2, frame(1, whole), frame(0, whole)), []uint8{200, 100, 50, 200, 100, 50, 200, 100, 50, 200, 100, 50}},
+		"GIF, part of it": {gifFile(t, 2, 2, frame(1, image.Rect(1, 0, 2, 2))), []uint8{0, 0, 0, 200, 100, 50, 0, 0, 0, 200, 100, 50}},
+		"WebP":            {webpFile(2, 11, 22, [2]uint8{33, 144}, []uint8{0, 1, 1, 0}), []uint8{11, 33, 22, 11, 144, 22, 11, 144, 22, 11, 33, 22}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			write(t, dir, "class/a.gif", c.file)
+			equal(t, "pixels", pixels(t, mustOpen(t, dir, Options{})), [][]uint8{c.want})
+		})
+	}
+}
+
+// hugePNG is a PNG file whose header promises pixels that are not there.
+func hugePNG(width, height uint32) []byte {
+	head := binary.BigEndian.AppendUint32([]byte("IHDR"), width)
+	head = append(binary.BigEndian.AppendUint32(head, height), 8, 2, 0, 0, 0)
+	file := binary.BigEndian.AppendUint32([]byte("\x89PNG\r\n\x1a\n"), 13)
+	return binary.BigEndian.AppendUint32(append(file, head...), crc32.ChecksumIEEE(head))
+}
+
+func TestFolderMistakes(t *testing.T) {
+	good := pngFile(t, colourful(4))
+	for name, c := range map[string]struct {
+		file []byte
+		want string
+	}{
+		"text":       {[]byte("not an image"), "not an image that can be read"},
+		"empty":      {nil, "not an image that can be read"},
+		"cut header": {good[:20], "image header: unexpected EOF"},
+		"huge":       {hugePNG(1<<20, 1<<20), "image of 1048576x1048576 pixels"},
+		"too large":  {hugePNG(10_001, 10_000), "image of 10000x10001 pixels"},
+		"other size": {pngFile(t, colourful(5)), "5x5 pixels (height x width), those before have 4x4"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			write(t, dir, "class/a.png", good)
+			bad := filepath.Join("class", "b.png")
+			write(t, dir, bad, c.file)
+			write(t, dir, "class/c.png", good)
+			wantError(t, dir, Options{}, bad, c.want)
+			var warned []string
+			s := mustOpen(t, dir, Options{Skip: true, Warn: func(err error) { warned = append(warned, err.Error()) }})
+			equal(t, "images", pixels(t, s), [][]uint8{rgb(colourful(4)), rgb(colourful(4))})
+			if len(warned) != 1 || !strings.Contains(warned[0], bad) || !strings.Contains(warned[0], c.want) {
+				t.Errorf("warned of %q", warned)
+			}
+			mustOpen(t, dir, Options{Skip: true}) // nobody to warn
+		})
+	}
+	dir := t.TempDir()
+	write(t, dir, "class/notes.txt", []byte("no image"))
+	wantError(t, dir, Options{}, "no images")
+	write(t, dir, "class/deeper/a.png", good)
+	write(t, dir, "class/a.png", good)
+	wantError(t, dir, Options{}, filepath.Join("class", "deeper"), "folder within a class")
+	wide := t.TempDir()
+	write(t, wide, "class/a.png", pngFile(t, image.NewGray(image.Rect(0, 0, 4, 2))))
+	wantError(t, wide, Options{}, "2x4", "square")
+	equal(t, "cropped to", pixels(t, mustOpen(t, wide, Options{Size: 2})), [][]uint8{make([]uint8, 12)})
+	dangling := t.TempDir()
+	write(t, dangling, "class/a.png", good)
+	if os.Symlink("nowhere", filepath.Join(dangling, "class", "b.png")) == nil {
+		wantError(t, dangling, Options{}, filepath.Join("class", "b.png"), "no such file")
+	}
+	linked := t.TempDir() // a class may be a link to a folder
+	if os.Symlink(filepath.Join(dangling, "class"), filepath.Join(linked, "there")) == nil {
+		equal(t, "classes", mustOpen(t, linked, Options{Skip: true}).Classes, []string{"there"})
+	}
+}
+
+// TestBrokenBody is an image whose header is good: it shows when it is read.
+func TestBrokenBody(t *testing.T) {
+	dir := t.TempDir()
+	whole := pngFile(t, colourful(4))
+	write(t, dir, "class/a.png", whole)
+	bad := filepath.Join("class", "b.png")
+	write(t, dir, bad, whole[:len(whole)-20])
+	write(t, dir, "class/c.png", hugePNG(4, 4))
+	s := mustOpen(t, dir, Options{})
+	err := s.Read(1, make([]float32, 48))
+	if err == nil || !strings.Contains(err.Error(), bad+": decode image: png: invalid format: unexpected EOF") {
+		t.Errorf("error %v", err)
+	}
+	if _, err := s.Stats(t.Context(), 10); err == nil {
+		t.Error("no error from Stats")
+	}
+	if _, err := s.Sheet(t.Context()); err == nil {
+		t.Error("no error from Sheet")
+	}
+	skipping := mustOpen(t, dir, Options{Skip: true})
+	if r, err := skipping.Stats(t.Context(), 10); err != nil || r.Images != 1 {
+		t.Errorf("Stats: %+v, error %v, want those of 1 image", r, err)
+	}
+	if _, err := skipping.Sheet(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := os.Remove(filepath.Join(dir, "class", "a.png")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Picture(0); err == nil || !strings.Contains(err.Error(), filepath.Join("class", "a.png")+": no such file") {
+		t.Errorf("a file that is gone: error %v", err)
+	}
+}
