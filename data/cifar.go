@@ -6,10 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-<<<<<<< HEAD
-=======
 	"slices"
->>>>>>> data
 	"strconv"
 	"strings"
 )
@@ -129,11 +126,7 @@ func (c cifarForm) classNames(dir string) ([]string, error) {
 	const most = 1 << 16 // bytes of a file of names
 	f, err := os.Open(filepath.Join(dir, c.names))
 	if errors.Is(err, os.ErrNotExist) {
-<<<<<<< HEAD
-		return c.classes, nil
-=======
 		return slices.Clone(c.classes), nil
->>>>>>> data
 	}
 	var text []byte
 	if err == nil {

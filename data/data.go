@@ -136,11 +136,7 @@ func openFolder(dir string, o Options) (*Set, error) {
 	}
 	there := map[string]bool{}
 	for _, e := range entries {
-<<<<<<< HEAD
-		there[e.Name()] = true
-=======
 		there[e.Name()] = !isFolder(dir, e)
->>>>>>> data
 	}
 	if pairs := findIDX(there); len(pairs) > 0 {
 		return openIDX(dir, pairs, o)

@@ -62,50 +62,25 @@ func decodeFile(path string) (*picture.Image, error) {
 	if err != nil {
 		return nil, fmt.Errorf("decode image: %w", noEOF(err))
 	}
-<<<<<<< HEAD
-	frame := decoded.Bounds()
-	if format != "gif" && (frame.Dy() != height || frame.Dx() != width) {
-		return nil, fmt.Errorf("image of %dx%d pixels (height x width), its header says %dx%d", frame.Dy(), frame.Dx(), height, width)
-=======
 	if whole := image.Rect(0, 0, width, height); format != "gif" && decoded.Bounds() != whole {
 		return nil, fmt.Errorf("image %v, its header says %v", decoded.Bounds(), whole)
->>>>>>> data
 	}
 	return toRGB(decoded, height, width)
 }
 
-<<<<<<< HEAD
-// toRGB makes a picture of an image as Pillow's convert("RGB") does: an alpha channel is dropped, 16 bits become their upper 8. The first
-// frame of a GIF may leave some of the picture out, which is black then, and so are a GIF's transparent pixels.
-=======
 // toRGB makes a picture of an image as Pillow's convert("RGB") does: an alpha channel is dropped, 16 bits become their upper 8. The
 // first frame of a GIF may lie somewhere inside the picture; what is around it is black, and so are its transparent pixels.
->>>>>>> data
 func toRGB(src image.Image, height, width int) (*picture.Image, error) {
 	out, err := picture.New(height, width, 3)
 	if err != nil {
 		return nil, err
 	}
-<<<<<<< HEAD
-	area := src.Bounds()
-	if area.Min == (image.Point{}) || area.Dy() == height && area.Dx() == width {
-		area = area.Sub(area.Min) // not a frame somewhere inside a GIF
-	}
-	shift := src.Bounds().Min.Sub(area.Min)
-	area = area.Intersect(image.Rect(0, 0, width, height))
-	at := colours(src)
-	for y := area.Min.Y; y < area.Max.Y; y++ {
-		for x := area.Min.X; x < area.Max.X; x++ {
-			c := at(x+shift.X, y+shift.Y)
-			copy(out.Pix[3*(y*width+x):], []uint8{c.R, c.G, c.B})
-=======
 	frame := src.Bounds().Intersect(image.Rect(0, 0, width, height))
 	at := colours(src)
 	for y := frame.Min.Y; y < frame.Max.Y; y++ {
 		for x := frame.Min.X; x < frame.Max.X; x++ {
 			c, to := at(x, y), out.Pix[3*(y*width+x):]
 			to[0], to[1], to[2] = c.R, c.G, c.B
->>>>>>> data
 		}
 	}
 	return out, nil

@@ -71,13 +71,8 @@ type imageSplit struct {
 	wanted  bool
 }
 
-<<<<<<< HEAD
-// imageSplits returns the folders of classes in root: train, test and val if one of them has folders itself, else root. With test there,
-// val is part of all, and else it is test.
-=======
 // imageSplits returns the folders of classes in root: train, test and val where they have folders themselves, or else root. The split
 // test is test, or val where there is no test.
->>>>>>> data
 func imageSplits(root string, o Options) ([]imageSplit, error) {
 	top, err := subfolders(root)
 	if err != nil {
@@ -99,12 +94,8 @@ func imageSplits(root string, o Options) ([]imageSplit, error) {
 		if name != "train" && test == "" {
 			test = name
 		}
-<<<<<<< HEAD
-		splits = append(splits, imageSplit{name, classes, o.Split == "all" || name == "train" && o.wants("train") || name == test && o.wants("test")})
-=======
 		wanted := o.Split == "all" || name == "train" && o.wants("train") || name == test && o.wants("test")
 		splits = append(splits, imageSplit{name, classes, wanted})
->>>>>>> data
 	}
 	switch {
 	case len(top) == 0:

@@ -10,10 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-<<<<<<< HEAD
-=======
 	"slices"
->>>>>>> data
 	"strings"
 )
 
@@ -115,15 +112,9 @@ func idxClasses(dir string) []string {
 		dir = whole
 	}
 	if strings.Contains(strings.ToLower(filepath.Base(dir)), "fashion") {
-<<<<<<< HEAD
-		return fashionNames
-	}
-	return digitNames
-=======
 		return slices.Clone(fashionNames)
 	}
 	return slices.Clone(digitNames)
->>>>>>> data
 }
 
 // readIDXPair reads images and their labels, each less than classes.
@@ -203,11 +194,7 @@ func readIDX(file io.Reader, size int64, dims int) (shape []int, elements []byte
 	if n, err := io.CopyN(&all, r, total); err != nil {
 		return nil, nil, fmt.Errorf("shape %v takes %d bytes, found %d: %w", shape, total, n, noEOF(err))
 	}
-<<<<<<< HEAD
-	switch n, err := r.Read(make([]byte, 1)); { // here a gzip checksum shows that does not match
-=======
 	switch n, err := io.ReadFull(r, make([]byte, 1)); { // here a gzip checksum shows that does not match
->>>>>>> data
 	case n > 0:
 		return nil, nil, fmt.Errorf("shape %v takes %d bytes, more follow", shape, total)
 	case err != nil && err != io.EOF:

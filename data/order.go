@@ -4,20 +4,13 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
-<<<<<<< HEAD
-=======
 	"math/bits"
->>>>>>> data
 	"math/rand/v2"
 	"sync"
 )
 
 // orderKey sets the random numbers of an Order apart from all others of a seed.
-<<<<<<< HEAD
-const orderKey = "tokencache order"
-=======
 const orderKey = "tokencache data order 1\n"
->>>>>>> data
 
 // Order gives the images of an endless shuffled sequence: element k of a seed's sequence over n images is the same whenever and
 // wherever it is asked for, and every n elements, an epoch, are a permutation of their own. To go on in the middle of an epoch
@@ -28,11 +21,7 @@ type Order struct {
 
 	mu    sync.Mutex
 	epoch int64 // whose permutation is kept; -1: none
-<<<<<<< HEAD
-	perm  []int
-=======
 	perm  []int32
->>>>>>> data
 }
 
 // NewOrder returns the sequence of a seed over n images, 1 to 2^31-1; other n are a mistake of the program.
@@ -53,19 +42,6 @@ func (o *Order) At(k int64) int {
 	if epoch := k / int64(o.n); epoch != o.epoch {
 		o.shuffle(epoch)
 	}
-<<<<<<< HEAD
-	return o.perm[k%int64(o.n)]
-}
-
-// shuffle makes the permutation of an epoch with ChaCha8, whose key is the SHA-256 of orderKey, seed and epoch, both in 8 bytes, the lowest first.
-// Nothing here may change: runs that are resumed depend on it, and a test holds the numbers.
-func (o *Order) shuffle(epoch int64) {
-	key := binary.LittleEndian.AppendUint64([]byte(orderKey), o.seed)
-	key = binary.LittleEndian.AppendUint64(key, uint64(epoch))
-	o.perm = rand.New(rand.NewChaCha8(sha256.Sum256(key))).Perm(o.n)
-	o.epoch = epoch
-}
-=======
 	return int(o.perm[k%int64(o.n)])
 }
 
@@ -98,4 +74,3 @@ func below(random *rand.ChaCha8, n uint64) uint64 {
 		}
 	}
 }
->>>>>>> data
