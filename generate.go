@@ -212,7 +212,7 @@ func (p *Pipeline) Plan(sampler, steps string) (reuse.Plan, error) {
 }
 
 func newPlan(sampler, steps string, s diffusion.Sampler) reuse.Plan {
-	plan := reuse.Plan{Sampler: sampler, Spacing: steps}
+	plan := reuse.Plan{Sampler: sampler, Spacing: steps, Timesteps: make([]int, 0, s.Steps()), Sigma: make([]float64, 0, s.Steps())}
 	for i := s.Steps() - 1; i >= 0; i-- {
 		plan.Timesteps = append(plan.Timesteps, s.Timestep(i))
 		plan.Sigma = append(plan.Sigma, math.Sqrt(1/s.AlphaCumprod(i)-1))

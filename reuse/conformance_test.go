@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -268,5 +271,88 @@ func TestMixedSteps(t *testing.T) {
 			}
 		}
 		pool.Close()
+	}
+}
+
+// TestLearnedForecast holds that weights which are Taylor's give what Taylor's series gives, and that weights for other steps or tokens are refused.
+func TestLearnedForecast(t *testing.T) {
+	m := model(t)
+	batches := inputs(m, 2)
+	taylor := reuse.DefaultTokenCache()
+	taylor.Ratio, taylor.Order, taylor.Steps = 0, 1, reuse.StepChoice{Kind: reuse.ListedSteps, List: []int{0, 1, 4}}
+	learned := taylor
+	learned.Learned = true
+	f := &reuse.Forecast{Steps: len(batches), Tokens: m.Tokens(), Terms: 2, Weights: make([]float32, len(batches)*m.Tokens()*2)}
+	for p := range batches {
+		last, before := 1, 0
+		if p > 4 {
+			last, before = 4, 1
+		}
+		h := float32(p-last) / float32(last-before)
+		for n := range m.Tokens() {
+			copy(f.Weights[(p*m.Tokens()+n)*2:], []float32{1 + h, -h})
+		}
+	}
+	learned.Forecast = f
+	want, _, _ := outputs(t, m, &taylor, batches, 1)
+	got, _, _ := outputs(t, m, &learned, batches, 2)
+	for p := range want {
+		for i, v := range want[p] {
+			if d := math.Abs(float64(got[p][i] - v)); d > 1e-4*(1+math.Abs(float64(v))) {
+				t.Fatalf("step %d, element %d: %g, want %g", p, i, got[p][i], v)
+			}
+		}
+	}
+	f.Steps++
+	pool := tensor.NewPool(1)
+	defer pool.Close()
+	if _, err := learned.NewRun(tensor.NewGraph(pool), m, plan, 1, 0); err == nil {
+		t.Error("no error for weights of another number of steps")
+	}
+}
+
+// TestTrainedPolicy holds that a policy is read as it was saved, and refused for what it was not made for.
+func TestTrainedPolicy(t *testing.T) {
+	m := model(t)
+	policy := reuse.DefaultTokenCache()
+	policy.Ratio, policy.Learned, policy.Steps = 0, true, reuse.StepChoice{Kind: reuse.ListedSteps, List: []int{0, 3}}
+	policy.Forecast = &reuse.Forecast{Steps: 8, Tokens: m.Tokens(), Terms: 1, Weights: make([]float32, 8*m.Tokens())}
+	saved := &reuse.Trained{Policy: &policy, Model: m.Name(), Fingerprint: m.Fingerprint, Sampler: plan.Sampler, Steps: plan.Spacing}
+	dir := t.TempDir()
+	if err := saved.Save(dir, policy.Forecast.Write); err != nil {
+		t.Fatal(err)
+	}
+	got, err := reuse.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(got.Policy, &policy) {
+		t.Errorf("read %+v, saved %+v", got.Policy, policy)
+	}
+	pool := tensor.NewPool(1)
+	defer pool.Close()
+	g := tensor.NewGraph(pool)
+	if _, err := got.NewRun(g, m, plan, 1, 0); err != nil {
+		t.Errorf("refused for what it was made for: %v", err)
+	}
+	other := plan
+	other.Sampler = "ddpm"
+	if _, err := got.NewRun(g, m, other, 1, 0); err == nil || !strings.Contains(err.Error(), "--sampler ddim --steps 8") {
+		t.Errorf("error %v for another sampler", err)
+	}
+	got.Fingerprint = "0"
+	if _, err := got.NewRun(g, m, plan, 1, 0); err == nil || !strings.Contains(err.Error(), "another model") {
+		t.Errorf("error %v for another model", err)
+	}
+	for name, content := range map[string]string{reuse.PolicyFile: `{"format":1,"method":"tokencache"}`, reuse.PredictorFile: "damaged"} {
+		if err := saved.Save(dir, policy.Forecast.Write); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := reuse.Open(dir); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s damaged: error %v", name, err)
+		}
 	}
 }
