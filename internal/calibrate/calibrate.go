@@ -242,6 +242,9 @@ func (m *maker) predictor(ctx context.Context, t *train.Trajectories, steps []in
 	return reuse.ReadPredictor(f)
 }
 
+// mostCorrection bounds what one measurement by the clock changes.
+const mostCorrection = 1.25
+
 // fit finds the ratio that gives the wanted speed: by counted FLOPs first, then corrected by what the clock says.
 func (m *maker) fit(ctx context.Context, t *reuse.Trained) error {
 	req := m.request(max(1, m.Measure), m.Seed+1)
@@ -249,8 +252,13 @@ func (m *maker) fit(ctx context.Context, t *reuse.Trained) error {
 	if m.Speed > 0 {
 		wanted := m.Speed
 		for try := range 3 {
+			before := t.Policy.Ratio
 			if err := m.bisect(ctx, t.Policy, wanted); err != nil {
-				return err
+				if try == 0 || ctx.Err() != nil {
+					return err
+				}
+				t.Policy.Ratio = before // the clock asks for more than there is: what was measured is recorded
+				return nil
 			}
 			m.stage("measuring: %.1f %% of the tokens on P-steps", 100*t.Policy.Ratio)
 			c, err := m.p.Compare(ctx, req, 2)
@@ -261,7 +269,7 @@ func (m *maker) fit(ctx context.Context, t *reuse.Trained) error {
 			if math.Abs(c.Speedup/m.Speed-1) < 0.02 || try == 2 {
 				return nil
 			}
-			wanted *= m.Speed / c.Speedup
+			wanted *= min(max(m.Speed/c.Speedup, 1/mostCorrection), mostCorrection)
 		}
 		return nil
 	}
@@ -301,7 +309,7 @@ func (m *maker) bisect(ctx context.Context, policy *reuse.TokenCache, wanted flo
 		if most > wanted*0.99 {
 			return nil // nothing less can be computed, and it is nearly enough
 		}
-		return fmt.Errorf("a speed of %.2fx cannot be met with these I-steps: with no token computed on P-steps there are %.2f times fewer FLOPs; give fewer I-steps (a longer period k)", wanted, most)
+		return fmt.Errorf("a speed of %.4gx cannot be met with these I-steps: with no token computed on P-steps there are %.2f times fewer FLOPs; give fewer I-steps (a longer period k)", wanted, most)
 	}
 	low, high := 0.0, 1.0
 	for range 7 {
