@@ -11,11 +11,13 @@ import (
 	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/internal/bench"
 	"github.com/tokencache/tokencache/internal/kernel"
+	"github.com/tokencache/tokencache/models"
 )
 
 type benchCmd struct {
 	Kernels benchKernelsCmd `cmd:"" help:"Linear maps and attention at the sizes of DiT-S and DiT-XL."`
 	Model   benchModelCmd   `cmd:"" help:"A model's forward pass, with weights made up on the spot."`
+	Train   benchTrainCmd   `cmd:"" help:"Training a model, whole updates."`
 }
 
 type benchKernelsCmd struct {
@@ -67,7 +69,7 @@ func (c *benchKernelsCmd) Run(a *app) error {
 }
 
 type benchModelCmd struct {
-	Arch      string `help:"Architecture: ${architectures}." default:"DiT-XL/2"`
+	Arch      string `help:"Architecture: ${architectures}; or an embedded model: ${models}." default:"DiT-XL/2"`
 	ImageSize int    `help:"Side of the images in pixels, 8 for each latent." default:"256"`
 	Batch     int    `help:"Samples of a forward pass; an image with guidance is two." default:"2"`
 	Tokens    string `help:"Share of the tokens that every block computes, or several: 100%,50%,25%." default:"100%"`
@@ -76,13 +78,10 @@ type benchModelCmd struct {
 }
 
 func (c *benchModelCmd) Run(a *app) error {
-	if c.ImageSize < 8 || c.ImageSize%8 != 0 || c.ImageSize > 4096 {
-		return fmt.Errorf("--image-size %d: want a multiple of 8 up to 4096", c.ImageSize)
-	}
 	if c.Batch < 1 || c.Batch > 1024 {
 		return fmt.Errorf("--batch %d: want 1 to 1024", c.Batch)
 	}
-	config, err := dit.Official(c.Arch, c.ImageSize/8)
+	config, err := benchConfig(c.Arch, c.ImageSize)
 	if err != nil {
 		return err
 	}
@@ -119,5 +118,51 @@ func (c *benchModelCmd) Run(a *app) error {
 	}
 	r := reports[0]
 	_, err = fmt.Fprintf(a.stdout, "%s, batch %d, %d threads, %s; peak of fused multiply-adds: %.1f GFLOP/s\n", r.Arch, r.Batch, r.Threads, r.Level, r.PeakGFLOPs)
+	return err
+}
+
+// benchConfig returns the configuration of an official architecture for images of the given side, or of an embedded model.
+func benchConfig(arch string, imageSize int) (dit.Config, error) {
+	if slices.Contains(models.Names(), arch) {
+		w, err := models.Open(arch)
+		if err != nil {
+			return dit.Config{}, err
+		}
+		defer w.Close()
+		return w.Config, nil
+	}
+	if imageSize < 8 || imageSize%8 != 0 || imageSize > 4096 {
+		return dit.Config{}, fmt.Errorf("--image-size %d: want a multiple of 8 up to 4096", imageSize)
+	}
+	return dit.Official(arch, imageSize/8)
+}
+
+type benchTrainCmd struct {
+	Arch      string        `help:"Architecture: ${architectures}; or an embedded model: ${models}." default:"${model}"`
+	ImageSize int           `help:"Side of the images in pixels, 8 for each latent." default:"256"`
+	Batch     int           `help:"Images of an update." default:"16"`
+	Micro     int           `name:"micro-batch" help:"Images in memory together." default:"16"`
+	Time      time.Duration `help:"How long to measure." default:"10s"`
+	Threads   int           `help:"Worker threads. Default: all processors." placeholder:"N"`
+	JSON      bool          `name:"json" help:"Print one JSON object on standard output."`
+}
+
+func (c *benchTrainCmd) Run(a *app) error {
+	if c.Batch < 1 || c.Batch > 1024 || c.Micro < 1 {
+		return fmt.Errorf("--batch %d, --micro-batch %d: want 1 to 1024", c.Batch, c.Micro)
+	}
+	config, err := benchConfig(c.Arch, c.ImageSize)
+	if err != nil {
+		return err
+	}
+	r, err := bench.Train(a.ctx, bench.TrainOptions{Config: config, Batch: c.Batch, Micro: c.Micro, Threads: c.Threads, Time: c.Time})
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return a.printJSON(r)
+	}
+	_, err = fmt.Fprintf(a.stdout, "%s, %d images an update, %d threads, %s: %.0f ms, %.1f images/s, %.1f GFLOP/s, %.1f%% of the peak of %.1f GFLOP/s\n",
+		r.Arch, r.Batch, r.Threads, r.Level, r.Milliseconds, r.Images, r.GFLOPs, r.PercentOfPeak, r.PeakGFLOPs)
 	return err
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,7 +18,7 @@ import (
 )
 
 type generateCmd struct {
-	Model     string   `help:"Model: a checkpoint (.pt, .safetensors), a folder with one and perhaps config.json, or a diffusers pipeline." placeholder:"PATH"`
+	Model     string   `help:"Model: a checkpoint (.pt, .safetensors), a folder with one and perhaps config.json, a diffusers pipeline, or the name of an embedded model: ${models}. Default: ${model}." placeholder:"PATH|NAME"`
 	VAE       string   `name:"vae" help:"Autoencoder that turns the model's latents into pixels: a file or a folder. A diffusers pipeline brings its own; a model of pixels needs none." placeholder:"PATH"`
 	Class     []string `help:"What to draw: a class by number or name, a list (3,5) or a range (0-9); may be repeated. Default: all classes." placeholder:"N|NAME" sep:"none"`
 	Count     int      `help:"Number of images in all; they cycle through the classes. Default: one of each class, at most 16." placeholder:"N"`
@@ -27,10 +26,12 @@ type generateCmd struct {
 	Steps     string   `help:"Denoising steps: a number (50), DDIM's own spacing (ddim50), or numbers for equal sections of the schedule (10,15,20)." default:"50"`
 	Sampler   string   `help:"ddpm, ddim or dpm++ (DPM-Solver++ 2M)." default:"ddim"`
 	Eta       float64  `help:"Noise that ddim adds at each step: 0 none, 1 as much as ddpm." default:"0"`
-	CFG       *float64 `name:"cfg" help:"Scale of classifier-free guidance; 1 turns it off, which halves the work. Default: 4, for an MDT 3.8." placeholder:"X"`
+	CFG       *float64 `name:"cfg" help:"Scale of classifier-free guidance; 1 turns it off, which halves the work. Default: 4, for an MDT 3.8, for an embedded model what suits it." placeholder:"X"`
 	CFGPower  *float64 `name:"cfg-power" help:"Let the scale grow from 1 while the noise falls, as 1+(scale-1)*(1-cos(pi*(1-t/1000)^power))/2; 0 keeps it the same at every step. Default: 0, for an MDT 4, as in their official code." placeholder:"P"`
 	CFGAll    bool     `name:"cfg-all-channels" help:"Guide all channels of the noise, not only the first three as the official code does."`
 	Clip      bool     `name:"clip" help:"Clamp every predicted image to [-1,1], for models of pixels."`
+	Policy    string   `help:"What to reuse from step to step: none, the folder of a trained policy (see calibrate), or NAME:key=value,... (see docs/tokencache.md)." default:"none" placeholder:"NAME|DIR"`
+	CacheMem  int      `name:"cache-memory" help:"Most megabytes that a policy may keep. Default: any number." placeholder:"MB"`
 	Batch     int      `help:"Images denoised together." default:"4"`
 	RNG       string   `name:"rng" help:"Random numbers: own (image i of a seed is the same in any batch) or torch-cpu (the noise that PyTorch draws on a CPU, for whole batches, as in DiT's sampling loop; what PyTorch draws on a GPU cannot be reproduced)." enum:"own,torch-cpu" default:"own"`
 	Threads   int      `help:"Worker threads. Default: all processors." placeholder:"N"`
@@ -39,14 +40,19 @@ type generateCmd struct {
 	Decode    int      `name:"decode-layer" help:"Blocks of an MDTv1's decoder, which its checkpoint does not say. Default: what config.json says, else 2." placeholder:"N"`
 
 	Out         string `help:"Where to write: a folder (a PNG for each image, and sheet.png), FILE.png (the sheet alone), or FILE.npz (samples as DiT's sample_ddp.py writes them)." default:"out" placeholder:"DIR|FILE"`
+	Labels      bool   `help:"Also write the classes to the .npz, as arr_1, which evaluate compares with what it sees."`
 	Resume      bool   `help:"Complete an interrupted run into the same --out: finished images stay as they are, the others are drawn. Needs the same --seed."`
 	SaveLatents string `help:"Also write the final latents to a safetensors file (tensor latents)." placeholder:"FILE"`
 	Noise       string `help:"Start from the tensor noise of a safetensors file, [count, channels, side, side], instead of random numbers." placeholder:"FILE"`
+	Compare     bool   `help:"Also draw without the policy from the same noise, write both beside each other (--out FILE.png or DIR) and measure the speed-up."`
+	Repeat      int    `help:"With --compare: runs of each, in turn; times are their medians." default:"3"`
 	JSON        bool   `name:"json" help:"Print one JSON object on standard output; all else goes to standard error."`
 }
 
 func (c *generateCmd) Help() string {
 	return `Examples:
+  tokencache generate
+  tokencache generate --class sneaker,bag --count 20 --seed 1
   tokencache generate --model DiT-XL-2-256x256.pt --vae sd-vae-ft-ema --class "golden retriever" --count 4
   tokencache generate --model DiT-XL-2-256x256.pt --vae sd-vae-ft-ema --count 50000 --sampler ddpm --steps 250 --cfg 1.5 --seed 0 --out samples.npz
 
@@ -69,14 +75,11 @@ type generateReport struct {
 }
 
 func (c *generateCmd) Run(a *app) (err error) {
-	if c.Model == "" {
-		return errors.New("no model: give its path with --model (a checkpoint such as DiT-XL-2-256x256.pt, a folder, or a diffusers pipeline)")
-	}
 	seed, err := c.seed()
 	if err != nil {
 		return err
 	}
-	p, err := tokencache.Open(c.Model, tokencache.Options{VAE: c.VAE, Threads: c.Threads, Heads: c.Heads, InputSize: c.InputSize, DecodeLayer: c.Decode})
+	p, guidance, err := openModel(&c.Model, tokencache.Options{VAE: c.VAE, Threads: c.Threads, Heads: c.Heads, InputSize: c.InputSize, DecodeLayer: c.Decode})
 	if err != nil {
 		return err
 	}
@@ -84,13 +87,17 @@ func (c *generateCmd) Run(a *app) (err error) {
 	if p.Assumed() != "" {
 		a.note("%s", p.Assumed())
 	}
-	scale, power := p.OfficialGuidance()
-	c.CFG, c.CFGPower = cmp.Or(c.CFG, &scale), cmp.Or(c.CFGPower, &power)
+	c.CFG, c.CFGPower = new(or(c.CFG, guidance.scale)), new(or(c.CFGPower, guidance.power))
 	chosen, err := c.classes(p)
 	if err != nil {
 		return err
 	}
+	policy, err := openPolicy(c.Policy)
+	if err != nil {
+		return err
+	}
 	req := tokencache.Request{
+		Policy: policy, CacheMemory: int64(c.CacheMem) << 20,
 		Classes: chosen, Seed: seed, RNG: tokencache.RNG(c.RNG), Sampler: c.Sampler, Steps: c.Steps, Eta: c.Eta,
 		Guidance: *c.CFG, GuidancePower: *c.CFGPower, GuideAllChannels: c.CFGAll, ClipDenoised: c.Clip, Batch: c.Batch,
 	}
@@ -102,7 +109,10 @@ func (c *generateCmd) Run(a *app) (err error) {
 	if err := p.Check(req); err != nil {
 		return err
 	}
-	sink, err := output.Open(c.Out, output.Run{Classes: chosen, Names: p.ClassNames(), Texts: c.texts(p, seed)}, c.Resume)
+	if c.Compare {
+		return c.compare(a, p, req)
+	}
+	sink, err := output.Open(c.Out, output.Run{Classes: chosen, Names: p.ClassNames(), Texts: c.texts(p, seed), Labels: c.Labels}, c.Resume)
 	if err != nil {
 		return err
 	}
@@ -158,13 +168,16 @@ func (c *generateCmd) Run(a *app) (err error) {
 	s := result.Stats
 	if c.JSON {
 		return a.printJSON(generateReport{
-			Stats: s, Model: c.Model, Fingerprint: p.Fingerprint(), Seed: seed, Sampler: c.Sampler, CFG: *c.CFG, CFGPower: *c.CFGPower, Policy: "none",
+			Stats: s, Model: c.Model, Fingerprint: p.Fingerprint(), Seed: seed, Sampler: c.Sampler, CFG: *c.CFG, CFGPower: *c.CFGPower, Policy: policy.String(),
 			Classes: chosen, Resumed: resumed, Files: files,
 		})
 	}
 	a.note("%d images of %s in %s: %s denoising (%d steps, %.0f GFLOP/s), %s decoding",
 		s.Images, p.Config().Name(), seconds(s.DenoiseSeconds+s.DecodeSeconds), seconds(s.DenoiseSeconds), s.Steps,
 		float64(s.FLOPs)/max(s.DenoiseSeconds, 1e-9)/1e9, seconds(s.DecodeSeconds))
+	if s.PSteps > 0 {
+		a.note("%s: %d I-steps, %d P-steps, %.1f %% of the tokens computed, cache of %.1f MB", policy, s.ISteps, s.PSteps, 100*s.TokensShare, float64(s.CacheBytes)/(1<<20))
+	}
 	a.note("wrote %s", strings.Join(files, ", "))
 	return nil
 }
@@ -226,7 +239,7 @@ func (c *generateCmd) texts(p *tokencache.Pipeline, seed uint64) []picture.Text 
 		{Key: "sampler", Value: c.Sampler},
 		{Key: "steps", Value: c.Steps},
 		{Key: "cfg", Value: strconv.FormatFloat(*c.CFG, 'g', -1, 64)},
-		{Key: "policy", Value: "none"},
+		{Key: "policy", Value: c.Policy},
 		{Key: "cpu level", Value: p.Level()},
 	}
 	add := func(used bool, key, value string) {

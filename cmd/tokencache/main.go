@@ -17,17 +17,21 @@ import (
 
 	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/internal/kernel"
+	"github.com/tokencache/tokencache/models"
 )
 
 // cli is the command line.
 type cli struct {
-	Generate generateCmd `cmd:"" help:"Generate images with a model."`
-	Inspect  inspectCmd  `cmd:"" help:"Say what a model file is: architecture, size, cost, tensors."`
-	Verify   verifyCmd   `cmd:"" help:"Compare this program's numbers with recorded ones of the original code."`
-	Convert  convertCmd  `cmd:"" help:"Convert a checkpoint to safetensors, or back to PyTorch's format."`
-	Data     dataCmd     `cmd:"" help:"Look into sets of labelled images."`
-	Bench    benchCmd    `cmd:"" help:"Measure this machine: kernels and models, in GFLOP/s and percent of its peak."`
-	Version  versionCmd  `cmd:"" help:"Print the version, the platform and the CPU level in use."`
+	Generate  generateCmd  `cmd:"" help:"Generate images with a model."`
+	Inspect   inspectCmd   `cmd:"" help:"Say what a model file is: architecture, size, cost, tensors."`
+	Verify    verifyCmd    `cmd:"" help:"Compare this program's numbers with recorded ones of the original code."`
+	Convert   convertCmd   `cmd:"" help:"Convert a checkpoint to safetensors, or back to PyTorch's format."`
+	Data      dataCmd      `cmd:"" help:"Look into sets of labelled images."`
+	Bench     benchCmd     `cmd:"" help:"Measure this machine: kernels and models, in GFLOP/s and percent of its peak."`
+	Evaluate  evaluateCmd  `cmd:"" help:"Judge pictures: Frechet distance to real ones, agreement with the class asked for."`
+	Train     trainCmd     `cmd:"" help:"Train a model on pictures, or fine-tune one."`
+	Calibrate calibrateCmd `cmd:"" help:"Make a TokenCache policy for a model, sampler and speed."`
+	Version   versionCmd   `cmd:"" help:"Print the version, the platform and the CPU level in use."`
 }
 
 // app is what every verb is given besides its flags.
@@ -65,7 +69,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		kong.Description("Generate images with diffusion transformers (DiT) on CPUs, in pure Go."),
 		kong.UsageOnError(),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
-		kong.Vars{"architectures": strings.Join(dit.OfficialNames(), ", ")},
+		kong.Vars{"architectures": strings.Join(dit.OfficialNames(), ", "), "models": strings.Join(models.Names(), ", "), "model": models.Default},
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(status int) { exit = status }),
 	)
