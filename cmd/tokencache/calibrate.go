@@ -1,0 +1,117 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/tokencache/tokencache"
+	"github.com/tokencache/tokencache/dit"
+	"github.com/tokencache/tokencache/internal/calibrate"
+	"github.com/tokencache/tokencache/reuse"
+	"github.com/tokencache/tokencache/train"
+)
+
+type calibrateCmd struct {
+	Model    string   `help:"Model: a path, or the name of an embedded one: ${models}. Default: ${model}." placeholder:"PATH|NAME"`
+	VAE      string   `name:"vae" help:"The model's autoencoder, as for generate." placeholder:"PATH"`
+	Sampler  string   `help:"Sampler that the policy is for: ddpm, ddim or dpm++." default:"ddim"`
+	Steps    string   `help:"Steps that the policy is for." default:"50"`
+	CFG      *float64 `name:"cfg" help:"Scale of guidance. Default: what suits the model." placeholder:"X"`
+	Speed    string   `help:"Wanted speed by the clock, such as 2.4x: the share of tokens that P-steps compute is found for it." placeholder:"X"`
+	Ratio    *float64 `help:"Share of the tokens that P-steps compute, instead of --speed." placeholder:"R"`
+	Policy   string   `help:"Other parameters of the policy: k=3,order=1,importance=dynamic,... See generate --help and docs/tokencache.md." placeholder:"KEY=VALUE,..." default:"importance=dynamic"`
+	Percent  bool     `name:"percentile" help:"Put the I-steps at equal percentiles of how much the trajectories bend, instead of evenly."`
+	Images   int      `help:"Trajectories of the model's own sampler that it learns from." default:"32"`
+	Updates  int      `help:"Updates of the predictor." default:"300"`
+	Batch    int      `help:"Examples of an update." default:"8"`
+	LR       float64  `name:"lr" help:"Learning rate of the predictor." default:"0.0003"`
+	Lambda   float64  `help:"Weight of the cost, the mean importance." default:"0.5"`
+	Measure  int      `help:"Images of a measurement of speed." default:"8"`
+	Seed     uint64   `help:"Seed of trajectories and training." default:"1"`
+	Out      string   `help:"Folder of the policy." placeholder:"DIR" required:""`
+	Threads  int      `help:"Worker threads. Default: all processors." placeholder:"N"`
+	HeadsOpt int      `name:"heads" help:"Attention heads, as for generate." placeholder:"N"`
+	JSON     bool     `name:"json" help:"Print the policy as one JSON object on standard output."`
+}
+
+func (c *calibrateCmd) Help() string {
+	return `Examples:
+  tokencache calibrate --speed 2.4x --out policies/fast
+  tokencache generate --policy policies/fast --compare --out compare.png
+
+An interrupted calibration goes on where it was when it is started again.`
+}
+
+func (c *calibrateCmd) Run(a *app) error {
+	base := reuse.DefaultTokenCache()
+	if c.Policy != "" {
+		for _, pair := range strings.Split(strings.TrimPrefix(c.Policy, "tokencache:"), ",") {
+			key, value, ok := strings.Cut(pair, "=")
+			if !ok {
+				return fmt.Errorf("--policy: %q: want key=value", pair)
+			}
+			if err := base.Set(key, value); err != nil {
+				return err
+			}
+		}
+	}
+	speed := 0.0
+	switch {
+	case c.Speed != "" && c.Ratio != nil:
+		return errors.New("give --speed or --ratio, not both")
+	case c.Speed != "":
+		var err error
+		if speed, err = strconv.ParseFloat(strings.TrimSuffix(c.Speed, "x"), 64); err != nil || !(speed > 1 && speed < 1000) {
+			return fmt.Errorf("--speed %s: want a number above 1, such as 2.4x", c.Speed)
+		}
+	case c.Ratio != nil:
+		base.Ratio = *c.Ratio
+	default:
+		return errors.New("give the wanted speed (--speed 2.4x), or the share of tokens that P-steps compute (--ratio 0.25)")
+	}
+	if c.Images < 1 || c.Updates < 1 || c.Batch < 1 || c.Measure < 1 {
+		return errors.New("--images, --updates, --batch and --measure: want 1 or more")
+	}
+	options := tokencache.Options{VAE: c.VAE, Threads: c.Threads, Heads: c.HeadsOpt}
+	p, suits, err := openModel(&c.Model, options)
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	bar := a.newProgress("calibrating")
+	defer bar.finish()
+	what := ""
+	o := calibrate.Options{
+		Dir: c.Out, Base: base, Percent: c.Percent, Speed: speed, Sampler: c.Sampler, Steps: c.Steps, Guidance: or(c.CFG, suits.scale), Seed: c.Seed,
+		Images: c.Images, Updates: c.Updates, Batch: c.Batch, LR: c.LR, Lambda: c.Lambda, Measure: c.Measure, Threads: c.Threads,
+		Command: "tokencache " + strings.Join(os.Args[1:], " "),
+		Open:    func() (*dit.Weights, error) { return openWeights(c.Model, dit.Options{Heads: c.HeadsOpt}) },
+		OnStage: func(stage string) {
+			what = stage
+			a.note("%s", stage)
+		},
+		OnUpdate: func(r train.Report) {
+			bar.set(float64(r.Step), float64(r.Steps))
+			if r.Step%50 == 0 || r.Step == r.Steps {
+				a.note("update %d/%d  error %.3f of the forecast's  mean importance %.3f", r.Step, r.Steps, r.Measures["error"], r.Measures["alpha"])
+			}
+		},
+	}
+	t, err := calibrate.Run(a.ctx, p, o)
+	if err != nil {
+		if a.ctx.Err() != nil && what != "" {
+			a.note("stopped while %s; the same command goes on from there", what)
+		}
+		return err
+	}
+	bar.finish()
+	if c.JSON {
+		return a.printJSON(t)
+	}
+	a.note("%s", t.Policy)
+	a.note("%.2f times as fast by the clock, %.2f times fewer FLOPs; wrote %s", t.Speed.Wall, t.Speed.FLOPs, c.Out)
+	return nil
+}

@@ -1,0 +1,53 @@
+// Package models holds the models that come with the program, each in a folder of its own with a card that says how it was made. It may
+// import what opens them, and no more; the library does not import it, so that programs that bring their own model do not carry these.
+package models
+
+import (
+	"bytes"
+	"embed"
+	"fmt"
+	"strings"
+
+	"github.com/tokencache/tokencache/checkpoint"
+	"github.com/tokencache/tokencache/dit"
+	"github.com/tokencache/tokencache/eval"
+)
+
+// Default is the name of the model that is used where none is named.
+const Default = "fashion"
+
+// Guidance is the scale of classifier-free guidance at which each model is at its best.
+var Guidance = map[string]float64{"fashion": 1.5}
+
+//go:embed fashion/*.safetensors
+var files embed.FS
+
+// Names lists the models.
+func Names() []string { return []string{"fashion"} }
+
+// Open opens a model by name.
+func Open(name string) (*dit.Weights, error) {
+	f, err := open(name, "model.safetensors")
+	if err != nil {
+		return nil, err
+	}
+	return dit.FromFile(f, dit.Options{})
+}
+
+// Classifier returns the network that judges pictures of the kind that the named model draws.
+func Classifier(name string) (*eval.Classifier, error) {
+	f, err := open(name, "classifier.safetensors")
+	if err != nil {
+		return nil, err
+	}
+	return eval.OpenClassifier(f)
+}
+
+func open(name, file string) (*checkpoint.File, error) {
+	path := name + "/" + file
+	b, err := files.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("there is no embedded model %q: want one of %s", name, strings.Join(Names(), ", "))
+	}
+	return checkpoint.NewReader("embedded "+path, bytes.NewReader(b), int64(len(b)))
+}
