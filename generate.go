@@ -49,6 +49,9 @@ type Request struct {
 	OnImage func(Image) error
 	// OnState, if not nil, is given each image's latents before every step; position counts the steps up. It must copy what it keeps.
 	OnState func(index, position int, x []float32)
+	// OnPrediction, if not nil, is given what the model predicts for each image at every step, guided: C·side² values of noise, and as many more where the model learned the variance.
+	// It must copy what it keeps.
+	OnPrediction func(index, position int, out []float32)
 	// OnStep, if not nil, is told of every denoising step of a batch.
 	OnStep func(Progress)
 }
@@ -79,9 +82,10 @@ type Result struct {
 type Stats struct {
 	Images         int     `json:"images"`
 	Steps          int     `json:"steps"`
-	DenoiseSeconds float64 `json:"denoise_s"` // model, guidance and sampler
-	DecodeSeconds  float64 `json:"decode_s"`  // autoencoder
-	FLOPs          int64   `json:"flops"`     // of the model, as tensor.Graph counts
+	DenoiseSeconds float64 `json:"denoise_s"`      // model, guidance and sampler
+	DecodeSeconds  float64 `json:"decode_s"`       // autoencoder
+	FLOPs          int64   `json:"flops"`          // of model and policy, as tensor.Graph counts
+	UncachedFLOPs  int64   `json:"uncached_flops"` // of the model alone for the same images without a policy
 	CacheBytes     int64   `json:"cache_bytes"`
 	ISteps         int     `json:"i_steps"`         // of an image, computed whole
 	PSteps         int     `json:"p_steps"`         // of an image, where something was reused
@@ -411,12 +415,16 @@ func (d *denoiser) step() error {
 	if err := g.Err(); err != nil {
 		return err
 	}
-	r.result.Stats.FLOPs += g.FLOPs()
 	c := r.p.model.Config
+	r.result.Stats.FLOPs += g.FLOPs()
+	r.result.Stats.UncachedFLOPs += c.FLOPs(d.rows, c.Tokens())
 	for i, path := range d.paths {
 		prediction := out.Row(i)
 		if d.rows > n {
 			r.guidance.Apply(prediction, prediction, out.Row(n+i), c.InChannels, c.InputSize*c.InputSize, path.Timestep())
+		}
+		if r.req.OnPrediction != nil {
+			r.req.OnPrediction(d.indices[i], d.positions[i], prediction)
 		}
 		if r.sampler.DrawsNoise() {
 			d.noises[i].Normal(d.noise)

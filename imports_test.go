@@ -38,7 +38,8 @@ func TestImportDirection(t *testing.T) {
 		"internal/verify":     "train reuse . checkpoint tensor dit vae diffusion internal/formula",
 		"internal/bench":      "tensor nn dit train internal/kernel",
 		"bench/peers/block":   "checkpoint dit nn tensor",
-		"internal/calibrate":  ". checkpoint dit reuse tensor train internal/kernel",
+		"internal/calibrate":  ". checkpoint diffusion dit reuse tensor train internal/atomicfile internal/kernel",
+		"internal/comparison": ". eval report reuse tensor internal/atomicfile internal/npz",
 		"cmd/tokencache":      "*",
 	}
 	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}}{{range .Imports}} {{.}}{{end}}`, "./...").Output()

@@ -31,34 +31,6 @@ type Model struct {
 // PositionEmbedding returns the embedding, fixed in a DiT, of the tokens' places, [N, D]. The caller must not change it.
 func (m *Model) PositionEmbedding() []float32 { return m.posEmbed.Data }
 
-// ReadOut maps tokens, or differences of tokens, [rows, D] to what the last layer's linear map makes of them without its norm, modulation and bias: the predicted noise's values of each
-// token's patch, [rows, p*p*C]. It tells how much a change of tokens can matter.
-func (m *Model) ReadOut(g *tensor.Graph, x *tensor.Tensor) *tensor.Tensor {
-	centred := g.New(x.Rows, x.Cols)
-	for i := range x.Rows {
-		row, mean := x.Row(i), float32(0)
-		for _, v := range row {
-			mean += v / float32(len(row))
-		}
-		for j, v := range row {
-			centred.Row(i)[j] = v - mean
-		}
-	}
-	all := g.Linear(centred, m.final)
-	out, channels := m.OutChannels(), m.InChannels
-	y := g.New(x.Rows, m.PatchSize*m.PatchSize*channels)
-	for i := range y.Rows {
-		for j := range y.Cols {
-			from := j/channels*out + j%channels
-			y.Row(i)[j] = all.Row(i)[from]
-			if m.final.Bias != nil {
-				y.Row(i)[j] -= m.final.Bias[from]
-			}
-		}
-	}
-	return y
-}
-
 // Batch is the input of a forward pass.
 type Batch struct {
 	X *tensor.Tensor // [samples, C*S*S]: latents, channel after channel
@@ -85,6 +57,11 @@ func (m *Model) Forward(g *tensor.Graph, r Reuse, b *Batch) *tensor.Tensor {
 		}
 		g.Release(mark)
 	}
+	return m.Head(g, x, c)
+}
+
+// Head is the last layer: it maps the tokens after the last block, all N of each sample, with the conditioning c [samples, D] of Embed to the prediction.
+func (m *Model) Head(g *tensor.Graph, x *Tokens, c *tensor.Tensor) *tensor.Tensor {
 	shiftScale := g.Linear(c, m.finalAdaLN)
 	d := m.Hidden
 	z := g.LayerNormModulate(x.X, g.Columns(shiftScale, 0, d), g.Columns(shiftScale, d, 2*d), x.Rows, normEps)

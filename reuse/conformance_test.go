@@ -282,16 +282,14 @@ func TestLearnedForecast(t *testing.T) {
 	taylor.Ratio, taylor.Order, taylor.Steps = 0, 1, reuse.StepChoice{Kind: reuse.ListedSteps, List: []int{0, 1, 4}}
 	learned := taylor
 	learned.Learned = true
-	f := &reuse.Forecast{Steps: len(batches), Tokens: m.Tokens(), Terms: 2, Weights: make([]float32, len(batches)*m.Tokens()*2)}
+	f := reuse.NewForecast(len(batches), 2)
 	for p := range batches {
 		last, before := 1, 0
 		if p > 4 {
 			last, before = 4, 1
 		}
 		h := float32(p-last) / float32(last-before)
-		for n := range m.Tokens() {
-			copy(f.Weights[(p*m.Tokens()+n)*2:], []float32{1 + h, -h})
-		}
+		copy(f.At(p), []float32{1 + h, -h})
 	}
 	learned.Forecast = f
 	want, _, _ := outputs(t, m, &taylor, batches, 1)
@@ -316,7 +314,7 @@ func TestTrainedPolicy(t *testing.T) {
 	m := model(t)
 	policy := reuse.DefaultTokenCache()
 	policy.Ratio, policy.Learned, policy.Steps = 0, true, reuse.StepChoice{Kind: reuse.ListedSteps, List: []int{0, 3}}
-	policy.Forecast = &reuse.Forecast{Steps: 8, Tokens: m.Tokens(), Terms: 1, Weights: make([]float32, 8*m.Tokens())}
+	policy.Forecast = reuse.NewForecast(8, 1)
 	saved := &reuse.Trained{Policy: &policy, Model: m.Name(), Fingerprint: m.Fingerprint, Sampler: plan.Sampler, Steps: plan.Spacing}
 	dir := t.TempDir()
 	if err := saved.Save(dir, policy.Forecast.Write); err != nil {

@@ -12,10 +12,15 @@ import (
 // Where P-steps compute no token at all, the blocks' cached updates are only ever added up, and the sum of their forecasts is the forecast of their sum. The cache then holds
 // one update for each token, that of all blocks together, R[n] = x[L,n] - x[0,n], instead of L: the same numbers to rounding, for an L-th of memory and time.
 
-// Forecast holds learned weights of a P-step's forecast: R^(p)[n] = sum over i of Weights[p][n][i] · R[n] at the i-th last I-step.
+// Forecast holds learned weights of a P-step's forecast, the same for all tokens: R^(p)[n] = sum over i of Weights[p][i] · R[n] at the i-th last I-step.
 type Forecast struct {
-	Steps, Tokens, Terms int
-	Weights              []float32 // [Steps, Tokens, Terms]; unused at I-steps
+	Steps, Terms int
+	Weights      []float32 // [Steps, Terms]; unused at I-steps
+}
+
+// NewForecast returns weights that are all zero.
+func NewForecast(steps, terms int) *Forecast {
+	return &Forecast{Steps: steps, Terms: terms, Weights: make([]float32, steps*terms)}
 }
 
 // forecastTensor is the name of the weights in PredictorFile.
@@ -24,7 +29,7 @@ const forecastTensor = "forecast"
 // Write writes the weights to a safetensors file.
 func (f *Forecast) Write(path string) error {
 	return checkpoint.WriteSafetensors(path, checkpoint.Content{
-		Tensors: []checkpoint.Info{{Name: forecastTensor, DType: checkpoint.F32, Shape: []int{f.Steps, f.Tokens, f.Terms}}},
+		Tensors: []checkpoint.Info{{Name: forecastTensor, DType: checkpoint.F32, Shape: []int{f.Steps, f.Terms}}},
 		Read:    func(_ string, dst []float32) error { copy(dst, f.Weights); return nil },
 	})
 }
@@ -33,20 +38,18 @@ func (f *Forecast) Write(path string) error {
 func readForecast(f *checkpoint.File) (*Forecast, error) {
 	info, ok := f.Lookup(forecastTensor)
 	const mostTerms = 8
-	if !ok || len(info.Shape) != 3 || info.Shape[2] < 1 || info.Shape[2] > mostTerms {
-		return nil, fmt.Errorf("%s: no tensor %s of shape [steps, tokens, terms]", f.Path, forecastTensor)
+	if !ok || len(info.Shape) != 2 || info.Shape[1] < 1 || info.Shape[1] > mostTerms {
+		return nil, fmt.Errorf("%s: no tensor %s of shape [steps, terms], of 1 to %d terms", f.Path, forecastTensor, mostTerms)
 	}
 	weights, err := f.Float32(forecastTensor)
 	if err != nil {
 		return nil, err
 	}
-	return &Forecast{Steps: info.Shape[0], Tokens: info.Shape[1], Terms: info.Shape[2], Weights: weights}, nil
+	return &Forecast{Steps: info.Shape[0], Terms: info.Shape[1], Weights: weights}, nil
 }
 
-// at returns the weights of a token at a position.
-func (f *Forecast) at(p, n int) []float32 {
-	return f.Weights[(p*f.Tokens+n)*f.Terms:][:f.Terms]
-}
+// At returns the weights at a position.
+func (f *Forecast) At(p int) []float32 { return f.Weights[p*f.Terms:][:f.Terms] }
 
 // stackRun is the state of a TokenCache whose P-steps compute nothing.
 type stackRun struct {
@@ -77,8 +80,8 @@ func (t *TokenCache) newStackRun(g *tensor.Graph, m *dit.Model, full []bool, sam
 	r := &stackRun{policy: t, g: g, full: full, tokens: m.Tokens(), blocks: len(m.Blocks), width: m.Hidden}
 	bytes := 4*int64(rows)*int64(m.Hidden) + historyBytes(1, rows, m.Hidden, t.Order)
 	if f := t.Forecast; f != nil {
-		if f.Steps != len(full) || f.Tokens != m.Tokens() {
-			return nil, fmt.Errorf("the learned forecast is for %d steps of %d tokens, the run has %d of %d", f.Steps, f.Tokens, len(full), m.Tokens())
+		if f.Steps != len(full) {
+			return nil, fmt.Errorf("the learned forecast is for %d steps, the run has %d", f.Steps, len(full))
 		}
 		bytes = 4 * int64(rows) * int64(m.Hidden) * int64(1+f.Terms)
 	}
@@ -171,7 +174,7 @@ func (r *stackRun) settle(row int) {
 		kernel.Add(fresh, fresh, x)
 		return
 	}
-	for i, weight := range r.policy.Forecast.at(p, row%r.tokens) {
+	for i, weight := range r.policy.Forecast.At(p) {
 		kernel.AXPY(x, weight, term(i))
 	}
 }

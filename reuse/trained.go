@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 
 	"github.com/tokencache/tokencache/checkpoint"
@@ -35,6 +36,8 @@ type Trained struct {
 	Sampler     string  `json:"sampler"`
 	Steps       string  `json:"steps"` // as the user gives them: "50", "ddim50"
 	Guidance    float64 `json:"guidance"`
+	// GuidancePower is that of guidance which grows, 0 if it does not.
+	GuidancePower float64 `json:"guidance_power,omitempty"`
 
 	// Speed is what was measured when the policy was made, and PSNR, in dB, how near its images were to the uncached model's.
 	Speed Speed   `json:"speed"`
@@ -53,7 +56,7 @@ type Speed struct {
 	Level  string  `json:"cpu_level,omitempty"`
 }
 
-// String returns the folder, or the parameters.
+// String returns the folder or the name of an embedded one, or the parameters.
 func (t *Trained) String() string {
 	if t.path != "" {
 		return t.path
@@ -82,7 +85,7 @@ func (t *Trained) Fits(fingerprint string, plan Plan) error {
 }
 
 // Save writes the policy to a folder, each file whole or not at all; policy.json comes last.
-func (t *Trained) Save(dir string, predictor func(path string) error) error {
+func (t *Trained) Save(dir string, predictor func(file string) error) error {
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return err
 	}
@@ -135,6 +138,9 @@ func OpenFS(fsys fs.FS, dir string) (*Trained, error) {
 	if err := t.Policy.Validate(); err != nil {
 		return nil, fmt.Errorf("%s: %w", PolicyFile, err)
 	}
+	if dir != "." {
+		t.path = path.Base(dir)
+	}
 	return t, nil
 }
 
@@ -146,8 +152,8 @@ func pathIn(dir, name string) string {
 }
 
 // readLearned reads what was learned: a predictor, or the weights of forecasts.
-func (t *Trained) readLearned(fsys fs.FS, path string) error {
-	b, err := fs.ReadFile(fsys, path)
+func (t *Trained) readLearned(fsys fs.FS, file string) error {
+	b, err := fs.ReadFile(fsys, file)
 	if err != nil {
 		return err
 	}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
 	"strings"
 
 	"github.com/tokencache/tokencache"
@@ -30,6 +29,8 @@ type calibrateCmd struct {
 	LR       float64  `name:"lr" help:"Learning rate of the predictor." default:"0.0003"`
 	Lambda   float64  `help:"Weight of the cost, the mean importance." default:"0.5"`
 	Measure  int      `help:"Images of a measurement of speed." default:"8"`
+	Trials   int      `help:"Placements of I-steps that are tried, where forecasts are learned; 0: they are placed evenly." default:"60"`
+	Few      int      `help:"Images of such a trial." default:"16"`
 	Seed     uint64   `help:"Seed of trajectories and training." default:"1"`
 	Out      string   `help:"Folder of the policy." placeholder:"DIR" required:""`
 	Threads  int      `help:"Worker threads. Default: all processors." placeholder:"N"`
@@ -58,22 +59,20 @@ func (c *calibrateCmd) Run(a *app) error {
 			}
 		}
 	}
-	speed := 0.0
+	speed, err := parseSpeed(c.Speed)
 	switch {
+	case err != nil:
+		return err
 	case c.Speed != "" && c.Ratio != nil:
 		return errors.New("give --speed or --ratio, not both")
 	case c.Speed != "":
-		var err error
-		if speed, err = strconv.ParseFloat(strings.TrimSuffix(c.Speed, "x"), 64); err != nil || !(speed > 1 && speed < 1000) {
-			return fmt.Errorf("--speed %s: want a number above 1, such as 2.4x", c.Speed)
-		}
 	case c.Ratio != nil:
 		base.Ratio = *c.Ratio
 	default:
 		return errors.New("give the wanted speed (--speed 2.4x), or the share of tokens that P-steps compute (--ratio 0.25)")
 	}
-	if c.Images < 1 || c.Updates < 1 || c.Batch < 1 || c.Measure < 1 {
-		return errors.New("--images, --updates, --batch and --measure: want 1 or more")
+	if c.Images < 1 || c.Updates < 1 || c.Batch < 1 || c.Measure < 1 || c.Trials < 0 || c.Few < 1 {
+		return errors.New("--images, --updates, --batch, --measure and --few: want 1 or more")
 	}
 	options := tokencache.Options{VAE: c.VAE, Threads: c.Threads, Heads: c.HeadsOpt}
 	p, suits, err := openModel(&c.Model, options)
@@ -85,8 +84,8 @@ func (c *calibrateCmd) Run(a *app) error {
 	defer bar.finish()
 	what := ""
 	o := calibrate.Options{
-		Dir: c.Out, Base: base, Percent: c.Percent, Speed: speed, Sampler: c.Sampler, Steps: c.Steps, Guidance: or(c.CFG, suits.scale), Seed: c.Seed,
-		Images: c.Images, Updates: c.Updates, Batch: c.Batch, LR: c.LR, Lambda: c.Lambda, Measure: c.Measure, Threads: c.Threads,
+		Dir: c.Out, Base: base, Percent: c.Percent, Speed: speed, Sampler: c.Sampler, Steps: c.Steps, Guidance: or(c.CFG, suits.scale), Power: suits.power, Seed: c.Seed,
+		Images: c.Images, Updates: c.Updates, Batch: c.Batch, LR: c.LR, Lambda: c.Lambda, Measure: c.Measure, Trials: c.Trials, Few: c.Few, Threads: c.Threads,
 		Command: "tokencache " + strings.Join(os.Args[1:], " "),
 		Open:    func() (*dit.Weights, error) { return openWeights(c.Model, dit.Options{Heads: c.HeadsOpt}) },
 		OnStage: func(stage string) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +16,8 @@ import (
 	"github.com/tokencache/tokencache/internal/classes"
 	"github.com/tokencache/tokencache/internal/output"
 	"github.com/tokencache/tokencache/internal/picture"
+	"github.com/tokencache/tokencache/models"
+	"github.com/tokencache/tokencache/reuse"
 )
 
 type generateCmd struct {
@@ -30,7 +33,8 @@ type generateCmd struct {
 	CFGPower  *float64 `name:"cfg-power" help:"Let the scale grow from 1 while the noise falls, as 1+(scale-1)*(1-cos(pi*(1-t/1000)^power))/2; 0 keeps it the same at every step. Default: 0, for an MDT 4, as in their official code." placeholder:"P"`
 	CFGAll    bool     `name:"cfg-all-channels" help:"Guide all channels of the noise, not only the first three as the official code does."`
 	Clip      bool     `name:"clip" help:"Clamp every predicted image to [-1,1], for models of pixels."`
-	Policy    string   `help:"What to reuse from step to step: none, the folder of a trained policy (see calibrate), or NAME:key=value,... (see docs/tokencache.md)." default:"none" placeholder:"NAME|DIR"`
+	Policy    string   `help:"What to reuse from step to step: none, the name of a policy that comes with the model, the folder of a trained one (see calibrate), or NAME:key=value,... (see docs/tokencache.md). Default: what comes with the model for this sampler, these steps and this guidance, else none." placeholder:"NAME|DIR"`
+	Speed     string   `help:"Take the policy that comes with the model for this speed, times the uncached model: 1.5x, 2x, 3x, ... Default: 2.4x." placeholder:"X"`
 	CacheMem  int      `name:"cache-memory" help:"Most megabytes that a policy may keep. Default: any number." placeholder:"MB"`
 	Batch     int      `help:"Images denoised together." default:"4"`
 	RNG       string   `name:"rng" help:"Random numbers: own (image i of a seed is the same in any batch) or torch-cpu (the noise that PyTorch draws on a CPU, for whole batches, as in DiT's sampling loop; what PyTorch draws on a GPU cannot be reproduced)." enum:"own,torch-cpu" default:"own"`
@@ -92,7 +96,7 @@ func (c *generateCmd) Run(a *app) (err error) {
 	if err != nil {
 		return err
 	}
-	policy, err := openPolicy(c.Policy)
+	policy, err := c.policy(a)
 	if err != nil {
 		return err
 	}
@@ -112,7 +116,7 @@ func (c *generateCmd) Run(a *app) (err error) {
 	if c.Compare {
 		return c.compare(a, p, req)
 	}
-	sink, err := output.Open(c.Out, output.Run{Classes: chosen, Names: p.ClassNames(), Texts: c.texts(p, seed), Labels: c.Labels}, c.Resume)
+	sink, err := output.Open(c.Out, output.Run{Classes: chosen, Names: p.ClassNames(), Texts: c.texts(p, policy, seed), Labels: c.Labels}, c.Resume)
 	if err != nil {
 		return err
 	}
@@ -176,10 +180,50 @@ func (c *generateCmd) Run(a *app) (err error) {
 		s.Images, p.Config().Name(), seconds(s.DenoiseSeconds+s.DecodeSeconds), seconds(s.DenoiseSeconds), s.Steps,
 		float64(s.FLOPs)/max(s.DenoiseSeconds, 1e-9)/1e9, seconds(s.DecodeSeconds))
 	if s.PSteps > 0 {
-		a.note("%s: %d I-steps, %d P-steps, %.1f %% of the tokens computed, cache of %.1f MB", policy, s.ISteps, s.PSteps, 100*s.TokensShare, float64(s.CacheBytes)/(1<<20))
+		a.note("policy %s: %d I-steps, %d P-steps, %.1f %% of the tokens computed; %.1f GFLOP, %.1f saved (%.2f times fewer); cache of %.1f MB",
+			policy, s.ISteps, s.PSteps, 100*s.TokensShare, float64(s.FLOPs)/1e9, float64(s.UncachedFLOPs-s.FLOPs)/1e9, float64(s.UncachedFLOPs)/float64(s.FLOPs), float64(s.CacheBytes)/(1<<20))
 	}
 	a.note("wrote %s", strings.Join(files, ", "))
 	return nil
+}
+
+// policy returns what is to be reused: as asked for, or what comes with the model.
+func (c *generateCmd) policy(a *app) (reuse.Policy, error) {
+	speed, err := parseSpeed(c.Speed)
+	switch {
+	case err != nil:
+		return nil, err
+	case c.Policy != "" && c.Speed != "":
+		return nil, errors.New("give --policy or --speed, not both")
+	case c.Policy != "":
+		return openPolicy(c.Model, c.Policy)
+	case !embedded(c.Model) && c.Speed != "":
+		return nil, fmt.Errorf("--speed picks among policies that come with an embedded model; make one for %s with tokencache calibrate --model %s --speed %s", c.Model, c.Model, c.Speed)
+	}
+	wanted := models.Wanted{Sampler: c.Sampler, Steps: c.Steps, Eta: c.Eta, Guidance: *c.CFG, Power: *c.CFGPower, Speed: speed}
+	t, why, err := models.Choose(c.Model, wanted)
+	if err != nil {
+		return nil, fmt.Errorf("--speed %s: %w", c.Speed, err)
+	}
+	if t == nil {
+		if embedded(c.Model) {
+			a.note("uncached: %s; make one with tokencache calibrate %s --speed %gx", why, wanted, cmp.Or(speed, models.DefaultSpeed))
+		}
+		return reuse.None{}, nil
+	}
+	return t, nil
+}
+
+// parseSpeed reads a speed such as 2.4x; an empty text is 0.
+func parseSpeed(text string) (float64, error) {
+	if text == "" {
+		return 0, nil
+	}
+	speed, err := strconv.ParseFloat(strings.TrimSuffix(text, "x"), 64)
+	if err != nil || !(speed > 1 && speed < 1000) {
+		return 0, fmt.Errorf("--speed %s: want a number above 1, such as 2.4x", text)
+	}
+	return speed, nil
 }
 
 func seconds(s float64) string {
@@ -229,7 +273,7 @@ func (c *generateCmd) classes(p *tokencache.Pipeline) ([]int, error) {
 }
 
 // texts are what a PNG file says of the run that made it.
-func (c *generateCmd) texts(p *tokencache.Pipeline, seed uint64) []picture.Text {
+func (c *generateCmd) texts(p *tokencache.Pipeline, policy reuse.Policy, seed uint64) []picture.Text {
 	t := []picture.Text{
 		{Key: "Software", Value: "tokencache"},
 		{Key: "model", Value: p.Config().Name()},
@@ -239,7 +283,7 @@ func (c *generateCmd) texts(p *tokencache.Pipeline, seed uint64) []picture.Text 
 		{Key: "sampler", Value: c.Sampler},
 		{Key: "steps", Value: c.Steps},
 		{Key: "cfg", Value: strconv.FormatFloat(*c.CFG, 'g', -1, 64)},
-		{Key: "policy", Value: c.Policy},
+		{Key: "policy", Value: policy.String()},
 		{Key: "cpu level", Value: p.Level()},
 	}
 	add := func(used bool, key, value string) {

@@ -44,8 +44,17 @@ func openWeights(name string, o dit.Options) (*dit.Weights, error) {
 	return dit.Open(name, o)
 }
 
-// openPolicy returns the policy that a user names: none, NAME:key=value,..., or the folder of a trained one.
-func openPolicy(text string) (reuse.Policy, error) {
+// openPolicy returns the policy that a user names: none, NAME:key=value,..., one that comes with the model, or the folder of a trained one.
+func openPolicy(model, text string) (reuse.Policy, error) {
+	shipped, err := models.Policies(model)
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range shipped {
+		if t.String() == text {
+			return t, nil
+		}
+	}
 	if info, err := os.Stat(text); err == nil && info.IsDir() {
 		return reuse.Open(text)
 	}

@@ -27,6 +27,7 @@ type Options struct {
 	Sampler  string
 	Steps    string
 	Guidance float64
+	Power    float64 // of guidance that grows: see tokencache.Request.GuidancePower
 	Seed     uint64
 
 	Images  int // trajectories
@@ -35,6 +36,8 @@ type Options struct {
 	LR      float64
 	Lambda  float64
 	Measure int // images of a measurement of speed
+	Trials  int // placements of I-steps that are tried, of learned forecasts
+	Few     int // images of a trial
 
 	OnStage  func(what string)            // a part of the work begins
 	OnUpdate func(train.Report)           // an update of the predictor was made
@@ -105,6 +108,7 @@ func Run(ctx context.Context, p *tokencache.Pipeline, o Options) (*reuse.Trained
 func (m *maker) trained(policy *reuse.TokenCache) *reuse.Trained {
 	return &reuse.Trained{
 		Policy: policy, Model: m.p.Config().Name(), Fingerprint: m.p.Fingerprint(), Sampler: m.Sampler, Steps: m.Steps, Guidance: m.Guidance,
+		GuidancePower: m.Power,
 	}
 }
 
@@ -124,7 +128,7 @@ func (m *maker) stage(format string, args ...any) {
 
 // request draws images of the policy's sampler, one of each class in turn.
 func (m *maker) request(images int, seed uint64) tokencache.Request {
-	req := tokencache.Request{Seed: seed, Sampler: m.Sampler, Steps: m.Steps, Guidance: m.Guidance, Batch: min(images, 8), OnStep: m.OnImage}
+	req := tokencache.Request{Seed: seed, Sampler: m.Sampler, Steps: m.Steps, Guidance: m.Guidance, GuidancePower: m.Power, Batch: min(images, 8), OnStep: m.OnImage}
 	for i := range images {
 		req.Classes = append(req.Classes, i%m.p.Config().NumClasses)
 	}

@@ -2,64 +2,253 @@ package calibrate
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"io"
 	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
 
+	"github.com/tokencache/tokencache/diffusion"
+	"github.com/tokencache/tokencache/internal/atomicfile"
 	"github.com/tokencache/tokencache/reuse"
 )
 
-// forecast makes a policy whose P-steps compute nothing: the I-steps are placed, and the forecasts in between learned, on what the uncached model's blocks add to the tokens at every step.
+// forecast makes a policy whose P-steps compute nothing: it finds the number of I-steps that gives the speed, places them by trying, and learns the forecasts in between.
 func (m *maker) forecast(ctx context.Context) (*reuse.Trained, error) {
 	plan, err := m.p.Plan(m.Sampler, m.Steps)
 	if err != nil {
 		return nil, err
 	}
-	steps := plan.Steps()
-	g, err := m.gramOf(ctx, plan)
+	policy := m.Base
+	policy.Ratio = 0
+	list, err := m.Base.Steps.ISteps(plan.Steps())
 	if err != nil {
 		return nil, err
 	}
-	total, weights := g.total(), weightsOf(plan.Sigma)
-	count := 0
-	var given []int // I-steps as asked for, where no speed is
 	if m.Speed > 0 {
-		count = int(float64(steps) / m.Speed)
-	} else {
-		if given, err = m.Base.Steps.ISteps(steps); err != nil {
+		if list, err = m.count(ctx, plan); err != nil {
 			return nil, err
 		}
-		count = len(given)
 	}
-	for try := 0; ; try++ {
-		list := given
-		if list == nil || m.Percent {
-			list = place(total, weights, max(count, 1))
+	ref, err := m.reference(ctx, plan, m.Images)
+	if err != nil {
+		return nil, err
+	}
+	if m.Speed > 0 && m.Trials > 0 {
+		if list, err = m.place(ctx, ref, list); err != nil {
+			return nil, err
 		}
-		if list == nil {
-			return nil, fmt.Errorf("a speed of %gx leaves %d of %d steps to be computed, too few to forecast the others from: ask for less", m.Speed, count, steps)
-		}
+	}
+	m.stage("learning the forecasts between %d I-steps of %d", len(list), plan.Steps())
+	if _, policy.Forecast, err = m.try(ctx, ref, list); err != nil {
+		return nil, err
+	}
+	policy.Steps = listed(list)
+	t := m.trained(&policy)
+	if err := m.measure(ctx, t); err != nil {
+		return nil, err
+	}
+	t.Provenance = m.provenance(map[string]any{"trials": m.Trials})
+	return t, t.Save(m.Dir, policy.Forecast.Write)
+}
+
+func listed(list []int) reuse.StepChoice {
+	return reuse.StepChoice{Kind: reuse.ListedSteps, Warmup: 1, List: list}
+}
+
+// measure records the speed of a policy by the clock and how near its images are to the uncached ones.
+func (m *maker) measure(ctx context.Context, t *reuse.Trained) error {
+	m.stage("measuring")
+	req := m.request(m.Measure, m.Seed+1)
+	req.Policy = t.Policy
+	c, err := m.p.Compare(ctx, req, 3)
+	if err != nil {
+		return err
+	}
+	t.Speed = reuse.Speed{Wanted: m.Speed, FLOPs: float64(c.UncachedFLOPs) / float64(c.FLOPs), Wall: c.Speedup, Level: m.p.Level()}
+	if c.PSNR != nil {
+		t.PSNR = math.Round(100**c.PSNR) / 100
+	}
+	return nil
+}
+
+// count returns as many I-steps, evenly placed, as give the wanted speed by the clock.
+func (m *maker) count(ctx context.Context, plan reuse.Plan) ([]int, error) {
+	steps := plan.Steps()
+	m.stage("measuring how many of %d steps may be I-steps", steps)
+	for count := int(float64(steps)/m.Speed) + 1; count >= 2; count-- {
 		policy := m.Base
-		policy.Ratio = 0
-		policy.Steps = reuse.StepChoice{Kind: reuse.ListedSteps, Warmup: 1, List: list}
-		policy.Forecast = learn(g, list)
+		policy.Ratio, policy.Learned, policy.Order, policy.Steps = 0, false, min(2, m.Base.Order+1), listed(evenly(steps, count))
 		t := m.trained(&policy)
-		req := m.request(max(1, m.Measure), m.Seed+1)
-		req.Policy = &policy
-		m.stage("measuring %d I-steps of %d", len(list), steps)
+		req := m.request(m.Measure, m.Seed+1)
+		req.Policy = t.Policy
 		c, err := m.p.Compare(ctx, req, 3)
 		if err != nil {
 			return nil, err
 		}
-		t.Speed = reuse.Speed{Wanted: m.Speed, FLOPs: float64(c.UncachedFLOPs) / float64(c.FLOPs), Wall: c.Speedup, Level: m.p.Level()}
-		if c.PSNR != nil {
-			t.PSNR = math.Round(100**c.PSNR) / 100
+		if c.Speedup >= m.Speed {
+			return policy.Steps.List, nil
 		}
-		const mostTries = 4
-		if m.Speed > 0 && c.Speedup < m.Speed*0.995 && try < mostTries && count > 2 {
-			count--
+	}
+	return nil, fmt.Errorf("a speed of %gx cannot be met: of %d steps the first two must be computed; ask for less", m.Speed, steps)
+}
+
+// evenly returns count positions from 0 on, evenly placed.
+func evenly(steps, count int) []int {
+	list := make([]int, count)
+	for i := range list {
+		list[i] = i * steps / count
+	}
+	return list
+}
+
+// reference draws images without a policy, all in one batch, and keeps their way.
+func (m *maker) reference(ctx context.Context, plan reuse.Plan, images int) (*reference, error) {
+	c := m.p.Config()
+	ref := &reference{plan: plan, size: c.InChannels * c.InputSize * c.InputSize}
+	req := m.request(images, m.Seed)
+	req.Batch = images
+	for range images {
+		ref.states = append(ref.states, make([]float32, plan.Steps()*ref.size))
+		ref.noises = append(ref.noises, make([]float32, plan.Steps()*ref.size))
+	}
+	req.OnState = func(i, p int, x []float32) { copy(ref.states[i][p*ref.size:], x) }
+	req.OnPrediction = func(i, p int, out []float32) { copy(ref.noises[i][p*ref.size:], out[:ref.size]) }
+	m.stage("drawing %d uncached images to follow", images)
+	r, err := m.p.Generate(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	for _, image := range r.Images {
+		ref.finals = append(ref.finals, image.Latents)
+	}
+	return ref, nil
+}
+
+// try learns the forecasts between I-steps, and returns how near the images come that are drawn with them meanwhile.
+func (m *maker) try(ctx context.Context, ref *reference, list []int) (float64, *reuse.Forecast, error) {
+	policy := m.Base
+	policy.Ratio, policy.Steps, policy.Forecast = 0, listed(list), reuse.NewForecast(ref.plan.Steps(), terms)
+	req := m.request(len(ref.states), m.Seed)
+	req.Batch = len(ref.states)
+	req.Policy = &learner{policy: &policy, ref: ref, guidance: m.guidance()}
+	r, err := m.p.Generate(ctx, req)
+	if err != nil {
+		return 0, nil, err
+	}
+	return ref.quality(r.Images), policy.Forecast, nil
+}
+
+func (m *maker) guidance() diffusion.Guidance {
+	g := diffusion.Guidance{Scale: m.Guidance}
+	if m.Guidance != 1 && m.Power > 0 {
+		g.ScaleAt = diffusion.PowerCosine(m.Guidance, m.Power)
+	}
+	return g
+}
+
+// trial is a placement of I-steps that was tried.
+type trial struct {
+	List    []int   `json:"i"`
+	Quality float64 `json:"db"`
+}
+
+// trials are all those of a calibration, kept in its folder.
+type trials struct {
+	Of   string  `json:"of"` // what they depend on
+	Done []trial `json:"trials"`
+}
+
+// place looks for the placement of I-steps with the nearest images: it begins with even ones and ones that are denser at either end, and then moves single I-steps of the best.
+func (m *maker) place(ctx context.Context, ref *reference, even []int) ([]int, error) {
+	steps, count := ref.plan.Steps(), len(even)
+	few := &reference{plan: ref.plan, size: ref.size}
+	n := min(m.Few, len(ref.states))
+	few.states, few.noises, few.finals = ref.states[:n], ref.noises[:n], ref.finals[:n]
+	path := filepath.Join(m.work(), "placement.json")
+	kept := trials{Of: fmt.Sprintf("%s %s %s %g %g %d %d", m.p.Fingerprint(), m.Sampler, m.Steps, m.Guidance, m.Power, m.Seed, n)}
+	if b, err := os.ReadFile(path); err == nil {
+		var old trials
+		if json.Unmarshal(b, &old) == nil && old.Of == kept.Of {
+			kept = old
+		}
+	}
+	best := trial{Quality: math.Inf(-1)}
+	tried := 0
+	test := func(list []int) error {
+		tried++
+		i := slices.IndexFunc(kept.Done, func(t trial) bool { return slices.Equal(t.List, list) })
+		if i < 0 {
+			q, _, err := m.try(ctx, few, list)
+			if err != nil {
+				return err
+			}
+			i = len(kept.Done)
+			kept.Done = append(kept.Done, trial{list, q})
+			err = atomicfile.Write(path, func(w io.Writer) error { return json.NewEncoder(w).Encode(kept) })
+			if err != nil {
+				return err
+			}
+		}
+		if t := kept.Done[i]; t.Quality > best.Quality {
+			best = t
+			m.stage("placement %d of %d: %.2f dB with I-steps %v", tried, m.Trials, t.Quality, t.List)
+		}
+		return nil
+	}
+	for _, bend := range []float64{1, 0.9, 0.8, 0.7, 1.2} {
+		for _, end := range []int{steps, steps + steps/count - 1} { // how far the last I-step is from the end
+			if err := test(bent(steps, end, count, bend)); err != nil {
+				return nil, err
+			}
+		}
+	}
+	random := rand.New(rand.NewPCG(m.Seed, uint64(count)))
+	for misses := 0; tried < m.Trials && misses < 20*count; {
+		list := slices.Clone(best.List)
+		i, by := 1+random.IntN(count-1), 1-2*random.IntN(2)
+		moved := 1
+		if random.IntN(4) == 0 {
+			moved = 1 + random.IntN(count-i) // some that come after it move along
+		}
+		for j := i; j < i+moved; j++ {
+			list[j] += by
+		}
+		seen := slices.ContainsFunc(kept.Done[:min(len(kept.Done), tried)], func(t trial) bool { return slices.Equal(t.List, list) })
+		if !increasing(list, steps) || seen {
+			misses++
 			continue
 		}
-		t.Provenance = m.provenance(map[string]any{})
-		return t, t.Save(m.Dir, policy.Forecast.Write)
+		if err := test(list); err != nil {
+			return nil, err
+		}
 	}
+	return best.List, nil
+}
+
+// bent returns count positions below steps, from 0 on, whose density falls (bend above 1) or grows towards end.
+func bent(steps, end, count int, bend float64) []int {
+	list := make([]int, count)
+	for i := range list {
+		list[i] = int(float64(end) * math.Pow(float64(i)/float64(count), bend))
+		if i > 0 {
+			list[i] = max(list[i], list[i-1]+1)
+		}
+	}
+	for i := count - 1; i > 0 && list[i] > steps-(count-i); i-- {
+		list[i] = steps - (count - i)
+	}
+	return list
+}
+
+func increasing(list []int, steps int) bool {
+	for i := 1; i < len(list); i++ {
+		if list[i] <= list[i-1] {
+			return false
+		}
+	}
+	return list[0] == 0 && list[len(list)-1] < steps
 }
