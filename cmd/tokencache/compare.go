@@ -1,76 +1,208 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"image"
+	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/tokencache/tokencache"
-	"github.com/tokencache/tokencache/internal/classes"
+	"github.com/tokencache/tokencache/data"
+	"github.com/tokencache/tokencache/eval"
+	"github.com/tokencache/tokencache/internal/bench"
+	"github.com/tokencache/tokencache/internal/comparison"
 	"github.com/tokencache/tokencache/internal/picture"
+	"github.com/tokencache/tokencache/models"
+	"github.com/tokencache/tokencache/report"
+	"github.com/tokencache/tokencache/reuse"
+	"github.com/tokencache/tokencache/tensor"
 )
 
-// compare draws with the policy and without it.
-func (c *generateCmd) compare(a *app, p *tokencache.Pipeline, req tokencache.Request) error {
-	if c.Repeat < 1 {
-		return fmt.Errorf("--repeat %d: want 1 or more", c.Repeat)
+type compareCmd struct {
+	Model     string   `help:"Model: a path, or the name of an embedded one: ${models}. Default: ${model}." placeholder:"PATH|NAME"`
+	VAE       string   `name:"vae" help:"The model's autoencoder, as for generate." placeholder:"PATH"`
+	Policies  string   `help:"What to compare, separated by commas or, where parameters have commas, by spaces: names that stand for a method at all --speeds (${families}), all of them (all), or policies as for generate. steps=N is the uncached model with N steps." default:"all"`
+	Speeds    string   `help:"Speeds of methods, times the uncached model." default:"1.5x,2x,3x,4x"`
+	Count     int      `help:"Images of each cell." default:"256"`
+	Quick     bool     `help:"32 images at 2x: what takes a few minutes."`
+	Sampler   string   `help:"Sampler: ddpm, ddim or dpm++." default:"ddim"`
+	Steps     string   `help:"Denoising steps." default:"50"`
+	CFG       *float64 `name:"cfg" help:"Scale of guidance. Default: what suits the model." placeholder:"X"`
+	CFGPower  *float64 `name:"cfg-power" help:"Power of guidance that grows, as for generate." placeholder:"P"`
+	Seed      uint64   `help:"Seed of the noise, the same for all." default:"1"`
+	Batch     int      `help:"Images denoised together." default:"8"`
+	Timed     int      `help:"Images of a measurement of time." default:"8"`
+	Repeat    int      `help:"Alternating runs of such a measurement; times are their medians." default:"3"`
+	Reference string   `help:"Real pictures, for Frechet distances: a data set or an .npz. Default: /usr/share/datasets/fashion-mnist, if it is there, for a model of such pictures." placeholder:"PATH"`
+	Out       string   `help:"Folder of the report; finished cells are kept there and not measured again." placeholder:"DIR" required:""`
+	Threads   int      `help:"Worker threads. Default: all processors." placeholder:"N"`
+	JSON      bool     `name:"json" help:"Print the results as one JSON object on standard output."`
+}
+
+func (c *compareCmd) Help() string {
+	return `Examples:
+  tokencache compare --quick --out comparison
+  tokencache compare --policies all --speeds 1.5x,2x,3x,4x --count 256 --out comparison
+  tokencache compare --policies "tokencache fewer-steps taylorseer:n=3,order=1 policies/mine" --count 1000 --out comparison
+
+Every cell draws the same images from the same noise. Its time is measured beside the uncached model's, in turn. Ctrl-C stops; the same command goes on, and a larger --count adds images.`
+}
+
+// fashionMNIST is where Debian's package has the data that the embedded models were trained on.
+const fashionMNIST = "/usr/share/datasets/fashion-mnist"
+
+func (c *compareCmd) Run(a *app) error {
+	if c.Quick {
+		c.Count, c.Speeds, c.Timed, c.Repeat = 32, "2x", min(c.Timed, 4), min(c.Repeat, 2)
 	}
-	path := c.Out
-	switch ext := strings.ToLower(filepath.Ext(path)); ext {
-	case ".png":
-	case "":
-		path = filepath.Join(path, "compare.png")
-	default:
-		return fmt.Errorf("--compare writes a picture: --out %s: want FILE.png or a folder", c.Out)
+	if c.Count < 2 || c.Timed < 1 || c.Repeat < 1 || c.Batch < 1 {
+		return errors.New("--timed, --repeat and --batch: want 1 or more, and --count 2 or more")
 	}
-	bar := a.newProgress("comparing")
-	images := float64(2 * c.Repeat * len(req.Classes))
-	done := 0.0
-	req.OnStep = func(s tokencache.Progress) {
-		done += float64(s.Batch) / float64(s.Steps)
-		bar.set(done, images)
+	var speeds []float64
+	for _, text := range strings.FieldsFunc(c.Speeds, func(r rune) bool { return r == ',' || r == ' ' }) {
+		speed, err := parseSpeed(text)
+		if err != nil {
+			return fmt.Errorf("--speeds: %w", err)
+		}
+		speeds = append(speeds, speed)
 	}
-	r, err := p.Compare(a.ctx, req, c.Repeat)
-	bar.finish()
+	p, suits, err := openModel(&c.Model, tokencache.Options{VAE: c.VAE, Threads: c.Threads})
 	if err != nil {
 		return err
 	}
-	if err := writeComparison(path, p.ClassNames(), r); err != nil {
+	defer p.Close()
+	o := comparison.Options{
+		Dir: c.Out, Pipeline: p, Sampler: c.Sampler, Steps: c.Steps, Guidance: or(c.CFG, suits.scale), Power: or(c.CFGPower, suits.power), Seed: c.Seed, Batch: c.Batch,
+		Policies: splitPolicies(c.Policies), Speeds: speeds, Count: c.Count, Timed: c.Timed, Repeat: c.Repeat,
+		Open: func(text string) (reuse.Policy, error) { return openPolicy(c.Model, text) },
+	}
+	o.Shipped = func(speed float64) (string, error) {
+		t, _, err := models.Choose(c.Model, models.Wanted{Sampler: o.Sampler, Steps: o.Steps, Guidance: o.Guidance, Power: o.Power, Speed: speed})
+		if t == nil || err != nil {
+			return "", err
+		}
+		return t.String(), nil
+	}
+	result := report.Comparison{
+		Model: c.Model, Fingerprint: p.Fingerprint(), Sampler: o.Sampler, Steps: o.Steps, Guidance: o.Guidance, Seed: o.Seed, Count: o.Count, Batch: o.Batch,
+		Threads: p.Threads(), Level: p.Level(), Processor: bench.Processor(), Date: time.Now().UTC().Format(time.DateOnly), Command: "tokencache " + strings.Join(os.Args[1:], " "),
+	}
+	if err := c.judge(a, p, &o, &result); err != nil {
+		return err
+	}
+	bar := a.newProgress("comparing")
+	defer bar.finish()
+	o.OnStage = func(what string) { a.note("%s", what) }
+	o.OnProgress = bar.set
+	r, err := comparison.Run(a.ctx, o)
+	if err != nil {
+		return err
+	}
+	bar.finish()
+	result.Cells = r.Cells
+	if err := result.Write(c.Out, sheetRows(r)); err != nil {
 		return err
 	}
 	if c.JSON {
-		return a.printJSON(r)
+		return a.printJSON(result)
 	}
-	quality := "the same pictures"
-	if r.PSNR != nil {
-		quality = fmt.Sprintf("PSNR %.1f dB", *r.PSNR)
+	for _, cell := range r.Cells {
+		fmt.Fprintln(a.stdout, describeCell(cell))
 	}
-	a.note("%s", req.Policy)
-	a.note("%s with it, %s without: %.2f times as fast, %.2f times fewer FLOPs; %s; %d I-steps, %d P-steps, cache of %.1f MB",
-		seconds(r.WallSeconds), seconds(r.UncachedWallSeconds), r.Speedup, float64(r.UncachedFLOPs)/float64(r.FLOPs), quality, r.ISteps, r.PSteps, float64(r.CacheBytes)/(1<<20))
-	a.note("wrote %s", path)
+	a.note("wrote %s", filepath.Join(c.Out, "report.html"))
 	return nil
 }
 
-// writeComparison writes a sheet in which each picture without the policy stands beside the one with it.
-func writeComparison(path string, names []string, r *tokencache.Comparison) error {
-	const most, pairs = 40, 4
-	sheet := picture.Sheet{Columns: 2 * pairs}
-	for range pairs {
-		sheet.Heads = append(sheet.Heads, "uncached", "policy")
+// splitPolicies divides a list at spaces or, if it has none, at commas that do not stand within a policy's parameters.
+func splitPolicies(text string) []string {
+	if fields := strings.Fields(text); len(fields) > 1 {
+		return fields
 	}
-	var pictures []*picture.Image
-	for i := range min(len(r.Cached), most) {
-		if i%pairs == 0 && names != nil {
-			sheet.Rows = append(sheet.Rows, classes.Short(names[r.Cached[i].Class]))
-		}
-		for _, m := range []tokencache.Image{r.Uncached[i], r.Cached[i]} {
-			pictures = append(pictures, &picture.Image{Height: m.Height, Width: m.Width, Channels: m.Channels, Pix: m.Pixels})
+	var list []string
+	for _, part := range strings.Split(strings.TrimSpace(text), ",") {
+		parameter := strings.Contains(part, "=") && !strings.Contains(part, ":") && !strings.HasPrefix(part, "steps=")
+		if n := len(list); n > 0 && parameter && strings.Contains(list[n-1], ":") {
+			list[n-1] += "," + part
+		} else {
+			list = append(list, part)
 		}
 	}
-	m, err := sheet.Draw(pictures)
+	return list
+}
+
+// judge sets who judges the pictures, if anybody can.
+func (c *compareCmd) judge(a *app, p *tokencache.Pipeline, o *comparison.Options, result *report.Comparison) error {
+	net, err := models.Classifier(models.Default)
 	if err != nil {
 		return err
 	}
-	return picture.WritePNG(path, m)
+	height, width, channels := p.ImageSize()
+	if height != net.Size || width != net.Size || channels != net.Channels {
+		return nil
+	}
+	o.Net, result.Features = net, models.Default
+	path := c.Reference
+	if path == "" {
+		if _, err := os.Stat(fashionMNIST); err != nil {
+			a.note("no Frechet distances: give real pictures with --reference")
+			return nil
+		}
+		path = fashionMNIST
+	}
+	set, err := data.Open(path, data.Options{Size: net.Size, Channels: net.Channels, Split: "test"})
+	if err != nil {
+		return err
+	}
+	defer set.Close()
+	pool := tensor.NewPool(c.Threads)
+	defer pool.Close()
+	g := tensor.NewGraph(pool)
+	g.SetContext(a.ctx)
+	judged, err := net.Judge(g, set.Len(), set.Read, nil)
+	if err != nil {
+		return err
+	}
+	o.Reference = eval.NewMoments(judged.Features.Cols)
+	result.Reference, result.ReferenceN = path, set.Len()
+	return o.Reference.Add(judged.Features.Flat())
+}
+
+// sheetRows are the first images of each cell.
+func sheetRows(r *comparison.Result) []report.SheetRow {
+	var rows []report.SheetRow
+	for i, cell := range r.Cells {
+		row := report.SheetRow{Title: cell.Method, Note: fmt.Sprintf("%.2fx", cell.Speedup)}
+		for _, m := range r.Images[i] {
+			pic := picture.Image{Height: m.Height, Width: m.Width, Channels: m.Channels, Pix: m.Pixels}
+			if std, err := pic.Standard(); err == nil {
+				row.Images = append(row.Images, image.Image(std))
+			}
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}
+
+func describeCell(c report.Cell) string {
+	if c.Error != "" {
+		return fmt.Sprintf("%-34s %gx: %s", c.Method, c.Wanted, c.Error)
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%-34s %5.2fx by the clock, %5.2fx fewer FLOPs", c.Method, c.Speedup, float64(c.UncachedFLOPs)/float64(c.FLOPs))
+	if c.PSNR != nil {
+		fmt.Fprintf(&b, ", PSNR %.1f dB", c.PSNR.Value)
+	}
+	if c.Frechet != nil {
+		fmt.Fprintf(&b, ", Frechet %.3f (%.3f to %.3f)", c.Frechet.Value, c.Frechet.Low, c.Frechet.High)
+	}
+	if c.FrechetRatio != nil {
+		fmt.Fprintf(&b, ", %+.1f %% (%+.1f to %+.1f)", 100*(c.FrechetRatio.Value-1), 100*(c.FrechetRatio.Low-1), 100*(c.FrechetRatio.High-1))
+	}
+	if c.Agreement != nil {
+		fmt.Fprintf(&b, ", %.1f %% of their class", 100*c.Agreement.Value)
+	}
+	return b.String() + "  " + c.Policy
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/tokencache/tokencache/dit"
+	"github.com/tokencache/tokencache/internal/comparison"
 	"github.com/tokencache/tokencache/internal/kernel"
 	"github.com/tokencache/tokencache/models"
 )
@@ -30,6 +31,7 @@ type cli struct {
 	Bench     benchCmd     `cmd:"" help:"Measure this machine: kernels and models, in GFLOP/s and percent of its peak."`
 	Evaluate  evaluateCmd  `cmd:"" help:"Judge pictures: Frechet distance to real ones, agreement with the class asked for."`
 	Train     trainCmd     `cmd:"" help:"Train a model on pictures, or fine-tune one."`
+	Compare   compareCmd   `cmd:"" help:"Run cache methods beside each other, and write a report of speed and quality."`
 	Calibrate calibrateCmd `cmd:"" help:"Make a TokenCache policy for a model, sampler and speed."`
 	Version   versionCmd   `cmd:"" help:"Print the version, the platform and the CPU level in use."`
 }
@@ -69,7 +71,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		kong.Description("Generate images with diffusion transformers (DiT) on CPUs, in pure Go."),
 		kong.UsageOnError(),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
-		kong.Vars{"architectures": strings.Join(dit.OfficialNames(), ", "), "models": strings.Join(models.Names(), ", "), "model": models.Default},
+		kong.Vars{"architectures": strings.Join(dit.OfficialNames(), ", "), "models": strings.Join(models.Names(), ", "), "model": models.Default, "families": strings.Join(comparison.Families(), ", ")},
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(status int) { exit = status }),
 	)

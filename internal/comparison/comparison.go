@@ -1,0 +1,387 @@
+package comparison
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tokencache/tokencache"
+	"github.com/tokencache/tokencache/eval"
+	"github.com/tokencache/tokencache/internal/atomicfile"
+	"github.com/tokencache/tokencache/report"
+	"github.com/tokencache/tokencache/reuse"
+)
+
+// Options says what to compare.
+type Options struct {
+	Dir      string // finished cells are in Dir/cells
+	Pipeline *tokencache.Pipeline
+	Sampler  string
+	Steps    string
+	Guidance float64
+	Power    float64
+	Seed     uint64
+	Batch    int
+
+	Policies []string  // names of families, policies as --policy takes them, or all
+	Speeds   []float64 // of families
+	Count    int       // images of a cell
+	Timed    int       // images of a measurement of time
+	Repeat   int       // alternating runs of such a measurement
+
+	Open    func(text string) (reuse.Policy, error)
+	Shipped func(speed float64) (string, error) // the policy that comes with the model for a speed, empty if there is none
+
+	Net       *eval.Classifier // judges, where it fits the model's pictures; else nil
+	Reference *eval.Moments    // of real pictures, seen by Net; nil if there are none
+
+	OnStage    func(what string)
+	OnProgress func(done, all float64) // in images that the uncached model draws in the same time
+}
+
+// run is the state of a comparison.
+type run struct {
+	Options
+	plan       reuse.Plan
+	classes    int
+	reductions map[string]float64
+	done, all  float64
+
+	baseFrechet float64   // of the uncached images
+	baseDraws   []float64 // likewise, of each resampling
+}
+
+// Result is what was measured, and the first images of each cell.
+type Result struct {
+	Cells  []report.Cell
+	Images [][]tokencache.Image
+}
+
+// Run measures all cells.
+func Run(ctx context.Context, o Options) (*Result, error) {
+	r := &run{Options: o, classes: o.Pipeline.Config().NumClasses, reductions: map[string]float64{}}
+	var err error
+	if r.plan, err = o.Pipeline.Plan(o.Sampler, o.Steps); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(filepath.Join(o.Dir, "cells"), 0o777); err != nil {
+		return nil, err
+	}
+	subjects, err := r.subjects(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range subjects {
+		r.all += r.cost(s)
+	}
+	result := new(Result)
+	var base *drawn
+	for _, s := range subjects {
+		cell := report.Cell{Method: s.Method, Policy: s.Policy, Wanted: s.Wanted, Error: s.Error}
+		var images []tokencache.Image
+		if s.Error == "" {
+			d, err := r.cell(ctx, s)
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			if err == nil {
+				if base == nil {
+					base = d
+				}
+				cell, images, err = r.judge(s, d, base)
+			}
+			if err != nil {
+				if s.Method == uncachedMethod {
+					return nil, err
+				}
+				cell.Error = err.Error()
+			}
+		}
+		result.Cells, result.Images = append(result.Cells, cell), append(result.Images, images)
+	}
+	return result, nil
+}
+
+func (r *run) stage(format string, args ...any) {
+	if r.OnStage != nil {
+		r.OnStage(fmt.Sprintf(format, args...))
+	}
+}
+
+// request draws count images from the from-th on; image i has the same class and noise in every cell.
+func (r *run) request(from, count int) tokencache.Request {
+	req := tokencache.Request{
+		Seed: r.Seed, Sampler: r.Sampler, Steps: r.Steps, Guidance: r.Guidance, GuidancePower: r.Power, Batch: r.Batch,
+		Skip: func(i int) bool { return i < from },
+	}
+	for i := range from + count {
+		req.Classes = append(req.Classes, i%r.classes)
+	}
+	return req
+}
+
+// subjects lists what is to be measured, the uncached model first. What was found by counting is kept in the folder.
+func (r *run) subjects(ctx context.Context) ([]subject, error) {
+	list := []subject{{Method: uncachedMethod, Policy: "none"}}
+	for _, name := range r.names() {
+		i := slices.IndexFunc(families, func(f family) bool { return f.name == name })
+		if i < 0 {
+			s := subject{Method: methodOf(name), Policy: name}
+			if !strings.HasPrefix(name, stepsPrefix) {
+				if _, err := r.Open(name); err != nil {
+					return nil, err
+				}
+			}
+			list = append(list, s)
+			continue
+		}
+		f := families[i]
+		for _, speed := range r.Speeds {
+			s := subject{Method: f.title, Wanted: speed}
+			var err error
+			switch {
+			case f.name == stepsFamily:
+				s.Policy = stepsPrefix + fewer(r.plan.Steps(), speed)
+			case f.name == shippedFamily:
+				if s.Policy, err = r.Shipped(speed); err == nil && s.Policy == "" {
+					continue
+				}
+			default:
+				r.stage("looking for %s at %gx", f.title, speed)
+				s.Policy, err = r.nearest(ctx, f.ladder, speed)
+			}
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			if err != nil {
+				s.Error = err.Error()
+			}
+			if !slices.ContainsFunc(list, func(o subject) bool { return o.Policy == s.Policy && s.Error == "" }) {
+				list = append(list, s)
+			}
+		}
+	}
+	return list, nil
+}
+
+// names returns the wanted policies, all written out.
+func (r *run) names() []string {
+	var names []string
+	for _, name := range r.Policies {
+		if name == "all" {
+			names = append(names, Families()...)
+		} else {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// methodOf returns what to call a policy that is no family.
+func methodOf(policy string) string {
+	name, _, _ := strings.Cut(policy, ":")
+	for _, f := range families {
+		if f.name == name && f.name != shippedFamily {
+			return f.title
+		}
+	}
+	return policy
+}
+
+// cost is about what a cell takes, in images that the uncached model draws in that time.
+func (r *run) cost(s subject) float64 {
+	share := 1.0
+	if s.Wanted > 0 {
+		share = 1 / s.Wanted
+	}
+	timing := 0.0
+	if s.Method != uncachedMethod {
+		timing = float64(r.Timed*r.Repeat) * (1 + share)
+	}
+	return float64(r.Count)*share + timing
+}
+
+// drawn is a cell's images and what they took, as it is kept in the folder: images in chunks, cell.json beside.
+type drawn struct {
+	Of      string                 `json:"of"` // everything that the images depend on
+	Subject subject                `json:"subject"`
+	Stats   tokencache.Stats       `json:"stats"` // of the images drawn last
+	Timing  *tokencache.Comparison `json:"timing,omitempty"`
+	StepMS  []float64              `json:"step_ms,omitempty"`
+
+	dir string
+}
+
+// cell measures a subject, or what is left of it to be measured.
+func (r *run) cell(ctx context.Context, s subject) (*drawn, error) {
+	before := r.done
+	defer func() { r.progress(before + r.cost(s)) }()
+	policy, steps, err := r.policyOf(s)
+	if err != nil {
+		return nil, err
+	}
+	d, err := r.openCell(s)
+	if err != nil {
+		return nil, err
+	}
+	if d.Timing == nil && s.Method != uncachedMethod {
+		r.stage("timing %s", s.Policy)
+		if err := r.time(ctx, d, policy, steps); err != nil {
+			return nil, err
+		}
+	}
+	have, err := d.chunks()
+	if err != nil {
+		return nil, err
+	}
+	if have < r.Count {
+		r.stage("drawing %d images with %s", r.Count-have, s.Policy)
+	}
+	for have < r.Count {
+		count := min(chunkImages, r.Count-have)
+		req := r.request(have, count)
+		req.Policy, req.Steps = policy, steps
+		req.OnStep = func(p tokencache.Progress) {
+			part := float64(p.Done) + float64(p.Batch)*float64(p.Step)/float64(p.Steps)
+			r.progress(before + r.cost(s)*(float64(have)+part)/float64(r.Count))
+		}
+		result, err := r.Pipeline.Generate(ctx, req)
+		if err != nil {
+			return nil, err
+		}
+		if err := d.write(have, result.Images); err != nil {
+			return nil, err
+		}
+		d.Stats = result.Stats
+		if err := d.save(); err != nil {
+			return nil, err
+		}
+		have += count
+	}
+	return d, nil
+}
+
+func (r *run) progress(done float64) {
+	r.done = done
+	if r.OnProgress != nil {
+		r.OnProgress(done, r.all)
+	}
+}
+
+// time measures a policy beside the uncached model, in turn, and how long each of its steps takes.
+func (r *run) time(ctx context.Context, d *drawn, policy reuse.Policy, steps string) error {
+	req := r.request(0, r.Timed)
+	req.Policy = policy
+	if steps != r.Steps {
+		return r.timeFewer(ctx, d, req, steps)
+	}
+	c, err := r.Pipeline.Compare(ctx, req, r.Repeat)
+	if err != nil {
+		return err
+	}
+	d.Timing = c
+	req.Classes = req.Classes[:min(len(req.Classes), req.Batch)]
+	last := time.Now()
+	req.OnStep = func(tokencache.Progress) {
+		now := time.Now()
+		d.StepMS = append(d.StepMS, float64(now.Sub(last).Microseconds())/1000)
+		last = now
+	}
+	if _, err := r.Pipeline.Generate(ctx, req); err != nil {
+		return err
+	}
+	return d.save()
+}
+
+// timeFewer is time for the uncached model with fewer steps.
+func (r *run) timeFewer(ctx context.Context, d *drawn, req tokencache.Request, steps string) error {
+	var few, all []float64
+	c := &tokencache.Comparison{Images: len(req.Classes), Repeat: r.Repeat}
+	for range r.Repeat {
+		for _, s := range []string{r.Steps, steps} {
+			req.Steps = s
+			result, err := r.Pipeline.Generate(ctx, req)
+			if err != nil {
+				return err
+			}
+			if s == steps {
+				few, c.FLOPs, c.ISteps = append(few, result.Stats.DenoiseSeconds), result.Stats.FLOPs, result.Stats.Steps
+			} else {
+				all, c.UncachedFLOPs = append(all, result.Stats.DenoiseSeconds), result.Stats.FLOPs
+			}
+		}
+	}
+	c.WallSeconds, c.UncachedWallSeconds = middle(few), middle(all)
+	c.Speedup = c.UncachedWallSeconds / c.WallSeconds
+	d.Timing = c
+	return d.save()
+}
+
+func middle(x []float64) float64 {
+	x = slices.Sorted(slices.Values(x))
+	return (x[(len(x)-1)/2] + x[len(x)/2]) / 2
+}
+
+// openCell opens the folder of a subject. What was drawn under other conditions is refused.
+func (r *run) openCell(s subject) (*drawn, error) {
+	name := s.Method + " " + s.Policy
+	if s.Method == uncachedMethod {
+		name = uncachedMethod
+	}
+	fingerprint := s.Policy
+	if p, _, err := r.policyOf(s); err == nil {
+		if t, ok := p.(*reuse.Trained); ok {
+			fingerprint = t.Policy.String() + fmt.Sprint(t.Provenance["seconds"])
+		}
+	}
+	d := &drawn{
+		Of:      fmt.Sprintf("%s %s %s %g %g %d %s", r.Pipeline.Fingerprint(), r.Sampler, r.Steps, r.Guidance, r.Power, r.Seed, fingerprint),
+		Subject: s, dir: filepath.Join(r.Dir, "cells", fileName(name)),
+	}
+	b, err := os.ReadFile(filepath.Join(d.dir, cellFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return d, os.MkdirAll(d.dir, 0o777)
+	}
+	if err != nil {
+		return nil, err
+	}
+	old := *d
+	if err := json.Unmarshal(b, &old); err != nil {
+		return nil, fmt.Errorf("%s: %w; delete the folder to measure it again", filepath.Join(d.dir, cellFile), err)
+	}
+	if old.Of != d.Of {
+		return nil, fmt.Errorf("%s holds another comparison (%s, not %s): delete it or give another --out", d.dir, old.Of, d.Of)
+	}
+	old.Subject = s
+	return &old, nil
+}
+
+const cellFile = "cell.json"
+
+// fileName makes a name of a folder of a text.
+func fileName(text string) string {
+	return strings.Map(func(c rune) rune {
+		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("-.=,", c) {
+			return c
+		}
+		return '_'
+	}, text)
+}
+
+func (d *drawn) save() error {
+	b, err := json.MarshalIndent(d, "", " ")
+	if err != nil {
+		return err
+	}
+	return atomicfile.Write(filepath.Join(d.dir, cellFile), func(w io.Writer) error {
+		_, err := w.Write(b)
+		return err
+	})
+}

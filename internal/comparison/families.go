@@ -1,0 +1,156 @@
+package comparison
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"strconv"
+
+	"github.com/tokencache/tokencache/reuse"
+)
+
+// family is a cache method at all its speeds.
+type family struct {
+	name   string   // as --policies takes it
+	title  string   // as reports call it
+	ladder []string // policies, from slow to fast
+}
+
+// numbered makes a ladder of a policy with one number.
+func numbered(format string, values ...float64) []string {
+	var list []string
+	for _, v := range values {
+		list = append(list, fmt.Sprintf(format, v))
+	}
+	return list
+}
+
+// shippedFamily and stepsFamily are the families that are no list of policies.
+const (
+	shippedFamily = "tokencache"
+	stepsFamily   = "fewer-steps"
+)
+
+var families = []family{
+	{name: shippedFamily, title: "TokenCache"},
+	{name: stepsFamily, title: "fewer steps"},
+	{name: "extrapolation", title: "TokenCache, no token, order 2", ladder: numbered("tokencache:ratio=0,order=2,k=%g", 2, 3, 4, 5, 6, 7, 8)},
+	{name: "update-norm", title: "TokenCache, tokens by update norm", ladder: tokens("update-norm")},
+	{name: "random", title: "TokenCache, random tokens", ladder: tokens("random")},
+	{name: "fora", title: "FORA", ladder: numbered("fora:n=%g", 2, 3, 4, 5, 6, 7, 8)},
+	{name: "taylorseer", title: "TaylorSeer", ladder: numbered("taylorseer:order=1,n=%g", 2, 3, 4, 5, 6, 7, 8)},
+	{name: "taylorseer2", title: "TaylorSeer, order 2", ladder: numbered("taylorseer:order=2,n=%g", 2, 3, 4, 5, 6, 7, 8)},
+	{name: "toca", title: "ToCa", ladder: tocas("toca")},
+	{name: "duca", title: "DuCa", ladder: tocas("duca")},
+}
+
+// tokens is TokenCache with naive choice: period and share of the tokens rise and fall together.
+func tokens(importance string) []string {
+	var list []string
+	for _, s := range []struct {
+		k     int
+		ratio float64
+	}{{2, 0.6}, {2, 0.4}, {2, 0.25}, {3, 0.4}, {3, 0.25}, {3, 0.15}, {4, 0.2}, {4, 0.1}, {5, 0.1}, {6, 0.1}, {6, 0.05}, {8, 0.05}} {
+		list = append(list, fmt.Sprintf("tokencache:importance=%s,ratio=%g,k=%d", importance, s.ratio, s.k))
+	}
+	return list
+}
+
+func tocas(name string) []string {
+	var list []string
+	for _, s := range []struct {
+		n     int
+		ratio float64
+	}{{2, 0.5}, {2, 0.25}, {2, 0.1}, {3, 0.25}, {3, 0.1}, {4, 0.1}, {5, 0.1}, {6, 0.1}, {8, 0.05}, {10, 0.05}} {
+		list = append(list, fmt.Sprintf("%s:n=%d,ratio=%g", name, s.n, s.ratio))
+	}
+	return list
+}
+
+// Families lists the names that stand for a method at all speeds.
+func Families() []string {
+	var names []string
+	for _, f := range families {
+		names = append(names, f.name)
+	}
+	return names
+}
+
+// subject is what one cell measures.
+type subject struct {
+	Method string  `json:"method"`
+	Policy string  `json:"policy"` // stepsPrefix and a number for fewer steps
+	Wanted float64 `json:"wanted"`
+	Error  string  `json:"error,omitempty"`
+}
+
+const (
+	uncachedMethod = "uncached"
+	stepsPrefix    = "steps="
+)
+
+// nearest returns the policy of a ladder whose counted FLOPs fall nearest to the wanted factor. The ladder is nearly in order, so the search is a bisection and a look at both neighbours.
+func (r *run) nearest(ctx context.Context, ladder []string, wanted float64) (string, error) {
+	low, high := 0, len(ladder)-1
+	for low < high {
+		middle := (low + high) / 2
+		got, err := r.reduction(ctx, ladder[middle])
+		if err != nil {
+			return "", err
+		}
+		if got < wanted {
+			low = middle + 1
+		} else {
+			high = middle
+		}
+	}
+	best, far := "", math.Inf(1)
+	for i := max(0, low-1); i <= min(len(ladder)-1, low+1); i++ {
+		got, err := r.reduction(ctx, ladder[i])
+		if err != nil {
+			return "", err
+		}
+		if d := math.Abs(math.Log(got / wanted)); d < far {
+			best, far = ladder[i], d
+		}
+	}
+	return best, nil
+}
+
+// reduction returns by what factor a policy's FLOPs are fewer than the uncached model's, counted on few images.
+func (r *run) reduction(ctx context.Context, policy string) (float64, error) {
+	if v, ok := r.reductions[policy]; ok {
+		return v, nil
+	}
+	p, err := r.Open(policy)
+	if err != nil {
+		return 0, err
+	}
+	const images = 2 // what a threshold computes differs from image to image
+	req := r.request(0, images)
+	req.Policy = p
+	result, err := r.Pipeline.Generate(ctx, req)
+	if err != nil {
+		return 0, err
+	}
+	v := float64(result.Stats.UncachedFLOPs) / float64(result.Stats.FLOPs)
+	r.reductions[policy] = v
+	return v, nil
+}
+
+// policyOf returns the policy and the steps of a subject.
+func (r *run) policyOf(s subject) (policy reuse.Policy, steps string, err error) {
+	switch {
+	case s.Method == uncachedMethod:
+		return reuse.None{}, r.Steps, nil
+	case len(s.Policy) > len(stepsPrefix) && s.Policy[:len(stepsPrefix)] == stepsPrefix:
+		return reuse.None{}, s.Policy[len(stepsPrefix):], nil
+	}
+	policy, err = r.Open(s.Policy)
+	return policy, r.Steps, err
+}
+
+// fewer returns how many steps give a speed.
+func fewer(plan int, speed float64) string {
+	return strconv.Itoa(max(1, int(math.Round(float64(plan)/speed))))
+}
