@@ -85,6 +85,11 @@ func (m *Model) Forward(g *tensor.Graph, r Reuse, b *Batch) *tensor.Tensor {
 		}
 		g.Release(mark)
 	}
+	return m.predict(g, x, c)
+}
+
+// predict returns the last layer's images of the tokens x after all blocks, [samples, Cout*S*S].
+func (m *Model) predict(g *tensor.Graph, x *Tokens, c *tensor.Tensor) *tensor.Tensor {
 	shiftScale := g.Linear(c, m.finalAdaLN)
 	d := m.Hidden
 	z := g.LayerNormModulate(x.X, g.Columns(shiftScale, 0, d), g.Columns(shiftScale, d, 2*d), x.Rows, normEps)
