@@ -73,6 +73,7 @@ type benchModelCmd struct {
 	ImageSize int    `help:"Side of the images in pixels, 8 for each latent." default:"256"`
 	Batch     int    `help:"Samples of a forward pass; an image with guidance is two." default:"2"`
 	Tokens    string `help:"Share of the tokens that every block computes, or several: 100%,50%,25%." default:"100%"`
+	DiT       bool   `name:"against-dit" help:"Of an MDT: measure a DiT of equal size in turn with it, and print their ratio."`
 	Threads   int    `help:"Worker threads. Default: all processors." placeholder:"N"`
 	JSON      bool   `name:"json" help:"Print one JSON object on standard output; with several shares, its rows."`
 }
@@ -85,7 +86,7 @@ func (c *benchModelCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	o := bench.ModelOptions{Config: config, Batch: c.Batch, Threads: c.Threads, Time: 3 * time.Second}
+	o := bench.ModelOptions{Config: config, Batch: c.Batch, Threads: c.Threads, Time: 3 * time.Second, DiT: c.DiT}
 	for _, s := range strings.Split(c.Tokens, ",") {
 		percent, err := strconv.ParseFloat(strings.TrimSuffix(s, "%"), 64)
 		if err != nil || !(percent > 0 && percent <= 100) {
@@ -117,6 +118,13 @@ func (c *benchModelCmd) Run(a *app) error {
 		return err
 	}
 	r := reports[0]
+	if d := r.DiT; d != nil {
+		fmt.Fprintf(a.stdout, "against %s: %.2f (%.1f ms)", d.Arch, d.Ratio, d.Milliseconds)
+		if d.SkipShare > 0 {
+			fmt.Fprintf(a.stdout, "; %.2f with skip_linear apart, %.1f%% of the FLOPs", d.Apart, 100*d.SkipShare)
+		}
+		fmt.Fprintln(a.stdout)
+	}
 	_, err = fmt.Fprintf(a.stdout, "%s, batch %d, %d threads, %s; peak of fused multiply-adds: %.1f GFLOP/s\n", r.Arch, r.Batch, r.Threads, r.Level, r.PeakGFLOPs)
 	return err
 }
