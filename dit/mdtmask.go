@@ -6,7 +6,7 @@ import (
 	"github.com/tokencache/tokencache/tensor"
 )
 
-// Masked latent modelling, section 3.2 of the paper: in a pass of its own, beside the full one, the encoder sees some of the tokens alone, the side-interpolater fills the others
+// Masked latent modelling: in a pass of its own, beside the full one, the encoder sees some of the tokens alone, the side-interpolater fills the others
 // in, and the decoder and the loss are of all. What is kept is drawn by the caller.
 
 // ForwardMasked is Forward of an MDT made for training, in which only the tokens of the places kept[s] of each sample s, at least one, in ascending order, enter the encoder. It returns the
