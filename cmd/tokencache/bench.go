@@ -76,6 +76,7 @@ type benchModelCmd struct {
 	Tokens    string `help:"Share of the tokens that every block computes, or several: 100%,50%,25%." default:"100%"`
 	Policy    string `help:"Measure the I- and P-steps of a policy instead, as generate takes it: tokencache:ratio=0.5,..." placeholder:"NAME:KEY=VALUE,..."`
 	Steps     int    `help:"With --policy: the first so many steps of 50, each beside an uncached one." default:"8"`
+	DiT       bool   `name:"against-dit" help:"Of an MDT: measure a DiT of equal size in turn with it, and print their ratio."`
 	Threads   int    `help:"Worker threads. Default: all processors." placeholder:"N"`
 	JSON      bool   `name:"json" help:"Print one JSON object on standard output; with several shares, its rows."`
 }
@@ -91,7 +92,7 @@ func (c *benchModelCmd) Run(a *app) error {
 	if c.Policy != "" {
 		return c.policy(a, config)
 	}
-	o := bench.ModelOptions{Config: config, Batch: c.Batch, Threads: c.Threads, Time: 3 * time.Second}
+	o := bench.ModelOptions{Config: config, Batch: c.Batch, Threads: c.Threads, Time: 3 * time.Second, DiT: c.DiT}
 	for _, s := range strings.Split(c.Tokens, ",") {
 		percent, err := strconv.ParseFloat(strings.TrimSuffix(s, "%"), 64)
 		if err != nil || !(percent > 0 && percent <= 100) {
@@ -123,6 +124,13 @@ func (c *benchModelCmd) Run(a *app) error {
 		return err
 	}
 	r := reports[0]
+	if d := r.DiT; d != nil {
+		fmt.Fprintf(a.stdout, "against %s: %.2f (%.1f ms)", d.Arch, d.Ratio, d.Milliseconds)
+		if d.SkipShare > 0 {
+			fmt.Fprintf(a.stdout, "; %.2f with skip_linear apart, %.1f%% of the FLOPs", d.Apart, 100*d.SkipShare)
+		}
+		fmt.Fprintln(a.stdout)
+	}
 	_, err = fmt.Fprintf(a.stdout, "%s, batch %d, %d threads, %s; peak of fused multiply-adds: %.1f GFLOP/s\n", r.Arch, r.Batch, r.Threads, r.Level, r.PeakGFLOPs)
 	return err
 }
