@@ -5,6 +5,7 @@ import (
 	"image/color"
 	"io"
 	"math"
+	"strconv"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
@@ -26,6 +27,7 @@ func LossCurve(path string, c Curve) error {
 	p.Title.Text = "training " + c.Name
 	p.X.Label.Text = "update"
 	p.Y.Label.Text = c.Name
+	p.X.Tick.Marker = wholeTicks{}
 	p.Add(plotter.NewGrid())
 	var raw, smooth plotter.XYs
 	mean, positive := 0.0, true
@@ -43,7 +45,7 @@ func LossCurve(path string, c Curve) error {
 		return nil // nothing to draw yet
 	}
 	if positive {
-		p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
+		p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, logTicks{}
 	}
 	for _, l := range []struct {
 		points plotter.XYs
@@ -58,6 +60,42 @@ func LossCurve(path string, c Curve) error {
 		p.Add(line)
 	}
 	return writePNG(path, p, 7*vg.Inch, 4*vg.Inch)
+}
+
+// wholeTicks labels the ticks of a count without decimals.
+type wholeTicks struct{}
+
+// Ticks implements plot.Ticker.
+func (wholeTicks) Ticks(low, high float64) []plot.Tick {
+	ticks := plot.DefaultTicks{}.Ticks(low, high)
+	for i, t := range ticks {
+		if t.Label != "" {
+			ticks[i].Label = strconv.FormatFloat(t.Value, 'f', -1, 64)
+		}
+	}
+	return ticks
+}
+
+// logTicks labels 1, 2 and 5 times the powers of ten, so that an axis within one power has labels too.
+type logTicks struct{}
+
+// Ticks implements plot.Ticker.
+func (logTicks) Ticks(low, high float64) []plot.Tick {
+	var ticks []plot.Tick
+	for power := math.Pow(10, math.Floor(math.Log10(low))); power <= high; power *= 10 {
+		for digit := 1; digit < 10; digit++ {
+			v := float64(digit) * power
+			if v < low*(1-1e-9) || v > high*(1+1e-9) {
+				continue
+			}
+			label := ""
+			if digit == 1 || digit == 2 || digit == 5 {
+				label = strconv.FormatFloat(v, 'g', 3, 64)
+			}
+			ticks = append(ticks, plot.Tick{Value: v, Label: label})
+		}
+	}
+	return ticks
 }
 
 // thin returns at most about n of the points, evenly taken.
