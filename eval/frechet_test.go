@@ -24,7 +24,7 @@ func TestFrechetReference(t *testing.T) {
 		if err != nil || !(math.Abs(got-e.Want) <= 1e-12*math.Abs(e.Want)+2e-12) {
 			t.Errorf("%s: distance %.16g, error %v, want %.16g", name, got, err, e.Want)
 		}
-		if note := a.Normal().Note(); (note != "") != (shape[0] <= shape[1]) {
+		if note := a.Normal().Note("pictures"); (note != "") != (shape[0] <= shape[1]) {
 			t.Errorf("%s: note %q for %d pictures of %d features", name, note, shape[0], shape[1])
 		}
 	}
