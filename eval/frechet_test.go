@@ -76,3 +76,18 @@ func TestFrechetRefuses(t *testing.T) {
 		}
 	}
 }
+
+// TestFrechetOfOnePicture holds that sets whose pictures are all the same, with no covariance at all, have a distance.
+func TestFrechetOfOnePicture(t *testing.T) {
+	a, b := momentsOf(t, 2, []float32{1, 2, 1, 2}), momentsOf(t, 2, []float32{4, 6, 4, 6, 4, 6})
+	if d, err := Frechet(a, b); err != nil || d != 25 {
+		t.Errorf("distance %g, error %v, want 25", d, err)
+	}
+	c := momentsOf(t, 2, []float32{1, 2, 3, 2}) // mean 2, 2; variance 2, 0
+	for range 2 {
+		if d, err := Frechet(a, c); err != nil || math.Abs(d-3) > 1e-14 {
+			t.Errorf("distance %g, error %v, want 3", d, err)
+		}
+		a, c = c, a
+	}
+}
