@@ -36,13 +36,14 @@ type tap struct {
 	part      float32
 }
 
-// taps are those of the InceptionSize results along a side of n pixels. ADM's are computed in float32, as there.
+// taps are those of the InceptionSize results along a side of n pixels. Both ways round the scale to float32; ADM also rounds the places, pytorch-fid's recorded values show that it does not.
 func (p Preprocessing) taps(n int) []tap {
 	list := make([]tap, InceptionSize)
+	scale := float32(n) / InceptionSize
 	for i := range list {
-		at := float64(float32(i) * (float32(n) / InceptionSize))
+		at := float64(float32(i) * scale)
 		if p == PyTorchFID {
-			at = max((float64(i)+0.5)*float64(n)/InceptionSize-0.5, 0)
+			at = max((float64(i)+0.5)*float64(scale)-0.5, 0)
 		}
 		low := min(int(at), n-1)
 		list[i] = tap{low: low, high: min(low+1, n-1), part: float32(at - float64(low))}
