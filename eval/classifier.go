@@ -121,6 +121,9 @@ func (n *Classifier) Forward(g *tensor.Graph, x tensor.Images) (features, logits
 	return features, g.Linear(features, n.head)
 }
 
+// Identity tells the network from others: features of equal identities can be compared.
+func (n *Classifier) Identity() string { return "classifier " + n.Fingerprint }
+
 // Repack makes a trainable Classifier see its parameters' values after they changed.
 func (n *Classifier) Repack() {
 	for _, w := range []*tensor.Weight{n.stem, n.down1, n.same1, n.down2, n.same2, n.head} {

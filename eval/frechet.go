@@ -15,12 +15,12 @@ type Normal struct {
 	Covariance *mat.SymDense
 }
 
-// Note returns what is to be said of a distribution that is known from few pictures, or nothing.
-func (n *Normal) Note() string {
+// Note returns what is to be said of a distribution that is known from few pictures, or nothing. what is the pictures' name in it: "samples".
+func (n *Normal) Note(what string) string {
 	if n.N == 0 || n.N > len(n.Mean) {
 		return ""
 	}
-	return fmt.Sprintf("%d pictures for %d features: the distance is right, but says little; give more", n.N, len(n.Mean))
+	return fmt.Sprintf("%d %s for %d features: the distance is right, but says little; give more", n.N, what, len(n.Mean))
 }
 
 func (n *Normal) check() error {
@@ -117,5 +117,5 @@ func (f *factored) frechet(other *Normal) (float64, error) {
 		d := f.Mean[i] - other.Mean[i]
 		sum += d * d
 	}
-	return sum + mat.Trace(f.Covariance) + mat.Trace(other.Covariance) - 2*cross, nil
+	return max(sum+mat.Trace(f.Covariance)+mat.Trace(other.Covariance)-2*cross, 0), nil // below 0 is rounding
 }

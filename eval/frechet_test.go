@@ -24,7 +24,7 @@ func TestFrechetReference(t *testing.T) {
 		if err != nil || !(math.Abs(got-e.Want) <= 1e-12*math.Abs(e.Want)+2e-12) {
 			t.Errorf("%s: distance %.16g, error %v, want %.16g", name, got, err, e.Want)
 		}
-		if note := a.Normal().Note(); (note != "") != (shape[0] <= shape[1]) {
+		if note := a.Normal().Note("pictures"); (note != "") != (shape[0] <= shape[1]) {
 			t.Errorf("%s: note %q for %d pictures of %d features", name, note, shape[0], shape[1])
 		}
 	}
@@ -74,5 +74,20 @@ func TestFrechetRefuses(t *testing.T) {
 		if _, err := bad.Frechet(good); err == nil {
 			t.Errorf("%s: no error the other way", name)
 		}
+	}
+}
+
+// TestFrechetOfOnePicture holds that sets whose pictures are all the same, with no covariance at all, have a distance.
+func TestFrechetOfOnePicture(t *testing.T) {
+	a, b := momentsOf(t, 2, []float32{1, 2, 1, 2}), momentsOf(t, 2, []float32{4, 6, 4, 6, 4, 6})
+	if d, err := Frechet(a, b); err != nil || d != 25 {
+		t.Errorf("distance %g, error %v, want 25", d, err)
+	}
+	c := momentsOf(t, 2, []float32{1, 2, 3, 2}) // mean 2, 2; variance 2, 0
+	for range 2 {
+		if d, err := Frechet(a, c); err != nil || math.Abs(d-3) > 1e-14 {
+			t.Errorf("distance %g, error %v, want 3", d, err)
+		}
+		a, c = c, a
 	}
 }

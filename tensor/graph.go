@@ -30,6 +30,7 @@ type operations struct {
 	pack      attentionPack
 	byRow     rowOp
 	conv      convOp
+	rectConv  rectConvOp
 	norm      groupNormOp
 
 	weightGrad    weightGradOp

@@ -1,27 +1,27 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"math"
 	"os"
-	"slices"
 
 	"github.com/tokencache/tokencache/data"
 	"github.com/tokencache/tokencache/eval"
+	"github.com/tokencache/tokencache/internal/npz"
 	"github.com/tokencache/tokencache/internal/output"
 	"github.com/tokencache/tokencache/internal/picture"
-	"github.com/tokencache/tokencache/models"
 	"github.com/tokencache/tokencache/tensor"
 )
 
 type evaluateCmd struct {
 	Samples        string `help:"Pictures to judge: an .npz or a folder as generate writes them, or a data set." placeholder:"PATH" required:""`
-	Reference      string `help:"Real pictures to compare them with: a data set or an .npz." placeholder:"PATH" required:""`
+	Reference      string `help:"Real pictures to compare them with: a data set or an .npz; or an .npz of their statistics, as --statistics, pytorch-fid and the ADM evaluator write it." placeholder:"PATH" required:""`
 	SamplesSplit   string `help:"Part of the samples, if they are a data set: train, test or all." enum:"train,test,all," default:""`
 	ReferenceSplit string `help:"Part of the reference: train, test or all. Default: test where there are parts." enum:"train,test,all," default:""`
 	Count          int    `help:"Judge at most so many of the samples: every k-th. Default: all." placeholder:"N"`
-	Features       string `help:"Network that sees the features: the classifier of an embedded model (${models}), or the file of one made by train classifier." default:"${model}" placeholder:"NAME|PATH"`
+	Features       string `help:"Network that sees the features: the classifier of an embedded model (${models}; embedded is that of ${model}), the file of one made by train classifier, or Inception-v3 in pytorch-fid's file pt_inception-2015-12-05." default:"${model}" placeholder:"NAME|PATH"`
+	Preprocess     string `help:"How pictures are prepared for Inception: adm as the ADM evaluator does (the default), or pytorch-fid. Distances of the two must not be compared." enum:"adm,pytorch-fid," default:""`
+	Size           int    `help:"With Inception: first crop all pictures to so many pixels a side, as DiT prepares its training images." placeholder:"N"`
+	Statistics     string `help:"Also write the reference's statistics, for --reference." placeholder:"FILE.npz"`
 	Neighbours     string `help:"Also write a sheet of some samples, each beside the reference pictures nearest to it in their pixels: copies would show. Give --reference-split train." placeholder:"FILE.png"`
 	Threads        int    `help:"Worker threads. Default: all processors." placeholder:"N"`
 	JSON           bool   `name:"json" help:"Print one JSON object on standard output."`
@@ -31,19 +31,33 @@ func (c *evaluateCmd) Help() string {
 	return `Examples:
   tokencache generate --count 1000 --seed 1 --out samples.npz --labels
   tokencache evaluate --samples samples.npz --reference /usr/share/datasets/fashion-mnist
+  tokencache evaluate --samples samples.npz --reference VIRTUAL_imagenet256_labeled.npz --features pt_inception-2015-12-05-6726825d.pth
 
 The Frechet distance is between what the network sees in the samples and in the reference (Heusel et al. 2017); it is comparable only for equal numbers of samples, as few
-look farther away. The class agreement is the share of samples that the network puts in the class that was asked for.`
+look farther away. The class agreement is the share of samples that the network puts in the class that was asked for. Behind them are intervals of 95 % for other samples of the same
+model, by resampling. With Inception the distance is FID, and there are sFID, the inception score, and precision and recall (of at most 10,000 pictures of either side).`
 }
 
 // evaluation is what --json prints.
 type evaluation struct {
-	N              int      `json:"n"`
-	Frechet        float64  `json:"frechet"`
-	ClassAgreement *float64 `json:"class_agreement,omitempty"` // nil if the samples have no classes
+	N                  int      `json:"n"`
+	Frechet            float64  `json:"frechet"`
+	FrechetLow         *float64 `json:"frechet_low,omitempty"` // nil where resampling would take too long
+	FrechetHigh        *float64 `json:"frechet_high,omitempty"`
+	ClassAgreement     *float64 `json:"class_agreement,omitempty"` // nil if the samples have no classes, or the network others
+	ClassAgreementLow  *float64 `json:"class_agreement_low,omitempty"`
+	ClassAgreementHigh *float64 `json:"class_agreement_high,omitempty"`
 
-	ReferenceN int    `json:"reference_n"`
+	// With Inception.
+	SpatialFrechet *float64 `json:"sfid,omitempty"` // nil if the reference's statistics have no spatial features
+	InceptionScore *float64 `json:"inception_score,omitempty"`
+	Precision      *float64 `json:"precision,omitempty"` // nil if the reference is statistics, or there are too few pictures
+	Recall         *float64 `json:"recall,omitempty"`
+	Preprocess     string   `json:"preprocess,omitempty"`
+
+	ReferenceN int    `json:"reference_n"` // 0 if the reference's statistics do not say
 	Features   string `json:"features"`
+	Network    string `json:"network"`
 	Width      int    `json:"feature_width"`
 
 	NearestDistance float64 `json:"nearest_distance,omitempty"` // with --neighbours: of the shown samples to the nearest reference picture, root mean square of pixels in [-1,1], mean
@@ -54,25 +68,23 @@ func (c *evaluateCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	options := data.Options{Size: net.Size, Channels: net.Channels, Split: c.SamplesSplit}
+	options := net.options()
+	options.Split = c.SamplesSplit
 	samples, err := openSamples(c.Samples, options)
 	if err != nil {
 		return err
 	}
 	defer samples.Close()
 	options.Split = c.ReferenceSplit
-	if options.Split == "" {
-		options.Split = "test"
-	}
-	reference, err := data.Open(c.Reference, options)
-	if err != nil && c.ReferenceSplit == "" {
-		options.Split = ""
-		reference, err = data.Open(c.Reference, options)
-	}
+	reference, known, err := c.openReference(options)
 	if err != nil {
 		return err
 	}
-	defer reference.Close()
+	if reference != nil {
+		defer reference.Close()
+	} else if err := known.Comparable(&eval.Statistics{Network: net.Identity(), Pool: known.Pool}); err != nil {
+		return fmt.Errorf("reference %s: %w", c.Reference, err) // before anything is computed
+	}
 
 	pool := tensor.NewPool(c.Threads)
 	defer pool.Close()
@@ -81,56 +93,196 @@ func (c *evaluateCmd) Run(a *app) error {
 	chosen := spread(len(samples.Labels), c.Count)
 	bar := a.newProgress("judging")
 	defer bar.finish()
-	total := float64(len(chosen) + reference.Len())
-	seen, err := net.Judge(g, len(chosen), func(i int, dst []float32) error { return samples.Read(chosen[i], dst) }, func(done int) { bar.set(float64(done), total) })
+	total := float64(len(chosen))
+	var real *judgement
+	if reference != nil {
+		total += float64(reference.Len())
+		all := &labelled{Labels: reference.Labels, Read: reference.Read, Picture: reference.Picture}
+		if real, err = net.judge(g, all, spread(reference.Len(), 0), func(done int) { bar.set(float64(done), total) }); err != nil {
+			return fmt.Errorf("reference %s: %w", c.Reference, err)
+		}
+		known = &real.Statistics
+	}
+	before := total - float64(len(chosen))
+	seen, err := net.judge(g, samples, chosen, func(done int) { bar.set(before+float64(done), total) })
 	if err != nil {
+		return fmt.Errorf("samples %s: %w", c.Samples, err)
+	}
+	e := &evaluation{N: len(chosen), ReferenceN: known.Pool.N, Features: c.Features, Network: net.Identity(), Width: len(seen.Pool.Mean)}
+	if err := e.compare(seen, real, known); err != nil {
 		return err
 	}
-	real, err := net.Judge(g, reference.Len(), reference.Read, func(done int) { bar.set(float64(len(chosen)+done), total) })
-	if err != nil {
+	if err := e.agree(seen.Classes, samples.Labels, chosen); err != nil {
 		return err
-	}
-	e := evaluation{N: len(chosen), ReferenceN: reference.Len(), Features: c.Features, Width: seen.Features.Cols}
-	if e.Frechet, err = frechet(seen, real); err != nil {
-		return err
-	}
-	if right, ok := agreement(seen.Classes, samples.Labels, chosen); ok {
-		e.ClassAgreement = &right
 	}
 	if c.Neighbours != "" {
 		if e.NearestDistance, err = neighbourSheet(c.Neighbours, samples, chosen, reference); err != nil {
 			return err
 		}
 	}
+	if c.Statistics != "" {
+		if err := eval.WriteStatistics(c.Statistics, known); err != nil {
+			return err
+		}
+	}
 	bar.finish()
-	if e.N <= e.Width {
-		a.note("%d samples for %d features: the distance is right, but says little; give more", e.N, e.Width)
+	if known.Network == "" {
+		a.note("%s does not say which network saw its features, nor how pictures were prepared: the distance means something only if it was this one", c.Reference)
+	}
+	for _, note := range []string{seen.Pool.Note("samples"), known.Pool.Note("reference pictures")} {
+		if note != "" {
+			a.note("%s", note)
+		}
 	}
 	if c.JSON {
 		return a.printJSON(e)
 	}
-	fmt.Fprintf(a.stdout, "Frechet distance  %.4f  (%d samples, %d reference pictures, %d features of %s)\n", e.Frechet, e.N, e.ReferenceN, e.Width, e.Features)
-	if e.ClassAgreement != nil {
-		fmt.Fprintf(a.stdout, "class agreement   %.2f %%\n", 100**e.ClassAgreement)
+	c.print(a, e)
+	return nil
+}
+
+func (c *evaluateCmd) print(a *app, e *evaluation) {
+	line := func(name, format string, v *float64, scale float64, low, high *float64, behind string) {
+		if v == nil {
+			return
+		}
+		text := fmt.Sprintf(format, scale**v)
+		if low != nil && high != nil {
+			text += fmt.Sprintf(" ("+format+" to "+format+")", scale**low, scale**high)
+		}
+		fmt.Fprintf(a.stdout, "%-17s %s%s\n", name, text, behind)
 	}
+	of := fmt.Sprintf("%d reference pictures", e.ReferenceN)
+	if e.ReferenceN == 0 {
+		of = "statistics of a reference"
+	}
+	behind := fmt.Sprintf("  (%d samples, %s, %d features of %s", e.N, of, e.Width, e.Features)
+	if e.Preprocess != "" {
+		behind += ", prepared as by " + e.Preprocess
+	}
+	line("Frechet distance", "%.4f", &e.Frechet, 1, e.FrechetLow, e.FrechetHigh, behind+")")
+	line("sFID", "%.4f", e.SpatialFrechet, 1, nil, nil, "")
+	line("inception score", "%.4f", e.InceptionScore, 1, nil, nil, "")
+	line("precision", "%.4f", e.Precision, 1, nil, nil, "")
+	line("recall", "%.4f", e.Recall, 1, nil, nil, "")
+	line("class agreement", "%.2f %%", e.ClassAgreement, 100, e.ClassAgreementLow, e.ClassAgreementHigh, "")
 	if c.Neighbours != "" {
 		fmt.Fprintf(a.stdout, "nearest reference %.3f away on average (pixels in [-1,1], root mean square); wrote %s\n", e.NearestDistance, c.Neighbours)
+	}
+	if c.Statistics != "" {
+		fmt.Fprintf(a.stdout, "wrote %s\n", c.Statistics)
+	}
+}
+
+// resampleCost bounds the time of an interval of the Frechet distance: pictures times the square of features.
+const resampleCost = 2e9
+
+// seedOfIntervals makes equal evaluations print equal intervals.
+const seedOfIntervals = 1
+
+// compare fills in what the samples' features are like beside the reference's. real is nil if the reference is statistics.
+func (e *evaluation) compare(seen, real *judgement, known *eval.Statistics) error {
+	if err := seen.Comparable(known); err != nil {
+		return err
+	}
+	var err error
+	if e.Frechet, err = seen.Pool.Frechet(&known.Pool); err != nil {
+		return err
+	}
+	e.Preprocess = seen.Preprocess
+	if seen.Spatial != nil && known.Spatial != nil {
+		d, err := seen.Spatial.Frechet(known.Spatial)
+		if err != nil {
+			return fmt.Errorf("spatial features: %w", err)
+		}
+		e.SpatialFrechet = &d
+	}
+	if seen.Probabilities != nil {
+		s, err := eval.InceptionScore(seen.Probabilities, eval.InceptionClasses, eval.InceptionScoreSplit)
+		if err != nil {
+			return err
+		}
+		e.InceptionScore = &s
+		const k = eval.ManifoldNeighbours
+		if real != nil && len(real.Kept) > k*e.Width && len(seen.Kept) > k*e.Width {
+			p, r, err := eval.PrecisionRecall(real.Kept, seen.Kept, e.Width, k)
+			if err != nil {
+				return err
+			}
+			e.Precision, e.Recall = &p, &r
+		}
+		return nil
+	}
+	if float64(e.N)*float64(e.Width)*float64(e.Width) <= resampleCost {
+		in, err := eval.BootstrapFrechet(seen.Kept, &known.Pool, eval.FrechetResamples, seedOfIntervals)
+		if err != nil {
+			return err
+		}
+		e.FrechetLow, e.FrechetHigh = &in.Low, &in.High
 	}
 	return nil
 }
 
-func (c *evaluateCmd) network() (*eval.Classifier, error) {
-	if slices.Contains(models.Names(), c.Features) {
-		return models.Classifier(c.Features)
+// agree fills in the share of the chosen samples that were put in their class, if they have classes.
+func (e *evaluation) agree(classes, labels []int32, chosen []int) error {
+	right := rightOnes(classes, labels, chosen)
+	if len(right) == 0 {
+		return nil
 	}
-	return openClassifier(c.Features)
+	mean := 0.0
+	for _, v := range right {
+		mean += v / float64(len(right))
+	}
+	in, err := eval.BootstrapMean(right, eval.MeanResamples, seedOfIntervals)
+	e.ClassAgreement, e.ClassAgreementLow, e.ClassAgreementHigh = &mean, &in.Low, &in.High
+	return err
+}
+
+// rightOnes says of each of the chosen samples that have a class whether it was put there: 1 or 0. Classes are nil if the network does not know them.
+func rightOnes(classes, labels []int32, chosen []int) []float64 {
+	var right []float64
+	for i := range classes {
+		switch label := labels[chosen[i]]; {
+		case label < 0:
+		case label == classes[i]:
+			right = append(right, 1)
+		default:
+			right = append(right, 0)
+		}
+	}
+	return right
+}
+
+// openReference opens the reference: pictures, or the statistics of some.
+func (c *evaluateCmd) openReference(o data.Options) (*data.Set, *eval.Statistics, error) {
+	if archive, err := npz.Open(c.Reference); err == nil {
+		is := eval.IsStatistics(archive)
+		archive.Close()
+		if is {
+			if c.Neighbours != "" {
+				return nil, nil, fmt.Errorf("--neighbours: %s has statistics and no pictures", c.Reference)
+			}
+			s, err := eval.ReadStatistics(c.Reference)
+			return nil, s, err
+		}
+	}
+	if o.Split == "" {
+		o.Split = "test"
+	}
+	set, err := data.Open(c.Reference, o)
+	if err != nil && c.ReferenceSplit == "" {
+		o.Split = ""
+		set, err = data.Open(c.Reference, o)
+	}
+	return set, nil, err
 }
 
 // labelled are pictures with their classes; -1 is none.
 type labelled struct {
-	Labels []int32
-	Read   func(i int, dst []float32) error
-	Close  func() error
+	Labels  []int32
+	Read    func(i int, dst []float32) error
+	Picture func(i int) (*picture.Image, error)
+	Close   func() error
 }
 
 // openSamples opens a folder that generate wrote, or any data set.
@@ -141,14 +293,14 @@ func openSamples(path string, o data.Options) (*labelled, error) {
 			return nil, err
 		}
 		if drawn != nil {
-			return &labelled{Labels: drawn.Classes, Read: drawn.Read, Close: func() error { return nil }}, nil
+			return &labelled{Labels: drawn.Classes, Read: drawn.Read, Picture: drawn.Picture, Close: func() error { return nil }}, nil
 		}
 	}
 	set, err := data.Open(path, o)
 	if err != nil {
 		return nil, err
 	}
-	return &labelled{Labels: set.Labels, Read: set.Read, Close: set.Close}, nil
+	return &labelled{Labels: set.Labels, Read: set.Read, Picture: set.Picture, Close: set.Close}, nil
 }
 
 // spread returns count numbers below n, evenly spread, or all.
@@ -163,39 +315,20 @@ func spread(n, count int) []int {
 	return list
 }
 
-func frechet(a, b *eval.Judged) (float64, error) {
-	ma, mb := eval.NewMoments(a.Features.Cols), eval.NewMoments(b.Features.Cols)
-	if err := errors.Join(ma.Add(a.Features.Flat()), mb.Add(b.Features.Flat())); err != nil {
-		return 0, err
-	}
-	return eval.Frechet(ma, mb)
-}
-
-// agreement returns the share of the chosen samples that were put in their class, if they have classes.
-func agreement(classes, labels []int32, chosen []int) (float64, bool) {
-	right, known := 0, 0
-	for i, at := range chosen {
-		if labels[at] >= 0 {
-			known++
-			if labels[at] == classes[i] {
-				right++
-			}
-		}
-	}
-	return float64(right) / math.Max(float64(known), 1), known > 0
-}
-
 // neighbourSheet writes some samples, evenly spread, each at the left of its nearest references, and returns the mean distance to the nearest.
 func neighbourSheet(path string, samples *labelled, chosen []int, reference *data.Set) (float64, error) {
 	const shown, count = 20, 5
 	var pictures [][]float32
-	size := reference.Channels * reference.Size * reference.Size
 	for _, i := range spread(len(chosen), shown) {
-		x := make([]float32, size)
-		if err := samples.Read(chosen[i], x); err != nil {
+		m, err := samples.Picture(chosen[i])
+		if err != nil {
 			return 0, err
 		}
-		pictures = append(pictures, x)
+		if m.Height != reference.Size || m.Width != reference.Size || m.Channels != reference.Channels {
+			return 0, fmt.Errorf("--neighbours: sample %d has %d x %d pixels and %d channels, the reference %d x %d and %d: want equal pictures",
+				chosen[i], m.Height, m.Width, m.Channels, reference.Size, reference.Size, reference.Channels)
+		}
+		pictures = append(pictures, m.Sample())
 	}
 	nearest, err := eval.Nearest(pictures, reference.Len(), count, reference.Read)
 	if err != nil {

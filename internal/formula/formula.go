@@ -15,6 +15,9 @@ import (
 // is a 32-bit hash of the name's FNV-1a hash and of i.
 func Unit(name string, dst []float32) { fill(hash(name), 0, 1, dst) }
 
+// Uniform fills dst with the numbers in offset±scale that belong to a name.
+func Uniform(name string, offset, scale float64, dst []float32) { fill(hash(name), offset, scale, dst) }
+
 // Fill fills dst with the tensor of the given name and shape, by rows:
 //
 //   - an embedding table: uniform in ±0.5; a table of relative position biases: in ±1;

@@ -60,3 +60,6 @@ func (d *Drawn) Read(i int, dst []float32) error {
 	copy(dst, m.Sample())
 	return nil
 }
+
+// Picture returns picture i, whatever its size.
+func (d *Drawn) Picture(i int) (*picture.Image, error) { return readPNG(d.paths[i]) }
