@@ -19,7 +19,7 @@ const Default = "fashion"
 // Guidance is the scale of classifier-free guidance at which each model is at its best.
 var Guidance = map[string]float64{"fashion": 1.5}
 
-//go:embed fashion/*.safetensors fashion/policies
+//go:embed fashion/*.safetensors fashion/policies/*/*.json fashion/policies/*/*.safetensors
 var files embed.FS
 
 // Names lists the models.
