@@ -45,7 +45,7 @@ func batch(images int, each int64) int {
 // guided reports whether a batch of a request has a second half.
 func guided(req tokencache.Request) bool { return req.Guidance != 0 && req.Guidance != 1 }
 
-// request is what is drawn; the values of models' latents are not turned into pixels, which is no part of what is looked at.
+// request is what is drawn; the pictures are dropped.
 func (o Options) request() tokencache.Request {
 	req := o.Request
 	req.OnImage = func(tokencache.Image) error { return nil }

@@ -259,3 +259,33 @@ func (w *watcher) finish() *Watch {
 	}
 	return &w.seen
 }
+
+// BlockChange returns the mean change of a block's updates over steps; 0 if there is but one step.
+func (w *Watch) BlockChange(block int) float64 {
+	sum := 0.0
+	for _, v := range w.Mean[block][1:] {
+		sum += v / float64(w.Steps-1)
+	}
+	return sum
+}
+
+// MeanChange returns the mean change over steps and blocks.
+func (w *Watch) MeanChange() float64 {
+	sum := 0.0
+	for l := range w.Blocks {
+		sum += w.BlockChange(l) / float64(w.Blocks)
+	}
+	return sum
+}
+
+// Neighbours returns the mean of a similarity matrix beside its diagonal: that of a step and the next; 1 if there is but one step.
+func Neighbours(m [][]float64) float64 {
+	if len(m) < 2 {
+		return 1
+	}
+	sum := 0.0
+	for p := range len(m) - 1 {
+		sum += m[p][p+1] / float64(len(m)-1)
+	}
+	return sum
+}
