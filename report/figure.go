@@ -22,7 +22,8 @@ import (
 // Figure is several panels in one picture, row by row. The axes of the panels of a column stand below each other.
 type Figure struct {
 	Title  string
-	Width  int // pixels; 0: 1200
+	Note   string // below the title, smaller
+	Width  int    // pixels; 0: 1200
 	Rows   [][]Panel
 	Height []int // of each row, pixels
 }
@@ -40,6 +41,8 @@ const (
 	figureDPI   = 96
 	pixel       = vg.Inch / figureDPI
 	barRoom     = 100 * pixel // right of panels, for a colour bar
+
+	wideMarks, narrowMarks = 26, 8 // at most, below a panel
 )
 
 // Write draws the figure as a PNG file.
@@ -47,7 +50,11 @@ func (f Figure) Write(path string) error {
 	if f.Width == 0 {
 		f.Width = figureWidth
 	}
-	const margin, titleHeight = 12, 40
+	const margin = 12
+	titleHeight := 40
+	if f.Note != "" {
+		titleHeight = 58
+	}
 	height := titleHeight + margin
 	for _, h := range f.Height {
 		height += h
@@ -56,9 +63,11 @@ func (f Figure) Write(path string) error {
 	canvas := draw.New(image)
 	style := textStyle(15)
 	style.XAlign, style.YAlign = text.XCenter, text.YCenter
-	canvas.FillText(style, vg.Point{X: canvas.Max.X / 2, Y: canvas.Max.Y - titleHeight/2*pixel}, f.Title)
+	canvas.FillText(style, vg.Point{X: canvas.Max.X / 2, Y: canvas.Max.Y - 20*pixel}, f.Title)
+	style.Font.Size = 9
+	canvas.FillText(style, vg.Point{X: canvas.Max.X / 2, Y: canvas.Max.Y - 43*pixel}, f.Note)
 	var all [][]placed
-	top := canvas.Max.Y - titleHeight*pixel
+	top := canvas.Max.Y - vg.Length(titleHeight)*pixel
 	for i, row := range f.Rows {
 		bottom := top - vg.Length(f.Height[i])*pixel
 		var list []placed
@@ -193,7 +202,7 @@ func (s Scale) at(v float64) float64 {
 // ticks returns the marks of a bar.
 func (s Scale) ticks() []plot.Tick {
 	if !s.Log {
-		return plot.DefaultTicks{}.Ticks(s.Min, s.Max)
+		return roundTicks(s.Min, s.Max)
 	}
 	var list []plot.Tick
 	for e := math.Floor(math.Log10(s.Min)); e <= math.Ceil(math.Log10(s.Max)); e++ {
@@ -206,6 +215,23 @@ func (s Scale) ticks() []plot.Tick {
 				list = append(list, t)
 			}
 		}
+	}
+	return list
+}
+
+// roundTicks returns about six marks at round numbers.
+func roundTicks(low, high float64) []plot.Tick {
+	const most = 7
+	step := math.Pow(10, math.Floor(math.Log10((high-low)/most)))
+	for _, factor := range []float64{1, 2, 5, 10} {
+		if (high-low)/(factor*step) <= most {
+			step *= factor
+			break
+		}
+	}
+	var list []plot.Tick
+	for i := math.Ceil(low/step - 1e-9); i*step <= high+1e-9*step; i++ {
+		list = append(list, plot.Tick{Value: i * step, Label: fmt.Sprintf("%.3g", i*step)})
 	}
 	return list
 }
@@ -326,7 +352,7 @@ func (l Lines) plot() (*plot.Plot, error) {
 	}
 	p.Legend.Top = true
 	p.X.Min, p.X.Max = -0.5, float64(n)-0.5
-	p.X.Tick.Marker = plot.ConstantTicks(indexTicks(n, 26))
+	p.X.Tick.Marker = plot.ConstantTicks(indexTicks(n, wideMarks))
 	if l.Zero {
 		p.Y.Min = 0
 	}

@@ -15,6 +15,7 @@ type Heat struct {
 	Title, X, Y    string
 	Values         [][]float64 // rows; NaN is grey
 	XLabel, YLabel []int       // what columns and rows are, where not 0, 1, 2, ...
+	Narrow         bool        // there is room for few marks below it
 	Scale
 }
 
@@ -27,7 +28,11 @@ func (h Heat) plot() (*plot.Plot, error) {
 	p := newPlot(h.Title, h.X, h.Y)
 	rows, columns := len(h.Values), len(h.Values[0])
 	p.Add(&cells{rows, columns, h.bar().colors, func(row, column int) float64 { return h.Values[row][column] }})
-	p.X.Tick.Marker = plot.ConstantTicks(relabel(indexTicks(columns, 26), h.XLabel))
+	marks := wideMarks
+	if h.Narrow {
+		marks = narrowMarks
+	}
+	p.X.Tick.Marker = plot.ConstantTicks(relabel(indexTicks(columns, marks), h.XLabel))
 	p.Y.Tick.Marker = plot.ConstantTicks(fromTop(relabel(indexTicks(rows, 16), h.YLabel), rows))
 	return p, nil
 }

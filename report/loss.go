@@ -20,7 +20,7 @@ type Curve struct {
 	Values []float64
 }
 
-// LossCurve writes a PNG of a quantity over a training run, as it was and smoothed, both axes logarithmic where the values allow it.
+// LossCurve writes a PNG of a quantity over a training run, as it was and smoothed, the quantity's axis logarithmic where the values span a power of ten.
 func LossCurve(path string, c Curve) error {
 	p := plot.New()
 	p.Title.Text = "training " + c.Name
@@ -28,21 +28,21 @@ func LossCurve(path string, c Curve) error {
 	p.Y.Label.Text = c.Name
 	p.Add(plotter.NewGrid())
 	var raw, smooth plotter.XYs
-	mean, positive := 0.0, true
+	mean, low, high := 0.0, math.Inf(1), math.Inf(-1)
 	for i, v := range c.Values {
 		if math.IsNaN(v) || math.IsInf(v, 0) {
 			continue
 		}
 		// The average looks back a tenth of the run so far, at most 200 updates.
 		mean += (v - mean) / float64(min(1+i/10, 200))
-		positive = positive && v > 0
+		low, high = min(low, v), max(high, v)
 		x := float64(c.Steps[i])
 		raw, smooth = append(raw, plotter.XY{X: x, Y: v}), append(smooth, plotter.XY{X: x, Y: mean})
 	}
 	if len(raw) < 2 {
 		return nil // nothing to draw yet
 	}
-	if positive {
+	if low > 0 && high > 10*low { // a logarithmic axis has marks at powers of ten only
 		p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
 	}
 	for _, l := range []struct {

@@ -17,6 +17,7 @@ import (
 // Overlay shows on the images of a run, step by step, which tokens were computed.
 type Overlay struct {
 	Title  string
+	Note   string   // below the title of the strip, smaller
 	Names  []string // of the images
 	Side   int      // of the grid of tokens
 	Frames []OverlayFrame
@@ -37,7 +38,7 @@ var (
 	textColor  = color.RGBA{A: 0xff}
 )
 
-const mostTint = 0.65 // of a token that all blocks compute
+const mostTint = 0.75 // of a token that all blocks compute
 
 func (o Overlay) check() error {
 	if len(o.Frames) == 0 || len(o.Frames[0].Pictures) == 0 || o.Side < 1 || len(o.Full) != len(o.Share) {
@@ -61,7 +62,7 @@ func (o Overlay) WriteStrip(path string) error {
 	if err := o.check(); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	const most, left, tile, gap, top, foot = 10, 130, 102, 4, 74, 56
+	const most, left, tile, gap, top, foot = 10, 130, 102, 4, 94, 56
 	count := min(len(o.Frames), most)
 	pictures := len(o.Frames[0].Pictures)
 	p, err := newPage(max(left+count*(tile+gap)+10, figureWidth), top+2*pictures*(tile+gap)+foot)
@@ -69,14 +70,15 @@ func (o Overlay) WriteStrip(path string) error {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	p.text(p.Bounds().Dx()/2, 24, o.Title, 17, middle)
+	p.text(p.Bounds().Dx()/2, 44, o.Note, 12, middle)
 	for j := range count {
 		f := o.Frames[0]
 		if count > 1 {
 			f = o.Frames[j*(len(o.Frames)-1)/(count-1)]
 		}
 		x := left + j*(tile+gap)
-		p.text(x+tile/2, 48, fmt.Sprintf("step %d", f.Step), 14, middle)
-		p.text(x+tile/2, 64, o.kind(f.Step), 13, middle)
+		p.text(x+tile/2, 68, fmt.Sprintf("step %d", f.Step), 14, middle)
+		p.text(x+tile/2, 84, o.kind(f.Step), 13, middle)
 		for i, m := range f.Pictures {
 			y := top + 2*i*(tile+gap)
 			p.picture(image.Rect(x, y, x+tile, y+tile), m, nil, 0)
@@ -105,17 +107,19 @@ func (o Overlay) kind(step int) string {
 
 // legend explains the tint.
 func (o Overlay) legend(p *page, x, y int) {
-	const width, height = 220, 16
+	const width, height = 220, 24
 	for i := range width {
-		c := tint(color.RGBA{R: 0x80, G: 0x80, B: 0x80, A: 0xff}, float64(i)/(width-1))
-		draw.Draw(p, image.Rect(x+i, y, x+i+1, y+height), image.NewUniform(c), image.Point{}, draw.Src)
+		for j, under := range []uint8{0x00, 0x80, 0xff} {
+			c := tint(color.RGBA{R: under, G: under, B: under, A: 0xff}, float64(i)/(width-1))
+			draw.Draw(p, image.Rect(x+i, y+j*height/3, x+i+1, y+(j+1)*height/3), image.NewUniform(c), image.Point{}, draw.Src)
+		}
 	}
-	p.text(x+width+12, y+13, "0 to 100 % of the blocks compute the token, on grey", 13, begin)
+	p.text(x+width+12, y+16, "0 to 100 % of the blocks compute the token, over black, grey and white", 13, begin)
 }
 
-// tint mixes a colour with the tint of a share of blocks.
+// tint mixes a colour with the tint of a share of blocks: as its square root, so that a tenth is seen.
 func tint(c color.RGBA, share float64) color.RGBA {
-	t := mostTint * min(max(share, 0), 1)
+	t := mostTint * math.Sqrt(min(max(share, 0), 1))
 	mix := func(a, b uint8) uint8 { return uint8(math.Round((1-t)*float64(a) + t*float64(b))) }
 	return color.RGBA{R: mix(c.R, tintColor.R), G: mix(c.G, tintColor.G), B: mix(c.B, tintColor.B), A: 0xff}
 }
@@ -143,7 +147,7 @@ func (o Overlay) WriteGIF(path string) error {
 
 // page draws a frame of the animation.
 func (o Overlay) page(f OverlayFrame) (*page, error) {
-	const gap, top, schedule = 8, 58, 96
+	const gap, top, schedule = 8, 58, 100
 	n := len(f.Pictures)
 	tile := 232
 	if n == 1 {
@@ -155,7 +159,7 @@ func (o Overlay) page(f OverlayFrame) (*page, error) {
 		return nil, err
 	}
 	p.text(width/2, 24, o.Title, 16, middle)
-	p.text(width/2, 46, fmt.Sprintf("step %d of %d: %s", f.Step, len(o.Full), o.long(f.Step)), 15, middle)
+	p.text(width/2, 46, fmt.Sprintf("step %d of 0 to %d: %s", f.Step, len(o.Full)-1, o.long(f.Step)), 15, middle)
 	left := (width - n*(tile+gap) + gap) / 2
 	for i, m := range f.Pictures {
 		x := left + i*(tile+gap)

@@ -31,7 +31,7 @@ func (s Schedule) plot() (*plot.Plot, error) {
 	}
 	p := newPlot(s.Title, s.X, "computed")
 	p.Add(&strip{s})
-	p.X.Tick.Marker = plot.ConstantTicks(indexTicks(len(s.Share), 26))
+	p.X.Tick.Marker = plot.ConstantTicks(indexTicks(len(s.Share), wideMarks))
 	p.Y.Tick.Marker = plot.ConstantTicks([]plot.Tick{{Value: 0, Label: "0 %"}, {Value: 0.5, Label: "50 %"}, {Value: 1, Label: "100 %"}})
 	for _, k := range []struct {
 		name  string
@@ -39,8 +39,8 @@ func (s Schedule) plot() (*plot.Plot, error) {
 	}{{"I-step", fullColor}, {"P-step: computed", partialColor}, {"P-step: reused", emptyColor}} {
 		p.Legend.Add(k.name, swatch{k.color})
 	}
-	p.Legend.Top, p.Y.Max = true, 1.6 // room for the legend
-	p.Legend.TextStyle.Font.Size = 9
+	p.Legend.Top, p.Y.Max = true, 1.5 // room for the legend
+	p.Legend.TextStyle.Font.Size, p.Legend.Padding = 9, 3
 	return p, nil
 }
 

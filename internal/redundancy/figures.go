@@ -48,6 +48,14 @@ func (w *Watch) Draw(dir, model string) ([]string, error) {
 	return files, add(SimilarityFile, w.similarities(model))
 }
 
+// count returns a number of images for titles.
+func count(images int) string {
+	if images == 1 {
+		return "1 image"
+	}
+	return fmt.Sprintf("%d images", images)
+}
+
 // sideOf returns the side of a square grid, or 0.
 func sideOf(tokens int) int {
 	if side := int(math.Sqrt(float64(tokens)) + 0.5); side*side == tokens {
@@ -59,7 +67,7 @@ func sideOf(tokens int) int {
 // tokenMaps draws the change of the first image's tokens in some blocks at some steps.
 func (w *Watch) tokenMaps(model string, side int) report.Figure {
 	const most = 10
-	t := report.Tiles{X: stepAxis, Y: blockAxis, Rows: spread(w.Blocks, most), Side: side, Scale: report.Scale{Unit: "|F[p] - F[p-1]| / |F[p]|", Log: true}}
+	t := report.Tiles{X: stepAxis, Y: blockAxis, Rows: spread(w.Blocks, most), Side: side, Scale: report.Scale{Unit: "|F[p] - F[p-1]| / |F[p]|, log scale", Log: true}}
 	for _, p := range spread(w.Steps-1, most) {
 		t.Cols = append(t.Cols, p+1) // the first step has none before it
 	}
@@ -103,9 +111,9 @@ func (w *Watch) changes(model string) report.Figure {
 	}
 	curves.Values = [][]float64{mean}
 	return report.Figure{
-		Title: fmt.Sprintf("%s: relative change of the tokens' updates from the step before, mean of %d images", model, w.Images),
+		Title: fmt.Sprintf("%s: relative change of the tokens' updates from the step before, mean of %s", model, count(w.Images)),
 		Rows: [][]report.Panel{
-			{report.Heat{Title: "|F[p] - F[p-1]| / |F[p]|, mean over tokens", X: stepAxis, Y: blockAxis, Values: w.Mean, Scale: report.Scale{Unit: "mean relative change", Log: true}}},
+			{report.Heat{Title: "|F[p] - F[p-1]| / |F[p]|, mean over tokens", X: stepAxis, Y: blockAxis, Values: w.Mean, Scale: report.Scale{Unit: "mean relative change, log scale", Log: true}}},
 			{curves},
 		},
 		Height: []int{min(200+24*w.Blocks, 640), 260},
@@ -114,19 +122,26 @@ func (w *Watch) changes(model string) report.Figure {
 
 // similarities draws the matrices of cosines.
 func (w *Watch) similarities(model string) report.Figure {
-	f := report.Figure{Title: fmt.Sprintf("%s: cosine similarity of tokens between steps, mean of %d images", model, w.Images), Height: []int{345, 345}}
+	f := report.Figure{Title: fmt.Sprintf("%s: cosine similarity of tokens between steps, mean of %s", model, count(w.Images)), Height: []int{345, 345}}
+	low := 1.0
+	for _, s := range w.Alike {
+		for p := range s.Updates {
+			low = min(low, slices.Min(s.Updates[p]), slices.Min(s.Output[p]))
+		}
+	}
+	scale := report.Scale{Unit: "cosine", Min: min(math.Floor(10*low)/10, 0.9), Max: 1}
 	var updates, output []report.Panel
 	for _, s := range w.Alike {
 		name := fmt.Sprintf("block %d", s.Block)
-		updates = append(updates, s.panel("updates of "+name, s.Updates))
-		output = append(output, s.panel("tokens after "+name, s.Output))
+		updates = append(updates, s.panel("updates of "+name, s.Updates, scale))
+		output = append(output, s.panel("tokens after "+name, s.Output, scale))
 	}
 	f.Rows = [][]report.Panel{updates, output}
 	return f
 }
 
-func (s Similarity) panel(title string, values [][]float64) report.Panel {
-	return report.Heat{Title: title, X: "step", Y: "step", Values: values, XLabel: s.Steps, YLabel: s.Steps, Scale: report.Scale{Unit: "cosine"}}
+func (s Similarity) panel(title string, values [][]float64, scale report.Scale) report.Panel {
+	return report.Heat{Title: title, X: "step", Y: "step", Values: values, XLabel: s.Steps, YLabel: s.Steps, Narrow: true, Scale: scale}
 }
 
 // Importance returns the importance update-norm that a cache of the step before would have given tokens, where no policy ranks any.
@@ -142,15 +157,15 @@ func (w *Watch) Importance() *Importance {
 
 // Draw writes the importance to dir.
 func (m *Importance) Draw(dir, model string, images int) (string, error) {
-	scale := report.Scale{Unit: "importance", Log: true}
+	scale := report.Scale{Unit: "importance, log scale", Log: true}
 	if m.Learned {
 		scale = report.Scale{Unit: "alpha, 0 to 1"}
 	}
-	lines := report.Lines{Title: "mean over blocks and tokens", X: stepAxis, Y: "mean alpha", Values: [][]float64{m.Mean}, Zero: true}
+	lines := report.Lines{Title: "mean over blocks and tokens", X: stepAxis, Y: "mean alpha", Values: [][]float64{m.Mean}, Zero: true, One: m.Learned}
 	blocks := len(m.StepMean)
 	height := min(180+18*blocks, 520)
 	f := report.Figure{
-		Title: fmt.Sprintf("%s: importance alpha of tokens (%s), mean of %d images", model, m.Kind, images),
+		Title: fmt.Sprintf("%s: importance alpha of tokens (%s), mean of %s", model, m.Kind, count(images)),
 		Rows: [][]report.Panel{
 			{report.Heat{Title: "alpha of each token in each block, mean over steps", X: "token, in reading order", Y: blockAxis, Values: m.TokenMean, Scale: scale}},
 			{report.Heat{Title: "alpha in each block at each step, mean over tokens", X: stepAxis, Y: blockAxis, Values: m.StepMean, Scale: scale}},
@@ -179,11 +194,12 @@ func (r *Record) DrawSchedule(dir, model string) (string, error) {
 	share, full := r.schedule()
 	f := report.Figure{
 		Title: fmt.Sprintf("%s: %d I-steps of %d, %.0f %% of all tokens computed", model, len(r.ISteps), r.Steps, 100*r.Computed()),
+		Note:  r.Policy,
 		Rows: [][]report.Panel{
 			{report.Schedule{Title: "share of tokens computed at each step", X: stepAxis, Share: share, Full: full}},
 			{report.Heat{Title: "the same in each block", X: stepAxis, Y: blockAxis, Values: r.Share, Scale: report.Scale{Unit: "share computed", Max: 1}}},
 		},
-		Height: []int{230, min(140+18*r.Blocks, 480)},
+		Height: []int{240, min(140+18*r.Blocks, 480)},
 	}
 	path := filepath.Join(dir, ScheduleFile)
 	return path, f.Write(path)
@@ -205,7 +221,7 @@ func (r *Record) DrawOverlay(dir, model string, frames []Frame, labels []int, na
 	if side == 0 {
 		return nil, nil
 	}
-	o := report.Overlay{Title: fmt.Sprintf("%s: tokens that the policy computes", model), Side: side}
+	o := report.Overlay{Title: fmt.Sprintf("%s: tokens that the policy computes", model), Note: r.Policy, Side: side}
 	o.Share, o.Full = r.schedule()
 	for _, f := range frames {
 		frame := report.OverlayFrame{Step: f.Step}

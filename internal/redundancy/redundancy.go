@@ -29,7 +29,7 @@ func WatchUncached(ctx context.Context, p *tokencache.Pipeline, o Options) (*Wat
 	}
 	w := newWatcher(len(req.Classes), guided(req))
 	req.Policy, req.CacheMemory, req.Batch = w, 0, batch(len(req.Classes), watchBytes(p.Config(), plan.Steps()))
-	o.stage("watching %d uncached images of %d steps", len(req.Classes), plan.Steps())
+	o.stage("watching %s of %d uncached steps", count(len(req.Classes)), plan.Steps())
 	if _, err := p.Generate(ctx, req); err != nil {
 		return nil, err
 	}
@@ -120,7 +120,7 @@ func record(ctx context.Context, p *tokencache.Pipeline, o Options, f *film) (*R
 	}
 	r := newRecorder(o.Policy, len(req.Classes), keep, guided(req))
 	req.Policy, req.Batch = r, min(len(req.Classes), 4)
-	o.stage("recording %d images with %s", len(req.Classes), o.Policy)
+	o.stage("recording %s with %s", count(len(req.Classes)), o.Policy)
 	if _, err := p.Generate(ctx, req); err != nil {
 		return nil, nil, err
 	}
