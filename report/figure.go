@@ -231,7 +231,7 @@ func roundTicks(low, high float64) []plot.Tick {
 	}
 	var list []plot.Tick
 	for i := math.Ceil(low/step - 1e-9); i*step <= high+1e-9*step; i++ {
-		list = append(list, plot.Tick{Value: i * step, Label: fmt.Sprintf("%.3g", i*step)})
+		list = append(list, plot.Tick{Value: i * step, Label: fmt.Sprintf("%.3g", i*step+0)}) // not -0
 	}
 	return list
 }

@@ -69,7 +69,8 @@ func quantise(m image.Image) *image.Paletted {
 			}
 			place[b.key] = uint8(len(out.Palette))
 		}
-		out.Palette = append(out.Palette, color.RGBA{R: uint8(sum[0] / pixels), G: uint8(sum[1] / pixels), B: uint8(sum[2] / pixels), A: 0xff})
+		mean := func(i int) uint8 { return uint8((sum[i] + pixels/2) / pixels) }
+		out.Palette = append(out.Palette, color.RGBA{R: mean(0), G: mean(1), B: mean(2), A: 0xff})
 	}
 	for i, key := range keys {
 		out.Pix[i] = place[key]

@@ -13,17 +13,17 @@ import (
 
 // redundancyFlags are inspect's for looking at a model as it draws.
 type redundancyFlags struct {
-	Redundancy bool     `help:"Draw images, and pictures of how alike the model's steps are and of what a policy computes: see docs/tokencache.md." group:"redundancy"`
-	Out        string   `help:"Folder of the pictures." placeholder:"DIR" group:"redundancy"`
-	VAE        string   `name:"vae" help:"The model's autoencoder, as for generate." placeholder:"PATH" group:"redundancy"`
-	Sampler    string   `help:"Sampler: ddpm, ddim or dpm++." default:"ddim" group:"redundancy"`
-	Steps      string   `help:"Steps." default:"50" group:"redundancy"`
-	Class      []string `help:"Classes, as for generate. Default: the first." placeholder:"N|NAME" sep:"none" group:"redundancy"`
-	Count      int      `help:"Images." default:"4" group:"redundancy"`
-	Seed       uint64   `help:"Seed of the random numbers." default:"1" group:"redundancy"`
-	CFG        *float64 `name:"cfg" help:"Scale of guidance. Default: what suits the model." placeholder:"X" group:"redundancy"`
-	Policy     string   `help:"Policy whose choice of tokens is shown, as for generate." default:"tokencache" placeholder:"NAME|DIR" group:"redundancy"`
-	Threads    int      `help:"Worker threads. Default: all processors." placeholder:"N" group:"redundancy"`
+	Redundancy bool     `help:"Draw images, and pictures of how alike the model's steps are and of what a policy computes: see docs/tokencache.md." group:"With --redundancy:"`
+	Out        string   `help:"Folder of the pictures." placeholder:"DIR" group:"With --redundancy:"`
+	VAE        string   `name:"vae" help:"The model's autoencoder, as for generate." placeholder:"PATH" group:"With --redundancy:"`
+	Sampler    string   `help:"Sampler: ddpm, ddim or dpm++." default:"ddim" group:"With --redundancy:"`
+	Steps      string   `help:"Steps." default:"50" group:"With --redundancy:"`
+	Class      []string `help:"Classes, as for generate. Default: the first." placeholder:"N|NAME" sep:"none" group:"With --redundancy:"`
+	Count      int      `help:"Images." default:"4" group:"With --redundancy:"`
+	Seed       uint64   `help:"Seed of the random numbers." default:"1" group:"With --redundancy:"`
+	CFG        *float64 `name:"cfg" help:"Scale of guidance. Default: what suits the model." placeholder:"X" group:"With --redundancy:"`
+	Policy     string   `help:"Policy whose choice of tokens is shown, as for generate." default:"tokencache" placeholder:"NAME|DIR" group:"With --redundancy:"`
+	Threads    int      `help:"Worker threads. Default: all processors." placeholder:"N" group:"With --redundancy:"`
 }
 
 // redundancyReport is what --json prints.
@@ -66,6 +66,9 @@ func (c *inspectCmd) redundancy(a *app) error {
 		return err
 	}
 	defer p.Close()
+	if p.Assumed() != "" {
+		a.note("%s", p.Assumed())
+	}
 	policy, err := openPolicy(c.Path, c.Policy)
 	if err != nil {
 		return err

@@ -44,10 +44,9 @@ type watcher struct {
 
 	g        *tensor.Graph
 	width    int
-	before   *tensor.Tensor // the tokens before the block that runs
-	last     [][]float32    // of each block: the updates of the step before, [rows, D]
-	change   []float32      // of each row in the block that runs
-	square   []float32      // likewise
+	last     [][]float32 // of each block: the updates of the step before, [rows, D]
+	change   []float32   // of each row in the block that runs
+	square   []float32   // likewise
 	position int
 	samples  int // of the batch, watched
 	done     int // images of batches that are over
