@@ -36,7 +36,7 @@ func TestImportDirection(t *testing.T) {
 		"report":              "internal/atomicfile",
 		"internal/inspect":    "checkpoint dit vae",
 		"internal/verify":     "train reuse . checkpoint tensor dit vae diffusion internal/formula",
-		"internal/bench":      "tensor nn dit train internal/kernel",
+		"internal/bench":      "tensor nn dit reuse train internal/kernel",
 		"bench/peers/block":   "checkpoint dit nn tensor",
 		"internal/calibrate":  ". checkpoint diffusion dit reuse tensor train internal/atomicfile internal/kernel",
 		"internal/comparison": ". eval report reuse tensor internal/atomicfile internal/npz",

@@ -194,13 +194,17 @@ func (c Config) FLOPs(samples, rows int) int64 {
 	patch := int64(c.PatchSize * c.PatchSize)
 	linear := func(rows, in, out int64) int64 { return 2 * rows * in * out }
 	block := linear(s, d, 6*d) + linear(s*r, d, 3*d) + 4*s*r*r*d + linear(s*r, d, d) + 2*linear(s*r, d, int64(c.MLPHidden))
-	skips := int64(0)
-	if c.Arch == ArchMDTv2 {
-		skips = int64(c.Depth-c.inBlocks()) * linear(s*r, 2*d, d)
-	}
-	return int64(c.Depth)*block + skips +
+	return int64(c.Depth)*block + c.SkipFLOPs(samples, rows) +
 		linear(s*n, patch*int64(c.InChannels), d) + linear(s, 256, d) + linear(s, d, d) +
 		linear(s, d, 2*d) + linear(s*n, d, patch*int64(c.OutChannels()))
+}
+
+// SkipFLOPs returns those of FLOPs that are the linear maps which join long skips.
+func (c Config) SkipFLOPs(samples, rows int) int64 {
+	if c.Arch != ArchMDTv2 {
+		return 0
+	}
+	return int64(c.Depth-c.inBlocks()) * 4 * int64(samples) * int64(rows) * int64(c.Hidden) * int64(c.Hidden)
 }
 
 // ActivationBytes returns about how much memory a forward pass of samples samples takes beside the weights: the tokens, and what a block

@@ -102,20 +102,7 @@ func (m *Model) enter(g *tensor.Graph, b *Batch, i int, x *Tokens) *Tokens {
 	if g.Training() {
 		x = x.With(x.X)
 	}
-	if half := m.inBlocks(); half > 0 {
-		if i <= half {
-			if i == 0 {
-				b.skips = b.skips[:0]
-			}
-			b.skips = append(b.skips, m.keep(g, x.X)) // the patch embedding, and then the output of block i-1
-		}
-		switch last := len(b.skips) - 1; {
-		case i >= m.encoder():
-			x.Skip = b.skips[0]
-		case i >= half:
-			x.Skip, b.skips = b.skips[last], b.skips[:last]
-		}
-	}
+	m.giveSkip(g, b, i, x)
 	if i == m.encoder() {
 		if g.Training() {
 			x.X = g.Copy(x.X)
@@ -123,6 +110,26 @@ func (m *Model) enter(g *tensor.Graph, b *Batch, i int, x *Tokens) *Tokens {
 		g.AddCyclic(x.X, m.decoderPos)
 	}
 	return x
+}
+
+// giveSkip keeps what a later block's long skip brings, and gives block i its own. The decoder's skips are the first that was kept.
+func (m *Model) giveSkip(g *tensor.Graph, b *Batch, i int, x *Tokens) {
+	half := m.inBlocks()
+	if half == 0 {
+		return
+	}
+	if i <= half {
+		if i == 0 {
+			b.skips = b.skips[:0]
+		}
+		b.skips = append(b.skips, m.keep(g, x.X)) // the patch embedding, and then the output of block i-1
+	}
+	switch last := len(b.skips) - 1; {
+	case i >= m.encoder():
+		x.Skip = b.skips[0]
+	case i >= half:
+		x.Skip, b.skips = b.skips[last], b.skips[:last]
+	}
 }
 
 // keep returns the values of x, which in inference the blocks that follow overwrite.

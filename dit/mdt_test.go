@@ -18,8 +18,11 @@ func tinyMDT(arch Arch) Config {
 	c := Config{
 		Arch: arch, InputSize: 8, PatchSize: 2, InChannels: 4, Hidden: 48, Depth: 4, DecodeLayer: 2, Heads: 4, MLPHidden: 192, NumClasses: 10, LearnSigma: true,
 	}
-	if arch == ArchMDTv2 {
+	switch arch {
+	case ArchMDTv2:
 		c.Depth = 8
+	case ArchDiT:
+		c.DecodeLayer = 0
 	}
 	return c
 }
@@ -285,6 +288,14 @@ func TestMDTMistakes(t *testing.T) {
 			return list
 		}
 	}
+	side := func(list []checkpoint.Want) []checkpoint.Want {
+		for i, w := range list {
+			if w.Name == sideBlockName+"."+biasTableName {
+				list[i].Shape = []int{nn.RelativeDistances(16), w.Shape[1]}
+			}
+		}
+		return list
+	}
 	v1, v2 := tinyMDT(ArchMDTv1), tinyMDT(ArchMDTv2)
 	for _, c := range []struct {
 		name   string
@@ -296,6 +307,10 @@ func TestMDTMistakes(t *testing.T) {
 	}{
 		{"v1 given as v2", v1, `{"arch": "MDTv2", "depth": 4, "decode_layer": 2}`, nil, Options{}, "MDTv1 by the tensors (blocks.N with position biases, all in one row), MDTv2 as given"},
 		{"v2 given as v1", v2, `{"arch": "MDTv1"}`, nil, Options{}, "MDTv2 by the tensors (en_inblocks.N"},
+		{"DiT given as v2", tinyMDT(ArchDiT), `{"arch": "MDTv2"}`, nil, Options{}, "DiT by the tensors (blocks.N without position biases), MDTv2 as given"},
+		{"v1 given as DiT", v1, `{"arch": "DiT"}`, nil, Options{}, "MDTv1 by the tensors (blocks.N with position biases, all in one row), DiT as given"},
+		{"v1 of another depth", v1, `{"arch": "MDTv1", "depth": 5}`, nil, Options{}, "depth: 4 by the tensors, 5 as given"},
+		{"the side block of another grid", v2, "", side, Options{}, "sideblocks.0.attn.rel_pos_bias.relative_position_bias_table: shape [964 4], want 52 rows"},
 		{"v2 of another depth", v2, `{"arch": "MDTv2", "depth": 10}`, nil, Options{}, "depth (3 in-blocks, 3 out-blocks, 2 of the decoder): 8 by the tensors, 10 as given"},
 		{"v2 of another decoder", v2, "", nil, Options{DecodeLayer: 4}, "decode_layer: 2 by the tensors, 4 as given"},
 		{"an out-block missing", v2, "", without("en_outblocks.2"), Options{}, "3 in-blocks (en_inblocks), 2 out-blocks (en_outblocks) and 2 blocks of the decoder (de_blocks)"},

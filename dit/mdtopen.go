@@ -51,8 +51,12 @@ func (c *Config) groups() string {
 // checkBias reports tables of relative position biases that are not of the model's grid, and whose they look like.
 func (w *Weights) checkBias() error {
 	side := w.InputSize / w.PatchSize
+	names := []string{sideBlockName}
 	for i := range w.Depth {
-		name := w.BlockName(i) + "." + biasTableName
+		names = append(names, w.BlockName(i))
+	}
+	for _, name := range names {
+		name += "." + biasTableName
 		info, ok := w.File.Lookup(name)
 		if !ok || len(info.Shape) != 2 || info.Shape[0] == nn.RelativeDistances(side) {
 			continue // what is missing or misshapen otherwise is reported with all the rest

@@ -5,78 +5,119 @@ import (
 	"math"
 )
 
-// PSNR returns the peak signal-to-noise ratio in dB of two pictures whose values span dataRange: 10·log10(dataRange²/mean (a-b)²); +Inf of equal ones.
-func PSNR(a, b []float32, dataRange float64) float64 {
+// PSNR returns the peak signal-to-noise ratio of two pictures in decibels: 10·log10(span² / mean squared difference), where span is the
+// difference of the largest and the smallest value that a pixel can have: 1 for pixels in [0,1], 2 for [-1,1], 255 for bytes. It is +Inf for equal pictures.
+func PSNR(a, b []float32, span float64) (float64, error) {
+	if len(a) != len(b) || len(a) == 0 || !(span > 0) {
+		return 0, fmt.Errorf("PSNR of pictures of %d and %d numbers with a span of %g: want the same number, at least 1, and a positive span", len(a), len(b), span)
+	}
 	sum := 0.0
 	for i, v := range a {
 		d := float64(v) - float64(b[i])
 		sum += d * d
 	}
-	if sum == 0 {
-		return math.Inf(1)
-	}
-	return 10 * math.Log10(dataRange*dataRange*float64(len(a))/sum)
+	return 10 * math.Log10(span*span*float64(len(a))/sum), nil
 }
 
-// SSIM's window is a Gaussian of deviation 1.5, cut at 5 pixels from the middle.
 const (
-	ssimRadius = 5
 	ssimSigma  = 1.5
+	ssimRadius = 5 // pixels to either side of the middle of the window
 )
 
-// SSIM returns the structural similarity of two pictures [C, height, width] whose values span dataRange (Wang et al. 2004): Gaussian windows, population variances, the mean over the pixels
-// whose windows lie within the picture, then over channels. It fails if the pictures are smaller than a window.
-func SSIM(a, b []float32, height, width int, dataRange float64) (float64, error) {
-	const side = 2*ssimRadius + 1
-	size := height * width
-	if height < side || width < side || len(a) != len(b) || len(a) == 0 || len(a)%size != 0 {
-		return 0, fmt.Errorf("structural similarity of %d and %d values, %dx%d pixels: want two pictures of %dx%d pixels or more", len(a), len(b), height, width, side, side)
+// SSIM returns the mean structural similarity of two pictures, [channels, height, width] (Wang et al. 2004, "Image Quality Assessment: From Error Visibility to
+// Structural Similarity"): Gaussian windows of 11x11 pixels with a deviation of 1.5, population variances, constants (0.01·span)² and (0.03·span)², the mean
+// over the windows that lie in the picture and over the channels. span is as for PSNR.
+func SSIM(a, b []float32, channels, height, width int, span float64) (float64, error) {
+	const window = 2*ssimRadius + 1
+	switch {
+	case channels < 1 || height < window || width < window:
+		return 0, fmt.Errorf("SSIM of a picture of %d channels, %d x %d: want at least 1 and %d x %d", channels, height, width, window, window)
+	case len(a)/channels/height != width || len(a) != channels*height*width || len(b) != len(a) || !(span > 0):
+		return 0, fmt.Errorf("SSIM of pictures of %d and %d numbers with a span of %g: want %d x %d x %d each and a positive span", len(a), len(b), span, channels, height, width)
 	}
-	var window [side]float64
-	total := 0.0
-	for i := range window {
-		d := float64(i - ssimRadius)
-		window[i] = math.Exp(-d * d / (2 * ssimSigma * ssimSigma))
-		total += window[i]
-	}
-	for i := range window {
-		window[i] /= total
-	}
-	rows, cols := height-side+1, width-side+1
-	across := make([]float64, height*cols)
-	// blurred is the mean of f over the window of each pixel that has a whole one.
-	blurred := func(f func(i int) float64) []float64 {
-		for y := range height {
-			for x := range cols {
-				sum := 0.0
-				for k, w := range window {
-					sum += w * f(y*width+x+k)
-				}
-				across[y*cols+x] = sum
-			}
-		}
-		out := make([]float64, rows*cols)
-		for y := range rows {
-			for x := range cols {
-				for k, w := range window {
-					out[y*cols+x] += w * across[(y+k)*cols+x]
-				}
-			}
-		}
-		return out
-	}
-	c1, c2 := math.Pow(0.01*dataRange, 2), math.Pow(0.03*dataRange, 2)
-	channels := len(a) / size
-	mean := 0.0
+	sum, pixels := 0.0, height*width
 	for c := range channels {
-		p, q := a[c*size:(c+1)*size], b[c*size:(c+1)*size]
-		mp, mq := blurred(func(i int) float64 { return float64(p[i]) }), blurred(func(i int) float64 { return float64(q[i]) })
-		pp, qq := blurred(func(i int) float64 { return float64(p[i]) * float64(p[i]) }), blurred(func(i int) float64 { return float64(q[i]) * float64(q[i]) })
-		pq := blurred(func(i int) float64 { return float64(p[i]) * float64(q[i]) })
-		for i := range mp {
-			both := mp[i] * mq[i]
-			mean += (2*both + c1) * (2*(pq[i]-both) + c2) / ((mp[i]*mp[i] + mq[i]*mq[i] + c1) * (pp[i] - mp[i]*mp[i] + qq[i] - mq[i]*mq[i] + c2)) / float64(len(mp)*channels)
+		similar := ssimMap(a[c*pixels:][:pixels], b[c*pixels:][:pixels], height, width, span)
+		for y := ssimRadius; y < height-ssimRadius; y++ {
+			for _, v := range similar[y*width+ssimRadius : (y+1)*width-ssimRadius] {
+				sum += v
+			}
 		}
 	}
-	return mean, nil
+	return sum / float64(channels*(height-2*ssimRadius)*(width-2*ssimRadius)), nil
+}
+
+// ssimMap returns the structural similarity around each pixel. Beyond its edges a picture goes on as its mirror image.
+func ssimMap(a, b []float32, height, width int, span float64) []float64 {
+	x, y := float64s(a), float64s(b)
+	product := func(a, b []float64) []float64 {
+		p := make([]float64, len(a))
+		for i := range p {
+			p[i] = a[i] * b[i]
+		}
+		return p
+	}
+	xx, yy, xy := product(x, x), product(y, y), product(x, y)
+	for _, plane := range [][]float64{x, y, xx, yy, xy} {
+		ssimBlur(plane, height, width)
+	}
+	c1, c2 := 0.01*span*0.01*span, 0.03*span*0.03*span
+	for i, mx := range x {
+		my := y[i]
+		vx, vy, cov := xx[i]-mx*mx, yy[i]-my*my, xy[i]-mx*my
+		xy[i] = (2*mx*my + c1) * (2*cov + c2) / ((mx*mx + my*my + c1) * (vx + vy + c2))
+	}
+	return xy
+}
+
+// ssimBlur takes means over Gaussian windows, in place: along the columns, then along the rows.
+func ssimBlur(plane []float64, height, width int) {
+	var weights [2*ssimRadius + 1]float64
+	sum := 0.0
+	for i := range weights {
+		d := float64(i - ssimRadius)
+		weights[i] = math.Exp(-d * d / (2 * ssimSigma * ssimSigma))
+		sum += weights[i]
+	}
+	for i := range weights {
+		weights[i] /= sum
+	}
+	blur := func(start, step, n int, line []float64) {
+		for i := range n {
+			line[i] = plane[start+i*step]
+		}
+		for i := range n {
+			v := 0.0
+			for k, w := range weights {
+				v += w * line[mirror(i+k-ssimRadius, n)]
+			}
+			plane[start+i*step] = v
+		}
+	}
+	line := make([]float64, max(height, width))
+	for x := range width {
+		blur(x, width, height, line)
+	}
+	for y := range height {
+		blur(y*width, 1, width, line)
+	}
+}
+
+// mirror returns the pixel that stands for pixel i of n when those at the edge are repeated: -1 is 0, n is n-1. i is less than n away from the picture.
+func mirror(i, n int) int {
+	switch {
+	case i < 0:
+		return -1 - i
+	case i >= n:
+		return 2*n - 1 - i
+	}
+	return i
+}
+
+func float64s(x []float32) []float64 {
+	y := make([]float64, len(x))
+	for i, v := range x {
+		y[i] = float64(v)
+	}
+	return y
 }

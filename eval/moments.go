@@ -1,10 +1,13 @@
 package eval
 
 import (
-	"errors"
 	"fmt"
 	"math"
+	"runtime"
+	"sync"
+	"sync/atomic"
 
+	"gonum.org/v1/gonum/blas/blas64"
 	"gonum.org/v1/gonum/mat"
 )
 
@@ -20,56 +23,119 @@ func NewMoments(d int) *Moments {
 	return &Moments{Mean: make([]float64, d), M2: mat.NewSymDense(d, nil)}
 }
 
-// momentsBlock is how many vectors are taken in at a time.
-const momentsBlock = 512
+const (
+	momentsBlock = 512 // vectors that are taken in at a time
+	momentsTile  = 16  // rows and columns of M2 that are added to at a time: what they are made of stays in a core's cache
+)
 
 // Add takes in the rows of features, [n, D], one behind the other. It fails if one is not a number.
 func (m *Moments) Add(features []float32) error {
-	d := len(m.Mean)
-	if len(features)%d != 0 {
-		return fmt.Errorf("%d numbers are not a whole number of features of width %d", len(features), d)
+	if err := checkFeatures(features, len(m.Mean), m.N); err != nil {
+		return err
 	}
+	d := len(m.Mean)
+	columns := make([]float64, d*min(len(features)/d, momentsBlock))
 	for len(features) > 0 {
 		n := min(len(features)/d, momentsBlock)
-		block := mat.NewDense(n, d, nil)
-		part := NewMoments(d)
-		part.N = n
-		for i := range n {
-			for j, v := range features[i*d : (i+1)*d] {
-				if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
-					return fmt.Errorf("feature %d of picture %d is not a finite number", j, m.N+i)
-				}
-				block.Set(i, j, float64(v))
-				part.Mean[j] += float64(v) / float64(n)
-			}
-		}
-		for i := range n {
-			row := block.RawRowView(i)
-			for j := range row {
-				row[j] -= part.Mean[j]
-			}
-		}
-		part.M2.SymOuterK(1, block.T())
-		m.Merge(part)
+		m.addBlock(features[:n*d], columns[:n*d])
 		features = features[n*d:]
 	}
 	return nil
 }
 
-// Merge takes in what other gathered (Chan et al. 1979, "Updating Formulae and a Pairwise Algorithm for Computing Sample Variances").
+// checkFeatures fails if features are not rows of d finite numbers. first is the number of the first of them, for the message.
+func checkFeatures(features []float32, d, first int) error {
+	if d < 1 || len(features)%d != 0 {
+		return fmt.Errorf("%d numbers are not a whole number of features of width %d", len(features), d)
+	}
+	for i, v := range features {
+		if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
+			return fmt.Errorf("feature %d of picture %d is not a finite number", i%d, first+i/d)
+		}
+	}
+	return nil
+}
+
+// addBlock takes in the rows of features; columns is room for as many numbers.
+func (m *Moments) addBlock(features []float32, columns []float64) {
+	d := len(m.Mean)
+	n := len(features) / d
+	delta := make([]float64, d)
+	parallel(d, func(j int) {
+		column := columns[j*n:][:n]
+		mean := 0.0
+		for i := range column {
+			column[i] = float64(features[i*d+j])
+			mean += column[i]
+		}
+		mean /= float64(n)
+		for i := range column {
+			column[i] -= mean
+		}
+		delta[j] = mean - m.Mean[j]
+	})
+	m.merge(delta, n, func(i, j int) float64 {
+		return blas64.Dot(blas64.Vector{N: n, Inc: 1, Data: columns[i*n:]}, blas64.Vector{N: n, Inc: 1, Data: columns[j*n:]})
+	})
+}
+
+// Merge takes in what other gathered.
 func (m *Moments) Merge(other *Moments) {
 	if other.N == 0 {
 		return
 	}
-	total := float64(m.N + other.N)
 	delta := make([]float64, len(m.Mean))
 	for i := range delta {
 		delta[i] = other.Mean[i] - m.Mean[i]
-		m.Mean[i] += delta[i] * float64(other.N) / total
 	}
-	m.M2.AddSym(m.M2, other.M2)
-	m.M2.SymRankOne(m.M2, float64(m.N)*float64(other.N)/total, mat.NewVecDense(len(delta), delta))
-	m.N += other.N
+	m.merge(delta, other.N, other.M2.At)
+}
+
+// merge takes in n vectors whose mean is delta away from m's and whose M2 is given by element (Chan et al. 1979, "Updating Formulae and a Pairwise Algorithm for
+// Computing Sample Variances").
+func (m *Moments) merge(delta []float64, n int, m2 func(i, j int) float64) {
+	total := float64(m.N + n)
+	weight := float64(m.N) * float64(n) / total
+	raw := m.M2.RawSymmetric()
+	d := len(delta)
+	tiles := (d + momentsTile - 1) / momentsTile
+	parallel(tiles, func(tile int) {
+		i0 := tile * momentsTile
+		i1 := min(i0+momentsTile, d)
+		for j0 := i0; j0 < d; j0 += momentsTile {
+			for i := i0; i < i1; i++ {
+				row := raw.Data[i*raw.Stride:]
+				for j := max(i, j0); j < min(j0+momentsTile, d); j++ {
+					row[j] += m2(i, j) + weight*delta[i]*delta[j]
+				}
+			}
+		}
+	})
+	for i := range delta {
+		m.Mean[i] += delta[i] * float64(n) / total
+	}
+	m.N += n
+}
+
+// parallel calls f for 0 to n-1 on as many goroutines as there are processors to offer.
+func parallel(n int, f func(i int)) {
+	workers := min(runtime.GOMAXPROCS(0), n)
+	if workers < 2 {
+		for i := range n {
+			f(i)
+		}
+		return
+	}
+	var next atomic.Int64
+	var group sync.WaitGroup
+	for range workers {
+		group.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				f(i)
+			}
+		})
+	}
+	group.Wait()
 }
 
 // Covariance returns the covariance with divisor N-1, as the field's evaluators take it.
@@ -79,59 +145,7 @@ func (m *Moments) Covariance() *mat.SymDense {
 	return &c
 }
 
-// Frechet returns the Frechet distance between the normal distributions with the moments of two sets (Heusel et al. 2017, arXiv 1706.08500, equation 6):
-//
-//	|mean_a - mean_b|² + tr(A + B - 2·(AB)^½)
-//
-// It is right also where a set has fewer vectors than dimensions, though such sets look nearer to each other than they are.
-func Frechet(a, b *Moments) (float64, error) {
-	switch {
-	case len(a.Mean) != len(b.Mean):
-		return 0, fmt.Errorf("features of width %d and of width %d cannot be compared", len(a.Mean), len(b.Mean))
-	case a.N < 2 || b.N < 2:
-		return 0, fmt.Errorf("a Frechet distance of sets of %d and %d pictures: want at least 2 each", a.N, b.N)
-	}
-	sum := 0.0
-	for i := range a.Mean {
-		d := a.Mean[i] - b.Mean[i]
-		sum += d * d
-	}
-	ca, cb := a.Covariance(), b.Covariance()
-	root, err := symSqrt(ca)
-	if err != nil {
-		return 0, err
-	}
-	var half, product mat.Dense
-	half.Mul(root, cb)
-	product.Mul(&half, root)
-	n := len(a.Mean)
-	sym := mat.NewSymDense(n, nil)
-	for i := range n {
-		for j := i; j < n; j++ {
-			sym.SetSym(i, j, (product.At(i, j)+product.At(j, i))/2)
-		}
-	}
-	var eigen mat.EigenSym
-	if !eigen.Factorize(sym, false) {
-		return 0, errors.New("the eigenvalues of the product of covariances were not found")
-	}
-	cross := 0.0
-	for _, v := range eigen.Values(nil) {
-		cross += math.Sqrt(max(v, 0))
-	}
-	return sum + mat.Trace(ca) + mat.Trace(cb) - 2*cross, nil
-}
-
-// symSqrt returns the symmetric square root of a covariance.
-func symSqrt(c *mat.SymDense) (*mat.Dense, error) {
-	var eigen mat.EigenSym
-	if !eigen.Factorize(c, true) {
-		return nil, errors.New("the eigenvectors of a covariance were not found")
-	}
-	var vectors, scaled, root mat.Dense
-	eigen.VectorsTo(&vectors)
-	values := eigen.Values(nil)
-	scaled.Apply(func(_, j int, v float64) float64 { return v * math.Sqrt(max(values[j], 0)) }, &vectors)
-	root.Mul(&scaled, vectors.T())
-	return &root, nil
+// Normal returns the normal distribution that has the moments.
+func (m *Moments) Normal() *Normal {
+	return &Normal{N: m.N, Mean: m.Mean, Covariance: m.Covariance()}
 }

@@ -5,6 +5,7 @@ import (
 	"image/color"
 	"io"
 	"math"
+	"strconv"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
@@ -20,30 +21,31 @@ type Curve struct {
 	Values []float64
 }
 
-// LossCurve writes a PNG of a quantity over a training run, as it was and smoothed, the quantity's axis logarithmic where the values span a power of ten.
+// LossCurve writes a PNG of a quantity over a training run, as it was and smoothed, both axes logarithmic where the values allow it.
 func LossCurve(path string, c Curve) error {
 	p := plot.New()
 	p.Title.Text = "training " + c.Name
 	p.X.Label.Text = "update"
 	p.Y.Label.Text = c.Name
+	p.X.Tick.Marker = wholeTicks{}
 	p.Add(plotter.NewGrid())
 	var raw, smooth plotter.XYs
-	mean, low, high := 0.0, math.Inf(1), math.Inf(-1)
+	mean, positive := 0.0, true
 	for i, v := range c.Values {
 		if math.IsNaN(v) || math.IsInf(v, 0) {
 			continue
 		}
 		// The average looks back a tenth of the run so far, at most 200 updates.
 		mean += (v - mean) / float64(min(1+i/10, 200))
-		low, high = min(low, v), max(high, v)
+		positive = positive && v > 0
 		x := float64(c.Steps[i])
 		raw, smooth = append(raw, plotter.XY{X: x, Y: v}), append(smooth, plotter.XY{X: x, Y: mean})
 	}
 	if len(raw) < 2 {
 		return nil // nothing to draw yet
 	}
-	if low > 0 && high > 10*low { // a logarithmic axis has marks at powers of ten only
-		p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
+	if positive {
+		p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, logTicks{}
 	}
 	for _, l := range []struct {
 		points plotter.XYs
@@ -58,6 +60,42 @@ func LossCurve(path string, c Curve) error {
 		p.Add(line)
 	}
 	return writePNG(path, p, 7*vg.Inch, 4*vg.Inch)
+}
+
+// wholeTicks labels the ticks of a count without decimals.
+type wholeTicks struct{}
+
+// Ticks implements plot.Ticker.
+func (wholeTicks) Ticks(low, high float64) []plot.Tick {
+	ticks := plot.DefaultTicks{}.Ticks(low, high)
+	for i, t := range ticks {
+		if t.Label != "" {
+			ticks[i].Label = strconv.FormatFloat(t.Value, 'f', -1, 64)
+		}
+	}
+	return ticks
+}
+
+// logTicks labels 1, 2 and 5 times the powers of ten, so that an axis within one power has labels too.
+type logTicks struct{}
+
+// Ticks implements plot.Ticker.
+func (logTicks) Ticks(low, high float64) []plot.Tick {
+	var ticks []plot.Tick
+	for power := math.Pow(10, math.Floor(math.Log10(low))); power <= high; power *= 10 {
+		for digit := 1; digit < 10; digit++ {
+			v := float64(digit) * power
+			if v < low*(1-1e-9) || v > high*(1+1e-9) {
+				continue
+			}
+			label := ""
+			if digit == 1 || digit == 2 || digit == 5 {
+				label = strconv.FormatFloat(v, 'g', 3, 64)
+			}
+			ticks = append(ticks, plot.Tick{Value: v, Label: label})
+		}
+	}
+	return ticks
 }
 
 // thin returns at most about n of the points, evenly taken.

@@ -97,6 +97,7 @@ var policies = []string{
 	"tokencache:order=0", "tokencache:order=2,k=2", "tokencache:ratio=0", "tokencache:keys=kept", "tokencache:keys=fresh", "tokencache:cached=output,order=0",
 	"tokencache:selection=grid,cell=3,ratio=0.5", "tokencache:selection=per-block,importance=random", "tokencache:write-back=false",
 	"tokencache:steps=tprr,k1=2,k2=4,boundary=0.5",
+	"tokencache:site=body", "tokencache:site=body,ratio=0", "tokencache:site=body,keys=fresh,cached=output,order=0",
 	"fora", "taylorseer", "taylorseer:order=2,n=2", "toca", "toca:scheduler=ddim50,n=2", "duca",
 }
 
@@ -210,6 +211,53 @@ func conformance(t *testing.T, m *dit.Model) {
 				t.Errorf("just enough cache memory: %v", err)
 			}
 		})
+	}
+}
+
+// TestBodySite holds that site=body spares pruned tokens the branches of blocks with a long skip and not the map that joins it, and that on models without
+// long skips it is no other than site=whole.
+func TestBodySite(t *testing.T) {
+	const samples = 3
+	for _, arch := range []dit.Arch{dit.ArchDiT, dit.ArchMDTv1, dit.ArchMDTv2} {
+		m := modelOf(t, arch)
+		batches := inputs(m, samples)
+		for _, text := range []string{"tokencache:keys=kept,selection=per-block,importance=random,k=2", "tokencache:ratio=0,k=2"} {
+			whole, _, wholeFLOPs := outputs(t, m, parse(t, text), batches, 2)
+			body, stats, bodyFLOPs := outputs(t, m, parse(t, text+",site=body"), batches, 2)
+			if arch != dit.ArchMDTv2 {
+				if diff := same(whole, body); diff != "" || bodyFLOPs != wholeFLOPs {
+					t.Errorf("%s: %s: body differs from whole: %s", arch, text, diff)
+				}
+				continue
+			}
+			if same(whole, body) == "" {
+				t.Errorf("%s: body is no other than whole", text)
+			}
+			// Every block has a share of the pruned tokens; three of the four have a long skip. Where nothing is computed their modulation still is.
+			pruned := stats.Tokens - stats.TokensDone
+			want := pruned / 4 * 3 * 4 * int64(m.Hidden*m.Hidden)
+			if strings.Contains(text, "ratio=0") {
+				want += int64(stats.PSteps) * 3 * 12 * int64(m.Hidden*m.Hidden)
+			}
+			if got := bodyFLOPs - wholeFLOPs; pruned == 0 || got != want {
+				t.Errorf("%s: body takes %d FLOPs more than whole, want %d", text, got, want)
+			}
+		}
+	}
+	for text, want := range map[string]string{
+		"tokencache:site=branch":                  `unknown site "branch": want whole or body`,
+		"tokencache:site=body,importance=dynamic": "site=body goes with importance random or update-norm",
+		"tokencache:site=body,learned=true":       "without learned forecasts",
+	} {
+		if _, err := reuse.Parse(text); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: error %v, want one with %q", text, err, want)
+		}
+	}
+	for _, text := range []string{"tokencache:site=body", "tokencache:site=whole"} {
+		p := parse(t, text)
+		if again := parse(t, p.String()); !reflect.DeepEqual(p, again) {
+			t.Errorf("%s: written as %s, read as %+v", text, p, again)
+		}
 	}
 }
 

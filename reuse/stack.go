@@ -73,7 +73,7 @@ type stackRun struct {
 }
 
 // stacked reports whether the policy's P-steps compute nothing, and only updates are cached.
-func (t *TokenCache) stacked() bool { return t.Ratio == 0 && t.Cached == Update }
+func (t *TokenCache) stacked() bool { return t.Ratio == 0 && t.Cached == Update && t.Site != BodySite }
 
 func (t *TokenCache) newStackRun(g *tensor.Graph, m *dit.Model, full []bool, samples int, limit int64) (Run, error) {
 	rows := samples * m.Tokens()

@@ -48,6 +48,16 @@ const (
 	Output Cached = "output"
 )
 
+// PruneSite is what of a block with a long skip (MDTv2) pruned tokens are spared; of other blocks it is always the whole.
+type PruneSite string
+
+const (
+	// WholeSite is the block with the linear map that joins the skip: a cached update stands for both. It is what "" means.
+	WholeSite PruneSite = "whole"
+	// BodySite is the two branches: the map is computed of every token with its present skip.
+	BodySite PruneSite = "body"
+)
+
 // TokenCache is the method of the paper in all its forms: on I-steps everything is computed; on P-steps each block computes the tokens that matter most, and the others get
 // their cached update, or its forecast.
 type TokenCache struct {
@@ -62,6 +72,7 @@ type TokenCache struct {
 	Learned    bool       `json:"learned,omitempty"` // the forecast has weights of its own for every P-step and token, instead of Taylor's; where P-steps compute nothing (ours)
 	WriteBack  bool       `json:"write_back"`        // a P-step's computed updates enter the cache, not only an I-step's
 	Seed       uint64     `json:"seed,omitempty"`
+	Site       PruneSite  `json:"site,omitempty"`
 
 	Predictor *Predictor `json:"-"` // of Static and Dynamic
 	Forecast  *Forecast  `json:"-"` // nil: Taylor's series of Order
@@ -102,6 +113,9 @@ func (t *TokenCache) String() string {
 		add("learned=true")
 	} else {
 		add("order=%d", t.Order)
+	}
+	if t.Site == BodySite {
+		add("site=%s", t.Site)
 	}
 	return "tokencache:" + strings.Join(list, ",")
 }
@@ -150,8 +164,12 @@ func (t *TokenCache) Set(key, value string) error {
 		t.WriteBack, err = strconv.ParseBool(value)
 	case "seed":
 		t.Seed, err = strconv.ParseUint(value, 10, 64)
+	case "site":
+		if t.Site = PruneSite(value); t.Site == WholeSite {
+			t.Site = "" // as in policies that do not say
+		}
 	default:
-		return fmt.Errorf("tokencache has no parameter %q: want steps, k, k1, k2, boundary, warmup, i, ratio, selection, cell, importance, keys, cached, order, learned, write-back or seed", key)
+		return fmt.Errorf("tokencache has no parameter %q: want steps, k, k1, k2, boundary, warmup, i, ratio, selection, cell, importance, keys, cached, order, learned, write-back, seed or site", key)
 	}
 	if err != nil {
 		return fmt.Errorf("tokencache: %s=%s: not a value of that parameter", key, value)
@@ -168,6 +186,10 @@ func (t *TokenCache) Validate() error {
 		return fmt.Errorf("unknown keys %q: want %s, %s or %s", t.Keys, KeptKeys, CachedKeys, FreshKeys)
 	case t.Cached != Update && t.Cached != Output:
 		return fmt.Errorf("unknown cache %q: want %s or %s", t.Cached, Update, Output)
+	case t.Site != "" && t.Site != WholeSite && t.Site != BodySite:
+		return fmt.Errorf("unknown site %q: want %s or %s", t.Site, WholeSite, BodySite)
+	case t.Site == BodySite && (t.Learned || t.needsPredictor()):
+		return fmt.Errorf("site=%s goes with importance %s or %s and without learned forecasts: what calibrate learns is of whole blocks", BodySite, Random, UpdateNorm)
 	case t.Order < 0 || t.Order > mostOrder:
 		return fmt.Errorf("forecast of order %d: want 0 to %d", t.Order, mostOrder)
 	case t.Learned && !t.stacked():
@@ -193,6 +215,11 @@ func (t *TokenCache) NewRun(g *tensor.Graph, m *dit.Model, plan Plan, samples in
 	full, err := t.Steps.resolve(plan.Steps())
 	if err != nil {
 		return nil, err
+	}
+	if t.Site == BodySite && !m.HasSkip(len(m.Blocks)-1) {
+		whole := *t
+		whole.Site = WholeSite
+		t = &whole
 	}
 	if t.stacked() {
 		return t.newStackRun(g, m, full, samples, limit)
@@ -320,9 +347,17 @@ func (r *tokenRun) score(s, p int) {
 	}
 }
 
-// Apply implements dit.Reuse: it is at whole blocks that tokens are pruned.
+// prunes reports whether tokens are pruned at a site: each block has one such.
+func (r *tokenRun) prunes(at dit.Site) bool {
+	if r.policy.Site == BodySite && r.model.HasSkip(at.Block) {
+		return at.Part == dit.Body
+	}
+	return at.Part == dit.Whole
+}
+
+// Apply implements dit.Reuse.
 func (r *tokenRun) Apply(at dit.Site, x *dit.Tokens, f func(*dit.Tokens) *dit.Tokens) *dit.Tokens {
-	if at.Part != dit.Whole {
+	if !r.prunes(at) {
 		return f(x)
 	}
 	r.block, r.x = at.Block, x.X

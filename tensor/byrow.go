@@ -212,6 +212,22 @@ func (g *Graph) Gather(x *Tensor, index []int32) *Tensor {
 	return y
 }
 
+// Merge returns rows of a and of b: row i is row index[i] of a or, where index[i] is negative, row -1-index[i] of b.
+func (g *Graph) Merge(a, b *Tensor, index []int32) *Tensor {
+	mustMatch("second source of rows", b, b.Rows, a.Cols)
+	y := g.byRow(rowOp{a: a, b: b, index: index, row: func(op *rowOp, i int) {
+		if from := op.index[i]; from >= 0 {
+			copy(op.dst.Row(i), op.a.Row(int(from)))
+		} else {
+			copy(op.dst.Row(i), op.b.Row(int(-1-from)))
+		}
+	}}, g.New(len(index), a.Cols))
+	if g.recording(a, b) {
+		g.record(y, func(dy *Tensor) { g.mergeBack(a, b, index, dy) })
+	}
+	return y
+}
+
 // Scatter sets the rows of dst that index names, which must differ, to the rows of x. There is no way back through it.
 func (g *Graph) Scatter(dst *Tensor, index []int32, x *Tensor) {
 	g.mustNotRecord("Scatter", dst, x)

@@ -52,6 +52,26 @@ func (g *Graph) blendBack(alpha, fresh, cached, dy *Tensor) {
 	}
 }
 
+// mergeBack goes back through Merge. A row may be named many times: its gradients are added in their order.
+func (g *Graph) mergeBack(a, b *Tensor, index []int32, dy *Tensor) {
+	var da, db *Tensor
+	if a.wanted {
+		da = g.Grad(a)
+	}
+	if b.wanted {
+		db = g.Grad(b)
+	}
+	for i, from := range index {
+		d := da
+		if from < 0 {
+			d, from = db, -1-from
+		}
+		if d != nil {
+			kernel.Add(d.Row(int(from)), d.Row(int(from)), dy.Row(i))
+		}
+	}
+}
+
 // bySample runs op.row for every row, dividing the work by samples, so that what is summed over a sample's rows is summed in
 // their order by one worker.
 func (g *Graph) bySample(rows *Rows, op rowOp, dst *Tensor) {

@@ -47,6 +47,7 @@ func TestGradients(t *testing.T) {
 	add("SiLU", map[string]*Tensor{"x": x}, func(g *Graph) *Tensor { return g.SiLU(x) })
 	add("GELU", map[string]*Tensor{"x": x}, func(g *Graph) *Tensor { return g.gelu(x) })
 	add("Copy", map[string]*Tensor{"x": x}, func(g *Graph) *Tensor { return g.Add(g.Copy(x), g.SiLU(x)) })
+	add("Merge", map[string]*Tensor{"a": x, "b": y}, func(g *Graph) *Tensor { return g.Merge(x, y, []int32{3, -1, -12, 3, 11, -1, -1, 0}) })
 	add("Gather", map[string]*Tensor{"x": x}, func(g *Graph) *Tensor { return g.Gather(x, []int32{3, 0, 3, 11}) })
 	add("columns and rows", map[string]*Tensor{"x": x}, func(g *Graph) *Tensor {
 		return g.Add(g.SiLU(g.Columns(x, 2, 5)), g.Columns(g.SiLU(x), 4, 7))

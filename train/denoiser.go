@@ -24,9 +24,11 @@ type DenoiserOptions struct {
 	Dropout float64 `json:"label_dropout"` // share of examples whose class is replaced by the null class, which guidance needs
 	Flip    bool    `json:"flip"`          // mirror every other picture
 	MinSNR  float64 `json:"min_snr"`       // see Objective
+
+	Mask *MaskOptions `json:"mask,omitempty"` // of the masked passes of an MDT, which must have them; nil: none
 }
 
-// Denoiser is the training of a DiT.
+// Denoiser is the training of a DiT, or of an MDT.
 type Denoiser struct {
 	Model     *dit.Model
 	Objective *Objective
@@ -40,6 +42,7 @@ type Denoiser struct {
 
 	batch   dit.Batch
 	samples []Sample
+	masked  maskedPass // of an MDT
 }
 
 // NewDenoiser returns the training of m, made for training with params, on pictures with labels; names are the classes'.
@@ -49,6 +52,9 @@ func NewDenoiser(m *dit.Model, params []*tensor.Param, pictures Examples, labels
 	}
 	if o.Dropout < 0 || o.Dropout > 1 {
 		return nil, fmt.Errorf("label dropout of %g: want 0 to 1", o.Dropout)
+	}
+	if err := o.Mask.check(m.Config); err != nil {
+		return nil, err
 	}
 	for i, y := range labels {
 		if y < 0 || int(y) >= m.NumClasses {
@@ -68,12 +74,17 @@ func NewDenoiser(m *dit.Model, params []*tensor.Param, pictures Examples, labels
 // Params lists everything but the fixed position embedding.
 func (d *Denoiser) Params() []*tensor.Param { return d.params }
 
-// Measures are the loss, the noise's mean squared error and the variational bound.
+// Measures are the loss, the noise's mean squared error and the variational bound. Those of an MDT are of the full pass, but for the last, the loss
+// of the masked one; what it is trained for is the sum of the two losses.
 func (d *Denoiser) Measures() []string {
-	if !d.Model.LearnSigma {
-		return []string{"loss", "mse"}
+	list := []string{"loss", "mse"}
+	if d.Model.LearnSigma {
+		list = append(list, "vb")
 	}
-	return []string{"loss", "mse", "vb"}
+	if d.options.Mask != nil {
+		list = append(list, "masked")
+	}
+	return list
 }
 
 // Changed makes the model see its parameters' values.
@@ -88,20 +99,33 @@ func (d *Denoiser) Accumulate(g *tensor.Graph, first int64, count int, scale flo
 		return nil, err
 	}
 	losses, err := Gradients(g, d.Model, d.Objective, &d.batch, d.samples, scale)
-	sums := make([]float64, len(d.Measures()))
-	for _, l := range losses {
-		for i, v := range []float64{l.Total, l.MSE, l.VB}[:len(sums)] {
-			sums[i] += v
-		}
+	if err != nil {
+		return nil, err
 	}
-	return sums, err
+	sums := []float64{0, 0, 0}
+	for _, l := range losses {
+		sums[0], sums[1], sums[2] = sums[0]+l.Total, sums[1]+l.MSE, sums[2]+l.VB
+	}
+	if !d.Model.LearnSigma {
+		sums = sums[:2]
+	}
+	if d.options.Mask == nil {
+		return sums, nil
+	}
+	masked, err := d.accumulateMasked(g, scale)
+	return append(sums, masked), err
 }
 
 // Gradients adds to the gradients of m's parameters those of the losses of samples, which are b's, times scale, and returns the losses.
 func Gradients(g *tensor.Graph, m *dit.Model, o *Objective, b *dit.Batch, samples []Sample, scale float64) ([]Loss, error) {
+	return passGradients(g, o, samples, scale, func() *tensor.Tensor { return m.Forward(g, dit.Always, b) })
+}
+
+// passGradients is Gradients for the predictions that forward makes.
+func passGradients(g *tensor.Graph, o *Objective, samples []Sample, scale float64, forward func() *tensor.Tensor) ([]Loss, error) {
 	defer g.Reset()
 	g.StartTape()
-	out := m.Forward(g, dit.Always, b)
+	out := forward()
 	if err := g.Err(); err != nil {
 		return nil, err
 	}
@@ -121,11 +145,21 @@ func (d *Denoiser) allocate(count, size int) {
 	if d.batch.X != nil && d.batch.X.Rows == count {
 		return
 	}
-	d.batch = dit.Batch{X: tensor.FromSlice(make([]float32, count*size), count, size), T: make([]float32, count), Y: make([]int32, count)}
-	d.samples = make([]Sample, count)
-	for i := range d.samples {
-		d.samples[i] = Sample{X: d.batch.X.Row(i), XStart: make([]float32, size), Noise: make([]float32, size)}
+	d.batch, d.samples = newExamples(count, size)
+	if d.options.Mask != nil {
+		d.masked.batch, d.masked.samples = newExamples(count, size)
+		d.masked.kept = make([][]int32, count)
 	}
+}
+
+// newExamples returns a batch and its examples, for count pictures of size elements.
+func newExamples(count, size int) (dit.Batch, []Sample) {
+	b := dit.Batch{X: tensor.FromSlice(make([]float32, count*size), count, size), T: make([]float32, count), Y: make([]int32, count)}
+	samples := make([]Sample, count)
+	for i := range samples {
+		samples[i] = Sample{X: b.X.Row(i), XStart: make([]float32, size), Noise: make([]float32, size)}
+	}
+	return b, samples
 }
 
 // prepare makes the batch of examples first to first+count-1.
@@ -160,6 +194,9 @@ func (d *Denoiser) example(i, index int, k uint64) error {
 	}
 	diffusion.NewStream(r.Uint64(), k).Normal(s.Noise)
 	d.Objective.Process.QSample(s.X, s.XStart, s.Noise, s.T)
+	if d.options.Mask != nil {
+		d.maskedExample(i, index, k)
+	}
 	return nil
 }
 

@@ -20,8 +20,9 @@ func draws(what string, numbers ...uint64) *rand.Rand {
 	return rand.New(rand.NewChaCha8(sha256.Sum256(b)))
 }
 
-// Fresh is the source of a new DiT's weights, initialised as in the official code: linear maps by Xavier's uniform distribution with zero biases,
-// embeddings of classes and timesteps by a normal one of deviation 0.02, and zeros for what makes blocks the identity (adaLN-Zero) and the output 0.
+// Fresh is the source of a new DiT's or MDT's weights, initialised as in the official code: linear maps by Xavier's uniform distribution with zero biases,
+// embeddings of classes and timesteps, the mask token and tables of position biases by a normal one of deviation 0.02, and zeros for what makes
+// blocks the identity (adaLN-Zero) and the output 0.
 type Fresh struct {
 	seed   uint64
 	shapes map[string][]int
@@ -46,7 +47,7 @@ func (f *Fresh) Read(name string, dst []float32) error {
 	switch {
 	case strings.HasSuffix(name, ".bias"), strings.Contains(name, "adaLN_modulation"), strings.HasPrefix(name, "final_layer.linear"):
 		clear(dst)
-	case strings.HasPrefix(name, "t_embedder"), strings.HasPrefix(name, "y_embedder"):
+	case strings.HasPrefix(name, "t_embedder"), strings.HasPrefix(name, "y_embedder"), name == "mask_token", strings.HasSuffix(name, "relative_position_bias_table"):
 		for i := range dst {
 			dst[i] = float32(0.02 * r.NormFloat64())
 		}

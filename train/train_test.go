@@ -30,7 +30,10 @@ func (p *noisePictures) Read(i int, dst []float32) error {
 
 var small = dit.Config{Arch: dit.ArchDiT, InputSize: 4, PatchSize: 2, InChannels: 1, Hidden: 16, Depth: 2, Heads: 2, MLPHidden: 32, NumClasses: 3, LearnSigma: true}
 
-func newSmall(t *testing.T, o DenoiserOptions) *Denoiser {
+func newSmall(t *testing.T, o DenoiserOptions) *Denoiser { return newDenoiser(t, small, o) }
+
+// newDenoiser returns the training of a new model of configuration c on ten pictures of three classes.
+func newDenoiser(t *testing.T, c dit.Config, o DenoiserOptions) *Denoiser {
 	t.Helper()
 	r := rand.New(rand.NewPCG(1, 2))
 	var p noisePictures
@@ -42,7 +45,7 @@ func newSmall(t *testing.T, o DenoiserOptions) *Denoiser {
 		}
 		p.pictures, labels = append(p.pictures, x), append(labels, int32(i%3))
 	}
-	m, params, err := dit.NewTrainable(small, NewFresh(small, 7), false)
+	m, params, err := dit.NewTrainable(c, NewFresh(c, 7), false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +123,12 @@ var quick = Settings{Steps: 12, Batch: 6, Micro: 4, LR: 1e-3, Warmup: 3, Schedul
 
 func runLoop(t *testing.T, dir string, s Settings, ctx context.Context, workers int, resume bool, onStep func(Report)) error {
 	t.Helper()
-	l, err := NewLoop(newSmall(t, DenoiserOptions{Seed: 5, Dropout: 0.2, Flip: true}), newGraph(t, workers), dir, s)
+	return runTask(t, newSmall(t, DenoiserOptions{Seed: 5, Dropout: 0.2, Flip: true}), dir, s, ctx, workers, resume, onStep)
+}
+
+func runTask(t *testing.T, task Task, dir string, s Settings, ctx context.Context, workers int, resume bool, onStep func(Report)) error {
+	t.Helper()
+	l, err := NewLoop(task, newGraph(t, workers), dir, s)
 	if err != nil {
 		t.Fatal(err)
 	}

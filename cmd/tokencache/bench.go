@@ -12,6 +12,7 @@ import (
 	"github.com/tokencache/tokencache/internal/bench"
 	"github.com/tokencache/tokencache/internal/kernel"
 	"github.com/tokencache/tokencache/models"
+	"github.com/tokencache/tokencache/reuse"
 )
 
 type benchCmd struct {
@@ -73,6 +74,9 @@ type benchModelCmd struct {
 	ImageSize int    `help:"Side of the images in pixels, 8 for each latent." default:"256"`
 	Batch     int    `help:"Samples of a forward pass; an image with guidance is two." default:"2"`
 	Tokens    string `help:"Share of the tokens that every block computes, or several: 100%,50%,25%." default:"100%"`
+	Policy    string `help:"Measure the I- and P-steps of a policy instead, as generate takes it: tokencache:ratio=0.5,..." placeholder:"NAME:KEY=VALUE,..."`
+	Steps     int    `help:"With --policy: the first so many steps of 50, each beside an uncached one." default:"8"`
+	DiT       bool   `name:"against-dit" help:"Of an MDT: measure a DiT of equal size in turn with it, and print their ratio."`
 	Threads   int    `help:"Worker threads. Default: all processors." placeholder:"N"`
 	JSON      bool   `name:"json" help:"Print one JSON object on standard output; with several shares, its rows."`
 }
@@ -85,7 +89,10 @@ func (c *benchModelCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	o := bench.ModelOptions{Config: config, Batch: c.Batch, Threads: c.Threads, Time: 3 * time.Second}
+	if c.Policy != "" {
+		return c.policy(a, config)
+	}
+	o := bench.ModelOptions{Config: config, Batch: c.Batch, Threads: c.Threads, Time: 3 * time.Second, DiT: c.DiT}
 	for _, s := range strings.Split(c.Tokens, ",") {
 		percent, err := strconv.ParseFloat(strings.TrimSuffix(s, "%"), 64)
 		if err != nil || !(percent > 0 && percent <= 100) {
@@ -117,7 +124,42 @@ func (c *benchModelCmd) Run(a *app) error {
 		return err
 	}
 	r := reports[0]
+	if d := r.DiT; d != nil {
+		fmt.Fprintf(a.stdout, "against %s: %.2f (%.1f ms)", d.Arch, d.Ratio, d.Milliseconds)
+		if d.SkipShare > 0 {
+			fmt.Fprintf(a.stdout, "; %.2f with skip_linear apart, %.1f%% of the FLOPs", d.Apart, 100*d.SkipShare)
+		}
+		fmt.Fprintln(a.stdout)
+	}
 	_, err = fmt.Fprintf(a.stdout, "%s, batch %d, %d threads, %s; peak of fused multiply-adds: %.1f GFLOP/s\n", r.Arch, r.Batch, r.Threads, r.Level, r.PeakGFLOPs)
+	return err
+}
+
+// policy measures the steps of a policy.
+func (c *benchModelCmd) policy(a *app, config dit.Config) error {
+	p, err := reuse.Parse(c.Policy)
+	if err != nil {
+		return err
+	}
+	if c.Steps < 2 {
+		return fmt.Errorf("--steps %d: want 2 or more", c.Steps)
+	}
+	a.note("making weights of %s", config.Name())
+	r, err := bench.Policy(a.ctx, bench.PolicyOptions{Config: config, Batch: c.Batch, Policy: p, Steps: c.Steps, Threads: c.Threads})
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return a.printJSON(r)
+	}
+	fmt.Fprintf(a.stdout, "%s, batch %d, %d threads, %s; %s\n", r.Arch, r.Batch, r.Threads, r.Level, r.Policy)
+	fmt.Fprintf(a.stdout, "without a policy  %8.1f ms\nI-step (%d)        %8.1f ms\n", r.UncachedMS, r.ISteps, r.IStepMS)
+	if r.PSteps == 0 {
+		_, err = fmt.Fprintf(a.stdout, "no P-step among the first %d steps\n", c.Steps)
+		return err
+	}
+	_, err = fmt.Fprintf(a.stdout, "P-step (%d)        %8.1f ms, %.1f %% of an I-step, with %.1f %% of its FLOPs and %.1f %% of its tokens\ncache             %8.1f MB\n",
+		r.PSteps, r.PStepMS, 100*r.Ratio, 100*r.FLOPs, 100*r.Share, float64(r.CacheBytes)/(1<<20))
 	return err
 }
 

@@ -21,7 +21,7 @@ type calibrateCmd struct {
 	CFG      *float64 `name:"cfg" help:"Scale of guidance. Default: what suits the model." placeholder:"X"`
 	Speed    string   `help:"Wanted speed by the clock, such as 2.4x: the share of tokens that P-steps compute is found for it." placeholder:"X"`
 	Ratio    *float64 `help:"Share of the tokens that P-steps compute, instead of --speed." placeholder:"R"`
-	Policy   string   `help:"Other parameters of the policy: k=3,order=1,importance=dynamic,... See generate --help and docs/tokencache.md." placeholder:"KEY=VALUE,..." default:"importance=dynamic"`
+	Policy   string   `help:"Parameters of the policy: ratio=0,learned=true (the default: P-steps compute nothing, and how to forecast them is learned), importance=dynamic,k=3,order=1 (a predictor is trained that chooses the tokens), ... See docs/tokencache.md." placeholder:"KEY=VALUE,..." default:"ratio=0,learned=true"`
 	Percent  bool     `name:"percentile" help:"Put the I-steps at equal percentiles of how much the trajectories bend, instead of evenly."`
 	Images   int      `help:"Trajectories of the model's own sampler that it learns from." default:"32"`
 	Updates  int      `help:"Updates of the predictor." default:"300"`
@@ -42,6 +42,8 @@ func (c *calibrateCmd) Help() string {
 	return `Examples:
   tokencache calibrate --speed 2.4x --out policies/fast
   tokencache generate --policy policies/fast --compare --out compare.png
+  tokencache calibrate --sampler ddpm --steps 250 --speed 3x --out policies/ddpm
+  tokencache calibrate --policy importance=dynamic,k=3 --speed 2x --out policies/dynamic
 
 An interrupted calibration goes on where it was when it is started again.`
 }

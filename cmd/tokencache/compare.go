@@ -165,9 +165,13 @@ func (c *compareCmd) judge(a *app, p *tokencache.Pipeline, o *comparison.Options
 	if err != nil {
 		return err
 	}
-	o.Reference = eval.NewMoments(judged.Features.Cols)
+	moments := eval.NewMoments(judged.Features.Cols)
+	if err := moments.Add(judged.Features.Flat()); err != nil {
+		return err
+	}
+	o.Reference = moments.Normal()
 	result.Reference, result.ReferenceN = path, set.Len()
-	return o.Reference.Add(judged.Features.Flat())
+	return nil
 }
 
 // sheetRows are the first images of each cell.

@@ -20,6 +20,7 @@ type trainLine struct {
 	images   int
 	flops    int64
 	loss     float64 // averaged over some fifty updates
+	masked   float64 // likewise, of an MDT's masked passes; 0 without them
 }
 
 const (
@@ -43,6 +44,7 @@ func (l *trainLine) step(r train.Report) {
 	l.images += r.Images
 	l.flops += r.FLOPs
 	l.loss += (r.Measures["loss"] - l.loss) / float64(min(l.made, lossSmoothing))
+	l.masked += (r.Measures["masked"] - l.masked) / float64(min(l.made, lossSmoothing))
 	interval := lineInterval
 	if l.terminal {
 		interval = terminalInterval
@@ -53,8 +55,12 @@ func (l *trainLine) step(r train.Report) {
 	l.shown = time.Now()
 	images, gflops := l.rates()
 	left := time.Duration(l.seconds() / float64(l.made) * float64(l.steps-r.Step) * float64(time.Second))
-	text := fmt.Sprintf("update %d/%d  loss %.4f  gradient %.3f  rate %.2g  %.1f images/s  %.0f GFLOP/s  %s left",
-		r.Step, l.steps, l.loss, r.GradNorm, r.LR, images, gflops, left.Round(time.Second))
+	masked := ""
+	if l.masked > 0 {
+		masked = fmt.Sprintf("  masked %.4f", l.masked)
+	}
+	text := fmt.Sprintf("update %d/%d  loss %.4f%s  gradient %.3f  rate %.2g  %.1f images/s  %.0f GFLOP/s  %s left",
+		r.Step, l.steps, l.loss, masked, r.GradNorm, r.LR, images, gflops, left.Round(time.Second))
 	if l.terminal {
 		fmt.Fprint(l.a.stderr, clearLineSequence+text)
 	} else {

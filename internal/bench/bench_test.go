@@ -3,6 +3,8 @@ package bench
 import (
 	"context"
 	"encoding/json"
+	"math"
+	"strings"
 	"testing"
 	"time"
 
@@ -35,6 +37,33 @@ func modelCounts(t *testing.T, c dit.Config) {
 		if (r.Ratio > 0) != (r.Percent < 100) || r.PeakGFLOPs <= 0 {
 			t.Errorf("report %+v", r)
 		}
+	}
+}
+
+func TestAgainstDiT(t *testing.T) {
+	c := dit.Config{
+		Arch: dit.ArchMDTv2, InputSize: 8, PatchSize: 2, InChannels: 4, Hidden: 48, Depth: 4, DecodeLayer: 2, Heads: 4, MLPHidden: 192, NumClasses: 10, LearnSigma: true,
+	}
+	o := ModelOptions{Config: c, Batch: 2, Percent: []float64{50, 100}, Threads: 1, Time: time.Millisecond, DiT: true}
+	reports, err := Model(context.Background(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Three blocks have a long skip: 32 rows of 96 to 48 features each.
+	share := float64(3*2*32*96*48) / float64(c.FLOPs(2, 16))
+	for _, r := range reports {
+		d := r.DiT
+		if d == nil || d.Arch != "DiT with 4 blocks of width 48, patch 2" || d.Milliseconds <= 0 || d.SkipShare != share || math.Abs(d.Apart/d.Ratio-1+share) > 1e-12 {
+			t.Errorf("report %+v, want a share of %g", d, share)
+		}
+	}
+	o.Config.Arch = dit.ArchMDTv1
+	if reports, err = Model(context.Background(), o); err != nil || reports[0].DiT.SkipShare != 0 || reports[0].DiT.Apart != reports[0].DiT.Ratio {
+		t.Errorf("reports %+v, error %v", reports, err)
+	}
+	o.Config.Arch, o.Config.DecodeLayer = dit.ArchDiT, 0
+	if _, err = Model(context.Background(), o); err == nil || !strings.Contains(err.Error(), "is a DiT") {
+		t.Errorf("error %v for a DiT", err)
 	}
 }
 

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"time"
 
@@ -25,6 +26,17 @@ type ModelReport struct {
 
 	FullMilliseconds float64 `json:"full_ms,omitempty"` // of all tokens, measured in turn with the others
 	Ratio            float64 `json:"ratio,omitempty"`   // ms to full_ms
+
+	DiT *AgainstDiT `json:"against_dit,omitempty"` // of all tokens, where asked for
+}
+
+// AgainstDiT compares an MDT with a DiT of equal width, depth and patch, both computing all tokens, measured in turn.
+type AgainstDiT struct {
+	Arch         string  `json:"arch"` // the DiT
+	Milliseconds float64 `json:"ms"`
+	Ratio        float64 `json:"ratio"`       // the MDT's time to the DiT's
+	SkipShare    float64 `json:"skip_share"`  // of the MDT's FLOPs that are the linear maps of long skips
+	Apart        float64 `json:"ratio_apart"` // the ratio without that share of the MDT's time
 }
 
 // ModelOptions says what to measure.
@@ -34,6 +46,7 @@ type ModelOptions struct {
 	Percent []float64 // of the tokens that every block computes
 	Threads int
 	Time    time.Duration
+	DiT     bool // measure a DiT of equal size too
 }
 
 // Model measures a model with synthetic weights, all tokens and each share of them in turn.
@@ -41,6 +54,12 @@ func Model(ctx context.Context, o ModelOptions) ([]ModelReport, error) {
 	m, err := dit.New(o.Config, source{}, false)
 	if err != nil {
 		return nil, err
+	}
+	var equal *dit.Model
+	if o.DiT {
+		if equal, err = equalDiT(o.Config); err != nil {
+			return nil, err
+		}
 	}
 	pool := tensor.NewPool(o.Threads)
 	defer pool.Close()
@@ -66,6 +85,11 @@ func Model(ctx context.Context, o ModelOptions) ([]ModelReport, error) {
 		c.run()
 		flops[i] = g.FLOPs()
 	}
+	dits := &contestant{run: func() { g.Reset(); equal.Forward(g, dit.Always, b) }}
+	if o.DiT {
+		dits.run() // warms up
+		all = append(all, dits)
+	}
 	peaks := measure(pool.Workers(), o.Time, all...)
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -88,9 +112,28 @@ func Model(ctx context.Context, o ModelOptions) ([]ModelReport, error) {
 			r.FullMilliseconds = 1e3 * median(full.times)
 			r.Ratio = r.Milliseconds / r.FullMilliseconds
 		}
+		if o.DiT {
+			r.DiT = against(o, equal.Name(), median(full.times), median(dits.times))
+		}
 		reports = append(reports, r)
 	}
 	return reports, nil
+}
+
+// equalDiT returns a DiT of the size of an MDT.
+func equalDiT(c dit.Config) (*dit.Model, error) {
+	if c.Arch == dit.ArchDiT {
+		return nil, fmt.Errorf("%s is a DiT: there is no other of its size to compare it with", c.Name())
+	}
+	c.Arch, c.DecodeLayer = dit.ArchDiT, 0
+	return dit.New(c, source{}, false)
+}
+
+// against compares the times, in seconds, of an MDT and of the named DiT.
+func against(o ModelOptions, name string, mdt, dit float64) *AgainstDiT {
+	n := o.Config.Tokens()
+	share := float64(o.Config.SkipFLOPs(o.Batch, n)) / float64(o.Config.FLOPs(o.Batch, n))
+	return &AgainstDiT{Arch: name, Milliseconds: 1e3 * dit, Ratio: mdt / dit, SkipShare: share, Apart: mdt * (1 - share) / dit}
 }
 
 // share is a Reuse that computes a fixed share of each sample's tokens in every block and leaves the others as they are: the cost of

@@ -34,7 +34,8 @@ type TrainOptions struct {
 	Time    time.Duration
 }
 
-// Train measures whole updates of a new model on random pictures: noise, forward pass, loss, backward pass, AdamW, moving average.
+// Train measures whole updates of a new model on random pictures: noise, forward pass, loss, backward pass, an MDT's masked
+// passes too, AdamW, moving average.
 func Train(ctx context.Context, o TrainOptions) (*TrainReport, error) {
 	m, params, err := dit.NewTrainable(o.Config, train.NewFresh(o.Config, 1), false)
 	if err != nil {
@@ -42,7 +43,12 @@ func Train(ctx context.Context, o TrainOptions) (*TrainReport, error) {
 	}
 	pictures := patterns{o.Config}
 	labels := make([]int32, pictures.Len())
-	task, err := train.NewDenoiser(m, params, pictures, labels, nil, train.DenoiserOptions{Seed: 1, Dropout: 0.1})
+	options := train.DenoiserOptions{Seed: 1, Dropout: 0.1}
+	if o.Config.Arch != dit.ArchDiT {
+		mask := train.DefaultMask(o.Config.Arch)
+		options.Mask = &mask
+	}
+	task, err := train.NewDenoiser(m, params, pictures, labels, nil, options)
 	if err != nil {
 		return nil, err
 	}

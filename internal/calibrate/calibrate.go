@@ -59,6 +59,10 @@ func Run(ctx context.Context, p *tokencache.Pipeline, o Options) (*reuse.Trained
 	if o.Speed != 0 && !(o.Speed > 1) {
 		return nil, fmt.Errorf("a speed of %g: want more than 1, times the uncached model", o.Speed)
 	}
+	needs := o.Base.Importance == reuse.Static || o.Base.Importance == reuse.Dynamic
+	if o.Base.Site == reuse.BodySite && (needs || o.Base.Learned) {
+		return nil, fmt.Errorf("site=%s: what is learned is of whole blocks; give importance=%s or %s, or leave site out", reuse.BodySite, reuse.Random, reuse.UpdateNorm)
+	}
 	m := &maker{Options: o, p: p, start: time.Now()}
 	if err := os.MkdirAll(m.work(), 0o777); err != nil {
 		return nil, err
@@ -66,7 +70,6 @@ func Run(ctx context.Context, p *tokencache.Pipeline, o Options) (*reuse.Trained
 	if o.Base.Learned {
 		return m.forecast(ctx)
 	}
-	needs := o.Base.Importance == reuse.Static || o.Base.Importance == reuse.Dynamic
 	policy := o.Base
 	if needs || o.Percent {
 		t, err := m.trajectories(ctx)

@@ -40,7 +40,7 @@ type Options struct {
 	Shipped func(speed float64) (string, error) // the policy that comes with the model for a speed, empty if there is none
 
 	Net       *eval.Classifier // judges, where it fits the model's pictures; else nil
-	Reference *eval.Moments    // of real pictures, seen by Net; nil if there are none
+	Reference *eval.Normal     // of real pictures, seen by Net; nil if there are none
 
 	OnStage    func(what string)
 	OnProgress func(done, all float64) // in images that the uncached model draws in the same time

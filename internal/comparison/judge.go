@@ -2,8 +2,6 @@ package comparison
 
 import (
 	"math"
-	"math/rand/v2"
-	"slices"
 
 	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/eval"
@@ -14,7 +12,7 @@ import (
 // shownImages is how many images of a cell the report shows.
 const shownImages = 10
 
-// resamples is how many times the images are drawn again, with replacement, for an interval (percentile bootstrap).
+// resamples is how many times the images are drawn again, with replacement, for an interval of a Frechet distance.
 const resamples = 200
 
 // judge compares a cell's images with the uncached ones and with real pictures.
@@ -39,16 +37,24 @@ func (r *run) judge(s subject, d, base *drawn) (report.Cell, []tokencache.Image,
 		var psnr, ssim []float64
 		for i, m := range images {
 			a, b := floats(m), floats(plain[i])
-			if v := eval.PSNR(a, b, 1); !math.IsInf(v, 0) {
+			v, err := eval.PSNR(a, b, 1)
+			if err != nil {
+				return cell, nil, err
+			}
+			if !math.IsInf(v, 0) {
 				psnr = append(psnr, v)
 			}
-			v, err := eval.SSIM(a, b, m.Height, m.Width, 1)
-			if err != nil {
+			if v, err = eval.SSIM(a, b, m.Channels, m.Height, m.Width, 1); err != nil {
 				return cell, nil, err
 			}
 			ssim = append(ssim, v)
 		}
-		cell.PSNR, cell.SSIM = r.mean(psnr), r.mean(ssim)
+		if cell.PSNR, err = r.mean(psnr); err != nil {
+			return cell, nil, err
+		}
+		if cell.SSIM, err = r.mean(ssim); err != nil {
+			return cell, nil, err
+		}
 	}
 	if r.Net != nil {
 		if err := r.see(&cell, images, d == base); err != nil {
@@ -90,85 +96,39 @@ func (r *run) see(cell *report.Cell, images []tokencache.Image, isBase bool) err
 			right[i] = 1
 		}
 	}
-	cell.Agreement = r.mean(right)
-	if r.Reference == nil {
-		return nil
-	}
-	frechet := func(index []int) (float64, error) {
-		m := eval.NewMoments(judged.Features.Cols)
-		var x []float32
-		for _, i := range index {
-			x = append(x, judged.Features.Row(i)...)
-		}
-		if err := m.Add(x); err != nil {
-			return 0, err
-		}
-		return eval.Frechet(m, r.Reference)
-	}
-	all := make([]int, len(images))
-	for i := range all {
-		all[i] = i
-	}
-	value, err := frechet(all)
-	if err != nil {
+	if cell.Agreement, err = r.mean(right); err != nil || r.Reference == nil {
 		return err
 	}
 	// The same images are drawn again in every cell, so that their differences from cell to cell are not hidden by chance.
-	draws := make([]float64, 0, resamples)
-	random := rand.New(rand.NewPCG(r.Seed, 1))
-	for range resamples {
-		for i := range all {
-			all[i] = random.IntN(len(all))
-		}
-		v, err := frechet(all)
-		if err != nil {
-			return err
-		}
-		draws = append(draws, v)
+	value, draws, err := eval.ResampledFrechet(judged.Features.Flat(), r.Reference, resamples, r.Seed)
+	if err != nil {
+		return err
 	}
+	cell.Frechet = interval(value, eval.Around(value, draws))
 	if isBase {
 		r.baseFrechet, r.baseDraws = value, draws
+		return nil
 	}
-	cell.Frechet = interval(value, draws, value)
-	if !isBase && r.baseFrechet > 0 {
-		ratios := make([]float64, len(draws))
-		for i := range ratios {
-			ratios[i] = draws[i] / r.baseDraws[i]
-		}
-		ratio := value / r.baseFrechet
-		cell.FrechetRatio = interval(ratio, ratios, ratio)
+	for i := range draws {
+		draws[i] /= r.baseDraws[i]
 	}
+	cell.FrechetRatio = interval(value/r.baseFrechet, eval.Around(value/r.baseFrechet, draws))
 	return nil
 }
 
-// interval is a value with what a bootstrap says of its error. A resampled set has fewer different images, so its Frechet distances lie higher than the set's own: they are moved down to lie around it.
-func interval(value float64, draws []float64, centre float64) *report.Interval {
-	mean := 0.0
-	for _, v := range draws {
-		mean += v / float64(len(draws))
-	}
-	sorted := slices.Sorted(slices.Values(draws))
-	n := len(sorted)
-	return &report.Interval{Value: value, Low: sorted[n*25/1000] - mean + centre, High: sorted[n-1-n*25/1000] - mean + centre}
+func interval(value float64, i eval.Interval) *report.Interval {
+	return &report.Interval{Value: value, Low: i.Low, High: i.High}
 }
 
 // mean is the mean of values, nil of none, with its interval.
-func (r *run) mean(values []float64) *report.Interval {
+func (r *run) mean(values []float64) (*report.Interval, error) {
 	if len(values) == 0 {
-		return nil
+		return nil, nil
 	}
-	average := func(at func(i int) float64) float64 {
-		sum := 0.0
-		for i := range values {
-			sum += at(i)
-		}
-		return sum / float64(len(values))
+	sum := 0.0
+	for _, v := range values {
+		sum += v
 	}
-	value := average(func(i int) float64 { return values[i] })
-	random := rand.New(rand.NewPCG(r.Seed, 2))
-	draws := make([]float64, resamples)
-	for i := range draws {
-		draws[i] = average(func(int) float64 { return values[random.IntN(len(values))] })
-	}
-	return interval(value, draws, value)
+	i, err := eval.BootstrapMean(values, eval.MeanResamples, r.Seed)
+	return interval(sum/float64(len(values)), i), err
 }

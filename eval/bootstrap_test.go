@@ -1,0 +1,87 @@
+package eval
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+)
+
+// TestBootstrapMean compares with the normal interval of a mean, and counts how often intervals hold the truth.
+func TestBootstrapMean(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	held := 0
+	const sets = 200
+	for set := range sets {
+		values := make([]float64, 100)
+		mean, variance := 0.0, 0.0
+		for i := range values {
+			values[i] = 3 + r.NormFloat64()
+			mean += values[i] / 100
+		}
+		for _, v := range values {
+			variance += (v - mean) * (v - mean) / 100
+		}
+		in, err := BootstrapMean(values, MeanResamples, uint64(set))
+		if err != nil {
+			t.Fatal(err)
+		}
+		half := 1.96 * math.Sqrt(variance/100)
+		if math.Abs(in.Low-(mean-half)) > 0.25*half || math.Abs(in.High-(mean+half)) > 0.25*half {
+			t.Fatalf("interval %v, want about %g to %g", in, mean-half, mean+half)
+		}
+		if in.Low <= 3 && 3 <= in.High {
+			held++
+		}
+		if again, _ := BootstrapMean(values, MeanResamples, uint64(set)); again != in {
+			t.Fatalf("interval %v, then %v with the same seed", in, again)
+		}
+	}
+	if share := float64(held) / sets; share < 0.88 || share > 0.99 {
+		t.Errorf("%g of the intervals hold the mean, want about 0.95", share)
+	}
+	if in, err := BootstrapMean([]float64{1, 1, 1}, 10, 1); err != nil || in != (Interval{1, 1}) {
+		t.Errorf("interval %v, error %v of equal values", in, err)
+	}
+	if _, err := BootstrapMean(nil, 10, 1); err == nil {
+		t.Error("no error for no values")
+	}
+}
+
+// TestBootstrapFrechet compares the interval's width with the spread of distances of sets that were drawn anew.
+func TestBootstrapFrechet(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	mean, deviation := []float64{0, 0, 0, 0}, []float64{1, 1, 2, 0.5}
+	reference := momentsOf(t, 4, gaussian(r, 5000, []float64{0.5, 0, 0, 0}, []float64{1, 1.5, 2, 0.5})).Normal()
+	var fresh []float64
+	for range 400 {
+		d, err := momentsOf(t, 4, gaussian(r, 400, mean, deviation)).Normal().Frechet(reference)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fresh = append(fresh, d)
+	}
+	want := percentiles(fresh)
+	samples := gaussian(r, 400, mean, deviation)
+	got, err := BootstrapFrechet(samples, reference, 200, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ratio := (got.High - got.Low) / (want.High - want.Low); ratio < 0.7 || ratio > 1.4 {
+		t.Errorf("interval %v, that of fresh samples is %v", got, want)
+	}
+	d, _ := momentsOf(t, 4, samples).Normal().Frechet(reference)
+	if d < got.Low || d > got.High {
+		t.Errorf("interval %v does not hold the distance %g", got, d)
+	}
+	if again, _ := BootstrapFrechet(samples, reference, 200, 1); again != got {
+		t.Errorf("interval %v, then %v with the same seed", got, again)
+	}
+	if other, _ := BootstrapFrechet(samples, reference, 200, 2); other == got {
+		t.Error("another seed gives the same interval")
+	}
+	for _, bad := range [][]float32{nil, {1, 2, 3}, {1, 2, 3, 4}} {
+		if _, err := BootstrapFrechet(bad, reference, 10, 1); err == nil {
+			t.Errorf("no error for features %v", bad)
+		}
+	}
+}

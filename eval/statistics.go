@@ -1,0 +1,185 @@
+package eval
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+
+	"gonum.org/v1/gonum/mat"
+
+	"github.com/tokencache/tokencache/internal/npz"
+)
+
+// Statistics are what evaluators keep of a reference set of pictures.
+type Statistics struct {
+	Network string // what saw the features, as the network's Identity tells it; "" if that is not known
+	Pool    Normal
+	Spatial *Normal // of the spatial features, for sFID; nil if there are none
+}
+
+// The arrays of a file of statistics: the first four as pytorch-fid and the ADM evaluator name them, the others this program's own.
+const (
+	statMean, statCovariance               = "mu", "sigma"
+	statSpatialMean, statSpatialCovariance = "mu_s", "sigma_s"
+	statNetwork                            = "tokencache_network" // the bytes of the name, u1
+	statCount                              = "tokencache_n"
+)
+
+const (
+	mostStatWidth   = 1 << 14 // features; sets a bound to what is read
+	mostNetworkName = 1 << 10
+)
+
+// IsStatistics reports whether the file holds statistics, and not, say, pictures.
+func IsStatistics(a *npz.Archive) bool {
+	return slices.Contains(a.Names(), statMean) && slices.Contains(a.Names(), statCovariance)
+}
+
+// ReadStatistics reads the .npz at path, as pytorch-fid, the ADM evaluator and WriteStatistics write it.
+func ReadStatistics(path string) (*Statistics, error) {
+	a, err := npz.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer a.Close()
+	s, err := readStatistics(a)
+	if err != nil {
+		return nil, fmt.Errorf("statistics %s: %w", path, err)
+	}
+	return s, nil
+}
+
+func readStatistics(a *npz.Archive) (*Statistics, error) {
+	names := a.Names()
+	if !IsStatistics(a) {
+		return nil, fmt.Errorf("no arrays %s and %s: the file has %v", statMean, statCovariance, names)
+	}
+	s := &Statistics{}
+	if slices.Contains(names, statCount) {
+		n, err := readSmall[int64](a, statCount, 1)
+		if err != nil {
+			return nil, err
+		}
+		if len(n) != 1 || n[0] < 2 || n[0] > math.MaxInt32 {
+			return nil, fmt.Errorf("array %q: %v pictures, want one number, at least 2", statCount, n)
+		}
+		s.Pool.N = int(n[0])
+	}
+	if slices.Contains(names, statNetwork) {
+		name, err := readSmall[uint8](a, statNetwork, mostNetworkName)
+		if err != nil {
+			return nil, err
+		}
+		s.Network = string(name)
+	}
+	pool, err := readNormal(a, statMean, statCovariance, s.Pool.N)
+	if err != nil {
+		return nil, err
+	}
+	s.Pool = *pool
+	if !slices.Contains(names, statSpatialMean) && !slices.Contains(names, statSpatialCovariance) {
+		return s, nil
+	}
+	s.Spatial, err = readNormal(a, statSpatialMean, statSpatialCovariance, s.Pool.N)
+	return s, err
+}
+
+func readSmall[T npz.Element](a *npz.Archive, name string, most int) ([]T, error) {
+	array, err := a.Array(name)
+	if err != nil {
+		return nil, err
+	}
+	if array.Len() > most {
+		return nil, fmt.Errorf("array %q: %d elements, want at most %d", name, array.Len(), most)
+	}
+	return npz.Read[T](array)
+}
+
+func readNormal(a *npz.Archive, mean, covariance string, n int) (*Normal, error) {
+	mu, err := a.Array(mean)
+	if err != nil {
+		return nil, err
+	}
+	sigma, err := a.Array(covariance)
+	if err != nil {
+		return nil, err
+	}
+	d := mu.Len()
+	if len(mu.Shape) != 1 || d < 1 || d > mostStatWidth {
+		return nil, fmt.Errorf("array %q: shape %v, want [D] with D from 1 to %d", mean, mu.Shape, mostStatWidth)
+	}
+	if !slices.Equal(sigma.Shape, []int{d, d}) {
+		return nil, fmt.Errorf("array %q: shape %v, want [%d %d] as %s has %d", covariance, sigma.Shape, d, d, mean, d)
+	}
+	values, err := npz.Read[float64](sigma)
+	if err != nil {
+		return nil, err
+	}
+	normal := &Normal{N: n, Covariance: mat.NewSymDense(d, nil)}
+	if normal.Mean, err = npz.Read[float64](mu); err != nil {
+		return nil, err
+	}
+	for i := range d {
+		for j := i; j < d; j++ {
+			up, down := values[i*d+j], values[j*d+i]
+			if scale := math.Sqrt(math.Abs(values[i*d+i] * values[j*d+j])); math.Abs(up-down) > 1e-3*scale {
+				return nil, fmt.Errorf("array %q: not symmetric: %g at %d, %d, %g at %d, %d", covariance, up, i, j, down, j, i)
+			}
+			normal.Covariance.SetSym(i, j, (up+down)/2)
+		}
+	}
+	if err := normal.check(); err != nil {
+		return nil, fmt.Errorf("arrays %q and %q: %w", mean, covariance, err)
+	}
+	return normal, nil
+}
+
+// WriteStatistics creates or replaces the .npz at path.
+func WriteStatistics(path string, s *Statistics) error {
+	if err := s.Pool.check(); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	if len(s.Network) > mostNetworkName {
+		return fmt.Errorf("write %s: a network's name of %d bytes, want at most %d", path, len(s.Network), mostNetworkName)
+	}
+	return npz.Write(path, func(w *npz.Writer) error {
+		err := putNormal(w, statMean, statCovariance, &s.Pool)
+		if s.Spatial != nil {
+			err = errors.Join(err, putNormal(w, statSpatialMean, statSpatialCovariance, s.Spatial))
+		}
+		if s.Network != "" {
+			err = errors.Join(err, npz.Put(w, statNetwork, []uint8(s.Network), len(s.Network)))
+		}
+		if s.Pool.N > 0 {
+			err = errors.Join(err, npz.Put(w, statCount, []int64{int64(s.Pool.N)}))
+		}
+		return err
+	})
+}
+
+func putNormal(w *npz.Writer, mean, covariance string, n *Normal) error {
+	d := len(n.Mean)
+	if err := n.check(); err != nil {
+		return err
+	}
+	values := make([]float64, 0, d*d)
+	for i := range d {
+		for j := range d {
+			values = append(values, n.Covariance.At(i, j))
+		}
+	}
+	return errors.Join(npz.Put(w, mean, n.Mean, d), npz.Put(w, covariance, values, d, d))
+}
+
+// Comparable returns nil, or why a distance between the two would mean nothing: features that different networks saw have nothing to do with each other.
+// A network that is not known is taken for the other's if the widths agree.
+func (s *Statistics) Comparable(other *Statistics) error {
+	switch {
+	case s.Network != "" && other.Network != "" && s.Network != other.Network:
+		return fmt.Errorf("features of different networks cannot be compared: %s and %s", s.Network, other.Network)
+	case len(s.Pool.Mean) != len(other.Pool.Mean):
+		return fmt.Errorf("features of width %d and of width %d cannot be compared: they are of different networks", len(s.Pool.Mean), len(other.Pool.Mean))
+	}
+	return nil
+}
