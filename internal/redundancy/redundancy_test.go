@@ -206,6 +206,7 @@ func TestRecord(t *testing.T) {
 			"tokencache:ratio=0.25,k=3":                                        0.25,
 			"tokencache:ratio=0.5,selection=per-block,importance=random":       0.5,
 			"tokencache:ratio=0,k=2":                                           0,
+			"tokencache:ratio=0.25,site=body":                                  0.25,
 			"tokencache:ratio=0.375,keys=fresh,steps=list,i=0+1+4":             0.375,
 			"tokencache:ratio=0.5,keys=kept,steps=tprr,k1=2,k2=4,boundary=0.5": 0.5,
 		} {
