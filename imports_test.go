@@ -40,6 +40,7 @@ func TestImportDirection(t *testing.T) {
 		"bench/peers/block":   "checkpoint dit nn tensor",
 		"internal/calibrate":  ". checkpoint diffusion dit reuse tensor train internal/atomicfile internal/kernel",
 		"internal/comparison": ". eval report reuse tensor internal/atomicfile internal/npz",
+		"internal/redundancy": ". dit reuse tensor report internal/classes internal/kernel",
 		"cmd/tokencache":      "*",
 	}
 	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}}{{range .Imports}} {{.}}{{end}}`, "./...").Output()

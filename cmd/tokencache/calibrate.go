@@ -109,6 +109,9 @@ func (c *calibrateCmd) Run(a *app) error {
 		return err
 	}
 	bar.finish()
+	if err := c.figures(a, p, t); err != nil {
+		return err
+	}
 	if c.JSON {
 		return a.printJSON(t)
 	}

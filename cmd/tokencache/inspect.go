@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"text/tabwriter"
 
@@ -10,15 +11,23 @@ import (
 )
 
 type inspectCmd struct {
-	Path      string `arg:"" help:"A checkpoint, an autoencoder, a folder, or a diffusers pipeline."`
+	Path      string `arg:"" optional:"" help:"A checkpoint, an autoencoder, a folder, or a diffusers pipeline; with --redundancy also the name of an embedded model, by default ${model}."`
 	Heads     int    `help:"Attention heads, where the checkpoint does not say." placeholder:"N"`
 	InputSize int    `help:"Side of the latents, where the checkpoint does not say." placeholder:"N"`
 	Decode    int    `name:"decode-layer" help:"Blocks of an MDTv1's decoder, where config.json does not say." placeholder:"N"`
 	NoTensors bool   `help:"Leave the list of tensors out."`
 	JSON      bool   `name:"json" help:"Print one JSON object on standard output."`
+
+	redundancyFlags `embed:""`
 }
 
 func (c *inspectCmd) Run(a *app) error {
+	switch {
+	case c.Redundancy:
+		return c.redundancy(a)
+	case c.Path == "":
+		return errors.New("give the path of a model, or --redundancy to look at one as it draws")
+	}
 	r, err := inspect.Path(c.Path, dit.Options{Heads: c.Heads, InputSize: c.InputSize, DecodeLayer: c.Decode})
 	if err != nil {
 		return err

@@ -1,0 +1,256 @@
+package redundancy
+
+import (
+	"fmt"
+	"image"
+	"image/color"
+	"math"
+	"path/filepath"
+	"slices"
+
+	"github.com/tokencache/tokencache"
+	"github.com/tokencache/tokencache/internal/classes"
+	"github.com/tokencache/tokencache/report"
+)
+
+// The files that Draw writes.
+const (
+	TokenChangeFile = "change-tokens.png"
+	ChangeFile      = "change.png"
+	SimilarityFile  = "similarity.png"
+	AlphaFile       = "alpha.png"
+	ScheduleFile    = "schedule.png"
+	OverlayFile     = "overlay.png"
+	AnimationFile   = "overlay.gif"
+)
+
+const (
+	stepAxis  = "step (0 is the noisiest)"
+	blockAxis = "block"
+)
+
+// Draw writes what was watched to dir, and returns the files.
+func (w *Watch) Draw(dir, model string) ([]string, error) {
+	var files []string
+	add := func(name string, f report.Figure) error {
+		path := filepath.Join(dir, name)
+		files = append(files, path)
+		return f.Write(path)
+	}
+	if side := sideOf(w.Tokens); side > 0 && w.Steps > 1 {
+		if err := add(TokenChangeFile, w.tokenMaps(model, side)); err != nil {
+			return nil, err
+		}
+	}
+	if err := add(ChangeFile, w.changes(model)); err != nil {
+		return nil, err
+	}
+	return files, add(SimilarityFile, w.similarities(model))
+}
+
+// count returns a number of images for titles.
+func count(images int) string {
+	if images == 1 {
+		return "1 image"
+	}
+	return fmt.Sprintf("%d images", images)
+}
+
+// sideOf returns the side of a square grid, or 0.
+func sideOf(tokens int) int {
+	if side := int(math.Sqrt(float64(tokens)) + 0.5); side*side == tokens {
+		return side
+	}
+	return 0
+}
+
+// tokenMaps draws the change of the first image's tokens in some blocks at some steps.
+func (w *Watch) tokenMaps(model string, side int) report.Figure {
+	const most = 10
+	t := report.Tiles{X: stepAxis, Y: blockAxis, Rows: spread(w.Blocks, most), Side: side, Scale: report.Scale{Unit: "|F[p] - F[p-1]| / |F[p]|, log scale", Log: true}}
+	for _, p := range spread(w.Steps-1, most) {
+		t.Cols = append(t.Cols, p+1) // the first step has none before it
+	}
+	var all []float64
+	for _, block := range t.Rows {
+		var row [][]float64
+		for _, p := range t.Cols {
+			values := make([]float64, w.Tokens)
+			for i, v := range w.First[(p*w.Blocks+block)*w.Tokens:][:w.Tokens] {
+				values[i] = float64(v)
+			}
+			row, all = append(row, values), append(all, values...)
+		}
+		t.Values = append(t.Values, row)
+	}
+	t.Min, t.Max = percentiles(all)
+	return report.Figure{
+		Title: fmt.Sprintf("%s: change of each token's update F from the step before, image 0", model),
+		Rows:  [][]report.Panel{{t}}, Height: []int{60 + 104*len(t.Rows)},
+	}
+}
+
+// percentiles returns the 1st and the 99th of the positive values, that single ones do not spoil a scale; 0 and 0 if there are none.
+func percentiles(values []float64) (low, high float64) {
+	values = slices.DeleteFunc(slices.Clone(values), func(v float64) bool { return !(v > 0) })
+	if len(values) == 0 {
+		return 0, 0
+	}
+	slices.Sort(values)
+	return values[len(values)/100], values[len(values)-1-len(values)/100]
+}
+
+// changes draws the mean change of every block at every step.
+func (w *Watch) changes(model string) report.Figure {
+	curves := report.Lines{Title: "its mean over blocks", X: stepAxis, Y: "mean change", Zero: true}
+	mean := make([]float64, w.Steps)
+	for p := range mean {
+		for l := range w.Blocks {
+			mean[p] += w.Mean[l][p] / float64(w.Blocks)
+		}
+	}
+	curves.Values = [][]float64{mean}
+	return report.Figure{
+		Title: fmt.Sprintf("%s: relative change of the tokens' updates from the step before, mean of %s", model, count(w.Images)),
+		Rows: [][]report.Panel{
+			{report.Heat{Title: "|F[p] - F[p-1]| / |F[p]|, mean over tokens", X: stepAxis, Y: blockAxis, Values: w.Mean, Scale: report.Scale{Unit: "mean relative change, log scale", Log: true}}},
+			{curves},
+		},
+		Height: []int{min(200+24*w.Blocks, 640), 260},
+	}
+}
+
+// similarities draws the matrices of cosines.
+func (w *Watch) similarities(model string) report.Figure {
+	f := report.Figure{Title: fmt.Sprintf("%s: cosine similarity of tokens between steps, mean of %s", model, count(w.Images)), Height: []int{345, 345}}
+	low := 1.0
+	for _, s := range w.Alike {
+		for p := range s.Updates {
+			low = min(low, slices.Min(s.Updates[p]), slices.Min(s.Output[p]))
+		}
+	}
+	scale := report.Scale{Unit: "cosine", Min: min(math.Floor(10*low)/10, 0.9), Max: 1}
+	var updates, output []report.Panel
+	for _, s := range w.Alike {
+		name := fmt.Sprintf("block %d", s.Block)
+		updates = append(updates, s.panel("updates of "+name, s.Updates, scale))
+		output = append(output, s.panel("tokens after "+name, s.Output, scale))
+	}
+	f.Rows = [][]report.Panel{updates, output}
+	return f
+}
+
+func (s Similarity) panel(title string, values [][]float64, scale report.Scale) report.Panel {
+	return report.Heat{Title: title, X: "step", Y: "step", Values: values, XLabel: s.Steps, YLabel: s.Steps, Narrow: true, Scale: scale}
+}
+
+// Importance returns the importance update-norm that a cache of the step before would have given tokens, where no policy ranks any.
+func (w *Watch) Importance() *Importance {
+	m := &Importance{Kind: "update-norm of the uncached model"}
+	alpha := make([]float64, len(w.Norm))
+	for i, v := range w.Norm {
+		alpha[i] = float64(v)
+	}
+	m.average(alpha, w.Blocks, w.Tokens, func(p int) bool { return p > 0 })
+	return m
+}
+
+// Draw writes the importance to dir.
+func (m *Importance) Draw(dir, model string, images int) (string, error) {
+	scale := report.Scale{Unit: "importance, log scale", Log: true}
+	if m.Learned {
+		scale = report.Scale{Unit: "alpha, 0 to 1"}
+	}
+	lines := report.Lines{Title: "mean over blocks and tokens", X: stepAxis, Y: "mean alpha", Values: [][]float64{m.Mean}, Zero: true, One: m.Learned}
+	blocks := len(m.StepMean)
+	height := min(180+18*blocks, 520)
+	f := report.Figure{
+		Title: fmt.Sprintf("%s: importance alpha of tokens (%s), mean of %s", model, m.Kind, count(images)),
+		Rows: [][]report.Panel{
+			{report.Heat{Title: "alpha of each token in each block, mean over steps", X: "token, in reading order", Y: blockAxis, Values: m.TokenMean, Scale: scale}},
+			{report.Heat{Title: "alpha in each block at each step, mean over tokens", X: stepAxis, Y: blockAxis, Values: m.StepMean, Scale: scale}},
+			{lines},
+		},
+		Height: []int{height, height, 250},
+	}
+	path := filepath.Join(dir, AlphaFile)
+	return path, f.Write(path)
+}
+
+// Mean over blocks of what is computed at each step, and which steps are I-steps.
+func (r *Record) schedule() (share []float64, full []bool) {
+	share, full = make([]float64, r.Steps), make([]bool, r.Steps)
+	for p := range share {
+		for l := range r.Blocks {
+			share[p] += r.Share[l][p] / float64(r.Blocks)
+		}
+		full[p] = slices.Contains(r.ISteps, p)
+	}
+	return share, full
+}
+
+// DrawSchedule writes to dir which steps are I-steps and what is computed at the others.
+func (r *Record) DrawSchedule(dir, model string) (string, error) {
+	share, full := r.schedule()
+	f := report.Figure{
+		Title: fmt.Sprintf("%s: %d I-steps of %d, %.0f %% of all tokens computed", model, len(r.ISteps), r.Steps, 100*r.Computed()),
+		Note:  r.Policy,
+		Rows: [][]report.Panel{
+			{report.Schedule{Title: "share of tokens computed at each step", X: stepAxis, Share: share, Full: full}},
+			{report.Heat{Title: "the same in each block", X: stepAxis, Y: blockAxis, Values: r.Share, Scale: report.Scale{Unit: "share computed", Max: 1}}},
+		},
+		Height: []int{240, min(140+18*r.Blocks, 480)},
+	}
+	path := filepath.Join(dir, ScheduleFile)
+	return path, f.Write(path)
+}
+
+// Computed returns the share of all tokens of all blocks and steps that was computed.
+func (r *Record) Computed() float64 {
+	share, _ := r.schedule()
+	sum := 0.0
+	for _, s := range share {
+		sum += s / float64(len(share))
+	}
+	return sum
+}
+
+// DrawOverlay writes to dir the frames with the computed tokens, as a strip and as an animation. Names are the model's classes' or nil.
+func (r *Record) DrawOverlay(dir, model string, frames []Frame, labels []int, names []string) ([]string, error) {
+	side := sideOf(r.Tokens)
+	if side == 0 {
+		return nil, nil
+	}
+	o := report.Overlay{Title: fmt.Sprintf("%s: tokens that the policy computes", model), Note: r.Policy, Side: side}
+	o.Share, o.Full = r.schedule()
+	for _, f := range frames {
+		frame := report.OverlayFrame{Step: f.Step}
+		for i, m := range f.Pictures {
+			frame.Pictures = append(frame.Pictures, pictureOf(m))
+			frame.Computed = append(frame.Computed, r.First[i][f.Step*r.Tokens:][:r.Tokens])
+		}
+		o.Frames = append(o.Frames, frame)
+	}
+	for i := range r.First {
+		name := fmt.Sprintf("class %d", labels[i])
+		if names != nil {
+			name = classes.Short(names[labels[i]])
+		}
+		o.Names = append(o.Names, name)
+	}
+	strip, animation := filepath.Join(dir, OverlayFile), filepath.Join(dir, AnimationFile)
+	if err := o.WriteStrip(strip); err != nil {
+		return nil, err
+	}
+	return []string{strip, animation}, o.WriteGIF(animation)
+}
+
+// pictureOf returns an image as the standard library has it.
+func pictureOf(m tokencache.Image) image.Image {
+	out := image.NewRGBA(image.Rect(0, 0, m.Width, m.Height))
+	for i := range m.Width * m.Height {
+		p := m.Pixels[i*m.Channels:][:m.Channels]
+		out.SetRGBA(i%m.Width, i/m.Width, color.RGBA{R: p[0], G: p[len(p)/2], B: p[len(p)-1], A: 0xff})
+	}
+	return out
+}

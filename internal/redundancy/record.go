@@ -1,0 +1,222 @@
+package redundancy
+
+import (
+	"math"
+
+	"github.com/tokencache/tokencache/dit"
+	"github.com/tokencache/tokencache/reuse"
+	"github.com/tokencache/tokencache/tensor"
+)
+
+// Record is what a policy was seen to compute.
+type Record struct {
+	Policy                string
+	Steps, Blocks, Tokens int
+	Images                int
+
+	// First is the share of each token's branches that was computed, over all blocks, for the first images, each [Steps, Tokens].
+	First  [][]float32
+	Share  [][]float64 // of the tokens of a block that were computed, over images and branches, [Blocks][Steps]
+	ISteps []int       // the steps at which every token was computed in every block, of every image
+
+	// Importance is alpha over images and its mean, or nil if the policy ranks no tokens.
+	Importance *Importance
+}
+
+// Importance is how important a policy takes tokens to be, as means over images.
+type Importance struct {
+	Kind      string      // static, dynamic, update-norm, ...
+	Learned   bool        // a predictor tells it, and it lies in [0,1]
+	TokenMean [][]float64 // over steps, [Blocks][Tokens]
+	StepMean  [][]float64 // over tokens, [Blocks][Steps]; NaN at steps where nothing is ranked
+	Mean      []float64   // over blocks and tokens, [Steps]; likewise
+}
+
+// recorder is a policy that does what another does and records which tokens it computes: those whose rows reach the branches.
+type recorder struct {
+	policy reuse.Policy
+	guided bool // the second half of a batch is for the null class, and is not recorded
+	images int  // in all
+	keep   int  // images whose tokens are kept
+
+	inner     reuse.Run
+	g         *tensor.Graph
+	model     *dit.Model
+	predictor *reuse.Predictor
+	seen      Record
+	position  int
+	samples   int       // of the batch, recorded
+	done      int       // images of batches that are over
+	alpha     []float64 // sums over images, [Steps, Blocks, Tokens]
+	ranked    []int     // of each step: the samples that alpha sums over
+}
+
+func newRecorder(policy reuse.Policy, images, keep int, guided bool) *recorder {
+	return &recorder{policy: policy, images: images, keep: min(keep, images), guided: guided}
+}
+
+// String implements reuse.Policy.
+func (r *recorder) String() string { return r.policy.String() }
+
+// NewRun implements reuse.Policy.
+func (r *recorder) NewRun(g *tensor.Graph, m *dit.Model, plan reuse.Plan, samples int, limit int64) (reuse.Run, error) {
+	var err error
+	if r.inner, err = r.policy.NewRun(g, m, plan, samples, limit); err != nil {
+		return nil, err
+	}
+	r.g, r.model, r.done, r.samples = g, m, 0, 0
+	s := &r.seen
+	*s = Record{Policy: r.policy.String(), Steps: plan.Steps(), Blocks: len(m.Blocks), Tokens: m.Tokens(), Images: r.images}
+	for range r.keep {
+		s.First = append(s.First, make([]float32, s.Steps*s.Tokens))
+	}
+	for range s.Blocks {
+		s.Share = append(s.Share, make([]float64, s.Steps))
+	}
+	r.alpha, r.ranked = make([]float64, s.Steps*s.Blocks*s.Tokens), make([]int, s.Steps)
+	if t := tokenCacheOf(r.policy); t != nil && t.Ratio > 0 && t.Ratio < 1 {
+		s.Importance = &Importance{Kind: string(t.Importance), Learned: t.Predictor != nil}
+		r.predictor = t.Predictor
+	}
+	return r, nil
+}
+
+// tokenCacheOf returns the TokenCache that a policy is, or nil.
+func tokenCacheOf(p reuse.Policy) *reuse.TokenCache {
+	switch p := p.(type) {
+	case *reuse.TokenCache:
+		return p
+	case *reuse.Trained:
+		return p.Policy
+	}
+	return nil
+}
+
+// Begin implements reuse.Run.
+func (r *recorder) Begin(b *dit.Batch, positions []int) {
+	r.position, r.samples = positions[0], len(positions)
+	if r.guided {
+		r.samples /= 2
+	}
+	r.inner.Begin(b, positions)
+	if r.seen.Importance != nil {
+		r.rank(b)
+	}
+}
+
+// rank takes in the importances of the pass that begins. A predictor is asked on I-steps too, where the policy does not need it.
+func (r *recorder) rank(b *dit.Batch) {
+	s := &r.seen
+	sums := r.alpha[r.position*s.Blocks*s.Tokens:][:s.Blocks*s.Tokens]
+	if r.predictor != nil {
+		alpha := r.predictor.Forward(r.g, r.model, b)
+		for l := range s.Blocks {
+			of := alpha.Block(r.g, l)
+			for i := range r.samples * s.Tokens {
+				sums[l*s.Tokens+i%s.Tokens] += float64(of.Row(i)[0])
+			}
+		}
+		r.ranked[r.position] += r.samples
+		return
+	}
+	ranker, ok := r.inner.(reuse.Ranker)
+	for i := 0; ok && i < r.samples; i++ {
+		alpha := ranker.Importance(i)
+		for j, a := range alpha {
+			sums[j] += float64(a)
+		}
+		if alpha != nil {
+			r.ranked[r.position]++
+		}
+	}
+}
+
+// Apply implements dit.Reuse.
+func (r *recorder) Apply(at dit.Site, x *dit.Tokens, f func(*dit.Tokens) *dit.Tokens) *dit.Tokens {
+	if at.Part != dit.Attention && at.Part != dit.MLP {
+		return r.inner.Apply(at, x, f)
+	}
+	return r.inner.Apply(at, x, func(some *dit.Tokens) *dit.Tokens {
+		r.count(at.Block, some)
+		return f(some)
+	})
+}
+
+// count takes in the rows that one of a block's two branches computes.
+func (r *recorder) count(block int, some *dit.Tokens) {
+	s := &r.seen
+	rows := 0
+	for i, position := range some.Pos {
+		sample := int(some.Rows.Sample[i])
+		if sample >= r.samples {
+			break // rows stand in the order of samples
+		}
+		rows++
+		if image := r.done + sample; image < r.keep {
+			s.First[image][r.position*s.Tokens+int(position)] += 1 / float32(2*s.Blocks)
+		}
+	}
+	s.Share[block][r.position] += float64(rows) / float64(2*s.Tokens*r.images)
+}
+
+// Reset implements reuse.Run: a batch is over, and another begins.
+func (r *recorder) Reset() {
+	r.done += r.samples
+	r.samples = 0
+	r.inner.Reset()
+}
+
+// Stats implements reuse.Run.
+func (r *recorder) Stats() reuse.Stats { return r.inner.Stats() }
+
+// finish returns what was recorded.
+func (r *recorder) finish() *Record {
+	s := &r.seen
+	for p := range s.Steps {
+		full := true
+		for l := range s.Blocks {
+			full = full && s.Share[l][p] > 1-1e-9
+		}
+		if full {
+			s.ISteps = append(s.ISteps, p)
+		}
+	}
+	if s.Importance != nil {
+		for i := range r.alpha {
+			r.alpha[i] /= float64(max(r.ranked[i/(s.Blocks*s.Tokens)], 1))
+		}
+		s.Importance.average(r.alpha, s.Blocks, s.Tokens, func(p int) bool { return r.ranked[p] > 0 })
+	}
+	return s
+}
+
+// average sets the means of alpha, [steps, blocks, tokens], over the steps that are ranked.
+func (m *Importance) average(alpha []float64, blocks, tokens int, ranked func(p int) bool) {
+	steps, count := len(alpha)/(blocks*tokens), 0
+	m.Mean = make([]float64, steps)
+	for range blocks {
+		m.TokenMean, m.StepMean = append(m.TokenMean, make([]float64, tokens)), append(m.StepMean, make([]float64, steps))
+	}
+	for p := range steps {
+		if !ranked(p) {
+			m.Mean[p] = math.NaN()
+			for l := range blocks {
+				m.StepMean[l][p] = math.NaN()
+			}
+			continue
+		}
+		count++
+		for l := range blocks {
+			for i, a := range alpha[(p*blocks+l)*tokens:][:tokens] {
+				m.TokenMean[l][i] += a
+				m.StepMean[l][p] += a / float64(tokens)
+			}
+			m.Mean[p] += m.StepMean[l][p] / float64(blocks)
+		}
+	}
+	for l := range blocks {
+		for i := range m.TokenMean[l] {
+			m.TokenMean[l][i] /= float64(max(count, 1))
+		}
+	}
+}

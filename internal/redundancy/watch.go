@@ -1,0 +1,290 @@
+package redundancy
+
+import (
+	"math"
+
+	"github.com/tokencache/tokencache/dit"
+	"github.com/tokencache/tokencache/internal/kernel"
+	"github.com/tokencache/tokencache/reuse"
+	"github.com/tokencache/tokencache/tensor"
+)
+
+const (
+	mostAlikeSteps  = 100 // of the matrices of similarity: of longer runs, so many steps are taken evenly
+	mostAlikeTokens = 32  // of a sample whose values are kept for them, taken evenly
+)
+
+// Watch is what was seen of uncached trajectories. F[p,l,n] is the update of token n in block l at the step p, counted from 0 in the order in which steps are taken.
+type Watch struct {
+	Steps, Blocks, Tokens int
+	Images                int
+
+	// Change of each token's update from the step before, |F[p] - F[p-1]| / |F[p]|: what is missed by reusing it once. At step 0 it is NaN.
+	First []float32   // of the first image, [Steps, Blocks, Tokens]
+	Mean  [][]float64 // over tokens and images, [Blocks][Steps]
+	// Norm is |F[p] - F[p-1]|², the importance update-norm of a cache that is one step old, as a mean over images, [Steps, Blocks, Tokens]; 0 at step 0.
+	Norm []float32
+
+	// Alike is how alike tokens are at different steps: the mean cosine of what a token is at one and at another, for the first, the middle and the last block.
+	Alike []Similarity
+}
+
+// Similarity holds cosines between steps, as means over tokens and images: symmetric matrices over AlikeSteps.
+type Similarity struct {
+	Block           int
+	Steps           []int       // those that the rows and columns are
+	Updates, Output [][]float64 // of what the block adds to a token, and of the token after it
+}
+
+// watcher is a policy that computes everything and watches.
+type watcher struct {
+	seen   Watch
+	guided bool // the second half of a batch is for the null class, and is not watched
+	images int  // in all
+
+	g        *tensor.Graph
+	width    int
+	last     [][]float32 // of each block: the updates of the step before, [rows, D]
+	change   []float32   // of each row in the block that runs
+	square   []float32   // likewise
+	position int
+	samples  int // of the batch, watched
+	done     int // images of batches that are over
+	alike    []*alikeness
+}
+
+// alikeness gathers what a Similarity is made of, for a batch.
+type alikeness struct {
+	of     *Similarity
+	slot   []int       // of each step: its place in of.Steps, or -1
+	tokens []int       // those that are kept
+	values [][]float32 // of each place: updates, then outputs, of the kept tokens of all samples, each of unit length or zero
+}
+
+func newWatcher(images int, guided bool) *watcher { return &watcher{guided: guided, images: images} }
+
+// String implements reuse.Policy.
+func (w *watcher) String() string { return "none" }
+
+// watchBytes is the memory that watching takes for each sample of a batch.
+func watchBytes(c dit.Config, steps int) int64 {
+	last := int64(c.Depth) * int64(c.Tokens()) * int64(c.Hidden)
+	alike := int64(3*2) * int64(min(steps, mostAlikeSteps)) * int64(min(c.Tokens(), mostAlikeTokens)) * int64(c.Hidden)
+	return 4 * (last + alike)
+}
+
+// NewRun implements reuse.Policy.
+func (w *watcher) NewRun(g *tensor.Graph, m *dit.Model, plan reuse.Plan, samples int, _ int64) (reuse.Run, error) {
+	if w.guided {
+		samples /= 2
+	}
+	s := &w.seen
+	*s = Watch{Steps: plan.Steps(), Blocks: len(m.Blocks), Tokens: m.Tokens(), Images: w.images}
+	w.g, w.width, w.last, w.alike, w.samples, w.done = g, m.Hidden, nil, nil, 0, 0
+	for range s.Blocks {
+		w.last = append(w.last, make([]float32, samples*s.Tokens*w.width))
+		s.Mean = append(s.Mean, make([]float64, s.Steps))
+	}
+	s.First, s.Norm = make([]float32, s.Steps*s.Blocks*s.Tokens), make([]float32, s.Steps*s.Blocks*s.Tokens)
+	w.change, w.square = make([]float32, samples*s.Tokens), make([]float32, samples*s.Tokens)
+	blocks := firstMiddleLast(s.Blocks)
+	s.Alike = make([]Similarity, len(blocks))
+	for i, block := range blocks {
+		w.alike = append(w.alike, newAlikeness(&s.Alike[i], block, s.Steps, s.Tokens, samples, w.width))
+	}
+	return w, nil
+}
+
+// firstMiddleLast returns up to three different blocks.
+func firstMiddleLast(blocks int) []int {
+	var list []int
+	for _, b := range []int{0, blocks / 2, blocks - 1} {
+		if len(list) == 0 || b > list[len(list)-1] {
+			list = append(list, b)
+		}
+	}
+	return list
+}
+
+// spread returns at most most of 0..n-1, evenly, the first and the last among them.
+func spread(n, most int) []int {
+	count := min(n, most)
+	list := make([]int, count)
+	for i := range list {
+		if count > 1 {
+			list[i] = (i*(n-1) + (count-1)/2) / (count - 1)
+		}
+	}
+	return list
+}
+
+func newAlikeness(of *Similarity, block, steps, tokens, samples, width int) *alikeness {
+	a := &alikeness{of: of, slot: make([]int, steps), tokens: spread(tokens, mostAlikeTokens)}
+	of.Block, of.Steps = block, spread(steps, mostAlikeSteps)
+	for p := range a.slot {
+		a.slot[p] = -1
+	}
+	for i, p := range of.Steps {
+		a.slot[p] = i
+		a.values = append(a.values, make([]float32, 2*samples*len(a.tokens)*width))
+		of.Updates, of.Output = append(of.Updates, make([]float64, len(of.Steps))), append(of.Output, make([]float64, len(of.Steps)))
+	}
+	return a
+}
+
+// Begin implements reuse.Run.
+func (w *watcher) Begin(_ *dit.Batch, positions []int) {
+	w.position, w.samples = positions[0], len(positions)
+	if w.guided {
+		w.samples /= 2
+	}
+}
+
+// Apply implements dit.Reuse.
+func (w *watcher) Apply(at dit.Site, x *dit.Tokens, f func(*dit.Tokens) *dit.Tokens) *dit.Tokens {
+	if at.Part != dit.Whole {
+		return f(x)
+	}
+	rows := w.samples * w.seen.Tokens
+	before := w.g.New(rows, w.width)
+	w.g.EachRow(rows, w.width, func(i int) { copy(before.Row(i), x.X.Row(i)) })
+	y := f(x)
+	w.g.EachRow(rows, w.width, func(i int) { w.row(at.Block, i, before.Row(i), y.X.Row(i)) })
+	w.settle(at.Block)
+	for _, a := range w.alike {
+		if a.of.Block == at.Block && a.slot[w.position] >= 0 {
+			a.keep(w, a.slot[w.position], at.Block, y.X)
+		}
+	}
+	return y
+}
+
+// row takes in the update of row i in a block, from its values before, which it overwrites, and after.
+func (w *watcher) row(block, i int, before, after []float32) {
+	last := w.last[block][i*w.width : (i+1)*w.width]
+	kernel.Scale(before, before, -1)
+	kernel.Add(before, before, after) // the update
+	kernel.AXPY(last, -1, before)     // its change, with the other sign
+	w.square[i], w.change[i] = kernel.SumSquares(last), 0
+	if all := kernel.SumSquares(before); all > 0 {
+		w.change[i] = float32(math.Sqrt(float64(w.square[i]) / float64(all)))
+	}
+	copy(last, before)
+}
+
+// settle takes in the changes of a block's rows.
+func (w *watcher) settle(block int) {
+	s := &w.seen
+	from := (w.position*s.Blocks + block) * s.Tokens
+	first, norm := s.First[from:from+s.Tokens], s.Norm[from:from+s.Tokens]
+	if w.position == 0 { // there is no step before
+		s.Mean[block][0] = math.NaN()
+		for i := range first {
+			first[i] = float32(math.NaN())
+		}
+		return
+	}
+	sum := 0.0
+	for i := range w.samples * s.Tokens {
+		sum += float64(w.change[i])
+		norm[i%s.Tokens] += w.square[i] / float32(w.images)
+	}
+	s.Mean[block][w.position] += sum / float64(w.images*s.Tokens)
+	if w.done == 0 {
+		copy(first, w.change[:s.Tokens])
+	}
+}
+
+// keep keeps what a block made of some tokens.
+func (a *alikeness) keep(w *watcher, slot, block int, after *tensor.Tensor) {
+	d, tokens := w.width, len(a.tokens)
+	half := len(a.values[slot]) / 2
+	w.g.EachRow(w.samples*tokens, d, func(i int) {
+		row := i/tokens*w.seen.Tokens + a.tokens[i%tokens]
+		unit(a.values[slot][i*d:][:d], w.last[block][row*d:][:d])
+		unit(a.values[slot][half+i*d:][:d], after.Row(row))
+	})
+}
+
+// unit sets dst to x at length 1.
+func unit(dst, x []float32) {
+	scale := float32(0)
+	if n := kernel.SumSquares(x); n > 0 {
+		scale = float32(1 / math.Sqrt(float64(n)))
+	}
+	kernel.Scale(dst, x, scale)
+}
+
+// take adds the cosines of a batch that is over.
+func (a *alikeness) take(w *watcher) {
+	d, rows, half := w.width, w.samples*len(a.tokens), len(a.values[0])/2
+	share := 1 / float64(w.images*len(a.tokens))
+	w.g.EachRow(len(a.values), len(a.values)*rows*d, func(p int) {
+		for q := range p + 1 {
+			for i := range rows {
+				a.of.Updates[p][q] += share * float64(kernel.Dot(a.values[p][i*d:][:d], a.values[q][i*d:][:d]))
+				a.of.Output[p][q] += share * float64(kernel.Dot(a.values[p][half+i*d:][:d], a.values[q][half+i*d:][:d]))
+			}
+		}
+	})
+}
+
+// Reset implements reuse.Run: a batch is over, and another begins.
+func (w *watcher) Reset() {
+	if w.samples == 0 {
+		return
+	}
+	for _, a := range w.alike {
+		a.take(w)
+	}
+	w.done += w.samples
+	w.samples = 0
+}
+
+// Stats implements reuse.Run.
+func (w *watcher) Stats() reuse.Stats { return reuse.Stats{} }
+
+// finish takes in the last batch and returns what was seen.
+func (w *watcher) finish() *Watch {
+	w.Reset()
+	for _, s := range w.seen.Alike {
+		for _, m := range [][][]float64{s.Updates, s.Output} {
+			for p := range m {
+				for q := range p {
+					m[q][p] = m[p][q]
+				}
+			}
+		}
+	}
+	return &w.seen
+}
+
+// BlockChange returns the mean change of a block's updates over steps; 0 if there is but one step.
+func (w *Watch) BlockChange(block int) float64 {
+	sum := 0.0
+	for _, v := range w.Mean[block][1:] {
+		sum += v / float64(w.Steps-1)
+	}
+	return sum
+}
+
+// MeanChange returns the mean change over steps and blocks.
+func (w *Watch) MeanChange() float64 {
+	sum := 0.0
+	for l := range w.Blocks {
+		sum += w.BlockChange(l) / float64(w.Blocks)
+	}
+	return sum
+}
+
+// Neighbours returns the mean of a similarity matrix beside its diagonal: that of a step and the next; 1 if there is but one step.
+func Neighbours(m [][]float64) float64 {
+	if len(m) < 2 {
+		return 1
+	}
+	sum := 0.0
+	for p := range len(m) - 1 {
+		sum += m[p][p+1] / float64(len(m)-1)
+	}
+	return sum
+}
