@@ -31,6 +31,14 @@ type Model struct {
 // PositionEmbedding returns the embedding, fixed in a DiT, of the tokens' places, [N, D]. The caller must not change it.
 func (m *Model) PositionEmbedding() []float32 { return m.posEmbed.Data }
 
+// DecoderPositionEmbedding returns what an MDT adds to the tokens before its decoder, [N, D], whatever a policy does with the blocks; nil in a DiT. The caller must not change it.
+func (m *Model) DecoderPositionEmbedding() []float32 {
+	if m.decoderPos == nil {
+		return nil
+	}
+	return m.decoderPos.Data
+}
+
 // ReadOut maps tokens, or differences of tokens, [rows, D] to what the last layer's linear map makes of them without its norm, modulation and bias: the predicted noise's values of each
 // token's patch, [rows, p*p*C]. It tells how much a change of tokens can matter.
 func (m *Model) ReadOut(g *tensor.Graph, x *tensor.Tensor) *tensor.Tensor {

@@ -93,10 +93,14 @@ func (w *watcher) Apply(at dit.Site, x *dit.Tokens, f func(*dit.Tokens) *dit.Tok
 	}
 	y := f(x)
 	if at.Block == w.blocks-1 {
-		update := w.g.New(y.X.Rows, w.width)
+		update, decoder := w.g.New(y.X.Rows, w.width), w.model.DecoderPositionEmbedding()
 		w.g.EachRow(y.X.Rows, w.width, func(i int) {
 			row := update.Row(i)
 			kernel.Scale(row, w.start[i*w.width:(i+1)*w.width], -1)
+			if decoder != nil {
+				n := i % w.model.Tokens() * w.width
+				kernel.AXPY(row, -1, decoder[n:n+w.width])
+			}
 			kernel.Add(row, row, y.X.Row(i))
 		})
 		copy(w.updates[w.at], w.model.ReadOut(w.g, update).Flat())
