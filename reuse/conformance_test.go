@@ -98,6 +98,7 @@ var policies = []string{
 	"tokencache:selection=grid,cell=3,ratio=0.5", "tokencache:selection=per-block,importance=random", "tokencache:write-back=false",
 	"tokencache:steps=tprr,k1=2,k2=4,boundary=0.5",
 	"fora", "taylorseer", "taylorseer:order=2,n=2", "toca", "toca:scheduler=ddim50,n=2", "duca",
+	"fbcache:threshold=1", "fbcache:threshold=9,most=2,warmup=2", "dbcache:front=1,back=1,threshold=0.8", "dbcache:threshold=9,most=3",
 }
 
 func parse(t *testing.T, text string) reuse.Policy {
@@ -166,6 +167,9 @@ func conformance(t *testing.T, m *dit.Model) {
 			everything := map[string]string{"I-steps only": "n=1"}
 			if strings.HasPrefix(text, "toca") || strings.HasPrefix(text, "duca") {
 				everything = map[string]string{"I-steps only": "n=1,ratio=0"}
+			}
+			if strings.Contains(text, "bcache") || strings.HasPrefix(text, "teacache") {
+				everything = map[string]string{"I-steps only": "threshold=0"}
 			}
 			if strings.HasPrefix(text, "tokencache") {
 				everything = map[string]string{"I-steps only": "k=1,k1=1,k2=1", "all tokens kept": "ratio=1"}

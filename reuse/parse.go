@@ -31,6 +31,10 @@ var methods = []method{
 		func() settable { return &ToCa{N: 3, Ratio: 0.25, Scheduler: ConstantRatio, Bonus: 0.6} }},
 	{"duca", "As toca, but every second step between full ones skips all blocks. Parameters: n, ratio, scheduler=constant|ddim50|ddpm250, bonus.",
 		func() settable { return &ToCa{N: 3, Ratio: 0.25, Scheduler: ConstantRatio, Bonus: 0.8, Duca: true} }},
+	{"fbcache", "Caches what the blocks after the first add to the tokens; a step computes them anew when the first block's update has changed by threshold or more since the last that did. Parameters: threshold, warmup, most.",
+		func() settable { return &FBCache{Threshold: 0.1, Warmup: 1} }},
+	{"dbcache", "As fbcache, but the first front blocks are compared, and the last back blocks always computed. Parameters: front, back, threshold, warmup, most.",
+		func() settable { return &DBCache{Front: 2, Back: 1, Threshold: 0.1, Warmup: 1} }},
 }
 
 // Names lists the methods that Parse knows.
