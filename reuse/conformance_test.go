@@ -99,6 +99,8 @@ var policies = []string{
 	"tokencache:steps=tprr,k1=2,k2=4,boundary=0.5",
 	"fora", "taylorseer", "taylorseer:order=2,n=2", "toca", "toca:scheduler=ddim50,n=2", "duca",
 	"fbcache:threshold=1", "fbcache:threshold=9,most=2,warmup=2", "dbcache:front=1,back=1,threshold=0.8", "dbcache:threshold=9,most=3",
+	"teacache:threshold=1", "teacache:threshold=1,coefficients=0.1+0+0.5",
+	"deltadit", "deltadit:n=2,span=0.75,boundary=0.4", "random", "update-norm",
 }
 
 func parse(t *testing.T, text string) reuse.Policy {
@@ -171,7 +173,7 @@ func conformance(t *testing.T, m *dit.Model) {
 			if strings.Contains(text, "bcache") || strings.HasPrefix(text, "teacache") {
 				everything = map[string]string{"I-steps only": "threshold=0"}
 			}
-			if strings.HasPrefix(text, "tokencache") {
+			if strings.HasPrefix(text, "tokencache") || strings.HasPrefix(text, "random") || strings.HasPrefix(text, "update-norm") {
 				everything = map[string]string{"I-steps only": "k=1,k1=1,k2=1", "all tokens kept": "ratio=1"}
 			}
 			for what, more := range everything {

@@ -35,6 +35,16 @@ var methods = []method{
 		func() settable { return &FBCache{Threshold: 0.1, Warmup: 1} }},
 	{"dbcache", "As fbcache, but the first front blocks are compared, and the last back blocks always computed. Parameters: front, back, threshold, warmup, most.",
 		func() settable { return &DBCache{Front: 2, Back: 1, Threshold: 0.1, Warmup: 1} }},
+	{"teacache", "Caches what all blocks together add to the tokens; a step computes them anew when the changes of the first block's modulated input add up to threshold, and at the end. " +
+		"Parameters: threshold, coefficients=c0+c1+... of the polynomial that the changes pass (calibrate fits them).",
+		func() settable { return &TeaCache{Threshold: 0.15} }},
+	{"deltadit", "Caches what a span of blocks adds to the tokens; all is computed every n-th step, in between the early steps skip the share span of the blocks at the back, and the late ones, from the share boundary of the steps on, " +
+		"those in front. Parameters: n, span, boundary.",
+		func() settable { return &DeltaDiT{N: 3, Span: 0.5, Boundary: 0.5} }},
+	{"random", "tokencache with importance=random: a control. Parameters: tokencache's.",
+		func() settable { t := DefaultTokenCache(); t.Importance = Random; return &t }},
+	{"update-norm", "tokencache with importance=update-norm: a control. Parameters: tokencache's.",
+		func() settable { t := DefaultTokenCache(); t.Importance = UpdateNorm; return &t }},
 }
 
 // Names lists the methods that Parse knows.
