@@ -35,10 +35,10 @@ func TestImportDirection(t *testing.T) {
 		"models":              "checkpoint dit eval reuse",
 		"report":              "internal/atomicfile",
 		"internal/inspect":    "checkpoint dit vae",
-		"internal/verify":     "train reuse . checkpoint tensor dit vae diffusion internal/formula",
+		"internal/calibrate":  ". checkpoint dit reuse tensor train internal/kernel",
+		"internal/verify":     "internal/calibrate train reuse . checkpoint tensor dit vae diffusion internal/formula",
 		"internal/bench":      "tensor nn dit train internal/kernel",
 		"bench/peers/block":   "checkpoint dit nn tensor",
-		"internal/calibrate":  ". checkpoint dit reuse tensor train internal/kernel",
 		"cmd/tokencache":      "*",
 	}
 	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}}{{range .Imports}} {{.}}{{end}}`, "./...").Output()

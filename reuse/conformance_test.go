@@ -99,7 +99,7 @@ var policies = []string{
 	"tokencache:steps=tprr,k1=2,k2=4,boundary=0.5",
 	"fora", "taylorseer", "taylorseer:order=2,n=2", "toca", "toca:scheduler=ddim50,n=2", "duca",
 	"fbcache:threshold=1", "fbcache:threshold=9,most=2,warmup=2", "dbcache:front=1,back=1,threshold=0.8", "dbcache:threshold=9,most=3",
-	"teacache:threshold=1", "teacache:threshold=1,coefficients=0.1+0+0.5",
+	"teacache:threshold=1", "teacache:threshold=1,coefficients=0.1+0+0.5,low=0.1,high=0.7",
 	"deltadit", "deltadit:n=2,span=0.75,boundary=0.4", "random", "update-norm",
 	"tome", "tome:ratio=0.3,mlp=true",
 }

@@ -41,6 +41,8 @@ var methods = []method{
 	{"deltadit", "Caches what a span of blocks adds to the tokens; all is computed every n-th step, in between the early steps skip the share span of the blocks at the back, and the late ones, from the share boundary of the steps on, " +
 		"those in front. Parameters: n, span, boundary.",
 		func() settable { return &DeltaDiT{N: 3, Span: 0.5, Boundary: 0.5} }},
+	{"l2c", "Caches attention and MLP outputs; all is computed every second step, and at the others what trained routers say. Parameters: router=FILE, threshold.",
+		func() settable { return &Routers{Threshold: 0.1} }},
 	{"tome", "Caches nothing: before attention the share ratio of the tokens is merged into others that they resemble, at every step. Parameters: ratio, mlp=true to merge before the MLP too, seed.",
 		func() settable { return &ToMe{Ratio: 0.5} }},
 	{"random", "tokencache with importance=random: a control. Parameters: tokencache's.",

@@ -20,6 +20,10 @@ type TeaCache struct {
 
 	// Coefficients are those of the polynomial, that of degree 0 first; none is the identity. They are fitted to a model and its sampler by calibration.
 	Coefficients []float64 `json:"coefficients,omitempty"`
+
+	// Low and High are the least and the largest change that they were fitted to; changes beyond count as these. High of 0 is no bound.
+	Low  float64 `json:"low,omitempty"`
+	High float64 `json:"high,omitempty"`
 }
 
 // mostCoefficients bounds the polynomial: the method's is of degree 4.
@@ -35,6 +39,9 @@ func (p *TeaCache) String() string {
 		}
 		text += ",coefficients=" + strings.Join(list, "+")
 	}
+	if p.High > 0 {
+		text += fmt.Sprintf(",low=%g,high=%g", p.Low, p.High)
+	}
 	return text
 }
 
@@ -44,6 +51,10 @@ func (p *TeaCache) Set(key, value string) error {
 	switch key {
 	case "threshold":
 		p.Threshold, err = strconv.ParseFloat(value, 64)
+	case "low":
+		p.Low, err = strconv.ParseFloat(value, 64)
+	case "high":
+		p.High, err = strconv.ParseFloat(value, 64)
 	case "coefficients":
 		p.Coefficients = nil
 		for _, s := range strings.Split(value, "+") {
@@ -54,7 +65,7 @@ func (p *TeaCache) Set(key, value string) error {
 			p.Coefficients = append(p.Coefficients, c)
 		}
 	default:
-		return fmt.Errorf("teacache has no parameter %q: want threshold or coefficients", key)
+		return fmt.Errorf("teacache has no parameter %q: want threshold, coefficients, low or high", key)
 	}
 	if err != nil {
 		return fmt.Errorf("teacache: %s=%s: not a value of that parameter", key, value)
@@ -69,6 +80,8 @@ func (p *TeaCache) Validate() error {
 		return fmt.Errorf("threshold=%g: want 0 or more", p.Threshold)
 	case len(p.Coefficients) > mostCoefficients:
 		return fmt.Errorf("%d coefficients: want at most %d, a polynomial of degree %d", len(p.Coefficients), mostCoefficients, mostCoefficients-1)
+	case !(p.Low >= 0 && p.High >= 0) || p.High > 0 && p.Low > p.High:
+		return fmt.Errorf("low=%g, high=%g: want the bounds of a range from 0 up", p.Low, p.High)
 	}
 	for _, c := range p.Coefficients {
 		if math.IsNaN(c) || math.IsInf(c, 0) {
@@ -82,6 +95,9 @@ func (p *TeaCache) Validate() error {
 func (p *TeaCache) expected(change float64) float64 {
 	if len(p.Coefficients) == 0 {
 		return change
+	}
+	if p.High > 0 {
+		change = min(max(change, p.Low), p.High)
 	}
 	sum := 0.0
 	for _, c := range slices.Backward(p.Coefficients) {
