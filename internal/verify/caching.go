@@ -67,7 +67,7 @@ func (r *run) cacheRuns(dir string, names []string) error {
 			r.fail(stem(name), err)
 			continue
 		}
-		err = r.cacheRun(m, c)
+		err = r.cacheRun(w, m, c)
 		c.Close()
 		var unknown *unknownMethod
 		switch {
@@ -90,13 +90,13 @@ func (e *unknownMethod) Error() string {
 	return fmt.Sprintf("the method %s is not part of this version", e.method)
 }
 
-func (r *run) cacheRun(m *dit.Model, c *recording) error {
+func (r *run) cacheRun(w *dit.Weights, m *dit.Model, c *recording) error {
 	method := c.Metadata()["method"]
 	switch {
 	case c.has("errors") && c.Metadata()["schedules_by_threshold"] != "":
 		return r.smoothCalibration(m, c)
 	case c.has("router_logits0"):
-		return r.routerTraining(m, c)
+		return r.routerTraining(w, c)
 	case !c.has("x_T") || !c.has("x"):
 		return &unknownMethod{method}
 	}
