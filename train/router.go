@@ -1,9 +1,13 @@
 package train
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"math"
+	"strconv"
 
+	"github.com/tokencache/tokencache/checkpoint"
 	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/internal/kernel"
 	"github.com/tokencache/tokencache/reuse"
@@ -125,4 +129,89 @@ func (r *Routers) Update(step int, lr float64) {
 	for i, v := range r.Logits[step] {
 		r.Logits[step][i] = min(max(v, -mostLogit), mostLogit)
 	}
+}
+
+// Names of the tensors that Save writes, each [steps, 2*blocks], and of one number for each step.
+const (
+	routerLogits  = "logits"
+	routerFirst   = "first_moments"
+	routerSecond  = "second_moments"
+	routerUpdates = "updates" // of each step
+)
+
+// routersOf and routersMade are the keys of Save's metadata.
+const routersOf, routersMade = "of", "made"
+
+// Save writes the state of the training to a safetensors file: of says what it trains, and made is the number of updates.
+func (r *Routers) Save(path, of string, made int) error {
+	steps, branches := len(r.Logits), len(r.Logits[0])
+	c := checkpoint.Content{Metadata: map[string]string{routersOf: of, routersMade: strconv.Itoa(made)}}
+	for _, name := range []string{routerLogits, routerFirst, routerSecond} {
+		c.Tensors = append(c.Tensors, checkpoint.Info{Name: name, DType: checkpoint.F32, Shape: []int{steps, branches}})
+	}
+	c.Tensors = append(c.Tensors, checkpoint.Info{Name: routerUpdates, DType: checkpoint.F32, Shape: []int{steps}})
+	c.Read = func(name string, dst []float32) error {
+		for i, row := range r.state(name) {
+			copy(dst[i*len(row):], row)
+		}
+		if name == routerUpdates {
+			for i, a := range r.adam {
+				dst[i] = float32(a.Step)
+			}
+		}
+		return nil
+	}
+	return checkpoint.WriteSafetensors(path, c)
+}
+
+// state returns the rows of one of Save's tensors, or nil.
+func (r *Routers) state(name string) [][]float32 {
+	var rows [][]float32
+	for i, a := range r.adam {
+		switch name {
+		case routerLogits:
+			rows = append(rows, r.Logits[i])
+		case routerFirst:
+			rows = append(rows, a.m[0])
+		case routerSecond:
+			rows = append(rows, a.v[0])
+		}
+	}
+	return rows
+}
+
+// Resume takes over the state that Save wrote of the same training, and returns the number of updates made: 0 if there is none, or of another training.
+func (r *Routers) Resume(path, of string) (made int, err error) {
+	f, err := checkpoint.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	if f.Metadata()[routersOf] != of {
+		return 0, nil
+	}
+	if made, err = strconv.Atoi(f.Metadata()[routersMade]); err != nil || made < 0 {
+		return 0, fmt.Errorf("%s: %q is no number of updates", path, f.Metadata()[routersMade])
+	}
+	for _, name := range []string{routerLogits, routerFirst, routerSecond} {
+		rows := r.state(name)
+		x := make([]float32, len(rows)*len(rows[0]))
+		if err := f.Read(name, x); err != nil {
+			return 0, err
+		}
+		for i, row := range rows {
+			copy(row, x[i*len(row):])
+		}
+	}
+	updates := make([]float32, len(r.adam))
+	if err := f.Read(routerUpdates, updates); err != nil {
+		return 0, err
+	}
+	for i, a := range r.adam {
+		a.Step = int(updates[i])
+	}
+	return made, nil
 }

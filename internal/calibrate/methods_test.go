@@ -2,6 +2,7 @@ package calibrate
 
 import (
 	"context"
+	"errors"
 	"math"
 	"reflect"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/reuse"
+	"github.com/tokencache/tokencache/train"
 )
 
 const tinyModel, tinyVAE = "../../testdata/dit-tiny", "../../testdata/vae-tiny"
@@ -73,7 +75,7 @@ func TestSmoothCacheCalibration(t *testing.T) {
 // TestErrorsDoNotDependOnBatches holds that the errors are those of all samples together, however they are drawn.
 func TestErrorsDoNotDependOnBatches(t *testing.T) {
 	p, o := tiny(t)
-	errors := func(batch int) *BranchErrors {
+	measure := func(batch int) *BranchErrors {
 		e := &BranchErrors{Lookahead: 2}
 		_, err := p.Generate(context.Background(), tokencache.Request{Classes: []int{1, 2, 3}, Sampler: o.Sampler, Steps: o.Steps, Policy: e, Batch: batch})
 		if err != nil {
@@ -81,7 +83,7 @@ func TestErrorsDoNotDependOnBatches(t *testing.T) {
 		}
 		return e
 	}
-	a, b := errors(3), errors(2)
+	a, b := measure(3), measure(2)
 	for block := range a.Blocks {
 		for _, part := range []int{0, 1} {
 			for j := range 2 {
@@ -145,6 +147,69 @@ func TestPolynomial(t *testing.T) {
 	for _, bad := range [][]float64{nil, {0, 0}, {math.NaN()}} {
 		if _, _, err := polynomial(bad, bad, 4); err == nil {
 			t.Errorf("no error for %v", bad)
+		}
+	}
+}
+
+func TestL2CTraining(t *testing.T) {
+	p, o := tiny(t)
+	o.Updates, o.LR = 8, 0.5
+	options := L2COptions{Options: o, L1: 0.5, Threshold: 0.4}
+	var first, last float64
+	options.OnUpdate = func(r train.Report) {
+		if r.Step == 1 {
+			first = r.Measures["cost"]
+		}
+		last = r.Measures["cost"]
+	}
+	made, err := L2C(context.Background(), p, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := reread(t, p, o, made); got.Method != reuse.L2CMethod {
+		t.Errorf("method %s", got.Method)
+	}
+	if !(last < first) {
+		t.Errorf("the cost went from %g to %g although it weighs much", first, last)
+	}
+	for step, row := range made.L2C.Logits {
+		moved := slices.ContainsFunc(row, func(v float32) bool { return v != 0 })
+		if moved != (step%2 == 0) { // the first step, 7, is odd
+			t.Errorf("router of step %d: %v", step, row)
+		}
+	}
+
+	// A run that was interrupted goes on where it was.
+	p, o = tiny(t)
+	o.Updates, o.LR = 3, 0.5
+	options.Options = o
+	if _, err := L2C(context.Background(), p, options); err != nil {
+		t.Fatal(err)
+	}
+	options.Updates = 8
+	ctx, cancel := context.WithCancel(context.Background())
+	options.OnUpdate = func(r train.Report) {
+		if r.Step < 4 {
+			t.Errorf("update %d was made again", r.Step)
+		}
+		if r.Step == 5 {
+			cancel()
+		}
+	}
+	if _, err := L2C(ctx, p, options); !errors.Is(err, context.Canceled) {
+		t.Fatalf("error %v of an interrupted training", err)
+	}
+	options.OnUpdate = nil
+	resumed, err := L2C(context.Background(), p, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(resumed.L2C.Logits, made.L2C.Logits) {
+		t.Error("a training in pieces differs from one in one go")
+	}
+	for _, bad := range []L2COptions{{Options: o, Threshold: 1}, {Options: o, Threshold: 0.1, L1: -1}} {
+		if _, err := L2C(context.Background(), p, bad); err == nil {
+			t.Error("no error for a threshold or a weight that has no meaning")
 		}
 	}
 }
