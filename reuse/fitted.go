@@ -26,11 +26,11 @@ var scheduleKey = regexp.MustCompile(`^(?:attn|mlp)(?:-([0-9]{1,4}))?$`)
 // Validate reports a schedule that has no meaning.
 func (s *Schedule) Validate() error {
 	if len(s.Compute) == 0 {
-		return errors.New("smoothcache: no schedule: want lists for attn and mlp, or for attn-0, mlp-0, ...")
+		return errors.New("smoothcache: no schedule: want lists for attn and mlp, or for attn-0, mlp-0 and so on")
 	}
 	for key, list := range s.Compute {
 		if !scheduleKey.MatchString(key) {
-			return fmt.Errorf("smoothcache: a schedule for %q: want attn, mlp, or a block's attn-0, mlp-0, ...", key)
+			return fmt.Errorf("smoothcache: a schedule for %q: want attn, mlp, or a block's attn-0, mlp-0 and so on", key)
 		}
 		for _, v := range list {
 			if v != 0 && v != 1 {
