@@ -129,7 +129,10 @@ func same(a, b [][]float32) string {
 
 func TestConformance(t *testing.T) {
 	for _, arch := range []dit.Arch{dit.ArchDiT, dit.ArchMDTv1, dit.ArchMDTv2} {
-		t.Run(string(arch), func(t *testing.T) { conformance(t, modelOf(t, arch)) })
+		t.Run(string(arch), func(t *testing.T) {
+			t.Parallel()
+			conformance(t, modelOf(t, arch))
+		})
 	}
 }
 
