@@ -34,6 +34,14 @@ func (t *Trajectory) Reset(x []float32) {
 	t.taken = 0
 }
 
+// Seek makes the step at index i the next to be taken, where X is data with the noise of that index and not what the sampler made. It panics if there is no such step.
+func (t *Trajectory) Seek(i int) {
+	if i < 0 || i >= t.sampler.Steps() {
+		panic(fmt.Sprintf("diffusion: no step %d of %d", i, t.sampler.Steps()))
+	}
+	t.index, t.taken = i, 0
+}
+
 // X is the current sample [C*HW]. It keeps its place in memory and is rewritten by Step; the caller may edit it between steps.
 func (t *Trajectory) X() []float32 { return t.x }
 

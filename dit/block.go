@@ -54,7 +54,9 @@ func addBranch(g *tensor.Graph, r Reuse, at Site, x *Tokens, b *Block, m modulat
 		h, last := b.hidden(g, at, x, m)
 		return x.update(g.LinearGateResidual(x.X, m.gate, x.Rows, h, last))
 	}
-	y := r.Apply(at, x, func(x *Tokens) *Tokens {
+	in := *x
+	in.Modulated = func() *tensor.Tensor { return g.LayerNormModulate(x.X, m.shift, m.scale, x.Rows, normEps) }
+	y := r.Apply(at, &in, func(x *Tokens) *Tokens {
 		h, last := b.hidden(g, at, x, m)
 		return x.With(g.Linear(h, last))
 	})

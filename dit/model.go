@@ -31,6 +31,14 @@ type Model struct {
 // PositionEmbedding returns the embedding, fixed in a DiT, of the tokens' places, [N, D]. The caller must not change it.
 func (m *Model) PositionEmbedding() []float32 { return m.posEmbed.Data }
 
+// DecoderPositionEmbedding returns what an MDT adds to the tokens before its decoder, [N, D], whatever a policy does with the blocks; nil in a DiT. The caller must not change it.
+func (m *Model) DecoderPositionEmbedding() []float32 {
+	if m.decoderPos == nil {
+		return nil
+	}
+	return m.decoderPos.Data
+}
+
 // Batch is the input of a forward pass.
 type Batch struct {
 	X *tensor.Tensor // [samples, C*S*S]: latents, channel after channel

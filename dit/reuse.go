@@ -67,6 +67,10 @@ type Tokens struct {
 
 	// Given, if not nil, receives what attention gives each token of each head, summed over all queries: [samples, heads*N].
 	Given *tensor.Tensor
+
+	// Modulated, at a branch site, returns the branch's input: these tokens' layer norm, scaled and shifted under the conditioning, [rows, D]. It is
+	// nil elsewhere, and in tokens that were made of these.
+	Modulated func() *tensor.Tensor
 }
 
 // With returns tokens that differ from t in their values.

@@ -31,6 +31,24 @@ var methods = []method{
 		func() settable { return &ToCa{N: 3, Ratio: 0.25, Scheduler: ConstantRatio, Bonus: 0.6} }},
 	{"duca", "As toca, but every second step between full ones skips all blocks. Parameters: n, ratio, scheduler=constant|ddim50|ddpm250, bonus.",
 		func() settable { return &ToCa{N: 3, Ratio: 0.25, Scheduler: ConstantRatio, Bonus: 0.8, Duca: true} }},
+	{"fbcache", "Caches what the blocks after the first add to the tokens; a step computes them anew when the first block's update has changed by threshold or more since the last that did. Parameters: threshold, warmup, most.",
+		func() settable { return &FBCache{Threshold: 0.1, Warmup: 1} }},
+	{"dbcache", "As fbcache, but the first front blocks are compared, and the last back blocks always computed. Parameters: front, back, threshold, warmup, most.",
+		func() settable { return &DBCache{Front: 2, Back: 1, Threshold: 0.1, Warmup: 1} }},
+	{"teacache", "Caches what all blocks together add to the tokens; a step computes them anew when the changes of the first block's modulated input add up to threshold, and at the end. " +
+		"Parameters: threshold, coefficients=c0+c1+... of the polynomial that the changes pass (calibrate fits them).",
+		func() settable { return &TeaCache{Threshold: 0.15} }},
+	{"deltadit", "Caches what a span of blocks adds to the tokens; all is computed every n-th step, in between the early steps skip the share span of the blocks at the back, and the late ones, from the share boundary of the steps on, " +
+		"those in front. Parameters: n, span, boundary.",
+		func() settable { return &DeltaDiT{N: 3, Span: 0.5, Boundary: 0.5} }},
+	{"l2c", "Caches attention and MLP outputs; all is computed every second step, and at the others what trained routers say. Parameters: router=FILE, threshold.",
+		func() settable { return &Routers{Threshold: 0.1} }},
+	{"tome", "Caches nothing: before attention the share ratio of the tokens is merged into others that they resemble, at every step. Parameters: ratio, mlp=true to merge before the MLP too, seed.",
+		func() settable { return &ToMe{Ratio: 0.5} }},
+	{"random", "tokencache with importance=random: a control. Parameters: tokencache's.",
+		func() settable { t := DefaultTokenCache(); t.Importance = Random; return &t }},
+	{"update-norm", "tokencache with importance=update-norm: a control. Parameters: tokencache's.",
+		func() settable { t := DefaultTokenCache(); t.Importance = UpdateNorm; return &t }},
 }
 
 // Names lists the methods that Parse knows.

@@ -10,7 +10,8 @@ import (
 )
 
 // Where P-steps compute no token at all, the blocks' cached updates are only ever added up, and the sum of their forecasts is the forecast of their sum. The cache then holds
-// one update for each token, that of all blocks together, R[n] = x[L,n] - x[0,n], instead of L: the same numbers to rounding, for an L-th of memory and time.
+// one update for each token, that of all blocks together, R[n] = x[L,n] - x[0,n], instead of L: the same numbers to rounding, for an L-th of memory and time. The position
+// embedding that an MDT adds before its decoder is no update of a block: it is added on P-steps too, and R is without it.
 
 // Forecast holds learned weights of a P-step's forecast, the same for all tokens: R^(p)[n] = sum over i of Weights[p][i] · R[n] at the i-th last I-step.
 type Forecast struct {
@@ -59,6 +60,7 @@ type stackRun struct {
 	tokens  int
 	blocks  int
 	width   int
+	decoder []float32      // an MDT's second position embedding, [N, D]
 	start   *tensor.Tensor // before the first block, of samples at an I-step
 	history *history       // of Taylor's series
 	past    [][]float32    // of learned forecasts: R at the last I-steps, the last first, each [rows, D]
@@ -77,7 +79,7 @@ func (t *TokenCache) stacked() bool { return t.Ratio == 0 && t.Cached == Update 
 
 func (t *TokenCache) newStackRun(g *tensor.Graph, m *dit.Model, full []bool, samples int, limit int64) (Run, error) {
 	rows := samples * m.Tokens()
-	r := &stackRun{policy: t, g: g, full: full, tokens: m.Tokens(), blocks: len(m.Blocks), width: m.Hidden}
+	r := &stackRun{policy: t, g: g, full: full, tokens: m.Tokens(), blocks: len(m.Blocks), width: m.Hidden, decoder: m.DecoderPositionEmbedding()}
 	bytes := 4*int64(rows)*int64(m.Hidden) + historyBytes(1, rows, m.Hidden, t.Order)
 	if f := t.Forecast; f != nil {
 		if f.Steps != len(full) {
@@ -157,6 +159,10 @@ func (r *stackRun) begin(i int) {
 func (r *stackRun) settle(row int) {
 	s := row / r.tokens
 	p, x := r.positions[s], r.x.Row(row)
+	if n := row % r.tokens * r.width; r.full[p] && r.decoder != nil {
+		start := r.start.Row(row)
+		kernel.Add(start, start, r.decoder[n:n+r.width])
+	}
 	if r.history != nil {
 		if r.full[p] {
 			subtract(r.start.Row(row), x)

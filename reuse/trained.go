@@ -3,6 +3,7 @@ package reuse
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -19,7 +20,15 @@ import (
 // A trained policy is a folder with these files.
 const (
 	PolicyFile    = "policy.json"
-	PredictorFile = "predictor.safetensors" // if a predictor chooses tokens
+	PredictorFile = "predictor.safetensors" // if a predictor chooses tokens, or routers choose branches
+)
+
+// Methods of trained policies.
+const (
+	TokenCacheMethod  = "tokencache"
+	SmoothCacheMethod = "smoothcache"
+	TeaCacheMethod    = "teacache"
+	L2CMethod         = "l2c"
 )
 
 // policyFormat is the version of policy.json.
@@ -28,8 +37,11 @@ const policyFormat = 1
 // Trained is a policy that was calibrated for one model, sampler and number of steps, and says how.
 type Trained struct {
 	Format int         `json:"format"`
-	Method string      `json:"method"` // tokencache
-	Policy *TokenCache `json:"policy"`
+	Method string      `json:"method"` // which of the policies that follow is there
+	Policy *TokenCache `json:"policy,omitempty"`
+	Smooth *Schedule   `json:"smoothcache,omitempty"`
+	Tea    *TeaCache   `json:"teacache,omitempty"`
+	L2C    *Routers    `json:"l2c,omitempty"`
 
 	Model       string  `json:"model"`
 	Fingerprint string  `json:"model_fingerprint"`
@@ -61,7 +73,36 @@ func (t *Trained) String() string {
 	if t.path != "" {
 		return t.path
 	}
-	return t.Policy.String()
+	_, p := t.inner()
+	if p == nil {
+		return "no policy"
+	}
+	return p.String()
+}
+
+// fittedPolicy is a policy that calibration or training makes.
+type fittedPolicy interface {
+	Policy
+	Validate() error
+}
+
+// inner returns the policy and its method, or nil if there is not exactly one.
+func (t *Trained) inner() (method string, p fittedPolicy) {
+	count := 0
+	take := func(name string, policy fittedPolicy, there bool) {
+		if there {
+			method, p = name, policy
+			count++
+		}
+	}
+	take(TokenCacheMethod, t.Policy, t.Policy != nil)
+	take(SmoothCacheMethod, t.Smooth, t.Smooth != nil)
+	take(TeaCacheMethod, t.Tea, t.Tea != nil)
+	take(L2CMethod, t.L2C, t.L2C != nil)
+	if count != 1 {
+		return "", nil
+	}
+	return method, p
 }
 
 // NewRun implements Policy. It refuses another model, sampler or number of steps than the policy was made for.
@@ -69,7 +110,11 @@ func (t *Trained) NewRun(g *tensor.Graph, m *dit.Model, plan Plan, samples int, 
 	if err := t.Fits(m.Fingerprint, plan); err != nil {
 		return nil, err
 	}
-	return t.Policy.NewRun(g, m, plan, samples, limit)
+	_, p := t.inner()
+	if p == nil {
+		return nil, fmt.Errorf("policy %s holds no policy, or more than one", t.path)
+	}
+	return p.NewRun(g, m, plan, samples, limit)
 }
 
 // Fits reports why the policy is not for a model with a fingerprint, or not for a plan.
@@ -94,7 +139,10 @@ func (t *Trained) Save(dir string, predictor func(file string) error) error {
 			return err
 		}
 	}
-	t.Format, t.Method = policyFormat, "tokencache"
+	t.Format = policyFormat
+	if t.Method, _ = t.inner(); t.Method == "" {
+		return errors.New("a trained policy is of one method, neither none nor several")
+	}
 	b, err := json.MarshalIndent(t, "", "  ")
 	if err != nil {
 		return err
@@ -127,15 +175,17 @@ func OpenFS(fsys fs.FS, dir string) (*Trained, error) {
 	if err := decoder.Decode(t); err != nil {
 		return nil, fmt.Errorf("%s: %w", PolicyFile, err)
 	}
-	if t.Format != policyFormat || t.Method != "tokencache" || t.Policy == nil {
-		return nil, fmt.Errorf("%s: format %d of method %q, want %d of tokencache", PolicyFile, t.Format, t.Method, policyFormat)
+	method, p := t.inner()
+	if t.Format != policyFormat || p == nil || t.Method != method {
+		return nil, fmt.Errorf("%s: format %d of method %q, want format %d of %s, %s, %s or %s, with that policy alone", PolicyFile, t.Format, t.Method, policyFormat,
+			TokenCacheMethod, SmoothCacheMethod, TeaCacheMethod, L2CMethod)
 	}
-	if t.Policy.needsPredictor() || t.Policy.Learned {
+	if t.L2C != nil || t.Policy != nil && (t.Policy.needsPredictor() || t.Policy.Learned) {
 		if err := t.readLearned(fsys, pathIn(dir, PredictorFile)); err != nil {
 			return nil, err
 		}
 	}
-	if err := t.Policy.Validate(); err != nil {
+	if err := p.Validate(); err != nil {
 		return nil, fmt.Errorf("%s: %w", PolicyFile, err)
 	}
 	if dir != "." {
@@ -151,7 +201,7 @@ func pathIn(dir, name string) string {
 	return dir + "/" + name
 }
 
-// readLearned reads what was learned: a predictor, or the weights of forecasts.
+// readLearned reads what was learned: a predictor, the weights of forecasts, or routers.
 func (t *Trained) readLearned(fsys fs.FS, file string) error {
 	b, err := fs.ReadFile(fsys, file)
 	if err != nil {
@@ -159,6 +209,10 @@ func (t *Trained) readLearned(fsys fs.FS, file string) error {
 	}
 	f, err := checkpoint.NewReader(PredictorFile, bytes.NewReader(b), int64(len(b)))
 	if err != nil {
+		return err
+	}
+	if t.L2C != nil {
+		t.L2C.Logits, err = ReadRouters(f)
 		return err
 	}
 	if t.Policy.Learned {

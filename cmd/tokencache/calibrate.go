@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -35,7 +36,8 @@ type calibrateCmd struct {
 	Out      string   `help:"Folder of the policy." placeholder:"DIR" required:""`
 	Threads  int      `help:"Worker threads. Default: all processors." placeholder:"N"`
 	HeadsOpt int      `name:"heads" help:"Attention heads, as for generate." placeholder:"N"`
-	JSON     bool     `name:"json" help:"Print the policy as one JSON object on standard output."`
+	calibrateMethods
+	JSON bool `name:"json" help:"Print the policy as one JSON object on standard output."`
 }
 
 func (c *calibrateCmd) Help() string {
@@ -44,6 +46,7 @@ func (c *calibrateCmd) Help() string {
   tokencache generate --policy policies/fast --compare --out compare.png
   tokencache calibrate --sampler ddpm --steps 250 --speed 3x --out policies/ddpm
   tokencache calibrate --policy importance=dynamic,k=3 --speed 2x --out policies/dynamic
+  tokencache calibrate --method smoothcache --threshold 0.2 --out policies/smooth
 
 An interrupted calibration goes on where it was when it is started again.`
 }
@@ -62,9 +65,14 @@ func (c *calibrateCmd) Run(a *app) error {
 		}
 	}
 	speed, err := parseSpeed(c.Speed)
+	if err != nil {
+		return err
+	}
+	other, err := c.chosen(c.Speed, c.Ratio)
 	switch {
 	case err != nil:
 		return err
+	case other:
 	case c.Speed != "" && c.Ratio != nil:
 		return errors.New("give --speed or --ratio, not both")
 	case c.Speed != "":
@@ -101,7 +109,13 @@ func (c *calibrateCmd) Run(a *app) error {
 			}
 		},
 	}
-	t, err := calibrate.Run(a.ctx, p, o)
+	run := calibrate.Run
+	if other {
+		run = func(_ context.Context, p *tokencache.Pipeline, o calibrate.Options) (*reuse.Trained, error) {
+			return c.run(a, bar, p, o)
+		}
+	}
+	t, err := run(a.ctx, p, o)
 	if err != nil {
 		if a.ctx.Err() != nil && what != "" {
 			a.note("stopped while %s; the same command goes on from there", what)
@@ -115,7 +129,7 @@ func (c *calibrateCmd) Run(a *app) error {
 	if c.JSON {
 		return a.printJSON(t)
 	}
-	a.note("%s", t.Policy)
+	a.note("%s", t)
 	a.note("%.2f times as fast by the clock, %.2f times fewer FLOPs; wrote %s", t.Speed.Wall, t.Speed.FLOPs, c.Out)
 	return nil
 }

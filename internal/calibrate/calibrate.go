@@ -1,5 +1,6 @@
 // Package calibrate makes trained TokenCache policies: it takes trajectories of the model's own sampler, trains a predictor on them, places the I-steps, and finds the
-// share of tokens that gives the wanted speed, by counting and then by the clock. It may use the library and the trainer; it draws nothing and prints nothing.
+// share of tokens that gives the wanted speed, by counting and then by the clock; and the policies of other methods that are fitted to a model, each in a file of its own. It may use the library and
+// the trainer; it draws nothing and prints nothing.
 package calibrate
 
 import (

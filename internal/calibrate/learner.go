@@ -119,12 +119,21 @@ func (r *learnRun) Apply(at dit.Site, x *dit.Tokens, f func(*dit.Tokens) *dit.To
 		update := make([]float32, len(y.X.Flat()))
 		kernel.Scale(update, r.start[:len(update)], -1)
 		kernel.Add(update, update, y.X.Flat())
+		r.addDecoder(update, -1) // is no update of a block: the model adds it on P-steps too
 		r.past, r.at = append([][]float32{update}, r.past...), append([]int{r.now}, r.at...)
 		if len(r.past) > terms {
 			r.past, r.at = r.past[:terms], r.at[:terms]
 		}
 	}
 	return y
+}
+
+// addDecoder adds the position embedding of an MDT's decoder, times factor, to tokens.
+func (r *learnRun) addDecoder(tokens []float32, factor float32) {
+	decoder := r.model.DecoderPositionEmbedding()
+	for at := 0; decoder != nil && at < len(tokens); at += len(decoder) {
+		kernel.AXPY(tokens[at:at+len(decoder)], factor, decoder)
+	}
 }
 
 // Reset implements reuse.Run.
@@ -191,6 +200,7 @@ func (r *learnRun) predict(b *dit.Batch, weights []float64) [][]float32 {
 	mark := r.g.Mark()
 	defer r.g.Release(mark)
 	x, c := r.model.Embed(r.g, b)
+	r.addDecoder(x.X.Flat(), 1)
 	cols := x.X.Cols
 	r.g.EachRow(x.X.Rows, cols*len(weights), func(row int) {
 		for i, w := range weights {

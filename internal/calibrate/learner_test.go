@@ -2,10 +2,15 @@ package calibrate
 
 import (
 	"math"
+	"math/rand/v2"
+	"path/filepath"
 	"slices"
 	"testing"
 
+	"github.com/tokencache/tokencache/diffusion"
+	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/reuse"
+	"github.com/tokencache/tokencache/tensor"
 )
 
 // TestDifferences holds that Newton's factors times the divided differences forecast a parabola exactly, from unevenly spaced values, and that higher differences of it vanish.
@@ -94,5 +99,91 @@ func TestGauss(t *testing.T) {
 	got := gauss(a, b, 3)
 	if !slices.EqualFunc(got[:3], x, func(a, b float64) bool { return math.Abs(a-b) < 1e-12 }) {
 		t.Errorf("solution %v, want %v", got, x)
+	}
+}
+
+// TestLearner holds, on a DiT and on an MDT, that what is predicted while weights are sought is what the model predicts with them, and that they bring it nearer to the target than Newton's do.
+func TestLearner(t *testing.T) {
+	for _, name := range []string{"dit-tiny", "mdtv1-tiny"} {
+		w, err := dit.Open(filepath.Join("..", "..", "testdata", name), dit.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := w.Load()
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.Close()
+		const images, steps = 2, 4
+		size := m.InChannels * m.InputSize * m.InputSize
+		random := rand.New(rand.NewPCG(1, 2))
+		normal := func(n int) []float32 {
+			x := make([]float32, n)
+			for i := range x {
+				x[i] = float32(random.NormFloat64())
+			}
+			return x
+		}
+		ref := &reference{plan: reuse.Plan{Sampler: "ddim", Spacing: "4", Timesteps: []int{800, 700, 600, 500}, Sigma: []float64{4, 3, 2, 1}}, size: size}
+		x := tensor.FromSlice(normal(2*images*size), 2*images, size)
+		for i := range images {
+			copy(x.Row(images+i), x.Row(i)) // guidance's other half
+			ref.states = append(ref.states, normal(steps*size))
+			ref.noises = append(ref.noises, normal(steps*size))
+			copy(ref.states[i][3*size:], x.Row(i))
+		}
+		policy := reuse.DefaultTokenCache()
+		policy.Ratio, policy.Learned, policy.Steps, policy.Forecast = 0, true, listed([]int{0, 1, 2}), reuse.NewForecast(steps, terms)
+		pool := tensor.NewPool(2)
+		g := tensor.NewGraph(pool)
+		l := &learner{policy: &policy, ref: ref, guidance: diffusion.Guidance{Scale: 1.5}}
+		run, err := l.NewRun(g, m, ref.plan, 2*images, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := &dit.Batch{X: x, T: make([]float32, 2*images), Y: []int32{1, 2, int32(m.NullClass()), int32(m.NullClass())}}
+		positions := make([]int, 2*images)
+		var out *tensor.Tensor
+		for p := range steps {
+			for i := range positions {
+				positions[i], b.T[i] = p, float32(ref.plan.Timesteps[p])
+			}
+			g.Reset()
+			run.Begin(b, positions)
+			out = m.Forward(g, run, b)
+		}
+		r := run.(*learnRun)
+		basis, newton := differences(3, r.at)
+		weights := make([]float64, terms)
+		for i, v := range policy.Forecast.At(3) {
+			weights[i] = float64(v)
+		}
+		got := make([][]float32, images)
+		for i := range got {
+			got[i] = make([]float32, out.Cols)
+			l.guidance.Apply(got[i], out.Row(i), out.Row(images+i), m.InChannels, m.InputSize*m.InputSize, 500)
+		}
+		distance := func(x [][]float32) (sum float64) {
+			for i := range x {
+				target := make([]float32, size)
+				ref.target(target, i, 3, b.X.Row(i))
+				for k, v := range target {
+					sum += math.Pow(float64(v-x[i][k]), 2)
+				}
+			}
+			return sum
+		}
+		want := r.predict(b, weights[:len(r.past)])
+		for i := range want {
+			for k, v := range want[i] {
+				if d := math.Abs(float64(v - got[i][k])); d > 1e-4*(1+math.Abs(float64(v))) {
+					t.Fatalf("%s: image %d, element %d: the model predicts %g, the learner thought %g", name, i, k, got[i][k], v)
+				}
+			}
+		}
+		if learned, plain := distance(want), distance(r.predict(b, combine(basis, newton[:len(basis)]))); !(learned < plain) {
+			t.Errorf("%s: learned weights leave %g, Newton's %g", name, learned, plain)
+		}
+		pool.Close()
 	}
 }

@@ -67,7 +67,7 @@ func (r *run) cacheRuns(dir string, names []string) error {
 			r.fail(stem(name), err)
 			continue
 		}
-		err = r.cacheRun(m, c)
+		err = r.cacheRun(w, m, c)
 		c.Close()
 		var unknown *unknownMethod
 		switch {
@@ -90,47 +90,19 @@ func (e *unknownMethod) Error() string {
 	return fmt.Sprintf("the method %s is not part of this version", e.method)
 }
 
-func (r *run) cacheRun(m *dit.Model, c *recording) error {
+func (r *run) cacheRun(w *dit.Weights, m *dit.Model, c *recording) error {
 	method := c.Metadata()["method"]
-	if !c.has("x_T") || !c.has("x") {
+	switch {
+	case c.has("errors") && c.Metadata()["schedules_by_threshold"] != "":
+		return r.smoothCalibration(m, c)
+	case c.has("router_logits0"):
+		return r.routerTraining(w, c)
+	case !c.has("x_T") || !c.has("x"):
 		return &unknownMethod{method}
 	}
-	var s cacheSettings
-	if err := json.Unmarshal([]byte(c.Metadata()["settings"]), &s); err != nil {
-		return fmt.Errorf("metadata settings: %w", err)
-	}
-	steps := s.Respacing
-	if found := respacingNumber.FindStringSubmatch(steps); found != nil {
-		steps = found[1]
-	}
-	start, err := c.matrix("x_T")
+	d, s, err := c.denoising(m)
 	if err != nil {
 		return err
-	}
-	d := denoising{guidance: diffusion.Guidance{Scale: s.Scale}, start: start}
-	if d.labels, err = c.labels("y"); err != nil {
-		return err
-	}
-	if len(d.labels) != start.Rows || start.Rows%2 != 0 {
-		return fmt.Errorf("%d labels for %d rows of x_T: want as many, in two halves", len(d.labels), start.Rows)
-	}
-	// A run that drew noise is DDPM's, any other DDIM's with eta 0.
-	kind := "ddim"
-	if c.has("noise") {
-		kind = "ddpm"
-		if d.noise, err = c.Float32("noise"); err != nil {
-			return err
-		}
-	}
-	if d.sampler, err = (diffusion.Plan{Method: kind, Steps: steps, Variance: diffusion.VarianceOf(m.LearnSigma)}).Sampler(); err != nil {
-		return err
-	}
-	d.plan = reuse.Plan{Sampler: kind, Spacing: steps}
-	for i := d.sampler.Steps() - 1; i >= 0; i-- {
-		d.plan.Timesteps = append(d.plan.Timesteps, d.sampler.Timestep(i))
-	}
-	if want := d.sampler.Steps() * len(start.Data); d.noise != nil && len(d.noise) != want {
-		return fmt.Errorf("%d numbers of noise, want %d", len(d.noise), want)
 	}
 	policy, err := recordedPolicy(method, s, c, m, d.plan.Steps())
 	if err != nil {
@@ -147,12 +119,53 @@ func (r *run) cacheRun(m *dit.Model, c *recording) error {
 	r.compareRecorded(c, "pred_xstart", done.predictions, samplingTolerance)
 	r.compareRecorded(c, "model_out", done.outputs, samplingTolerance)
 	if c.has("tokens_computed") {
-		r.compareRecorded(c, "tokens_computed", counted.perSample(len(m.Blocks), start.Rows), tolerance)
+		r.compareRecorded(c, "tokens_computed", counted.perSample(len(m.Blocks), d.start.Rows), tolerance)
 	}
 	if c.has("token_idx") && c.has("token_k") {
-		return r.tokenSets(c, counted, len(m.Blocks), start.Rows)
+		return r.tokenSets(c, counted, len(m.Blocks), d.start.Rows)
 	}
 	return nil
+}
+
+// denoising reads the start and the settings of a recorded run.
+func (c *recording) denoising(m *dit.Model) (d denoising, s cacheSettings, err error) {
+	if err := json.Unmarshal([]byte(c.Metadata()["settings"]), &s); err != nil {
+		return d, s, fmt.Errorf("metadata settings: %w", err)
+	}
+	steps := s.Respacing
+	if found := respacingNumber.FindStringSubmatch(steps); found != nil {
+		steps = found[1]
+	}
+	start, err := c.matrix("x_T")
+	if err != nil {
+		return d, s, err
+	}
+	d = denoising{guidance: diffusion.Guidance{Scale: s.Scale}, start: start}
+	if d.labels, err = c.labels("y"); err != nil {
+		return d, s, err
+	}
+	if len(d.labels) != start.Rows || start.Rows%2 != 0 {
+		return d, s, fmt.Errorf("%d labels for %d rows of x_T: want as many, in two halves", len(d.labels), start.Rows)
+	}
+	// A run that drew noise is DDPM's, any other DDIM's with eta 0.
+	kind := "ddim"
+	if c.has("noise") {
+		kind = "ddpm"
+		if d.noise, err = c.Float32("noise"); err != nil {
+			return d, s, err
+		}
+	}
+	if d.sampler, err = (diffusion.Plan{Method: kind, Steps: steps, Variance: diffusion.VarianceOf(m.LearnSigma)}).Sampler(); err != nil {
+		return d, s, err
+	}
+	d.plan = reuse.Plan{Sampler: kind, Spacing: steps}
+	for i := d.sampler.Steps() - 1; i >= 0; i-- {
+		d.plan.Timesteps = append(d.plan.Timesteps, d.sampler.Timestep(i))
+	}
+	if want := d.sampler.Steps() * len(start.Data); d.noise != nil && len(d.noise) != want {
+		return d, s, fmt.Errorf("%d numbers of noise, want %d", len(d.noise), want)
+	}
+	return d, s, nil
 }
 
 // tokenSets checks which tokens each sample computed in each block, where a method chose some: token_idx, [steps, blocks, samples, N], lists them, and token_k, [steps, blocks], says how many, or

@@ -1,0 +1,201 @@
+package calibrate
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/tokencache/tokencache"
+	"github.com/tokencache/tokencache/dit"
+	"github.com/tokencache/tokencache/internal/kernel"
+	"github.com/tokencache/tokencache/reuse"
+	"github.com/tokencache/tokencache/tensor"
+)
+
+// SmoothCacheOptions says what schedule to make.
+type SmoothCacheOptions struct {
+	Options
+	Threshold float64 // largest relative L1 error of what is reused
+	Lookahead int     // most steps in a row that reuse; 0 means 3
+}
+
+// defaultLookahead is the method's.
+const defaultLookahead = 3
+
+// SmoothCache makes the schedule of SmoothCache (arXiv 2411.10510) and saves it: it draws images without a policy, and takes how much every branch's output changes over the next few steps.
+func SmoothCache(ctx context.Context, p *tokencache.Pipeline, o SmoothCacheOptions) (*reuse.Trained, error) {
+	if o.Lookahead == 0 {
+		o.Lookahead = defaultLookahead
+	}
+	if !(o.Threshold > 0) || o.Lookahead < 1 {
+		return nil, fmt.Errorf("threshold %g and lookahead %d: want more than 0, and 1 or more", o.Threshold, o.Lookahead)
+	}
+	m := &maker{Options: o.Options, p: p, start: time.Now()}
+	errors := &BranchErrors{Lookahead: o.Lookahead}
+	if err := m.watch(ctx, errors); err != nil {
+		return nil, err
+	}
+	t := m.trained(nil)
+	t.Smooth = &reuse.Schedule{Threshold: o.Threshold, Compute: errors.Schedule(o.Threshold)}
+	return m.finish(ctx, t, map[string]any{"threshold": o.Threshold, "lookahead": o.Lookahead}, nil)
+}
+
+// watch draws uncached images under a policy that only looks.
+func (m *maker) watch(ctx context.Context, p reuse.Policy) error {
+	req := m.request(m.Images, m.Seed)
+	req.Batch, req.Policy = min(req.Batch, 4), p
+	m.stage("watching %d uncached images", m.Images)
+	_, err := m.p.Generate(ctx, req)
+	return err
+}
+
+// finish measures what was made, and saves it.
+func (m *maker) finish(ctx context.Context, t *reuse.Trained, made map[string]any, learned func(path string) error) (*reuse.Trained, error) {
+	req := m.request(max(1, m.Measure), m.Seed+1)
+	req.Policy = t
+	m.stage("measuring")
+	c, err := m.p.Compare(ctx, req, 2)
+	if err != nil {
+		return nil, err
+	}
+	t.Speed = reuse.Speed{FLOPs: float64(c.UncachedFLOPs) / float64(c.FLOPs), Wall: c.Speedup, Level: m.p.Level()}
+	if c.PSNR != nil {
+		t.PSNR = round2(*c.PSNR)
+	}
+	t.Provenance = m.provenance(made)
+	return t, t.Save(m.Dir, learned)
+}
+
+// BranchErrors is a policy that computes everything, and measures how far each branch's output is from what it is some steps later: |f_p - f_(p+j+1)| / |f_(p+j+1)|, sums of absolute
+// values over all samples together.
+type BranchErrors struct {
+	Lookahead int
+
+	Blocks, Steps int
+	change, size  []float64 // [blocks, 2, Lookahead, steps]
+	seen          []bool
+
+	g        *tensor.Graph
+	past     [][]float32 // of each branch, and each of the last Lookahead steps: [rows, D]
+	known    int         // of the past steps, how many there are
+	position int
+	rows     []float32 // scratch, of each row
+	sizes    []float32
+	zeros    []float32
+}
+
+// String implements reuse.Policy.
+func (e *BranchErrors) String() string { return "none" }
+
+// NewRun implements reuse.Policy.
+func (e *BranchErrors) NewRun(g *tensor.Graph, m *dit.Model, plan reuse.Plan, samples int, _ int64) (reuse.Run, error) {
+	rows := samples * m.Tokens()
+	if e.Blocks != len(m.Blocks) || e.Steps != plan.Steps() {
+		e.Blocks, e.Steps = len(m.Blocks), plan.Steps()
+		n := 2 * e.Blocks * e.Lookahead * e.Steps
+		e.change, e.size, e.seen = make([]float64, n), make([]float64, n), make([]bool, n)
+	}
+	e.g, e.past = g, nil
+	for range 2 * e.Blocks * e.Lookahead {
+		e.past = append(e.past, make([]float32, rows*m.Hidden))
+	}
+	e.rows, e.sizes, e.zeros = make([]float32, rows), make([]float32, rows), make([]float32, m.Hidden)
+	return e, nil
+}
+
+// Begin implements reuse.Run. All samples of a batch are at one step.
+func (e *BranchErrors) Begin(_ *dit.Batch, positions []int) {
+	e.position = positions[0]
+	e.known = min(e.position, e.Lookahead)
+}
+
+// Apply implements dit.Reuse.
+func (e *BranchErrors) Apply(at dit.Site, x *dit.Tokens, f func(*dit.Tokens) *dit.Tokens) *dit.Tokens {
+	y := f(x)
+	part := 0
+	switch at.Part {
+	case dit.Attention:
+	case dit.MLP:
+		part = 1
+	default:
+		return y
+	}
+	width := y.X.Cols
+	for j := range e.known {
+		before := e.slot(at.Block, part, e.position-j-1)
+		e.g.EachRow(y.X.Rows, width, func(i int) {
+			now := y.X.Row(i)
+			e.rows[i] = kernel.L1Diff(before[i*width:(i+1)*width], now)
+			e.sizes[i] = kernel.L1Diff(now, e.zeros)
+		})
+		k := e.index(at.Block, part, j, e.position-j-1)
+		for i := range y.X.Rows {
+			e.change[k] += float64(e.rows[i])
+			e.size[k] += float64(e.sizes[i])
+		}
+		e.seen[k] = true
+	}
+	now := e.slot(at.Block, part, e.position)
+	e.g.EachRow(y.X.Rows, width, func(i int) { copy(now[i*width:(i+1)*width], y.X.Row(i)) })
+	return y
+}
+
+// slot is where a branch's output at a position is kept.
+func (e *BranchErrors) slot(block, part, position int) []float32 {
+	return e.past[(2*block+part)*e.Lookahead+position%e.Lookahead]
+}
+
+func (e *BranchErrors) index(block, part, j, p int) int {
+	return ((2*block+part)*e.Lookahead+j)*e.Steps + p
+}
+
+// At returns the error of reusing at position p+j+1 what a branch, attention (0) or MLP (1), gave at p; ok is false where there is none.
+func (e *BranchErrors) At(block, part, j, p int) (err float64, ok bool) {
+	k := e.index(block, part, j, p)
+	if !e.seen[k] {
+		return 0, false
+	}
+	return e.change[k] / e.size[k], true
+}
+
+// Schedule returns for attn and mlp 1 at the positions that compute: after each, the most steps reuse at the end of which the error, averaged over blocks, is at most threshold. The last
+// position computes.
+func (e *BranchErrors) Schedule(threshold float64) map[string][]int {
+	schedule := map[string][]int{}
+	for part, name := range []string{"attn", "mlp"} {
+		list := make([]int, e.Steps)
+		for p := 0; p < e.Steps; {
+			list[p] = 1
+			reused := 0
+			for j := range e.Lookahead {
+				if mean, ok := e.mean(part, j, p); ok && mean <= threshold {
+					reused = j + 1
+				}
+			}
+			p += 1 + reused
+		}
+		list[e.Steps-1] = 1
+		schedule[name] = list
+	}
+	return schedule
+}
+
+func (e *BranchErrors) mean(part, j, p int) (mean float64, ok bool) {
+	for block := range e.Blocks {
+		err, there := e.At(block, part, j, p)
+		if !there {
+			return 0, false
+		}
+		mean += err / float64(e.Blocks)
+	}
+	return mean, true
+}
+
+// Reset implements reuse.Run.
+func (e *BranchErrors) Reset() {}
+
+// Stats implements reuse.Run.
+func (e *BranchErrors) Stats() reuse.Stats { return reuse.Stats{} }
+
+func round2(x float64) float64 { return math.Round(100*x) / 100 }

@@ -1,0 +1,198 @@
+package reuse_test
+
+import (
+	"math"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/tokencache/tokencache/checkpoint"
+	"github.com/tokencache/tokencache/reuse"
+	"github.com/tokencache/tokencache/tensor"
+)
+
+// routers returns logits for a plan and the model of the tests.
+func routers(steps, branches int) [][]float32 {
+	var list [][]float32
+	for i := range steps {
+		row := make([]float32, branches)
+		for j := range row {
+			row[j] = float32((i*branches+j)*7%11) - 6
+		}
+		list = append(list, row)
+	}
+	return list
+}
+
+// fitted are trained policies of every method but TokenCache.
+func fitted(branches int) map[string]*reuse.Trained {
+	return map[string]*reuse.Trained{
+		reuse.SmoothCacheMethod: {Smooth: &reuse.Schedule{Threshold: 0.2, Compute: map[string][]int{"attn": {1, 0, 1, 0, 0, 1, 0, 1}, "mlp-1": {1, 0, 0}}}},
+		reuse.TeaCacheMethod:    {Tea: &reuse.TeaCache{Threshold: 1, Coefficients: []float64{0.25, 1}, Low: 0.1, High: 2}},
+		reuse.L2CMethod:         {L2C: &reuse.Routers{Threshold: 0.1, Logits: routers(8, branches)}},
+	}
+}
+
+// TestTrainedMethods holds that trained policies of all methods are read as they were saved, do what their method does, and are refused for what they were not made for.
+func TestTrainedMethods(t *testing.T) {
+	m := model(t)
+	branches := 2 * len(m.Blocks)
+	for method, saved := range fitted(branches) {
+		t.Run(method, func(t *testing.T) {
+			saved.Model, saved.Fingerprint, saved.Sampler, saved.Steps = m.Name(), m.Fingerprint, plan.Sampler, plan.Spacing
+			var learned func(string) error
+			var direct reuse.Policy
+			switch {
+			case saved.Smooth != nil:
+				direct = reuse.SmoothCache(saved.Smooth.Compute, len(m.Blocks), plan.Steps())
+			case saved.Tea != nil:
+				direct = saved.Tea
+			default:
+				direct, learned = reuse.LearningToCache(saved.L2C.Logits, saved.L2C.Threshold), saved.L2C.Write
+			}
+			dir := t.TempDir()
+			if err := saved.Save(dir, learned); err != nil {
+				t.Fatal(err)
+			}
+			got, err := reuse.Open(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got.Method != method || !reflect.DeepEqual(got.Smooth, saved.Smooth) || !reflect.DeepEqual(got.Tea, saved.Tea) || !reflect.DeepEqual(got.L2C, saved.L2C) {
+				t.Errorf("read %+v, saved %+v", got, saved)
+			}
+			batches := inputs(m, 2)
+			want, _, _ := outputs(t, m, direct, batches, 1)
+			have, stats, _ := outputs(t, m, got, batches, 2)
+			if diff := same(want, have); diff != "" || stats.PSteps == 0 {
+				t.Errorf("%d P-steps: %s", stats.PSteps, diff)
+			}
+
+			pool := tensor.NewPool(1)
+			defer pool.Close()
+			g := tensor.NewGraph(pool)
+			other := plan
+			other.Spacing = "9"
+			if _, err := got.NewRun(g, m, other, 1, 0); err == nil || !strings.Contains(err.Error(), "--sampler ddim --steps 8") {
+				t.Errorf("error %v for other steps", err)
+			}
+			got.Fingerprint = "0"
+			if _, err := got.NewRun(g, m, plan, 1, 0); err == nil || !strings.Contains(err.Error(), "another model") {
+				t.Errorf("error %v for another model", err)
+			}
+		})
+	}
+	none := reuse.Trained{}
+	if err := none.Save(t.TempDir(), nil); err == nil {
+		t.Error("no error for a policy of no method")
+	}
+}
+
+// TestBadTrainedMethods holds that what is wrong in a policy's folder is named.
+func TestBadTrainedMethods(t *testing.T) {
+	for text, want := range map[string]string{
+		`{"format":1,"method":"smoothcache","teacache":{"threshold":1}}`:                             "want format 1 of tokencache, smoothcache, teacache or l2c",
+		`{"format":1,"method":"teacache","teacache":{"threshold":1},"l2c":{"threshold":1}}`:          "with that policy alone",
+		`{"format":2,"method":"teacache","teacache":{"threshold":1}}`:                                "format 2",
+		`{"format":1,"method":"teacache","teacache":{"threshold":-1}}`:                               "threshold=-1",
+		`{"format":1,"method":"teacache","teacache":{"speed":1}}`:                                    "unknown field",
+		`{"format":1,"method":"smoothcache","smoothcache":{"threshold":1}}`:                          "no schedule",
+		`{"format":1,"method":"smoothcache","smoothcache":{"threshold":1,"compute":{"conv":[1]}}}`:   `"conv"`,
+		`{"format":1,"method":"smoothcache","smoothcache":{"threshold":1,"compute":{"attn":[1,2]}}}`: "has a 2",
+		`{"format":1,"method":"l2c","l2c":{"threshold":0.1}}`:                                        "predictor.safetensors",
+	} {
+		_, err := reuse.OpenFS(fstest.MapFS{reuse.PolicyFile: {Data: []byte(text)}}, ".")
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: error %v, want one with %q", text, err, want)
+		}
+	}
+	m := model(t)
+	pool := tensor.NewPool(1)
+	defer pool.Close()
+	g := tensor.NewGraph(pool)
+	for what, p := range map[string]reuse.Policy{
+		"a block that is not there": &reuse.Schedule{Compute: map[string][]int{"attn-4": {1}}},
+		"too long a schedule":       &reuse.Schedule{Compute: map[string][]int{"attn": make([]int, 9)}},
+		"too few routers":           &reuse.Routers{Logits: routers(7, 8)},
+		"routers of other branches": &reuse.Routers{Logits: routers(8, 6)},
+		"no routers":                &reuse.Routers{},
+	} {
+		if _, err := p.NewRun(g, m, plan, 1, 0); err == nil {
+			t.Errorf("%s: no error", what)
+		}
+	}
+}
+
+// TestRouterFiles holds that routers are read from the method's own files, and from ours, and that damaged ones are refused.
+func TestRouterFiles(t *testing.T) {
+	f, err := checkpoint.Open("../testdata/cache-methods/l2c.safetensors")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	want, err := f.Float32("router_logits")
+	if err != nil {
+		t.Fatal(err)
+	}
+	check := func(path string) {
+		t.Helper()
+		p, err := reuse.Parse("l2c:threshold=0.1,router=" + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []float32
+		for _, row := range p.(*reuse.Routers).Logits {
+			got = append(got, row...)
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%s has other logits", path)
+		}
+	}
+	official := "../testdata/cache-methods/l2c_router.pt"
+	check(official)
+	p, _ := reuse.Parse("l2c:router=" + official)
+	own := filepath.Join(t.TempDir(), "routers.safetensors")
+	if err := p.(*reuse.Routers).Write(own); err != nil {
+		t.Fatal(err)
+	}
+	check(own)
+
+	bad := &reuse.Routers{Logits: [][]float32{{1, float32(math.NaN())}}}
+	if err := bad.Write(own); err != nil {
+		t.Fatal(err)
+	}
+	damaged := filepath.Join(t.TempDir(), "damaged.safetensors")
+	if err := os.WriteFile(damaged, []byte("damaged"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{"l2c", "l2c:router=nowhere.pt", "l2c:router=" + own, "l2c:router=" + damaged, "l2c:router=../testdata/cache-methods/model.safetensors", "l2c:threshold=2,router=" + official} {
+		if _, err := reuse.Parse(text); err == nil {
+			t.Errorf("%s: no error", text)
+		}
+	}
+}
+
+// FuzzTrained holds that no folder of a policy makes reading it panic.
+func FuzzTrained(f *testing.F) {
+	f.Add([]byte(`{"format":1,"method":"teacache","teacache":{"threshold":1,"coefficients":[0,1]}}`), []byte{})
+	f.Add([]byte(`{"format":1,"method":"smoothcache","smoothcache":{"threshold":1,"compute":{"attn":[1,0],"mlp-3":[1]}}}`), []byte{})
+	dir := f.TempDir()
+	r := &reuse.Routers{Logits: routers(2, 4)}
+	if err := r.Write(filepath.Join(dir, "r")); err != nil {
+		f.Fatal(err)
+	}
+	b, err := os.ReadFile(filepath.Join(dir, "r"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add([]byte(`{"format":1,"method":"l2c","l2c":{"threshold":0.1}}`), b)
+	f.Fuzz(func(t *testing.T, policy, learned []byte) {
+		p, err := reuse.OpenFS(fstest.MapFS{reuse.PolicyFile: {Data: policy}, reuse.PredictorFile: {Data: learned}}, ".")
+		if err == nil && p.String() == "" {
+			t.Error("a policy without a name")
+		}
+	})
+}

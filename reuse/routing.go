@@ -1,0 +1,91 @@
+package reuse
+
+import (
+	"fmt"
+
+	"github.com/tokencache/tokencache/dit"
+	"github.com/tokencache/tokencache/tensor"
+)
+
+// Routing is the soft form of Learning-to-Cache, through which routers are trained with the model frozen: each branch's output before its gate, f, becomes
+//
+//	w·f + (1-w)·cached output
+//
+// with one w for each branch of each block. The cache is filled by a pass of the model at the step before.
+type Routing struct {
+	g      *tensor.Graph
+	rows   int
+	cached []*tensor.Tensor // of attention of block 0, MLP of block 0, attention of block 1, ...: [rows, D]
+	mode   routingMode
+	alpha  []*tensor.Tensor // of each branch in a pass that mixes: w for each row, [rows, 1]
+	weight []float32
+}
+
+type routingMode uint8
+
+const (
+	computeRouting routingMode = iota
+	fillRouting
+	mixRouting
+)
+
+// NewRouting returns the routing for batches of exactly samples samples of m.
+func NewRouting(g *tensor.Graph, m *dit.Model, samples int) *Routing {
+	r := &Routing{g: g, rows: samples * m.Tokens(), alpha: make([]*tensor.Tensor, 2*len(m.Blocks))}
+	for range 2 * len(m.Blocks) {
+		r.cached = append(r.cached, tensor.FromSlice(make([]float32, r.rows*m.Hidden), r.rows, m.Hidden))
+	}
+	return r
+}
+
+// Fill makes the next pass of the model compute everything and fill the cache.
+func (r *Routing) Fill() { r.mode = fillRouting }
+
+// Compute makes the next pass compute everything and leave the cache as it is.
+func (r *Routing) Compute() { r.mode = computeRouting }
+
+// Mix makes the next pass, which a tape is to record, mix with a weight for each branch.
+func (r *Routing) Mix(weight []float32) {
+	if len(weight) != len(r.cached) {
+		panic(fmt.Sprintf("reuse: %d weights for %d branches", len(weight), len(r.cached)))
+	}
+	r.mode, r.weight = mixRouting, weight
+}
+
+// Gradients sets dst to the gradients of the weights, after the pass that mixed and the way back.
+func (r *Routing) Gradients(dst []float64) {
+	for i, alpha := range r.alpha {
+		grad := r.g.Grad(alpha)
+		dst[i] = 0
+		for row := range grad.Rows {
+			dst[i] += float64(grad.Row(row)[0])
+		}
+	}
+}
+
+// Apply implements dit.Reuse.
+func (r *Routing) Apply(at dit.Site, x *dit.Tokens, f func(*dit.Tokens) *dit.Tokens) *dit.Tokens {
+	y := f(x)
+	branch := 2 * at.Block
+	switch at.Part {
+	case dit.Attention:
+	case dit.MLP:
+		branch++
+	default:
+		return y
+	}
+	cached := r.cached[branch]
+	switch r.mode {
+	case fillRouting:
+		r.g.EachRow(r.rows, cached.Cols, func(i int) { copy(cached.Row(i), y.X.Row(i)) })
+	case mixRouting:
+		alpha := r.g.New(r.rows, 1)
+		for i := range alpha.Data {
+			alpha.Data[i] = r.weight[branch]
+		}
+		r.g.Want(alpha)
+		r.alpha[branch] = alpha
+		return x.With(r.g.Blend(alpha, y.X, cached))
+	}
+	return y
+}

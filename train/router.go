@@ -1,0 +1,217 @@
+package train
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"strconv"
+
+	"github.com/tokencache/tokencache/checkpoint"
+	"github.com/tokencache/tokencache/dit"
+	"github.com/tokencache/tokencache/internal/kernel"
+	"github.com/tokencache/tokencache/reuse"
+	"github.com/tokencache/tokencache/tensor"
+)
+
+// mostLogit bounds the routers' logits, as the method's code does.
+const mostLogit = 5
+
+// RouterOptions says how routers are trained.
+type RouterOptions struct {
+	L1        float64 // weight of the sum of all w, the cost
+	Threshold float64 // if above 0, w is 1 above it and 0 below, and the gradient passes as if it was not
+}
+
+// Routers is the training of Learning-to-Cache's routers ("Learning-to-Cache: Accelerating Diffusion Transformer via Layer Caching", arXiv 2406.01733) with the model frozen. At a step whose
+// neighbour before it was computed whole each branch is a mixture of what it gives now and of what it gave then, with weights w that are the sigmoids of the step's logits:
+//
+//	loss = mean |student - teacher|² + L1 * sum of w
+//
+// over all values that the model predicts; teacher is the model itself. The optimiser is AdamW without decay, of which each router has one of its own, so that only that
+// of the step at hand moves.
+type Routers struct {
+	Logits  [][]float32 // by steps that count down: [steps][2*blocks]
+	Grads   [][]float32 // of the last call of Gradients, for its step
+	Options RouterOptions
+
+	model   *dit.Model // frozen
+	adam    []*AdamW
+	mix     *reuse.Routing
+	samples int
+	teacher []float32
+}
+
+// NewRouters returns the training of a router for each of steps steps of a frozen model, from logits of 0.
+func NewRouters(m *dit.Model, steps int, o RouterOptions) *Routers {
+	r := &Routers{Options: o, model: m}
+	for i := range steps {
+		p := &tensor.Param{Name: fmt.Sprintf("routers.%d.prob", i), Value: make([]float32, 2*len(m.Blocks)), Grad: make([]float32, 2*len(m.Blocks))}
+		r.Logits, r.Grads = append(r.Logits, p.Value), append(r.Grads, p.Grad)
+		r.adam = append(r.adam, NewAdamW([]*tensor.Param{p}, 0))
+	}
+	return r
+}
+
+// RouterLoss is the loss of a batch.
+type RouterLoss struct {
+	MSE   []float64 // of each sample
+	Cost  float64   // the sum of all w before any threshold
+	Total float64
+}
+
+// Fill runs the model on a batch at the step before, fills the cache, and returns the prediction, in g's memory.
+func (r *Routers) Fill(g *tensor.Graph, b *dit.Batch) *tensor.Tensor {
+	if r.mix == nil || r.samples != b.X.Rows {
+		r.samples = b.X.Rows
+		r.mix = reuse.NewRouting(g, r.model, r.samples)
+	}
+	r.mix.Fill()
+	return r.model.Forward(g, r.mix, b)
+}
+
+// Gradients returns the loss at a step, for the batch that Fill ran but at this step, and sets the step's Grads. It resets g.
+func (r *Routers) Gradients(g *tensor.Graph, step int, b *dit.Batch) (RouterLoss, error) {
+	if b.X.Rows != r.samples {
+		return RouterLoss{}, fmt.Errorf("a batch of %d samples after one of %d", b.X.Rows, r.samples)
+	}
+	defer g.Reset()
+	g.Reset()
+	r.mix.Compute()
+	r.teacher = append(r.teacher[:0], r.model.Forward(g, r.mix, b).Flat()...)
+	g.Reset()
+
+	logits := r.Logits[step]
+	w, soft := make([]float32, len(logits)), make([]float64, len(logits))
+	var loss RouterLoss
+	for i, logit := range logits {
+		soft[i] = 1 / (1 + math.Exp(-float64(logit)))
+		loss.Cost += soft[i]
+		w[i] = float32(soft[i])
+		if r.Options.Threshold > 0 {
+			w[i] = 0
+			if soft[i] > r.Options.Threshold {
+				w[i] = 1
+			}
+		}
+	}
+	g.StartTape()
+	r.mix.Mix(w)
+	student := r.model.Forward(g, r.mix, b)
+	if err := g.Err(); err != nil {
+		return loss, err
+	}
+	per := student.Cols
+	scale := 1 / float64(per*r.samples)
+	grad := g.New(student.Rows, per)
+	for s := range r.samples {
+		teacher := r.teacher[s*per : (s+1)*per]
+		loss.MSE = append(loss.MSE, squaredError(student.Row(s), teacher)/float64(per))
+		loss.Total += loss.MSE[s] / float64(r.samples)
+		kernel.Scale(grad.Row(s), teacher, -1)
+		kernel.Add(grad.Row(s), grad.Row(s), student.Row(s))
+		kernel.Scale(grad.Row(s), grad.Row(s), float32(2*scale))
+	}
+	loss.Total += r.Options.L1 * loss.Cost
+	g.AddGrad(student, grad)
+	g.Backward()
+	dw := make([]float64, len(logits))
+	r.mix.Gradients(dw)
+	for i, s := range soft {
+		r.Grads[step][i] = float32((dw[i] + r.Options.L1) * s * (1 - s))
+	}
+	return loss, g.Err()
+}
+
+// Update moves the router of a step by its Grads.
+func (r *Routers) Update(step int, lr float64) {
+	r.adam[step].Update(lr)
+	for i, v := range r.Logits[step] {
+		r.Logits[step][i] = min(max(v, -mostLogit), mostLogit)
+	}
+}
+
+// Names of the tensors that Save writes, each [steps, 2*blocks], and of one number for each step.
+const (
+	routerLogits  = "logits"
+	routerFirst   = "first_moments"
+	routerSecond  = "second_moments"
+	routerUpdates = "updates" // of each step
+)
+
+// routersOf and routersMade are the keys of Save's metadata.
+const routersOf, routersMade = "of", "made"
+
+// Save writes the state of the training to a safetensors file: of says what it trains, and made is the number of updates.
+func (r *Routers) Save(path, of string, made int) error {
+	steps, branches := len(r.Logits), len(r.Logits[0])
+	c := checkpoint.Content{Metadata: map[string]string{routersOf: of, routersMade: strconv.Itoa(made)}}
+	for _, name := range []string{routerLogits, routerFirst, routerSecond} {
+		c.Tensors = append(c.Tensors, checkpoint.Info{Name: name, DType: checkpoint.F32, Shape: []int{steps, branches}})
+	}
+	c.Tensors = append(c.Tensors, checkpoint.Info{Name: routerUpdates, DType: checkpoint.F32, Shape: []int{steps}})
+	c.Read = func(name string, dst []float32) error {
+		for i, row := range r.state(name) {
+			copy(dst[i*len(row):], row)
+		}
+		if name == routerUpdates {
+			for i, a := range r.adam {
+				dst[i] = float32(a.Step)
+			}
+		}
+		return nil
+	}
+	return checkpoint.WriteSafetensors(path, c)
+}
+
+// state returns the rows of one of Save's tensors, or nil.
+func (r *Routers) state(name string) [][]float32 {
+	var rows [][]float32
+	for i, a := range r.adam {
+		switch name {
+		case routerLogits:
+			rows = append(rows, r.Logits[i])
+		case routerFirst:
+			rows = append(rows, a.m[0])
+		case routerSecond:
+			rows = append(rows, a.v[0])
+		}
+	}
+	return rows
+}
+
+// Resume takes over the state that Save wrote of the same training, and returns the number of updates made: 0 if there is none, or of another training.
+func (r *Routers) Resume(path, of string) (made int, err error) {
+	f, err := checkpoint.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	if f.Metadata()[routersOf] != of {
+		return 0, nil
+	}
+	if made, err = strconv.Atoi(f.Metadata()[routersMade]); err != nil || made < 0 {
+		return 0, fmt.Errorf("%s: %q is no number of updates", path, f.Metadata()[routersMade])
+	}
+	for _, name := range []string{routerLogits, routerFirst, routerSecond} {
+		rows := r.state(name)
+		x := make([]float32, len(rows)*len(rows[0]))
+		if err := f.Read(name, x); err != nil {
+			return 0, err
+		}
+		for i, row := range rows {
+			copy(row, x[i*len(row):])
+		}
+	}
+	updates := make([]float32, len(r.adam))
+	if err := f.Read(routerUpdates, updates); err != nil {
+		return 0, err
+	}
+	for i, a := range r.adam {
+		a.Step = int(updates[i])
+	}
+	return made, nil
+}
