@@ -36,6 +36,7 @@ type compareCmd struct {
 	Batch     int      `help:"Images denoised together." default:"8"`
 	Timed     int      `help:"Images of a measurement of time." default:"8"`
 	Repeat    int      `help:"Alternating runs of such a measurement; times are their medians." default:"3"`
+	Retime    bool     `help:"Measure the time of finished cells again, for times that were taken while the machine was busy."`
 	Reference string   `help:"Real pictures, for Frechet distances: a data set or an .npz. Default: /usr/share/datasets/fashion-mnist, if it is there, for a model of such pictures." placeholder:"PATH"`
 	Out       string   `help:"Folder of the report; finished cells are kept there and not measured again." placeholder:"DIR" required:""`
 	Threads   int      `help:"Worker threads. Default: all processors." placeholder:"N"`
@@ -76,7 +77,7 @@ func (c *compareCmd) Run(a *app) error {
 	defer p.Close()
 	o := comparison.Options{
 		Dir: c.Out, Pipeline: p, Sampler: c.Sampler, Steps: c.Steps, Guidance: or(c.CFG, suits.scale), Power: or(c.CFGPower, suits.power), Seed: c.Seed, Batch: c.Batch,
-		Policies: splitPolicies(c.Policies), Speeds: speeds, Count: c.Count, Timed: c.Timed, Repeat: c.Repeat,
+		Policies: splitPolicies(c.Policies), Speeds: speeds, Count: c.Count, Timed: c.Timed, Repeat: c.Repeat, Retime: c.Retime,
 		Open: func(text string) (reuse.Policy, error) { return openPolicy(c.Model, text) },
 	}
 	o.Shipped = func(speed float64) (string, error) {

@@ -303,14 +303,14 @@ func openSamples(path string, o data.Options) (*labelled, error) {
 	return &labelled{Labels: set.Labels, Read: set.Read, Picture: set.Picture, Close: set.Close}, nil
 }
 
-// spread returns count numbers below n, evenly spread, or all.
+// spread returns count numbers below n, evenly spread, or all. Their remainders differ too, so that of samples that cycle through the classes no class is left out.
 func spread(n, count int) []int {
 	if count <= 0 || count > n {
 		count = n
 	}
 	list := make([]int, count)
 	for i := range list {
-		list[i] = i * n / count
+		list[i] = i*n/count + i%(n/count)
 	}
 	return list
 }

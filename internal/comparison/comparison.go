@@ -35,6 +35,7 @@ type Options struct {
 	Count    int       // images of a cell
 	Timed    int       // images of a measurement of time
 	Repeat   int       // alternating runs of such a measurement
+	Retime   bool      // measure the time of finished cells again
 
 	Open    func(text string) (reuse.Policy, error)
 	Shipped func(speed float64) (string, error) // the policy that comes with the model for a speed, empty if there is none
@@ -231,7 +232,8 @@ func (r *run) cell(ctx context.Context, s subject) (*drawn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if d.Timing == nil && s.Method != uncachedMethod {
+	if (d.Timing == nil || r.Retime) && s.Method != uncachedMethod {
+		d.StepMS = nil
 		r.stage("timing %s", s.Policy)
 		if err := r.time(ctx, d, policy, steps); err != nil {
 			return nil, err

@@ -42,6 +42,25 @@ var families = []family{
 	{name: "taylorseer2", title: "TaylorSeer, order 2", ladder: numbered("taylorseer:order=2,n=%g", 2, 3, 4, 5, 6, 7, 8)},
 	{name: "toca", title: "ToCa", ladder: tocas("toca")},
 	{name: "duca", title: "DuCa", ladder: tocas("duca")},
+	{name: "fbcache", title: "FBCache", ladder: numbered("fbcache:threshold=%g", thresholds...)},
+	{name: "dbcache", title: "DBCache", ladder: numbered("dbcache:threshold=%g", thresholds...)},
+	{name: "teacache", title: "TeaCache", ladder: numbered("teacache:threshold=%g", thresholds...)},
+	{name: "deltadit", title: "Delta-DiT", ladder: deltas()},
+	{name: "tome", title: "token merging", ladder: numbered("tome:ratio=%g", 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)},
+}
+
+// thresholds are those of methods that compute a step when something has changed by so much, from careful to careless.
+var thresholds = []float64{0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.07, 0.1, 0.13, 0.17, 0.22, 0.3, 0.4, 0.55, 0.75, 1, 1.5, 2}
+
+func deltas() []string {
+	var list []string
+	for _, s := range []struct {
+		n    int
+		span float64
+	}{{2, 0.3}, {2, 0.5}, {3, 0.5}, {3, 0.7}, {4, 0.7}, {4, 0.8}, {5, 0.8}, {6, 0.9}, {8, 0.9}} {
+		list = append(list, fmt.Sprintf("deltadit:n=%d,span=%g", s.n, s.span))
+	}
+	return list
 }
 
 // tokens is TokenCache with naive choice: period and share of the tokens rise and fall together.
