@@ -20,7 +20,7 @@ func (c *calibrateCmd) figures(a *app, p *tokencache.Pipeline, t *reuse.Trained)
 		req.Classes = append(req.Classes, i%p.Config().NumClasses)
 	}
 	bar := a.newProgress("drawing")
-	r, err := redundancy.RecordPolicy(a.ctx, p, redundancy.Options{Request: req, Policy: t.Policy, OnPart: bar.set})
+	r, err := redundancy.RecordPolicy(a.ctx, p, redundancy.Options{Request: req, Policy: t, OnPart: bar.set})
 	bar.finish()
 	if err != nil {
 		return err
@@ -34,7 +34,7 @@ func (c *calibrateCmd) figures(a *app, p *tokencache.Pipeline, t *reuse.Trained)
 			return err
 		}
 	}
-	if t.Policy.Predictor == nil {
+	if t.Policy == nil || t.Policy.Predictor == nil {
 		return nil
 	}
 	return drawLoss(filepath.Join(c.Out, "work"), filepath.Join(c.Out, "loss.png"))

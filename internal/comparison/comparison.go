@@ -340,7 +340,7 @@ func (r *run) openCell(s subject) (*drawn, error) {
 	fingerprint := s.Policy
 	if p, _, err := r.policyOf(s); err == nil {
 		if t, ok := p.(*reuse.Trained); ok {
-			fingerprint = t.Policy.String() + fmt.Sprint(t.Provenance["seconds"])
+			fingerprint = fmt.Sprintf("%s %v %v %v", t.Method, t.Speed, t.PSNR, t.Provenance["seconds"])
 		}
 	}
 	d := &drawn{
