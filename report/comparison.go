@@ -2,7 +2,6 @@ package report
 
 import (
 	"encoding/json"
-	"image"
 	"io"
 	"path/filepath"
 
@@ -72,15 +71,12 @@ type Cell struct {
 	Note                string    `json:"note,omitempty"`
 }
 
-// SheetRow is the images of a cell.
-type SheetRow struct {
-	Title, Note string
-	Images      []image.Image
-}
+// ResultsFile is the name of a comparison's results in its folder.
+const ResultsFile = "results.json"
 
-// Write writes the results.
-func (c *Comparison) Write(dir string, sheet []SheetRow) error {
-	return atomicfile.Write(filepath.Join(dir, "results.json"), func(w io.Writer) error {
+// Write writes the results to a folder.
+func (c *Comparison) Write(dir string) error {
+	return atomicfile.Write(filepath.Join(dir, ResultsFile), func(w io.Writer) error {
 		e := json.NewEncoder(w)
 		e.SetIndent("", "  ")
 		return e.Encode(c)

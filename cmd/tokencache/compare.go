@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"image"
 	"os"
 	"path/filepath"
 	"strings"
@@ -38,7 +37,7 @@ type compareCmd struct {
 	Repeat    int      `help:"Alternating runs of such a measurement; times are their medians." default:"3"`
 	Retime    bool     `help:"Measure the time of finished cells again, for times that were taken while the machine was busy."`
 	Reference string   `help:"Real pictures, for Frechet distances: a data set or an .npz. Default: /usr/share/datasets/fashion-mnist, if it is there, for a model of such pictures." placeholder:"PATH"`
-	Out       string   `help:"Folder of the report; finished cells are kept there and not measured again." placeholder:"DIR" required:""`
+	Out       string   `help:"Folder of the results and of a sheet of pictures; finished cells are kept there and not measured again." placeholder:"DIR" required:""`
 	Threads   int      `help:"Worker threads. Default: all processors." placeholder:"N"`
 	JSON      bool     `name:"json" help:"Print the results as one JSON object on standard output."`
 }
@@ -104,7 +103,11 @@ func (c *compareCmd) Run(a *app) error {
 	}
 	bar.finish()
 	result.Cells = r.Cells
-	if err := result.Write(c.Out, sheetRows(r)); err != nil {
+	if err := result.Write(c.Out); err != nil {
+		return err
+	}
+	sheet := filepath.Join(c.Out, "sheet.png")
+	if err := writeMethods(sheet, r); err != nil {
 		return err
 	}
 	if c.JSON {
@@ -113,7 +116,7 @@ func (c *compareCmd) Run(a *app) error {
 	for _, cell := range r.Cells {
 		fmt.Fprintln(a.stdout, describeCell(cell))
 	}
-	a.note("wrote %s", filepath.Join(c.Out, "report.html"))
+	a.note("wrote %s, %s", filepath.Join(c.Out, report.ResultsFile), sheet)
 	return nil
 }
 
@@ -175,20 +178,25 @@ func (c *compareCmd) judge(a *app, p *tokencache.Pipeline, o *comparison.Options
 	return nil
 }
 
-// sheetRows are the first images of each cell.
-func sheetRows(r *comparison.Result) []report.SheetRow {
-	var rows []report.SheetRow
+// writeMethods writes a sheet of the first images of each cell, a row for each.
+func writeMethods(path string, r *comparison.Result) error {
+	sheet := picture.Sheet{}
+	var pictures []*picture.Image
 	for i, cell := range r.Cells {
-		row := report.SheetRow{Title: cell.Method, Note: fmt.Sprintf("%.2fx", cell.Speedup)}
-		for _, m := range r.Images[i] {
-			pic := picture.Image{Height: m.Height, Width: m.Width, Channels: m.Channels, Pix: m.Pixels}
-			if std, err := pic.Standard(); err == nil {
-				row.Images = append(row.Images, image.Image(std))
-			}
+		if len(r.Images[i]) == 0 {
+			continue
 		}
-		rows = append(rows, row)
+		sheet.Columns = len(r.Images[i])
+		sheet.Rows = append(sheet.Rows, fmt.Sprintf("%s %.1fx", cell.Method, cell.Speedup))
+		for _, m := range r.Images[i] {
+			pictures = append(pictures, &picture.Image{Height: m.Height, Width: m.Width, Channels: m.Channels, Pix: m.Pixels})
+		}
 	}
-	return rows
+	m, err := sheet.Draw(pictures)
+	if err != nil {
+		return err
+	}
+	return picture.WritePNG(path, m)
 }
 
 func describeCell(c report.Cell) string {

@@ -31,7 +31,7 @@ type cli struct {
 	Bench     benchCmd     `cmd:"" help:"Measure this machine: kernels and models, in GFLOP/s and percent of its peak."`
 	Evaluate  evaluateCmd  `cmd:"" help:"Judge pictures: Frechet distance to real ones, agreement with the class asked for."`
 	Train     trainCmd     `cmd:"" help:"Train a model on pictures, or fine-tune one."`
-	Compare   compareCmd   `cmd:"" help:"Run cache methods beside each other, and write a report of speed and quality."`
+	Compare   compareCmd   `cmd:"" help:"Run cache methods beside each other, and measure speed and quality."`
 	Calibrate calibrateCmd `cmd:"" help:"Make a TokenCache policy for a model, sampler and speed."`
 	Version   versionCmd   `cmd:"" help:"Print the version, the platform and the CPU level in use."`
 }

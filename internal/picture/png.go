@@ -20,7 +20,7 @@ const pngMagic = "\x89PNG\r\n\x1a\n"
 
 // EncodePNG writes m, which has 1 channel (grey) or 3 (red, green, blue), as a PNG file with texts before the pixels.
 func EncodePNG(w io.Writer, m *Image, texts ...Text) error {
-	pixels, err := m.Standard()
+	pixels, err := m.standard()
 	if err != nil {
 		return err
 	}
@@ -49,8 +49,8 @@ func WritePNG(path string, m *Image, texts ...Text) error {
 	return atomicfile.Write(path, func(w io.Writer) error { return EncodePNG(w, m, texts...) })
 }
 
-// Standard is the picture as the standard library's encoder takes it.
-func (m *Image) Standard() (image.Image, error) {
+// standard is the picture as the standard library's encoder takes it.
+func (m *Image) standard() (image.Image, error) {
 	bounds := image.Rect(0, 0, m.Width, m.Height)
 	switch m.Channels {
 	case 1:
