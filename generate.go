@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"image"
+	"image/color"
 	"math"
 	"time"
 
@@ -70,6 +72,16 @@ type Image struct {
 	Height, Width, Channels int
 	Pixels                  []uint8   // [Height, Width, Channels], rounded as DiT's sample_ddp.py rounds
 	Latents                 []float32 // what the model made: [C, side, side]
+}
+
+// RGBA returns the picture as the standard library has it. Of one channel it is grey.
+func (m Image) RGBA() *image.RGBA {
+	out := image.NewRGBA(image.Rect(0, 0, m.Width, m.Height))
+	for i := range m.Width * m.Height {
+		p := m.Pixels[i*m.Channels:][:m.Channels]
+		out.SetRGBA(i%m.Width, i/m.Width, color.RGBA{R: p[0], G: p[len(p)/2], B: p[len(p)-1], A: 0xff})
+	}
+	return out
 }
 
 // Result is what a run made and what it took.

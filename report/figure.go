@@ -202,7 +202,7 @@ func (s Scale) at(v float64) float64 {
 // ticks returns the marks of a bar.
 func (s Scale) ticks() []plot.Tick {
 	if !s.Log {
-		return roundTicks(s.Min, s.Max)
+		return axis{s.Min, s.Max}.ticks(7)
 	}
 	var list []plot.Tick
 	for e := math.Floor(math.Log10(s.Min)); e <= math.Ceil(math.Log10(s.Max)); e++ {
@@ -215,23 +215,6 @@ func (s Scale) ticks() []plot.Tick {
 				list = append(list, t)
 			}
 		}
-	}
-	return list
-}
-
-// roundTicks returns about six marks at round numbers.
-func roundTicks(low, high float64) []plot.Tick {
-	const most = 7
-	step := math.Pow(10, math.Floor(math.Log10((high-low)/most)))
-	for _, factor := range []float64{1, 2, 5, 10} {
-		if (high-low)/(factor*step) <= most {
-			step *= factor
-			break
-		}
-	}
-	var list []plot.Tick
-	for i := math.Ceil(low/step - 1e-9); i*step <= high+1e-9*step; i++ {
-		list = append(list, plot.Tick{Value: i * step, Label: fmt.Sprintf("%.3g", i*step+0)}) // not -0
 	}
 	return list
 }

@@ -108,7 +108,7 @@ func TestScale(t *testing.T) {
 		}
 		return list
 	}
-	if got := labels(roundTicks(-0.2, 1)); len(got) != 7 || got[0] != "-0.2" || got[1] != "0" || got[6] != "1" {
+	if got := labels(axis{-0.2, 1}.ticks(7)); len(got) != 7 || got[0] != "-0.2" || got[1] != "0.0" || got[6] != "1.0" {
 		t.Errorf("marks %q, want -0.2, 0, ... 1", got)
 	}
 	if got := labels(indexTicks(50, 8)); len(got) != 5 || got[4] != "40" {

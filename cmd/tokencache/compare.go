@@ -13,7 +13,6 @@ import (
 	"github.com/tokencache/tokencache/eval"
 	"github.com/tokencache/tokencache/internal/bench"
 	"github.com/tokencache/tokencache/internal/comparison"
-	"github.com/tokencache/tokencache/internal/picture"
 	"github.com/tokencache/tokencache/models"
 	"github.com/tokencache/tokencache/report"
 	"github.com/tokencache/tokencache/reuse"
@@ -37,7 +36,7 @@ type compareCmd struct {
 	Repeat    int      `help:"Alternating runs of such a measurement; times are their medians." default:"3"`
 	Retime    bool     `help:"Measure the time of finished cells again, for times that were taken while the machine was busy."`
 	Reference string   `help:"Real pictures, for Frechet distances: a data set or an .npz. Default: /usr/share/datasets/fashion-mnist, if it is there, for a model of such pictures." placeholder:"PATH"`
-	Out       string   `help:"Folder of the results and of a sheet of pictures; finished cells are kept there and not measured again." placeholder:"DIR" required:""`
+	Out       string   `help:"Folder of the report, the results and the charts; finished cells are kept there and not measured again." placeholder:"DIR" required:""`
 	Threads   int      `help:"Worker threads. Default: all processors." placeholder:"N"`
 	JSON      bool     `name:"json" help:"Print the results as one JSON object on standard output."`
 }
@@ -103,11 +102,11 @@ func (c *compareCmd) Run(a *app) error {
 	}
 	bar.finish()
 	result.Cells = r.Cells
-	if err := result.Write(c.Out); err != nil {
+	overlays, err := c.overlays(a, p, o, &result)
+	if err != nil {
 		return err
 	}
-	sheet := filepath.Join(c.Out, "sheet.png")
-	if err := writeMethods(sheet, r); err != nil {
+	if err := result.Write(c.Out, sheetOf(r), overlays...); err != nil {
 		return err
 	}
 	if c.JSON {
@@ -116,7 +115,7 @@ func (c *compareCmd) Run(a *app) error {
 	for _, cell := range r.Cells {
 		fmt.Fprintln(a.stdout, describeCell(cell))
 	}
-	a.note("wrote %s, %s", filepath.Join(c.Out, report.ResultsFile), sheet)
+	a.note("wrote %s, results.json, results.csv, sheet.png and the charts as .svg and .png beside it", filepath.Join(c.Out, report.PageFile))
 	return nil
 }
 
@@ -176,27 +175,6 @@ func (c *compareCmd) judge(a *app, p *tokencache.Pipeline, o *comparison.Options
 	o.Reference = moments.Normal()
 	result.Reference, result.ReferenceN = path, set.Len()
 	return nil
-}
-
-// writeMethods writes a sheet of the first images of each cell, a row for each.
-func writeMethods(path string, r *comparison.Result) error {
-	sheet := picture.Sheet{}
-	var pictures []*picture.Image
-	for i, cell := range r.Cells {
-		if len(r.Images[i]) == 0 {
-			continue
-		}
-		sheet.Columns = len(r.Images[i])
-		sheet.Rows = append(sheet.Rows, fmt.Sprintf("%s %.1fx", cell.Method, cell.Speedup))
-		for _, m := range r.Images[i] {
-			pictures = append(pictures, &picture.Image{Height: m.Height, Width: m.Width, Channels: m.Channels, Pix: m.Pixels})
-		}
-	}
-	m, err := sheet.Draw(pictures)
-	if err != nil {
-		return err
-	}
-	return picture.WritePNG(path, m)
 }
 
 func describeCell(c report.Cell) string {

@@ -99,7 +99,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 				cell, images, err = r.judge(s, d, base)
 			}
 			if err != nil {
-				if s.Method == uncachedMethod {
+				if s.Method == report.Uncached {
 					return nil, err
 				}
 				cell.Error = err.Error()
@@ -130,7 +130,7 @@ func (r *run) request(from, count int) tokencache.Request {
 
 // subjects lists what is to be measured, the uncached model first. What was found by counting is kept in the folder.
 func (r *run) subjects(ctx context.Context) ([]subject, error) {
-	list := []subject{{Method: uncachedMethod, Policy: "none"}}
+	list := []subject{{Method: report.Uncached, Policy: "none"}}
 	for _, name := range r.names() {
 		i := slices.IndexFunc(families, func(f family) bool { return f.name == name })
 		if i < 0 {
@@ -203,7 +203,7 @@ func (r *run) cost(s subject) float64 {
 		share = 1 / s.Wanted
 	}
 	timing := 0.0
-	if s.Method != uncachedMethod {
+	if s.Method != report.Uncached {
 		timing = float64(r.Timed*r.Repeat) * (1 + share)
 	}
 	return float64(r.Count)*share + timing
@@ -232,7 +232,7 @@ func (r *run) cell(ctx context.Context, s subject) (*drawn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if (d.Timing == nil || r.Retime) && s.Method != uncachedMethod {
+	if (d.Timing == nil || r.Retime) && s.Method != report.Uncached {
 		d.StepMS = nil
 		r.stage("timing %s", s.Policy)
 		if err := r.time(ctx, d, policy, steps); err != nil {
@@ -334,8 +334,8 @@ func middle(x []float64) float64 {
 // openCell opens the folder of a subject. What was drawn under other conditions is refused.
 func (r *run) openCell(s subject) (*drawn, error) {
 	name := s.Method + " " + s.Policy
-	if s.Method == uncachedMethod {
-		name = uncachedMethod
+	if s.Method == report.Uncached {
+		name = report.Uncached
 	}
 	fingerprint := s.Policy
 	if p, _, err := r.policyOf(s); err == nil {
@@ -345,7 +345,7 @@ func (r *run) openCell(s subject) (*drawn, error) {
 	}
 	d := &drawn{
 		Of:      fmt.Sprintf("%s %s %s %g %g %d %s", r.Pipeline.Fingerprint(), r.Sampler, r.Steps, r.Guidance, r.Power, r.Seed, fingerprint),
-		Subject: s, dir: filepath.Join(r.Dir, "cells", fileName(name)),
+		Subject: s, dir: filepath.Join(r.Dir, "cells", FileName(name)),
 	}
 	b, err := os.ReadFile(filepath.Join(d.dir, cellFile))
 	if errors.Is(err, os.ErrNotExist) {
@@ -367,8 +367,8 @@ func (r *run) openCell(s subject) (*drawn, error) {
 
 const cellFile = "cell.json"
 
-// fileName makes a name of a folder of a text.
-func fileName(text string) string {
+// FileName makes a name of a folder of a text.
+func FileName(text string) string {
 	return strings.Map(func(c rune) rune {
 		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("-.=,", c) {
 			return c

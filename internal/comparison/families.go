@@ -6,6 +6,7 @@ import (
 	"math"
 	"strconv"
 
+	"github.com/tokencache/tokencache/report"
 	"github.com/tokencache/tokencache/reuse"
 )
 
@@ -103,10 +104,8 @@ type subject struct {
 	Error  string  `json:"error,omitempty"`
 }
 
-const (
-	uncachedMethod = "uncached"
-	stepsPrefix    = "steps="
-)
+// stepsPrefix begins the policy of fewer steps.
+const stepsPrefix = "steps="
 
 // nearest returns the policy of a ladder whose counted FLOPs fall nearest to the wanted factor. The ladder is nearly in order, so the search is a bisection and a look at both neighbours.
 func (r *run) nearest(ctx context.Context, ladder []string, wanted float64) (string, error) {
@@ -160,7 +159,7 @@ func (r *run) reduction(ctx context.Context, policy string) (float64, error) {
 // policyOf returns the policy and the steps of a subject.
 func (r *run) policyOf(s subject) (policy reuse.Policy, steps string, err error) {
 	switch {
-	case s.Method == uncachedMethod:
+	case s.Method == report.Uncached:
 		return reuse.None{}, r.Steps, nil
 	case len(s.Policy) > len(stepsPrefix) && s.Policy[:len(stepsPrefix)] == stepsPrefix:
 		return reuse.None{}, s.Policy[len(stepsPrefix):], nil

@@ -2,13 +2,10 @@ package redundancy
 
 import (
 	"fmt"
-	"image"
-	"image/color"
 	"math"
 	"path/filepath"
 	"slices"
 
-	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/internal/classes"
 	"github.com/tokencache/tokencache/report"
 )
@@ -215,6 +212,19 @@ func (r *Record) Computed() float64 {
 	return sum
 }
 
+// Chooses reports whether the policy tells tokens apart: at some step it computed more of one than of another.
+func (r *Record) Chooses() bool {
+	for _, image := range r.First {
+		for s := range r.Steps {
+			step := image[s*r.Tokens:][:r.Tokens]
+			if slices.Max(step) > slices.Min(step) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // DrawOverlay writes to dir the frames with the computed tokens, as a strip and as an animation. Names are the model's classes' or nil.
 func (r *Record) DrawOverlay(dir, model string, frames []Frame, labels []int, names []string) ([]string, error) {
 	side := sideOf(r.Tokens)
@@ -226,7 +236,7 @@ func (r *Record) DrawOverlay(dir, model string, frames []Frame, labels []int, na
 	for _, f := range frames {
 		frame := report.OverlayFrame{Step: f.Step}
 		for i, m := range f.Pictures {
-			frame.Pictures = append(frame.Pictures, pictureOf(m))
+			frame.Pictures = append(frame.Pictures, m.RGBA())
 			frame.Computed = append(frame.Computed, r.First[i][f.Step*r.Tokens:][:r.Tokens])
 		}
 		o.Frames = append(o.Frames, frame)
@@ -243,14 +253,4 @@ func (r *Record) DrawOverlay(dir, model string, frames []Frame, labels []int, na
 		return nil, err
 	}
 	return []string{strip, animation}, o.WriteGIF(animation)
-}
-
-// pictureOf returns an image as the standard library has it.
-func pictureOf(m tokencache.Image) image.Image {
-	out := image.NewRGBA(image.Rect(0, 0, m.Width, m.Height))
-	for i := range m.Width * m.Height {
-		p := m.Pixels[i*m.Channels:][:m.Channels]
-		out.SetRGBA(i%m.Width, i/m.Width, color.RGBA{R: p[0], G: p[len(p)/2], B: p[len(p)-1], A: 0xff})
-	}
-	return out
 }

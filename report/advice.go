@@ -1,0 +1,198 @@
+package report
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Bounds of what advice calls alike.
+const (
+	samePSNR        = 40   // dB, from which on pictures are nearly the same
+	balancedFrechet = 1.04 // of the uncached model's distance
+	balancedLoss    = 0.01 // of class agreement, as a share
+	knownFrechet    = 1.25 // of the uncached model's distance, to which pictures can be recognised
+)
+
+// Advice is the cell to choose for a need.
+type Advice struct {
+	Need, Rule string
+	Cell       *Cell    // nil: no cell serves the need
+	Command    string   // that draws with the cell's policy, or with none
+	Loss       []string // what is lost against the uncached model, a clause each
+	Why        string   // without a cell: what was missing
+	Also       string   // something to know beside it
+}
+
+// Advice says which cell to choose for which need. Bounds are compared with values, not with the ends of their intervals; Loss says where the images are too few to tell.
+func (c *Comparison) Advice() []Advice {
+	base := c.baseline()
+	measured := base != nil && base.Frechet != nil
+	rule := fmt.Sprintf("a Fréchet distance within %.0f %% of the uncached model's", 100*(balancedFrechet-1))
+	if base == nil || base.Agreement != nil {
+		rule += fmt.Sprintf(" and class agreement within %.0f point", 100*balancedLoss)
+	}
+	same := func(cell *Cell) bool { return cell.PSNR != nil && cell.PSNR.Value >= samePSNR }
+	balanced := func(cell *Cell) bool { return measured && alike(cell, base) }
+	recognisable := func(cell *Cell) bool { return measured && near(cell, base, knownFrechet) }
+	all := []Advice{
+		c.advise("Nearly the same pictures", fmt.Sprintf("the largest speed-up with a PSNR of at least %d dB", samePSNR), faster, same),
+		c.advise("Balanced", "the largest speed-up with "+rule, faster, balanced),
+		c.advise("As fast as possible while recognisable",
+			fmt.Sprintf("the largest speed-up with a Fréchet distance within %.0f %% of the uncached model's", 100*(knownFrechet-1)), faster, recognisable),
+		c.advise("Least memory", "the smallest cache with "+rule, smaller, balanced),
+	}
+	for i := range all {
+		if all[i].Cell == nil {
+			all[i].Why = c.whyNone(i == 0, base)
+		}
+	}
+	if small := &all[3]; small.Cell != nil && small.Cell.CacheBytes == 0 {
+		cached := c.advise("", "", smaller, func(cell *Cell) bool { return cell.CacheBytes > 0 && balanced(cell) }).Cell
+		if cached != nil {
+			small.Also = fmt.Sprintf("The smallest of the caches is that of %s (%s): %s at %s.", cached.Method, cached.Policy, bytesText(cached.CacheBytes), times(cached.Speedup))
+		}
+	}
+	return all
+}
+
+// advise chooses the first, in the given order, of the cells that are faster than the uncached model and pass.
+func (c *Comparison) advise(need, rule string, order func(a, b *Cell) bool, pass func(*Cell) bool) Advice {
+	a := Advice{Need: need, Rule: rule}
+	for i := range c.Cells {
+		cell := &c.Cells[i]
+		if cell.made() && cell.Speedup > 1 && pass(cell) && (a.Cell == nil || order(cell, a.Cell)) {
+			a.Cell = cell
+		}
+	}
+	if a.Cell != nil {
+		a.Loss = losses(a.Cell, c.baseline())
+	}
+	a.Command = c.generate(a.Cell)
+	return a
+}
+
+func faster(a, b *Cell) bool { return a.Speedup > b.Speedup }
+
+func smaller(a, b *Cell) bool {
+	return a.CacheBytes < b.CacheBytes || a.CacheBytes == b.CacheBytes && a.Speedup > b.Speedup
+}
+
+// near reports whether a cell's Frechet distance is at most so many times the uncached model's.
+func near(cell, base *Cell, times float64) bool {
+	return cell.Frechet != nil && cell.Frechet.Value <= times*base.Frechet.Value
+}
+
+// alike reports whether a cell is within the bounds of balanced advice. Class agreement counts where the uncached model's was measured.
+func alike(cell, base *Cell) bool {
+	const rounding = 1e-9 // a loss of 95 % - 94 % is one point
+	if base.Agreement != nil && (cell.Agreement == nil || cell.Agreement.Value < base.Agreement.Value-balancedLoss-rounding) {
+		return false
+	}
+	return near(cell, base, balancedFrechet)
+}
+
+// whyNone says why no cell serves a need, which is one of PSNR or of Frechet distance.
+func (c *Comparison) whyNone(psnr bool, base *Cell) string {
+	measured := func(m Measure) bool {
+		return slices.ContainsFunc(c.Cells, func(cell Cell) bool { return cell.made() && m.of(&cell) != nil })
+	}
+	switch {
+	case psnr && !measured(PSNR):
+		return "No PSNR was measured."
+	case !psnr && (base == nil || base.Frechet == nil):
+		return "The uncached model's Fréchet distance was not measured."
+	case !psnr && !measured(Frechet):
+		return "No Fréchet distance was measured."
+	}
+	return "None of the measured policies. The uncached model serves this need:"
+}
+
+// losses says what a cell loses against the uncached model, and where its images are too few to tell.
+func losses(cell, base *Cell) []string {
+	var all []string
+	if v := cell.PSNR; v != nil {
+		text := fmt.Sprintf("PSNR %.1f dB (%.1f to %.1f)", v.Value, v.Low, v.High)
+		if v.Value >= samePSNR && v.Low < samePSNR {
+			text += fmt.Sprintf(", not told apart from %d dB at %s", samePSNR, counted(cell.Images, "image"))
+		}
+		all = append(all, text)
+	}
+	if base == nil {
+		return all
+	}
+	if v := cell.Frechet; v != nil && base.Frechet != nil {
+		text := fmt.Sprintf("Fréchet distance %s against %s", short(v.Value), short(base.Frechet.Value))
+		if change := cell.frechetChange(base); change != "" {
+			text += " (" + change + ")"
+		}
+		all = append(all, text+unsure(!cell.frechetApart(base), cell))
+	}
+	if v := cell.Agreement; v != nil && base.Agreement != nil {
+		text := fmt.Sprintf("class agreement %.1f %% against %.1f %%", 100*v.Value, 100*base.Agreement.Value)
+		all = append(all, text+unsure(v.overlaps(base.Agreement), cell))
+	}
+	return all
+}
+
+func unsure(yes bool, cell *Cell) string {
+	if !yes {
+		return ""
+	}
+	return ", not told apart at " + counted(cell.Images, "image")
+}
+
+// frechetChange writes how much larger than the uncached model's a cell's distance is, with its interval if it was measured over the same images.
+func (c *Cell) frechetChange(base *Cell) string {
+	if r := c.FrechetRatio; r != nil {
+		return fmt.Sprintf("%s %%, %s to %s", signed(100*(r.Value-1)), signed(100*(r.Low-1)), signed(100*(r.High-1)))
+	}
+	if base == nil || base.Frechet == nil || base.Frechet.Value <= 0 || c.Frechet == nil {
+		return ""
+	}
+	return signed(100*(c.Frechet.Value/base.Frechet.Value-1)) + " %"
+}
+
+// frechetApart reports whether the images tell a cell's distance from the uncached model's: by the interval of their ratio where there is one, which is narrower
+// than what their own intervals allow because it is of the same images, else by those.
+func (c *Cell) frechetApart(base *Cell) bool {
+	if r := c.FrechetRatio; r != nil {
+		return r.Low > 1 || r.High < 1
+	}
+	return !c.Frechet.overlaps(base.Frechet)
+}
+
+// generate returns the command line that draws as a cell did, or without a policy if there is none.
+func (c *Comparison) generate(cell *Cell) string {
+	steps, policy := c.Steps, "none"
+	if cell != nil {
+		policy = cell.Policy
+		if n, ok := strings.CutPrefix(policy, "steps="); ok {
+			steps, policy = n, "none"
+		}
+	}
+	words := []string{"tokencache", "generate"}
+	for _, f := range [][2]string{{"--policy", policy}, {"--model", c.Model}, {"--sampler", c.Sampler}, {"--steps", steps}} {
+		if f[1] != "" {
+			words = append(words, f[0], quote(f[1]))
+		}
+	}
+	if c.Guidance != 0 {
+		words = append(words, "--cfg", exact(c.Guidance))
+	}
+	if c.Batch > 0 {
+		words = append(words, "--batch", fmt.Sprint(c.Batch))
+	}
+	return strings.Join(words, " ")
+}
+
+// quote writes a word so that a POSIX shell reads it as it is.
+func quote(word string) string {
+	special := func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_-+=:,./@%", r))
+	}
+	if word != "" && !strings.ContainsFunc(word, special) {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+}
