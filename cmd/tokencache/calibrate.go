@@ -20,7 +20,7 @@ type calibrateCmd struct {
 	Sampler  string   `help:"Sampler that the policy is for: ddpm, ddim or dpm++." default:"ddim"`
 	Steps    string   `help:"Steps that the policy is for." default:"50"`
 	CFG      *float64 `name:"cfg" help:"Scale of guidance. Default: what suits the model." placeholder:"X"`
-	Speed    string   `help:"Wanted speed by the clock, such as 2.4x: the share of tokens that P-steps compute is found for it." placeholder:"X"`
+	Speed    string   `help:"Wanted speed by the clock, such as 2.4x: the share of tokens that P-steps compute, or another method's threshold, is found for it." placeholder:"X"`
 	Ratio    *float64 `help:"Share of the tokens that P-steps compute, instead of --speed." placeholder:"R"`
 	Policy   string   `help:"Parameters of the policy: ratio=0,learned=true (the default: P-steps compute nothing, and how to forecast them is learned), importance=dynamic,k=3,order=1 (a predictor is trained that chooses the tokens), ... See docs/tokencache.md." placeholder:"KEY=VALUE,..." default:"ratio=0,learned=true"`
 	Percent  bool     `name:"percentile" help:"Put the I-steps at equal percentiles of how much the trajectories bend, instead of evenly."`
@@ -46,7 +46,7 @@ func (c *calibrateCmd) Help() string {
   tokencache generate --policy policies/fast --compare --out compare.png
   tokencache calibrate --sampler ddpm --steps 250 --speed 3x --out policies/ddpm
   tokencache calibrate --policy importance=dynamic,k=3 --speed 2x --out policies/dynamic
-  tokencache calibrate --method smoothcache --threshold 0.2 --out policies/smooth
+  tokencache calibrate --method smoothcache --speed 2x --out policies/smooth
 
 An interrupted calibration goes on where it was when it is started again.`
 }

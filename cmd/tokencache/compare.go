@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -78,6 +79,9 @@ func (c *compareCmd) Run(a *app) error {
 		Policies: splitPolicies(c.Policies), Speeds: speeds, Count: c.Count, Timed: c.Timed, Repeat: c.Repeat, Retime: c.Retime,
 		Open: func(text string) (reuse.Policy, error) { return openPolicy(c.Model, text) },
 	}
+	o.Fit = func(ctx context.Context, method string, speed float64) (string, report.Calibration, error) {
+		return c.fit(ctx, a, p, o, method, speed)
+	}
 	o.Shipped = func(speed float64) (string, error) {
 		t, _, err := models.Choose(c.Model, models.Wanted{Sampler: o.Sampler, Steps: o.Steps, Guidance: o.Guidance, Power: o.Power, Speed: speed})
 		if t == nil || err != nil {
@@ -101,7 +105,7 @@ func (c *compareCmd) Run(a *app) error {
 		return err
 	}
 	bar.finish()
-	result.Cells = r.Cells
+	result.Cells, result.Calibrations = r.Cells, r.Costs
 	overlays, err := c.overlays(a, p, o, &result)
 	if err != nil {
 		return err

@@ -21,7 +21,8 @@ import (
 
 // Options says what policy to make.
 type Options struct {
-	Dir      string           // the policy's folder; what is half done is kept in Dir/work
+	Dir      string           // the policy's folder
+	Work     string           // where what is half done is kept; default Dir/work
 	Base     reuse.TokenCache // its parameters; Ratio is found if Speed is given
 	Percent  bool             // I-steps at equal percentiles of the trajectories' change, as many as Base.Steps gives
 	Speed    float64          // wanted, times the uncached model, by the clock; 0: Base.Ratio as it is
@@ -122,7 +123,12 @@ func (m *maker) provenance(more map[string]any) map[string]any {
 	return more
 }
 
-func (m *maker) work() string { return filepath.Join(m.Dir, "work") }
+func (m *maker) work() string {
+	if m.Work != "" {
+		return m.Work
+	}
+	return filepath.Join(m.Dir, "work")
+}
 
 func (m *maker) stage(format string, args ...any) {
 	if m.OnStage != nil {

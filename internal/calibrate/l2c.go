@@ -21,12 +21,16 @@ import (
 type L2COptions struct {
 	Options
 	L1        float64 // weight of the sum of all w, the cost
-	Threshold float64 // of the policy: what is computed is where w is above it
+	Threshold float64 // of the policy: what is computed is where w is above it; with a speed it is found
 }
 
 // L2C trains the routers of Learning-to-Cache (arXiv 2406.01733) and saves the policy. An example is a step of a trajectory of the model's own sampler that is even when counted down, with the
 // step before it, which fills the cache; so no pictures are needed. An update is of one step's router, and every step has its turn before one has another.
 func L2C(ctx context.Context, p *tokencache.Pipeline, o L2COptions) (*reuse.Trained, error) {
+	const most = 0.999 // of a sigmoid
+	if o.Threshold == 0 && o.Speed > 0 {
+		o.Threshold = most
+	}
 	if !(o.L1 >= 0) || !(o.Threshold > 0 && o.Threshold < 1) || !(o.LR > 0) || o.Updates < 1 || o.Batch < 1 {
 		return nil, fmt.Errorf("weight of the cost %g, threshold %g, rate %g, %d updates of %d examples: want 0 or more, a threshold between 0 and 1, and more than 0 of the others",
 			o.L1, o.Threshold, o.LR, o.Updates, o.Batch)
@@ -45,6 +49,11 @@ func L2C(ctx context.Context, p *tokencache.Pipeline, o L2COptions) (*reuse.Trai
 	}
 	trained := m.trained(nil)
 	trained.L2C = &reuse.Routers{Threshold: o.Threshold, Logits: routers.Logits}
+	if o.Speed > 0 {
+		if err := m.threshold(ctx, trained, most, func(v float64) { trained.L2C.Threshold = v }); err != nil {
+			return nil, err
+		}
+	}
 	return m.finish(ctx, trained, map[string]any{"updates": o.Updates, "l1": o.L1, "lr": o.LR}, trained.L2C.Write)
 }
 

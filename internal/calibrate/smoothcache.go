@@ -16,7 +16,7 @@ import (
 // SmoothCacheOptions says what schedule to make.
 type SmoothCacheOptions struct {
 	Options
-	Threshold float64 // largest relative L1 error of what is reused
+	Threshold float64 // largest relative L1 error of what is reused; with a speed it is found
 	Lookahead int     // most steps in a row that reuse; 0 means 3
 }
 
@@ -28,6 +28,9 @@ func SmoothCache(ctx context.Context, p *tokencache.Pipeline, o SmoothCacheOptio
 	if o.Lookahead == 0 {
 		o.Lookahead = defaultLookahead
 	}
+	if o.Threshold == 0 && o.Speed > 0 {
+		o.Threshold = mostThreshold
+	}
 	if !(o.Threshold > 0) || o.Lookahead < 1 {
 		return nil, fmt.Errorf("threshold %g and lookahead %d: want more than 0, and 1 or more", o.Threshold, o.Lookahead)
 	}
@@ -38,7 +41,13 @@ func SmoothCache(ctx context.Context, p *tokencache.Pipeline, o SmoothCacheOptio
 	}
 	t := m.trained(nil)
 	t.Smooth = &reuse.Schedule{Threshold: o.Threshold, Compute: errors.Schedule(o.Threshold)}
-	return m.finish(ctx, t, map[string]any{"threshold": o.Threshold, "lookahead": o.Lookahead}, nil)
+	if o.Speed > 0 {
+		set := func(v float64) { t.Smooth.Threshold, t.Smooth.Compute = v, errors.Schedule(v) }
+		if err := m.threshold(ctx, t, mostThreshold, set); err != nil {
+			return nil, err
+		}
+	}
+	return m.finish(ctx, t, map[string]any{"threshold": t.Smooth.Threshold, "lookahead": o.Lookahead}, nil)
 }
 
 // watch draws uncached images under a policy that only looks.
@@ -59,7 +68,7 @@ func (m *maker) finish(ctx context.Context, t *reuse.Trained, made map[string]an
 	if err != nil {
 		return nil, err
 	}
-	t.Speed = reuse.Speed{FLOPs: float64(c.UncachedFLOPs) / float64(c.FLOPs), Wall: c.Speedup, Level: m.p.Level()}
+	t.Speed = reuse.Speed{Wanted: m.Speed, FLOPs: float64(c.UncachedFLOPs) / float64(c.FLOPs), Wall: c.Speedup, Level: m.p.Level()}
 	if c.PSNR != nil {
 		t.PSNR = round2(*c.PSNR)
 	}

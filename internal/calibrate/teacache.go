@@ -18,7 +18,7 @@ import (
 // TeaCacheOptions says what polynomial to fit.
 type TeaCacheOptions struct {
 	Options
-	Threshold float64 // of the policy
+	Threshold float64 // of the policy; with a speed it is found
 }
 
 // teaDegree is the degree of TeaCache's polynomial.
@@ -27,6 +27,9 @@ const teaDegree = 4
 // TeaCache fits the polynomial of TeaCache (arXiv 2411.19108) and saves the policy: it draws images without a policy, and takes by how much the first block's modulated input and the last block's
 // output change from step to step, relative to what they were.
 func TeaCache(ctx context.Context, p *tokencache.Pipeline, o TeaCacheOptions) (*reuse.Trained, error) {
+	if o.Threshold == 0 && o.Speed > 0 {
+		o.Threshold = mostThreshold
+	}
 	if !(o.Threshold > 0) {
 		return nil, fmt.Errorf("threshold %g: want more than 0", o.Threshold)
 	}
@@ -41,6 +44,11 @@ func TeaCache(ctx context.Context, p *tokencache.Pipeline, o TeaCacheOptions) (*
 	}
 	t := m.trained(nil)
 	t.Tea = &reuse.TeaCache{Threshold: o.Threshold, Coefficients: c, Low: slices.Min(w.in), High: slices.Max(w.in)}
+	if o.Speed > 0 {
+		if err := m.threshold(ctx, t, mostThreshold, func(v float64) { t.Tea.Threshold = v }); err != nil {
+			return nil, err
+		}
+	}
 	return m.finish(ctx, t, map[string]any{"pairs": len(w.in), "rms_error": left}, nil)
 }
 

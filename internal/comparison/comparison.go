@@ -40,6 +40,9 @@ type Options struct {
 	Open    func(text string) (reuse.Policy, error)
 	Shipped func(speed float64) (string, error) // the policy that comes with the model for a speed, empty if there is none
 
+	// Fit fits a method to the model for a speed, or takes what was fitted before, and returns the policy and what it took once.
+	Fit func(ctx context.Context, method string, speed float64) (policy string, cost report.Calibration, err error)
+
 	Net       *eval.Classifier // judges, where it fits the model's pictures; else nil
 	Reference *eval.Normal     // of real pictures, seen by Net; nil if there are none
 
@@ -54,6 +57,7 @@ type run struct {
 	classes    int
 	reductions map[string]float64
 	done, all  float64
+	costs      []report.Calibration
 
 	baseFrechet float64   // of the uncached images
 	baseDraws   []float64 // likewise, of each resampling
@@ -63,6 +67,7 @@ type run struct {
 type Result struct {
 	Cells  []report.Cell
 	Images [][]tokencache.Image
+	Costs  []report.Calibration // paid once, of policies that were fitted to the model
 }
 
 // Run measures all cells.
@@ -82,7 +87,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	for _, s := range subjects {
 		r.all += r.cost(s)
 	}
-	result := new(Result)
+	result := &Result{Costs: r.costs}
 	var base *drawn
 	for _, s := range subjects {
 		cell := report.Cell{Method: s.Method, Policy: s.Policy, Wanted: s.Wanted, Error: s.Error}
@@ -153,6 +158,11 @@ func (r *run) subjects(ctx context.Context) ([]subject, error) {
 			case f.name == shippedFamily:
 				if s.Policy, err = r.Shipped(speed); err == nil && s.Policy == "" {
 					continue
+				}
+			case f.fitted:
+				var cost report.Calibration
+				if s.Policy, cost, err = r.Fit(ctx, f.name, speed); err == nil {
+					r.costs = append(r.costs, cost)
 				}
 			default:
 				r.stage("looking for %s at %gx", f.title, speed)

@@ -15,6 +15,7 @@ type family struct {
 	name   string   // as --policies takes it
 	title  string   // as reports call it
 	ladder []string // policies, from slow to fast
+	fitted bool     // a policy is fitted to the model for each speed, by Options.Fit
 }
 
 // numbered makes a ladder of a policy with one number.
@@ -46,6 +47,8 @@ var families = []family{
 	{name: "fbcache", title: "FBCache", ladder: numbered("fbcache:threshold=%g", thresholds...)},
 	{name: "dbcache", title: "DBCache", ladder: numbered("dbcache:threshold=%g", thresholds...)},
 	{name: "teacache", title: "TeaCache", ladder: numbered("teacache:threshold=%g", thresholds...)},
+	{name: reuse.SmoothCacheMethod, title: "SmoothCache", fitted: true},
+	{name: reuse.L2CMethod, title: "Learning-to-Cache", fitted: true},
 	{name: "deltadit", title: "Delta-DiT", ladder: deltas()},
 	{name: "tome", title: "token merging", ladder: numbered("tome:ratio=%g", 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)},
 }
