@@ -3,8 +3,8 @@ package tokencache
 import (
 	"context"
 	"math"
-	"slices"
 
+	"github.com/tokencache/tokencache/internal/median"
 	"github.com/tokencache/tokencache/reuse"
 )
 
@@ -56,7 +56,7 @@ func (p *Pipeline) Compare(ctx context.Context, req Request, repeat int) (*Compa
 			}
 		}
 	}
-	c.WallSeconds, c.UncachedWallSeconds = median(c.Times), median(uncached)
+	c.WallSeconds, c.UncachedWallSeconds = median.Of(c.Times), median.Of(uncached)
 	c.Speedup = c.UncachedWallSeconds / c.WallSeconds
 	sum, n := 0.0, 0
 	for i := range c.Cached {
@@ -79,10 +79,4 @@ func psnr(a, b []uint8) float64 {
 		sum += d * d
 	}
 	return -10 * math.Log10(sum/float64(len(a)))
-}
-
-func median(x []float64) float64 {
-	x = slices.Sorted(slices.Values(x))
-	n := len(x)
-	return (x[(n-1)/2] + x[n/2]) / 2
 }

@@ -19,6 +19,7 @@ import (
 	"gonum.org/v1/plot/vg/vgsvg"
 
 	"github.com/tokencache/tokencache/internal/atomicfile"
+	"github.com/tokencache/tokencache/internal/median"
 )
 
 // What the charts show, and the charts that are files of their own. The page draws the same data itself (inline.go), so that it can follow the reader's colours.
@@ -190,7 +191,7 @@ func (c *Comparison) chosen(has func(*Cell) bool) ([]series, float64) {
 	if len(speeds) == 0 {
 		return nil, 0
 	}
-	middle := median(speeds)
+	middle := median.Of(speeds)
 	for i := range all {
 		near := slices.MinFunc(all[i].cells, func(a, b *Cell) int { return cmp.Compare(math.Abs(a.Speedup-middle), math.Abs(b.Speedup-middle)) })
 		all[i].cells = []*Cell{near}
@@ -206,12 +207,6 @@ func (c *Comparison) Middle() []*Cell {
 		list = append(list, s.cells[0])
 	}
 	return list
-}
-
-func median(values []float64) float64 {
-	sorted := slices.Sorted(slices.Values(values))
-	n := len(sorted)
-	return (sorted[(n-1)/2] + sorted[n/2]) / 2
 }
 
 func timed(cell *Cell) bool { return len(cell.StepMillis) > 0 }
@@ -486,7 +481,7 @@ func (c *Comparison) stepScale(all []series) (top, base float64) {
 		top = max(top, slices.Max(s.cells[0].StepMillis))
 	}
 	if b := c.baseline(); b != nil && timed(b) {
-		base = median(b.StepMillis)
+		base = median.Of(b.StepMillis)
 	}
 	return max(top, base, 1e-9), base
 }

@@ -19,7 +19,7 @@ import (
 func (c *compareCmd) fit(ctx context.Context, a *app, p *tokencache.Pipeline, o comparison.Options, method string, speed float64) (string, report.Calibration, error) {
 	dir := filepath.Join(c.Out, "policies", fmt.Sprintf("%s-%gx", method, speed))
 	cost := report.Calibration{Method: fmt.Sprintf("%s, %gx", method, speed)}
-	cost.Command = fmt.Sprintf("tokencache calibrate --method %s --speed %gx --sampler %s --steps %s --model %s --out %s", method, speed, o.Sampler, o.Steps, c.Model, dir)
+	cost.Command = fmt.Sprintf("tokencache calibrate --method %s --speed %gx --sampler %s --steps %s --cfg %g --measure %d --model %s --out %s", method, speed, o.Sampler, o.Steps, o.Guidance, c.Timed, c.Model, dir)
 	if _, err := os.Stat(filepath.Join(dir, reuse.PolicyFile)); err == nil {
 		policy, err := reuse.Open(dir)
 		if err != nil {
@@ -33,7 +33,7 @@ func (c *compareCmd) fit(ctx context.Context, a *app, p *tokencache.Pipeline, o 
 	a.note("fitting %s for %gx", method, speed)
 	made := calibrate.Options{
 		Dir: dir, Work: filepath.Join(c.Out, "policies", method+"-work"), Speed: speed, Sampler: o.Sampler, Steps: o.Steps, Guidance: o.Guidance, Power: o.Power, Seed: fitSeed,
-		Images: fitImages, Updates: fitUpdates, Batch: fitBatch, LR: fitRate, Measure: c.Timed, Threads: c.Threads, Command: cost.Command,
+		Images: fitImages, Updates: fitUpdates, Batch: fitBatch, LR: fitRate, Measure: c.Timed, Threads: c.Threads, Command: cost.Command, OnStage: o.OnStage,
 		Open: func() (*dit.Weights, error) { return openWeights(c.Model, dit.Options{}) },
 	}
 	var t *reuse.Trained

@@ -17,7 +17,7 @@ import (
 // TestEvaluateInception judges a few pictures with a file of Inception's layout.
 func TestEvaluateInception(t *testing.T) {
 	if testing.Short() {
-		t.Skip("writes and reads 95 MB")
+		t.Skip("a full-size network of 95 MB is slow under the race detector; without -short it runs")
 	}
 	dir := t.TempDir()
 	weights := filepath.Join(dir, "inception.pth")

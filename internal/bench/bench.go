@@ -3,7 +3,6 @@
 package bench
 
 import (
-	"slices"
 	"sync"
 	"time"
 
@@ -55,10 +54,4 @@ func measure(threads int, least time.Duration, contestants ...*contestant) (peak
 		}
 	}
 	return peaks
-}
-
-func median(x []float64) float64 {
-	x = slices.Sorted(slices.Values(x))
-	n := len(x)
-	return (x[(n-1)/2] + x[n/2]) / 2
 }

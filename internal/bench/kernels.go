@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/tokencache/tokencache/internal/kernel"
+	"github.com/tokencache/tokencache/internal/median"
 	"github.com/tokencache/tokencache/tensor"
 )
 
@@ -94,9 +95,9 @@ func (r *KernelReport) level(ctx context.Context, o KernelOptions, threads int) 
 			}
 		}}
 		peaks := measure(pool.Workers(), o.Time, c)
-		row.GFLOPs = flops / median(c.times) / 1e9
-		row.PercentOfPeak = 100 * row.GFLOPs / median(peaks)
-		r.PeakGFLOPs = max(r.PeakGFLOPs, median(peaks))
+		row.GFLOPs = flops / median.Of(c.times) / 1e9
+		row.PercentOfPeak = 100 * row.GFLOPs / median.Of(peaks)
+		r.PeakGFLOPs = max(r.PeakGFLOPs, median.Of(peaks))
 		r.Rows = append(r.Rows, row)
 		if o.OnRow != nil {
 			o.OnRow(row)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/internal/kernel"
+	"github.com/tokencache/tokencache/internal/median"
 	"github.com/tokencache/tokencache/tensor"
 )
 
@@ -102,18 +103,18 @@ func Model(ctx context.Context, o ModelOptions) ([]ModelReport, error) {
 			c = all[next]
 			next++
 		}
-		seconds := median(c.times)
+		seconds := median.Of(c.times)
 		r := ModelReport{
-			PeakGFLOPs: median(peaks), Milliseconds: 1e3 * seconds, GFLOPs: float64(flops[i]) / seconds / 1e9,
+			PeakGFLOPs: median.Of(peaks), Milliseconds: 1e3 * seconds, GFLOPs: float64(flops[i]) / seconds / 1e9,
 			Arch: o.Config.Name(), Batch: o.Batch, Percent: percent, Threads: pool.Workers(), Level: kernel.ActiveLevel().String(),
 		}
 		r.PercentOfPeak = 100 * r.GFLOPs / r.PeakGFLOPs
 		if c != full {
-			r.FullMilliseconds = 1e3 * median(full.times)
+			r.FullMilliseconds = 1e3 * median.Of(full.times)
 			r.Ratio = r.Milliseconds / r.FullMilliseconds
 		}
 		if o.DiT {
-			r.DiT = against(o, equal.Name(), median(full.times), median(dits.times))
+			r.DiT = against(o, equal.Name(), median.Of(full.times), median.Of(dits.times))
 		}
 		reports = append(reports, r)
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/internal/kernel"
+	"github.com/tokencache/tokencache/internal/median"
 	"github.com/tokencache/tokencache/reuse"
 	"github.com/tokencache/tokencache/tensor"
 )
@@ -99,13 +100,13 @@ func Policy(ctx context.Context, o PolicyOptions) (*PolicyReport, error) {
 	}
 	r := &PolicyReport{
 		Arch: o.Config.Name(), Policy: o.Policy.String(), Batch: o.Batch, Threads: pool.Workers(), Level: kernel.ActiveLevel().String(),
-		UncachedMS: 1e3 * median(uncached), CacheBytes: run.Stats().CacheBytes, ISteps: len(full), PSteps: len(partial),
+		UncachedMS: 1e3 * median.Of(uncached), CacheBytes: run.Stats().CacheBytes, ISteps: len(full), PSteps: len(partial),
 	}
 	if len(full) > 0 {
-		r.IStepMS = 1e3 * median(full)
+		r.IStepMS = 1e3 * median.Of(full)
 	}
 	if len(full) > 0 && len(partial) > 0 {
-		r.PStepMS = 1e3 * median(partial)
+		r.PStepMS = 1e3 * median.Of(partial)
 		r.Ratio, r.FLOPs, r.Share = r.PStepMS/r.IStepMS, float64(partialFLOPs)/float64(fullFLOPs), float64(done)/float64(max(tokens, 1))
 	}
 	return r, nil

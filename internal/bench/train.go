@@ -6,6 +6,7 @@ import (
 
 	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/internal/kernel"
+	"github.com/tokencache/tokencache/internal/median"
 	"github.com/tokencache/tokencache/tensor"
 	"github.com/tokencache/tokencache/train"
 )
@@ -81,9 +82,9 @@ func Train(ctx context.Context, o TrainOptions) (*TrainReport, error) {
 	if err := l.Run(ctx); len(times) < 3 {
 		return nil, err
 	}
-	seconds := median(times)
+	seconds := median.Of(times)
 	r := &TrainReport{
-		PeakGFLOPs: median(peaks), Milliseconds: 1e3 * seconds, Images: float64(o.Batch) / seconds, GFLOPs: float64(flops) / seconds / 1e9,
+		PeakGFLOPs: median.Of(peaks), Milliseconds: 1e3 * seconds, Images: float64(o.Batch) / seconds, GFLOPs: float64(flops) / seconds / 1e9,
 		Arch: o.Config.Name(), Batch: o.Batch, Micro: o.Micro, Threads: pool.Workers(), Level: kernel.ActiveLevel().String(),
 	}
 	r.PercentOfPeak = 100 * r.GFLOPs / r.PeakGFLOPs

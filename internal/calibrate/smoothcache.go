@@ -43,7 +43,7 @@ func SmoothCache(ctx context.Context, p *tokencache.Pipeline, o SmoothCacheOptio
 	t.Smooth = &reuse.Schedule{Threshold: o.Threshold, Compute: errors.Schedule(o.Threshold)}
 	if o.Speed > 0 {
 		set := func(v float64) { t.Smooth.Threshold, t.Smooth.Compute = v, errors.Schedule(v) }
-		if err := m.threshold(ctx, t, mostThreshold, set); err != nil {
+		if err := m.threshold(ctx, t, reuse.SmoothCacheMethod, mostThreshold, set); err != nil {
 			return nil, err
 		}
 	}

@@ -45,7 +45,7 @@ func TeaCache(ctx context.Context, p *tokencache.Pipeline, o TeaCacheOptions) (*
 	t := m.trained(nil)
 	t.Tea = &reuse.TeaCache{Threshold: o.Threshold, Coefficients: c, Low: slices.Min(w.in), High: slices.Max(w.in)}
 	if o.Speed > 0 {
-		if err := m.threshold(ctx, t, mostThreshold, func(v float64) { t.Tea.Threshold = v }); err != nil {
+		if err := m.threshold(ctx, t, reuse.TeaCacheMethod, mostThreshold, func(v float64) { t.Tea.Threshold = v }); err != nil {
 			return nil, err
 		}
 	}

@@ -15,7 +15,7 @@ const (
 )
 
 // threshold sets the threshold of a fitted policy so that the counted FLOPs fall by the wanted factor, or as near to it as the method's steps allow: the larger it is, the less is computed.
-func (m *maker) threshold(ctx context.Context, t *reuse.Trained, most float64, set func(float64)) error {
+func (m *maker) threshold(ctx context.Context, t *reuse.Trained, method string, most float64, set func(float64)) error {
 	m.stage("counting FLOPs for %.2f times fewer", m.Speed)
 	const images = 2 // what a threshold computes differs from image to image
 	req := m.request(images, m.Seed)
@@ -33,7 +33,7 @@ func (m *maker) threshold(ctx context.Context, t *reuse.Trained, most float64, s
 		return err
 	}
 	if largest < m.Speed*(1-nearSpeed) {
-		return fmt.Errorf("a speed of %.4gx cannot be met: whatever its threshold, %s computes at most %.2f times fewer FLOPs; ask for less, or take another --method", m.Speed, m.methodOf(t), largest)
+		return fmt.Errorf("a speed of %.4gx cannot be met: whatever its threshold, %s computes at most %.2f times fewer FLOPs; ask for less, or take another --method", m.Speed, method, largest)
 	}
 	low, high := leastThreshold, most
 	best, far := most, math.Abs(math.Log(largest/m.Speed))
@@ -59,13 +59,3 @@ func (m *maker) threshold(ctx context.Context, t *reuse.Trained, most float64, s
 
 // nearSpeed is by how much, as a share, a method may stay behind the wanted speed.
 const nearSpeed = 0.05
-
-func (m *maker) methodOf(t *reuse.Trained) string {
-	switch {
-	case t.Smooth != nil:
-		return reuse.SmoothCacheMethod
-	case t.Tea != nil:
-		return reuse.TeaCacheMethod
-	}
-	return reuse.L2CMethod
-}

@@ -15,6 +15,7 @@ import (
 	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/eval"
 	"github.com/tokencache/tokencache/internal/atomicfile"
+	"github.com/tokencache/tokencache/internal/median"
 	"github.com/tokencache/tokencache/report"
 	"github.com/tokencache/tokencache/reuse"
 )
@@ -330,15 +331,10 @@ func (r *run) timeFewer(ctx context.Context, d *drawn, req tokencache.Request, s
 			}
 		}
 	}
-	c.WallSeconds, c.UncachedWallSeconds = middle(few), middle(all)
+	c.WallSeconds, c.UncachedWallSeconds = median.Of(few), median.Of(all)
 	c.Speedup = c.UncachedWallSeconds / c.WallSeconds
 	d.Timing = c
 	return d.save()
-}
-
-func middle(x []float64) float64 {
-	x = slices.Sorted(slices.Values(x))
-	return (x[(len(x)-1)/2] + x[len(x)/2]) / 2
 }
 
 // openCell opens the folder of a subject. What was drawn under other conditions is refused.
