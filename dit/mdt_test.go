@@ -400,3 +400,42 @@ func TestMDTGradients(t *testing.T) {
 		}
 	}
 }
+
+// TestExtend holds that an MDT that begins as a trained DiT computes the same, and that training can begin there.
+func TestExtend(t *testing.T) {
+	w, err := Open(filepath.Join(testdata, "dit-tiny/model.safetensors"), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	plain, err := w.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := tensor.NewPool(1)
+	defer pool.Close()
+	g := tensor.NewGraph(pool)
+	want := slices.Clone(plain.Forward(g, Always, formulaBatch(w.Config, 2)).Data)
+	for _, arch := range mdtArchs {
+		c := w.Config
+		c.Arch, c.DecodeLayer = arch, 1
+		src, err := w.Extend(c, formulaSource(c))
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, params, err := NewTrainable(c, src, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(params) != len(c.Tensors()) {
+			t.Errorf("%s: %d parameters, want all %d tensors", arch, len(params), len(c.Tensors()))
+		}
+		if e := relativeError(m.Forward(g, Always, formulaBatch(c, 2)).Data, want); !(e <= 1e-6) { // attention with a bias adds in another order
+			t.Errorf("%s: it is %.2g away from what the DiT computes", arch, e)
+		}
+		c.Hidden *= 2
+		if _, err := w.Extend(c, formulaSource(c)); err == nil || !strings.Contains(err.Error(), w.File.Path) {
+			t.Errorf("%s of another width: %v, want an error that names the file", arch, err)
+		}
+	}
+}

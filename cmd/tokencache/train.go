@@ -53,7 +53,7 @@ type trainRun struct {
 type trainDiTCmd struct {
 	trainRun
 	Arch    string        `help:"Architecture of a new model: dit, or mdtv1 or mdtv2, a masked diffusion transformer. Default: dit." placeholder:"NAME"`
-	Model   string        `help:"Fine-tune this checkpoint instead of beginning with new weights." placeholder:"PATH"`
+	Model   string        `help:"Fine-tune this checkpoint instead of beginning with new weights. With --arch mdtv1 or mdtv2 it is a DiT, and the new MDT begins as one that computes the same." placeholder:"PATH|NAME"`
 	Width   *int          `help:"Width of a new model. Default: 128." placeholder:"N"`
 	Depth   *int          `help:"Blocks of a new model. Default: 10." placeholder:"N"`
 	Heads   *int          `help:"Attention heads. Default: one for each 32 of the width." placeholder:"N"`
@@ -111,6 +111,9 @@ func (c *trainDiTCmd) Run(a *app) error {
 	}
 	if weights != nil {
 		defer weights.Close()
+		if trainArchs[c.Arch] != dit.ArchDiT && weights.Arch != dit.ArchDiT {
+			return fmt.Errorf("--arch %s: %s is an %s already, and keeps its own architecture: leave --arch out", c.Arch, c.Model, weights.Arch)
+		}
 		if weights.Assumed != "" {
 			a.note("%s", weights.Assumed)
 		}
@@ -178,7 +181,11 @@ func (c *trainDiTCmd) open() (*dit.Weights, error) {
 	case c.Resume:
 		return dit.Open(filepath.Join(c.Out, train.ModelFile), dit.Options{})
 	case c.Model != "":
-		return dit.Open(c.Model, dit.Options{Heads: or(c.Heads, 0), DecodeLayer: or(c.Decode, 0)})
+		o := dit.Options{Heads: or(c.Heads, 0)}
+		if c.Arch == "" {
+			o.DecodeLayer = or(c.Decode, 0)
+		}
+		return openWeights(c.Model, o)
 	}
 	return nil, nil
 }
@@ -189,6 +196,10 @@ func (c *trainDiTCmd) model(w *dit.Weights, set *data.Set, seed uint64) (*dit.Mo
 		names := w.ClassNames
 		if names == nil && len(set.Classes) == w.NumClasses {
 			names = set.Classes
+		}
+		if arch := trainArchs[c.Arch]; arch != dit.ArchDiT {
+			m, params, err := c.extend(w, arch, seed)
+			return m, params, names, err
 		}
 		m, params, err := w.Trainable()
 		return m, params, names, err

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/tokencache/tokencache/dit"
+	"github.com/tokencache/tokencache/tensor"
 	"github.com/tokencache/tokencache/train"
 )
 
@@ -36,8 +37,8 @@ func (c *trainDiTCmd) checkArch() error {
 	switch {
 	case !ok:
 		return fmt.Errorf("--arch %s: want dit, mdtv1 or mdtv2", c.Arch)
-	case c.Model != "" && c.Arch != "":
-		return fmt.Errorf("--arch %s: a model that is given with --model keeps its own", c.Arch)
+	case c.Model != "" && c.Arch != "" && arch == dit.ArchDiT:
+		return fmt.Errorf("--arch %s: a model that is given with --model keeps its own; a DiT may become an mdtv1 or mdtv2", c.Arch)
 	case c.Model == "" && arch == dit.ArchDiT && (c.Decode != nil || c.Mask != nil):
 		return fmt.Errorf("--decode-layers and --mask-ratio are for MDTs: give --arch mdtv1 or mdtv2")
 	}
@@ -59,6 +60,20 @@ func (c *trainDiTCmd) decoder(depth int) int {
 		return 4 + depth%2
 	}
 	return 0
+}
+
+// extend returns a new MDT that begins as the DiT w.
+func (c *trainDiTCmd) extend(w *dit.Weights, arch dit.Arch, seed uint64) (*dit.Model, []*tensor.Param, error) {
+	config := w.Config
+	config.Arch, config.DecodeLayer = arch, c.decoder(w.Depth)
+	if err := config.Validate(); err != nil {
+		return nil, nil, err
+	}
+	source, err := w.Extend(config, train.NewFresh(config, seed))
+	if err != nil {
+		return nil, nil, err
+	}
+	return dit.NewTrainable(config, source, true)
 }
 
 // mask returns how the masked passes of a model of configuration m hide tokens, with a share for each update of batch pictures; nil for a DiT.
