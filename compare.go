@@ -3,6 +3,8 @@ package tokencache
 import (
 	"context"
 	"math"
+	"slices"
+	"time"
 
 	"github.com/tokencache/tokencache/internal/median"
 	"github.com/tokencache/tokencache/reuse"
@@ -24,6 +26,51 @@ type Comparison struct {
 
 	Cached, Uncached []Image   `json:"-"`
 	Times            []float64 `json:"-"` // of each run with the policy
+
+	Steps        []StepCost `json:"-"` // what each step of a batch takes with the policy
+	UncachedStep StepCost   `json:"-"` // and a step without it
+}
+
+// StepCost is what a denoising step of a batch takes.
+type StepCost struct {
+	Millis float64 `json:"ms"`
+	FLOPs  int64   `json:"flops"`
+}
+
+// stepWatch measures the steps of the first batch of several runs.
+type stepWatch struct {
+	last          time.Time
+	flops         int64       // of the run, before the step
+	millis, taken [][]float64 // of each step, in each run
+}
+
+func (w *stepWatch) start() { w.last, w.flops = time.Now(), 0 }
+
+func (w *stepWatch) see(p Progress) {
+	if p.Done > 0 {
+		return
+	}
+	if w.millis == nil {
+		w.millis, w.taken = make([][]float64, p.Steps), make([][]float64, p.Steps)
+	}
+	now, i := time.Now(), p.Step-1
+	w.millis[i] = append(w.millis[i], float64(now.Sub(w.last).Microseconds())/1000)
+	w.taken[i] = append(w.taken[i], float64(p.FLOPs-w.flops))
+	w.last, w.flops = now, p.FLOPs
+}
+
+// costs are the medians of each step.
+func (w *stepWatch) costs() []StepCost {
+	list := make([]StepCost, len(w.millis))
+	for i := range list {
+		list[i] = StepCost{median.Of(w.millis[i]), int64(median.Of(w.taken[i]))}
+	}
+	return list
+}
+
+// middle is the median of all steps.
+func (w *stepWatch) middle() StepCost {
+	return StepCost{median.Of(slices.Concat(w.millis...)), int64(median.Of(slices.Concat(w.taken...)))}
 }
 
 // Compare draws a request with its policy and without it, in turn, repeat times each after a warm-up of one batch, and compares time and images. OnImage and Skip of the
@@ -40,14 +87,26 @@ func (p *Pipeline) Compare(ctx context.Context, req Request, repeat int) (*Compa
 	}
 	c := &Comparison{Images: len(req.Classes), Repeat: repeat}
 	var uncached []float64
+	var with, without stepWatch
 	for range repeat {
 		for _, r := range []Request{plain, req} {
+			watch := &with
+			if _, none := r.Policy.(reuse.None); none {
+				watch = &without
+			}
+			r.OnStep = func(p Progress) {
+				watch.see(p)
+				if req.OnStep != nil {
+					req.OnStep(p)
+				}
+			}
+			watch.start()
 			result, err := p.Generate(ctx, r)
 			if err != nil {
 				return nil, err
 			}
 			s := result.Stats
-			if _, none := r.Policy.(reuse.None); none {
+			if watch == &without {
 				uncached = append(uncached, s.DenoiseSeconds)
 				c.UncachedFLOPs, c.Uncached = s.FLOPs, result.Images
 			} else {
@@ -58,6 +117,7 @@ func (p *Pipeline) Compare(ctx context.Context, req Request, repeat int) (*Compa
 	}
 	c.WallSeconds, c.UncachedWallSeconds = median.Of(c.Times), median.Of(uncached)
 	c.Speedup = c.UncachedWallSeconds / c.WallSeconds
+	c.Steps, c.UncachedStep = with.costs(), without.middle()
 	sum, n := 0.0, 0
 	for i := range c.Cached {
 		if v := psnr(c.Cached[i].Pixels, c.Uncached[i].Pixels); !math.IsInf(v, 0) {

@@ -60,9 +60,10 @@ type Request struct {
 
 // Progress says how far a run is.
 type Progress struct {
-	Step, Steps  int // of the batch that is being denoised
-	Images, Done int // of the run: to be drawn, and finished
-	Batch        int // images of this batch
+	Step, Steps  int   // of the batch that is being denoised
+	Images, Done int   // of the run: to be drawn, and finished
+	Batch        int   // images of this batch
+	FLOPs        int64 // of the run so far, as in Stats
 }
 
 // Image is a finished image.
@@ -310,7 +311,7 @@ func (r *run) draw(batch []int) error {
 		if r.req.OnStep != nil {
 			r.req.OnStep(Progress{
 				Step: r.sampler.Steps() - 1 - d.paths[0].Index(), Steps: r.sampler.Steps(),
-				Images: r.todo, Done: r.result.Stats.Images, Batch: len(batch),
+				Images: r.todo, Done: r.result.Stats.Images, Batch: len(batch), FLOPs: r.result.Stats.FLOPs,
 			})
 		}
 	}

@@ -74,7 +74,10 @@ type Cell struct {
 	Frechet             *Interval `json:"frechet,omitempty"`
 	FrechetRatio        *Interval `json:"frechet_ratio,omitempty"` // to the uncached images', over the same resampled images
 	Agreement           *Interval `json:"class_agreement,omitempty"`
-	StepMillis          []float64 `json:"step_ms,omitempty"`
+	StepMillis          []float64 `json:"step_ms,omitempty"`    // of each step of a batch
+	StepFLOPs           []int64   `json:"step_flops,omitempty"` // likewise
+	UncachedStepMillis  float64   `json:"uncached_step_ms,omitempty"`
+	UncachedStepFLOPs   int64     `json:"uncached_step_flops,omitempty"`
 	Error               string    `json:"error,omitempty"`
 	Note                string    `json:"note,omitempty"`
 }
@@ -275,10 +278,14 @@ func (c *Cell) check() error {
 	}
 	numbers := []named{
 		{"wall_s", c.WallSeconds}, {"uncached_wall_s", c.UncachedWallSeconds}, {"speedup", c.Speedup}, {"wanted", c.Wanted},
+		{"uncached_step_ms", c.UncachedStepMillis}, {"uncached_step_flops", float64(c.UncachedStepFLOPs)},
 		{"flops", float64(c.FLOPs)}, {"uncached_flops", float64(c.UncachedFLOPs)}, {"cache_bytes", float64(c.CacheBytes)}, {"images", float64(c.Images)},
 	}
 	for _, ms := range c.StepMillis {
 		numbers = append(numbers, named{"step_ms", ms})
+	}
+	for _, flops := range c.StepFLOPs {
+		numbers = append(numbers, named{"step_flops", float64(flops)})
 	}
 	for _, n := range numbers {
 		if n.value < 0 {

@@ -36,7 +36,7 @@ func example() *Comparison {
 				Method: method, Policy: policy, Wanted: speed, Images: 256, WallSeconds: 10 / speed, UncachedWallSeconds: 10, Speedup: speed * (1 - 0.08*float64(m)),
 				FLOPs: int64(1000 / speed), UncachedFLOPs: 1000, CacheBytes: int64(m * i * 1e6), ISteps: 20, PSteps: 30, PSNR: about(50-float64(8*m)-3*speed, 1), SSIM: about(0.9, 0.01),
 				Frechet: about(0.6*(1+0.01*float64((m+1)*i)), 0.05), FrechetRatio: about(1+0.01*float64((m+1)*i), 0.02), Agreement: about(0.88-0.002*float64(m*i), 0.01),
-				StepMillis: []float64{10, 2, 2},
+				StepMillis: []float64{10, 2, 2}, StepFLOPs: []int64{300, 0, 30}, UncachedStepMillis: 9, UncachedStepFLOPs: 300,
 			})
 		}
 	}
@@ -133,6 +133,27 @@ func balanced(t *testing.T, page string) {
 	}
 	if len(open) != 0 {
 		t.Errorf("never closed: %q", open)
+	}
+}
+
+// TestOverhead holds that time beside arithmetic is told of full steps and of the others, and of policies alone that waste some.
+func TestOverhead(t *testing.T) {
+	c := example()
+	for i := range c.Cells {
+		cell := &c.Cells[i]
+		v, shown := cell.overheadView()
+		if weak := cell.Method == "FORA & others"; shown != weak {
+			t.Errorf("%s %s of efficiency %.2f: shown %v", cell.Method, cell.Policy, cell.Efficiency(), shown)
+		}
+		if want := "1 of 10.0 ms, arithmetic 9.00 ms"; shown && v.Full != want {
+			t.Errorf("full steps: %q, want %q", v.Full, want)
+		}
+		if want := "2 of 2.00 ms, arithmetic 0.45 ms"; shown && v.Other != want {
+			t.Errorf("other steps: %q, want %q", v.Other, want)
+		}
+		if want := "22 % of the time in the other steps"; shown && !strings.HasPrefix(v.Most, want) {
+			t.Errorf("most: %q, want %q", v.Most, want)
+		}
 	}
 }
 

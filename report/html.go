@@ -32,6 +32,7 @@ type view struct {
 	Overlays []imageView
 	Steps    []stepView
 	StepNote string
+	Overhead []overheadView
 	Memory   []spread
 	Costs    []costView
 	Facts    [][2]string
@@ -104,6 +105,11 @@ func (c *Comparison) writeHTML(w io.Writer, sheet []SheetRow, overlays []Picture
 	v.Rows, v.Failed = c.rows()
 	v.Weak = slices.ContainsFunc(v.Rows, func(r rowView) bool { return slices.ContainsFunc(r.Numbers, func(n numberView) bool { return n.Weak }) })
 	v.addSteps()
+	for i := range c.Cells {
+		if l, ok := c.Cells[i].overheadView(); ok {
+			v.Overhead = append(v.Overhead, l)
+		}
+	}
 	for _, cal := range c.Calibrations {
 		v.Costs = append(v.Costs, costView{cal.Method, duration(cal.Seconds), cal.Command})
 	}
@@ -178,9 +184,6 @@ func (c *Comparison) rows() (rows []rowView, failed []*Cell) {
 	}
 	return rows, failed
 }
-
-// weakEfficiency is the share of the saved arithmetic below which a row is marked: the rest was lost to what the policy itself costs, or to memory.
-const weakEfficiency = 0.9
 
 // numbers are a row's, in the order of the template's headings.
 func (c *Cell) numbers(base *Cell) []numberView {

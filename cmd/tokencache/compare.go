@@ -17,7 +17,6 @@ import (
 	"github.com/tokencache/tokencache/models"
 	"github.com/tokencache/tokencache/report"
 	"github.com/tokencache/tokencache/reuse"
-	"github.com/tokencache/tokencache/tensor"
 )
 
 type compareCmd struct {
@@ -32,8 +31,8 @@ type compareCmd struct {
 	CFG       *float64 `name:"cfg" help:"Scale of guidance. Default: what suits the model." placeholder:"X"`
 	CFGPower  *float64 `name:"cfg-power" help:"Power of guidance that grows, as for generate." placeholder:"P"`
 	Seed      uint64   `help:"Seed of the noise, the same for all." default:"1"`
-	Batch     int      `help:"Images denoised together." default:"8"`
-	Timed     int      `help:"Images of a measurement of time." default:"8"`
+	Batch     int      `help:"Images denoised together." default:"4"`
+	Timed     int      `help:"Images of a measurement of time." default:"4"`
 	Repeat    int      `help:"Alternating runs of such a measurement; times are their medians." default:"3"`
 	Retime    bool     `help:"Measure the time of finished cells again, for times that were taken while the machine was busy."`
 	Reference string   `help:"Real pictures, for Frechet distances: a data set or an .npz. Default: /usr/share/datasets/fashion-mnist, if it is there, for a model of such pictures." placeholder:"PATH"`
@@ -164,21 +163,33 @@ func (c *compareCmd) judge(a *app, p *tokencache.Pipeline, o *comparison.Options
 		return err
 	}
 	defer set.Close()
-	pool := tensor.NewPool(c.Threads)
-	defer pool.Close()
-	g := tensor.NewGraph(pool)
-	g.SetContext(a.ctx)
-	judged, err := net.Judge(g, set.Len(), set.Read, nil)
+	real, err := comparison.See(net, c.Threads, set.Labels, c.Seed, set.Read)
 	if err != nil {
 		return err
 	}
-	moments := eval.NewMoments(judged.Features.Cols)
-	if err := moments.Add(judged.Features.Flat()); err != nil {
+	moments := eval.NewMoments(real.Width)
+	if err := moments.Add(real.Features); err != nil {
 		return err
 	}
 	o.Reference = moments.Normal()
-	result.Reference, result.ReferenceN = path, set.Len()
-	return nil
+	result.Reference, result.ReferenceN, result.RealAgreement = path, set.Len(), real.Agreement
+	result.RealFrechet, err = c.realFrechet(net, path, o.Reference)
+	return err
+}
+
+// realFrechet is the distance of as many pictures of the data's other part as a cell has from its reference, nil where it has no other part.
+func (c *compareCmd) realFrechet(net *eval.Classifier, path string, reference *eval.Normal) (*report.Interval, error) {
+	set, err := data.Open(path, data.Options{Size: net.Size, Channels: net.Channels, Split: "train"})
+	if err != nil {
+		return nil, nil // the reference was opened, so this is no broken file
+	}
+	defer set.Close()
+	other, err := comparison.See(net, c.Threads, set.Labels[:min(c.Count, set.Len())], c.Seed, set.Read)
+	if err != nil {
+		return nil, err
+	}
+	distance, _, err := other.Frechet(reference, c.Seed)
+	return distance, err
 }
 
 func describeCell(c report.Cell) string {

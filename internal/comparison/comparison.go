@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/eval"
@@ -215,7 +214,7 @@ func (r *run) cost(s subject) float64 {
 	}
 	timing := 0.0
 	if s.Method != report.Uncached {
-		timing = float64(r.Timed*r.Repeat) * (1 + share)
+		timing = float64(r.Timed) * (float64(r.Repeat) + float64(r.Repeat-1)*share) // one of the runs draws images of the cell
 	}
 	return float64(r.Count)*share + timing
 }
@@ -226,7 +225,8 @@ type drawn struct {
 	Subject subject                `json:"subject"`
 	Stats   tokencache.Stats       `json:"stats"` // of the images drawn last
 	Timing  *tokencache.Comparison `json:"timing,omitempty"`
-	StepMS  []float64              `json:"step_ms,omitempty"`
+	Steps   []tokencache.StepCost  `json:"step_costs,omitempty"`
+	Step    tokencache.StepCost    `json:"uncached_step,omitzero"`
 
 	dir string
 }
@@ -244,7 +244,6 @@ func (r *run) cell(ctx context.Context, s subject) (*drawn, error) {
 		return nil, err
 	}
 	if (d.Timing == nil || r.Retime) && s.Method != report.Uncached {
-		d.StepMS = nil
 		r.stage("timing %s", s.Policy)
 		if err := r.time(ctx, d, policy, steps); err != nil {
 			return nil, err
@@ -299,23 +298,14 @@ func (r *run) time(ctx context.Context, d *drawn, policy reuse.Policy, steps str
 	if err != nil {
 		return err
 	}
-	d.Timing = c
-	req.Classes = req.Classes[:min(len(req.Classes), req.Batch)]
-	last := time.Now()
-	req.OnStep = func(tokencache.Progress) {
-		now := time.Now()
-		d.StepMS = append(d.StepMS, float64(now.Sub(last).Microseconds())/1000)
-		last = now
-	}
-	if _, err := r.Pipeline.Generate(ctx, req); err != nil {
-		return err
-	}
-	return d.save()
+	d.Timing, d.Steps, d.Step = c, c.Steps, c.UncachedStep
+	return d.keep(c.Cached)
 }
 
 // timeFewer is time for the uncached model with fewer steps.
 func (r *run) timeFewer(ctx context.Context, d *drawn, req tokencache.Request, steps string) error {
 	var few, all []float64
+	var images []tokencache.Image
 	c := &tokencache.Comparison{Images: len(req.Classes), Repeat: r.Repeat}
 	for range r.Repeat {
 		for _, s := range []string{r.Steps, steps} {
@@ -326,6 +316,7 @@ func (r *run) timeFewer(ctx context.Context, d *drawn, req tokencache.Request, s
 			}
 			if s == steps {
 				few, c.FLOPs, c.ISteps = append(few, result.Stats.DenoiseSeconds), result.Stats.FLOPs, result.Stats.Steps
+				images = result.Images
 			} else {
 				all, c.UncachedFLOPs = append(all, result.Stats.DenoiseSeconds), result.Stats.FLOPs
 			}
@@ -334,7 +325,15 @@ func (r *run) timeFewer(ctx context.Context, d *drawn, req tokencache.Request, s
 	c.WallSeconds, c.UncachedWallSeconds = median.Of(few), median.Of(all)
 	c.Speedup = c.UncachedWallSeconds / c.WallSeconds
 	d.Timing = c
-	return d.save()
+	return d.keep(images)
+}
+
+// keep keeps the first images of a cell that has none yet: those that its time was measured with.
+func (d *drawn) keep(images []tokencache.Image) error {
+	if have, err := d.chunks(); err != nil || have > 0 {
+		return errors.Join(err, d.save())
+	}
+	return errors.Join(d.write(0, images), d.save())
 }
 
 // openCell opens the folder of a subject. What was drawn under other conditions is refused.

@@ -17,10 +17,14 @@ const resamples = 200
 
 // judge compares a cell's images with the uncached ones and with real pictures.
 func (r *run) judge(s subject, d, base *drawn) (report.Cell, []tokencache.Image, error) {
-	cell := report.Cell{Method: s.Method, Policy: s.Policy, Wanted: s.Wanted, Images: r.Count, StepMillis: d.StepMS, StepsTaken: d.Stats.Steps}
+	cell := report.Cell{Method: s.Method, Policy: s.Policy, Wanted: s.Wanted, Images: r.Count, StepsTaken: d.Stats.Steps, UncachedStepMillis: d.Step.Millis, UncachedStepFLOPs: d.Step.FLOPs}
+	for _, step := range d.Steps {
+		cell.StepMillis, cell.StepFLOPs = append(cell.StepMillis, step.Millis), append(cell.StepFLOPs, step.FLOPs)
+	}
 	if t := d.Timing; t != nil {
 		cell.WallSeconds, cell.UncachedWallSeconds, cell.Speedup = t.WallSeconds, t.UncachedWallSeconds, t.Speedup
 		cell.FLOPs, cell.UncachedFLOPs, cell.CacheBytes, cell.ISteps, cell.PSteps = t.FLOPs, t.UncachedFLOPs, t.CacheBytes, t.ISteps, t.PSteps
+		cell.StepsTaken = t.ISteps + t.PSteps
 	} else {
 		cell.Speedup, cell.ISteps = 1, r.plan.Steps()
 		cell.FLOPs, cell.UncachedFLOPs = d.Stats.FLOPs, d.Stats.FLOPs
@@ -49,10 +53,10 @@ func (r *run) judge(s subject, d, base *drawn) (report.Cell, []tokencache.Image,
 			}
 			ssim = append(ssim, v)
 		}
-		if cell.PSNR, err = r.mean(psnr); err != nil {
+		if cell.PSNR, err = mean(psnr, r.Seed); err != nil {
 			return cell, nil, err
 		}
-		if cell.SSIM, err = r.mean(ssim); err != nil {
+		if cell.SSIM, err = mean(ssim, r.Seed); err != nil {
 			return cell, nil, err
 		}
 	}
@@ -76,9 +80,11 @@ func floats(m tokencache.Image) []float32 {
 
 // see has the network judge the images.
 func (r *run) see(cell *report.Cell, images []tokencache.Image, isBase bool) error {
-	pool := tensor.NewPool(r.Pipeline.Threads())
-	defer pool.Close()
-	judged, err := r.Net.Judge(tensor.NewGraph(pool), len(images), func(i int, dst []float32) error {
+	labels := make([]int32, len(images))
+	for i, m := range images {
+		labels[i] = int32(m.Class)
+	}
+	opinion, err := See(r.Net, r.Pipeline.Threads(), labels, r.Seed, func(i int, dst []float32) error {
 		m := images[i]
 		for c := range m.Channels {
 			for p := range m.Height * m.Width {
@@ -86,34 +92,63 @@ func (r *run) see(cell *report.Cell, images []tokencache.Image, isBase bool) err
 			}
 		}
 		return nil
-	}, nil)
+	})
 	if err != nil {
 		return err
 	}
-	right := make([]float64, len(images))
-	for i, m := range images {
-		if int(judged.Classes[i]) == m.Class {
-			right[i] = 1
-		}
+	if cell.Agreement = opinion.Agreement; r.Reference == nil {
+		return nil
 	}
-	if cell.Agreement, err = r.mean(right); err != nil || r.Reference == nil {
+	var draws []float64
+	if cell.Frechet, draws, err = opinion.Frechet(r.Reference, r.Seed); err != nil {
 		return err
 	}
-	// The same images are drawn again in every cell, so that their differences from cell to cell are not hidden by chance.
-	value, draws, err := eval.ResampledFrechet(judged.Features.Flat(), r.Reference, resamples, r.Seed)
-	if err != nil {
-		return err
-	}
-	cell.Frechet = interval(value, eval.Around(value, draws))
 	if isBase {
-		r.baseFrechet, r.baseDraws = value, draws
+		r.baseFrechet, r.baseDraws = cell.Frechet.Value, draws
 		return nil
 	}
 	for i := range draws {
 		draws[i] /= r.baseDraws[i]
 	}
-	cell.FrechetRatio = interval(value/r.baseFrechet, eval.Around(value/r.baseFrechet, draws))
+	ratio := cell.Frechet.Value / r.baseFrechet
+	cell.FrechetRatio = interval(ratio, eval.Around(ratio, draws))
 	return nil
+}
+
+// Opinion is what a network sees in pictures.
+type Opinion struct {
+	Features  []float32        // [pictures, D]
+	Width     int              // D
+	Agreement *report.Interval // the share of them that it takes for what their labels say
+}
+
+// See has a network look at pictures with labels, that read gives as eval.Classifier's Judge takes them.
+func See(net *eval.Classifier, threads int, labels []int32, seed uint64, read func(i int, dst []float32) error) (*Opinion, error) {
+	pool := tensor.NewPool(threads)
+	defer pool.Close()
+	judged, err := net.Judge(tensor.NewGraph(pool), len(labels), read, nil)
+	if err != nil {
+		return nil, err
+	}
+	right := make([]float64, len(labels))
+	for i, label := range labels {
+		if judged.Classes[i] == label {
+			right[i] = 1
+		}
+	}
+	o := &Opinion{Features: judged.Features.Flat(), Width: judged.Features.Cols}
+	o.Agreement, err = mean(right, seed)
+	return o, err
+}
+
+// Frechet returns the distance of the pictures from a reference, and those of resamples: the same seed draws the same pictures again of any number of them, so that differences between
+// sets that belong together are not hidden by chance.
+func (o *Opinion) Frechet(reference *eval.Normal, seed uint64) (*report.Interval, []float64, error) {
+	value, draws, err := eval.ResampledFrechet(o.Features, reference, resamples, seed)
+	if err != nil {
+		return nil, nil, err
+	}
+	return interval(value, eval.Around(value, draws)), draws, nil
 }
 
 func interval(value float64, i eval.Interval) *report.Interval {
@@ -121,7 +156,7 @@ func interval(value float64, i eval.Interval) *report.Interval {
 }
 
 // mean is the mean of values, nil of none, with its interval.
-func (r *run) mean(values []float64) (*report.Interval, error) {
+func mean(values []float64, seed uint64) (*report.Interval, error) {
 	if len(values) == 0 {
 		return nil, nil
 	}
@@ -129,6 +164,6 @@ func (r *run) mean(values []float64) (*report.Interval, error) {
 	for _, v := range values {
 		sum += v
 	}
-	i, err := eval.BootstrapMean(values, eval.MeanResamples, r.Seed)
+	i, err := eval.BootstrapMean(values, eval.MeanResamples, seed)
 	return interval(sum/float64(len(values)), i), err
 }
