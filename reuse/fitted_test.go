@@ -33,6 +33,7 @@ func fitted(branches int) map[string]*reuse.Trained {
 		reuse.SmoothCacheMethod: {Smooth: &reuse.Schedule{Threshold: 0.2, Compute: map[string][]int{"attn": {1, 0, 1, 0, 0, 1, 0, 1}, "mlp-1": {1, 0, 0}}}},
 		reuse.TeaCacheMethod:    {Tea: &reuse.TeaCache{Threshold: 1, Coefficients: []float64{0.25, 1}, Low: 0.1, High: 2}},
 		reuse.L2CMethod:         {L2C: &reuse.Routers{Threshold: 0.1, Logits: routers(8, branches)}},
+		reuse.NamedMethod:       {Named: "fora:n=2"},
 	}
 }
 
@@ -50,6 +51,8 @@ func TestTrainedMethods(t *testing.T) {
 				direct = reuse.SmoothCache(saved.Smooth.Compute, len(m.Blocks), plan.Steps())
 			case saved.Tea != nil:
 				direct = saved.Tea
+			case saved.Named != "":
+				direct = &reuse.FORA{N: 2}
 			default:
 				direct, learned = reuse.LearningToCache(saved.L2C.Logits, saved.L2C.Threshold), saved.L2C.Write
 			}
@@ -61,7 +64,7 @@ func TestTrainedMethods(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got.Method != method || !reflect.DeepEqual(got.Smooth, saved.Smooth) || !reflect.DeepEqual(got.Tea, saved.Tea) || !reflect.DeepEqual(got.L2C, saved.L2C) {
+			if got.Method != method || !reflect.DeepEqual(got.Smooth, saved.Smooth) || !reflect.DeepEqual(got.Tea, saved.Tea) || !reflect.DeepEqual(got.L2C, saved.L2C) || got.Named != saved.Named {
 				t.Errorf("read %+v, saved %+v", got, saved)
 			}
 			batches := inputs(m, 2)
@@ -94,7 +97,7 @@ func TestTrainedMethods(t *testing.T) {
 // TestBadTrainedMethods holds that what is wrong in a policy's folder is named.
 func TestBadTrainedMethods(t *testing.T) {
 	for text, want := range map[string]string{
-		`{"format":1,"method":"smoothcache","teacache":{"threshold":1}}`:                             "want format 1 of tokencache, smoothcache, teacache or l2c",
+		`{"format":1,"method":"smoothcache","teacache":{"threshold":1}}`:                             "want format 1 of tokencache, smoothcache, teacache, l2c or named",
 		`{"format":1,"method":"teacache","teacache":{"threshold":1},"l2c":{"threshold":1}}`:          "with that policy alone",
 		`{"format":2,"method":"teacache","teacache":{"threshold":1}}`:                                "format 2",
 		`{"format":1,"method":"teacache","teacache":{"threshold":-1}}`:                               "threshold=-1",
@@ -102,6 +105,7 @@ func TestBadTrainedMethods(t *testing.T) {
 		`{"format":1,"method":"smoothcache","smoothcache":{"threshold":1}}`:                          "no schedule",
 		`{"format":1,"method":"smoothcache","smoothcache":{"threshold":1,"compute":{"conv":[1]}}}`:   `"conv"`,
 		`{"format":1,"method":"smoothcache","smoothcache":{"threshold":1,"compute":{"attn":[1,2]}}}`: "has a 2",
+		`{"format":1,"method":"named","named":"fora:n=many"}`:                                        "n=many",
 		`{"format":1,"method":"l2c","l2c":{"threshold":0.1}}`:                                        "predictor.safetensors",
 	} {
 		_, err := reuse.OpenFS(fstest.MapFS{reuse.PolicyFile: {Data: []byte(text)}}, ".")

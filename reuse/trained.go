@@ -29,6 +29,7 @@ const (
 	SmoothCacheMethod = "smoothcache"
 	TeaCacheMethod    = "teacache"
 	L2CMethod         = "l2c"
+	NamedMethod       = "named" // a policy by its parameters
 )
 
 // policyFormat is the version of policy.json.
@@ -42,6 +43,7 @@ type Trained struct {
 	Smooth *Schedule   `json:"smoothcache,omitempty"`
 	Tea    *TeaCache   `json:"teacache,omitempty"`
 	L2C    *Routers    `json:"l2c,omitempty"`
+	Named  NamedPolicy `json:"named,omitempty"`
 
 	Model       string  `json:"model"`
 	Fingerprint string  `json:"model_fingerprint"`
@@ -99,6 +101,7 @@ func (t *Trained) inner() (method string, p fittedPolicy) {
 	take(SmoothCacheMethod, t.Smooth, t.Smooth != nil)
 	take(TeaCacheMethod, t.Tea, t.Tea != nil)
 	take(L2CMethod, t.L2C, t.L2C != nil)
+	take(NamedMethod, t.Named, t.Named != "")
 	if count != 1 {
 		return "", nil
 	}
@@ -177,8 +180,8 @@ func OpenFS(fsys fs.FS, dir string) (*Trained, error) {
 	}
 	method, p := t.inner()
 	if t.Format != policyFormat || p == nil || t.Method != method {
-		return nil, fmt.Errorf("%s: format %d of method %q, want format %d of %s, %s, %s or %s, with that policy alone", PolicyFile, t.Format, t.Method, policyFormat,
-			TokenCacheMethod, SmoothCacheMethod, TeaCacheMethod, L2CMethod)
+		return nil, fmt.Errorf("%s: format %d of method %q, want format %d of %s, %s, %s, %s or %s, with that policy alone", PolicyFile, t.Format, t.Method, policyFormat,
+			TokenCacheMethod, SmoothCacheMethod, TeaCacheMethod, L2CMethod, NamedMethod)
 	}
 	if t.L2C != nil || t.Policy != nil && (t.Policy.needsPredictor() || t.Policy.Learned) {
 		if err := t.readLearned(fsys, pathIn(dir, PredictorFile)); err != nil {
