@@ -146,13 +146,11 @@ func (t *Trained) Save(dir string, predictor func(file string) error) error {
 	if t.Method, _ = t.inner(); t.Method == "" {
 		return errors.New("a trained policy is of one method, neither none nor several")
 	}
-	b, err := json.MarshalIndent(t, "", "  ")
-	if err != nil {
-		return err
-	}
 	return atomicfile.Write(filepath.Join(dir, PolicyFile), func(w io.Writer) error {
-		_, err := w.Write(append(b, '\n'))
-		return err
+		e := json.NewEncoder(w)
+		e.SetIndent("", "  ")
+		e.SetEscapeHTML(false)
+		return e.Encode(t)
 	})
 }
 

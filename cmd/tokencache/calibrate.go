@@ -24,19 +24,20 @@ type calibrateCmd struct {
 	Ratio    *float64 `help:"Share of the tokens that P-steps compute, instead of --speed." placeholder:"R"`
 	Policy   string   `help:"Parameters of the policy: ratio=0,learned=true (the default: P-steps compute nothing, and how to forecast them is learned), importance=dynamic,k=3,order=1 (a predictor is trained that chooses the tokens), ... See docs/tokencache.md." placeholder:"KEY=VALUE,..." default:"ratio=0,learned=true"`
 	Percent  bool     `name:"percentile" help:"Put the I-steps at equal percentiles of how much the trajectories bend, instead of evenly."`
-	Images   int      `help:"Trajectories of the model's own sampler that it learns from." default:"32"`
-	Updates  int      `help:"Updates of the predictor." default:"300"`
-	Batch    int      `help:"Examples of an update." default:"8"`
+	Images   int      `help:"Trajectories of the model's own sampler that it learns from." default:"${fitImages}"`
+	Updates  int      `help:"Updates of the predictor." default:"${fitUpdates}"`
+	Batch    int      `help:"Examples of an update." default:"${fitBatch}"`
 	LR       float64  `name:"lr" help:"Learning rate of the predictor." default:"0.0003"`
 	Lambda   float64  `help:"Weight of the cost, the mean importance." default:"0.5"`
 	Measure  int      `help:"Images of a measurement of speed." default:"8"`
 	Trials   int      `help:"Placements of I-steps that are tried, where forecasts are learned; 0: they are placed evenly." default:"60"`
 	Few      int      `help:"Images of such a trial." default:"16"`
-	Seed     uint64   `help:"Seed of trajectories and training." default:"1"`
+	Seed     uint64   `help:"Seed of trajectories and training." default:"${fitSeed}"`
 	Out      string   `help:"Folder of the policy." placeholder:"DIR" required:""`
 	Threads  int      `help:"Worker threads. Default: all processors." placeholder:"N"`
 	HeadsOpt int      `name:"heads" help:"Attention heads, as for generate." placeholder:"N"`
 	calibrateMethods
+	calibrateTarget
 	JSON bool `name:"json" help:"Print the policy as one JSON object on standard output."`
 }
 
@@ -47,11 +48,15 @@ func (c *calibrateCmd) Help() string {
   tokencache calibrate --sampler ddpm --steps 250 --speed 3x --out policies/ddpm
   tokencache calibrate --policy importance=dynamic,k=3 --speed 2x --out policies/dynamic
   tokencache calibrate --method smoothcache --speed 2x --out policies/smooth
+  tokencache calibrate --target "psnr>=40" --out policies/fastest
 
 An interrupted calibration goes on where it was when it is started again.`
 }
 
 func (c *calibrateCmd) Run(a *app) error {
+	if c.Target != "" {
+		return c.seek(a)
+	}
 	base := reuse.DefaultTokenCache()
 	if c.Policy != "" {
 		for _, pair := range strings.Split(strings.TrimPrefix(c.Policy, "tokencache:"), ",") {
@@ -79,7 +84,7 @@ func (c *calibrateCmd) Run(a *app) error {
 	case c.Ratio != nil:
 		base.Ratio = *c.Ratio
 	default:
-		return errors.New("give the wanted speed (--speed 2.4x), or the share of tokens that P-steps compute (--ratio 0.25)")
+		return errors.New("give the wanted speed (--speed 2.4x), what the images must be like (--target \"psnr>=40\"), or the share of tokens that P-steps compute (--ratio 0.25)")
 	}
 	if c.Images < 1 || c.Updates < 1 || c.Batch < 1 || c.Measure < 1 || c.Trials < 0 || c.Few < 1 {
 		return errors.New("--images, --updates, --batch, --measure and --few: want 1 or more")

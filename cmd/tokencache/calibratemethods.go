@@ -15,8 +15,8 @@ type calibrateMethods struct {
 	Method    string   `help:"What to make: tokencache, smoothcache (a schedule from the errors of branches), teacache (the polynomial of its changes) or l2c (trained routers)." enum:"tokencache,smoothcache,teacache,l2c" default:"tokencache"`
 	Threshold *float64 `help:"Of smoothcache the largest error (default 0.2), of teacache the sum of changes that computes anew (0.15), of l2c the weight above which a branch is computed (0.1). With --speed it is found by counting FLOPs." placeholder:"A"`
 	Lookahead int      `help:"Of smoothcache: most steps in a row that reuse." default:"3"`
-	RouterLR  float64  `name:"router-lr" help:"Of l2c: learning rate of the routers." default:"0.05"`
-	L1        float64  `name:"l1" help:"Of l2c: weight of the cost, the sum of all weights." default:"0.0005"`
+	RouterLR  float64  `name:"router-lr" help:"Of l2c: learning rate of the routers." default:"${fitRouterRate}"`
+	L1        float64  `name:"l1" help:"Of l2c: weight of the cost, the sum of all weights." default:"${fitRouterCost}"`
 }
 
 // defaultThresholds are those of the methods that have one.

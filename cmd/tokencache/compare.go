@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -10,8 +9,6 @@ import (
 	"time"
 
 	"github.com/tokencache/tokencache"
-	"github.com/tokencache/tokencache/data"
-	"github.com/tokencache/tokencache/eval"
 	"github.com/tokencache/tokencache/internal/bench"
 	"github.com/tokencache/tokencache/internal/comparison"
 	"github.com/tokencache/tokencache/models"
@@ -50,9 +47,6 @@ func (c *compareCmd) Help() string {
 Every cell draws the same images from the same noise. Its time is measured beside the uncached model's, in turn. Ctrl-C stops; the same command goes on, and a larger --count adds images.`
 }
 
-// fashionMNIST is where Debian's package has the data that the embedded models were trained on.
-const fashionMNIST = "/usr/share/datasets/fashion-mnist"
-
 func (c *compareCmd) Run(a *app) error {
 	if c.Quick {
 		c.Count, c.Speeds, c.Timed, c.Repeat = 32, "2x", min(c.Timed, 4), min(c.Repeat, 2)
@@ -76,11 +70,10 @@ func (c *compareCmd) Run(a *app) error {
 	o := comparison.Options{
 		Dir: c.Out, Pipeline: p, Sampler: c.Sampler, Steps: c.Steps, Guidance: or(c.CFG, suits.scale), Power: or(c.CFGPower, suits.power), Seed: c.Seed, Batch: c.Batch,
 		Policies: splitPolicies(c.Policies), Speeds: speeds, Count: c.Count, Timed: c.Timed, Repeat: c.Repeat, Retime: c.Retime,
-		Open: func(text string) (reuse.Policy, error) { return openPolicy(c.Model, text) },
+		Open:    func(text string) (reuse.Policy, error) { return openPolicy(c.Model, text) },
+		OnStage: func(what string) { a.note("%s", what) },
 	}
-	o.Fit = func(ctx context.Context, method string, speed float64) (string, report.Calibration, error) {
-		return c.fit(ctx, a, p, o, method, speed)
-	}
+	o.Fit = (&fitter{a: a, p: p, model: c.Model, dir: filepath.Join(c.Out, "policies"), measure: c.Timed, threads: c.Threads, o: o}).fit
 	o.Shipped = func(speed float64) (string, error) {
 		t, _, err := models.Choose(c.Model, models.Wanted{Sampler: o.Sampler, Steps: o.Steps, Guidance: o.Guidance, Power: o.Power, Speed: speed})
 		if t == nil || err != nil {
@@ -92,12 +85,11 @@ func (c *compareCmd) Run(a *app) error {
 		Model: c.Model, Fingerprint: p.Fingerprint(), Sampler: o.Sampler, Steps: o.Steps, Guidance: o.Guidance, Seed: o.Seed, Count: o.Count, Batch: o.Batch,
 		Threads: p.Threads(), Level: p.Level(), Processor: bench.Processor(), Date: time.Now().UTC().Format(time.DateOnly), Command: "tokencache " + strings.Join(os.Args[1:], " "),
 	}
-	if err := c.judge(a, p, &o, &result); err != nil {
+	if err := (judges{reference: c.Reference, threads: c.Threads}).look(a, p, &o, &result); err != nil {
 		return err
 	}
 	bar := a.newProgress("comparing")
 	defer bar.finish()
-	o.OnStage = func(what string) { a.note("%s", what) }
 	o.OnProgress = bar.set
 	r, err := comparison.Run(a.ctx, o)
 	if err != nil {
@@ -137,59 +129,6 @@ func splitPolicies(text string) []string {
 		}
 	}
 	return list
-}
-
-// judge sets who judges the pictures, if anybody can.
-func (c *compareCmd) judge(a *app, p *tokencache.Pipeline, o *comparison.Options, result *report.Comparison) error {
-	net, err := models.Classifier(models.Default)
-	if err != nil {
-		return err
-	}
-	height, width, channels := p.ImageSize()
-	if height != net.Size || width != net.Size || channels != net.Channels {
-		return nil
-	}
-	o.Net, result.Features = net, models.Default
-	path := c.Reference
-	if path == "" {
-		if _, err := os.Stat(fashionMNIST); err != nil {
-			a.note("no Frechet distances: give real pictures with --reference")
-			return nil
-		}
-		path = fashionMNIST
-	}
-	set, err := data.Open(path, data.Options{Size: net.Size, Channels: net.Channels, Split: "test"})
-	if err != nil {
-		return err
-	}
-	defer set.Close()
-	real, err := comparison.See(net, c.Threads, set.Labels, c.Seed, set.Read)
-	if err != nil {
-		return err
-	}
-	moments := eval.NewMoments(real.Width)
-	if err := moments.Add(real.Features); err != nil {
-		return err
-	}
-	o.Reference = moments.Normal()
-	result.Reference, result.ReferenceN, result.RealAgreement = path, set.Len(), real.Agreement
-	result.RealFrechet, err = c.realFrechet(net, path, o.Reference)
-	return err
-}
-
-// realFrechet is the distance of as many pictures of the data's other part as a cell has from its reference, nil where it has no other part.
-func (c *compareCmd) realFrechet(net *eval.Classifier, path string, reference *eval.Normal) (*report.Interval, error) {
-	set, err := data.Open(path, data.Options{Size: net.Size, Channels: net.Channels, Split: "train"})
-	if err != nil {
-		return nil, nil // the reference was opened, so this is no broken file
-	}
-	defer set.Close()
-	other, err := comparison.See(net, c.Threads, set.Labels[:min(c.Count, set.Len())], c.Seed, set.Read)
-	if err != nil {
-		return nil, err
-	}
-	distance, _, err := other.Frechet(reference, c.Seed)
-	return distance, err
 }
 
 func describeCell(c report.Cell) string {

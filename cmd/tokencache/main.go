@@ -72,6 +72,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		kong.UsageOnError(),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 		kong.Vars{"architectures": strings.Join(dit.OfficialNames(), ", "), "models": strings.Join(models.Names(), ", "), "model": models.Default, "families": strings.Join(comparison.Families(), ", ")},
+		fitVars,
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(status int) { exit = status }),
 	)

@@ -59,7 +59,8 @@ type run struct {
 	done, all  float64
 	costs      []report.Calibration
 
-	baseFrechet float64   // of the uncached images
+	base        *drawn    // the uncached model's cell
+	baseFrechet float64   // of its images
 	baseDraws   []float64 // likewise, of each resampling
 }
 
@@ -70,14 +71,19 @@ type Result struct {
 	Costs  []report.Calibration // paid once, of policies that were fitted to the model
 }
 
-// Run measures all cells.
-func Run(ctx context.Context, o Options) (*Result, error) {
+func newRun(o Options) (*run, error) {
 	r := &run{Options: o, classes: o.Pipeline.Config().NumClasses, reductions: map[string]float64{}}
 	var err error
 	if r.plan, err = o.Pipeline.Plan(o.Sampler, o.Steps); err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(filepath.Join(o.Dir, "cells"), 0o777); err != nil {
+	return r, os.MkdirAll(filepath.Join(o.Dir, "cells"), 0o777)
+}
+
+// Run measures all cells.
+func Run(ctx context.Context, o Options) (*Result, error) {
+	r, err := newRun(o)
+	if err != nil {
 		return nil, err
 	}
 	subjects, err := r.subjects(ctx)
@@ -88,31 +94,40 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 		r.all += r.cost(s)
 	}
 	result := &Result{Costs: r.costs}
-	var base *drawn
 	for _, s := range subjects {
-		cell := report.Cell{Method: s.Method, Policy: s.Policy, Wanted: s.Wanted, Error: s.Error}
-		var images []tokencache.Image
-		if s.Error == "" {
-			d, err := r.cell(ctx, s)
-			if ctx.Err() != nil {
-				return nil, ctx.Err()
-			}
-			if err == nil {
-				if base == nil {
-					base = d
-				}
-				cell, images, err = r.judge(s, d, base)
-			}
-			if err != nil {
-				if s.Method == report.Uncached {
-					return nil, err
-				}
-				cell.Error = err.Error()
-			}
+		cell, images, err := r.measure(ctx, s)
+		if err != nil {
+			return nil, err
 		}
 		result.Cells, result.Images = append(result.Cells, cell), append(result.Images, images)
 	}
 	return result, nil
+}
+
+// measure draws and judges a subject; the first must be the uncached model. What fails is in the cell, but for the uncached model and where ctx ended.
+func (r *run) measure(ctx context.Context, s subject) (report.Cell, []tokencache.Image, error) {
+	cell := report.Cell{Method: s.Method, Policy: s.Policy, Wanted: s.Wanted, Error: s.Error}
+	if s.Error != "" {
+		return cell, nil, nil
+	}
+	d, err := r.cell(ctx, s)
+	if ctx.Err() != nil {
+		return cell, nil, ctx.Err()
+	}
+	var images []tokencache.Image
+	if err == nil {
+		if r.base == nil {
+			r.base = d
+		}
+		cell, images, err = r.judge(s, d, r.base)
+	}
+	if err != nil && s.Method == report.Uncached {
+		return cell, nil, err
+	}
+	if err != nil {
+		cell.Error = err.Error()
+	}
+	return cell, images, nil
 }
 
 func (r *run) stage(format string, args ...any) {
@@ -148,31 +163,13 @@ func (r *run) subjects(ctx context.Context) ([]subject, error) {
 			list = append(list, s)
 			continue
 		}
-		f := families[i]
 		for _, speed := range r.Speeds {
-			s := subject{Method: f.title, Wanted: speed}
-			var err error
-			switch {
-			case f.name == stepsFamily:
-				s.Policy = stepsPrefix + fewer(r.plan.Steps(), speed)
-			case f.name == shippedFamily:
-				if s.Policy, err = r.Shipped(speed); err == nil && s.Policy == "" {
-					continue
-				}
-			case f.fitted:
-				var cost report.Calibration
-				if s.Policy, cost, err = r.Fit(ctx, f.name, speed); err == nil {
-					r.costs = append(r.costs, cost)
-				}
-			default:
-				r.stage("looking for %s at %gx", f.title, speed)
-				s.Policy, err = r.nearest(ctx, f.ladder, speed)
-			}
+			s, ok := r.subject(ctx, families[i], speed, false)
 			if ctx.Err() != nil {
 				return nil, ctx.Err()
 			}
-			if err != nil {
-				s.Error = err.Error()
+			if !ok {
+				continue
 			}
 			if !slices.ContainsFunc(list, func(o subject) bool { return o.Policy == s.Policy && s.Error == "" }) {
 				list = append(list, s)
@@ -180,6 +177,32 @@ func (r *run) subjects(ctx context.Context) ([]subject, error) {
 		}
 	}
 	return list, nil
+}
+
+// subject is a family at a speed: the policy nearest to it or, with atLeast, the slowest that is not slower. ok is false where the family has none.
+func (r *run) subject(ctx context.Context, f family, speed float64, atLeast bool) (s subject, ok bool) {
+	s = subject{Method: f.title, Wanted: speed}
+	var err error
+	switch {
+	case f.name == stepsFamily:
+		s.Policy = stepsPrefix + fewer(r.plan.Steps(), speed)
+	case f.name == shippedFamily:
+		if s.Policy, err = r.Shipped(speed); err == nil && s.Policy == "" {
+			return s, false
+		}
+	case f.fitted:
+		var cost report.Calibration
+		if s.Policy, cost, err = r.Fit(ctx, f.name, speed); err == nil {
+			r.costs = append(r.costs, cost)
+		}
+	default:
+		r.stage("looking for %s at %gx", f.title, speed)
+		s.Policy, err = r.nearest(ctx, f.ladder, speed, atLeast)
+	}
+	if err != nil {
+		s.Error = err.Error()
+	}
+	return s, true
 }
 
 // names returns the wanted policies, all written out.

@@ -110,8 +110,9 @@ type subject struct {
 // stepsPrefix begins the policy of fewer steps.
 const stepsPrefix = "steps="
 
-// nearest returns the policy of a ladder whose counted FLOPs fall nearest to the wanted factor. The ladder is nearly in order, so the search is a bisection and a look at both neighbours.
-func (r *run) nearest(ctx context.Context, ladder []string, wanted float64) (string, error) {
+// nearest returns the policy of a ladder whose counted FLOPs fall nearest to the wanted factor; with atLeast, of those that fall by as much. The ladder is nearly in order, so the search is a bisection and a look at
+// both neighbours.
+func (r *run) nearest(ctx context.Context, ladder []string, wanted float64, atLeast bool) (string, error) {
 	low, high := 0, len(ladder)-1
 	for low < high {
 		middle := (low + high) / 2
@@ -125,15 +126,19 @@ func (r *run) nearest(ctx context.Context, ladder []string, wanted float64) (str
 			high = middle
 		}
 	}
-	best, far := "", math.Inf(1)
+	best, far, most := "", math.Inf(1), 0.0
 	for i := max(0, low-1); i <= min(len(ladder)-1, low+1); i++ {
 		got, err := r.reduction(ctx, ladder[i])
 		if err != nil {
 			return "", err
 		}
-		if d := math.Abs(math.Log(got / wanted)); d < far {
+		most = max(most, got)
+		if d := math.Abs(math.Log(got / wanted)); d < far && (!atLeast || got >= wanted) {
 			best, far = ladder[i], d
 		}
+	}
+	if best == "" {
+		return "", fmt.Errorf("no setting that is tried computes %.4g times fewer FLOPs, at most %.2f times", wanted, most)
 	}
 	return best, nil
 }
