@@ -209,7 +209,7 @@ func (r *run) subject(ctx context.Context, f family, speed float64, atLeast bool
 func (r *run) names() []string {
 	var names []string
 	for _, name := range r.Policies {
-		if name == "all" {
+		if name == All {
 			names = append(names, Families()...)
 		} else {
 			names = append(names, name)

@@ -90,6 +90,14 @@ func tocas(name string) []string {
 	return list
 }
 
+// All is the name that stands for all families.
+const All = "all"
+
+// Quick lists the families that a first look needs: without what must be fitted to the model, and without variants and controls.
+func Quick() []string {
+	return []string{shippedFamily, stepsFamily, "extrapolation", "fora", "taylorseer", "toca", "duca", "fbcache", "dbcache", "teacache", "deltadit", "tome"}
+}
+
 // Families lists the names that stand for a method at all speeds.
 func Families() []string {
 	var names []string

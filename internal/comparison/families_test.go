@@ -1,6 +1,7 @@
 package comparison
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/tokencache/tokencache/reuse"
@@ -21,6 +22,15 @@ func TestFamilies(t *testing.T) {
 			if _, err := reuse.Parse(text); err != nil {
 				t.Errorf("%s: %v", f.name, err)
 			}
+		}
+	}
+}
+
+// TestQuick holds that a first look has families alone, and none that must be fitted.
+func TestQuick(t *testing.T) {
+	for _, name := range Quick() {
+		if i := slices.IndexFunc(families, func(f family) bool { return f.name == name }); i < 0 || families[i].fitted {
+			t.Errorf("%s: no family, or one that must be fitted", name)
 		}
 	}
 }
