@@ -20,22 +20,24 @@ var pageTemplate = template.Must(template.New("report").Parse(pageText))
 // view is what the page's template is given: texts, ready to be shown.
 type view struct {
 	*Comparison
-	Colours  any
-	Lead     string
-	Advice   []adviceView
-	Charts   []chartView
-	Rows     []rowView
-	Failed   []*Cell
-	Weak     bool // a row's efficiency is marked
-	Sheet    []stripView
-	Smooth   bool // the sheet's images are large enough not to show their pixels as squares
-	Overlays []imageView
-	Steps    []stepView
-	StepNote string
-	Overhead []overheadView
-	Memory   []spread
-	Costs    []costView
-	Facts    [][2]string
+	Colours any
+	Lead    string
+	Advice  []adviceView
+	Charts  []chartView
+	Rows    []rowView
+	Failed  []*Cell
+	Weak    bool // a row's efficiency is marked
+	Sheet   []stripView
+
+	MoreSheet bool // some of the sheet are shown only when asked for
+	Smooth    bool // the sheet's images are large enough not to show their pixels as squares
+	Overlays  []imageView
+	Steps     []stepView
+	StepNote  string
+	Overhead  []overheadView
+	Memory    []spread
+	Costs     []costView
+	Facts     [][2]string
 }
 
 type adviceView struct {
@@ -72,6 +74,7 @@ type numberView struct {
 type stripView struct {
 	Title, Note, Alt string
 	PNG              template.URL
+	More             bool
 }
 
 type imageView struct {
@@ -265,7 +268,8 @@ func (v *view) addSheet(sheet []SheetRow) error {
 		if err := png.Encode(&b, beside(row.Images, side)); err != nil {
 			return fmt.Errorf("images of %s: %w", row.Title, err)
 		}
-		v.Sheet = append(v.Sheet, stripView{row.Title, row.Note, counted(len(row.Images), "image") + ", " + row.Title, dataURL(b.Bytes())})
+		v.Sheet = append(v.Sheet, stripView{row.Title, row.Note, counted(len(row.Images), "image") + ", " + row.Title, dataURL(b.Bytes()), row.More})
+		v.MoreSheet = v.MoreSheet || row.More
 	}
 	return nil
 }

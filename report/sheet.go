@@ -16,6 +16,7 @@ import (
 type SheetRow struct {
 	Title, Note string
 	Images      []image.Image
+	More        bool // the report shows it only when asked to
 }
 
 const (

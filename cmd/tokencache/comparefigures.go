@@ -11,8 +11,12 @@ import (
 	"github.com/tokencache/tokencache/report"
 )
 
-// sheetOf returns the first images of each cell, a row for each.
+// sheetOf returns the first images of each cell, a row for each. Of each method that near the middle of all speeds is shown first.
 func sheetOf(r *comparison.Result) []report.SheetRow {
+	shown := map[string]bool{}
+	for _, cell := range (&report.Comparison{Cells: r.Cells}).Middle() {
+		shown[cell.Policy] = true
+	}
 	var rows []report.SheetRow
 	for i, cell := range r.Cells {
 		if len(r.Images[i]) == 0 {
@@ -21,7 +25,7 @@ func sheetOf(r *comparison.Result) []report.SheetRow {
 		row := report.SheetRow{Title: cell.Method}
 		if cell.Method != report.Uncached {
 			row.Title = fmt.Sprintf("%s, %.2fx", cell.Method, cell.Speedup)
-			row.Note = cell.Policy
+			row.Note, row.More = cell.Policy, !shown[cell.Policy]
 		}
 		if cell.PSNR != nil {
 			row.Title += fmt.Sprintf(", %.1f dB", cell.PSNR.Value)
