@@ -17,13 +17,14 @@ import (
 const Default = "fashion"
 
 // Guidance is the scale of classifier-free guidance at which each model is at its best.
-var Guidance = map[string]float64{"fashion": 1.5}
+var Guidance = map[string]float64{"fashion": 1.5, "fashion-mdt": 1.5}
 
 //go:embed fashion/*.safetensors fashion/policies/*/*.json fashion/policies/*/*.safetensors
+//go:embed fashion-mdt/*.safetensors fashion-mdt/policies/*/*.json fashion-mdt/policies/*/*.safetensors
 var files embed.FS
 
 // Names lists the models.
-func Names() []string { return []string{"fashion"} }
+func Names() []string { return []string{"fashion", "fashion-mdt"} }
 
 // Open opens a model by name.
 func Open(name string) (*dit.Weights, error) {
@@ -34,9 +35,12 @@ func Open(name string) (*dit.Weights, error) {
 	return dit.FromFile(f, dit.Options{})
 }
 
-// Classifier returns the network that judges pictures of the kind that the named model draws.
+// Classifier returns the network that judges pictures of the kind that the named model draws: one for all, as all draw the same kind.
 func Classifier(name string) (*eval.Classifier, error) {
-	f, err := open(name, "classifier.safetensors")
+	if _, err := open(name, "model.safetensors"); err != nil {
+		return nil, err
+	}
+	f, err := open(Default, "classifier.safetensors")
 	if err != nil {
 		return nil, err
 	}

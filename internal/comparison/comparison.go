@@ -156,8 +156,12 @@ func (r *run) subjects(ctx context.Context) ([]subject, error) {
 		if i < 0 {
 			s := subject{Method: methodOf(name), Policy: name}
 			if !strings.HasPrefix(name, stepsPrefix) {
-				if _, err := r.Open(name); err != nil {
+				p, err := r.Open(name)
+				if err != nil {
 					return nil, err
+				}
+				if t, ok := p.(*reuse.Trained); ok && t.Policy != nil && t.Policy.Learned {
+					s.Method = shippedTitle // one of the kind that comes with models
 				}
 			}
 			list = append(list, s)

@@ -30,11 +30,12 @@ func numbered(format string, values ...float64) []string {
 // shippedFamily and stepsFamily are the families that are no list of policies.
 const (
 	shippedFamily = "tokencache"
+	shippedTitle  = "TokenCache"
 	stepsFamily   = "fewer-steps"
 )
 
 var families = []family{
-	{name: shippedFamily, title: "TokenCache"},
+	{name: shippedFamily, title: shippedTitle},
 	{name: stepsFamily, title: "fewer steps"},
 	{name: "extrapolation", title: "TokenCache, no token, order 2", ladder: numbered("tokencache:ratio=0,order=2,k=%g", 2, 3, 4, 5, 6, 7, 8)},
 	{name: "update-norm", title: "TokenCache, tokens by update norm", ladder: tokens("update-norm")},
