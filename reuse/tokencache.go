@@ -69,7 +69,7 @@ type TokenCache struct {
 	Keys       Keys       `json:"keys"`
 	Cached     Cached     `json:"cached"`
 	Order      int        `json:"order"`             // of the forecast that a pruned token gets: 0 is its cached update, 1 and 2 extrapolate it (ours)
-	Learned    bool       `json:"learned,omitempty"` // the forecast has weights of its own for every P-step and token, instead of Taylor's; where P-steps compute nothing (ours)
+	Learned    bool       `json:"learned,omitempty"` // the forecast has weights of its own for every P-step, the same for all tokens, instead of Taylor's; where P-steps compute nothing (ours)
 	WriteBack  bool       `json:"write_back"`        // a P-step's computed updates enter the cache, not only an I-step's
 	Seed       uint64     `json:"seed,omitempty"`
 	Site       PruneSite  `json:"site,omitempty"`
