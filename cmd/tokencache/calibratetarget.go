@@ -7,12 +7,10 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/internal/atomicfile"
-	"github.com/tokencache/tokencache/internal/bench"
 	"github.com/tokencache/tokencache/internal/comparison"
 	"github.com/tokencache/tokencache/report"
 	"github.com/tokencache/tokencache/reuse"
@@ -21,7 +19,7 @@ import (
 // calibrateTarget are the flags of calibrate that look among methods for what meets a target.
 type calibrateTarget struct {
 	Target    string `help:"Try methods and their parameters, and make the best policy that meets this: psnr>=30 or fd<=+4% (the fastest with a PSNR to the uncached images of so many dB, or with a Frechet distance at most so much above theirs), or speed=2x (the nearest images at that speed)." placeholder:"TARGET"`
-	Methods   string `help:"Of --target: methods to try." default:"tokencache,extrapolation,fora,taylorseer,taylorseer2,toca,duca,fbcache,dbcache,teacache,smoothcache,deltadit,tome" placeholder:"NAME,..."`
+	Methods   string `help:"Of --target: methods to try, by the names that compare has for them. Default: all but fewer steps, the controls and l2c." default:"tokencache,extrapolation,fora,taylorseer,taylorseer2,toca,duca,fbcache,dbcache,teacache,smoothcache,deltadit,tome" placeholder:"NAME,..."`
 	Evidence  int    `help:"Of --target: images of each policy that is tried." default:"32"`
 	Reference string `help:"Of --target: real pictures, as for compare." placeholder:"PATH"`
 }
@@ -66,10 +64,7 @@ func (c *calibrateCmd) seek(a *app) error {
 		}
 		return dir, err
 	}
-	result := report.Comparison{
-		Model: c.Model, Fingerprint: p.Fingerprint(), Sampler: o.Sampler, Steps: o.Steps, Guidance: o.Guidance, Seed: o.Seed, Count: o.Count, Batch: o.Batch,
-		Threads: p.Threads(), Level: p.Level(), Processor: bench.Processor(), Date: time.Now().UTC().Format(time.DateOnly), Command: "tokencache " + strings.Join(os.Args[1:], " "),
-	}
+	result := beginComparison(c.Model, o)
 	if err := (judges{reference: c.Reference, threads: c.Threads}).look(a, p, &o, &result); err != nil {
 		return err
 	}

@@ -87,10 +87,7 @@ func (c *compareCmd) Run(a *app) error {
 		}
 		return t.String(), nil
 	}
-	result := report.Comparison{
-		Model: c.Model, Fingerprint: p.Fingerprint(), Sampler: o.Sampler, Steps: o.Steps, Guidance: o.Guidance, Seed: o.Seed, Count: o.Count, Batch: o.Batch,
-		Threads: p.Threads(), Level: p.Level(), Processor: bench.Processor(), Date: time.Now().UTC().Format(time.DateOnly), Command: "tokencache " + strings.Join(os.Args[1:], " "),
-	}
+	result := beginComparison(c.Model, o)
 	if err := (judges{reference: c.Reference, threads: c.Threads}).look(a, p, &o, &result); err != nil {
 		return err
 	}
@@ -118,6 +115,14 @@ func (c *compareCmd) Run(a *app) error {
 	}
 	a.note("wrote %s, results.json, results.csv, sheet.png and the charts as .svg and .png beside it", filepath.Join(c.Out, report.PageFile))
 	return nil
+}
+
+// beginComparison is a comparison with these options, before anything is measured.
+func beginComparison(model string, o comparison.Options) report.Comparison {
+	return report.Comparison{
+		Model: model, Fingerprint: o.Pipeline.Fingerprint(), Sampler: o.Sampler, Steps: o.Steps, Guidance: o.Guidance, Seed: o.Seed, Count: o.Count, Batch: o.Batch,
+		Threads: o.Pipeline.Threads(), Level: o.Pipeline.Level(), Processor: bench.Processor(), Date: time.Now().UTC().Format(time.DateOnly), Command: "tokencache " + strings.Join(os.Args[1:], " "),
+	}
 }
 
 // splitPolicies divides a list at spaces or, if it has none, at commas that do not stand within a policy's parameters.
