@@ -5,6 +5,7 @@ import (
 	"image/color"
 	"io"
 	"math"
+	"slices"
 	"strconv"
 
 	"gonum.org/v1/plot"
@@ -21,45 +22,68 @@ type Curve struct {
 	Values []float64
 }
 
-// LossCurve writes a PNG of a quantity over a training run, as it was and smoothed, both axes logarithmic where the values allow it.
-func LossCurve(path string, c Curve) error {
+// curveColors are those of each curve: as it was, and smoothed.
+var curveColors = [][2]color.Color{
+	{color.RGBA{0xb8, 0xcc, 0xe4, 0xff}, color.RGBA{0x1f, 0x4e, 0x9c, 0xff}},
+	{color.RGBA{0xf2, 0xcd, 0xb0, 0xff}, color.RGBA{0xb4, 0x53, 0x09, 0xff}},
+}
+
+// LossCurve writes a PNG of one or two quantities over a training run, as they were and smoothed; the values' axis is logarithmic if all allow it.
+func LossCurve(path string, first Curve, more ...Curve) error {
 	p := plot.New()
-	p.Title.Text = "training " + c.Name
+	p.Title.Text = "training " + first.Name
 	p.X.Label.Text = "update"
-	p.Y.Label.Text = c.Name
+	p.Y.Label.Text = first.Name
 	p.X.Tick.Marker = wholeTicks{}
+	p.Legend.Top = true
 	p.Add(plotter.NewGrid())
-	var raw, smooth plotter.XYs
-	mean, positive := 0.0, true
-	for i, v := range c.Values {
-		if math.IsNaN(v) || math.IsInf(v, 0) {
-			continue
+	curves := append([]Curve{first}, more...)
+	positive := true
+	for width := range 2 { // all as they were, and then all smoothed above them
+		for i, c := range curves {
+			points := [2]plotter.XYs{}
+			points[0], points[1] = c.points()
+			if len(points[0]) < 2 {
+				continue // nothing to draw yet
+			}
+			positive = positive && c.positive()
+			line, err := plotter.NewLine(thin(points[width], 2000))
+			if err != nil {
+				return fmt.Errorf("%s: %w", path, err)
+			}
+			line.Color, line.Width = curveColors[i%len(curveColors)][width], vg.Points(0.6+float64(width))
+			p.Add(line)
+			if width == 1 && len(more) > 0 {
+				p.Legend.Add(c.Name, line)
+			}
 		}
-		// The average looks back a tenth of the run so far, at most 200 updates.
-		mean += (v - mean) / float64(min(1+i/10, 200))
-		positive = positive && v > 0
-		x := float64(c.Steps[i])
-		raw, smooth = append(raw, plotter.XY{X: x, Y: v}), append(smooth, plotter.XY{X: x, Y: mean})
 	}
-	if len(raw) < 2 {
-		return nil // nothing to draw yet
+	if math.IsInf(p.X.Min, 0) {
+		return nil // of no curve is there anything to draw
 	}
 	if positive {
 		p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, logTicks{}
 	}
-	for _, l := range []struct {
-		points plotter.XYs
-		color  color.Color
-		width  vg.Length
-	}{{thin(raw, 2000), color.RGBA{0xb8, 0xcc, 0xe4, 0xff}, vg.Points(0.6)}, {thin(smooth, 2000), color.RGBA{0x1f, 0x4e, 0x9c, 0xff}, vg.Points(1.6)}} {
-		line, err := plotter.NewLine(l.points)
-		if err != nil {
-			return fmt.Errorf("%s: %w", path, err)
-		}
-		line.Color, line.Width = l.color, l.width
-		p.Add(line)
-	}
 	return writePNG(path, p, 7*vg.Inch, 4*vg.Inch)
+}
+
+// points returns the finite values, and their average over the tenth of the run so far before each, at most 200 updates.
+func (c *Curve) points() (raw, smooth plotter.XYs) {
+	mean := 0.0
+	for i, v := range c.Values {
+		if math.IsNaN(v) || math.IsInf(v, 0) {
+			continue
+		}
+		mean += (v - mean) / float64(min(1+i/10, 200))
+		x := float64(c.Steps[i])
+		raw, smooth = append(raw, plotter.XY{X: x, Y: v}), append(smooth, plotter.XY{X: x, Y: mean})
+	}
+	return raw, smooth
+}
+
+// positive reports whether a logarithm can be taken of all finite values.
+func (c *Curve) positive() bool {
+	return !slices.ContainsFunc(c.Values, func(v float64) bool { return v <= 0 && !math.IsInf(v, 0) })
 }
 
 // wholeTicks labels the ticks of a count without decimals.

@@ -335,11 +335,18 @@ func lossCurve(dir string) error {
 	if err != nil {
 		return err
 	}
-	curve := report.Curve{Name: "loss"}
+	curve, masked := report.Curve{Name: "loss"}, report.Curve{Name: "loss of masked passes"}
 	for _, r := range reports {
 		curve.Steps, curve.Values = append(curve.Steps, r.Step), append(curve.Values, r.Measures["loss"])
+		if v, ok := r.Measures["masked"]; ok {
+			masked.Steps, masked.Values = append(masked.Steps, r.Step), append(masked.Values, v)
+		}
 	}
-	return report.LossCurve(filepath.Join(dir, "loss.png"), curve)
+	path := filepath.Join(dir, "loss.png")
+	if len(masked.Values) == 0 {
+		return report.LossCurve(path, curve)
+	}
+	return report.LossCurve(path, curve, masked)
 }
 
 // sampler draws a grid with the averaged weights now and then: a row for each class.
