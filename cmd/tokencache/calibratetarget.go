@@ -39,6 +39,10 @@ func (c *calibrateCmd) seek(a *app) error {
 	if c.Speed != "" || c.Ratio != nil || c.Threshold != nil || c.Method != reuse.TokenCacheMethod {
 		return errors.New("--target looks for method, speed and parameters itself: leave out --speed, --ratio, --threshold and --method")
 	}
+	methods := splitPolicies(c.Methods)
+	if err := comparison.CheckMethods(methods); err != nil {
+		return fmt.Errorf("--methods: %w", err)
+	}
 	if c.Evidence < 2 {
 		return errors.New("--evidence: want 2 images or more")
 	}
@@ -50,7 +54,7 @@ func (c *calibrateCmd) seek(a *app) error {
 	work := filepath.Join(c.Out, "evidence")
 	o := comparison.Options{
 		Dir: work, Pipeline: p, Sampler: c.Sampler, Steps: c.Steps, Guidance: or(c.CFG, suits.scale), Power: suits.power, Seed: c.Seed + evidenceSeed, Batch: evidenceBatch,
-		Policies: splitPolicies(c.Methods), Count: c.Evidence, Timed: evidenceBatch, Repeat: 3,
+		Policies: methods, Count: c.Evidence, Timed: evidenceBatch, Repeat: 3,
 		Open:    func(text string) (reuse.Policy, error) { return openPolicy(c.Model, text) },
 		OnStage: func(what string) { a.note("%s", what) },
 	}

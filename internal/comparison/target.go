@@ -94,13 +94,13 @@ func Search(ctx context.Context, o Options, t Target) (result *Result, best int,
 	if err != nil {
 		return nil, -1, err
 	}
+	names := r.names()
+	if err := CheckMethods(names); err != nil {
+		return nil, -1, err
+	}
 	var list []family
-	for _, name := range r.names() {
-		i := slices.IndexFunc(families, func(f family) bool { return f.name == name })
-		if i < 0 || name == stepsFamily {
-			return nil, -1, fmt.Errorf("%q is no cache method to be tried: want some of %s", name, strings.Join(Searchable(), ", "))
-		}
-		list = append(list, families[i])
+	for _, name := range names {
+		list = append(list, families[slices.IndexFunc(families, func(f family) bool { return f.name == name })])
 	}
 	result, best = &Result{}, -1
 	try := func(s subject) (int, error) {
@@ -177,7 +177,13 @@ func climb(speeds []float64, pass func(speed float64) (bool, error)) (int, error
 	return low, nil
 }
 
-// Searchable lists the families that Search takes.
-func Searchable() []string {
-	return slices.DeleteFunc(Families(), func(name string) bool { return name == stepsFamily })
+// CheckMethods reports names that Search does not take: those of no family, and fewer steps, which are no policy.
+func CheckMethods(names []string) error {
+	known := slices.DeleteFunc(Families(), func(name string) bool { return name == stepsFamily })
+	for _, name := range names {
+		if !slices.Contains(known, name) {
+			return fmt.Errorf("%q is no cache method to be tried: want some of %s", name, strings.Join(known, ", "))
+		}
+	}
+	return nil
 }
