@@ -22,7 +22,7 @@ type compareCmd struct {
 	Policies  string   `help:"What to compare, separated by commas or, where parameters have commas, by spaces: names that stand for a method at all --speeds (${families}), all of them (all), or policies as for generate. steps=N is the uncached model with N steps. Default: all; with --quick those that need no fitting, without variants and controls." placeholder:"LIST"`
 	Speeds    string   `help:"Speeds of methods, times the uncached model." default:"1.5x,2x,3x,4x"`
 	Count     int      `help:"Images of each cell." default:"256"`
-	Quick     bool     `help:"32 images at 2x, of methods that need no fitting: a few minutes."`
+	Quick     bool     `help:"32 images at 2x, of methods that need no fitting, without variants: a few minutes."`
 	Sampler   string   `help:"Sampler: ddpm, ddim or dpm++." default:"ddim"`
 	Steps     string   `help:"Denoising steps." default:"50"`
 	CFG       *float64 `name:"cfg" help:"Scale of guidance. Default: what suits the model." placeholder:"X"`
@@ -49,7 +49,7 @@ Every cell draws the same images from the same noise. Its time is measured besid
 
 func (c *compareCmd) Run(a *app) error {
 	if c.Quick {
-		c.Count, c.Speeds, c.Repeat = 32, "2x", min(c.Repeat, 2)
+		c.Count, c.Speeds, c.Timed, c.Repeat = 32, "2x", min(c.Timed, 2), min(c.Repeat, 2)
 	}
 	switch {
 	case c.Policies == "" && c.Quick:

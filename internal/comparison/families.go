@@ -96,7 +96,7 @@ const All = "all"
 
 // Quick lists the families that a first look needs: without what must be fitted to the model, and without variants and controls.
 func Quick() []string {
-	return []string{shippedFamily, stepsFamily, "extrapolation", "fora", "taylorseer", "toca", "duca", "fbcache", "dbcache", "teacache", "deltadit", "tome"}
+	return []string{shippedFamily, stepsFamily, "extrapolation", "fora", "taylorseer", "toca", "fbcache", "teacache", "deltadit", "tome"}
 }
 
 // Families lists the names that stand for a method at all speeds.
