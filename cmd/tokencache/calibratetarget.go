@@ -58,16 +58,7 @@ func (c *calibrateCmd) seek(a *app) error {
 		Open:    func(text string) (reuse.Policy, error) { return openPolicy(c.Model, text) },
 		OnStage: func(what string) { a.note("%s", what) },
 	}
-	f := &fitter{a: a, p: p, model: c.Model, dir: filepath.Join(work, "policies"), measure: evidenceBatch, threads: c.Threads, trials: searchTrials, few: searchFew, o: o}
-	o.Fit = f.fit
-	var costs []report.Calibration
-	o.Shipped = func(speed float64) (string, error) { // a policy of one's own at each speed, rather than what comes with a model
-		dir, cost, err := f.fit(a.ctx, reuse.TokenCacheMethod, speed)
-		if err == nil {
-			costs = append(costs, cost)
-		}
-		return dir, err
-	}
+	o.Fit = (&fitter{a: a, p: p, model: c.Model, dir: filepath.Join(work, "policies"), measure: evidenceBatch, threads: c.Threads, trials: searchTrials, few: searchFew, o: o}).fit
 	result := beginComparison(c.Model, o)
 	if err := (judges{reference: c.Reference, threads: c.Threads}).look(a, p, &o, &result); err != nil {
 		return err
@@ -84,7 +75,7 @@ func (c *calibrateCmd) seek(a *app) error {
 		return err
 	}
 	bar.finish()
-	result.Cells, result.Calibrations = r.Cells, append(costs, r.Costs...)
+	result.Cells, result.Calibrations = r.Cells, r.Costs
 	if err := result.Write(work, sheetOf(r)); err != nil {
 		return err
 	}

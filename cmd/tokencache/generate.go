@@ -30,7 +30,7 @@ type generateCmd struct {
 	Sampler   string   `help:"ddpm, ddim or dpm++ (DPM-Solver++ 2M)." default:"ddim"`
 	Eta       float64  `help:"Noise that ddim adds at each step: 0 none, 1 as much as ddpm." default:"0"`
 	CFG       *float64 `name:"cfg" help:"Scale of classifier-free guidance; 1 turns it off, which halves the work. Default: 4, for an MDT 3.8, for an embedded model what suits it." placeholder:"X"`
-	CFGPower  *float64 `name:"cfg-power" help:"Let the scale grow from 1 while the noise falls, as 1+(scale-1)*(1-cos(pi*(1-t/1000)^power))/2; 0 keeps it the same at every step. Default: 0, for an MDT 4, as in their official code." placeholder:"P"`
+	CFGPower  *float64 `name:"cfg-power" help:"Let the scale grow from 1 while the noise falls, as 1+(scale-1)*(1-cos(pi*(1-t/1000)^power))/2; 0 keeps it the same at every step. Default: 0, for an MDT that is not embedded 4, as in their official code." placeholder:"P"`
 	CFGAll    bool     `name:"cfg-all-channels" help:"Guide all channels of the noise, not only the first three as the official code does."`
 	Clip      bool     `name:"clip" help:"Clamp every predicted image to [-1,1], for models of pixels."`
 	Policy    string   `help:"What to reuse from step to step: none, the name of a policy that comes with the model, the folder of a trained one (see calibrate), or NAME:key=value,... (see docs/tokencache.md). Default: what comes with the model for this sampler, these steps and this guidance, else none." placeholder:"NAME|DIR"`

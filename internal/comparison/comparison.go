@@ -38,7 +38,7 @@ type Options struct {
 	Retime   bool      // measure the time of finished cells again
 
 	Open    func(text string) (reuse.Policy, error)
-	Shipped func(speed float64) (string, error) // the policy that comes with the model for a speed, empty if there is none
+	Shipped func(speed float64) (string, error) // the policy that comes with the model for a speed, empty if there is none; nil: a TokenCache is fitted, too
 
 	// Fit fits a method to the model for a speed, or takes what was fitted before, and returns the policy and what it took once.
 	Fit func(ctx context.Context, method string, speed float64) (policy string, cost report.Calibration, err error)
@@ -190,11 +190,11 @@ func (r *run) subject(ctx context.Context, f family, speed float64, atLeast bool
 	switch {
 	case f.name == stepsFamily:
 		s.Policy = stepsPrefix + fewer(r.plan.Steps(), speed)
-	case f.name == shippedFamily:
+	case f.name == shippedFamily && r.Shipped != nil:
 		if s.Policy, err = r.Shipped(speed); err == nil && s.Policy == "" {
 			return s, false
 		}
-	case f.fitted:
+	case f.fitted, f.name == shippedFamily:
 		var cost report.Calibration
 		if s.Policy, cost, err = r.Fit(ctx, f.name, speed); err == nil {
 			r.costs = append(r.costs, cost)
