@@ -138,14 +138,17 @@ func (r *run) stage(format string, args ...any) {
 
 // request draws count images from the from-th on; image i has the same class and noise in every cell.
 func (r *run) request(from, count int) tokencache.Request {
-	req := tokencache.Request{
-		Seed: r.Seed, Sampler: r.Sampler, Steps: r.Steps, Guidance: r.Guidance, GuidancePower: r.Power, Batch: r.Batch,
-		Skip: func(i int) bool { return i < from },
-	}
+	req := tokencache.Request{Seed: r.Seed, Sampler: r.Sampler, Steps: r.Steps, Guidance: r.Guidance, GuidancePower: r.Power, Batch: r.Batch}
+	r.choose(&req, from, count)
+	return req
+}
+
+// choose makes a request draw count images from the from-th on.
+func (r *run) choose(req *tokencache.Request, from, count int) {
+	req.Classes, req.Skip = nil, func(i int) bool { return i < from }
 	for i := range from + count {
 		req.Classes = append(req.Classes, i%r.classes)
 	}
-	return req
 }
 
 // subjects lists what is to be measured, the uncached model first. What was found by counting is kept in the folder.
@@ -282,29 +285,11 @@ func (r *run) cell(ctx context.Context, s subject) (*drawn, error) {
 	}
 	if have < r.Count {
 		r.stage("drawing %d images with %s", r.Count-have, s.Policy)
-	}
-	for have < r.Count {
-		count := min(chunkImages, r.Count-have)
-		req := r.request(have, count)
+		req := r.request(0, 0)
 		req.Policy, req.Steps = policy, steps
-		req.OnStep = func(p tokencache.Progress) {
-			part := float64(p.Done) + float64(p.Batch)*float64(p.Step)/float64(p.Steps)
-			r.progress(before + r.cost(s)*(float64(have)+part)/float64(r.Count))
-		}
-		result, err := r.Pipeline.Generate(ctx, req)
-		if err != nil {
-			return nil, err
-		}
-		if err := d.write(have, result.Images); err != nil {
-			return nil, err
-		}
-		d.Stats = result.Stats
-		if err := d.save(); err != nil {
-			return nil, err
-		}
-		have += count
+		err = r.draw(ctx, d, have, req, func(drawn float64) { r.progress(before + r.cost(s)*(float64(have)+drawn)/float64(r.Count)) })
 	}
-	return d, nil
+	return d, err
 }
 
 func (r *run) progress(done float64) {
