@@ -10,34 +10,56 @@ import (
 	"github.com/tokencache/tokencache/eval"
 )
 
+const fullWidth, block = 2048, 1000 // of Inception's features, and how many are made at a time
+
+// gather takes the moments of count features, and of the first kept ones the features themselves.
+func gather(b *testing.B, random *rand.Rand, count, kept int, shift float32) (*eval.Moments, []float32) {
+	m := eval.NewMoments(fullWidth)
+	features := make([]float32, block*fullWidth)
+	var first []float32
+	for done := 0; done < count; done += block {
+		for i := range features {
+			features[i] = shift + random.Float32()
+		}
+		if err := m.Add(features); err != nil {
+			b.Fatal(err)
+		}
+		if done < kept {
+			first = append(first, features...)
+		}
+	}
+	return m, first
+}
+
 // BenchmarkFrechet50k takes the moments of 50,000 features of width 2048, as FID has them, and their distance from another set's. It reports the most memory that the process had. It takes a minute or so:
 //
 //	go test ./eval -run - -bench Frechet50k -benchtime 1x
 func BenchmarkFrechet50k(b *testing.B) {
-	const n, d, block = 50_000, 2048, 1000
 	random := rand.New(rand.NewPCG(1, 2))
-	features := make([]float32, block*d)
-	gather := func(count int, shift float32) *eval.Moments {
-		m := eval.NewMoments(d)
-		for done := 0; done < count; done += block {
-			for i := range features {
-				features[i] = shift + random.Float32()
-			}
-			if err := m.Add(features); err != nil {
-				b.Fatal(err)
-			}
-		}
-		return m
-	}
-	other := gather(5*block, 0.01)
+	other, _ := gather(b, random, 5*block, 0, 0.01)
 	b.ResetTimer()
 	for b.Loop() {
-		if _, err := eval.Frechet(gather(n, 0), other); err != nil {
+		m, _ := gather(b, random, 50*block, 0, 0)
+		if _, err := eval.Frechet(m, other); err != nil {
 			b.Fatal(err)
 		}
 	}
 	if most := peakMemory(); most > 0 {
 		b.ReportMetric(most, "MB-peak")
+	}
+}
+
+// BenchmarkFrechetInterval is the interval of such a distance, by 10,000 of the features.
+func BenchmarkFrechetInterval(b *testing.B) {
+	random := rand.New(rand.NewPCG(1, 2))
+	other, _ := gather(b, random, 5*block, 0, 0.01)
+	m, kept := gather(b, random, 10*block, 10*block, 0)
+	samples, reference := m.Normal(), other.Normal()
+	b.ResetTimer()
+	for b.Loop() {
+		if _, err := eval.FrechetInterval(samples, reference, kept, 1); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
 

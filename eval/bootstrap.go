@@ -13,10 +13,11 @@ type Interval struct {
 	High float64 `json:"high"`
 }
 
-// Resamples that are enough for an interval of a mean and of a Frechet distance.
+// Resamples that are enough for an interval of a mean, of a Frechet distance and of an inception score.
 const (
 	MeanResamples    = 1000
 	FrechetResamples = 50
+	ScoreResamples   = 200
 )
 
 // BootstrapMean returns the interval of the mean of values, which stand for pictures drawn at random: the 2.5th and the 97.5th percentile of the means of resamples, each of as many values drawn

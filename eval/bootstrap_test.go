@@ -69,6 +69,13 @@ func TestBootstrapFrechet(t *testing.T) {
 	if ratio := (got.High - got.Low) / (want.High - want.Low); ratio < 0.7 || ratio > 1.4 {
 		t.Errorf("interval %v, that of fresh samples is %v", got, want)
 	}
+	first, err := FrechetInterval(momentsOf(t, 4, samples).Normal(), reference, samples, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ratio := (first.High - first.Low) / (got.High - got.Low); ratio < 0.8 || ratio > 1.25 {
+		t.Errorf("interval %v by the influence function, %v by resampling", first, got)
+	}
 	d, _ := momentsOf(t, 4, samples).Normal().Frechet(reference)
 	if d < got.Low || d > got.High {
 		t.Errorf("interval %v does not hold the distance %g", got, d)
@@ -83,5 +90,75 @@ func TestBootstrapFrechet(t *testing.T) {
 		if _, err := BootstrapFrechet(bad, reference, 10, 1); err == nil {
 			t.Errorf("no error for features %v", bad)
 		}
+	}
+}
+
+// TestFrechetIntervalOfSome holds that half of the pictures give nearly the interval of all, also where features depend on each other and one of them is constant.
+func TestFrechetIntervalOfSome(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	mixed := func(n int, scale float32) []float32 {
+		x := gaussian(r, n, []float64{0, 0.2, 0, 0, 0}, []float64{1, 1, 2, 0.5, 0})
+		for i := range n {
+			row := x[5*i:][:5]
+			row[1] += scale * row[0]
+			row[3] -= row[2] / 3
+		}
+		return x
+	}
+	reference := momentsOf(t, 5, mixed(4000, 0.5)).Normal()
+	samples := mixed(3000, 0.9)
+	all, err := FrechetInterval(momentsOf(t, 5, samples).Normal(), reference, samples, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := BootstrapFrechet(samples, reference, 200, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	some, err := FrechetInterval(momentsOf(t, 5, samples).Normal(), reference, samples[:5*1500], 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, in := range map[string]Interval{"all": all, "some": some} {
+		if ratio := (in.High - in.Low) / (want.High - want.Low); ratio < 0.8 || ratio > 1.25 {
+			t.Errorf("%s: interval %v, by resampling %v", name, in, want)
+		}
+	}
+	for _, bad := range [][]float32{nil, samples[:5], samples[:7], append(samples, samples...)} {
+		if in, err := FrechetInterval(momentsOf(t, 5, samples).Normal(), reference, bad, 1); err == nil {
+			t.Errorf("interval %v of %d numbers", in, len(bad))
+		}
+	}
+}
+
+// TestScoreInterval compares with the spread of scores of sets that were drawn anew.
+func TestScoreInterval(t *testing.T) {
+	r := rand.New(rand.NewPCG(7, 8))
+	draw := func() []float32 {
+		const n, classes = 300, 4
+		p := make([]float32, n*classes)
+		for i := range p {
+			p[i] = float32(2 * r.NormFloat64())
+		}
+		Softmax(p, p, classes)
+		return p
+	}
+	var fresh []float64
+	for range 300 {
+		s, err := InceptionScore(draw(), 4, 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fresh = append(fresh, s)
+	}
+	want := percentiles(fresh)
+	p := draw()
+	got, err := ScoreInterval(p, 4, 100, 200, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	score, _ := InceptionScore(p, 4, 100)
+	if ratio := (got.High - got.Low) / (want.High - want.Low); ratio < 0.7 || ratio > 1.4 || score < got.Low || score > got.High {
+		t.Errorf("score %g, interval %v, that of fresh pictures is %v", score, got, want)
 	}
 }

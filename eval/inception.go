@@ -365,9 +365,10 @@ type Seen struct {
 	Pool, Spatial *Moments
 	Probabilities []float32 // [pictures, 1008], by the logits without their bias
 	Kept          []float32 // pool features of the pictures that were to be kept
+	KeptSpatial   []float32 // their spatial ones
 }
 
-// Judge shows the network count pictures of any sizes, of 1 or 3 channels, that read gives. The pool features of those that keep, which may be nil, reports are kept. progress,
+// Judge shows the network count pictures of any sizes, of 1 or 3 channels, that read gives. The features of those that keep, which may be nil, reports are kept. progress,
 // which may be nil, is told how many are done.
 func (n *Inception) Judge(g *tensor.Graph, count int, read func(i int) (*picture.Image, error), keep func(i int) bool, progress func(done int)) (*Seen, error) {
 	const batch = 8
@@ -395,6 +396,7 @@ func (n *Inception) Judge(g *tensor.Graph, count int, read func(i int) (*picture
 		for i := range b {
 			if keep != nil && keep(done+i) {
 				s.Kept = append(s.Kept, pool.Row(i)...)
+				s.KeptSpatial = append(s.KeptSpatial, spatial.Row(i)...)
 			}
 		}
 		pools, spatials = append(pools, pool.Flat()...), append(spatials, spatial.Flat()...)

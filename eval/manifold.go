@@ -1,7 +1,6 @@
 package eval
 
 import (
-	"errors"
 	"fmt"
 	"math"
 
@@ -67,30 +66,35 @@ func (m *Manifold) Contains(features []float32) ([]bool, error) {
 	return in, nil
 }
 
-// PrecisionRecall returns the share of the samples that lie in the manifold of the reference, and the share of the reference that lies in that of the samples.
+// PrecisionRecall says of each of the samples whether it lies in the manifold of the reference, and of each picture of the reference whether it lies in that of the samples: precision and recall are the Share of either.
 // Distances are exact to rounding in float64, where the ADM evaluator takes them in float16 if it can.
-func PrecisionRecall(reference, samples []float32, width, k int) (precision, recall float64, err error) {
+func PrecisionRecall(reference, samples []float32, width, k int) (good, found []bool, err error) {
 	of, err := NewManifold(reference, width, k)
 	if err != nil {
-		return 0, 0, fmt.Errorf("reference: %w", err)
+		return nil, nil, fmt.Errorf("reference: %w", err)
 	}
 	drawn, err := NewManifold(samples, width, k)
 	if err != nil {
-		return 0, 0, fmt.Errorf("samples: %w", err)
+		return nil, nil, fmt.Errorf("samples: %w", err)
 	}
-	good, err1 := of.Contains(samples)
-	found, err2 := drawn.Contains(reference)
-	return share(good), share(found), errors.Join(err1, err2)
+	if good, err = of.Contains(samples); err != nil {
+		return nil, nil, err
+	}
+	found, err = drawn.Contains(reference)
+	return good, found, err
 }
 
-func share(in []bool) float64 {
-	n := 0
-	for _, v := range in {
+// Share returns how many of the pictures are in, as a share, and its interval for others drawn as these were, with the balls as they are.
+func Share(in []bool, seed uint64) (float64, Interval, error) {
+	values, n := make([]float64, len(in)), 0
+	for i, v := range in {
 		if v {
+			values[i] = 1
 			n++
 		}
 	}
-	return float64(n) / float64(max(len(in), 1))
+	interval, err := BootstrapMean(values, MeanResamples, seed)
+	return float64(n) / float64(max(len(in), 1)), interval, err
 }
 
 // distanceBlock is how many rows of each side are compared at a time.

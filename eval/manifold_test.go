@@ -23,9 +23,17 @@ func TestPrecisionRecallReference(t *testing.T) {
 			if want == nil {
 				continue
 			}
-			p, q, err := PrecisionRecall(real, fake, width, k)
-			if err != nil || p != want.Precision || q != want.Recall {
-				t.Errorf("%s, k %d: precision %g, recall %g, error %v, want %g and %g", name, k, p, q, err, want.Precision, want.Recall)
+			good, found, err := PrecisionRecall(real, fake, width, k)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p, in, err1 := Share(good, 1)
+			q, _, err2 := Share(found, 1)
+			if err1 != nil || err2 != nil || p != want.Precision || q != want.Recall {
+				t.Errorf("%s, k %d: precision %g, recall %g, errors %v and %v, want %g and %g", name, k, p, q, err1, err2, want.Precision, want.Recall)
+			}
+			if p < in.Low || p > in.High {
+				t.Errorf("%s, k %d: precision %g outside of its interval %v", name, k, p, in)
 			}
 		}
 		for _, side := range []struct{ of, radii, others, flags string }{{"real", "radii2_real", "fake", "fake_in_real"}, {"fake", "radii2_fake", "real", "real_in_fake"}} {

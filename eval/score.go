@@ -3,6 +3,8 @@ package eval
 import (
 	"fmt"
 	"math"
+	"math/rand/v2"
+	"slices"
 )
 
 // InceptionScoreSplit is how many pictures the ADM evaluator takes a score of at a time.
@@ -32,18 +34,73 @@ func InceptionScore(probabilities []float32, classes, split int) (float64, error
 
 // divergence returns the mean Kullback-Leibler divergence of the pictures' probabilities from their mean.
 func divergence(p []float32, classes int) float64 {
-	n := float64(len(p) / classes)
-	mean := make([]float64, classes)
-	for i, v := range p {
-		mean[i%classes] += float64(v) / n
+	n := len(p) / classes
+	all := make([]int, n)
+	for i := range all {
+		all[i] = i
 	}
+	return divergenceOf(p, negentropies(p, classes), all, classes)
+}
+
+// negentropies returns the sum of p·log(p) of each picture.
+func negentropies(p []float32, classes int) []float64 {
+	sums := make([]float64, len(p)/classes)
+	parallel(len(sums), func(i int) {
+		for _, v := range p[i*classes:][:classes] {
+			if v > 0 {
+				sums[i] += float64(v) * math.Log(float64(v))
+			}
+		}
+	})
+	return sums
+}
+
+// divergenceOf is divergence of the chosen pictures, which may come more than once. negentropies are of all.
+func divergenceOf(p []float32, negentropies []float64, chosen []int, classes int) float64 {
+	n := float64(len(chosen))
+	mean := make([]float64, classes)
 	sum := 0.0
-	for i, v := range p {
-		if v > 0 {
-			sum += float64(v) * (math.Log(float64(v)) - math.Log(mean[i%classes]))
+	for _, i := range chosen {
+		sum += negentropies[i]
+		for c, v := range p[i*classes:][:classes] {
+			mean[c] += float64(v)
+		}
+	}
+	for _, m := range mean {
+		if m > 0 {
+			sum -= m * math.Log(m/n)
 		}
 	}
 	return sum / n
+}
+
+// ScoreInterval returns the interval of an InceptionScore for other pictures drawn as these were, by resampling. Pictures that come more than once make the classes look less even, so it is that of the deviations around the
+// score.
+func ScoreInterval(probabilities []float32, classes, split, resamples int, seed uint64) (Interval, error) {
+	score, err := InceptionScore(probabilities, classes, split)
+	if err != nil {
+		return Interval{}, err
+	}
+	if resamples < 2 {
+		return Interval{}, fmt.Errorf("interval of an inception score by %d resamples: want at least 2", resamples)
+	}
+	n := len(probabilities) / classes
+	of := negentropies(probabilities, classes)
+	draws := make([]float64, resamples)
+	parallel(resamples, func(i int) {
+		r := rand.New(rand.NewPCG(seed, uint64(i)))
+		chosen := make([]int, n)
+		for j := range chosen {
+			chosen[j] = r.IntN(n)
+		}
+		parts := 0
+		for part := range slices.Chunk(chosen, split) {
+			draws[i] += math.Exp(divergenceOf(probabilities, of, part, classes))
+			parts++
+		}
+		draws[i] /= float64(parts)
+	})
+	return Around(score, draws), nil
 }
 
 // Softmax sets dst to the probabilities that have the given logits, one picture's at a time.

@@ -42,18 +42,26 @@ model, by resampling. With Inception the distance is FID, and there are sFID, th
 type evaluation struct {
 	N                  int      `json:"n"`
 	Frechet            float64  `json:"frechet"`
-	FrechetLow         *float64 `json:"frechet_low,omitempty"` // nil where resampling would take too long
+	FrechetLow         *float64 `json:"frechet_low,omitempty"`
 	FrechetHigh        *float64 `json:"frechet_high,omitempty"`
 	ClassAgreement     *float64 `json:"class_agreement,omitempty"` // nil if the samples have no classes, or the network others
 	ClassAgreementLow  *float64 `json:"class_agreement_low,omitempty"`
 	ClassAgreementHigh *float64 `json:"class_agreement_high,omitempty"`
 
 	// With Inception.
-	SpatialFrechet *float64 `json:"sfid,omitempty"` // nil if the reference's statistics have no spatial features
-	InceptionScore *float64 `json:"inception_score,omitempty"`
-	Precision      *float64 `json:"precision,omitempty"` // nil if the reference is statistics, or there are too few pictures
-	Recall         *float64 `json:"recall,omitempty"`
-	Preprocess     string   `json:"preprocess,omitempty"`
+	SpatialFrechet     *float64 `json:"sfid,omitempty"` // nil if the reference's statistics have no spatial features
+	SpatialFrechetLow  *float64 `json:"sfid_low,omitempty"`
+	SpatialFrechetHigh *float64 `json:"sfid_high,omitempty"`
+	InceptionScore     *float64 `json:"inception_score,omitempty"`
+	InceptionScoreLow  *float64 `json:"inception_score_low,omitempty"`
+	InceptionScoreHigh *float64 `json:"inception_score_high,omitempty"`
+	Precision          *float64 `json:"precision,omitempty"` // nil if the reference is statistics, or there are too few pictures
+	PrecisionLow       *float64 `json:"precision_low,omitempty"`
+	PrecisionHigh      *float64 `json:"precision_high,omitempty"`
+	Recall             *float64 `json:"recall,omitempty"`
+	RecallLow          *float64 `json:"recall_low,omitempty"`
+	RecallHigh         *float64 `json:"recall_high,omitempty"`
+	Preprocess         string   `json:"preprocess,omitempty"`
 
 	ReferenceN int    `json:"reference_n"` // 0 if the reference's statistics do not say
 	Features   string `json:"features"`
@@ -161,10 +169,10 @@ func (c *evaluateCmd) print(a *app, e *evaluation) {
 		behind += ", prepared as by " + e.Preprocess
 	}
 	line("Frechet distance", "%.4f", &e.Frechet, 1, e.FrechetLow, e.FrechetHigh, behind+")")
-	line("sFID", "%.4f", e.SpatialFrechet, 1, nil, nil, "")
-	line("inception score", "%.4f", e.InceptionScore, 1, nil, nil, "")
-	line("precision", "%.4f", e.Precision, 1, nil, nil, "")
-	line("recall", "%.4f", e.Recall, 1, nil, nil, "")
+	line("sFID", "%.4f", e.SpatialFrechet, 1, e.SpatialFrechetLow, e.SpatialFrechetHigh, "")
+	line("inception score", "%.4f", e.InceptionScore, 1, e.InceptionScoreLow, e.InceptionScoreHigh, "")
+	line("precision", "%.4f", e.Precision, 1, e.PrecisionLow, e.PrecisionHigh, "")
+	line("recall", "%.4f", e.Recall, 1, e.RecallLow, e.RecallHigh, "")
 	line("class agreement", "%.2f %%", e.ClassAgreement, 100, e.ClassAgreementLow, e.ClassAgreementHigh, "")
 	if c.Neighbours != "" {
 		fmt.Fprintf(a.stdout, "nearest reference %.3f away on average (pixels in [-1,1], root mean square); wrote %s\n", e.NearestDistance, c.Neighbours)
@@ -174,7 +182,7 @@ func (c *evaluateCmd) print(a *app, e *evaluation) {
 	}
 }
 
-// resampleCost bounds the time of an interval of the Frechet distance: pictures times the square of features.
+// resampleCost bounds the time of resampling a classifier's Frechet distance, pictures times the square of features; above it, and with Inception, the distance's first order is resampled.
 const resampleCost = 2e9
 
 // seedOfIntervals makes equal evaluations print equal intervals.
@@ -189,38 +197,61 @@ func (e *evaluation) compare(seen, real *judgement, known *eval.Statistics) erro
 	if e.Frechet, err = seen.Pool.Frechet(&known.Pool); err != nil {
 		return err
 	}
+	var in eval.Interval
+	if seen.Probabilities == nil && float64(len(seen.Kept))*float64(e.Width) <= resampleCost {
+		in, err = eval.BootstrapFrechet(seen.Kept, &known.Pool, eval.FrechetResamples, seedOfIntervals)
+	} else {
+		in, err = eval.FrechetInterval(&seen.Pool, &known.Pool, seen.Kept, seedOfIntervals)
+	}
+	if err != nil {
+		return err
+	}
+	e.FrechetLow, e.FrechetHigh = &in.Low, &in.High
+	if seen.Probabilities == nil {
+		return nil
+	}
+	return e.inception(seen, real, known)
+}
+
+// inception fills in what only Inception's features tell.
+func (e *evaluation) inception(seen, real *judgement, known *eval.Statistics) error {
 	e.Preprocess = seen.Preprocess
 	if seen.Spatial != nil && known.Spatial != nil {
 		d, err := seen.Spatial.Frechet(known.Spatial)
 		if err != nil {
 			return fmt.Errorf("spatial features: %w", err)
 		}
-		e.SpatialFrechet = &d
-	}
-	if seen.Probabilities != nil {
-		s, err := eval.InceptionScore(seen.Probabilities, eval.InceptionClasses, eval.InceptionScoreSplit)
+		in, err := eval.FrechetInterval(seen.Spatial, known.Spatial, seen.KeptSpatial, seedOfIntervals)
 		if err != nil {
-			return err
+			return fmt.Errorf("spatial features: %w", err)
 		}
-		e.InceptionScore = &s
-		const k = eval.ManifoldNeighbours
-		if real != nil && len(real.Kept) > k*e.Width && len(seen.Kept) > k*e.Width {
-			p, r, err := eval.PrecisionRecall(real.Kept, seen.Kept, e.Width, k)
-			if err != nil {
-				return err
-			}
-			e.Precision, e.Recall = &p, &r
-		}
+		e.SpatialFrechet, e.SpatialFrechetLow, e.SpatialFrechetHigh = &d, &in.Low, &in.High
+	}
+	score, err := eval.InceptionScore(seen.Probabilities, eval.InceptionClasses, eval.InceptionScoreSplit)
+	if err != nil {
+		return err
+	}
+	in, err := eval.ScoreInterval(seen.Probabilities, eval.InceptionClasses, eval.InceptionScoreSplit, eval.ScoreResamples, seedOfIntervals)
+	if err != nil {
+		return err
+	}
+	e.InceptionScore, e.InceptionScoreLow, e.InceptionScoreHigh = &score, &in.Low, &in.High
+	const k = eval.ManifoldNeighbours
+	if real == nil || len(real.Kept) <= k*e.Width || len(seen.Kept) <= k*e.Width {
 		return nil
 	}
-	if float64(e.N)*float64(e.Width)*float64(e.Width) <= resampleCost {
-		in, err := eval.BootstrapFrechet(seen.Kept, &known.Pool, eval.FrechetResamples, seedOfIntervals)
-		if err != nil {
-			return err
-		}
-		e.FrechetLow, e.FrechetHigh = &in.Low, &in.High
+	good, found, err := eval.PrecisionRecall(real.Kept, seen.Kept, e.Width, k)
+	if err != nil {
+		return err
 	}
-	return nil
+	p, pin, err := eval.Share(good, seedOfIntervals)
+	if err != nil {
+		return err
+	}
+	r, rin, err := eval.Share(found, seedOfIntervals)
+	e.Precision, e.PrecisionLow, e.PrecisionHigh = &p, &pin.Low, &pin.High
+	e.Recall, e.RecallLow, e.RecallHigh = &r, &rin.Low, &rin.High
+	return err
 }
 
 // agree fills in the share of the chosen samples that were put in their class, if they have classes.

@@ -73,6 +73,15 @@ func TestEvaluateInception(t *testing.T) {
 		first.InceptionScore == nil || *first.InceptionScore < 1 || first.Precision == nil || first.Recall == nil || first.ClassAgreement != nil {
 		t.Errorf("%+v", first)
 	}
+	for name, in := range map[string][3]*float64{
+		"frechet": {first.FrechetLow, &first.Frechet, first.FrechetHigh}, "sfid": {first.SpatialFrechetLow, first.SpatialFrechet, first.SpatialFrechetHigh},
+		"inception_score": {first.InceptionScoreLow, first.InceptionScore, first.InceptionScoreHigh},
+		"precision":       {first.PrecisionLow, first.Precision, first.PrecisionHigh}, "recall": {first.RecallLow, first.Recall, first.RecallHigh},
+	} {
+		if in[0] == nil || in[2] == nil || *in[0] > *in[1] || *in[1] > *in[2] {
+			t.Errorf("%s has no interval around it", name)
+		}
+	}
 	if !strings.Contains(notes, "4 samples for 2048 features") {
 		t.Errorf("notes %q", notes)
 	}

@@ -24,6 +24,7 @@ type judge interface {
 type judgement struct {
 	eval.Statistics
 	Kept          []float32 // features of the pictures, or of some evenly spread
+	KeptSpatial   []float32 // likewise, nil but with Inception
 	Classes       []int32   // nil if the network does not know the pictures' classes
 	Probabilities []float32 // nil but with Inception
 	Preprocess    string    // likewise
@@ -119,6 +120,7 @@ func (n *inceptionJudge) judge(g *tensor.Graph, pictures *labelled, chosen []int
 	return &judgement{
 		Statistics:    eval.Statistics{Network: n.Identity(), Pool: *seen.Pool.Normal(), Spatial: seen.Spatial.Normal()},
 		Kept:          seen.Kept,
+		KeptSpatial:   seen.KeptSpatial,
 		Probabilities: seen.Probabilities,
 		Preprocess:    n.way.String(),
 	}, nil
