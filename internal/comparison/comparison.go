@@ -53,11 +53,11 @@ type Options struct {
 // run is the state of a comparison.
 type run struct {
 	Options
-	plan       reuse.Plan
-	classes    int
-	reductions map[string]float64
-	done, all  float64
-	costs      []report.Calibration
+	plan      reuse.Plan
+	classes   int
+	counts    counts
+	done, all float64
+	costs     []report.Calibration
 
 	base        *drawn    // the uncached model's cell
 	baseFrechet float64   // of its images
@@ -72,12 +72,16 @@ type Result struct {
 }
 
 func newRun(o Options) (*run, error) {
-	r := &run{Options: o, classes: o.Pipeline.Config().NumClasses, reductions: map[string]float64{}}
+	r := &run{Options: o, classes: o.Pipeline.Config().NumClasses}
 	var err error
 	if r.plan, err = o.Pipeline.Plan(o.Sampler, o.Steps); err != nil {
 		return nil, err
 	}
-	return r, os.MkdirAll(filepath.Join(o.Dir, "cells"), 0o777)
+	if err := os.MkdirAll(filepath.Join(o.Dir, "cells"), 0o777); err != nil {
+		return nil, err
+	}
+	r.counts, err = openCounts(filepath.Join(o.Dir, countsFile), r.conditions())
+	return r, err
 }
 
 // Run measures all cells.
@@ -348,6 +352,11 @@ func (d *drawn) keep(images []tokencache.Image) error {
 	return errors.Join(d.write(0, images), d.save())
 }
 
+// conditions are what all images depend on, whatever the policy.
+func (r *run) conditions() string {
+	return fmt.Sprintf("%s %s %s %g %g %d", r.Pipeline.Fingerprint(), r.Sampler, r.Steps, r.Guidance, r.Power, r.Seed)
+}
+
 // openCell opens the folder of a subject. What was drawn under other conditions is refused.
 func (r *run) openCell(s subject) (*drawn, error) {
 	name := s.Method + " " + s.Policy
@@ -361,7 +370,7 @@ func (r *run) openCell(s subject) (*drawn, error) {
 		}
 	}
 	d := &drawn{
-		Of:      fmt.Sprintf("%s %s %s %g %g %d %s", r.Pipeline.Fingerprint(), r.Sampler, r.Steps, r.Guidance, r.Power, r.Seed, fingerprint),
+		Of:      r.conditions() + " " + fingerprint,
 		Subject: s, dir: filepath.Join(r.Dir, "cells", FileName(name)),
 	}
 	b, err := os.ReadFile(filepath.Join(d.dir, cellFile))
@@ -394,12 +403,14 @@ func FileName(text string) string {
 	}, text)
 }
 
-func (d *drawn) save() error {
-	b, err := json.MarshalIndent(d, "", " ")
+func (d *drawn) save() error { return writeJSON(filepath.Join(d.dir, cellFile), d) }
+
+func writeJSON(path string, v any) error {
+	b, err := json.MarshalIndent(v, "", " ")
 	if err != nil {
 		return err
 	}
-	return atomicfile.Write(filepath.Join(d.dir, cellFile), func(w io.Writer) error {
+	return atomicfile.Write(path, func(w io.Writer) error {
 		_, err := w.Write(b)
 		return err
 	})

@@ -46,7 +46,7 @@ var families = []family{
 	{name: "toca", title: "ToCa", ladder: tocas("toca")},
 	{name: "duca", title: "DuCa", ladder: tocas("duca")},
 	{name: "fbcache", title: "FBCache", ladder: numbered("fbcache:threshold=%g", thresholds...)},
-	{name: "dbcache", title: "DBCache", ladder: numbered("dbcache:threshold=%g", thresholds...)},
+	{name: "dbcache", title: "DBCache", ladder: append(numbered("dbcache:threshold=%g", thresholds[:9]...), numbered("dbcache:front=1,back=1,threshold=%g", thresholds[7:]...)...)},
 	{name: "teacache", title: "TeaCache", ladder: numbered("teacache:threshold=%g", thresholds...)},
 	{name: reuse.SmoothCacheMethod, title: "SmoothCache", fitted: true},
 	{name: reuse.L2CMethod, title: "Learning-to-Cache", fitted: true},
@@ -154,7 +154,7 @@ func (r *run) nearest(ctx context.Context, ladder []string, wanted float64, atLe
 
 // reduction returns by what factor a policy's FLOPs are fewer than the uncached model's, counted on few images.
 func (r *run) reduction(ctx context.Context, policy string) (float64, error) {
-	if v, ok := r.reductions[policy]; ok {
+	if v, ok := r.counts.Fewer[policy]; ok {
 		return v, nil
 	}
 	p, err := r.Open(policy)
@@ -169,8 +169,7 @@ func (r *run) reduction(ctx context.Context, policy string) (float64, error) {
 		return 0, err
 	}
 	v := float64(result.Stats.UncachedFLOPs) / float64(result.Stats.FLOPs)
-	r.reductions[policy] = v
-	return v, nil
+	return v, r.counts.add(policy, v)
 }
 
 // policyOf returns the policy and the steps of a subject.
