@@ -29,6 +29,9 @@ type keepers struct {
 	order        []int32
 }
 
+// defaultCell is the Cell of a Grid that does not say: one token of every cell stays.
+const defaultCell = 3
+
 func newKeepers(s Selection, ratio float64, cell, blocks, tokens int) (*keepers, error) {
 	side := int(math.Sqrt(float64(tokens)))
 	switch {
@@ -37,7 +40,7 @@ func newKeepers(s Selection, ratio float64, cell, blocks, tokens int) (*keepers,
 	case s != PerBlock && s != Global && s != Grid:
 		return nil, fmt.Errorf("unknown selection %q: want %s, %s or %s", s, PerBlock, Global, Grid)
 	case s == Grid && (cell < 1 || cell > 4):
-		return nil, fmt.Errorf("%d tokens pruned of a cell of four: want 1 to 4", cell)
+		return nil, fmt.Errorf("cell=%d: want 1 to 4, the tokens that selection=%s prunes of every 2x2 cell", cell, Grid)
 	case s == Grid && (side*side != tokens || side%2 != 0):
 		return nil, fmt.Errorf("grid selection of %d tokens: want a square grid of even side", tokens)
 	}

@@ -22,7 +22,7 @@ type settable interface {
 
 var methods = []method{
 	{"tokencache", "On I-steps everything is computed; on P-steps each block computes the tokens that matter most, and the others get their cached update, or its forecast. " +
-		"Parameters: steps=uniform|tprr|list, k, k1, k2, boundary, warmup, i=0+1+4+..., ratio, selection=per-block|global|grid, cell, importance=random|update-norm, keys=kept|cached|fresh, cached=update|output, order=0|1|2, write-back, site=whole|body.",
+		"Parameters: steps=uniform|tprr|list, k, k1, k2, boundary, warmup, i=0+1+4+..., ratio, selection=per-block|global|grid, cell (of grid, 3), importance=random|update-norm, keys=kept|cached|fresh, cached=update|output, order=0|1|2, write-back, site=whole|body.",
 		func() settable { t := DefaultTokenCache(); return &t }},
 	{"fora", "Caches attention and MLP outputs; all is computed every n-th step. Parameters: n.", func() settable { return &FORA{N: 3} }},
 	{"taylorseer", "Forecasts attention and MLP outputs by Taylor series; all is computed every n-th step, and at the first warmup. Parameters: n, order, warmup.",

@@ -147,7 +147,9 @@ func (t *TokenCache) Set(key, value string) error {
 	case "ratio":
 		t.Ratio, err = strconv.ParseFloat(value, 64)
 	case "selection":
-		t.Selection = Selection(value)
+		if t.Selection = Selection(value); t.Selection == Grid && t.Cell == 0 {
+			t.Cell = defaultCell
+		}
 	case "cell":
 		number(&t.Cell)
 	case "importance":

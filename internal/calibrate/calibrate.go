@@ -66,6 +66,9 @@ func Run(ctx context.Context, p *tokencache.Pipeline, o Options) (*reuse.Trained
 		return nil, fmt.Errorf("site=%s: what is learned is of whole blocks; give importance=%s or %s, or leave site out", reuse.BodySite, reuse.Random, reuse.UpdateNorm)
 	}
 	m := &maker{Options: o, p: p, start: time.Now()}
+	if err := m.check(); err != nil {
+		return nil, err
+	}
 	if err := os.MkdirAll(m.work(), 0o777); err != nil {
 		return nil, err
 	}
@@ -108,6 +111,18 @@ func Run(ctx context.Context, p *tokencache.Pipeline, o Options) (*reuse.Trained
 		}
 	}
 	return trained, trained.Save(o.Dir, save)
+}
+
+// check reports parameters that the model or the sampler cannot be run with, before anything is learned for them.
+func (m *maker) check() error {
+	policy := m.Base
+	policy.Learned, policy.Forecast = false, nil
+	if policy.Importance == reuse.Static || policy.Importance == reuse.Dynamic {
+		policy.Importance = reuse.Random // the predictor is still to be made
+	}
+	req := m.request(1, m.Seed)
+	req.Policy = &policy
+	return m.p.Check(req)
 }
 
 func (m *maker) trained(policy *reuse.TokenCache) *reuse.Trained {
