@@ -7,12 +7,15 @@ import (
 	"github.com/tokencache/tokencache"
 )
 
-// draw draws the images of a cell from the have-th on, r.Count in the end. Every processor draws chunks of its own: that is faster than all of them at one batch, and the bits are the same. progress is told how many
-// images are drawn. Of an interrupted cell the chunks count that have none missing before them.
+// mostLanes bounds the memory that a cell is drawn in: each lane has its own activations and cache.
+const mostLanes = 8
+
+// draw draws the images of a cell from the have-th on, r.Count in the end. It does so in lanes, each with its share of the processors and batches of its own: that is faster than all processors at one batch, and the bits
+// are the same. progress is told how many images are drawn. Of an interrupted cell the chunks count that have none missing before them.
 func (r *run) draw(ctx context.Context, d *drawn, have int, req tokencache.Request, progress func(drawn float64)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	lanes := min(r.Pipeline.Threads(), (r.Count-have+r.Batch-1)/r.Batch)
+	lanes := min(r.Pipeline.Threads(), (r.Count-have+r.Batch-1)/r.Batch, mostLanes)
 	size := min(chunkImages, max(r.Batch, (r.Count-have+2*lanes-1)/(2*lanes)))
 	var (
 		mu    sync.Mutex // guards what follows
@@ -37,7 +40,7 @@ func (r *run) draw(ctx context.Context, d *drawn, have int, req tokencache.Reque
 		cancel()
 	}
 	lane := func() error {
-		p := r.Pipeline.Fork(1)
+		p := r.Pipeline.Fork(r.Pipeline.Threads() / lanes)
 		defer p.Close()
 		req := req
 		req.OnStep = func(s tokencache.Progress) {
