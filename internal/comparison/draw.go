@@ -13,6 +13,9 @@ const mostLanes = 8
 // draw draws the images of a cell from the have-th on, r.Count in the end. It does so in lanes, each with its share of the processors and batches of its own: that is faster than all processors at one batch, and the bits
 // are the same. progress is told how many images are drawn. Of an interrupted cell the chunks count that have none missing before them.
 func (r *run) draw(ctx context.Context, d *drawn, have int, req tokencache.Request, progress func(drawn float64)) error {
+	if err := d.save(); err != nil { // first of all, so that images are never there without what they are of
+		return err
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	lanes := min(r.Pipeline.Threads(), (r.Count-have+r.Batch-1)/r.Batch, mostLanes)
@@ -39,6 +42,12 @@ func (r *run) draw(ctx context.Context, d *drawn, have int, req tokencache.Reque
 		}
 		cancel()
 	}
+	keep := func(s tokencache.Stats) error {
+		mu.Lock()
+		defer mu.Unlock()
+		d.Stats = s
+		return d.save()
+	}
 	lane := func() error {
 		p := r.Pipeline.Fork(r.Pipeline.Threads() / lanes)
 		defer p.Close()
@@ -58,9 +67,9 @@ func (r *run) draw(ctx context.Context, d *drawn, have int, req tokencache.Reque
 			if err := d.write(from, result.Images); err != nil {
 				return err
 			}
-			mu.Lock()
-			d.Stats = result.Stats
-			mu.Unlock()
+			if err := keep(result.Stats); err != nil {
+				return err
+			}
 		}
 		return nil
 	}
@@ -72,8 +81,5 @@ func (r *run) draw(ctx context.Context, d *drawn, have int, req tokencache.Reque
 		})
 	}
 	all.Wait()
-	if first != nil {
-		return first
-	}
-	return d.save()
+	return first
 }
