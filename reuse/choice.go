@@ -26,25 +26,26 @@ type keepers struct {
 	ratio        float64 // share of all pairs of block and token that is kept
 	cell         int     // of Grid: tokens pruned of four
 	blocks, side int
-	order        []int32
+	keys         []uint64 // scratch of top
+	order        []int32  // what it returns
 }
 
 // defaultCell is the Cell of a Grid that does not say: one token of every cell stays.
 const defaultCell = 3
 
-func newKeepers(s Selection, ratio float64, cell, blocks, tokens int) (*keepers, error) {
+func newKeepers(s Selection, ratio float64, cell, blocks, tokens int) (keepers, error) {
 	side := int(math.Sqrt(float64(tokens)))
 	switch {
 	case !(ratio >= 0 && ratio <= 1):
-		return nil, fmt.Errorf("share of kept tokens %g: want 0 to 1", ratio)
+		return keepers{}, fmt.Errorf("share of kept tokens %g: want 0 to 1", ratio)
 	case s != PerBlock && s != Global && s != Grid:
-		return nil, fmt.Errorf("unknown selection %q: want %s, %s or %s", s, PerBlock, Global, Grid)
+		return keepers{}, fmt.Errorf("unknown selection %q: want %s, %s or %s", s, PerBlock, Global, Grid)
 	case s == Grid && (cell < 1 || cell > 4):
-		return nil, fmt.Errorf("cell=%d: want 1 to 4, the tokens that selection=%s prunes of every 2x2 cell", cell, Grid)
+		return keepers{}, fmt.Errorf("cell=%d: want 1 to 4, the tokens that selection=%s prunes of every 2x2 cell", cell, Grid)
 	case s == Grid && (side*side != tokens || side%2 != 0):
-		return nil, fmt.Errorf("grid selection of %d tokens: want a square grid of even side", tokens)
+		return keepers{}, fmt.Errorf("grid selection of %d tokens: want a square grid of even side", tokens)
 	}
-	return &keepers{selection: s, ratio: ratio, cell: cell, blocks: blocks, side: side}, nil
+	return keepers{selection: s, ratio: ratio, cell: cell, blocks: blocks, side: side}, nil
 }
 
 // choose appends to kept[block] the tokens of a sample that are computed, in rising order, given the importance alpha, [blocks, tokens].
@@ -73,14 +74,24 @@ func (k *keepers) choose(kept [][]int32, alpha []float32) {
 
 // top returns the indices of the count largest values; of equal ones the first.
 func (k *keepers) top(values []float32, count int) []int32 {
-	k.order = k.order[:0]
-	for i := range values {
-		k.order = append(k.order, int32(i))
+	k.keys, k.order = k.keys[:0], k.order[:0]
+	for i, v := range values {
+		k.keys = append(k.keys, uint64(falling(v))<<32|uint64(i))
 	}
-	slices.SortFunc(k.order, func(a, b int32) int {
-		return cmp.Or(cmp.Compare(values[b], values[a]), cmp.Compare(a, b))
-	})
-	return k.order[:count]
+	slices.Sort(k.keys)
+	for _, key := range k.keys[:count] {
+		k.order = append(k.order, int32(uint32(key)))
+	}
+	return k.order
+}
+
+// falling returns a number that is the smaller the larger v is, so that numbers can be sorted instead of values.
+func falling(v float32) uint32 {
+	bits := math.Float32bits(v + 0) // -0 and 0 are equal
+	if bits>>31 != 0 {
+		return bits
+	}
+	return ^bits &^ (1 << 31)
 }
 
 // grid prunes as many blocks as bring the kept share to ratio.

@@ -12,7 +12,7 @@ type Ranker interface {
 func (r *tokenRun) Importance(sample int) []float32 {
 	if p := r.positions[sample]; !r.full[p] && r.policy.Ratio > 0 && r.policy.Ratio < 1 {
 		r.score(sample, p)
-		return r.alpha
+		return r.alpha[sample]
 	}
 	return nil
 }

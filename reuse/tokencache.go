@@ -231,7 +231,7 @@ func (t *TokenCache) NewRun(g *tensor.Graph, m *dit.Model, plan Plan, samples in
 	if err != nil {
 		return nil, err
 	}
-	r := &tokenRun{policy: t, g: g, model: m, full: full, keepers: keep, tokens: n, samples: samples}
+	r := &tokenRun{policy: t, g: g, model: m, full: full, tokens: n, samples: samples}
 	bytes := historyBytes(blocks, samples*n, m.Hidden, t.Order)
 	if r.keyed() {
 		bytes += dit.KeyStoreBytes(blocks, samples, n, m.Hidden)
@@ -246,8 +246,8 @@ func (t *TokenCache) NewRun(g *tensor.Graph, m *dit.Model, plan Plan, samples in
 			return nil, err
 		}
 	}
-	r.alpha = make([]float32, blocks*n)
 	for range samples {
+		r.keepers, r.alpha = append(r.keepers, keep), append(r.alpha, make([]float32, blocks*n))
 		kept := make([][]int32, blocks)
 		for b := range kept {
 			kept[b] = make([]int32, 0, n)
@@ -255,7 +255,7 @@ func (t *TokenCache) NewRun(g *tensor.Graph, m *dit.Model, plan Plan, samples in
 		r.kept = append(r.kept, kept)
 	}
 	r.index, r.isKept = make([]int32, 0, samples*n), make([]bool, samples*n)
-	r.keepRow, r.recordRow, r.settleRow = r.keep, r.record, r.settle
+	r.chooseSample, r.keepRow, r.recordRow, r.settleRow = r.choose, r.keep, r.record, r.settle
 	return r, nil
 }
 
@@ -264,8 +264,8 @@ type tokenRun struct {
 	policy  *TokenCache
 	g       *tensor.Graph
 	model   *dit.Model
-	full    []bool // of each position: an I-step
-	keepers *keepers
+	full    []bool    // of each position: an I-step
+	keepers []keepers // of each sample, as each has its own scratch
 	history *history
 	keys    *dit.KeyStore
 	predict *predictorRun // nil unless the importance is a predictor's
@@ -276,7 +276,7 @@ type tokenRun struct {
 	// The forward pass that runs.
 	positions []int
 	kept      [][][]int32 // for each sample at a P-step and each block: its tokens that are computed
-	alpha     []float32
+	alpha     [][]float32 // likewise, [L, N]: their importance
 
 	// The block that runs.
 	block    int
@@ -287,7 +287,7 @@ type tokenRun struct {
 	before   *tensor.Tensor // the computed rows as they were
 	after    *tensor.Tensor
 
-	keepRow, recordRow, settleRow func(i int) // keep, record and settle
+	chooseSample, keepRow, recordRow, settleRow func(i int) // choose, keep, record and settle
 }
 
 // keyed reports whether a store of keys is needed.
@@ -311,40 +311,49 @@ func (r *tokenRun) Begin(b *dit.Batch, positions []int) {
 	if any && r.predict != nil {
 		r.predict.begin(b)
 	}
-	for s, p := range positions {
+	for _, p := range positions {
 		if r.full[p] {
 			r.stats.ISteps++
-			continue
+		} else {
+			r.stats.PSteps++
 		}
-		r.stats.PSteps++
-		if r.policy.Ratio > 0 {
-			r.score(s, p)
-		}
-		r.keepers.choose(r.kept[s], r.alpha)
 	}
+	r.g.EachRow(len(positions), len(r.alpha[0]), r.chooseSample)
+}
+
+// choose chooses the tokens of a sample at a P-step.
+func (r *tokenRun) choose(s int) {
+	p := r.positions[s]
+	if r.full[p] {
+		return
+	}
+	if r.policy.Ratio > 0 {
+		r.score(s, p)
+	}
+	r.keepers[s].choose(r.kept[s], r.alpha[s])
 }
 
 // score sets alpha to the importance of the tokens of a sample.
 func (r *tokenRun) score(s, p int) {
-	n := r.tokens
+	n, alpha := r.tokens, r.alpha[s]
 	switch {
 	case r.predict != nil:
-		r.predict.alpha.copySample(r.alpha, s)
+		r.predict.alpha.copySample(alpha, s)
 	case r.policy.Importance == Random:
 		random := rand.New(rand.NewPCG(r.policy.Seed, uint64(p)))
-		for i := range r.alpha {
-			r.alpha[i] = random.Float32()
+		for i := range alpha {
+			alpha[i] = random.Float32()
 		}
 	default:
 		h := r.history
-		for i := range r.alpha {
+		for i := range alpha {
 			block, row := i/n, s*n+i%n
 			d := h.differences(block, row)
 			which := 0
 			if h.order > 0 && h.seen[block][row] > 1 {
 				which = 1
 			}
-			r.alpha[i] = kernel.SumSquares(d[which*h.width:(which+1)*h.width]) * float32(p-int(h.at[block][row]))
+			alpha[i] = kernel.SumSquares(d[which*h.width:(which+1)*h.width]) * float32(p-int(h.at[block][row]))
 		}
 	}
 }
