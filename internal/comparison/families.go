@@ -75,7 +75,7 @@ func tokens(importance string) []string {
 		k     int
 		ratio float64
 	}{{2, 0.6}, {2, 0.4}, {2, 0.25}, {3, 0.4}, {3, 0.25}, {3, 0.15}, {4, 0.2}, {4, 0.1}, {5, 0.1}, {6, 0.1}, {6, 0.05}, {8, 0.05}} {
-		list = append(list, fmt.Sprintf("tokencache:importance=%s,ratio=%g,k=%d", importance, s.ratio, s.k))
+		list = append(list, fmt.Sprintf("tokencache:importance=%s,order=1,ratio=%g,k=%d", importance, s.ratio, s.k))
 	}
 	return list
 }
