@@ -306,17 +306,18 @@ func (r *tokenRun) Begin(b *dit.Batch, positions []int) {
 	}
 	any := false
 	for _, p := range positions {
-		any = any || !r.full[p]
-	}
-	if any && r.predict != nil {
-		r.predict.begin(b)
-	}
-	for _, p := range positions {
 		if r.full[p] {
 			r.stats.ISteps++
 		} else {
 			r.stats.PSteps++
+			any = true
 		}
+	}
+	if !any {
+		return
+	}
+	if r.predict != nil {
+		r.predict.begin(b)
 	}
 	r.g.EachRow(len(positions), len(r.alpha[0]), r.chooseSample)
 }
