@@ -32,6 +32,7 @@ type calibrateCmd struct {
 	Measure  int      `help:"Images of a measurement of speed." default:"8"`
 	Trials   int      `help:"Placements of I-steps that are tried, where forecasts are learned; 0: they are placed evenly." default:"60"`
 	Few      int      `help:"Images of such a trial." default:"16"`
+	Weigh    string   `help:"How forecasts are fitted: pixels weighs all alike, survival weighs variations by how much of them the steps after leave, which suits ddpm." enum:"pixels,survival" default:"pixels"`
 	Seed     uint64   `help:"Seed of trajectories and training." default:"${fitSeed}"`
 	Out      string   `help:"Folder of the policy." placeholder:"DIR" required:""`
 	Threads  int      `help:"Worker threads. Default: all processors." placeholder:"N"`
@@ -100,7 +101,7 @@ func (c *calibrateCmd) Run(a *app) error {
 	what := ""
 	o := calibrate.Options{
 		Dir: c.Out, Base: base, Percent: c.Percent, Speed: speed, Sampler: c.Sampler, Steps: c.Steps, Guidance: or(c.CFG, suits.scale), Power: suits.power, Seed: c.Seed,
-		Images: c.Images, Updates: c.Updates, Batch: c.Batch, LR: c.LR, Lambda: c.Lambda, Measure: c.Measure, Trials: c.Trials, Few: c.Few, Threads: c.Threads,
+		Images: c.Images, Updates: c.Updates, Batch: c.Batch, LR: c.LR, Lambda: c.Lambda, Measure: c.Measure, Trials: c.Trials, Few: c.Few, Weigh: calibrate.Weighing(c.Weigh), Threads: c.Threads,
 		Command: "tokencache " + strings.Join(os.Args[1:], " "),
 		Open:    func() (*dit.Weights, error) { return openWeights(c.Model, dit.Options{Heads: c.HeadsOpt}) },
 		OnStage: func(stage string) {

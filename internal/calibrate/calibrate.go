@@ -37,9 +37,10 @@ type Options struct {
 	Batch   int
 	LR      float64
 	Lambda  float64
-	Measure int // images of a measurement of speed
-	Trials  int // placements of I-steps that are tried, of learned forecasts
-	Few     int // images of a trial
+	Measure int      // images of a measurement of speed
+	Trials  int      // placements of I-steps that are tried, of learned forecasts
+	Few     int      // images of a trial
+	Weigh   Weighing // of what learned forecasts are away from the uncached images
 
 	OnStage  func(what string)            // a part of the work begins
 	OnUpdate func(train.Report)           // an update of the predictor was made
@@ -60,6 +61,9 @@ type maker struct {
 func Run(ctx context.Context, p *tokencache.Pipeline, o Options) (*reuse.Trained, error) {
 	if o.Speed != 0 && !(o.Speed > 1) {
 		return nil, fmt.Errorf("a speed of %g: want more than 1, times the uncached model", o.Speed)
+	}
+	if err := o.Weigh.check(); err != nil {
+		return nil, err
 	}
 	needs := o.Base.Importance == reuse.Static || o.Base.Importance == reuse.Dynamic
 	if o.Base.Site == reuse.BodySite && (needs || o.Base.Learned) {

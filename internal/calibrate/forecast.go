@@ -125,6 +125,9 @@ func (m *maker) reference(ctx context.Context, plan reuse.Plan, images int) (*re
 	for _, image := range r.Images {
 		ref.finals = append(ref.finals, image.Latents)
 	}
+	if m.Weigh == Survival {
+		ref.survival = newSurvival(ref.finals, c.InputSize, plan.Sampler)
+	}
 	return ref, nil
 }
 
@@ -165,11 +168,14 @@ type trials struct {
 // place looks for the placement of I-steps with the nearest images: it begins with even ones and ones that are denser at either end, and then moves single I-steps of the best.
 func (m *maker) place(ctx context.Context, ref *reference, even []int) ([]int, error) {
 	steps, count := ref.plan.Steps(), len(even)
-	few := &reference{plan: ref.plan, size: ref.size}
+	few := &reference{plan: ref.plan, size: ref.size, survival: ref.survival}
 	n := min(m.Few, len(ref.states))
 	few.states, few.noises, few.finals = ref.states[:n], ref.noises[:n], ref.finals[:n]
 	path := filepath.Join(m.work(), "placement.json")
 	kept := trials{Of: fmt.Sprintf("%s %s %s %g %g %d %d", m.p.Fingerprint(), m.Sampler, m.Steps, m.Guidance, m.Power, m.Seed, n)}
+	if ref.survival != nil {
+		kept.Of += fmt.Sprintf(" %s of %d", Survival, len(ref.finals))
+	}
 	if b, err := os.ReadFile(path); err == nil {
 		var old trials
 		if json.Unmarshal(b, &old) == nil && old.Of == kept.Of {

@@ -24,6 +24,20 @@ type reference struct {
 	states [][]float32 // of each image, [steps, size]: before each step
 	noises [][]float32 // of each image, [steps, size]: the predicted noise, guided
 	finals [][]float32 // of each image: what came out
+
+	survival *survival // how deviations are weighed; nil: all alike
+}
+
+// weigh weighs deviations x of an image after the step at position p.
+func (r *reference) weigh(x []float32, p int) {
+	if r.survival == nil {
+		return
+	}
+	next := 0.0
+	if p+1 < len(r.plan.Sigma) {
+		next = r.plan.Sigma[p+1]
+	}
+	r.survival.weigh(x, next)
 }
 
 // target sets dst to the predicted noise that would take image i from x, where it is at position p, to where the uncached image is after the step: the uncached model's own prediction there, corrected for the distance
@@ -142,7 +156,7 @@ func (r *learnRun) Reset() {
 	r.Run.Reset()
 }
 
-// fit sets the weights at a P-step. The prediction is nearly linear in them, but for the last layer's norm, so two steps of Gauss and Newton's suffice.
+// fit sets the weights at a P-step, by least squares of what the step's end is away from the uncached image's, weighed as the reference says. The prediction is nearly linear in them, but for the last layer's norm, so two steps of Gauss and Newton's suffice.
 func (r *learnRun) fit(b *dit.Batch) {
 	k := len(r.past)
 	basis, newton := differences(r.now, r.at)
@@ -163,13 +177,19 @@ func (r *learnRun) fit(b *dit.Batch) {
 				for n, v := range at[i] {
 					slopes[j][i][n] = (slopes[j][i][n] - v) / float32(h)
 				}
+				r.ref.weigh(slopes[j][i], r.now)
 			}
 		}
 		var a [terms][terms]float64
 		var left [terms]float64
 		for i := range at {
-			for n, v := range at[i] {
-				d := float64(target[i][n] - v)
+			off := at[i]
+			for n, v := range off {
+				off[n] = target[i][n] - v
+			}
+			r.ref.weigh(off, r.now)
+			for n, v := range off {
+				d := float64(v)
 				for j := range k {
 					s := float64(slopes[j][i][n])
 					left[j] += s * d
