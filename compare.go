@@ -21,6 +21,7 @@ type Comparison struct {
 	PSNR                *float64 `json:"psnr_db"` // mean over the images, pixels in [0,1]; nil if all are equal
 	ISteps              int      `json:"i_steps"`
 	PSteps              int      `json:"p_steps"`
+	HalfSteps           int      `json:"half_steps,omitempty"` // of the P-steps
 	Images              int      `json:"images"`
 	Repeat              int      `json:"repeat"`
 
@@ -111,7 +112,7 @@ func (p *Pipeline) Compare(ctx context.Context, req Request, repeat int) (*Compa
 				c.UncachedFLOPs, c.Uncached = s.FLOPs, result.Images
 			} else {
 				c.Times = append(c.Times, s.DenoiseSeconds)
-				c.FLOPs, c.Cached, c.CacheBytes, c.ISteps, c.PSteps = s.FLOPs, result.Images, s.CacheBytes, s.ISteps, s.PSteps
+				c.FLOPs, c.Cached, c.CacheBytes, c.ISteps, c.PSteps, c.HalfSteps = s.FLOPs, result.Images, s.CacheBytes, s.ISteps, s.PSteps, s.HalfSteps
 			}
 		}
 	}

@@ -100,9 +100,10 @@ type Stats struct {
 	FLOPs          int64   `json:"flops"`          // of model and policy, as tensor.Graph counts
 	UncachedFLOPs  int64   `json:"uncached_flops"` // of the model alone for the same images without a policy
 	CacheBytes     int64   `json:"cache_bytes"`
-	ISteps         int     `json:"i_steps"`         // of an image, computed whole
-	PSteps         int     `json:"p_steps"`         // of an image, where something was reused
-	TokensShare    float64 `json:"tokens_computed"` // share of all tokens of all blocks
+	ISteps         int     `json:"i_steps"`              // of an image, computed whole
+	PSteps         int     `json:"p_steps"`              // of an image, where something was reused
+	HalfSteps      int     `json:"half_steps,omitempty"` // of the P-steps, those at which guidance's conditional half was computed
+	TokensShare    float64 `json:"tokens_computed"`      // share of all tokens of all blocks
 	Threads        int     `json:"threads"`
 	Level          string  `json:"cpu_level"`
 }
@@ -264,6 +265,7 @@ func (r *run) count() {
 	if all := c.ISteps + c.PSteps; all > 0 {
 		s.ISteps = (s.Steps*c.ISteps + all/2) / all
 		s.PSteps = s.Steps - s.ISteps
+		s.HalfSteps = (s.Steps*c.HalfSteps + all/2) / all
 	}
 	s.TokensShare = 1
 	if c.Tokens > 0 {
@@ -390,10 +392,14 @@ func (r *run) newDenoiser(batch []int) *denoiser {
 	}
 	d.positions = make([]int, d.rows)
 	d.batch = dit.Batch{X: tensor.FromSlice(make([]float32, d.rows*r.size), d.rows, r.size), T: make([]float32, d.rows), Y: make([]int32, d.rows)}
+	if d.rows > n {
+		d.batch.Unconditional = make([]int, d.rows)
+	}
 	for i, index := range batch {
 		d.batch.Y[i] = int32(r.req.Classes[index])
 		if d.rows > n {
 			d.batch.Y[n+i] = int32(r.p.model.NullClass())
+			d.batch.Unconditional[i], d.batch.Unconditional[n+i] = n+i, -1
 		}
 		d.noises[i].Normal(d.noise)
 		x := d.noise

@@ -45,6 +45,9 @@ type Batch struct {
 	T []float32      // [samples]: timesteps, 0 up to 999, fractions allowed
 	Y []int32        // [samples]: classes; Config.NullClass is the null class
 
+	// Unconditional says, for policies, which samples are the two halves of guidance: of each sample the one that has the same latents and timestep and the null class, or -1. It may be nil: nothing is known.
+	Unconditional []int
+
 	tokens Tokens           // the layout of the tokens, reused from pass to pass
 	skips  []*tensor.Tensor // MDTv2: the patch embedding, then in-blocks' outputs whose out-block is still to come
 }

@@ -42,6 +42,7 @@ type Run interface {
 type Stats struct {
 	ISteps     int   // steps of a sample at which every token was computed in every block
 	PSteps     int   // the others
+	HalfSteps  int   // those of the others at which only one half of guidance was computed, both halves counted
 	TokensDone int64 // rows computed, over all blocks
 	Tokens     int64 // rows that there were
 	CacheBytes int64 // memory of the cache

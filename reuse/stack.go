@@ -57,6 +57,7 @@ type stackRun struct {
 	policy  *TokenCache
 	g       *tensor.Graph
 	full    []bool // of each position: an I-step
+	half    []bool // of each position: a half step
 	tokens  int
 	blocks  int
 	width   int
@@ -65,27 +66,36 @@ type stackRun struct {
 	history *history       // of Taylor's series
 	past    [][]float32    // of learned forecasts: R at the last I-steps, the last first, each [rows, D]
 	newest  []int          // of each sample: which of past is the last
-	stats   Stats
 
-	positions []int
-	x         *tensor.Tensor
-	index     []int32 // rows of samples at an I-step
+	// Where there are half steps, what guidance's halves differ by, D[n] = R[n] of the conditional half less that of the other, at the last I-steps, in the rows of the unconditional half.
+	apart       [][]float32 // as past
+	newestApart []int
+	stats       Stats
 
-	startRow, settleRow func(i int)
+	positions   []int
+	conditional []int // of each sample: the one whose unconditional half it is, or -1
+	x           *tensor.Tensor
+	index       []int32 // rows of samples that are computed
+
+	startRow, settleRow, joinRow func(i int)
 }
 
 // stacked reports whether the policy's P-steps compute nothing, and only updates are cached.
 func (t *TokenCache) stacked() bool { return t.Ratio == 0 && t.Cached == Update && t.Site != BodySite }
 
-func (t *TokenCache) newStackRun(g *tensor.Graph, m *dit.Model, full []bool, samples int, limit int64) (Run, error) {
+func (t *TokenCache) newStackRun(g *tensor.Graph, m *dit.Model, full, half []bool, samples int, limit int64) (Run, error) {
 	rows := samples * m.Tokens()
-	r := &stackRun{policy: t, g: g, full: full, tokens: m.Tokens(), blocks: len(m.Blocks), width: m.Hidden, decoder: m.DecoderPositionEmbedding()}
+	r := &stackRun{policy: t, g: g, full: full, half: half, tokens: m.Tokens(), blocks: len(m.Blocks), width: m.Hidden, decoder: m.DecoderPositionEmbedding()}
 	bytes := 4*int64(rows)*int64(m.Hidden) + historyBytes(1, rows, m.Hidden, t.Order)
 	if f := t.Forecast; f != nil {
 		if f.Steps != len(full) {
 			return nil, fmt.Errorf("the learned forecast is for %d steps, the run has %d", f.Steps, len(full))
 		}
-		bytes = 4 * int64(rows) * int64(m.Hidden) * int64(1+f.Terms)
+		kept := 1 + f.Terms
+		if len(t.Steps.Half) > 0 {
+			kept += f.Terms
+		}
+		bytes = 4 * int64(rows) * int64(m.Hidden) * int64(kept)
 	}
 	if err := checkMemory("tokencache", bytes, samples, limit); err != nil {
 		return nil, err
@@ -97,30 +107,59 @@ func (t *TokenCache) newStackRun(g *tensor.Graph, m *dit.Model, full []bool, sam
 	} else {
 		for range t.Forecast.Terms {
 			r.past = append(r.past, make([]float32, rows*m.Hidden))
+			if len(t.Steps.Half) > 0 {
+				r.apart = append(r.apart, make([]float32, rows*m.Hidden))
+			}
 		}
 	}
+	r.newestApart, r.conditional = make([]int, samples), make([]int, samples)
 	r.newest, r.index = make([]int, samples), make([]int32, 0, rows)
-	r.startRow, r.settleRow = r.begin, r.settle
+	r.startRow, r.settleRow, r.joinRow = r.begin, r.settle, r.join
 	return r, nil
 }
 
 // Begin implements Run.
-func (r *stackRun) Begin(_ *dit.Batch, positions []int) {
+func (r *stackRun) Begin(b *dit.Batch, positions []int) {
 	r.positions = positions
 	r.index = r.index[:0]
-	for s, p := range positions {
-		if !r.full[p] {
-			r.stats.PSteps++
-			continue
-		}
-		r.stats.ISteps++
-		if len(r.past) > 0 {
-			r.newest[s] = (r.newest[s] + len(r.past) - 1) % len(r.past)
-		}
-		for i := range r.tokens {
-			r.index = append(r.index, int32(s*r.tokens+i))
+	conditional := r.conditional[:len(positions)]
+	for s := range conditional {
+		conditional[s] = -1
+	}
+	for s, other := range b.Unconditional {
+		if other >= 0 {
+			conditional[other] = s
 		}
 	}
+	for s, p := range positions {
+		paired := conditional[s] >= 0 || b.Unconditional != nil && b.Unconditional[s] >= 0
+		switch {
+		case r.full[p] || r.half[p] && !paired:
+			r.stats.ISteps++
+		case r.half[p]:
+			r.stats.HalfSteps++
+			fallthrough
+		default:
+			r.stats.PSteps++
+		}
+		if r.computes(s) {
+			for i := range r.tokens {
+				r.index = append(r.index, int32(s*r.tokens+i))
+			}
+		}
+		if len(r.past) > 0 && (r.full[p] || r.half[p]) {
+			r.newest[s] = (r.newest[s] + len(r.past) - 1) % len(r.past)
+		}
+		if len(r.apart) > 0 && r.full[p] {
+			r.newestApart[s] = (r.newestApart[s] + len(r.apart) - 1) % len(r.apart)
+		}
+	}
+}
+
+// computes reports whether a sample is computed in the pass that runs: at an I-step, and at a half step unless it is the half that is derived from the other.
+func (r *stackRun) computes(s int) bool {
+	p := r.positions[s]
+	return r.full[p] || r.half[p] && r.conditional[s] < 0
 }
 
 // Apply implements dit.Reuse.
@@ -145,6 +184,9 @@ func (r *stackRun) Apply(at dit.Site, x *dit.Tokens, f func(*dit.Tokens) *dit.To
 	if at.Block == r.blocks-1 {
 		r.x = y.X
 		r.g.EachRow(y.X.Rows, r.width, r.settleRow)
+		if len(r.apart) > 0 {
+			r.g.EachRow(y.X.Rows, r.width, r.joinRow)
+		}
 	}
 	return y
 }
@@ -158,13 +200,13 @@ func (r *stackRun) begin(i int) {
 // settle takes a row's update over all blocks into the cache, or adds its forecast.
 func (r *stackRun) settle(row int) {
 	s := row / r.tokens
-	p, x := r.positions[s], r.x.Row(row)
-	if n := row % r.tokens * r.width; r.full[p] && r.decoder != nil {
+	p, x, computed := r.positions[s], r.x.Row(row), r.computes(s)
+	if n := row % r.tokens * r.width; computed && r.decoder != nil {
 		start := r.start.Row(row)
 		kernel.Add(start, start, r.decoder[n:n+r.width])
 	}
 	if r.history != nil {
-		if r.full[p] {
+		if computed {
 			subtract(r.start.Row(row), x)
 			r.history.record(0, row, p, r.start.Row(row))
 		} else {
@@ -172,17 +214,44 @@ func (r *stackRun) settle(row int) {
 		}
 		return
 	}
-	w := r.width
-	term := func(i int) []float32 { return r.past[(r.newest[s]+i)%len(r.past)][row*w : (row+1)*w] }
-	if r.full[p] {
-		fresh := term(0)
+	switch {
+	case computed:
+		fresh := r.term(r.past, r.newest, row, 0)
 		kernel.Scale(fresh, r.start.Row(row), -1)
 		kernel.Add(fresh, fresh, x)
+	case !r.half[p]:
+		for i, weight := range r.policy.Forecast.At(p) {
+			kernel.AXPY(x, weight, r.term(r.past, r.newest, row, i))
+		}
+	}
+}
+
+// term returns row of the i-th last of what is kept.
+func (r *stackRun) term(kept [][]float32, newest []int, row, i int) []float32 {
+	return kept[(newest[row/r.tokens]+i)%len(kept)][row*r.width : (row+1)*r.width]
+}
+
+// join keeps, at I-steps, what a row of guidance's unconditional half is apart from the other's. At half steps it gives the row the other's update less the forecast of that.
+func (r *stackRun) join(row int) {
+	s := row / r.tokens
+	p, other := r.positions[s], r.conditional[s]
+	if other < 0 || !r.full[p] && !r.half[p] {
 		return
 	}
-	for i, weight := range r.policy.Forecast.At(p) {
-		kernel.AXPY(x, weight, term(i))
+	update := r.term(r.past, r.newest, row, 0)
+	conditional := r.term(r.past, r.newest, row+(other-s)*r.tokens, 0)
+	if r.full[p] {
+		apart := r.term(r.apart, r.newestApart, row, 0)
+		kernel.Scale(apart, update, -1)
+		kernel.Add(apart, apart, conditional)
+		return
 	}
+	copy(update, conditional)
+	for i, weight := range r.policy.Forecast.At(p) {
+		kernel.AXPY(update, -weight, r.term(r.apart, r.newestApart, row, i))
+	}
+	x := r.x.Row(row)
+	kernel.Add(x, x, update)
 }
 
 // Reset implements Run: calibrated weights of steps with a short past are 0 for what is not there, and what was there is cleared.
@@ -192,6 +261,9 @@ func (r *stackRun) Reset() {
 	}
 	for _, past := range r.past {
 		clear(past)
+	}
+	for _, apart := range r.apart {
+		clear(apart)
 	}
 }
 

@@ -26,6 +26,22 @@ type StepChoice struct {
 	Boundary float64  `json:"boundary,omitempty"` // of TPRR: share of the steps that are in its first phase
 	Warmup   int      `json:"warmup,omitempty"`   // the first so many steps are I-steps: forecasts need that many
 	List     []int    `json:"list,omitempty"`     // positions, rising
+	Half     []int    `json:"half,omitempty"`     // positions of half steps, at which only guidance's conditional half is computed (ours)
+}
+
+// halves returns for each of steps positions whether it is a half step.
+func (c StepChoice) halves(steps int, full []bool) ([]bool, error) {
+	half := make([]bool, steps)
+	for _, p := range c.Half {
+		if p < 0 || p >= steps {
+			return nil, fmt.Errorf("a half step at position %d: the plan has %d steps", p, steps)
+		}
+		if full[p] {
+			return nil, fmt.Errorf("position %d is both an I-step and a half step", p)
+		}
+		half[p] = true
+	}
+	return half, nil
 }
 
 // resolve returns for each of steps positions whether it is an I-step.

@@ -96,7 +96,10 @@ func (t *TokenCache) String() string {
 	case TPRR:
 		add("k1=%d,k2=%d,boundary=%g", t.Steps.K1, t.Steps.K2, t.Steps.Boundary)
 	case ListedSteps:
-		add("i=%s", strings.Trim(strings.ReplaceAll(fmt.Sprint(t.Steps.List), " ", "+"), "[]"))
+		add("i=%s", positions(t.Steps.List))
+	}
+	if len(t.Steps.Half) > 0 {
+		add("half=%s", positions(t.Steps.Half))
 	}
 	add("warmup=%d,ratio=%g", t.Steps.Warmup, t.Ratio)
 	if t.Ratio > 0 {
@@ -120,10 +123,25 @@ func (t *TokenCache) String() string {
 	return "tokencache:" + strings.Join(list, ",")
 }
 
+// positions returns a list as a user writes it: 0+3+7.
+func positions(list []int) string {
+	return strings.Trim(strings.ReplaceAll(fmt.Sprint(list), " ", "+"), "[]")
+}
+
 // Set changes one parameter, by the name that String gives it.
 func (t *TokenCache) Set(key, value string) error {
 	var err error
 	number := func(into *int) { *into, err = strconv.Atoi(value) }
+	list := func(into *[]int) {
+		*into = nil
+		for _, s := range strings.Split(value, "+") {
+			p := 0
+			if p, err = strconv.Atoi(s); err != nil {
+				break
+			}
+			*into = append(*into, p)
+		}
+	}
 	switch key {
 	case "steps":
 		t.Steps.Kind = StepKind(value)
@@ -136,14 +154,9 @@ func (t *TokenCache) Set(key, value string) error {
 	case "warmup":
 		number(&t.Steps.Warmup)
 	case "i":
-		t.Steps.List = nil
-		for _, s := range strings.Split(value, "+") {
-			p := 0
-			if p, err = strconv.Atoi(s); err != nil {
-				break
-			}
-			t.Steps.List = append(t.Steps.List, p)
-		}
+		list(&t.Steps.List)
+	case "half":
+		list(&t.Steps.Half)
 	case "ratio":
 		t.Ratio, err = strconv.ParseFloat(value, 64)
 	case "selection":
@@ -171,7 +184,7 @@ func (t *TokenCache) Set(key, value string) error {
 			t.Site = "" // as in policies that do not say
 		}
 	default:
-		return fmt.Errorf("tokencache has no parameter %q: want steps, k, k1, k2, boundary, warmup, i, ratio, selection, cell, importance, keys, cached, order, learned, write-back, seed or site", key)
+		return fmt.Errorf("tokencache has no parameter %q: want steps, k, k1, k2, boundary, warmup, i, half, ratio, selection, cell, importance, keys, cached, order, learned, write-back, seed or site", key)
 	}
 	if err != nil {
 		return fmt.Errorf("tokencache: %s=%s: not a value of that parameter", key, value)
@@ -196,6 +209,8 @@ func (t *TokenCache) Validate() error {
 		return fmt.Errorf("forecast of order %d: want 0 to %d", t.Order, mostOrder)
 	case t.Learned && !t.stacked():
 		return errors.New("a learned forecast goes with ratio=0 and cached=update: P-steps that compute nothing")
+	case len(t.Steps.Half) > 0 && !t.Learned:
+		return errors.New("half steps go with a learned forecast, of what guidance's halves differ by: learned=true")
 	case t.Learned && t.Forecast == nil:
 		return errors.New("a learned forecast needs its weights: make them with calibrate, and give its folder as the policy")
 	case t.needsPredictor() && t.Predictor == nil:
@@ -223,8 +238,12 @@ func (t *TokenCache) NewRun(g *tensor.Graph, m *dit.Model, plan Plan, samples in
 		whole.Site = WholeSite
 		t = &whole
 	}
+	half, err := t.Steps.halves(plan.Steps(), full)
+	if err != nil {
+		return nil, err
+	}
 	if t.stacked() {
-		return t.newStackRun(g, m, full, samples, limit)
+		return t.newStackRun(g, m, full, half, samples, limit)
 	}
 	n, blocks := m.Tokens(), len(m.Blocks)
 	keep, err := newKeepers(t.Selection, t.Ratio, t.Cell, blocks, n)

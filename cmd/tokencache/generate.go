@@ -180,11 +180,19 @@ func (c *generateCmd) Run(a *app) (err error) {
 		s.Images, p.Config().Name(), seconds(s.DenoiseSeconds+s.DecodeSeconds), seconds(s.DenoiseSeconds), s.Steps,
 		float64(s.FLOPs)/max(s.DenoiseSeconds, 1e-9)/1e9, seconds(s.DecodeSeconds))
 	if s.PSteps > 0 {
-		a.note("policy %s: %d I-steps, %d P-steps, %.1f %% of the tokens computed; %.1f GFLOP, %.1f saved (%.2f times fewer); cache of %.1f MB",
-			policy, s.ISteps, s.PSteps, 100*s.TokensShare, float64(s.FLOPs)/1e9, float64(s.UncachedFLOPs-s.FLOPs)/1e9, float64(s.UncachedFLOPs)/float64(s.FLOPs), float64(s.CacheBytes)/(1<<20))
+		a.note("policy %s: %d I-steps, %s, %.1f %% of the tokens computed; %.1f GFLOP, %.1f saved (%.2f times fewer); cache of %.1f MB",
+			policy, s.ISteps, pSteps(s.PSteps, s.HalfSteps), 100*s.TokensShare, float64(s.FLOPs)/1e9, float64(s.UncachedFLOPs-s.FLOPs)/1e9, float64(s.UncachedFLOPs)/float64(s.FLOPs), float64(s.CacheBytes)/(1<<20))
 	}
 	a.note("wrote %s", strings.Join(files, ", "))
 	return nil
+}
+
+// pSteps says how many P-steps there were, and how many of them were half steps.
+func pSteps(all, half int) string {
+	if half == 0 {
+		return fmt.Sprintf("%d P-steps", all)
+	}
+	return fmt.Sprintf("%d P-steps (%d of them half steps)", all, half)
 }
 
 // policy returns what is to be reused: as asked for, or what comes with the model.

@@ -46,8 +46,8 @@ func (c *generateCmd) compare(a *app, p *tokencache.Pipeline, req tokencache.Req
 		quality = fmt.Sprintf("PSNR %.1f dB", *r.PSNR)
 	}
 	a.note("%s", req.Policy)
-	a.note("%s with it, %s without: %.2f times as fast, %.2f times fewer FLOPs; %s; %d I-steps, %d P-steps, cache of %.1f MB",
-		seconds(r.WallSeconds), seconds(r.UncachedWallSeconds), r.Speedup, float64(r.UncachedFLOPs)/float64(r.FLOPs), quality, r.ISteps, r.PSteps, float64(r.CacheBytes)/(1<<20))
+	a.note("%s with it, %s without: %.2f times as fast, %.2f times fewer FLOPs; %s; %d I-steps, %s, cache of %.1f MB",
+		seconds(r.WallSeconds), seconds(r.UncachedWallSeconds), r.Speedup, float64(r.UncachedFLOPs)/float64(r.FLOPs), quality, r.ISteps, pSteps(r.PSteps, r.HalfSteps), float64(r.CacheBytes)/(1<<20))
 	a.note("wrote %s", path)
 	return nil
 }
