@@ -32,6 +32,7 @@ type calibrateCmd struct {
 	Measure  int      `help:"Images of a measurement of speed." default:"8"`
 	Trials   int      `help:"Placements of I-steps that are tried, where forecasts are learned; 0: they are placed evenly." default:"60"`
 	Few      int      `help:"Images of such a trial." default:"16"`
+	Halves   int      `help:"Half steps after each I-step, where forecasts are learned: only guidance's conditional half is computed." default:"0"`
 	Weigh    string   `help:"How forecasts are fitted: pixels weighs all alike, survival weighs variations by how much of them the steps after leave, which suits ddpm." enum:"pixels,survival" default:"pixels"`
 	Seed     uint64   `help:"Seed of trajectories and training." default:"${fitSeed}"`
 	Out      string   `help:"Folder of the policy." placeholder:"DIR" required:""`
@@ -87,8 +88,8 @@ func (c *calibrateCmd) Run(a *app) error {
 	default:
 		return errors.New("give the wanted speed (--speed 2.4x), what the images must be like (--target \"psnr>=40\"), or the share of tokens that P-steps compute (--ratio 0.25)")
 	}
-	if c.Images < 1 || c.Updates < 1 || c.Batch < 1 || c.Measure < 1 || c.Trials < 0 || c.Few < 1 {
-		return errors.New("--images, --updates, --batch, --measure and --few: want 1 or more")
+	if c.Images < 1 || c.Updates < 1 || c.Batch < 1 || c.Measure < 1 || c.Trials < 0 || c.Few < 1 || c.Halves < 0 {
+		return errors.New("--images, --updates, --batch, --measure and --few: want 1 or more; --trials and --halves: 0 or more")
 	}
 	options := tokencache.Options{VAE: c.VAE, Threads: c.Threads, Heads: c.HeadsOpt}
 	p, suits, err := openModel(&c.Model, options)
@@ -101,7 +102,7 @@ func (c *calibrateCmd) Run(a *app) error {
 	what := ""
 	o := calibrate.Options{
 		Dir: c.Out, Base: base, Percent: c.Percent, Speed: speed, Sampler: c.Sampler, Steps: c.Steps, Guidance: or(c.CFG, suits.scale), Power: suits.power, Seed: c.Seed,
-		Images: c.Images, Updates: c.Updates, Batch: c.Batch, LR: c.LR, Lambda: c.Lambda, Measure: c.Measure, Trials: c.Trials, Few: c.Few, Weigh: calibrate.Weighing(c.Weigh), Threads: c.Threads,
+		Images: c.Images, Updates: c.Updates, Batch: c.Batch, LR: c.LR, Lambda: c.Lambda, Measure: c.Measure, Trials: c.Trials, Few: c.Few, Halves: c.Halves, Weigh: calibrate.Weighing(c.Weigh), Threads: c.Threads,
 		Command: "tokencache " + strings.Join(os.Args[1:], " "),
 		Open:    func() (*dit.Weights, error) { return openWeights(c.Model, dit.Options{Heads: c.HeadsOpt}) },
 		OnStage: func(stage string) {

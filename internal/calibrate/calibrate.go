@@ -5,6 +5,7 @@ package calibrate
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -40,6 +41,7 @@ type Options struct {
 	Measure int      // images of a measurement of speed
 	Trials  int      // placements of I-steps that are tried, of learned forecasts
 	Few     int      // images of a trial
+	Halves  int      // half steps after each I-step, of learned forecasts
 	Weigh   Weighing // of what learned forecasts are away from the uncached images
 
 	OnStage  func(what string)            // a part of the work begins
@@ -64,6 +66,11 @@ func Run(ctx context.Context, p *tokencache.Pipeline, o Options) (*reuse.Trained
 	}
 	if err := o.Weigh.check(); err != nil {
 		return nil, err
+	}
+	if h := len(o.Base.Steps.Half) > 0; (h || o.Halves > 0) && (!o.Base.Learned || o.Guidance == 1) {
+		return nil, errors.New("half steps go with learned forecasts (learned=true) and with guidance, of which they compute one half")
+	} else if h && (o.Speed > 0 || o.Halves > 0) {
+		return nil, errors.New("half= says which steps are half steps: leave out --speed and --halves, which place them")
 	}
 	needs := o.Base.Importance == reuse.Static || o.Base.Importance == reuse.Dynamic
 	if o.Base.Site == reuse.BodySite && (needs || o.Base.Learned) {
@@ -120,7 +127,13 @@ func Run(ctx context.Context, p *tokencache.Pipeline, o Options) (*reuse.Trained
 // check reports parameters that the model or the sampler cannot be run with, before anything is learned for them.
 func (m *maker) check() error {
 	policy := m.Base
-	policy.Learned, policy.Forecast = false, nil
+	if policy.Learned {
+		plan, err := m.p.Plan(m.Sampler, m.Steps)
+		if err != nil {
+			return err
+		}
+		policy.Ratio, policy.Forecast = 0, reuse.NewForecast(plan.Steps(), terms) // still to be learned
+	}
 	if policy.Importance == reuse.Static || policy.Importance == reuse.Dynamic {
 		policy.Importance = reuse.Random // the predictor is still to be made
 	}

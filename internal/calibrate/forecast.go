@@ -42,11 +42,22 @@ func (m *maker) forecast(ctx context.Context) (*reuse.Trained, error) {
 			return nil, err
 		}
 	}
-	m.stage("learning the forecasts between %d I-steps of %d", len(list), plan.Steps())
-	if _, policy.Forecast, err = m.try(ctx, ref, list); err != nil {
+	policy.Steps = m.listed(list)
+	if len(m.Base.Steps.Half) > 0 {
+		policy.Steps = m.Base.Steps
+	}
+	full, err := policy.Steps.ISteps(plan.Steps())
+	if err != nil {
 		return nil, err
 	}
-	policy.Steps = listed(list)
+	what := fmt.Sprintf("%d I-steps", len(full))
+	if n := len(policy.Steps.Half); n > 0 {
+		what += fmt.Sprintf(" and %d half steps", n)
+	}
+	m.stage("learning the forecasts between %s of %d", what, plan.Steps())
+	if _, policy.Forecast, err = m.try(ctx, ref, policy.Steps); err != nil {
+		return nil, err
+	}
 	t := m.trained(&policy)
 	if err := m.measure(ctx, t); err != nil {
 		return nil, err
@@ -55,8 +66,17 @@ func (m *maker) forecast(ctx context.Context) (*reuse.Trained, error) {
 	return t, t.Save(m.Dir, policy.Forecast.Write)
 }
 
-func listed(list []int) reuse.StepChoice {
-	return reuse.StepChoice{Kind: reuse.ListedSteps, Warmup: 1, List: list}
+// listed makes steps of the positions in list: one I-step, then Halves half steps, and again.
+func (m *maker) listed(list []int) reuse.StepChoice {
+	c := reuse.StepChoice{Kind: reuse.ListedSteps, Warmup: 1}
+	for i, p := range list {
+		if i%(m.Halves+1) == 0 {
+			c.List = append(c.List, p)
+		} else {
+			c.Half = append(c.Half, p)
+		}
+	}
+	return c
 }
 
 // measure records the speed of a policy by the clock and how near its images are to the uncached ones.
@@ -75,13 +95,17 @@ func (m *maker) measure(ctx context.Context, t *reuse.Trained) error {
 	return nil
 }
 
-// count returns as many I-steps, evenly placed, as give the wanted speed by the clock.
+// count returns as many computed steps, I-steps and half steps, evenly placed, as give the wanted speed by the clock.
 func (m *maker) count(ctx context.Context, plan reuse.Plan) ([]int, error) {
 	steps := plan.Steps()
-	m.stage("measuring how many of %d steps may be I-steps", steps)
-	for count := int(float64(steps)/m.Speed) + 1; count >= 2; count-- {
+	m.stage("measuring how many of %d steps may be computed", steps)
+	most := float64(steps) / m.Speed * float64(m.Halves+1) / (float64(m.Halves)/2 + 1)
+	for count := min(int(most)+1, steps); count >= 2; count-- {
 		policy := m.Base
-		policy.Ratio, policy.Learned, policy.Order, policy.Steps = 0, false, min(2, m.Base.Order+1), listed(evenly(steps, count))
+		policy.Ratio, policy.Learned, policy.Order, policy.Steps = 0, false, min(2, m.Base.Order+1), m.listed(evenly(steps, count))
+		if m.Halves > 0 {
+			policy.Learned, policy.Forecast = true, reuse.NewForecast(steps, terms) // any weights take the same time
+		}
 		t := m.trained(&policy)
 		req := m.request(m.Measure, m.Seed+1)
 		req.Policy = t.Policy
@@ -90,7 +114,7 @@ func (m *maker) count(ctx context.Context, plan reuse.Plan) ([]int, error) {
 			return nil, err
 		}
 		if c.Speedup >= m.Speed {
-			return policy.Steps.List, nil
+			return evenly(steps, count), nil
 		}
 	}
 	return nil, fmt.Errorf("a speed of %gx cannot be met: of %d steps the first two must be computed; ask for less", m.Speed, steps)
@@ -131,10 +155,10 @@ func (m *maker) reference(ctx context.Context, plan reuse.Plan, images int) (*re
 	return ref, nil
 }
 
-// try learns the forecasts between I-steps, and returns how near the images come that are drawn with them meanwhile.
-func (m *maker) try(ctx context.Context, ref *reference, list []int) (float64, *reuse.Forecast, error) {
+// try learns the forecasts between the steps that are computed, and returns how near the images come that are drawn with them meanwhile.
+func (m *maker) try(ctx context.Context, ref *reference, steps reuse.StepChoice) (float64, *reuse.Forecast, error) {
 	policy := m.Base
-	policy.Ratio, policy.Steps, policy.Forecast = 0, listed(list), reuse.NewForecast(ref.plan.Steps(), terms)
+	policy.Ratio, policy.Steps, policy.Forecast = 0, steps, reuse.NewForecast(ref.plan.Steps(), terms)
 	req := m.request(len(ref.states), m.Seed)
 	req.Batch = len(ref.states)
 	req.Policy = &learner{policy: &policy, ref: ref, guidance: m.guidance()}
@@ -165,7 +189,7 @@ type trials struct {
 	Done []trial `json:"trials"`
 }
 
-// place looks for the placement of I-steps with the nearest images: it begins with even ones and ones that are denser at either end, and then moves single I-steps of the best.
+// place looks for the placement of the computed steps with the nearest images: it begins with even ones and ones that are denser at either end, and then moves single I-steps of the best.
 func (m *maker) place(ctx context.Context, ref *reference, even []int) ([]int, error) {
 	steps, count := ref.plan.Steps(), len(even)
 	few := &reference{plan: ref.plan, size: ref.size, survival: ref.survival}
@@ -173,6 +197,9 @@ func (m *maker) place(ctx context.Context, ref *reference, even []int) ([]int, e
 	few.states, few.noises, few.finals = ref.states[:n], ref.noises[:n], ref.finals[:n]
 	path := filepath.Join(m.work(), "placement.json")
 	kept := trials{Of: fmt.Sprintf("%s %s %s %g %g %d %d", m.p.Fingerprint(), m.Sampler, m.Steps, m.Guidance, m.Power, m.Seed, n)}
+	if m.Halves > 0 {
+		kept.Of += fmt.Sprintf(" %d halves", m.Halves)
+	}
 	if ref.survival != nil {
 		kept.Of += fmt.Sprintf(" %s of %d", Survival, len(ref.finals))
 	}
@@ -188,7 +215,7 @@ func (m *maker) place(ctx context.Context, ref *reference, even []int) ([]int, e
 		tried++
 		i := slices.IndexFunc(kept.Done, func(t trial) bool { return slices.Equal(t.List, list) })
 		if i < 0 {
-			q, _, err := m.try(ctx, few, list)
+			q, _, err := m.try(ctx, few, m.listed(list))
 			if err != nil {
 				return err
 			}
@@ -201,7 +228,7 @@ func (m *maker) place(ctx context.Context, ref *reference, even []int) ([]int, e
 		}
 		if t := kept.Done[i]; t.Quality > best.Quality {
 			best = t
-			m.stage("placement %d of %d: %.2f dB with I-steps %v", tried, m.Trials, t.Quality, t.List)
+			m.stage("placement %d of %d: %.2f dB, computing the steps %v", tried, m.Trials, t.Quality, t.List)
 		}
 		return nil
 	}

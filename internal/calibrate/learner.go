@@ -93,9 +93,12 @@ func (l *learner) NewRun(g *tensor.Graph, m *dit.Model, plan reuse.Plan, samples
 	if err != nil {
 		return nil, err
 	}
-	r := &learnRun{Run: inner, learner: l, g: g, model: m, full: make([]bool, plan.Steps()), start: make([]float32, samples*m.Tokens()*m.Hidden)}
+	r := &learnRun{Run: inner, learner: l, g: g, model: m, full: make([]bool, plan.Steps()), half: make([]bool, plan.Steps()), start: make([]float32, samples*m.Tokens()*m.Hidden)}
 	for _, p := range full {
 		r.full[p] = true
+	}
+	for _, p := range l.policy.Steps.Half {
+		r.half[p] = true
 	}
 	return r, nil
 }
@@ -106,40 +109,98 @@ type learnRun struct {
 	*learner
 	g     *tensor.Graph
 	model *dit.Model
-	full  []bool
-	start []float32   // the tokens before the first block
-	past  [][]float32 // the blocks' joint updates R at the last I-steps, the newest first
-	at    []int       // their positions
+	full  []bool    // of each position: an I-step
+	half  []bool    // of each position: a half step
+	start []float32 // the tokens before the first block
+	past  kept      // the blocks' joint updates R at the last I-steps and half steps
+	apart kept      // what R of guidance's conditional half is less that of the other, at the last I-steps
 	now   int
+	batch *dit.Batch
+}
+
+// kept is what was computed last, the newest first, and the positions at which it was.
+type kept struct {
+	values [][]float32
+	at     []int
+}
+
+func (k *kept) add(value []float32, p int) {
+	k.values, k.at = append([][]float32{value}, k.values...), append([]int{p}, k.at...)
+	if len(k.at) > terms {
+		k.values, k.at = k.values[:terms], k.at[:terms]
+	}
+}
+
+// sum adds the weighted sum of row of the values, of cols numbers, to x.
+func (k *kept) sum(x []float32, row int, weights []float64, factor float64) {
+	for i, w := range weights {
+		kernel.AXPY(x, float32(factor*w), k.values[i][row*len(x):][:len(x)])
+	}
 }
 
 // Begin implements reuse.Run.
 func (r *learnRun) Begin(b *dit.Batch, positions []int) {
-	r.now = positions[0]
-	if !r.full[r.now] {
-		r.fit(b)
+	r.now, r.batch = positions[0], b
+	if !r.full[r.now] && !r.half[r.now] {
+		r.fit(&r.past, r.addForecast)
 	}
 	r.Run.Begin(b, positions)
 }
 
-// Apply implements dit.Reuse: it keeps what the blocks add.
+// Apply implements dit.Reuse: it keeps what the blocks add, and sets the weights at a half step, where they are of what was computed of it.
 func (r *learnRun) Apply(at dit.Site, x *dit.Tokens, f func(*dit.Tokens) *dit.Tokens) *dit.Tokens {
-	whole := at.Part == dit.Whole && r.full[r.now]
-	if whole && at.Block == 0 {
+	keeps := at.Part == dit.Whole && (r.full[r.now] || r.half[r.now])
+	if keeps && at.Block == 0 {
 		copy(r.start, x.X.Flat())
 	}
-	y := r.Run.Apply(at, x, f)
-	if whole && at.Block == len(r.model.Blocks)-1 {
-		update := make([]float32, len(y.X.Flat()))
-		kernel.Scale(update, r.start[:len(update)], -1)
-		kernel.Add(update, update, y.X.Flat())
-		r.addDecoder(update, -1) // is no update of a block: the model adds it on P-steps too
-		r.past, r.at = append([][]float32{update}, r.past...), append([]int{r.now}, r.at...)
-		if len(r.past) > terms {
-			r.past, r.at = r.past[:terms], r.at[:terms]
+	last := keeps && at.Block == len(r.model.Blocks)-1
+	g := f
+	if last && r.half[r.now] {
+		g = func(x *dit.Tokens) *dit.Tokens {
+			y := f(x)
+			r.fit(&r.apart, r.addDerived(r.update(y.X)))
+			return y
+		}
+	}
+	y := r.Run.Apply(at, x, g)
+	if last {
+		update := r.update(y.X)
+		r.past.add(update, r.now)
+		if n := len(update) / 2; r.full[r.now] && r.batch.Unconditional != nil {
+			apart := append([]float32(nil), update[:n]...)
+			kernel.AXPY(apart, -1, update[n:])
+			r.apart.add(apart, r.now)
 		}
 	}
 	return y
+}
+
+// update returns what the blocks added to the first rows of the batch.
+func (r *learnRun) update(after *tensor.Tensor) []float32 {
+	update := make([]float32, len(after.Flat()))
+	kernel.Scale(update, r.start[:len(update)], -1)
+	kernel.Add(update, update, after.Flat())
+	r.addDecoder(update, -1) // is no update of a block: the model adds it on P-steps too
+	return update
+}
+
+// addForecast adds to tokens the weighted sum of the past updates: a P-step.
+func (r *learnRun) addForecast(x *dit.Tokens, weights []float64) {
+	r.g.EachRow(x.X.Rows, x.X.Cols*len(weights), func(row int) { r.past.sum(x.X.Row(row), row, weights, 1) })
+}
+
+// addDerived returns what adds the update of the conditional half to tokens of both, less, for the other half, the weighted sum of what they were apart: a half step.
+func (r *learnRun) addDerived(update []float32) func(x *dit.Tokens, weights []float64) {
+	return func(x *dit.Tokens, weights []float64) {
+		cols, half := x.X.Cols, x.X.Rows/2
+		r.g.EachRow(x.X.Rows, cols*(1+len(weights)), func(row int) {
+			to := x.X.Row(row)
+			kernel.Add(to, to, update[row%half*cols:][:cols])
+			if row >= half {
+				r.apart.sum(to, row-half, weights, -1)
+			}
+		})
+	}
 }
 
 // addDecoder adds the position embedding of an MDT's decoder, times factor, to tokens.
@@ -152,27 +213,28 @@ func (r *learnRun) addDecoder(tokens []float32, factor float32) {
 
 // Reset implements reuse.Run.
 func (r *learnRun) Reset() {
-	r.past, r.at = nil, nil
+	r.past, r.apart = kept{}, kept{}
 	r.Run.Reset()
 }
 
 // fit sets the weights at a P-step, by least squares of what the step's end is away from the uncached image's, weighed as the reference says. The prediction is nearly linear in them, but for the last layer's norm, so two steps of Gauss and Newton's suffice.
-func (r *learnRun) fit(b *dit.Batch) {
-	k := len(r.past)
-	basis, newton := differences(r.now, r.at)
+// What is forecast from what was kept, add adds to the tokens before the first block.
+func (r *learnRun) fit(kept *kept, add func(x *dit.Tokens, weights []float64)) {
+	k := len(kept.at)
+	basis, newton := differences(r.now, kept.at)
 	target := make([][]float32, len(r.ref.states))
 	for i := range target {
 		target[i] = make([]float32, r.ref.size)
-		r.ref.target(target[i], i, r.now, b.X.Row(i))
+		r.ref.target(target[i], i, r.now, r.batch.X.Row(i))
 	}
 	c := newton // in the basis
 	for range 2 {
-		at := r.predict(b, combine(basis, c[:k]))
+		at := r.predict(add, combine(basis, c[:k]))
 		var slopes [terms][][]float32
 		for j := range k {
 			shifted, h := c, 0.05*max(1, math.Abs(newton[j]))
 			shifted[j] += h
-			slopes[j] = r.predict(b, combine(basis, shifted[:k]))
+			slopes[j] = r.predict(add, combine(basis, shifted[:k]))
 			for i := range slopes[j] {
 				for n, v := range at[i] {
 					slopes[j][i][n] = (slopes[j][i][n] - v) / float32(h)
@@ -215,18 +277,14 @@ func (r *learnRun) fit(b *dit.Batch) {
 	}
 }
 
-// predict returns the predicted noise of each image, guided, where the blocks' joint update is the weighted sum of the past ones.
-func (r *learnRun) predict(b *dit.Batch, weights []float64) [][]float32 {
+// predict returns the predicted noise of each image, guided, where add adds the blocks' joint update with weights.
+func (r *learnRun) predict(add func(x *dit.Tokens, weights []float64), weights []float64) [][]float32 {
 	mark := r.g.Mark()
 	defer r.g.Release(mark)
+	b := &dit.Batch{X: r.batch.X, T: r.batch.T, Y: r.batch.Y} // what the pass that runs holds in its own stays as it is
 	x, c := r.model.Embed(r.g, b)
 	r.addDecoder(x.X.Flat(), 1)
-	cols := x.X.Cols
-	r.g.EachRow(x.X.Rows, cols*len(weights), func(row int) {
-		for i, w := range weights {
-			kernel.AXPY(x.X.Row(row), float32(w), r.past[i][row*cols:][:cols])
-		}
-	})
+	add(x, weights)
 	out := r.model.Head(r.g, x, c)
 	images := make([][]float32, len(r.ref.states))
 	channels := r.model.InChannels

@@ -104,7 +104,11 @@ func TestGauss(t *testing.T) {
 
 // TestLearner holds, on a DiT and on an MDT, that what is predicted while weights are sought is what the model predicts with them, and that they bring it nearer to the target than Newton's do.
 func TestLearner(t *testing.T) {
-	for _, name := range []string{"dit-tiny", "mdtv1-tiny"} {
+	for _, c := range []struct {
+		name string
+		half bool // the last step is a half step
+	}{{"dit-tiny", false}, {"mdtv1-tiny", false}, {"dit-tiny", true}, {"mdtv1-tiny", true}} {
+		name := c.name
 		w, err := dit.Open(filepath.Join("..", "..", "testdata", name), dit.Options{})
 		if err != nil {
 			t.Fatal(err)
@@ -133,15 +137,29 @@ func TestLearner(t *testing.T) {
 			copy(ref.states[i][3*size:], x.Row(i))
 		}
 		policy := reuse.DefaultTokenCache()
-		policy.Ratio, policy.Learned, policy.Steps, policy.Forecast = 0, true, listed([]int{0, 1, 2}), reuse.NewForecast(steps, terms)
+		policy.Ratio, policy.Learned, policy.Steps, policy.Forecast = 0, true, (&maker{}).listed([]int{0, 1, 2}), reuse.NewForecast(steps, terms)
+		if c.half {
+			policy.Steps.Half = []int{3}
+		}
 		pool := tensor.NewPool(2)
 		g := tensor.NewGraph(pool)
 		l := &learner{policy: &policy, ref: ref, guidance: diffusion.Guidance{Scale: 1.5}}
+		guide := func(out *tensor.Tensor) [][]float32 {
+			guided := make([][]float32, images)
+			for i := range guided {
+				guided[i] = make([]float32, out.Cols)
+				l.guidance.Apply(guided[i], out.Row(i), out.Row(images+i), m.InChannels, m.InputSize*m.InputSize, 500)
+			}
+			return guided
+		}
+		b := &dit.Batch{X: x, T: []float32{500, 500, 500, 500}, Y: []int32{1, 2, int32(m.NullClass()), int32(m.NullClass())}, Unconditional: []int{2, 3, -1, -1}}
+		for i, noise := range guide(m.Forward(g, dit.Always, b)) { // the uncached image is at the same place
+			copy(ref.noises[i][3*size:], noise[:size])
+		}
 		run, err := l.NewRun(g, m, ref.plan, 2*images, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
-		b := &dit.Batch{X: x, T: make([]float32, 2*images), Y: []int32{1, 2, int32(m.NullClass()), int32(m.NullClass())}}
 		positions := make([]int, 2*images)
 		var out *tensor.Tensor
 		for p := range steps {
@@ -153,16 +171,16 @@ func TestLearner(t *testing.T) {
 			out = m.Forward(g, run, b)
 		}
 		r := run.(*learnRun)
-		basis, newton := differences(3, r.at)
+		last, add := &r.past, r.addForecast
+		if c.half {
+			last, add = &r.apart, r.addDerived(r.past.values[0])
+		}
+		basis, newton := differences(3, last.at)
 		weights := make([]float64, terms)
 		for i, v := range policy.Forecast.At(3) {
 			weights[i] = float64(v)
 		}
-		got := make([][]float32, images)
-		for i := range got {
-			got[i] = make([]float32, out.Cols)
-			l.guidance.Apply(got[i], out.Row(i), out.Row(images+i), m.InChannels, m.InputSize*m.InputSize, 500)
-		}
+		got := guide(out)
 		distance := func(x [][]float32) (sum float64) {
 			for i := range x {
 				target := make([]float32, size)
@@ -173,16 +191,16 @@ func TestLearner(t *testing.T) {
 			}
 			return sum
 		}
-		want := r.predict(b, weights[:len(r.past)])
+		want := r.predict(add, weights[:len(last.at)])
 		for i := range want {
 			for k, v := range want[i] {
 				if d := math.Abs(float64(v - got[i][k])); d > 1e-4*(1+math.Abs(float64(v))) {
-					t.Fatalf("%s: image %d, element %d: the model predicts %g, the learner thought %g", name, i, k, got[i][k], v)
+					t.Fatalf("%s, half %t: image %d, element %d: the model predicts %g, the learner thought %g", name, c.half, i, k, got[i][k], v)
 				}
 			}
 		}
-		if learned, plain := distance(want), distance(r.predict(b, combine(basis, newton[:len(basis)]))); !(learned < plain) {
-			t.Errorf("%s: learned weights leave %g, Newton's %g", name, learned, plain)
+		if learned, plain := distance(want), distance(r.predict(add, combine(basis, newton[:len(basis)]))); !(learned < plain) {
+			t.Errorf("%s, half %t: learned weights leave %g, Newton's %g", name, c.half, learned, plain)
 		}
 		pool.Close()
 	}
