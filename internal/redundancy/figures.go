@@ -191,7 +191,7 @@ func (r *Record) DrawSchedule(dir, model string) (string, error) {
 	share, full := r.schedule()
 	f := report.Figure{
 		Title: fmt.Sprintf("%s: %d I-steps of %d, %.0f %% of all tokens computed", model, len(r.ISteps), r.Steps, 100*r.Computed()),
-		Note:  r.Policy,
+		Note:  shortened(r.Policy),
 		Rows: [][]report.Panel{
 			{report.Schedule{Title: "share of tokens computed at each step", X: stepAxis, Share: share, Full: full}},
 			{report.Heat{Title: "the same in each block", X: stepAxis, Y: blockAxis, Values: r.Share, Scale: report.Scale{Unit: "share computed", Max: 1}}},
@@ -200,6 +200,15 @@ func (r *Record) DrawSchedule(dir, model string) (string, error) {
 	}
 	path := filepath.Join(dir, ScheduleFile)
 	return path, f.Write(path)
+}
+
+// shortened returns a policy's text as far as it fits above a figure: lists of steps are long, and drawn below.
+func shortened(policy string) string {
+	const most = 150
+	if len(policy) <= most {
+		return policy
+	}
+	return policy[:most] + " …"
 }
 
 // Computed returns the share of all tokens of all blocks and steps that was computed.
@@ -231,7 +240,7 @@ func (r *Record) DrawOverlay(dir, model string, frames []Frame, labels []int, na
 	if side == 0 {
 		return nil, nil
 	}
-	o := report.Overlay{Title: fmt.Sprintf("%s: tokens that the policy computes", model), Note: r.Policy, Side: side}
+	o := report.Overlay{Title: fmt.Sprintf("%s: tokens that the policy computes", model), Note: shortened(r.Policy), Side: side}
 	o.Share, o.Full = r.schedule()
 	for _, f := range frames {
 		frame := report.OverlayFrame{Step: f.Step}

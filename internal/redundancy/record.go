@@ -16,7 +16,7 @@ type Record struct {
 
 	// First is the share of each token's branches that was computed, over all blocks, for the first images, each [Steps, Tokens].
 	First  [][]float32
-	Share  [][]float64 // of the tokens of a block that were computed, over images and branches, [Blocks][Steps]
+	Share  [][]float64 // of the tokens of a block that were computed, over images, guidance's halves and branches, [Blocks][Steps]
 	ISteps []int       // the steps at which every token was computed in every block, of every image
 
 	// Importance is alpha over images and its mean, or nil if the policy ranks no tokens.
@@ -35,7 +35,7 @@ type Importance struct {
 // recorder is a policy that does what another does and records which tokens it computes: those whose rows reach the branches.
 type recorder struct {
 	policy reuse.Policy
-	guided bool // the second half of a batch is for the null class, and is not recorded
+	guided bool // the second half of a batch is for the null class: of it only the share is recorded
 	images int  // in all
 	keep   int  // images whose tokens are kept
 
@@ -145,18 +145,20 @@ func (r *recorder) Apply(at dit.Site, x *dit.Tokens, f func(*dit.Tokens) *dit.To
 // count takes in the rows that one of a block's two branches computes.
 func (r *recorder) count(block int, some *dit.Tokens) {
 	s := &r.seen
-	rows := 0
+	halves := 1
+	if r.guided {
+		halves = 2
+	}
 	for i, position := range some.Pos {
 		sample := int(some.Rows.Sample[i])
 		if sample >= r.samples {
 			break // rows stand in the order of samples
 		}
-		rows++
 		if image := r.done + sample; image < r.keep {
 			s.First[image][r.position*s.Tokens+int(position)] += 1 / float32(2*s.Blocks)
 		}
 	}
-	s.Share[block][r.position] += float64(rows) / float64(2*s.Tokens*r.images)
+	s.Share[block][r.position] += float64(len(some.Pos)) / float64(2*halves*s.Tokens*r.images)
 }
 
 // Reset implements reuse.Run: a batch is over, and another begins.
