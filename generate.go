@@ -10,10 +10,8 @@ import (
 	"time"
 
 	"github.com/tokencache/tokencache/diffusion"
-	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/internal/picture"
 	"github.com/tokencache/tokencache/reuse"
-	"github.com/tokencache/tokencache/tensor"
 )
 
 // RNG names a source of random numbers.
@@ -42,8 +40,11 @@ type Request struct {
 	Policy      reuse.Policy // what is reused from step to step; nil means nothing
 	CacheMemory int64        // most bytes that the policy may keep; 0 means any number
 
-	Batch int       // images denoised together; 0 means 4
-	Noise []float32 // starts the images instead of random numbers: [images, channels, side, side]
+	Batch int // images denoised together; 0 means 4
+	// Undivided keeps the images of a batch together in one forward pass, for policies that watch or learn from all of them. Otherwise the processors share the images among
+	// them where they can, each with a Run of the policy: the images are the same, sooner.
+	Undivided bool
+	Noise     []float32 // starts the images instead of random numbers: [images, channels, side, side]
 
 	// Skip, if not nil, reports images that need not be drawn. The others come out as if none was skipped.
 	Skip func(index int) bool
@@ -115,9 +116,9 @@ func (p *Pipeline) Generate(ctx context.Context, req Request) (*Result, error) {
 		return nil, err
 	}
 	p.graph.SetContext(ctx)
-	defer p.graph.Reset()
+	defer p.idle()
 	for _, batch := range r.batches() {
-		err := r.draw(batch)
+		err := r.draw(ctx, batch)
 		r.count()
 		if err != nil {
 			if ctx.Err() != nil {
@@ -145,7 +146,8 @@ type run struct {
 	size     int                       // of an image's latents
 	todo     int                       // images that are not skipped
 	policy   reuse.Policy
-	cache    reuse.Run // made with the first batch
+	lanes    []*lane     // that denoise a batch
+	before   reuse.Stats // of lanes that there were for batches of another size
 	result   Result
 }
 
@@ -209,11 +211,7 @@ func (p *Pipeline) newRun(req Request) (*run, error) {
 			r.todo++
 		}
 	}
-	rows := min(req.Batch, len(req.Classes))
-	if r.guidance.Enabled() {
-		rows *= 2
-	}
-	if r.cache, err = r.policy.NewRun(p.graph, p.model, newPlan(req.Sampler, req.Steps, r.sampler), rows, req.CacheMemory); err != nil {
+	if err := r.divide(min(req.Batch, len(req.Classes))); err != nil {
 		return nil, err
 	}
 	r.result.Stats = Stats{Steps: r.sampler.Steps(), Threads: p.Threads(), Level: p.Level()}
@@ -260,7 +258,7 @@ func (r *run) batches() [][]int {
 
 // count takes over what the cache did.
 func (r *run) count() {
-	c, s := r.cache.Stats(), &r.result.Stats
+	c, s := r.cached(), &r.result.Stats
 	s.CacheBytes = c.CacheBytes
 	if all := c.ISteps + c.PSteps; all > 0 {
 		s.ISteps = (s.Steps*c.ISteps + all/2) / all
@@ -294,7 +292,10 @@ func (r *run) noises(batch []int) []diffusion.Noise {
 }
 
 // draw makes the images of a batch.
-func (r *run) draw(batch []int) error {
+func (r *run) draw(ctx context.Context, batch []int) error {
+	if err := r.divide(len(batch)); err != nil {
+		return err
+	}
 	d := r.newDenoiser(batch)
 	wanted := false
 	for _, index := range batch {
@@ -304,7 +305,10 @@ func (r *run) draw(batch []int) error {
 		d.drawNoiseOnly()
 		return nil
 	}
-	r.cache.Reset()
+	for _, l := range r.lanes {
+		l.cache.Reset()
+		l.graph.SetContext(ctx)
+	}
 	start := time.Now()
 	for !d.done() {
 		if err := d.step(); err != nil {
@@ -369,106 +373,4 @@ func (p *Pipeline) decode(latents []float32) (Image, error) {
 	}
 	img.Pixels = m.Pix
 	return img, nil
-}
-
-// denoiser takes a batch from noise to latents. With guidance every image has a second row, for the null class.
-type denoiser struct {
-	run    *run
-	rows   int // one or two for each image
-	batch  dit.Batch
-	paths  []*diffusion.Trajectory
-	noises []diffusion.Noise
-	noise  []float32
-
-	indices   []int // of each image in the request
-	positions []int // of the step that each row takes, counted up
-}
-
-func (r *run) newDenoiser(batch []int) *denoiser {
-	n := len(batch)
-	d := &denoiser{run: r, indices: batch, rows: n, noises: r.noises(batch), noise: make([]float32, r.size)}
-	if r.guidance.Enabled() {
-		d.rows = 2 * n
-	}
-	d.positions = make([]int, d.rows)
-	d.batch = dit.Batch{X: tensor.FromSlice(make([]float32, d.rows*r.size), d.rows, r.size), T: make([]float32, d.rows), Y: make([]int32, d.rows)}
-	if d.rows > n {
-		d.batch.Unconditional = make([]int, d.rows)
-	}
-	for i, index := range batch {
-		d.batch.Y[i] = int32(r.req.Classes[index])
-		if d.rows > n {
-			d.batch.Y[n+i] = int32(r.p.model.NullClass())
-			d.batch.Unconditional[i], d.batch.Unconditional[n+i] = n+i, -1
-		}
-		d.noises[i].Normal(d.noise)
-		x := d.noise
-		if r.req.Noise != nil {
-			x = r.req.Noise[index*r.size:][:r.size]
-		}
-		d.paths = append(d.paths, diffusion.NewTrajectory(r.sampler, x))
-	}
-	return d
-}
-
-func (d *denoiser) done() bool { return d.paths[0].Done() }
-
-// step takes every image of the batch one step further. It allocates nothing once the graph has grown to its size.
-func (d *denoiser) step() error {
-	r, g, n := d.run, d.run.p.graph, len(d.paths)
-	for row := range d.rows {
-		path := d.paths[row%n]
-		copy(d.batch.X.Row(row), path.X())
-		d.batch.T[row] = float32(path.Timestep())
-		d.positions[row] = r.sampler.Steps() - 1 - path.Index()
-	}
-	if r.req.OnState != nil {
-		for i, path := range d.paths {
-			r.req.OnState(d.indices[i], d.positions[i], path.X())
-		}
-	}
-	g.Reset()
-	g.ResetFLOPs()
-	r.cache.Begin(&d.batch, d.positions)
-	out := r.p.model.Forward(g, r.seam(), &d.batch)
-	if err := g.Err(); err != nil {
-		return err
-	}
-	c := r.p.model.Config
-	r.result.Stats.FLOPs += g.FLOPs()
-	r.result.Stats.UncachedFLOPs += c.FLOPs(d.rows, c.Tokens())
-	for i, path := range d.paths {
-		prediction := out.Row(i)
-		if d.rows > n {
-			r.guidance.Apply(prediction, prediction, out.Row(n+i), c.InChannels, c.InputSize*c.InputSize, path.Timestep())
-		}
-		if r.req.OnPrediction != nil {
-			r.req.OnPrediction(d.indices[i], d.positions[i], prediction)
-		}
-		if r.sampler.DrawsNoise() {
-			d.noises[i].Normal(d.noise)
-		}
-		path.Step(prediction, d.noise)
-	}
-	return nil
-}
-
-// seam is the cache, or what models recognise as none and run fused operations for.
-func (r *run) seam() dit.Reuse {
-	if _, none := r.policy.(reuse.None); none {
-		return dit.Always
-	}
-	return r.cache
-}
-
-// drawNoiseOnly makes the draws that denoising would have made.
-func (d *denoiser) drawNoiseOnly() {
-	if !d.run.sampler.DrawsNoise() {
-		return
-	}
-	for range d.run.sampler.Steps() {
-		for _, noise := range d.noises {
-			noise.Normal(d.noise)
-		}
-	}
 }

@@ -45,6 +45,10 @@ type Pipeline struct {
 	decoder vae.Autoencoder // nil if the model makes pixels
 	pool    *tensor.Pool
 	graph   *tensor.Graph
+
+	lanes     []*tensor.Graph // for batches whose images the processors share: see denoise.go
+	lanePools []*tensor.Pool
+
 	names   []string
 	assumed string
 }
@@ -103,17 +107,11 @@ func checkDecoder(c dit.Config, decoder vae.Autoencoder) error {
 	return nil
 }
 
-// Fork returns a pipeline of the same weights, in the same memory, with workers of its own, at least one; the caller must close it. Both may draw at the same time. A processor for each of
-// several forks draws many images sooner than all processors one after another, since none waits for the others within a step.
-func (p *Pipeline) Fork(threads int) *Pipeline {
-	fork := *p
-	fork.pool = tensor.NewPool(max(1, threads))
-	fork.graph = tensor.NewGraph(fork.pool)
-	return &fork
-}
-
 // Close ends the pipeline's workers.
-func (p *Pipeline) Close() { p.pool.Close() }
+func (p *Pipeline) Close() {
+	p.closeLanes()
+	p.pool.Close()
+}
 
 // Config returns the size of the model.
 func (p *Pipeline) Config() dit.Config { return p.model.Config }

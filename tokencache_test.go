@@ -7,11 +7,9 @@ import (
 	"log"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/tokencache/tokencache"
-	"github.com/tokencache/tokencache/reuse"
 )
 
 func open(t testing.TB, threads int) *tokencache.Pipeline {
@@ -216,37 +214,4 @@ func ExamplePipeline_SelectClasses() {
 	// Output:
 	// [3 5 6 7] <nil>
 	// class 12 is out of range: this model has classes 0..9
-}
-
-// TestForksDrawAtTheSameTime holds that pipelines of the same weights, each with its workers, draw at the same time what one draws alone, with a policy too.
-func TestForksDrawAtTheSameTime(t *testing.T) {
-	p := open(t, 2)
-	policy, err := reuse.Parse("tokencache:importance=update-norm,ratio=0.5,k=2")
-	if err != nil {
-		t.Fatal(err)
-	}
-	request := tokencache.Request{Classes: []int{1, 2, 3, 4}, Seed: 3, Sampler: "ddpm", Steps: "6", Guidance: 2, Batch: 2, Policy: policy}
-	want := draw(t, p, request)
-	var all sync.WaitGroup
-	got := make([][]tokencache.Image, 3)
-	for i := range got {
-		all.Go(func() {
-			fork := p.Fork(1)
-			defer fork.Close()
-			if r, err := fork.Generate(context.Background(), request); err == nil {
-				got[i] = r.Images
-			}
-		})
-	}
-	all.Wait()
-	for i, images := range got {
-		if len(images) != len(want) {
-			t.Fatalf("fork %d drew %d images, want %d", i, len(images), len(want))
-		}
-		for k := range want {
-			if !slices.Equal(images[k].Latents, want[k].Latents) {
-				t.Errorf("fork %d: image %d differs", i, k)
-			}
-		}
-	}
 }

@@ -22,8 +22,8 @@ func (p Plan) Steps() int { return len(p.Timesteps) }
 type Policy interface {
 	// String is the policy as --policy takes it.
 	String() string
-	// NewRun returns the state for batches of at most samples samples of m on plan, whose memory is at most limit bytes (0: unlimited). It fails if the policy does not
-	// fit the model or the plan.
+	// NewRun returns, with memory of its own, the state for batches of at most samples samples of m on plan, whose memory is at most limit bytes (0: unlimited). It fails if the policy does not
+	// fit the model or the plan. A batch may be divided among several Runs that work at the same time, so they must not share what they change: see tokencache.Request.Undivided.
 	NewRun(g *tensor.Graph, m *dit.Model, plan Plan, samples int, limit int64) (Run, error)
 }
 

@@ -160,7 +160,7 @@ func (m *maker) try(ctx context.Context, ref *reference, steps reuse.StepChoice)
 	policy := m.Base
 	policy.Ratio, policy.Steps, policy.Forecast = 0, steps, reuse.NewForecast(ref.plan.Steps(), terms)
 	req := m.request(len(ref.states), m.Seed)
-	req.Batch = len(ref.states)
+	req.Batch, req.Undivided = len(ref.states), true // forecasts are learned from all images at once
 	req.Policy = &learner{policy: &policy, ref: ref, guidance: m.guidance()}
 	r, err := m.p.Generate(ctx, req)
 	if err != nil {

@@ -77,7 +77,7 @@ func TestErrorsDoNotDependOnBatches(t *testing.T) {
 	p, o := tiny(t)
 	measure := func(batch int) *BranchErrors {
 		e := &BranchErrors{Lookahead: 2}
-		_, err := p.Generate(context.Background(), tokencache.Request{Classes: []int{1, 2, 3}, Sampler: o.Sampler, Steps: o.Steps, Policy: e, Batch: batch})
+		_, err := p.Generate(context.Background(), tokencache.Request{Classes: []int{1, 2, 3}, Sampler: o.Sampler, Steps: o.Steps, Policy: e, Batch: batch, Undivided: true})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -53,7 +53,7 @@ func SmoothCache(ctx context.Context, p *tokencache.Pipeline, o SmoothCacheOptio
 // watch draws uncached images under a policy that only looks.
 func (m *maker) watch(ctx context.Context, p reuse.Policy) error {
 	req := m.request(m.Images, m.Seed)
-	req.Batch, req.Policy = min(req.Batch, 4), p
+	req.Batch, req.Policy, req.Undivided = min(req.Batch, 4), p, true
 	m.stage("watching %d uncached images", m.Images)
 	_, err := m.p.Generate(ctx, req)
 	return err

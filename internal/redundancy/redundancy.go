@@ -12,7 +12,7 @@ import (
 
 // Options says what to look at.
 type Options struct {
-	// Request is what to draw: classes, seed, sampler and guidance. Policy, Batch and what it is told are ignored.
+	// Request is what to draw: classes, seed, sampler and guidance. Policy, Batch, Undivided and what it is told are ignored.
 	Request tokencache.Request
 	Policy  reuse.Policy // whose choice of tokens is recorded
 
@@ -49,7 +49,7 @@ func guided(req tokencache.Request) bool { return req.Guidance != 0 && req.Guida
 func (o Options) request() tokencache.Request {
 	req := o.Request
 	req.OnImage = func(tokencache.Image) error { return nil }
-	req.OnState, req.OnPrediction, req.Skip = nil, nil, nil
+	req.OnState, req.OnPrediction, req.Skip, req.Undivided = nil, nil, nil, true // one recorder sees all images
 	req.OnStep = func(s tokencache.Progress) {
 		if o.OnPart != nil {
 			o.OnPart(float64(s.Done)+float64(s.Batch)*float64(s.Step)/float64(s.Steps), float64(s.Images))
