@@ -102,6 +102,19 @@ func (t *Tokens) Gather(g *tensor.Graph, index []int32) *Tokens {
 	return some
 }
 
+// Range returns the tokens in rows from up to to, whose values share t's memory: what changes them in place changes t.
+func (t *Tokens) Range(g *tensor.Graph, from, to int) *Tokens {
+	counts := g.Ints(t.Rows.Samples())
+	for s := range counts {
+		counts[s] = int32(max(0, min(to, t.Rows.Start[s+1])-max(from, t.Rows.Start[s])))
+	}
+	some := &Tokens{X: g.RowRange(t.X, from, to), Rows: g.Rows(counts), Pos: t.Pos[from:to], Keys: t.Keys}
+	if t.Skip != nil {
+		some.Skip = g.RowRange(t.Skip, from, to)
+	}
+	return some
+}
+
 // KeyStore holds, for each block, the keys and values of every position of every sample. Attention writes the rows it
 // computes into it and attends over all of it, so that pruned tokens go on lending theirs.
 type KeyStore struct {

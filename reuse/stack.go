@@ -67,9 +67,10 @@ type stackRun struct {
 	past    [][]float32    // of learned forecasts: R at the last I-steps, the last first, each [rows, D]
 	newest  []int          // of each sample: which of past is the last
 
-	// Where there are half steps, what guidance's halves differ by, D[n] = R[n] of the conditional half less that of the other, at the last I-steps, in the rows of the unconditional half.
-	apart       [][]float32 // as past
-	newestApart []int
+	// Where there are half steps, what guidance's halves differ by, D[n] = R[n] of the conditional half less that of the other, at the last I-steps, of the unconditional samples alone.
+	apart       [][]float32 // as past, but for rows
+	newestApart []int       // of each sample
+	slot        []int       // of each unconditional sample: how many come before it
 	stats       Stats
 
 	positions   []int
@@ -87,15 +88,16 @@ func (t *TokenCache) newStackRun(g *tensor.Graph, m *dit.Model, full, half []boo
 	rows := samples * m.Tokens()
 	r := &stackRun{policy: t, g: g, full: full, half: half, tokens: m.Tokens(), blocks: len(m.Blocks), width: m.Hidden, decoder: m.DecoderPositionEmbedding()}
 	bytes := 4*int64(rows)*int64(m.Hidden) + historyBytes(1, rows, m.Hidden, t.Order)
+	apart := 0
 	if f := t.Forecast; f != nil {
 		if f.Steps != len(full) {
 			return nil, fmt.Errorf("the learned forecast is for %d steps, the run has %d", f.Steps, len(full))
 		}
-		kept := 1 + f.Terms
+		bytes = 4 * int64(rows) * int64(m.Hidden) * int64(1+f.Terms)
 		if len(t.Steps.Half) > 0 {
-			kept += f.Terms
+			apart = samples / 2 * m.Tokens() * m.Hidden
+			bytes += 4 * int64(apart) * int64(f.Terms)
 		}
-		bytes = 4 * int64(rows) * int64(m.Hidden) * int64(kept)
 	}
 	if err := checkMemory("tokencache", bytes, samples, limit); err != nil {
 		return nil, err
@@ -107,12 +109,12 @@ func (t *TokenCache) newStackRun(g *tensor.Graph, m *dit.Model, full, half []boo
 	} else {
 		for range t.Forecast.Terms {
 			r.past = append(r.past, make([]float32, rows*m.Hidden))
-			if len(t.Steps.Half) > 0 {
-				r.apart = append(r.apart, make([]float32, rows*m.Hidden))
+			if apart > 0 {
+				r.apart = append(r.apart, make([]float32, apart))
 			}
 		}
 	}
-	r.newestApart, r.conditional = make([]int, samples), make([]int, samples)
+	r.newestApart, r.conditional, r.slot = make([]int, samples), make([]int, samples), make([]int, samples)
 	r.newest, r.index = make([]int, samples), make([]int32, 0, rows)
 	r.startRow, r.settleRow, r.joinRow = r.begin, r.settle, r.join
 	return r, nil
@@ -131,7 +133,11 @@ func (r *stackRun) Begin(b *dit.Batch, positions []int) {
 			conditional[other] = s
 		}
 	}
+	before := 0
 	for s, p := range positions {
+		if r.slot[s] = before; conditional[s] >= 0 {
+			before++
+		}
 		paired := conditional[s] >= 0 || b.Unconditional != nil && b.Unconditional[s] >= 0
 		switch {
 		case r.full[p] || r.half[p] && !paired:
@@ -178,6 +184,11 @@ func (r *stackRun) Apply(at dit.Site, x *dit.Tokens, f func(*dit.Tokens) *dit.To
 	case 0:
 	case x.X.Rows:
 		y = f(x)
+	case int(r.index[len(r.index)-1]-r.index[0]) + 1: // one range of rows, as the half of guidance that half steps compute
+		some := x.Range(r.g, int(r.index[0]), int(r.index[0])+len(r.index))
+		if made := f(some); made.X != some.X {
+			copy(some.X.Flat(), made.X.Flat())
+		}
 	default:
 		r.g.Scatter(x.X, r.index, f(x.Gather(r.g, r.index)).X)
 	}
@@ -216,19 +227,26 @@ func (r *stackRun) settle(row int) {
 	}
 	switch {
 	case computed:
-		fresh := r.term(r.past, r.newest, row, 0)
+		fresh := r.term(row, 0)
 		kernel.Scale(fresh, r.start.Row(row), -1)
 		kernel.Add(fresh, fresh, x)
 	case !r.half[p]:
 		for i, weight := range r.policy.Forecast.At(p) {
-			kernel.AXPY(x, weight, r.term(r.past, r.newest, row, i))
+			kernel.AXPY(x, weight, r.term(row, i))
 		}
 	}
 }
 
-// term returns row of the i-th last of what is kept.
-func (r *stackRun) term(kept [][]float32, newest []int, row, i int) []float32 {
-	return kept[(newest[row/r.tokens]+i)%len(kept)][row*r.width : (row+1)*r.width]
+// term returns the i-th last update of a row that is kept.
+func (r *stackRun) term(row, i int) []float32 {
+	return r.past[(r.newest[row/r.tokens]+i)%len(r.past)][row*r.width : (row+1)*r.width]
+}
+
+// difference returns the i-th last of what a row of the unconditional half is apart from the other's.
+func (r *stackRun) difference(row, i int) []float32 {
+	s := row / r.tokens
+	at := (r.slot[s]*r.tokens + row%r.tokens) * r.width
+	return r.apart[(r.newestApart[s]+i)%len(r.apart)][at : at+r.width]
 }
 
 // join keeps, at I-steps, what a row of guidance's unconditional half is apart from the other's. At half steps it gives the row the other's update less the forecast of that.
@@ -238,17 +256,17 @@ func (r *stackRun) join(row int) {
 	if other < 0 || !r.full[p] && !r.half[p] {
 		return
 	}
-	update := r.term(r.past, r.newest, row, 0)
-	conditional := r.term(r.past, r.newest, row+(other-s)*r.tokens, 0)
+	update := r.term(row, 0)
+	conditional := r.term(row+(other-s)*r.tokens, 0)
 	if r.full[p] {
-		apart := r.term(r.apart, r.newestApart, row, 0)
+		apart := r.difference(row, 0)
 		kernel.Scale(apart, update, -1)
 		kernel.Add(apart, apart, conditional)
 		return
 	}
 	copy(update, conditional)
 	for i, weight := range r.policy.Forecast.At(p) {
-		kernel.AXPY(update, -weight, r.term(r.apart, r.newestApart, row, i))
+		kernel.AXPY(update, -weight, r.difference(row, i))
 	}
 	x := r.x.Row(row)
 	kernel.Add(x, x, update)
