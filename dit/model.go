@@ -84,7 +84,11 @@ func (m *Model) block(g *tensor.Graph, r Reuse, i int, block *Block, x *Tokens, 
 	if r == Always {
 		return block.Forward(g, r, i, x, c)
 	}
-	return r.Apply(Site{i, Whole}, x, func(x *Tokens) *Tokens { return block.Forward(g, r, i, x, c) })
+	inside := r
+	if w, ok := r.(WholeBlocks); ok && w.WholeBlocks() {
+		inside = Always
+	}
+	return r.Apply(Site{i, Whole}, x, func(x *Tokens) *Tokens { return block.Forward(g, inside, i, x, c) })
 }
 
 // Embed returns what the blocks are given: the tokens of the batch [samples*N, D], patches mapped to width D plus their position embedding, and the

@@ -49,6 +49,10 @@ type Reuse interface {
 	Apply(at Site, x *Tokens, f func(*Tokens) *Tokens) *Tokens
 }
 
+// WholeBlocks is implemented by a Reuse that may have nothing to do within blocks. Where WholeBlocks returns true it is called around each block alone, in which the model then runs fused operations as with
+// Always.
+type WholeBlocks interface{ WholeBlocks() bool }
+
 type always struct{}
 
 func (always) Apply(_ Site, x *Tokens, f func(*Tokens) *Tokens) *Tokens { return f(x) }

@@ -89,6 +89,9 @@ func (r *deltaRun) Begin(_ *dit.Batch, positions []int) {
 	}
 }
 
+// WholeBlocks implements dit.WholeBlocks.
+func (r *deltaRun) WholeBlocks() bool { return true }
+
 // Apply implements dit.Reuse.
 func (r *deltaRun) Apply(at dit.Site, x *dit.Tokens, f func(*dit.Tokens) *dit.Tokens) *dit.Tokens {
 	if at.Part != dit.Whole {

@@ -123,6 +123,9 @@ type dbRun struct {
 // Begin implements Run.
 func (r *dbRun) Begin(_ *dit.Batch, positions []int) { r.positions = positions }
 
+// WholeBlocks implements dit.WholeBlocks.
+func (r *dbRun) WholeBlocks() bool { return true }
+
 // Apply implements dit.Reuse.
 func (r *dbRun) Apply(at dit.Site, x *dit.Tokens, f func(*dit.Tokens) *dit.Tokens) *dit.Tokens {
 	if at.Part != dit.Whole {

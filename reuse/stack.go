@@ -168,6 +168,9 @@ func (r *stackRun) computes(s int) bool {
 	return r.full[p] || r.half[p] && r.conditional[s] < 0
 }
 
+// WholeBlocks implements dit.WholeBlocks.
+func (r *stackRun) WholeBlocks() bool { return true }
+
 // Apply implements dit.Reuse.
 func (r *stackRun) Apply(at dit.Site, x *dit.Tokens, f func(*dit.Tokens) *dit.Tokens) *dit.Tokens {
 	if at.Part != dit.Whole {

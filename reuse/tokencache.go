@@ -386,6 +386,9 @@ func (r *tokenRun) prunes(at dit.Site) bool {
 	return at.Part == dit.Whole
 }
 
+// WholeBlocks implements dit.WholeBlocks.
+func (r *tokenRun) WholeBlocks() bool { return r.policy.Site != BodySite }
+
 // Apply implements dit.Reuse.
 func (r *tokenRun) Apply(at dit.Site, x *dit.Tokens, f func(*dit.Tokens) *dit.Tokens) *dit.Tokens {
 	if !r.prunes(at) {
