@@ -11,16 +11,19 @@ import (
 )
 
 // lane is a share of the processors with what they need for a share of a batch's images. Within a step lanes do not wait for each other, where the processors of one lane wait after every
-// operation: with a model of width 128 two lanes of one processor draw a fifth more than one of two, and keep what they cache nearer (docs/results.md).
+// operation: see docs/design.md, "The Graph".
 type lane struct {
 	graph *tensor.Graph
 	cache reuse.Run
 }
 
+// mostShared is the size of the largest model whose batches are divided. The operations of larger ones are long enough that waiting costs nothing, while each lane reads all weights.
+const mostShared = 256 << 20
+
 // divide makes as many lanes for batches of so many images as give each the same number of images and of processors, or one if it must.
 func (r *run) divide(images int) error {
 	n := 1
-	if !r.req.Undivided {
+	if !r.req.Undivided && r.p.model.Bytes() <= mostShared {
 		n = commonDivisor(images, r.p.Threads())
 	}
 	if n == len(r.lanes) {
