@@ -66,11 +66,7 @@ func Model(ctx context.Context, o ModelOptions) ([]ModelReport, error) {
 	defer pool.Close()
 	g := tensor.NewGraph(pool)
 	g.SetContext(ctx)
-	size := o.Config.InChannels * o.Config.InputSize * o.Config.InputSize
-	b := &dit.Batch{X: tensor.FromSlice(pattern(o.Batch*size), o.Batch, size), T: make([]float32, o.Batch), Y: make([]int32, o.Batch)}
-	for i := range b.T {
-		b.T[i] = 500
-	}
+	b := samples(o.Config, o.Batch)
 
 	full := &contestant{run: func() { g.Reset(); m.Forward(g, dit.Always, b) }}
 	all := []*contestant{full}
@@ -175,4 +171,14 @@ func (source) Read(_ string, dst []float32) error {
 		dst[i] = (float32(state>>8)/(1<<24) - 0.5) * scale
 	}
 	return nil
+}
+
+// samples is a batch for a model.
+func samples(c dit.Config, n int) *dit.Batch {
+	size := c.InChannels * c.InputSize * c.InputSize
+	b := &dit.Batch{X: tensor.FromSlice(pattern(n*size), n, size), T: make([]float32, n), Y: make([]int32, n)}
+	for i := range b.T {
+		b.T[i] = 500
+	}
+	return b
 }
