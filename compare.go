@@ -1,6 +1,7 @@
 package tokencache
 
 import (
+	"cmp"
 	"context"
 	"math"
 	"slices"
@@ -81,7 +82,7 @@ func (p *Pipeline) Compare(ctx context.Context, req Request, repeat int) (*Compa
 	plain := req
 	plain.Policy = reuse.None{}
 	warm := plain
-	warm.Classes = req.Classes[:min(len(req.Classes), max(req.Batch, 1))]
+	warm.Classes = req.Classes[:min(len(req.Classes), cmp.Or(req.Batch, defaultBatch))]
 	warm.Steps, warm.Noise, warm.OnStep, warm.Sampler = "1", nil, nil, "ddim"
 	if _, err := p.Generate(ctx, warm); err != nil {
 		return nil, err

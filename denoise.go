@@ -29,16 +29,13 @@ func (r *run) divide(images int) error {
 	if n == len(r.lanes) {
 		return nil
 	}
-	lanes, err := r.newLanes(n, images/n)
-	if limit := r.req.CacheMemory; n > 1 && (err != nil || limit > 0 && sumStats(lanes).CacheBytes > limit) {
-		r.req.Undivided = true // one lane need not keep anything twice, and says what there is not enough memory for
+	r.before, r.lanes = r.cached(), nil // so that there are never two caches
+	var err error
+	if r.lanes, err = r.newLanes(n, images/n); n > 1 && err != nil {
+		r.req.Undivided = true // to say what the whole batch needs
 		return r.divide(images)
 	}
-	if err != nil {
-		return err
-	}
-	r.before, r.lanes = r.cached(), lanes
-	return nil
+	return err
 }
 
 func (r *run) newLanes(n, images int) ([]*lane, error) {
@@ -47,7 +44,7 @@ func (r *run) newLanes(n, images int) ([]*lane, error) {
 	}
 	var lanes []*lane
 	for _, g := range r.p.graphs(n) {
-		cache, err := r.policy.NewRun(g, r.p.model, newPlan(r.req.Sampler, r.req.Steps, r.sampler), images, r.req.CacheMemory)
+		cache, err := r.policy.NewRun(g, r.p.model, newPlan(r.req.Sampler, r.req.Steps, r.sampler), images, r.req.CacheMemory/int64(n))
 		if err != nil {
 			return nil, err
 		}
@@ -93,26 +90,26 @@ func (p *Pipeline) graphs(n int) []*tensor.Graph {
 	if n == 1 {
 		return []*tensor.Graph{p.graph}
 	}
-	if len(p.lanes) != n {
-		p.closeLanes()
+	if p.lanes[n] == nil {
+		if p.lanes == nil {
+			p.lanes = map[int][]*tensor.Graph{}
+		}
 		for range n {
-			p.lanePools = append(p.lanePools, tensor.NewPool(p.Threads()/n))
-			p.lanes = append(p.lanes, tensor.NewGraph(p.lanePools[len(p.lanes)]))
+			pool := tensor.NewPool(p.Threads() / n)
+			p.pools = append(p.pools, pool)
+			p.lanes[n] = append(p.lanes[n], tensor.NewGraph(pool))
 		}
 	}
-	return p.lanes
-}
-
-func (p *Pipeline) closeLanes() {
-	for _, pool := range p.lanePools {
-		pool.Close()
-	}
-	p.lanes, p.lanePools = nil, nil
+	return p.lanes[n]
 }
 
 // idle forgets the run that was.
 func (p *Pipeline) idle() {
-	for _, g := range append(p.lanes[:len(p.lanes):len(p.lanes)], p.graph) {
+	all := []*tensor.Graph{p.graph}
+	for _, lanes := range p.lanes {
+		all = append(all, lanes...)
+	}
+	for _, g := range all {
 		g.Reset()
 		g.SetContext(context.Background())
 	}

@@ -2,6 +2,7 @@ package tokencache_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -17,9 +18,16 @@ import (
 // TestSharedBatches holds that processors which share a batch's images draw what one processor draws, do what it does, and tell of it in the same order, whatever is reused.
 func TestSharedBatches(t *testing.T) {
 	policies := []string{"none", "tokencache:importance=update-norm,ratio=0.5,k=2,order=1", "tokencache:importance=random,ratio=0.25,k=3", "fbcache:threshold=0.2", "taylorseer:n=2,order=1", "toca:n=2,ratio=0.5", "tome:ratio=0.3"}
-	for i, name := range policies {
+	learned, dynamic := learnedPolicy(4), reuse.DefaultTokenCache()
+	dynamic.Importance, dynamic.Predictor = reuse.Dynamic, newPredictor(t)
+	for i, name := range append(policies, "learned", "dynamic") {
 		policy, err := reuse.Parse(name)
-		if err != nil {
+		switch {
+		case name == "learned":
+			policy = learned
+		case name == "dynamic":
+			policy = &dynamic
+		case err != nil:
 			t.Fatal(err)
 		}
 		request := tokencache.Request{Classes: []int{0, 5, 9, 5, 1, 2, 3}, Seed: 7, RNG: []tokencache.RNG{tokencache.RNGTorch, tokencache.RNGOwn}[i%2], Sampler: "ddpm", Steps: "4", Guidance: 3, Batch: 4, Policy: policy}
@@ -61,6 +69,69 @@ func TestSharedBatches(t *testing.T) {
 		check(2, true)
 		check(2, false)
 		check(4, false)
+	}
+}
+
+// learnedPolicy has half steps and learned forecasts, of the last value.
+func learnedPolicy(steps int) *reuse.TokenCache {
+	p := reuse.DefaultTokenCache()
+	p.Ratio, p.Learned, p.Forecast = 0, true, reuse.NewForecast(steps, 2)
+	p.Steps = reuse.StepChoice{Kind: reuse.ListedSteps, Warmup: 1, List: []int{0}, Half: []int{2}}
+	for i := range steps {
+		p.Forecast.At(i)[0] = 1
+	}
+	return &p
+}
+
+// newPredictor returns a dynamic predictor for the small model that is not trained.
+func newPredictor(t *testing.T) *reuse.Predictor {
+	w, err := dit.Open("testdata/dit-tiny", dit.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	m, err := w.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := reuse.NewPredictorConfig(reuse.Dynamic, m)
+	p, err := reuse.NewPredictor(c, reuse.FreshPredictor{Config: c, Model: w, Block: m.BlockName(0)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// TestPredictorOfOtherHeads holds that a predictor whose block has another number of heads than the model is refused: no tensor tells.
+func TestPredictorOfOtherHeads(t *testing.T) {
+	policy := reuse.DefaultTokenCache()
+	policy.Importance, policy.Predictor = reuse.Dynamic, newPredictor(t)
+	policy.Predictor.Heads *= 2
+	err := open(t, 1).Check(tokencache.Request{Classes: []int{1}, Policy: &policy})
+	if err == nil || !strings.Contains(err.Error(), "heads; this one has") {
+		t.Errorf("error %v", err)
+	}
+}
+
+// TestCancelledLanes holds that lanes stop when the context is done, and draw as before in the next run.
+func TestCancelledLanes(t *testing.T) {
+	p := open(t, 2)
+	request := tokencache.Request{Classes: []int{1, 2, 3, 4}, Seed: 1, Steps: "4", Guidance: 2}
+	want := draw(t, p, request)
+	ctx, cancel := context.WithCancel(context.Background())
+	request.OnStep = func(s tokencache.Progress) {
+		if s.Step == 2 {
+			cancel()
+		}
+	}
+	if r, err := p.Generate(ctx, request); !errors.Is(err, context.Canceled) || len(r.Images) != 0 {
+		t.Errorf("cancelled after two steps: %v", err)
+	}
+	request.OnStep = nil
+	for i, img := range draw(t, p, request) {
+		if !slices.Equal(img.Latents, want[i].Latents) {
+			t.Errorf("after a cancelled run image %d differs", i)
+		}
 	}
 }
 
@@ -118,6 +189,7 @@ func TestHowBatchesAreShared(t *testing.T) {
 		{2, 5, 4, false, []int{4, 4, 2}},
 		{3, 4, 4, false, []int{8}},
 		{4, 6, 6, false, []int{6, 6}},
+		{4, 6, 4, false, []int{2, 2, 2, 2, 2, 2}}, // four lanes, and two of two processors for the last batch
 		{8, 4, 4, false, []int{2, 2, 2, 2}},
 		{2, 1, 4, false, []int{2}},
 	} {

@@ -22,6 +22,9 @@ const (
 	RNGTorch RNG = "torch-cpu" // PyTorch's generator for CPUs, drawing for whole batches as DiT's sampling loop does
 )
 
+// defaultBatch is how many images are denoised together where a Request does not say.
+const defaultBatch = 4
+
 // Request says what to draw. Zero values mean what their comments say.
 type Request struct {
 	Classes []int // the class of each image; their number is that of the images
@@ -160,7 +163,7 @@ func (p *Pipeline) newRun(req Request) (*run, error) {
 		req.Steps = "50"
 	}
 	if req.Batch == 0 {
-		req.Batch = 4
+		req.Batch = defaultBatch
 	}
 	if req.Guidance == 0 {
 		req.Guidance = 1

@@ -46,8 +46,8 @@ type Pipeline struct {
 	pool    *tensor.Pool
 	graph   *tensor.Graph
 
-	lanes     []*tensor.Graph // for batches whose images the processors share: see denoise.go
-	lanePools []*tensor.Pool
+	lanes map[int][]*tensor.Graph // so many, for batches whose images the processors share: see denoise.go
+	pools []*tensor.Pool          // of lanes
 
 	names   []string
 	assumed string
@@ -109,8 +109,9 @@ func checkDecoder(c dit.Config, decoder vae.Autoencoder) error {
 
 // Close ends the pipeline's workers.
 func (p *Pipeline) Close() {
-	p.closeLanes()
-	p.pool.Close()
+	for _, pool := range append(p.pools, p.pool) {
+		pool.Close()
+	}
 }
 
 // Config returns the size of the model.
