@@ -349,12 +349,15 @@ func (d *drawn) keep(images []tokencache.Image) error {
 	if have, err := d.chunks(); err != nil || have > 0 {
 		return errors.Join(err, d.save())
 	}
-	return errors.Join(d.write(0, images), d.save())
+	if err := d.save(); err != nil { // first, so that images are never there without what they are of
+		return err
+	}
+	return d.write(0, images)
 }
 
 // conditions are what all images depend on, whatever the policy.
 func (r *run) conditions() string {
-	return fmt.Sprintf("%s %s %s %g %g %d", r.Pipeline.Fingerprint(), r.Sampler, r.Steps, r.Guidance, r.Power, r.Seed)
+	return fmt.Sprintf("%s %s %s %s %g %g %d", r.Pipeline.Fingerprint(), r.Pipeline.Level(), r.Sampler, r.Steps, r.Guidance, r.Power, r.Seed)
 }
 
 // openCell opens the folder of a subject. What was drawn under other conditions is refused.
