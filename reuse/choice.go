@@ -33,6 +33,14 @@ type keepers struct {
 // defaultCell is the Cell of a Grid that does not say: one token of every cell stays.
 const defaultCell = 3
 
+// LeastRatio is the smallest share of tokens above 0 that a selection can compute.
+func LeastRatio(s Selection, cell int) float64 {
+	if s == Grid {
+		return 1 - float64(cell)/4
+	}
+	return 0
+}
+
 func newKeepers(s Selection, ratio float64, cell, blocks, tokens int) (keepers, error) {
 	side := int(math.Sqrt(float64(tokens)))
 	switch {
@@ -44,6 +52,8 @@ func newKeepers(s Selection, ratio float64, cell, blocks, tokens int) (keepers, 
 		return keepers{}, fmt.Errorf("cell=%d: want 1 to 4, the tokens that selection=%s prunes of every 2x2 cell", cell, Grid)
 	case s == Grid && (side*side != tokens || side%2 != 0):
 		return keepers{}, fmt.Errorf("grid selection of %d tokens: want a square grid of even side", tokens)
+	case s == Grid && ratio > 0 && ratio < LeastRatio(s, cell):
+		return keepers{}, fmt.Errorf("ratio=%g: selection=%s with cell=%d computes %g of the tokens at least; give that or more, a larger cell, or 0", ratio, Grid, cell, LeastRatio(s, cell))
 	}
 	return keepers{selection: s, ratio: ratio, cell: cell, blocks: blocks, side: side}, nil
 }
@@ -54,17 +64,18 @@ func (k *keepers) choose(kept [][]int32, alpha []float32) {
 	for b := range kept {
 		kept[b] = kept[b][:0]
 	}
-	switch k.selection {
-	case PerBlock:
+	switch {
+	case k.ratio == 0:
+	case k.selection == PerBlock:
 		count := int(math.Round(k.ratio * float64(n)))
 		for b := range kept {
 			kept[b] = append(kept[b], k.top(alpha[b*n:(b+1)*n], count)...)
 		}
-	case Global:
+	case k.selection == Global:
 		for _, i := range k.top(alpha, int(math.Round(k.ratio*float64(len(alpha))))) {
 			kept[int(i)/n] = append(kept[int(i)/n], i%int32(n))
 		}
-	case Grid:
+	default:
 		k.grid(kept, alpha, n)
 	}
 	for b := range kept {

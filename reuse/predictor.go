@@ -195,13 +195,14 @@ func ReadPredictor(f *checkpoint.File) (*Predictor, error) {
 type FreshPredictor struct {
 	Config PredictorConfig
 	Model  nn.Source // of the model's weights
+	Block  string    // name of its first block: dit.Config.BlockName
 	Seed   uint64
 }
 
 // Read fills dst with the named tensor.
 func (f FreshPredictor) Read(name string, dst []float32) error {
 	if f.Config.Kind == Dynamic && name != "head.weight" && name != "head.bias" {
-		return f.Model.Read("blocks.0."+name[len("block."):], dst)
+		return f.Model.Read(f.Block+name[len("block"):], dst)
 	}
 	last := name == "head.weight" || name == "fc2.weight"
 	for _, w := range f.Config.Tensors() {
@@ -238,8 +239,9 @@ type predictorRun struct {
 }
 
 func (p *Predictor) newRun(g *tensor.Graph, m *dit.Model) (*predictorRun, error) {
-	if p.Blocks != len(m.Blocks) || p.Tokens != m.Tokens() || p.Kind == Dynamic && p.Width != m.Hidden {
-		return nil, fmt.Errorf("the predictor is for a model of %d blocks, %d tokens and width %d; this one has %d, %d and %d", p.Blocks, p.Tokens, p.Width, len(m.Blocks), m.Tokens(), m.Hidden)
+	if p.Blocks != len(m.Blocks) || p.Tokens != m.Tokens() || p.Kind == Dynamic && (p.Width != m.Hidden || p.Heads != m.Heads) {
+		return nil, fmt.Errorf("the predictor is for a model of %d blocks, %d tokens, width %d and %d heads; this one has %d, %d, %d and %d",
+			p.Blocks, p.Tokens, p.Width, p.Heads, len(m.Blocks), m.Tokens(), m.Hidden, m.Heads)
 	}
 	return &predictorRun{p: p, g: g, m: m}, nil
 }

@@ -13,7 +13,8 @@ import (
 // one update for each token, that of all blocks together, R[n] = x[L,n] - x[0,n], instead of L: the same numbers to rounding, for an L-th of memory and time. The position
 // embedding that an MDT adds before its decoder is no update of a block: it is added on P-steps too, and R is without it.
 
-// Forecast holds learned weights of a P-step's forecast, the same for all tokens: R^(p)[n] = sum over i of Weights[p][i] · R[n] at the i-th last I-step.
+// Forecast holds learned weights of a P-step's forecast, the same for all tokens: R^(p)[n] = sum over i of Weights[p][i] · R[n] at the i-th last I-step, or half step. At a half step
+// the weights are of what guidance's halves differ by at the i-th last I-step.
 type Forecast struct {
 	Steps, Terms int
 	Weights      []float32 // [Steps, Terms]; unused at I-steps
@@ -64,7 +65,7 @@ type stackRun struct {
 	decoder []float32      // an MDT's second position embedding, [N, D]
 	start   *tensor.Tensor // before the first block, of samples at an I-step
 	history *history       // of Taylor's series
-	past    [][]float32    // of learned forecasts: R at the last I-steps, the last first, each [rows, D]
+	past    [][]float32    // of learned forecasts: R at the last I-steps and half steps, the last first, each [rows, D]
 	newest  []int          // of each sample: which of past is the last
 
 	// Where there are half steps, what guidance's halves differ by, D[n] = R[n] of the conditional half less that of the other, at the last I-steps, of the unconditional samples alone.

@@ -48,7 +48,7 @@ func (c StepChoice) halves(steps int, full []bool) ([]bool, error) {
 func (c StepChoice) resolve(steps int) ([]bool, error) {
 	full := make([]bool, steps)
 	round := func(from, to, period int) {
-		for p := from; p < to; p += period {
+		for p := from; p < to; p += min(period, steps) {
 			full[p] = true
 		}
 	}

@@ -120,6 +120,9 @@ func (t *TokenCache) String() string {
 	if t.Site == BodySite {
 		add("site=%s", t.Site)
 	}
+	if t.Seed != 0 {
+		add("seed=%d", t.Seed)
+	}
 	return "tokencache:" + strings.Join(list, ",")
 }
 

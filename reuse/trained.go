@@ -20,7 +20,7 @@ import (
 // A trained policy is a folder with these files.
 const (
 	PolicyFile    = "policy.json"
-	PredictorFile = "predictor.safetensors" // if a predictor chooses tokens, or routers choose branches
+	PredictorFile = "predictor.safetensors" // of a predictor that chooses tokens, of routers that choose branches, or the weights of learned forecasts
 )
 
 // Methods of trained policies.

@@ -57,7 +57,7 @@ func NewPredictorTask(kind reuse.Importance, m *dit.Model, src nn.Source, t *Tra
 		return nil, errors.New("no trajectories to train a predictor on")
 	}
 	config := reuse.NewPredictorConfig(kind, m)
-	p, params, err := reuse.NewTrainablePredictor(config, reuse.FreshPredictor{Config: config, Model: src, Seed: o.Seed})
+	p, params, err := reuse.NewTrainablePredictor(config, reuse.FreshPredictor{Config: config, Model: src, Block: m.BlockName(0), Seed: o.Seed})
 	if err != nil {
 		return nil, err
 	}
