@@ -22,7 +22,7 @@ type calibrateCmd struct {
 	CFG      *float64 `name:"cfg" help:"Scale of guidance. Default: what suits the model." placeholder:"X"`
 	Speed    string   `help:"Wanted speed by the clock, such as 2.4x: the share of tokens that P-steps compute, or another method's threshold, is found for it." placeholder:"X"`
 	Ratio    *float64 `help:"Share of the tokens that P-steps compute, instead of --speed." placeholder:"R"`
-	Policy   string   `help:"Parameters of the policy: ratio=0,learned=true (the default: P-steps compute nothing, and how to forecast them is learned), importance=dynamic,k=3,order=1 (a predictor is trained that chooses the tokens), ... See docs/tokencache.md." placeholder:"KEY=VALUE,..." default:"ratio=0,learned=true"`
+	Policy   string   `help:"Parameters of the policy: ${fitSteps} (the default: P-steps compute nothing, and how to forecast them is learned), ${fitTokens} (the default with a --ratio above 0: a predictor is trained that chooses the tokens), ... See docs/tokencache.md." placeholder:"KEY=VALUE,..."`
 	Percent  bool     `name:"percentile" help:"Put the I-steps at equal percentiles of how much the trajectories bend, instead of evenly."`
 	Images   int      `help:"Trajectories of the model's own sampler that it learns from." default:"${fitImages}"`
 	Updates  int      `help:"Updates of the predictor." default:"${fitUpdates}"`
@@ -60,15 +60,20 @@ func (c *calibrateCmd) Run(a *app) error {
 		return c.seek(a)
 	}
 	base := reuse.DefaultTokenCache()
-	if c.Policy != "" {
-		for _, pair := range strings.Split(strings.TrimPrefix(c.Policy, "tokencache:"), ",") {
-			key, value, ok := strings.Cut(pair, "=")
-			if !ok {
-				return fmt.Errorf("--policy: %q: want key=value", pair)
-			}
-			if err := base.Set(key, value); err != nil {
-				return err
-			}
+	switch {
+	case c.Policy != "":
+	case c.Ratio != nil && *c.Ratio > 0:
+		c.Policy = fitTokens
+	default:
+		c.Policy = fitSteps
+	}
+	for _, pair := range strings.Split(strings.TrimPrefix(c.Policy, "tokencache:"), ",") {
+		key, value, ok := strings.Cut(pair, "=")
+		if !ok {
+			return fmt.Errorf("--policy: %q: want key=value", pair)
+		}
+		if err := base.Set(key, value); err != nil {
+			return err
 		}
 	}
 	speed, err := parseSpeed(c.Speed)

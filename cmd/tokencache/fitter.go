@@ -20,6 +20,8 @@ import (
 // What calibrate takes for granted.
 const (
 	fitSeed       = 1
+	fitSteps      = "ratio=0,learned=true"
+	fitTokens     = "importance=dynamic,k=3,order=1"
 	fitImages     = 32
 	fitUpdates    = 300
 	fitBatch      = 8
@@ -29,6 +31,7 @@ const (
 
 // fitVars are these for the help.
 var fitVars = kong.Vars{
+	"fitSteps": fitSteps, "fitTokens": fitTokens,
 	"fitSeed": strconv.Itoa(fitSeed), "fitImages": strconv.Itoa(fitImages), "fitUpdates": strconv.Itoa(fitUpdates), "fitBatch": strconv.Itoa(fitBatch),
 	"fitRouterRate": fmt.Sprint(fitRouterRate), "fitRouterCost": fmt.Sprint(fitRouterCost),
 }

@@ -67,6 +67,13 @@ func Run(ctx context.Context, p *tokencache.Pipeline, o Options) (*reuse.Trained
 	if err := o.Weigh.check(); err != nil {
 		return nil, err
 	}
+	o.Guidance = guidanceOf(o.Guidance)
+	switch {
+	case o.Base.Learned && o.Base.Ratio != 0:
+		return nil, fmt.Errorf("ratio=%g and learned=true: learned forecasts are of P-steps that compute nothing; give ratio=0, or importance=%s and no learned=true", o.Base.Ratio, reuse.Dynamic)
+	case o.Base.Learned && o.Percent:
+		return nil, errors.New("I-steps at percentiles go with policies that choose tokens; where forecasts are learned they are placed by trying (--trials)")
+	}
 	if h := len(o.Base.Steps.Half) > 0; (h || o.Halves > 0) && (!o.Base.Learned || o.Guidance == 1) {
 		return nil, errors.New("half steps go with learned forecasts (learned=true) and with guidance, of which they compute one half")
 	} else if h && (o.Speed > 0 || o.Halves > 0) {
@@ -122,6 +129,14 @@ func Run(ctx context.Context, p *tokencache.Pipeline, o Options) (*reuse.Trained
 		}
 	}
 	return trained, trained.Save(o.Dir, save)
+}
+
+// guidanceOf is the scale of guidance, of which 0 means none as in a tokencache.Request.
+func guidanceOf(scale float64) float64 {
+	if scale == 0 {
+		return 1
+	}
+	return scale
 }
 
 // check reports parameters that the model or the sampler cannot be run with, before anything is learned for them.
@@ -191,7 +206,7 @@ func (m *maker) trajectories(ctx context.Context) (*train.Trajectories, error) {
 		t.X, t.Labels = append(t.X, make([]float32, steps*size)), append(t.Labels, int32(class))
 	}
 	path := filepath.Join(m.work(), "trajectories.safetensors")
-	what := fmt.Sprintf("%s %s %s %g %d %d", m.p.Fingerprint(), m.Sampler, m.Steps, m.Guidance, m.Seed, m.Images)
+	what := fmt.Sprintf("%s %s %s %g %g %d %d", m.p.Fingerprint(), m.Sampler, m.Steps, m.Guidance, m.Power, m.Seed, m.Images)
 	name := func(i int) string { return fmt.Sprintf("x.%d", i) }
 	if f, err := checkpoint.Open(path); err == nil {
 		defer f.Close()
@@ -223,7 +238,7 @@ func (m *maker) trajectories(ctx context.Context) (*train.Trajectories, error) {
 	return t, checkpoint.WriteSafetensors(path, content)
 }
 
-// change returns for each step how far the trajectories bend there: the mean square of the second difference of what the sampler adds.
+// change returns for each step how far the trajectories bend there: the root mean square of the second difference of x_t, summed over them.
 func change(t *train.Trajectories) []float64 {
 	steps := t.Plan.Steps()
 	mass := make([]float64, steps)
@@ -268,7 +283,8 @@ func (m *maker) predictor(ctx context.Context, t *train.Trajectories, steps []in
 		return nil, err
 	}
 	loop.Every, loop.OnStep = time.Minute, m.OnUpdate
-	loop.Note = fmt.Sprintf("%s %v %s %g %s %s %d %d", m.p.Fingerprint(), steps, m.Base.Importance, m.Lambda, m.Sampler, m.Steps, m.Seed, m.Images)
+	loop.Note = fmt.Sprintf("%s %v %s %s %d %g %s %s %g %g %d %d",
+		m.p.Fingerprint(), steps, m.Base.Importance, m.Base.Cached, m.Base.Order, m.Lambda, m.Sampler, m.Steps, m.Guidance, m.Power, m.Seed, m.Images)
 	if p, err := train.ReadProgress(m.work()); err == nil && p.Note == loop.Note && p.Settings == loop.Settings {
 		if err := loop.Resume(); err != nil {
 			return nil, err
@@ -347,7 +363,8 @@ func (m *maker) bisect(ctx context.Context, policy *reuse.TokenCache, wanted flo
 		}
 		return uncached / float64(r.Stats.FLOPs), nil
 	}
-	most, err := reduction(0)
+	least := reuse.LeastRatio(policy.Selection, policy.Cell)
+	most, err := reduction(least)
 	if err != nil {
 		return err
 	}
@@ -355,9 +372,9 @@ func (m *maker) bisect(ctx context.Context, policy *reuse.TokenCache, wanted flo
 		if most > wanted*0.99 {
 			return nil // nothing less can be computed, and it is nearly enough
 		}
-		return fmt.Errorf("a speed of %.4gx cannot be met with these I-steps: with no token computed on P-steps there are %.2f times fewer FLOPs; give fewer I-steps (a longer period k)", wanted, most)
+		return fmt.Errorf("a speed of %.4gx cannot be met with these I-steps: with a share of %g of the tokens computed on P-steps, the least, there are %.2f times fewer FLOPs; give fewer I-steps (a longer period k)", wanted, least, most)
 	}
-	low, high := 0.0, 1.0
+	low, high := least, 1.0
 	for range 7 {
 		middle := (low + high) / 2
 		got, err := reduction(middle)

@@ -211,8 +211,10 @@ func (m *maker) place(ctx context.Context, ref *reference, even []int) ([]int, e
 	}
 	best := trial{Quality: math.Inf(-1)}
 	tried := 0
+	var tested [][]int // by this run: what it knows from before counts as tried when it comes to it, so that an interrupted run goes the same way
 	test := func(list []int) error {
 		tried++
+		tested = append(tested, list)
 		i := slices.IndexFunc(kept.Done, func(t trial) bool { return slices.Equal(t.List, list) })
 		if i < 0 {
 			q, _, err := m.try(ctx, few, m.listed(list))
@@ -234,6 +236,9 @@ func (m *maker) place(ctx context.Context, ref *reference, even []int) ([]int, e
 	}
 	for _, bend := range []float64{1, 0.9, 0.8, 0.7, 1.2} {
 		for _, end := range []int{steps, steps + steps/count - 1} { // how far the last I-step is from the end
+			if tried == m.Trials {
+				return best.List, nil
+			}
 			if err := test(bent(steps, end, count, bend)); err != nil {
 				return nil, err
 			}
@@ -250,7 +255,7 @@ func (m *maker) place(ctx context.Context, ref *reference, even []int) ([]int, e
 		for j := i; j < i+moved; j++ {
 			list[j] += by
 		}
-		seen := slices.ContainsFunc(kept.Done[:min(len(kept.Done), tried)], func(t trial) bool { return slices.Equal(t.List, list) })
+		seen := slices.ContainsFunc(tested, func(t []int) bool { return slices.Equal(t, list) })
 		if !increasing(list, steps) || seen {
 			misses++
 			continue

@@ -27,6 +27,7 @@ type L2COptions struct {
 // L2C trains the routers of Learning-to-Cache (arXiv 2406.01733) and saves the policy. An example is a step of a trajectory of the model's own sampler that is even when counted down, with the
 // step before it, which fills the cache; so no pictures are needed. An update is of one step's router, and every step has its turn before one has another.
 func L2C(ctx context.Context, p *tokencache.Pipeline, o L2COptions) (*reuse.Trained, error) {
+	o.Guidance = guidanceOf(o.Guidance)
 	const most = 0.999 // of a sigmoid
 	if o.Threshold == 0 && o.Speed > 0 {
 		o.Threshold = most
@@ -89,7 +90,7 @@ func (m *maker) routers(ctx context.Context, t *train.Trajectories, o L2COptions
 		return nil, errors.New("learning to cache needs two steps or more")
 	}
 	path := filepath.Join(m.work(), "routers.safetensors")
-	of := fmt.Sprintf("%s %s %s %g %d %d %g %d %g", m.p.Fingerprint(), m.Sampler, m.Steps, m.Guidance, m.Seed, m.Images, o.L1, m.Batch, m.LR)
+	of := fmt.Sprintf("%s %s %s %g %g %d %d %g %d %g", m.p.Fingerprint(), m.Sampler, m.Steps, m.Guidance, m.Power, m.Seed, m.Images, o.L1, m.Batch, m.LR)
 	routers := train.NewRouters(frozen, t.Plan.Steps(), train.RouterOptions{L1: o.L1})
 	made, err := routers.Resume(path, of)
 	if err != nil {

@@ -25,6 +25,7 @@ const defaultLookahead = 3
 
 // SmoothCache makes the schedule of SmoothCache (arXiv 2411.10510) and saves it: it draws images without a policy, and takes how much every branch's output changes over the next few steps.
 func SmoothCache(ctx context.Context, p *tokencache.Pipeline, o SmoothCacheOptions) (*reuse.Trained, error) {
+	o.Guidance = guidanceOf(o.Guidance)
 	if o.Lookahead == 0 {
 		o.Lookahead = defaultLookahead
 	}

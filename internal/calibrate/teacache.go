@@ -27,6 +27,7 @@ const teaDegree = 4
 // TeaCache fits the polynomial of TeaCache (arXiv 2411.19108) and saves the policy: it draws images without a policy, and takes by how much the first block's modulated input and the last block's
 // output change from step to step, relative to what they were.
 func TeaCache(ctx context.Context, p *tokencache.Pipeline, o TeaCacheOptions) (*reuse.Trained, error) {
+	o.Guidance = guidanceOf(o.Guidance)
 	if o.Threshold == 0 && o.Speed > 0 {
 		o.Threshold = mostThreshold
 	}
