@@ -13,6 +13,7 @@ import (
 
 	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/internal/formula"
+	"github.com/tokencache/tokencache/nn"
 	"github.com/tokencache/tokencache/reuse"
 	"github.com/tokencache/tokencache/tensor"
 )
@@ -30,15 +31,19 @@ func modelOf(t *testing.T, arch dit.Arch) *dit.Model {
 	if arch != dit.ArchDiT {
 		c.DecodeLayer = 2
 	}
-	var src formula.Source
-	for _, w := range c.Tensors() {
-		src.Add(w.Name, w.Shape...)
-	}
-	m, err := dit.New(c, &src, false)
+	m, err := dit.New(c, weights(c), false)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return m
+}
+
+func weights(c dit.Config) nn.Source {
+	var src formula.Source
+	for _, w := range c.Tensors() {
+		src.Add(w.Name, w.Shape...)
+	}
+	return &src
 }
 
 // inputs are batches of samples that drift from step to step, as a sampler's do.
@@ -97,6 +102,7 @@ var policies = []string{
 	"tokencache:order=0", "tokencache:order=2,k=2", "tokencache:ratio=0", "tokencache:keys=kept", "tokencache:keys=fresh", "tokencache:cached=output,order=0",
 	"tokencache:selection=grid,cell=3,ratio=0.5", "tokencache:selection=per-block,importance=random", "tokencache:write-back=false",
 	"tokencache:steps=tprr,k1=2,k2=4,boundary=0.5",
+	"tokencache:importance=static", "tokencache:importance=dynamic,order=2,k=2", "tokencache:importance=dynamic,keys=fresh,selection=per-block", "tokencache:learned=true,ratio=0",
 	"tokencache:site=body", "tokencache:site=body,ratio=0", "tokencache:site=body,keys=fresh,cached=output,order=0",
 	"fora", "taylorseer", "taylorseer:order=2,n=2", "toca", "toca:scheduler=ddim50,n=2", "duca",
 	"fbcache:threshold=1", "fbcache:threshold=9,most=2,warmup=2", "dbcache:front=1,back=1,threshold=0.8", "dbcache:threshold=9,most=3",
@@ -115,6 +121,40 @@ func parse(t *testing.T, text string) reuse.Policy {
 		t.Fatal(err)
 	}
 	return p
+}
+
+// calibrated reports whether a text stands for a policy that calibration makes.
+func calibrated(text string) bool {
+	return strings.Contains(text, "importance=static") || strings.Contains(text, "importance=dynamic") || strings.Contains(text, "learned=true")
+}
+
+// made returns the policy that a text stands for, with what calibration would have made for m: a predictor that is not trained, or forecasts between the last two values.
+func made(t *testing.T, m *dit.Model, text string) reuse.Policy {
+	t.Helper()
+	if !calibrated(text) {
+		return parse(t, text)
+	}
+	p := reuse.DefaultTokenCache()
+	_, pairs, _ := strings.Cut(text, ":")
+	for pair := range strings.SplitSeq(pairs, ",") {
+		key, value, _ := strings.Cut(pair, "=")
+		if err := p.Set(key, value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if p.Learned {
+		p.Forecast = reuse.NewForecast(len(plan.Timesteps), 2)
+		for i := range plan.Timesteps {
+			p.Forecast.At(i)[0], p.Forecast.At(i)[1] = 1.25, -0.25
+		}
+		return &p
+	}
+	c := reuse.NewPredictorConfig(p.Importance, m)
+	var err error
+	if p.Predictor, err = reuse.NewPredictor(c, reuse.FreshPredictor{Config: c, Model: weights(m.Config), Block: m.BlockName(0)}); err != nil {
+		t.Fatal(err)
+	}
+	return &p
 }
 
 func same(a, b [][]float32) string {
@@ -142,7 +182,7 @@ func conformance(t *testing.T, m *dit.Model) {
 	want, _, _ := outputs(t, m, reuse.None{}, batches, 1)
 	for _, text := range policies {
 		t.Run(text, func(t *testing.T) {
-			got, stats, flops := outputs(t, m, parse(t, text), batches, 1)
+			got, stats, flops := outputs(t, m, made(t, m, text), batches, 1)
 
 			// The first step is an I-step: the uncached model's bits.
 			if diff := same(want[:1], got[:1]); diff != "" && caches(text) {
@@ -164,7 +204,7 @@ func conformance(t *testing.T, m *dit.Model) {
 
 			// Workers make no difference.
 			for _, workers := range []int{2, 8} {
-				again, _, againFLOPs := outputs(t, m, parse(t, text), batches, workers)
+				again, _, againFLOPs := outputs(t, m, made(t, m, text), batches, workers)
 				if diff := same(got, again); diff != "" {
 					t.Errorf("%d workers: %s", workers, diff)
 				}
@@ -187,15 +227,18 @@ func conformance(t *testing.T, m *dit.Model) {
 			if strings.HasPrefix(text, "tokencache") || strings.HasPrefix(text, "random") || strings.HasPrefix(text, "update-norm") {
 				everything = map[string]string{"I-steps only": "k=1,k1=1,k2=1", "all tokens kept": "ratio=1"}
 			}
+			if strings.Contains(text, "learned=true") {
+				delete(everything, "all tokens kept") // learned forecasts are of P-steps that compute nothing
+			}
 			for what, more := range everything {
-				if all, _, _ := outputs(t, m, parse(t, join(text, more)), batches, 2); same(want, all) != "" {
+				if all, _, _ := outputs(t, m, made(t, m, join(text, more)), batches, 2); same(want, all) != "" {
 					t.Errorf("%s: %s", what, same(want, all))
 				}
 			}
 
 			// Permuting the samples permutes the results.
 			turn := []int{2, 0, 1}
-			turned, _, _ := outputs(t, m, parse(t, text), permute(batches, turn), 2)
+			turned, _, _ := outputs(t, m, made(t, m, text), permute(batches, turn), 2)
 			for p := range got {
 				n := len(got[p]) / 3
 				for to, from := range turn {
@@ -209,7 +252,7 @@ func conformance(t *testing.T, m *dit.Model) {
 			pool := tensor.NewPool(2)
 			defer pool.Close()
 			g := tensor.NewGraph(pool)
-			run, err := parse(t, text).NewRun(g, m, plan, 3, 0)
+			run, err := made(t, m, text).NewRun(g, m, plan, 3, 0)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -223,10 +266,10 @@ func conformance(t *testing.T, m *dit.Model) {
 			if caches(text) != (stats.CacheBytes > 0) {
 				t.Errorf("a cache of %d bytes", stats.CacheBytes)
 			}
-			if _, err := parse(t, text).NewRun(g, m, plan, 3, stats.CacheBytes-1); err == nil && caches(text) {
+			if _, err := made(t, m, text).NewRun(g, m, plan, 3, stats.CacheBytes-1); err == nil && caches(text) {
 				t.Error("no error for too little cache memory")
 			}
-			if _, err := parse(t, text).NewRun(g, m, plan, 3, stats.CacheBytes); err != nil {
+			if _, err := made(t, m, text).NewRun(g, m, plan, 3, stats.CacheBytes); err != nil {
 				t.Errorf("just enough cache memory: %v", err)
 			}
 		})
@@ -317,11 +360,11 @@ func TestMixedSteps(t *testing.T) {
 			for _, b := range all {
 				batches = append(batches, one(b, s))
 			}
-			alone[s], _, _ = outputs(t, m, parse(t, text), batches, 1)
+			alone[s], _, _ = outputs(t, m, made(t, m, text), batches, 1)
 		}
 		pool := tensor.NewPool(2)
 		g := tensor.NewGraph(pool)
-		run, err := parse(t, text).NewRun(g, m, plan, 2, 0)
+		run, err := made(t, m, text).NewRun(g, m, plan, 2, 0)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -2,6 +2,7 @@ package reuse_test
 
 import (
 	"math"
+	"reflect"
 	"slices"
 	"testing"
 
@@ -175,11 +176,14 @@ func TestMethodsRefuseParameters(t *testing.T) {
 	}
 }
 
-// TestTextOfPolicies holds that a policy's text is read as the policy.
+// TestTextOfPolicies holds that a policy's text is read as the policy, unless it was made by calibration.
 func TestTextOfPolicies(t *testing.T) {
-	for _, text := range policies {
+	for _, text := range append([]string{"tokencache:importance=random,seed=5"}, policies...) {
+		if calibrated(text) {
+			continue
+		}
 		p := parse(t, text)
-		if again := parse(t, p.String()); again.String() != p.String() {
+		if again := parse(t, p.String()); again.String() != p.String() || !reflect.DeepEqual(again, p) {
 			t.Errorf("%s: %s is read as %s", text, p, again)
 		}
 	}

@@ -22,7 +22,7 @@ func TestSteadyInput(t *testing.T) {
 			if strings.Contains(text, "keys=kept") || !caches(text) {
 				continue // tokens attend to fewer
 			}
-			got, _, _ := outputs(t, m, parse(t, text), batches, 2)
+			got, _, _ := outputs(t, m, made(t, m, text), batches, 2)
 			worst, squares := 0.0, 0.0
 			for p := range got {
 				for i, v := range got[p] {
