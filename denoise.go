@@ -42,9 +42,13 @@ func (r *run) newLanes(n, images int) ([]*lane, error) {
 	if r.guidance.Enabled() {
 		images *= 2
 	}
+	limit := r.req.CacheMemory
+	if limit > 0 {
+		limit = max(1, limit/int64(n))
+	}
 	var lanes []*lane
 	for _, g := range r.p.graphs(n) {
-		cache, err := r.policy.NewRun(g, r.p.model, newPlan(r.req.Sampler, r.req.Steps, r.sampler), images, r.req.CacheMemory/int64(n))
+		cache, err := r.policy.NewRun(g, r.p.model, newPlan(r.req.Sampler, r.req.Steps, r.sampler), images, limit)
 		if err != nil {
 			return nil, err
 		}

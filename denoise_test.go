@@ -158,9 +158,10 @@ func TestSharedBatchesKeepWithinTheMemory(t *testing.T) {
 	if r, err = p.Generate(context.Background(), request); err != nil || r.Stats.CacheBytes != request.CacheMemory {
 		t.Errorf("the limit just met: %v", err)
 	}
-	request.CacheMemory--
-	if _, err = p.Generate(context.Background(), request); err == nil || !strings.Contains(err.Error(), "for 4 samples needs") {
-		t.Errorf("a limit one byte too low: %v", err)
+	for _, request.CacheMemory = range []int64{request.CacheMemory - 1, 1} {
+		if _, err = p.Generate(context.Background(), request); err == nil || !strings.Contains(err.Error(), "for 4 samples needs") {
+			t.Errorf("a limit of %d bytes: %v", request.CacheMemory, err)
+		}
 	}
 }
 
