@@ -72,7 +72,7 @@ func Run(ctx context.Context, p *tokencache.Pipeline, o Options) (*reuse.Trained
 	case o.Base.Learned && o.Base.Ratio != 0:
 		return nil, fmt.Errorf("ratio=%g and learned=true: learned forecasts are of P-steps that compute nothing; give ratio=0, or importance=%s and no learned=true", o.Base.Ratio, reuse.Dynamic)
 	case o.Base.Learned && o.Percent:
-		return nil, errors.New("I-steps at percentiles go with policies that choose tokens; where forecasts are learned they are placed by trying (--trials)")
+		return nil, errors.New("percentiles of I-steps go with policies that choose tokens; where forecasts are learned they are placed by trying (--trials)")
 	}
 	if h := len(o.Base.Steps.Half) > 0; (h || o.Halves > 0) && (!o.Base.Learned || o.Guidance == 1) {
 		return nil, errors.New("half steps go with learned forecasts (learned=true) and with guidance, of which they compute one half")
