@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/tokencache/tokencache"
@@ -62,7 +63,11 @@ func writeComparison(path string, names []string, r *tokencache.Comparison) erro
 	var pictures []*picture.Image
 	for i := range min(len(r.Cached), most) {
 		if i%pairs == 0 && names != nil {
-			sheet.Rows = append(sheet.Rows, classes.Short(names[r.Cached[i].Class]))
+			var row []string // what it shows
+			for _, m := range r.Cached[i:min(i+pairs, len(r.Cached))] {
+				row = append(row, classes.Short(names[m.Class]))
+			}
+			sheet.Rows = append(sheet.Rows, strings.Join(slices.Compact(row), ", "))
 		}
 		for _, m := range []tokencache.Image{r.Uncached[i], r.Cached[i]} {
 			pictures = append(pictures, &picture.Image{Height: m.Height, Width: m.Width, Channels: m.Channels, Pix: m.Pixels})
