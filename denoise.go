@@ -64,28 +64,19 @@ func commonDivisor(a, b int) int {
 	return a
 }
 
-// cached says what all lanes did until now.
+// cached says what all lanes did until now, those for batches of another size included.
 func (r *run) cached() reuse.Stats {
-	s := sumStats(r.lanes)
-	s.CacheBytes = max(s.CacheBytes, r.before.CacheBytes)
-	s.ISteps += r.before.ISteps
-	s.PSteps += r.before.PSteps
-	s.HalfSteps += r.before.HalfSteps
-	s.TokensDone += r.before.TokensDone
-	s.Tokens += r.before.Tokens
-	return s
-}
-
-func sumStats(lanes []*lane) (sum reuse.Stats) {
-	for _, l := range lanes {
+	sum, bytes := r.before, int64(0)
+	for _, l := range r.lanes {
 		s := l.cache.Stats()
 		sum.ISteps += s.ISteps
 		sum.PSteps += s.PSteps
 		sum.HalfSteps += s.HalfSteps
 		sum.TokensDone += s.TokensDone
 		sum.Tokens += s.Tokens
-		sum.CacheBytes += s.CacheBytes
+		bytes += s.CacheBytes
 	}
+	sum.CacheBytes = max(sum.CacheBytes, bytes)
 	return sum
 }
 

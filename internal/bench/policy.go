@@ -61,8 +61,7 @@ func Policy(ctx context.Context, o PolicyOptions) (*PolicyReport, error) {
 	if err != nil {
 		return nil, err
 	}
-	size := o.Config.InChannels * o.Config.InputSize * o.Config.InputSize
-	b := &dit.Batch{X: tensor.FromSlice(pattern(o.Batch*size), o.Batch, size), T: make([]float32, o.Batch), Y: make([]int32, o.Batch)}
+	b := samples(o.Config, o.Batch)
 	positions := make([]int, o.Batch)
 	var uncached, full, partial []float64
 	var fullFLOPs, partialFLOPs, tokens, done int64
