@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/tokencache/tokencache/diffusion"
-	"github.com/tokencache/tokencache/internal/picture"
+	"github.com/tokencache/tokencache/internal/raster"
 	"github.com/tokencache/tokencache/reuse"
 )
 
@@ -370,7 +370,7 @@ func (p *Pipeline) decode(latents []float32) (Image, error) {
 		}
 		values = x.Flat()
 	}
-	m, err := picture.FromSample(values, img.Channels, img.Height, img.Width, picture.DiT)
+	m, err := raster.FromSample(values, img.Channels, img.Height, img.Width, raster.DiT)
 	if err != nil {
 		return Image{}, err
 	}

@@ -3,15 +3,15 @@ package data
 import (
 	"fmt"
 
-	"github.com/tokencache/tokencache/internal/picture"
+	"github.com/tokencache/tokencache/internal/raster"
 )
 
 // withChannels makes grey pictures of RGB ones and the other way round, as Pillow's convert("L") and convert("RGB").
-func withChannels(m *picture.Image, channels int) (*picture.Image, error) {
+func withChannels(m *raster.Image, channels int) (*raster.Image, error) {
 	if m.Channels == channels {
 		return m, nil
 	}
-	out, err := picture.New(m.Height, m.Width, channels)
+	out, err := raster.New(m.Height, m.Width, channels)
 	if err != nil {
 		return nil, err
 	}

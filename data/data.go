@@ -2,7 +2,7 @@
 // folders of image files, and npz archives of samples. A set gives every image in one size, with one number of channels, as a
 // model takes it; it also says in which order training goes through the images.
 //
-// It knows formats of files and nothing of models or of training. Pictures are scaled by internal/picture.
+// It knows formats of files and nothing of models or of training. Pictures are scaled by internal/raster.
 package data
 
 import (
@@ -13,7 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/tokencache/tokencache/internal/picture"
+	"github.com/tokencache/tokencache/internal/raster"
 )
 
 // maxSize is the largest side of the pictures that a set gives.
@@ -83,7 +83,7 @@ type Set struct {
 
 // source is where the images of a set are. Its methods may be called by several goroutines at once.
 type source interface {
-	picture(i int) (*picture.Image, error) // image i in its own size, of 1 or 3 channels; the caller may change it
+	picture(i int) (*raster.Image, error) // image i in its own size, of 1 or 3 channels; the caller may change it
 	Close() error
 }
 
@@ -210,7 +210,7 @@ func (s *Set) Counts() []int {
 }
 
 // Read fills dst with image i as [Channels, Size, Size] in [-1,1]: byte/127.5 - 1. An image of another size is brought to it as DiT
-// prepares its training images (picture.CenterCrop).
+// prepares its training images (raster.CenterCrop).
 func (s *Set) Read(i int, dst []float32) error {
 	if want := s.Channels * s.Size * s.Size; len(dst) != want {
 		return fmt.Errorf("data %s: room for %d values, an image has %d: [%d, %d, %d]", s.Path, len(dst), want, s.Channels, s.Size, s.Size)
@@ -237,7 +237,7 @@ var sampleOf = func() (t [256]float32) {
 }()
 
 // Picture returns image i as Read gives it, in bytes. The caller may change it.
-func (s *Set) Picture(i int) (*picture.Image, error) {
+func (s *Set) Picture(i int) (*raster.Image, error) {
 	if i < 0 || i >= s.Len() {
 		return nil, fmt.Errorf("data %s: image %d of %d", s.Path, i, s.Len())
 	}
@@ -252,12 +252,12 @@ func (s *Set) Picture(i int) (*picture.Image, error) {
 }
 
 // fit brings an image to the set's channels and size, in this order, as DiT's training does.
-func (s *Set) fit(m *picture.Image) (*picture.Image, error) {
+func (s *Set) fit(m *raster.Image) (*raster.Image, error) {
 	m, err := withChannels(m, s.Channels)
 	if err != nil || m.Height == s.Size && m.Width == s.Size {
 		return m, err
 	}
-	return picture.CenterCrop(m, s.Size)
+	return raster.CenterCrop(m, s.Size)
 }
 
 // Close closes the files.

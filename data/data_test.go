@@ -14,7 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/tokencache/tokencache/internal/picture"
+	"github.com/tokencache/tokencache/internal/raster"
 )
 
 // write makes a file in dir, and its folders.
@@ -111,7 +111,7 @@ func TestOptions(t *testing.T) {
 	wantError(t, write(t, dir, "short", nil), Options{}, "neither IDX")
 }
 
-// TestRead holds that samples are laid out in planes, in [-1,1], and are to the bit what picture.Sample makes of the bytes.
+// TestRead holds that samples are laid out in planes, in [-1,1], and are to the bit what raster.Sample makes of the bytes.
 func TestRead(t *testing.T) {
 	dir := t.TempDir()
 	s := mustOpen(t, write(t, dir, "a.bin", cifar10Record(3, 5)), Options{})
@@ -162,7 +162,7 @@ func TestFit(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, size := range []int{1, 8, 31, 32, 33, 80} {
-		want, err := picture.CenterCrop(grey, size)
+		want, err := raster.CenterCrop(grey, size)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -179,7 +179,7 @@ func TestChannels(t *testing.T) {
 			t.Errorf("luma of %v is %d, want %d", c, got, want)
 		}
 	}
-	grey := &picture.Image{Height: 16, Width: 16, Channels: 1, Pix: gradient(256, 0)}
+	grey := &raster.Image{Height: 16, Width: 16, Channels: 1, Pix: gradient(256, 0)}
 	rgb, err := withChannels(grey, 3)
 	if err != nil {
 		t.Fatal(err)
@@ -190,7 +190,7 @@ func TestChannels(t *testing.T) {
 		t.Fatal(err)
 	}
 	equal(t, "grey, RGB, grey", back, grey)
-	if _, err := withChannels(&picture.Image{Height: 1, Width: 1, Channels: 2, Pix: []uint8{1, 2}}, 3); err == nil {
+	if _, err := withChannels(&raster.Image{Height: 1, Width: 1, Channels: 2, Pix: []uint8{1, 2}}, 3); err == nil {
 		t.Error("two channels became three")
 	}
 }
@@ -267,7 +267,7 @@ func TestStats(t *testing.T) {
 	}
 }
 
-// TestSheet draws sheets of all sources; of one it checks the place of every picture.
+// TestSheet draws sheets of all sources; of one it checks the place of every raster.
 func TestSheet(t *testing.T) {
 	for kind, s := range everyKind(t) {
 		if _, err := s.Sheet(context.Background()); err != nil {

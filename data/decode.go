@@ -14,7 +14,7 @@ import (
 
 	_ "golang.org/x/image/webp"
 
-	"github.com/tokencache/tokencache/internal/picture"
+	"github.com/tokencache/tokencache/internal/raster"
 )
 
 // maxPixels is the number of pixels beyond which an image file is not decoded.
@@ -45,7 +45,7 @@ func header(r io.Reader) (height, width int, err error) {
 }
 
 // decodeFile reads an image file as RGB.
-func decodeFile(path string) (*picture.Image, error) {
+func decodeFile(path string) (*raster.Image, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, cause(err)
@@ -70,8 +70,8 @@ func decodeFile(path string) (*picture.Image, error) {
 
 // toRGB makes a picture of an image as Pillow's convert("RGB") does: an alpha channel is dropped, 16 bits become their upper 8. The
 // first frame of a GIF may lie somewhere inside the picture; what is around it is black, and so are its transparent pixels.
-func toRGB(src image.Image, height, width int) (*picture.Image, error) {
-	out, err := picture.New(height, width, 3)
+func toRGB(src image.Image, height, width int) (*raster.Image, error) {
+	out, err := raster.New(height, width, 3)
 	if err != nil {
 		return nil, err
 	}

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/tokencache/tokencache/internal/picture"
+	"github.com/tokencache/tokencache/internal/raster"
 )
 
 // imageFiles is images in files of their own.
@@ -17,7 +17,7 @@ type imageFiles struct {
 	names []string // by image, from root
 }
 
-func (f *imageFiles) picture(i int) (*picture.Image, error) {
+func (f *imageFiles) picture(i int) (*raster.Image, error) {
 	m, err := decodeFile(filepath.Join(f.root, f.names[i]))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", f.names[i], err)

@@ -3,7 +3,7 @@ package data
 import (
 	"fmt"
 
-	"github.com/tokencache/tokencache/internal/picture"
+	"github.com/tokencache/tokencache/internal/raster"
 )
 
 // memory is images of one size in memory.
@@ -12,8 +12,8 @@ type memory struct {
 	pix                     []uint8 // [image, height, width, channels]
 }
 
-func (m *memory) picture(i int) (*picture.Image, error) {
-	out, err := picture.New(m.height, m.width, m.channels)
+func (m *memory) picture(i int) (*raster.Image, error) {
+	out, err := raster.New(m.height, m.width, m.channels)
 	if err != nil {
 		return nil, err
 	}

@@ -5,7 +5,7 @@ import (
 	"slices"
 
 	"github.com/tokencache/tokencache/internal/npz"
-	"github.com/tokencache/tokencache/internal/picture"
+	"github.com/tokencache/tokencache/internal/raster"
 )
 
 const (
@@ -95,8 +95,8 @@ type npzImages struct {
 	height, width, channels int
 }
 
-func (s *npzImages) picture(i int) (*picture.Image, error) {
-	out, err := picture.New(s.height, s.width, s.channels)
+func (s *npzImages) picture(i int) (*raster.Image, error) {
+	out, err := raster.New(s.height, s.width, s.channels)
 	if err != nil {
 		return nil, err
 	}

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 
-	"github.com/tokencache/tokencache/internal/picture"
+	"github.com/tokencache/tokencache/internal/raster"
 )
 
 const (
@@ -17,10 +17,10 @@ const (
 
 // Sheet draws the first images of each class, up to 10, a row for each class with its name; without labels, the first hundred images.
 // It shows the first 100 classes. A broken image is skipped if Options said so.
-func (s *Set) Sheet(ctx context.Context) (*picture.Image, error) {
-	var layout picture.Sheet
+func (s *Set) Sheet(ctx context.Context) (*raster.Image, error) {
+	var layout raster.Sheet
 	layout.Columns = sheetColumns
-	var pictures []*picture.Image
+	var pictures []*raster.Image
 	for _, row := range s.sheetRows() {
 		shown := 0
 		for _, i := range row.images {
@@ -80,17 +80,17 @@ func (s *Set) sheetRows() []sheetRow {
 
 func (s *Set) sheetSide() int { return min(s.Size, mostSheetSide) }
 
-func (s *Set) sheetPicture(i int) (*picture.Image, error) {
+func (s *Set) sheetPicture(i int) (*raster.Image, error) {
 	m, err := s.Picture(i)
 	if err != nil || s.Size <= mostSheetSide {
 		return m, err
 	}
-	return picture.Resize(m, mostSheetSide, mostSheetSide, picture.Bicubic)
+	return raster.Resize(m, mostSheetSide, mostSheetSide, raster.Bicubic)
 }
 
 // blank is a white picture, in the place of one that is not there.
-func (s *Set) blank() (*picture.Image, error) {
-	m, err := picture.New(s.sheetSide(), s.sheetSide(), s.Channels)
+func (s *Set) blank() (*raster.Image, error) {
+	m, err := raster.New(s.sheetSide(), s.sheetSide(), s.Channels)
 	if err != nil {
 		return nil, err
 	}

@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"github.com/tokencache/tokencache/checkpoint"
-	"github.com/tokencache/tokencache/internal/picture"
+	"github.com/tokencache/tokencache/internal/raster"
 	"github.com/tokencache/tokencache/nn"
 	"github.com/tokencache/tokencache/tensor"
 )
@@ -370,7 +370,7 @@ type Seen struct {
 
 // Judge shows the network count pictures of any sizes, of 1 or 3 channels, that read gives. The features of those that keep, which may be nil, reports are kept. progress,
 // which may be nil, is told how many are done.
-func (n *Inception) Judge(g *tensor.Graph, count int, read func(i int) (*picture.Image, error), keep func(i int) bool, progress func(done int)) (*Seen, error) {
+func (n *Inception) Judge(g *tensor.Graph, count int, read func(i int) (*raster.Image, error), keep func(i int) bool, progress func(done int)) (*Seen, error) {
 	const batch = 8
 	s := &Seen{Pool: NewMoments(InceptionPool), Spatial: NewMoments(InceptionSpatial), Probabilities: make([]float32, 0, count*InceptionClasses)}
 	var pools, spatials []float32 // that moments have not yet taken in

@@ -9,7 +9,7 @@ import (
 
 	"github.com/tokencache/tokencache/checkpoint"
 	"github.com/tokencache/tokencache/internal/formula"
-	"github.com/tokencache/tokencache/internal/picture"
+	"github.com/tokencache/tokencache/internal/raster"
 	"github.com/tokencache/tokencache/tensor"
 )
 
@@ -145,12 +145,12 @@ func checkRows(t *testing.T, r *recorded, base string, p Preprocessing, x tensor
 }
 
 // recordedPictures are pictures of an array [n, 3, height, width].
-func recordedPictures(r *recorded, name string) []*picture.Image {
+func recordedPictures(r *recorded, name string) []*raster.Image {
 	x, shape := arrayOf[uint8](r, name)
-	var list []*picture.Image
+	var list []*raster.Image
 	h, w := shape[2], shape[3]
 	for i := range shape[0] {
-		m := &picture.Image{Height: h, Width: w, Channels: 3, Pix: make([]uint8, 3*h*w)}
+		m := &raster.Image{Height: h, Width: w, Channels: 3, Pix: make([]uint8, 3*h*w)}
 		for c := range 3 {
 			for at := range h * w {
 				m.Pix[at*3+c] = x[(i*3+c)*h*w+at]
@@ -181,7 +181,7 @@ func TestOpenInceptionRefuses(t *testing.T) {
 	if _, err := ParsePreprocessing("bicubic"); err == nil {
 		t.Error("no error for an unknown preprocessing")
 	}
-	for _, m := range []*picture.Image{{Height: 1, Width: 1, Channels: 2, Pix: make([]uint8, 2)}, {Height: 1, Width: 1, Channels: 3, Pix: make([]uint8, 2)}, {Channels: 1}} {
+	for _, m := range []*raster.Image{{Height: 1, Width: 1, Channels: 2, Pix: make([]uint8, 2)}, {Height: 1, Width: 1, Channels: 3, Pix: make([]uint8, 2)}, {Channels: 1}} {
 		if err := ADM.prepare(make([]float32, InceptionSize*InceptionSize*3), m); err == nil {
 			t.Errorf("no error for %+v", m)
 		}

@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/tokencache/tokencache/internal/picture"
+	"github.com/tokencache/tokencache/internal/raster"
 )
 
 // Preprocessing is how pictures are brought to the size and the range of Inception's input. The two ways see different features in one picture, so that they must not be mixed.
@@ -52,7 +52,7 @@ func (p Preprocessing) taps(n int) []tap {
 }
 
 // prepare sets dst to the pixels, [299*299, 3], of m. Grey is all three colours.
-func (p Preprocessing) prepare(dst []float32, m *picture.Image) error {
+func (p Preprocessing) prepare(dst []float32, m *raster.Image) error {
 	if m.Channels != 1 && m.Channels != 3 {
 		return fmt.Errorf("%d channels, want 1 or 3", m.Channels)
 	}

@@ -8,8 +8,8 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/tokencache/tokencache/cmd/tokencache/internal/bench"
 	"github.com/tokencache/tokencache/dit"
-	"github.com/tokencache/tokencache/internal/bench"
 	"github.com/tokencache/tokencache/internal/kernel"
 	"github.com/tokencache/tokencache/models"
 	"github.com/tokencache/tokencache/reuse"

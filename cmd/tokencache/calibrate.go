@@ -8,8 +8,8 @@ import (
 	"strings"
 
 	"github.com/tokencache/tokencache"
+	"github.com/tokencache/tokencache/calibrate"
 	"github.com/tokencache/tokencache/dit"
-	"github.com/tokencache/tokencache/internal/calibrate"
 	"github.com/tokencache/tokencache/reuse"
 	"github.com/tokencache/tokencache/train"
 )

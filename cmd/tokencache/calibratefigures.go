@@ -6,7 +6,7 @@ import (
 	"path/filepath"
 
 	"github.com/tokencache/tokencache"
-	"github.com/tokencache/tokencache/internal/redundancy"
+	"github.com/tokencache/tokencache/redundancy"
 	"github.com/tokencache/tokencache/report"
 	"github.com/tokencache/tokencache/reuse"
 	"github.com/tokencache/tokencache/train"

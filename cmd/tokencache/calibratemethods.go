@@ -5,7 +5,7 @@ import (
 	"fmt"
 
 	"github.com/tokencache/tokencache"
-	"github.com/tokencache/tokencache/internal/calibrate"
+	"github.com/tokencache/tokencache/calibrate"
 	"github.com/tokencache/tokencache/reuse"
 	"github.com/tokencache/tokencache/train"
 )

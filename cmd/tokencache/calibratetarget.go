@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/tokencache/tokencache"
+	"github.com/tokencache/tokencache/comparison"
 	"github.com/tokencache/tokencache/internal/atomicfile"
-	"github.com/tokencache/tokencache/internal/comparison"
 	"github.com/tokencache/tokencache/report"
 	"github.com/tokencache/tokencache/reuse"
 )

@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"github.com/tokencache/tokencache"
-	"github.com/tokencache/tokencache/internal/bench"
-	"github.com/tokencache/tokencache/internal/comparison"
+	"github.com/tokencache/tokencache/cmd/tokencache/internal/bench"
+	"github.com/tokencache/tokencache/comparison"
 	"github.com/tokencache/tokencache/models"
 	"github.com/tokencache/tokencache/report"
 	"github.com/tokencache/tokencache/reuse"

@@ -6,8 +6,8 @@ import (
 	"path/filepath"
 
 	"github.com/tokencache/tokencache"
-	"github.com/tokencache/tokencache/internal/comparison"
-	"github.com/tokencache/tokencache/internal/redundancy"
+	"github.com/tokencache/tokencache/comparison"
+	"github.com/tokencache/tokencache/redundancy"
 	"github.com/tokencache/tokencache/report"
 )
 

@@ -4,9 +4,9 @@ import (
 	"os"
 
 	"github.com/tokencache/tokencache"
+	"github.com/tokencache/tokencache/comparison"
 	"github.com/tokencache/tokencache/data"
 	"github.com/tokencache/tokencache/eval"
-	"github.com/tokencache/tokencache/internal/comparison"
 	"github.com/tokencache/tokencache/models"
 	"github.com/tokencache/tokencache/report"
 )

@@ -7,7 +7,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/tokencache/tokencache/data"
-	"github.com/tokencache/tokencache/internal/picture"
+	"github.com/tokencache/tokencache/internal/raster"
 )
 
 type dataCmd struct {
@@ -67,7 +67,7 @@ func (c *dataInspectCmd) Run(a *app) error {
 		if err != nil {
 			return err
 		}
-		if err := picture.WritePNG(c.Out, sheet); err != nil {
+		if err := raster.WritePNG(c.Out, sheet); err != nil {
 			return err
 		}
 	}

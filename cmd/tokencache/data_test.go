@@ -9,7 +9,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"github.com/tokencache/tokencache/internal/picture"
+	"github.com/tokencache/tokencache/internal/raster"
 )
 
 // digits DIR makes a folder of IDX files: 20 training images of 2x2 pixels, black and white in turn, with labels 0, 1, 2, 0, ...
@@ -35,9 +35,9 @@ func digits(ts *testscript.TestScript, _ bool, args []string) {
 func blackPNG(ts *testscript.TestScript, _ bool, args []string) {
 	side, err := strconv.Atoi(args[1])
 	ts.Check(err)
-	m, err := picture.New(side, side, 3)
+	m, err := raster.New(side, side, 3)
 	ts.Check(err)
 	path := ts.MkAbs(args[0])
 	ts.Check(os.MkdirAll(filepath.Dir(path), 0o777))
-	ts.Check(picture.WritePNG(path, m))
+	ts.Check(raster.WritePNG(path, m))
 }

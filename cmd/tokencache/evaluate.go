@@ -4,11 +4,11 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/tokencache/tokencache/cmd/tokencache/internal/output"
 	"github.com/tokencache/tokencache/data"
 	"github.com/tokencache/tokencache/eval"
 	"github.com/tokencache/tokencache/internal/npz"
-	"github.com/tokencache/tokencache/internal/output"
-	"github.com/tokencache/tokencache/internal/picture"
+	"github.com/tokencache/tokencache/internal/raster"
 	"github.com/tokencache/tokencache/tensor"
 )
 
@@ -312,7 +312,7 @@ func (c *evaluateCmd) openReference(o data.Options) (*data.Set, *eval.Statistics
 type labelled struct {
 	Labels  []int32
 	Read    func(i int, dst []float32) error
-	Picture func(i int) (*picture.Image, error)
+	Picture func(i int) (*raster.Image, error)
 	Close   func() error
 }
 
@@ -366,14 +366,14 @@ func neighbourSheet(path string, samples *labelled, chosen []int, reference *dat
 		return 0, err
 	}
 	const pairs = 2 // samples in a row of the sheet
-	sheet := picture.Sheet{Columns: pairs * (count + 1)}
+	sheet := raster.Sheet{Columns: pairs * (count + 1)}
 	for range pairs {
 		sheet.Heads = append(append(sheet.Heads, "drawn", "nearest"), make([]string, count-1)...)
 	}
-	var cells []*picture.Image
+	var cells []*raster.Image
 	mean := 0.0
 	for s, list := range nearest {
-		m, err := picture.FromSample(pictures[s], reference.Channels, reference.Size, reference.Size, picture.DiT)
+		m, err := raster.FromSample(pictures[s], reference.Channels, reference.Size, reference.Size, raster.DiT)
 		if err != nil {
 			return 0, err
 		}
@@ -390,5 +390,5 @@ func neighbourSheet(path string, samples *labelled, chosen []int, reference *dat
 	if err != nil {
 		return 0, err
 	}
-	return mean, picture.WritePNG(path, m)
+	return mean, raster.WritePNG(path, m)
 }

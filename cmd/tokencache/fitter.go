@@ -10,9 +10,9 @@ import (
 
 	"github.com/alecthomas/kong"
 	"github.com/tokencache/tokencache"
+	"github.com/tokencache/tokencache/calibrate"
+	"github.com/tokencache/tokencache/comparison"
 	"github.com/tokencache/tokencache/dit"
-	"github.com/tokencache/tokencache/internal/calibrate"
-	"github.com/tokencache/tokencache/internal/comparison"
 	"github.com/tokencache/tokencache/report"
 	"github.com/tokencache/tokencache/reuse"
 )

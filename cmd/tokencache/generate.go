@@ -13,9 +13,9 @@ import (
 
 	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/checkpoint"
+	"github.com/tokencache/tokencache/cmd/tokencache/internal/output"
 	"github.com/tokencache/tokencache/internal/classes"
-	"github.com/tokencache/tokencache/internal/output"
-	"github.com/tokencache/tokencache/internal/picture"
+	"github.com/tokencache/tokencache/internal/raster"
 	"github.com/tokencache/tokencache/models"
 	"github.com/tokencache/tokencache/reuse"
 )
@@ -141,7 +141,7 @@ func (c *generateCmd) Run(a *app) (err error) {
 		if c.SaveLatents != "" {
 			latents = append(latents, img.Latents...)
 		}
-		return sink.Add(output.Image{Index: img.Index, Picture: &picture.Image{Height: img.Height, Width: img.Width, Channels: img.Channels, Pix: img.Pixels}})
+		return sink.Add(output.Image{Index: img.Index, Picture: &raster.Image{Height: img.Height, Width: img.Width, Channels: img.Channels, Pix: img.Pixels}})
 	}
 	if c.SaveLatents != "" && resumed > 0 {
 		return errors.New("--save-latents cannot be used with --resume: the latents of images that are there already are gone")
@@ -281,8 +281,8 @@ func (c *generateCmd) classes(p *tokencache.Pipeline) ([]int, error) {
 }
 
 // texts are what a PNG file says of the run that made it.
-func (c *generateCmd) texts(p *tokencache.Pipeline, policy reuse.Policy, seed uint64) []picture.Text {
-	t := []picture.Text{
+func (c *generateCmd) texts(p *tokencache.Pipeline, policy reuse.Policy, seed uint64) []raster.Text {
+	t := []raster.Text{
 		{Key: "Software", Value: "tokencache"},
 		{Key: "model", Value: p.Config().Name()},
 		{Key: "model fingerprint", Value: p.Fingerprint()},
@@ -296,7 +296,7 @@ func (c *generateCmd) texts(p *tokencache.Pipeline, policy reuse.Policy, seed ui
 	}
 	add := func(used bool, key, value string) {
 		if used {
-			t = append(t, picture.Text{Key: key, Value: value})
+			t = append(t, raster.Text{Key: key, Value: value})
 		}
 	}
 	add(c.Eta != 0, "eta", strconv.FormatFloat(c.Eta, 'g', -1, 64))

@@ -8,7 +8,7 @@ import (
 
 	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/internal/classes"
-	"github.com/tokencache/tokencache/internal/picture"
+	"github.com/tokencache/tokencache/internal/raster"
 )
 
 // compare draws with the policy and without it.
@@ -56,11 +56,11 @@ func (c *generateCmd) compare(a *app, p *tokencache.Pipeline, req tokencache.Req
 // writeComparison writes a sheet in which each picture without the policy stands beside the one with it.
 func writeComparison(path string, names []string, r *tokencache.Comparison) error {
 	const most, pairs = 40, 4
-	sheet := picture.Sheet{Columns: 2 * pairs}
+	sheet := raster.Sheet{Columns: 2 * pairs}
 	for range pairs {
 		sheet.Heads = append(sheet.Heads, "uncached", "policy")
 	}
-	var pictures []*picture.Image
+	var pictures []*raster.Image
 	for i := range min(len(r.Cached), most) {
 		if i%pairs == 0 && names != nil {
 			var row []string // what it shows
@@ -70,12 +70,12 @@ func writeComparison(path string, names []string, r *tokencache.Comparison) erro
 			sheet.Rows = append(sheet.Rows, strings.Join(slices.Compact(row), ", "))
 		}
 		for _, m := range []tokencache.Image{r.Uncached[i], r.Cached[i]} {
-			pictures = append(pictures, &picture.Image{Height: m.Height, Width: m.Width, Channels: m.Channels, Pix: m.Pixels})
+			pictures = append(pictures, &raster.Image{Height: m.Height, Width: m.Width, Channels: m.Channels, Pix: m.Pixels})
 		}
 	}
 	m, err := sheet.Draw(pictures)
 	if err != nil {
 		return err
 	}
-	return picture.WritePNG(path, m)
+	return raster.WritePNG(path, m)
 }

@@ -6,8 +6,8 @@ import (
 	"text/tabwriter"
 
 	"github.com/tokencache/tokencache/checkpoint"
+	"github.com/tokencache/tokencache/cmd/tokencache/internal/inspect"
 	"github.com/tokencache/tokencache/dit"
-	"github.com/tokencache/tokencache/internal/inspect"
 )
 
 type inspectCmd struct {

@@ -6,7 +6,7 @@ import (
 	"github.com/tokencache/tokencache/checkpoint"
 	"github.com/tokencache/tokencache/data"
 	"github.com/tokencache/tokencache/eval"
-	"github.com/tokencache/tokencache/internal/picture"
+	"github.com/tokencache/tokencache/internal/raster"
 	"github.com/tokencache/tokencache/models"
 	"github.com/tokencache/tokencache/tensor"
 )
@@ -106,10 +106,10 @@ func (n *inceptionJudge) judge(g *tensor.Graph, pictures *labelled, chosen []int
 	for _, i := range spread(len(chosen), mostInManifold) {
 		kept[i] = true
 	}
-	read := func(i int) (*picture.Image, error) {
+	read := func(i int) (*raster.Image, error) {
 		m, err := pictures.Picture(chosen[i])
 		if err == nil && n.size > 0 && (m.Height != n.size || m.Width != n.size) {
-			m, err = picture.CenterCrop(m, n.size)
+			m, err = raster.CenterCrop(m, n.size)
 		}
 		return m, err
 	}

@@ -15,8 +15,8 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/tokencache/tokencache/comparison"
 	"github.com/tokencache/tokencache/dit"
-	"github.com/tokencache/tokencache/internal/comparison"
 	"github.com/tokencache/tokencache/internal/kernel"
 	"github.com/tokencache/tokencache/models"
 )

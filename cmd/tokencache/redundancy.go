@@ -8,7 +8,7 @@ import (
 
 	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/internal/classes"
-	"github.com/tokencache/tokencache/internal/redundancy"
+	"github.com/tokencache/tokencache/redundancy"
 )
 
 // redundancyFlags are inspect's for looking at a model as it draws.

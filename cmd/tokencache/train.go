@@ -15,7 +15,7 @@ import (
 	"github.com/tokencache/tokencache/data"
 	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/internal/classes"
-	"github.com/tokencache/tokencache/internal/picture"
+	"github.com/tokencache/tokencache/internal/raster"
 	"github.com/tokencache/tokencache/report"
 	"github.com/tokencache/tokencache/tensor"
 	"github.com/tokencache/tokencache/train"
@@ -44,7 +44,7 @@ type trainRun struct {
 	Clip     *float64      `help:"Bring the gradient's norm down to this; 0: leave it. Default: 1." placeholder:"X"`
 	EMA      *float64      `name:"ema" help:"Decay of the moving average of the weights, which is the model that comes out." placeholder:"X"`
 	Seed     *uint64       `help:"Seed of weights, order, noise and mirroring. Default: 1." placeholder:"N"`
-	Flip     *bool         `help:"Mirror every other picture."`
+	Flip     *bool         `help:"Mirror every other raster."`
 	Save     time.Duration `name:"save-every" help:"Time between checkpoints." default:"3m"`
 	Threads  int           `help:"Worker threads. Default: all processors." placeholder:"N"`
 	JSON     bool          `name:"json" help:"Print one JSON object on standard output; all else goes to standard error."`
@@ -370,7 +370,7 @@ func (s *sampler) draw(a *app) error {
 	}
 	defer p.Close()
 	var chosen []int
-	sheet := picture.Sheet{Columns: columns}
+	sheet := raster.Sheet{Columns: columns}
 	for class := range min(s.config.NumClasses, mostRows) {
 		for range columns {
 			chosen = append(chosen, class)
@@ -383,16 +383,16 @@ func (s *sampler) draw(a *app) error {
 	if err != nil {
 		return err
 	}
-	var pictures []*picture.Image
+	var pictures []*raster.Image
 	for _, m := range r.Images {
-		pictures = append(pictures, &picture.Image{Height: m.Height, Width: m.Width, Channels: m.Channels, Pix: m.Pixels})
+		pictures = append(pictures, &raster.Image{Height: m.Height, Width: m.Width, Channels: m.Channels, Pix: m.Pixels})
 	}
 	grid, err := sheet.Draw(pictures)
 	if err != nil {
 		return err
 	}
 	s.last = time.Now()
-	return picture.WritePNG(filepath.Join(s.dir, "samples.png"), grid)
+	return raster.WritePNG(filepath.Join(s.dir, "samples.png"), grid)
 }
 
 // or returns what was given, or else the default.

@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/tokencache/tokencache/internal/verify"
+	"github.com/tokencache/tokencache/cmd/tokencache/internal/verify"
 )
 
 type verifyCmd struct {

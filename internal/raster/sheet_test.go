@@ -1,24 +1,24 @@
-package picture_test
+package raster_test
 
 import (
 	"bytes"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/tokencache/tokencache/internal/picture"
+	"github.com/tokencache/tokencache/internal/raster"
 )
 
 // flat is a picture of one value.
-func flat(height, width, channels int, v uint8) *picture.Image {
-	return &picture.Image{Height: height, Width: width, Channels: channels, Pix: bytes.Repeat([]byte{v}, height*width*channels)}
+func flat(height, width, channels int, v uint8) *raster.Image {
+	return &raster.Image{Height: height, Width: width, Channels: channels, Pix: bytes.Repeat([]byte{v}, height*width*channels)}
 }
 
 func TestSheet(t *testing.T) {
-	got, err := picture.Sheet{Columns: 2, Scale: 2, Gap: 1}.Draw([]*picture.Image{
+	got, err := raster.Sheet{Columns: 2, Scale: 2, Gap: 1}.Draw([]*raster.Image{
 		{Height: 1, Width: 2, Channels: 1, Pix: []byte{1, 2}}, flat(1, 2, 1, 3), flat(1, 2, 1, 4),
 	})
 	const w = 255
-	want := &picture.Image{Height: 7, Width: 11, Channels: 1, Pix: []byte{
+	want := &raster.Image{Height: 7, Width: 11, Channels: 1, Pix: []byte{
 		w, w, w, w, w, w, w, w, w, w, w,
 		w, 1, 1, 2, 2, w, 3, 3, 3, 3, w,
 		w, 1, 1, 2, 2, w, 3, 3, 3, 3, w,
@@ -34,7 +34,7 @@ func TestSheet(t *testing.T) {
 
 func TestSheetScale(t *testing.T) {
 	for side, want := range map[int]int{1: 4, 28: 4, 32: 3, 56: 2, 64: 1, 256: 1} {
-		got, err := picture.Sheet{Columns: 1}.Draw([]*picture.Image{flat(side, side, 3, 0)})
+		got, err := raster.Sheet{Columns: 1}.Draw([]*raster.Image{flat(side, side, 3, 0)})
 		if err != nil || got.Width != side*want+4 || got.Height != side*want+4 {
 			t.Errorf("side %d: sheet of %dx%d, %v; want scale %d and a gap of 2", side, got.Height, got.Width, err, want)
 		}
@@ -43,9 +43,9 @@ func TestSheetScale(t *testing.T) {
 
 // TestSheetCaptions holds that captions leave ink where they belong and nowhere else, however long they are.
 func TestSheetCaptions(t *testing.T) {
-	pictures := []*picture.Image{flat(28, 28, 3, 255), flat(28, 28, 3, 255), flat(28, 28, 3, 255)}
+	pictures := []*raster.Image{flat(28, 28, 3, 255), flat(28, 28, 3, 255), flat(28, 28, 3, 255)}
 	long := "a caption far too long for its place, such as the one on the right of this one and beyond"
-	got, err := picture.Sheet{Columns: 2, Rows: []string{"ankle boot", "", "beyond"}, Heads: []string{long}}.Draw(pictures)
+	got, err := raster.Sheet{Columns: 2, Rows: []string{"ankle boot", "", "beyond"}, Heads: []string{long}}.Draw(pictures)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,16 +73,16 @@ func TestSheetCaptions(t *testing.T) {
 func TestSheetRefuses(t *testing.T) {
 	m := flat(2, 2, 1, 0)
 	for _, test := range []struct {
-		s        picture.Sheet
-		pictures []*picture.Image
+		s        raster.Sheet
+		pictures []*raster.Image
 	}{
-		{picture.Sheet{Columns: 1}, nil},
-		{picture.Sheet{}, []*picture.Image{m}},
-		{picture.Sheet{Columns: 1, Scale: -1}, []*picture.Image{m}},
-		{picture.Sheet{Columns: 1, Gap: 1 << 40}, []*picture.Image{m}},
-		{picture.Sheet{Columns: 2}, []*picture.Image{m, flat(2, 3, 1, 0)}},
-		{picture.Sheet{Columns: 2}, []*picture.Image{m, flat(2, 2, 3, 0)}},
-		{picture.Sheet{Columns: 1, Scale: 1024}, []*picture.Image{flat(1024, 1024, 1, 0)}},
+		{raster.Sheet{Columns: 1}, nil},
+		{raster.Sheet{}, []*raster.Image{m}},
+		{raster.Sheet{Columns: 1, Scale: -1}, []*raster.Image{m}},
+		{raster.Sheet{Columns: 1, Gap: 1 << 40}, []*raster.Image{m}},
+		{raster.Sheet{Columns: 2}, []*raster.Image{m, flat(2, 3, 1, 0)}},
+		{raster.Sheet{Columns: 2}, []*raster.Image{m, flat(2, 2, 3, 0)}},
+		{raster.Sheet{Columns: 1, Scale: 1024}, []*raster.Image{flat(1024, 1024, 1, 0)}},
 	} {
 		if _, err := test.s.Draw(test.pictures); err == nil {
 			t.Errorf("%+v of %d pictures: no error", test.s, len(test.pictures))

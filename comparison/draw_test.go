@@ -12,7 +12,7 @@ import (
 
 // TestInterruptedCell holds that a cell which is interrupted says what its images are of, so that another comparison does not take them, and that what is left of it is drawn later.
 func TestInterruptedCell(t *testing.T) {
-	p, err := tokencache.Open("../../testdata/dit-tiny", tokencache.Options{VAE: "../../testdata/vae-tiny", Threads: 2})
+	p, err := tokencache.Open("../testdata/dit-tiny", tokencache.Options{VAE: "../testdata/vae-tiny", Threads: 2})
 	if err != nil {
 		t.Fatal(err)
 	}

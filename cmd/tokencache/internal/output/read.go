@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 
-	"github.com/tokencache/tokencache/internal/picture"
+	"github.com/tokencache/tokencache/internal/raster"
 )
 
 // Drawn are the pictures of a folder that a run wrote, in their order.
@@ -25,7 +25,7 @@ func ReadFolder(dir string, size, channels int) (*Drawn, error) {
 	f := folder{dir: dir}
 	for i := 0; ; i++ {
 		path := f.path(i)
-		texts, err := picture.ReadTexts(path)
+		texts, err := raster.ReadTexts(path)
 		if errors.Is(err, fs.ErrNotExist) {
 			break
 		}
@@ -62,4 +62,4 @@ func (d *Drawn) Read(i int, dst []float32) error {
 }
 
 // Picture returns picture i, whatever its size.
-func (d *Drawn) Picture(i int) (*picture.Image, error) { return readPNG(d.paths[i]) }
+func (d *Drawn) Picture(i int) (*raster.Image, error) { return readPNG(d.paths[i]) }

@@ -9,9 +9,9 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/tokencache/tokencache/calibrate"
 	"github.com/tokencache/tokencache/diffusion"
 	"github.com/tokencache/tokencache/dit"
-	"github.com/tokencache/tokencache/internal/calibrate"
 	"github.com/tokencache/tokencache/tensor"
 	"github.com/tokencache/tokencache/train"
 )

@@ -1,4 +1,4 @@
-package picture_test
+package raster_test
 
 import (
 	"fmt"
@@ -6,26 +6,26 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/tokencache/tokencache/internal/picture"
+	"github.com/tokencache/tokencache/internal/raster"
 )
 
 func TestResize(t *testing.T) {
 	v := open(t, "testdata/resize.npz")
 	in := v.image("pil.in_24x31")
-	for f := picture.Nearest; f <= picture.Lanczos; f++ {
+	for f := raster.Nearest; f <= raster.Lanczos; f++ {
 		for _, size := range [][2]int{{17, 13}, {40, 50}} {
 			name := fmt.Sprintf("pil.%s_to_%dx%d", strings.ToUpper(f.String()), size[0], size[1])
-			got, err := picture.Resize(in, size[0], size[1], f)
+			got, err := raster.Resize(in, size[0], size[1], f)
 			if diff := cmp.Diff(v.image(name), got); err != nil || diff != "" {
 				t.Errorf("%s: %v (-want +got):\n%s", name, err, diff)
 			}
 		}
-		same, err := picture.Resize(in, in.Height, in.Width, f)
+		same, err := raster.Resize(in, in.Height, in.Width, f)
 		if diff := cmp.Diff(in, same); err != nil || diff != "" {
 			t.Errorf("%v to its own size: %v (-want +got):\n%s", f, err, diff)
 		}
 	}
-	if _, err := picture.Resize(in, 0, 5, picture.Box); err == nil {
+	if _, err := raster.Resize(in, 0, 5, raster.Box); err == nil {
 		t.Error("to height 0: no error")
 	}
 }
@@ -40,7 +40,7 @@ func TestCenterCrop(t *testing.T) {
 		}
 		crops++
 		want := v.image(name + ".out")
-		got, err := picture.CenterCrop(v.image(name+".in"), want.Height)
+		got, err := raster.CenterCrop(v.image(name+".in"), want.Height)
 		if diff := cmp.Diff(want, got); err != nil || diff != "" {
 			t.Errorf("%s: %v (-want +got):\n%s", name, err, diff)
 		}
@@ -49,7 +49,7 @@ func TestCenterCrop(t *testing.T) {
 		t.Error("no crops in testdata")
 	}
 	for _, size := range []int{0, -1} {
-		if _, err := picture.CenterCrop(v.image("pil.in_24x31"), size); err == nil {
+		if _, err := raster.CenterCrop(v.image("pil.in_24x31"), size); err == nil {
 			t.Errorf("to %d pixels: no error", size)
 		}
 	}

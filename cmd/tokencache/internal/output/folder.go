@@ -9,7 +9,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/tokencache/tokencache/internal/picture"
+	"github.com/tokencache/tokencache/internal/raster"
 )
 
 // folder writes each image to a file of its own, as soon as it is finished, and at the end a sheet.
@@ -37,7 +37,7 @@ func (f *folder) path(i int) string { return filepath.Join(f.dir, fmt.Sprintf("%
 
 // find takes image i over if it is there, whole, and of this run.
 func (f *folder) find(i int) error {
-	texts, err := picture.ReadTexts(f.path(i))
+	texts, err := raster.ReadTexts(f.path(i))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -68,7 +68,7 @@ func (f *folder) Have(i int) bool { return f.have[i] }
 
 func (f *folder) Add(img Image) error {
 	f.sheet.add(img)
-	return picture.WritePNG(f.path(img.Index), img.Picture, f.run.texts(img.Index)...)
+	return raster.WritePNG(f.path(img.Index), img.Picture, f.run.texts(img.Index)...)
 }
 
 func (f *folder) Finish() ([]string, error) {
@@ -80,13 +80,13 @@ func (f *folder) Finish() ([]string, error) {
 		return nil, err
 	}
 	path := filepath.Join(f.dir, "sheet.png")
-	return []string{path}, picture.WritePNG(path, m, f.run.Texts...)
+	return []string{path}, raster.WritePNG(path, m, f.run.Texts...)
 }
 
 func (f *folder) Close() error { return nil }
 
 // readPNG reads an image that this program wrote.
-func readPNG(path string) (*picture.Image, error) {
+func readPNG(path string) (*raster.Image, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -99,9 +99,9 @@ func readPNG(path string) (*picture.Image, error) {
 	b := decoded.Bounds()
 	switch d := decoded.(type) {
 	case *image.Gray:
-		return &picture.Image{Height: b.Dy(), Width: b.Dx(), Channels: 1, Pix: d.Pix}, nil
+		return &raster.Image{Height: b.Dy(), Width: b.Dx(), Channels: 1, Pix: d.Pix}, nil
 	case *image.RGBA: // what package png makes of opaque colours
-		m := &picture.Image{Height: b.Dy(), Width: b.Dx(), Channels: 3, Pix: make([]uint8, 0, 3*b.Dx()*b.Dy())}
+		m := &raster.Image{Height: b.Dy(), Width: b.Dx(), Channels: 3, Pix: make([]uint8, 0, 3*b.Dx()*b.Dy())}
 		for p := d.Pix; len(p) >= 4; p = p[4:] {
 			m.Pix = append(m.Pix, p[:3]...)
 		}

@@ -12,7 +12,7 @@ import (
 	"strings"
 
 	"github.com/tokencache/tokencache/internal/classes"
-	"github.com/tokencache/tokencache/internal/picture"
+	"github.com/tokencache/tokencache/internal/raster"
 )
 
 // Run says what the images of a run are, beyond their pixels.
@@ -20,14 +20,14 @@ type Run struct {
 	Classes []int    // the class of each image
 	Names   []string // of all classes, or nil
 	// Texts are written into every PNG file, and tell the images of one run from those of another.
-	Texts  []picture.Text
+	Texts  []raster.Text
 	Labels bool // an npz file also gets the classes, as arr_1
 }
 
 // Image is one image of a run.
 type Image struct {
 	Index   int
-	Picture *picture.Image
+	Picture *raster.Image
 }
 
 // Sink takes the images of a run as they are finished.
@@ -90,11 +90,11 @@ func (r Run) caption(class int) string {
 }
 
 // texts are those of image i.
-func (r Run) texts(i int) []picture.Text {
+func (r Run) texts(i int) []raster.Text {
 	class := r.Classes[i]
-	own := []picture.Text{{Key: "index", Value: fmt.Sprint(i)}, {Key: "class", Value: fmt.Sprint(class)}}
+	own := []raster.Text{{Key: "index", Value: fmt.Sprint(i)}, {Key: "class", Value: fmt.Sprint(class)}}
 	if class < len(r.Names) {
-		own = append(own, picture.Text{Key: "class name", Value: r.Names[class]})
+		own = append(own, raster.Text{Key: "class name", Value: r.Names[class]})
 	}
 	return append(own, r.Texts...)
 }

@@ -10,7 +10,7 @@ import (
 
 	"github.com/tokencache/tokencache/internal/atomicfile"
 	"github.com/tokencache/tokencache/internal/npz"
-	"github.com/tokencache/tokencache/internal/picture"
+	"github.com/tokencache/tokencache/internal/raster"
 )
 
 // npzFile gathers images in a file beside the one asked for, one behind the other, and makes the npz file of it when all are there. An
@@ -25,11 +25,11 @@ type npzFile struct {
 
 // npzState is path.partial.json.
 type npzState struct {
-	Height   int            `json:"height"` // 0 until the first image
-	Width    int            `json:"width"`
-	Channels int            `json:"channels"`
-	Classes  []int          `json:"classes"`
-	Texts    []picture.Text `json:"settings"`
+	Height   int           `json:"height"` // 0 until the first image
+	Width    int           `json:"width"`
+	Channels int           `json:"channels"`
+	Classes  []int         `json:"classes"`
+	Texts    []raster.Text `json:"settings"`
 }
 
 func openNPZ(path string, run Run, resume bool) (Sink, error) {

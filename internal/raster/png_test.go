@@ -1,4 +1,4 @@
-package picture_test
+package raster_test
 
 import (
 	"bytes"
@@ -9,20 +9,20 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/tokencache/tokencache/internal/picture"
+	"github.com/tokencache/tokencache/internal/raster"
 	"pgregory.net/rapid"
 )
 
 // gradient is a picture in which every byte differs from its neighbours.
-func gradient(height, width, channels int) *picture.Image {
-	m := &picture.Image{Height: height, Width: width, Channels: channels, Pix: make([]uint8, height*width*channels)}
+func gradient(height, width, channels int) *raster.Image {
+	m := &raster.Image{Height: height, Width: width, Channels: channels, Pix: make([]uint8, height*width*channels)}
 	for i := range m.Pix {
 		m.Pix[i] = uint8(i * 7)
 	}
 	return m
 }
 
-var texts = []picture.Text{
+var texts = []raster.Text{
 	{Key: "seed", Value: "42"},
 	{Key: "class", Value: "207 golden retriever"},
 	{Key: "Größe", Value: "größer als ein Byte\nzweite Zeile"},
@@ -35,10 +35,10 @@ func TestPNG(t *testing.T) {
 	for _, channels := range []int{1, 3} {
 		m := gradient(5, 4, channels)
 		path := filepath.Join(t.TempDir(), "a.png")
-		if err := picture.WritePNG(path, m, texts...); err != nil {
+		if err := raster.WritePNG(path, m, texts...); err != nil {
 			t.Fatal(err)
 		}
-		got, err := picture.ReadTexts(path)
+		got, err := raster.ReadTexts(path)
 		if diff := cmp.Diff(texts, got); err != nil || diff != "" {
 			t.Errorf("texts: %v (-want +got):\n%s", err, diff)
 		}
@@ -68,14 +68,14 @@ func TestPNG(t *testing.T) {
 
 func TestPNGRefuses(t *testing.T) {
 	var b bytes.Buffer
-	if err := picture.EncodePNG(&b, gradient(2, 2, 4)); err == nil || !strings.Contains(err.Error(), "4 channels") {
+	if err := raster.EncodePNG(&b, gradient(2, 2, 4)); err == nil || !strings.Contains(err.Error(), "4 channels") {
 		t.Errorf("4 channels: error %v", err)
 	}
-	for _, text := range []picture.Text{
+	for _, text := range []raster.Text{
 		{Key: ""}, {Key: " seed"}, {Key: "two  spaces"}, {Key: "日本"}, {Key: "a\nb"}, {Key: strings.Repeat("k", 80)},
 		{Key: "zero", Value: "a\x00b"}, {Key: "broken", Value: "\xff"},
 	} {
-		if err := picture.EncodePNG(&b, gradient(2, 2, 1), text); err == nil {
+		if err := raster.EncodePNG(&b, gradient(2, 2, 1), text); err == nil {
 			t.Errorf("%q: no error", text)
 		}
 	}
@@ -86,13 +86,13 @@ func TestPNGRefuses(t *testing.T) {
 
 func TestTexts(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		want := picture.Text{Key: "key", Value: rapid.StringMatching(`[^\x00]*`).Draw(t, "value")}
+		want := raster.Text{Key: "key", Value: rapid.StringMatching(`[^\x00]*`).Draw(t, "value")}
 		var b bytes.Buffer
-		if err := picture.EncodePNG(&b, gradient(1, 1, 1), want); err != nil {
+		if err := raster.EncodePNG(&b, gradient(1, 1, 1), want); err != nil {
 			t.Fatal(err)
 		}
-		got, err := picture.DecodeTexts(&b)
-		if diff := cmp.Diff([]picture.Text{want}, got); err != nil || diff != "" {
+		got, err := raster.DecodeTexts(&b)
+		if diff := cmp.Diff([]raster.Text{want}, got); err != nil || diff != "" {
 			t.Fatalf("%v (-want +got):\n%s", err, diff)
 		}
 	})
@@ -101,17 +101,17 @@ func TestTexts(t *testing.T) {
 // TestBrokenPNG cuts a file off at every place, and changes every byte of its chunks' contents and checksums.
 func TestBrokenPNG(t *testing.T) {
 	var b bytes.Buffer
-	if err := picture.EncodePNG(&b, gradient(3, 3, 3), texts...); err != nil {
+	if err := raster.EncodePNG(&b, gradient(3, 3, 3), texts...); err != nil {
 		t.Fatal(err)
 	}
 	file := b.Bytes()
 	for n := range file {
-		if _, err := picture.DecodeTexts(bytes.NewReader(file[:n])); err == nil {
+		if _, err := raster.DecodeTexts(bytes.NewReader(file[:n])); err == nil {
 			t.Errorf("no error for the first %d of %d bytes", n, len(file))
 		}
 		changed := bytes.Clone(file)
 		changed[n] ^= 0x20
-		if _, err := picture.DecodeTexts(bytes.NewReader(changed)); err == nil {
+		if _, err := raster.DecodeTexts(bytes.NewReader(changed)); err == nil {
 			t.Errorf("no error with byte %d changed", n)
 		}
 	}
@@ -120,12 +120,12 @@ func TestBrokenPNG(t *testing.T) {
 func FuzzDecodeTexts(f *testing.F) {
 	for _, channels := range []int{1, 3} {
 		var b bytes.Buffer
-		if err := picture.EncodePNG(&b, gradient(2, 2, channels), texts...); err != nil {
+		if err := raster.EncodePNG(&b, gradient(2, 2, channels), texts...); err != nil {
 			f.Fatal(err)
 		}
 		f.Add(b.Bytes())
 	}
 	f.Fuzz(func(t *testing.T, file []byte) {
-		_, _ = picture.DecodeTexts(bytes.NewReader(file)) // must return
+		_, _ = raster.DecodeTexts(bytes.NewReader(file)) // must return
 	})
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/tokencache/tokencache/checkpoint"
 )
 
-const testdata = "../../testdata"
+const testdata = "../../../../testdata"
 
 func verifyPaths(t *testing.T, o Options, paths ...string) (*Report, error) {
 	t.Helper()

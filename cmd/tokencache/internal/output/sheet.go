@@ -1,7 +1,7 @@
 package output
 
 import (
-	"github.com/tokencache/tokencache/internal/picture"
+	"github.com/tokencache/tokencache/internal/raster"
 )
 
 // mostOnSheet bounds a sheet, so that it can be looked at and memory stays small: it shows the run's first images.
@@ -11,11 +11,11 @@ const mostOnSheet = 100
 // there is more than one image of a class; others follow one another.
 type sheet struct {
 	run      Run
-	pictures []*picture.Image // by index
+	pictures []*raster.Image // by index
 }
 
 func newSheet(run Run) *sheet {
-	return &sheet{run: run, pictures: make([]*picture.Image, min(len(run.Classes), mostOnSheet))}
+	return &sheet{run: run, pictures: make([]*raster.Image, min(len(run.Classes), mostOnSheet))}
 }
 
 func (s *sheet) add(img Image) {
@@ -39,10 +39,10 @@ func (s *sheet) period() int {
 	return period
 }
 
-func (s *sheet) draw() (*picture.Image, error) {
+func (s *sheet) draw() (*raster.Image, error) {
 	n, period := len(s.pictures), s.period()
-	layout := picture.Sheet{}
-	var ordered []*picture.Image
+	layout := raster.Sheet{}
+	var ordered []*raster.Image
 	if period > 0 && n >= 2*period && n%period == 0 {
 		layout.Columns = n / period
 		for row := range period {
@@ -77,13 +77,13 @@ func (f *sheetFile) Add(img Image) error {
 
 func (f *sheetFile) Finish() ([]string, error) {
 	if len(f.sheet.pictures) == 1 {
-		return []string{f.path}, picture.WritePNG(f.path, f.sheet.pictures[0], f.sheet.run.texts(0)...)
+		return []string{f.path}, raster.WritePNG(f.path, f.sheet.pictures[0], f.sheet.run.texts(0)...)
 	}
 	m, err := f.sheet.draw()
 	if err != nil {
 		return nil, err
 	}
-	return []string{f.path}, picture.WritePNG(f.path, m, f.sheet.run.Texts...)
+	return []string{f.path}, raster.WritePNG(f.path, m, f.sheet.run.Texts...)
 }
 
 func (f *sheetFile) Close() error { return nil }

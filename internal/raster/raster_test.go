@@ -1,10 +1,10 @@
-package picture_test
+package raster_test
 
 import (
 	"testing"
 
 	"github.com/tokencache/tokencache/internal/npz"
-	"github.com/tokencache/tokencache/internal/picture"
+	"github.com/tokencache/tokencache/internal/raster"
 )
 
 // vectors are the arrays of a file in testdata.
@@ -36,15 +36,15 @@ func read[T npz.Element](v vectors, name string) ([]T, []int) {
 }
 
 // image is a picture [height, width, channels] of the file.
-func (v vectors) image(name string) *picture.Image {
+func (v vectors) image(name string) *raster.Image {
 	v.t.Helper()
 	pix, shape := read[uint8](v, name)
-	return &picture.Image{Height: shape[0], Width: shape[1], Channels: shape[2], Pix: pix}
+	return &raster.Image{Height: shape[0], Width: shape[1], Channels: shape[2], Pix: pix}
 }
 
 func TestNewRefuses(t *testing.T) {
 	for _, size := range [][3]int{{0, 1, 1}, {1, -1, 1}, {1, 1, 0}, {1 << 20, 1 << 20, 3}, {1 << 40, 1 << 40, 3}} {
-		if _, err := picture.New(size[0], size[1], size[2]); err == nil {
+		if _, err := raster.New(size[0], size[1], size[2]); err == nil {
 			t.Errorf("%v: no error", size)
 		}
 	}

@@ -8,11 +8,11 @@ import (
 	"testing"
 
 	"github.com/tokencache/tokencache/internal/npz"
-	"github.com/tokencache/tokencache/internal/picture"
+	"github.com/tokencache/tokencache/internal/raster"
 )
 
 func testRun(images int) Run {
-	r := Run{Names: []string{"tench, Tinca tinca", "goldfish"}, Texts: []picture.Text{{Key: "seed", Value: "1"}, {Key: "steps", Value: "50"}}}
+	r := Run{Names: []string{"tench, Tinca tinca", "goldfish"}, Texts: []raster.Text{{Key: "seed", Value: "1"}, {Key: "steps", Value: "50"}}}
 	for i := range images {
 		r.Classes = append(r.Classes, i%2)
 	}
@@ -21,7 +21,7 @@ func testRun(images int) Run {
 
 // sample i is a picture of its own.
 func sample(i, channels int) Image {
-	m := &picture.Image{Height: 4, Width: 4, Channels: channels, Pix: make([]uint8, 16*channels)}
+	m := &raster.Image{Height: 4, Width: 4, Channels: channels, Pix: make([]uint8, 16*channels)}
 	for j := range m.Pix {
 		m.Pix[j] = uint8(10*i + j)
 	}
@@ -95,7 +95,7 @@ func TestFolderOfAnotherRunIsRefused(t *testing.T) {
 	dir := t.TempDir()
 	add(t, openSink(t, dir, testRun(2), false), 0, 1)
 	other := testRun(2)
-	other.Texts = []picture.Text{{Key: "seed", Value: "1"}, {Key: "steps", Value: "20"}}
+	other.Texts = []raster.Text{{Key: "seed", Value: "1"}, {Key: "steps", Value: "20"}}
 	_, err := Open(dir, other, true)
 	if err == nil || !strings.Contains(err.Error(), `its steps is "50", this run's is "20"`) {
 		t.Errorf("error %v", err)
@@ -111,11 +111,11 @@ func TestFolderOfAnotherRunIsRefused(t *testing.T) {
 func TestTextsOfImages(t *testing.T) {
 	dir := t.TempDir()
 	add(t, openSink(t, dir, testRun(2), false), 1, 3)
-	texts, err := picture.ReadTexts(filepath.Join(dir, "000001.png"))
+	texts, err := raster.ReadTexts(filepath.Join(dir, "000001.png"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []picture.Text{{Key: "index", Value: "1"}, {Key: "class", Value: "1"}, {Key: "class name", Value: "goldfish"}, {Key: "seed", Value: "1"}, {Key: "steps", Value: "50"}}
+	want := []raster.Text{{Key: "index", Value: "1"}, {Key: "class", Value: "1"}, {Key: "class name", Value: "goldfish"}, {Key: "seed", Value: "1"}, {Key: "steps", Value: "50"}}
 	if !slices.Equal(texts, want) {
 		t.Errorf("texts %v, want %v", texts, want)
 	}

@@ -1,8 +1,8 @@
-// Package picture makes pictures of samples: numbers to bytes, bytes to PNG files with text in them, several pictures to a sheet,
+// Package raster makes pictures of samples: numbers to bytes, bytes to PNG files with text in them, several pictures to a sheet,
 // and pictures to the size that a model takes.
 //
 // Each conversion is one that others use, to the bit, since metrics see the difference. The package knows no model.
-package picture
+package raster
 
 import "fmt"
 

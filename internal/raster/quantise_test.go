@@ -1,15 +1,15 @@
-package picture_test
+package raster_test
 
 import (
 	"math"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/tokencache/tokencache/internal/picture"
+	"github.com/tokencache/tokencache/internal/raster"
 )
 
-var quantisations = map[string]picture.Quantisation{
-	"dit_ddp": picture.DiT, "adm": picture.ADM, "save_image": picture.SaveImage, "diffusers": picture.Diffusers,
+var quantisations = map[string]raster.Quantisation{
+	"dit_ddp": raster.DiT, "adm": raster.ADM, "save_image": raster.SaveImage, "diffusers": raster.Diffusers,
 }
 
 func TestQuantise(t *testing.T) {
@@ -21,7 +21,7 @@ func TestQuantise(t *testing.T) {
 			want, _ := read[uint8](v, set+"."+name+"_uint8_nhwc")
 			var got []uint8
 			for n := range shape[0] {
-				m, err := picture.FromSample(samples[n*size:][:size], shape[1], shape[2], shape[3], q)
+				m, err := raster.FromSample(samples[n*size:][:size], shape[1], shape[2], shape[3], q)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -52,7 +52,7 @@ func TestSample(t *testing.T) {
 	v := open(t, "testdata/quantise.npz")
 	all, _ := read[uint8](v, "uint8_all")
 	want, _ := read[float32](v, "train_normalize_totensor")
-	m := &picture.Image{Height: 16, Width: 16, Channels: 1, Pix: all}
+	m := &raster.Image{Height: 16, Width: 16, Channels: 1, Pix: all}
 	if diff := cmp.Diff(want, m.Sample()); diff != "" {
 		t.Errorf("normalised (-want +got):\n%s", diff)
 	}
@@ -60,8 +60,8 @@ func TestSample(t *testing.T) {
 		if name != "save_image" && name != "diffusers" {
 			continue
 		}
-		rgb := &picture.Image{Height: 2, Width: 42, Channels: 3, Pix: all[:252]}
-		back, err := picture.FromSample(rgb.Sample(), 3, 2, 42, q)
+		rgb := &raster.Image{Height: 2, Width: 42, Channels: 3, Pix: all[:252]}
+		back, err := raster.FromSample(rgb.Sample(), 3, 2, 42, q)
 		if diff := cmp.Diff(rgb, back); err != nil || diff != "" {
 			t.Errorf("%s, there and back: %v (-want +got):\n%s", name, err, diff)
 		}
@@ -69,7 +69,7 @@ func TestSample(t *testing.T) {
 }
 
 func TestFromSampleOfWrongSize(t *testing.T) {
-	if _, err := picture.FromSample(make([]float32, 5), 3, 1, 2, picture.DiT); err == nil {
+	if _, err := raster.FromSample(make([]float32, 5), 3, 1, 2, raster.DiT); err == nil {
 		t.Error("5 values for 6: no error")
 	}
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/tokencache/tokencache/train"
 )
 
-const tinyModel, tinyVAE = "../../testdata/dit-tiny", "../../testdata/vae-tiny"
+const tinyModel, tinyVAE = "../testdata/dit-tiny", "../testdata/vae-tiny"
 
 // tiny opens a small model, and returns options for it.
 func tiny(t *testing.T) (*tokencache.Pipeline, Options) {
