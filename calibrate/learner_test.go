@@ -109,7 +109,7 @@ func TestLearner(t *testing.T) {
 		half bool // the last step is a half step
 	}{{"dit-tiny", false}, {"mdtv1-tiny", false}, {"dit-tiny", true}, {"mdtv1-tiny", true}} {
 		name := c.name
-		w, err := dit.Open(filepath.Join("..", "..", "testdata", name), dit.Options{})
+		w, err := dit.Open(filepath.Join("..", "testdata", name), dit.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}

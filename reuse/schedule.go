@@ -2,7 +2,6 @@ package reuse
 
 import (
 	"fmt"
-	"math"
 
 	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/tensor"
@@ -13,41 +12,6 @@ import (
 type Fixed struct {
 	Method  string
 	Compute [][]bool // of each position: attention of block 0, MLP of block 0, attention of block 1, ...; positions beyond are computed
-}
-
-// SmoothCache returns the policy of a calibrated schedule ("SmoothCache: A Universal Inference Acceleration Technique for Diffusion Transformers", arXiv 2411.10510): for attn and mlp, or for one
-// block's attn-0, mlp-0, ..., which goes before, 1 at the positions that compute. Branches without a list, and positions beyond its end, compute.
-func SmoothCache(schedule map[string][]int, blocks, steps int) *Fixed {
-	f := &Fixed{Method: "smoothcache"}
-	for p := range steps {
-		var row []bool
-		for block := range blocks {
-			for _, part := range []string{"attn", "mlp"} {
-				list, ok := schedule[fmt.Sprintf("%s-%d", part, block)]
-				if !ok {
-					list, ok = schedule[part]
-				}
-				row = append(row, !ok || p >= len(list) || list[p] != 0)
-			}
-		}
-		f.Compute = append(f.Compute, row)
-	}
-	return f
-}
-
-// LearningToCache returns the policy of trained routers ("Learning-to-Cache: Accelerating Diffusion Transformer via Layer Caching", arXiv 2406.01733), logits [steps][2*blocks], by steps that
-// count down from T-1: at odd steps all is computed; at even ones a branch is where the sigmoid of its logit is above threshold.
-func LearningToCache(logits [][]float32, threshold float64) *Fixed {
-	f := &Fixed{Method: "l2c"}
-	for p := range logits {
-		step := len(logits) - 1 - p
-		row := make([]bool, len(logits[step]))
-		for i, logit := range logits[step] {
-			row[i] = step%2 == 1 || 1/(1+math.Exp(-float64(logit))) > threshold
-		}
-		f.Compute = append(f.Compute, row)
-	}
-	return f
 }
 
 // String returns the method.

@@ -4,60 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"regexp"
 	"strconv"
 
 	"github.com/tokencache/tokencache/checkpoint"
 	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/tensor"
 )
-
-// Schedule is a calibrated SmoothCache.
-type Schedule struct {
-	Threshold float64          `json:"threshold"` // that the schedule was made for
-	Compute   map[string][]int `json:"compute"`   // see SmoothCache
-}
-
-// String returns the method with its threshold; the schedule is in the policy's folder.
-func (s *Schedule) String() string { return fmt.Sprintf("smoothcache:threshold=%g", s.Threshold) }
-
-var scheduleKey = regexp.MustCompile(`^(?:attn|mlp)(?:-([0-9]{1,4}))?$`)
-
-// Validate reports a schedule that has no meaning.
-func (s *Schedule) Validate() error {
-	if len(s.Compute) == 0 {
-		return errors.New("smoothcache: no schedule: want lists for attn and mlp, or for attn-0, mlp-0 and so on")
-	}
-	for key, list := range s.Compute {
-		if !scheduleKey.MatchString(key) {
-			return fmt.Errorf("smoothcache: a schedule for %q: want attn, mlp, or a block's attn-0, mlp-0 and so on", key)
-		}
-		for _, v := range list {
-			if v != 0 && v != 1 {
-				return fmt.Errorf("smoothcache: the schedule for %s has a %d: want 1 at the steps that compute, 0 at the others", key, v)
-			}
-		}
-	}
-	return nil
-}
-
-// NewRun implements Policy.
-func (s *Schedule) NewRun(g *tensor.Graph, m *dit.Model, plan Plan, samples int, limit int64) (Run, error) {
-	if err := s.Validate(); err != nil {
-		return nil, err
-	}
-	for key, list := range s.Compute {
-		if found := scheduleKey.FindStringSubmatch(key); found[1] != "" {
-			if block, err := strconv.Atoi(found[1]); err != nil || block >= len(m.Blocks) {
-				return nil, fmt.Errorf("smoothcache: a schedule for %s, but the model has %d blocks", key, len(m.Blocks))
-			}
-		}
-		if len(list) > plan.Steps() {
-			return nil, fmt.Errorf("smoothcache: the schedule for %s is of %d steps, the plan of %d", key, len(list), plan.Steps())
-		}
-	}
-	return SmoothCache(s.Compute, len(m.Blocks), plan.Steps()).NewRun(g, m, plan, samples, limit)
-}
 
 // Routers is a trained Learning-to-Cache.
 type Routers struct {
@@ -187,4 +139,19 @@ func checkLogits(path string, list [][]float32) error {
 		}
 	}
 	return nil
+}
+
+// LearningToCache returns the policy of trained routers ("Learning-to-Cache: Accelerating Diffusion Transformer via Layer Caching", arXiv 2406.01733), logits [steps][2*blocks], by steps that
+// count down from T-1: at odd steps all is computed; at even ones a branch is where the sigmoid of its logit is above threshold.
+func LearningToCache(logits [][]float32, threshold float64) *Fixed {
+	f := &Fixed{Method: "l2c"}
+	for p := range logits {
+		step := len(logits) - 1 - p
+		row := make([]bool, len(logits[step]))
+		for i, logit := range logits[step] {
+			row[i] = step%2 == 1 || 1/(1+math.Exp(-float64(logit))) > threshold
+		}
+		f.Compute = append(f.Compute, row)
+	}
+	return f
 }
