@@ -10,7 +10,7 @@ import (
 // TestDecode holds that latents become the pixels that Generate makes of them.
 func TestDecode(t *testing.T) {
 	p := open(t, 2)
-	want := draw(t, p, tokencache.Request{Classes: []int{1}, Seed: 1, Steps: "2"})[0]
+	want := draw(t, p, tokencache.Request{Classes: []int{1}, Seed: 1, Sampling: tokencache.Sampling{Steps: 2}})[0]
 	got, err := p.Decode(want.Latents)
 	if err != nil {
 		t.Fatal(err)

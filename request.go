@@ -4,77 +4,125 @@ import (
 	"image"
 	"image/color"
 
+	"github.com/tokencache/tokencache/diffusion"
 	"github.com/tokencache/tokencache/reuse"
+	"github.com/tokencache/tokencache/seam"
 )
 
-// RNG names a source of random numbers.
-type RNG string
+// Sampling is how images are sampled: sampler, steps, guidance, source of random numbers.
+type Sampling = diffusion.Sampling
 
+// Condition is what an image is conditioned on: a class here, other things for other models.
+type Condition = seam.Condition
+
+// RNGOwn and RNGTorch are the sources of random numbers: see diffusion.RNG.
 const (
-	RNGOwn   RNG = "own"       // a stream for each image: image i of a seed is the same in any batch
-	RNGTorch RNG = "torch-cpu" // PyTorch's generator for CPUs, drawing for whole batches as DiT's sampling loop does
+	RNGOwn   = diffusion.RNGOwn
+	RNGTorch = diffusion.RNGTorch
 )
 
-// defaultBatch is how many images are denoised together where a Request does not say.
-const defaultBatch = 4
-
-// Request says what to draw. Zero values mean what their comments say.
+// Request says what to generate. Zero values mean what their comments say.
 type Request struct {
-	Classes []int // the class of each image; their number is that of the images
-	Seed    uint64
-	RNG     RNG // "" means RNGOwn
+	// Classes is the class of each image, the short way to say Conditions of a class-conditional model.
+	Classes []int
+	// Conditions is what each image is conditioned on, where Classes is empty.
+	Conditions []Condition
+	// Seed is that of the random numbers. With RNGOwn image i of a seed is the same in any request.
+	Seed uint64
 
-	Sampler string  // ddpm, ddim or dpm++; "" means ddim
-	Steps   string  // "50", "ddim50", "10,15,20"; "" means 50
-	Eta     float64 // of ddim
+	Sampling
 
-	Guidance         float64 // scale of classifier-free guidance; 0 and 1 mean none
-	GuidancePower    float64 // 0: the same scale at every step; else it grows from 1, later for higher powers: diffusion.PowerCosine, MDT's with 4
-	GuideAllChannels bool    // guide all channels of the noise, not only the first three as the official code does
-	ClipDenoised     bool    // clamp each predicted image to [-1,1], for models of pixels
+	// Policy is what is reused from step to step; nil means nothing.
+	Policy reuse.Policy
+	// CacheMemory bounds the bytes that the policy keeps for all images of the request in flight; 0
+	// means any number.
+	CacheMemory int64
+	// Batch is how many images of the request are in flight at most; 0 lets the engine choose. The
+	// numbers of RNGTorch are those of batches of this size (0 means 4), and policies that need whole
+	// batches (reuse.WholeBatcher) get them of it. Otherwise images do not depend on it.
+	Batch int
+	// Noise starts the images instead of random numbers: [images, channels, side, side].
+	Noise []float32
 
-	Policy      reuse.Policy // what is reused from step to step; nil means nothing
-	CacheMemory int64        // most bytes that the policy may keep; 0 means any number
-
-	Batch int // images denoised together; 0 means 4
-	// Undivided keeps the images of a batch together in one forward pass, for policies that watch or learn from all of them. Otherwise the processors share the images among
-	// them where they can, each with a Run of the policy: the images are the same, sooner.
-	Undivided bool
-	Noise     []float32 // starts the images instead of random numbers: [images, channels, side, side]
-
-	// Skip, if not nil, reports images that need not be drawn. The others come out as if none was skipped.
+	// Skip, if not nil, reports images that are not wanted. Skipping does not change the other images.
 	Skip func(index int) bool
-	// OnImage, if not nil, is given each image when it is finished, and Result.Images stays empty. An error ends the run.
+	// OnImage, if not nil, receives each image when it is finished, on the goroutine that called
+	// Generate, and Result.Images stays empty. An error ends the request.
 	OnImage func(Image) error
-	// OnState, if not nil, is given each image's latents before every step; position counts the steps up. It must copy what it keeps.
+
+	// OnState, OnPrediction and OnStep, if not nil, are called on the engine's goroutines, one call at a
+	// time, while the images of this request wait: they must return soon and copy what they keep.
+	//
+	// OnState receives each image's latents before every step; position counts steps from 0.
 	OnState func(index, position int, x []float32)
-	// OnPrediction, if not nil, is given what the model predicts for each image at every step, guided: C·side² values of noise, and as many more where the model learned the variance.
-	// It must copy what it keeps.
+	// OnPrediction receives what the model predicts for each image at every step, after guidance:
+	// C*side*side values of noise, and as many more where the model learned the variance.
 	OnPrediction func(index, position int, out []float32)
-	// OnStep, if not nil, is told of every denoising step of a batch.
+	// OnStep is told of every denoising step of every image.
 	OnStep func(Progress)
 }
 
-// Progress says how far a run is.
-type Progress struct {
-	Step, Steps  int   // of the batch that is being denoised
-	Images, Done int   // of the run: to be drawn, and finished
-	Batch        int   // images of this batch
-	FLOPs        int64 // of the run so far, as in Stats
+// Images returns the number of images.
+func (r *Request) images() int {
+	if len(r.Classes) > 0 {
+		return len(r.Classes)
+	}
+	return len(r.Conditions)
 }
 
-// Image is a finished image.
+// Progress says how far a request is.
+type Progress struct {
+	Index       int // of the image that took a step
+	Step, Steps int // of that image: steps taken, and in all
+
+	Images, Done int // of the request: wanted, and finished
+
+	// Seconds and FLOPs are what the step took: its part of the pass that it was in.
+	Seconds float64
+	FLOPs   int64
+}
+
+// Share returns how much of the request is done, from 0 to 1, if this image is not yet counted in Done.
+func (p Progress) Share() float64 {
+	return (float64(p.Done) + float64(p.Step)/float64(p.Steps)) / float64(p.Images)
+}
+
+// Image is a finished image. It is an image.Image.
 type Image struct {
-	Index                   int // in Request.Classes
-	Class                   int
+	Index                   int       // in the request
+	Class                   int       // -1 if the condition is no class
+	Condition               Condition `json:"-"`
 	Height, Width, Channels int
 	Pixels                  []uint8   // [Height, Width, Channels], rounded as DiT's sample_ddp.py rounds
 	Latents                 []float32 // what the model made: [C, side, side]
 }
 
-// RGBA returns the picture as the standard library has it. Of one channel it is grey.
+// ColorModel implements image.Image.
+func (m Image) ColorModel() color.Model {
+	if m.Channels == 1 {
+		return color.GrayModel
+	}
+	return color.RGBAModel
+}
+
+// Bounds implements image.Image.
+func (m Image) Bounds() image.Rectangle { return image.Rect(0, 0, m.Width, m.Height) }
+
+// At implements image.Image.
+func (m Image) At(x, y int) color.Color {
+	if !(image.Point{X: x, Y: y}.In(m.Bounds())) {
+		return color.RGBA{}
+	}
+	p := m.Pixels[(y*m.Width+x)*m.Channels:][:m.Channels]
+	if m.Channels == 1 {
+		return color.Gray{Y: p[0]}
+	}
+	return color.RGBA{R: p[0], G: p[1], B: p[2], A: 0xff}
+}
+
+// RGBA returns the image as the standard library's most common type. An image of one channel is grey.
 func (m Image) RGBA() *image.RGBA {
-	out := image.NewRGBA(image.Rect(0, 0, m.Width, m.Height))
+	out := image.NewRGBA(m.Bounds())
 	for i := range m.Width * m.Height {
 		p := m.Pixels[i*m.Channels:][:m.Channels]
 		out.SetRGBA(i%m.Width, i/m.Width, color.RGBA{R: p[0], G: p[len(p)/2], B: p[len(p)-1], A: 0xff})
@@ -82,25 +130,19 @@ func (m Image) RGBA() *image.RGBA {
 	return out
 }
 
-// Result is what a run made and what it took.
+// Result is what a request made and what it took.
 type Result struct {
 	Images []Image
 	Stats  Stats
 }
 
-// Stats is what a run took.
+// Stats is what a request took. Steps of the Cost are those of one image, as a mean over the images.
 type Stats struct {
-	Images         int     `json:"images"`
-	Steps          int     `json:"steps"`
-	DenoiseSeconds float64 `json:"denoise_s"`      // model, guidance and sampler
-	DecodeSeconds  float64 `json:"decode_s"`       // autoencoder
-	FLOPs          int64   `json:"flops"`          // of model and policy, as tensor.Graph counts
-	UncachedFLOPs  int64   `json:"uncached_flops"` // of the model alone for the same images without a policy
-	CacheBytes     int64   `json:"cache_bytes"`
-	ISteps         int     `json:"i_steps"`              // of an image, computed whole
-	PSteps         int     `json:"p_steps"`              // of an image, where something was reused
-	HalfSteps      int     `json:"half_steps,omitempty"` // of the P-steps, those at which guidance's conditional half was computed
-	TokensShare    float64 `json:"tokens_computed"`      // share of all tokens of all blocks
-	Threads        int     `json:"threads"`
-	Level          string  `json:"cpu_level"`
+	reuse.Cost
+	Images        int     `json:"images"`
+	Steps         int     `json:"steps"`
+	DecodeSeconds float64 `json:"decode_s"`        // of the autoencoder, summed over images
+	TokensShare   float64 `json:"tokens_computed"` // share of all tokens of all blocks
+	Threads       int     `json:"threads"`
+	Level         string  `json:"cpu_level"`
 }

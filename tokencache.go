@@ -1,53 +1,80 @@
-// Package tokencache generates images with diffusion transformers (DiT, MDT) on CPUs, in pure Go.
+// Package tokencache generates images with diffusion transformers (DiT, MDT) on CPUs, in pure Go, and
+// makes them several times faster by reusing work across denoising steps.
 //
-// Open reads a model, in any of the formats that its authors or diffusers published it in, and Pipeline.Generate
-// draws images with it:
+// [Open] reads a model, in any of the formats that its authors or diffusers published it in, and
+// [Pipeline.Generate] generates images with it:
 //
 //	p, err := tokencache.Open("DiT-XL-2-256x256.pt", tokencache.Options{VAE: "sd-vae-ft-ema"})
 //	...
 //	defer p.Close()
-//	r, err := p.Generate(ctx, tokencache.Request{Classes: []int{207, 360}, Seed: 1, Steps: "250", Sampler: "ddpm", Guidance: 4})
+//	r, err := p.Generate(ctx, tokencache.Request{
+//		Classes:  []int{207, 360},
+//		Seed:     1,
+//		Sampling: tokencache.Sampling{Sampler: "ddpm", Steps: 250, Guidance: 4},
+//	})
 //
-// The same request gives the same images, bit for bit, on machines of the same CPU level, whatever the number of threads.
+// Models that are bundled, with their guidance and cache policies, are in package models:
 //
-// This package composes inference only; training, evaluation and the program are in packages of their own.
+//	p, req, err := models.Open("fashion")
+//	...
+//	req.Classes = []int{7}
+//	r, err := p.Generate(ctx, req)
+//
+// # Many callers
+//
+// A [Pipeline] may be used from any number of goroutines. Its images in flight, of whatever requests,
+// share one set of weights and all threads: between two denoising steps images join and leave, each
+// with its own sampler, number of steps, guidance and policy (continuous batching). [Limits] say how
+// much is taken on at a time. Estimate tells what a request needs before it is made.
+//
+// # Reproducibility
+//
+// The same request gives the same images, bit for bit, on machines of the same CPU level, whatever the
+// number of threads, the batch, and what else runs.
+//
+// This package composes inference only; training, calibration, evaluation and the program are in
+// packages of their own.
 package tokencache
 
 import (
+	"context"
 	"fmt"
+	"runtime"
 
+	"github.com/tokencache/tokencache/diffusion"
 	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/internal/classes"
 	"github.com/tokencache/tokencache/internal/imagenet"
 	"github.com/tokencache/tokencache/internal/kernel"
-	"github.com/tokencache/tokencache/tensor"
+	"github.com/tokencache/tokencache/seam"
 	"github.com/tokencache/tokencache/vae"
 )
 
 // Options says how to open a model.
 type Options struct {
-	// VAE is the path of the autoencoder that turns the model's latents into pixels. A diffusers pipeline brings its own; a model that
-	// makes pixels of 1 or 3 channels needs none.
+	// VAE is the path of the autoencoder that turns the model's latents into pixels. A diffusers pipeline
+	// brings its own; a model that makes pixels of 1 or 3 channels needs none.
 	VAE string
 
 	Threads   int // workers; 0 means as many as there are processors
 	Heads     int // attention heads, where neither the width nor a config.json tells
 	InputSize int // side of the latents, where the checkpoint does not tell
 
-	// DecodeLayer is the number of an MDTv1's blocks that are its decoder, which its checkpoints do not tell; 0 means what config.json says, else
-	// 2, as in the published model.
+	// DecodeLayer is the number of an MDTv1's blocks that are its decoder, which its checkpoints do not
+	// tell; 0 means what config.json says, else 2, as in the published model.
 	DecodeLayer int
+
+	// Limits bound what is taken on at a time.
+	Limits Limits
 }
 
-// Pipeline is an opened model, ready to draw. It serves one Generate at a time.
+// Pipeline is an opened model, ready to generate. It may be used by any number of goroutines.
 type Pipeline struct {
+	net     seam.Model
 	model   *dit.Model
 	decoder vae.Autoencoder // nil if the model makes pixels
-	pool    *tensor.Pool
-	graph   *tensor.Graph
-
-	lanes map[int][]*tensor.Graph // so many, for batches whose images the processors share: see denoise.go
-	pools []*tensor.Pool          // of lanes
+	network diffusion.Network
+	engine  *engine
 
 	names   []string
 	assumed string
@@ -63,10 +90,10 @@ func Open(path string, o Options) (*Pipeline, error) {
 	return FromWeights(w, o)
 }
 
-// FromWeights reads the model of a checkpoint that is open already, such as one embedded in a program: see package models.
+// FromWeights reads the model of a checkpoint that is open already, such as one embedded in a program.
 func FromWeights(w *dit.Weights, o Options) (*Pipeline, error) {
-	if o.Threads < 0 {
-		return nil, fmt.Errorf("%d threads: want 1 or more, or 0 for all processors", o.Threads)
+	if err := o.check(); err != nil {
+		return nil, err
 	}
 	var err error
 	p := &Pipeline{names: w.ClassNames, assumed: w.Assumed}
@@ -88,16 +115,65 @@ func FromWeights(w *dit.Weights, o Options) (*Pipeline, error) {
 	if p.names == nil && w.NumClasses == imagenet.Count {
 		p.names = imagenet.Names()
 	}
-	p.pool = tensor.NewPool(o.Threads)
-	p.graph = tensor.NewGraph(p.pool)
+	p.net = p.model
+	p.network = diffusion.Network{Variance: diffusion.VarianceOf(p.model.LearnSigma)}
+	p.start(o)
 	return p, nil
+}
+
+// Share returns another pipeline over the same weights, with an engine of its own. Options that say how
+// to read a model are not used.
+func (p *Pipeline) Share(o Options) (*Pipeline, error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	q := &Pipeline{
+		net:     p.net,
+		model:   p.model,
+		decoder: p.decoder,
+		network: p.network,
+		names:   p.names,
+		assumed: p.assumed,
+	}
+	q.start(o)
+	return q, nil
+}
+
+// maxThreads bounds the workers that may be asked for.
+const maxThreads = 4096
+
+func (o Options) check() error {
+	if o.Threads < 0 || o.Threads > maxThreads {
+		return &FieldError{Field: "Threads", Value: o.Threads, Want: fmt.Sprintf("1 to %d, or 0 for all processors", maxThreads)}
+	}
+	if o.Limits.Rows < 0 || o.Limits.Memory < 0 || o.Limits.Queue < 0 {
+		return &FieldError{Field: "Limits", Value: o.Limits, Want: "0 or more each"}
+	}
+	return nil
+}
+
+// start makes the engine.
+func (p *Pipeline) start(o Options) {
+	threads := o.Threads
+	if threads == 0 {
+		threads = runtime.GOMAXPROCS(0)
+	}
+	side, channels := p.model.InputSize, p.model.InChannels
+	px := pixels{latentChannels: channels, side: side}
+	if p.decoder != nil {
+		s := p.decoder.Spec()
+		side, channels = side*s.Downscale, s.ImageChannels
+	}
+	px.height, px.width, px.channels = side, side, channels
+	p.engine = newEngine(p.net, p.decoder, p.model.Bytes() > maxSharded, threads, o.Limits, px)
 }
 
 // checkDecoder reports an autoencoder that does not fit the model, or is missing.
 func checkDecoder(c dit.Config, decoder vae.Autoencoder) error {
 	if decoder == nil {
 		if c.InChannels != 1 && c.InChannels != 3 {
-			return fmt.Errorf("the model makes latents of %d channels, which only an autoencoder turns into pixels: give its path (--vae)", c.InChannels)
+			return &FieldError{Field: "VAE", Value: "none", Want: fmt.Sprintf(
+				"the path of an autoencoder, which alone turns the model's latents of %d channels into pixels", c.InChannels)}
 		}
 		return nil
 	}
@@ -107,12 +183,12 @@ func checkDecoder(c dit.Config, decoder vae.Autoencoder) error {
 	return nil
 }
 
-// Close ends the pipeline's workers.
-func (p *Pipeline) Close() {
-	for _, pool := range append(p.pools, p.pool) {
-		pool.Close()
-	}
-}
+// Close refuses new requests, waits for those that run, and ends the workers. Further calls do nothing.
+func (p *Pipeline) Close() { p.engine.close(context.Background()) }
+
+// Shutdown is Close that cancels the requests that still run when ctx is done, and then returns ctx's
+// error. Cancelled requests return ErrClosed.
+func (p *Pipeline) Shutdown(ctx context.Context) error { return p.engine.close(ctx) }
 
 // Config returns the size of the model.
 func (p *Pipeline) Config() dit.Config { return p.model.Config }
@@ -125,32 +201,25 @@ func (p *Pipeline) SelectClasses(selections []string) ([]int, error) {
 	return classes.Select(selections, p.model.NumClasses, p.names)
 }
 
-// Assumed says what was taken for granted of the model because neither its checkpoint nor Options told it, for people to read, or "".
+// Assumed says what was taken for granted of the model because neither its checkpoint nor Options told
+// it, for people to read, or "".
 func (p *Pipeline) Assumed() string { return p.assumed }
 
-// OfficialGuidance returns the scale of guidance that the model's own code draws with, and its power: see Request.
-func (p *Pipeline) OfficialGuidance() (scale, power float64) {
-	if p.model.Arch == dit.ArchDiT {
-		return 4, 0
-	}
-	return 3.8, 4
-}
-
-// Fingerprint identifies the model's weights: equal weights have equal fingerprints, in whatever file they were.
+// Fingerprint identifies the model's weights: equal weights have equal fingerprints, in whatever file
+// they were.
 func (p *Pipeline) Fingerprint() string { return p.model.Fingerprint }
 
 // Threads returns the number of workers.
-func (p *Pipeline) Threads() int { return p.pool.Workers() }
+func (p *Pipeline) Threads() int { return p.engine.threads }
 
 // Level returns the name of the CPU level in use: generic, avx2 or avx512.
 func (p *Pipeline) Level() string { return kernel.ActiveLevel().String() }
 
-// ImageSize returns the size of the images drawn, in pixels, and their channels: 1 is grey, 3 is RGB.
+// ImageSize returns the size of the images, in pixels, and their channels: 1 is grey, 3 is RGB.
 func (p *Pipeline) ImageSize() (height, width, channels int) {
-	side, channels := p.model.InputSize, p.model.InChannels
-	if p.decoder != nil {
-		s := p.decoder.Spec()
-		side, channels = side*s.Downscale, s.ImageChannels
-	}
-	return side, side, channels
+	px := p.engine.pixels
+	return px.height, px.width, px.channels
 }
+
+// classCondition returns a class as a condition.
+func classCondition(class int) Condition { return dit.Class(class) }

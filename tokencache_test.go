@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -35,7 +36,7 @@ func draw(t *testing.T, p *tokencache.Pipeline, r tokencache.Request) []tokencac
 func TestImagesDependOnTheRequestAlone(t *testing.T) {
 	for _, sampler := range []string{"ddpm", "ddim", "dpm++"} {
 		for _, guidance := range []float64{1, 3} {
-			request := tokencache.Request{Classes: []int{0, 5, 9, 5}, Seed: 7, Sampler: sampler, Steps: "5", Guidance: guidance, Eta: 0}
+			request := tokencache.Request{Classes: []int{0, 5, 9, 5}, Seed: 7, Sampling: tokencache.Sampling{Sampler: sampler, Steps: 5, Guidance: guidance}}
 			want := draw(t, open(t, 1), request)
 			if slices.Equal(want[1].Pixels, want[3].Pixels) {
 				t.Errorf("%s: two images of a class are the same", sampler)
@@ -65,7 +66,7 @@ func TestImagesDependOnTheRequestAlone(t *testing.T) {
 
 func TestTorchNoiseOfSkippedBatches(t *testing.T) {
 	p := open(t, 2)
-	request := tokencache.Request{Classes: []int{1, 2, 3, 4}, Seed: 7, RNG: tokencache.RNGTorch, Sampler: "ddpm", Steps: "4", Guidance: 2, Batch: 2}
+	request := tokencache.Request{Classes: []int{1, 2, 3, 4}, Seed: 7, Batch: 2, Sampling: tokencache.Sampling{Sampler: "ddpm", Steps: 4, Guidance: 2, RNG: tokencache.RNGTorch}}
 	want := draw(t, p, request)
 	request.Skip = func(i int) bool { return i < 3 }
 	got := draw(t, p, request)
@@ -76,14 +77,14 @@ func TestTorchNoiseOfSkippedBatches(t *testing.T) {
 
 func TestGivenNoise(t *testing.T) {
 	p := open(t, 2)
-	request := tokencache.Request{Classes: []int{1}, Seed: 1, Steps: "3", Noise: make([]float32, 4*8*8)}
+	request := tokencache.Request{Classes: []int{1}, Seed: 1, Noise: make([]float32, 4*8*8), Sampling: tokencache.Sampling{Steps: 3}}
 	a := draw(t, p, request)
 	request.Seed = 2
 	if b := draw(t, p, request); !slices.Equal(a[0].Pixels, b[0].Pixels) {
 		t.Error("with the noise given and a deterministic sampler the seed still matters")
 	}
 	request.Noise = request.Noise[1:]
-	if _, err := p.Generate(context.Background(), request); err == nil || !strings.Contains(err.Error(), "255 numbers, want 256") {
+	if _, err := p.Generate(context.Background(), request); err == nil || !strings.Contains(err.Error(), "noise of 255 numbers: want 256") {
 		t.Errorf("noise of the wrong size: %v", err)
 	}
 }
@@ -92,7 +93,7 @@ func TestCancelStopsWithinAStep(t *testing.T) {
 	p := open(t, 2)
 	ctx, cancel := context.WithCancel(context.Background())
 	steps := 0
-	request := tokencache.Request{Classes: []int{1, 2, 3}, Steps: "20", Batch: 1}
+	request := tokencache.Request{Classes: []int{1, 2, 3}, Batch: 1, Sampling: tokencache.Sampling{Steps: 20}}
 	request.OnStep = func(s tokencache.Progress) {
 		steps++
 		if s.Done == 1 && s.Step == 5 {
@@ -106,7 +107,7 @@ func TestCancelStopsWithinAStep(t *testing.T) {
 	if steps != 25 || len(result.Images) != 1 {
 		t.Errorf("%d steps and %d images after cancellation at step 25, in the second image", steps, len(result.Images))
 	}
-	if _, err := p.Generate(context.Background(), tokencache.Request{Classes: []int{1}, Steps: "1"}); err != nil {
+	if _, err := p.Generate(context.Background(), tokencache.Request{Classes: []int{1}, Sampling: tokencache.Sampling{Steps: 1}}); err != nil {
 		t.Errorf("a pipeline is unusable after a cancelled run: %v", err)
 	}
 }
@@ -114,15 +115,15 @@ func TestCancelStopsWithinAStep(t *testing.T) {
 // TestSteadyStateAllocations holds that steps allocate nothing: a run of twenty times the steps allocates what a short one does.
 func TestSteadyStateAllocations(t *testing.T) {
 	p := open(t, 2)
-	allocations := func(steps string) float64 {
+	allocations := func(steps int) float64 {
 		return testing.AllocsPerRun(5, func() {
-			_, err := p.Generate(context.Background(), tokencache.Request{Classes: []int{1, 2}, Steps: steps, Guidance: 2, Sampler: "ddpm"})
+			_, err := p.Generate(context.Background(), tokencache.Request{Classes: []int{1, 2}, Sampling: tokencache.Sampling{Sampler: "ddpm", Steps: steps, Guidance: 2}})
 			if err != nil {
 				t.Fatal(err)
 			}
 		})
 	}
-	short, long := allocations("5"), allocations("100")
+	short, long := allocations(5), allocations(100)
 	// The schedule's tables are longer slices, not more of them.
 	if long > short+10 {
 		t.Errorf("%v allocations in 100 steps, %v in 5", long, short)
@@ -132,17 +133,21 @@ func TestSteadyStateAllocations(t *testing.T) {
 func TestRequestErrors(t *testing.T) {
 	p := open(t, 1)
 	for want, r := range map[string]tokencache.Request{
-		"no images asked for":            {},
-		"class 10 is out of range":       {Classes: []int{10}},
-		"class -1 is out of range":       {Classes: []int{-1}},
-		`steps "0"`:                      {Classes: []int{1}, Steps: "0"},
-		`unknown sampler "euler"`:        {Classes: []int{1}, Sampler: "euler"},
-		"unknown random numbers \"gpu\"": {Classes: []int{1}, RNG: "gpu"},
-		"batch of -1 images":             {Classes: []int{1}, Batch: -1},
+		"classes none: want at least one": {},
+		"classes 10: want a class from 0": {Classes: []int{10}},
+		"classes -1: want a class":        {Classes: []int{-1}},
+		`steps "-1"`:                      {Classes: []int{1}, Sampling: tokencache.Sampling{Steps: -1}},
+		"sampler euler: want ddpm":        {Classes: []int{1}, Sampling: tokencache.Sampling{Sampler: "euler"}},
+		"rng gpu: want own":               {Classes: []int{1}, Sampling: tokencache.Sampling{RNG: "gpu"}},
+		"guidance NaN: want a number":     {Classes: []int{1}, Sampling: tokencache.Sampling{Guidance: math.NaN()}},
+		"batch -1: want 1 or more":        {Classes: []int{1}, Batch: -1},
+		"cachememory -1: want 0":          {Classes: []int{1}, CacheMemory: -1},
 	} {
-		if _, err := p.Generate(context.Background(), r); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("error %v, want one with %q", err, want)
-		}
+		t.Run(want, func(t *testing.T) {
+			if _, err := p.Generate(context.Background(), r); err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("error %v, want one with %q", err, want)
+			}
+		})
 	}
 }
 
@@ -156,9 +161,7 @@ func Example() {
 	result, err := p.Generate(context.Background(), tokencache.Request{
 		Classes:  []int{2, 7}, // an image of each
 		Seed:     1,
-		Sampler:  "ddim",
-		Steps:    "10",
-		Guidance: 1.5,
+		Sampling: tokencache.Sampling{Sampler: "ddim", Steps: 10, Guidance: 1.5},
 	})
 	if err != nil {
 		log.Fatal(err)
@@ -182,9 +185,9 @@ func ExamplePipeline_Generate_bulk() {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	_, err = p.Generate(ctx, tokencache.Request{
-		Classes: make([]int, 1000),
-		Steps:   "2",
-		Batch:   1,
+		Classes:  make([]int, 1000),
+		Sampling: tokencache.Sampling{Steps: 2},
+		Batch:    1,
 		OnImage: func(img tokencache.Image) error {
 			fmt.Println("finished", img.Index)
 			if img.Index == 2 {

@@ -14,7 +14,9 @@ import (
 
 	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/checkpoint"
+	"github.com/tokencache/tokencache/diffusion"
 	"github.com/tokencache/tokencache/dit"
+	"github.com/tokencache/tokencache/measure"
 	"github.com/tokencache/tokencache/reuse"
 	"github.com/tokencache/tokencache/tensor"
 	"github.com/tokencache/tokencache/train"
@@ -22,16 +24,13 @@ import (
 
 // Options says what policy to make.
 type Options struct {
-	Dir      string           // the policy's folder
-	Work     string           // where what is half done is kept; default Dir/work
-	Base     reuse.TokenCache // its parameters; Ratio is found if Speed is given
-	Percent  bool             // I-steps at equal percentiles of the trajectories' change, as many as Base.Steps gives
-	Speed    float64          // wanted, times the uncached model, by the clock; 0: Base.Ratio as it is
-	Sampler  string
-	Steps    string
-	Guidance float64
-	Power    float64 // of guidance that grows: see tokencache.Request.GuidancePower
-	Seed     uint64
+	Dir     string           // the policy's folder
+	Work    string           // where what is half done is kept; default Dir/work
+	Base    reuse.TokenCache // its parameters; Ratio is found if Speed is given
+	Percent bool             // I-steps at equal percentiles of the trajectories' change, as many as Base.Steps gives
+	Speed   float64          // wanted, times the uncached model, by the clock; 0: Base.Ratio as it is
+	diffusion.Sampling
+	Seed uint64
 
 	Images  int // trajectories
 	Updates int // of the predictor
@@ -67,7 +66,7 @@ func Run(ctx context.Context, p *tokencache.Pipeline, o Options) (*reuse.Trained
 	if err := o.Weigh.check(); err != nil {
 		return nil, err
 	}
-	o.Guidance = guidanceOf(o.Guidance)
+	o.Sampling = o.Sampling.WithDefaults()
 	switch {
 	case o.Base.Learned && o.Base.Ratio != 0:
 		return nil, fmt.Errorf("ratio=%g and learned=true: learned forecasts are of P-steps that compute nothing; give ratio=0, or importance=%s and no learned=true", o.Base.Ratio, reuse.Dynamic)
@@ -131,19 +130,11 @@ func Run(ctx context.Context, p *tokencache.Pipeline, o Options) (*reuse.Trained
 	return trained, trained.Save(o.Dir, save)
 }
 
-// guidanceOf is the scale of guidance, of which 0 means none as in a tokencache.Request.
-func guidanceOf(scale float64) float64 {
-	if scale == 0 {
-		return 1
-	}
-	return scale
-}
-
 // check reports parameters that the model or the sampler cannot be run with, before anything is learned for them.
 func (m *maker) check() error {
 	policy := m.Base
 	if policy.Learned {
-		plan, err := m.p.Plan(m.Sampler, m.Steps)
+		plan, err := m.p.Plan(m.Sampling)
 		if err != nil {
 			return err
 		}
@@ -159,8 +150,7 @@ func (m *maker) check() error {
 
 func (m *maker) trained(policy *reuse.TokenCache) *reuse.Trained {
 	return &reuse.Trained{
-		Policy: policy, Model: m.p.Config().Name(), Fingerprint: m.p.Fingerprint(), Sampler: m.Sampler, Steps: m.Steps, Guidance: m.Guidance,
-		GuidancePower: m.Power,
+		Policy: policy, Model: m.p.Config().Name(), Fingerprint: m.p.Fingerprint(), Sampling: m.Sampling,
 	}
 }
 
@@ -185,7 +175,7 @@ func (m *maker) stage(format string, args ...any) {
 
 // request draws images of the policy's sampler, one of each class in turn.
 func (m *maker) request(images int, seed uint64) tokencache.Request {
-	req := tokencache.Request{Seed: seed, Sampler: m.Sampler, Steps: m.Steps, Guidance: m.Guidance, GuidancePower: m.Power, Batch: min(images, 8), OnStep: m.OnImage}
+	req := tokencache.Request{Seed: seed, Sampling: m.Sampling, Batch: min(images, 8), OnStep: m.OnImage}
 	for i := range images {
 		req.Classes = append(req.Classes, i%m.p.Config().NumClasses)
 	}
@@ -194,7 +184,7 @@ func (m *maker) request(images int, seed uint64) tokencache.Request {
 
 // trajectories draws images and keeps every state on the way; they are in work/trajectories.safetensors.
 func (m *maker) trajectories(ctx context.Context) (*train.Trajectories, error) {
-	plan, err := m.p.Plan(m.Sampler, m.Steps)
+	plan, err := m.p.Plan(m.Sampling)
 	if err != nil {
 		return nil, err
 	}
@@ -206,7 +196,7 @@ func (m *maker) trajectories(ctx context.Context) (*train.Trajectories, error) {
 		t.X, t.Labels = append(t.X, make([]float32, steps*size)), append(t.Labels, int32(class))
 	}
 	path := filepath.Join(m.work(), "trajectories.safetensors")
-	what := fmt.Sprintf("%s %s %s %g %g %d %d", m.p.Fingerprint(), m.Sampler, m.Steps, m.Guidance, m.Power, m.Seed, m.Images)
+	what := fmt.Sprintf("%s %s %s %g %g %d %d", m.p.Fingerprint(), m.Sampler, m.StepsText(), m.Guidance, m.GuidancePower, m.Seed, m.Images)
 	name := func(i int) string { return fmt.Sprintf("x.%d", i) }
 	if f, err := checkpoint.Open(path); err == nil {
 		defer f.Close()
@@ -284,7 +274,7 @@ func (m *maker) predictor(ctx context.Context, t *train.Trajectories, steps []in
 	}
 	loop.Every, loop.OnStep = time.Minute, m.OnUpdate
 	loop.Note = fmt.Sprintf("%s %v %s %s %d %g %s %s %g %g %d %d",
-		m.p.Fingerprint(), steps, m.Base.Importance, m.Base.Cached, m.Base.Order, m.Lambda, m.Sampler, m.Steps, m.Guidance, m.Power, m.Seed, m.Images)
+		m.p.Fingerprint(), steps, m.Base.Importance, m.Base.Cached, m.Base.Order, m.Lambda, m.Sampler, m.StepsText(), m.Guidance, m.GuidancePower, m.Seed, m.Images)
 	if p, err := train.ReadProgress(m.work()); err == nil && p.Note == loop.Note && p.Settings == loop.Settings {
 		if err := loop.Resume(); err != nil {
 			return nil, err
@@ -323,7 +313,7 @@ func (m *maker) fit(ctx context.Context, t *reuse.Trained) error {
 				return nil
 			}
 			m.stage("measuring: %.1f %% of the tokens on P-steps", 100*t.Policy.Ratio)
-			c, err := m.p.Compare(ctx, req, 2)
+			c, err := measure.Compare(ctx, m.p, req, 2)
 			if err != nil {
 				return err
 			}
@@ -336,7 +326,7 @@ func (m *maker) fit(ctx context.Context, t *reuse.Trained) error {
 		return nil
 	}
 	m.stage("measuring")
-	c, err := m.p.Compare(ctx, req, 2)
+	c, err := measure.Compare(ctx, m.p, req, 2)
 	if err != nil {
 		return err
 	}

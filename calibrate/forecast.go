@@ -11,14 +11,14 @@ import (
 	"path/filepath"
 	"slices"
 
-	"github.com/tokencache/tokencache/diffusion"
 	"github.com/tokencache/tokencache/internal/atomicfile"
+	"github.com/tokencache/tokencache/measure"
 	"github.com/tokencache/tokencache/reuse"
 )
 
 // forecast makes a policy whose P-steps compute nothing: it finds the number of I-steps that gives the speed, places them by trying, and learns the forecasts in between.
 func (m *maker) forecast(ctx context.Context) (*reuse.Trained, error) {
-	plan, err := m.p.Plan(m.Sampler, m.Steps)
+	plan, err := m.p.Plan(m.Sampling)
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +84,7 @@ func (m *maker) measure(ctx context.Context, t *reuse.Trained) error {
 	m.stage("measuring")
 	req := m.request(m.Measure, m.Seed+1)
 	req.Policy = t.Policy
-	c, err := m.p.Compare(ctx, req, 3)
+	c, err := measure.Compare(ctx, m.p, req, 3)
 	if err != nil {
 		return err
 	}
@@ -109,7 +109,7 @@ func (m *maker) count(ctx context.Context, plan reuse.Plan) ([]int, error) {
 		t := m.trained(&policy)
 		req := m.request(m.Measure, m.Seed+1)
 		req.Policy = t.Policy
-		c, err := m.p.Compare(ctx, req, 3)
+		c, err := measure.Compare(ctx, m.p, req, 3)
 		if err != nil {
 			return nil, err
 		}
@@ -160,21 +160,13 @@ func (m *maker) try(ctx context.Context, ref *reference, steps reuse.StepChoice)
 	policy := m.Base
 	policy.Ratio, policy.Steps, policy.Forecast = 0, steps, reuse.NewForecast(ref.plan.Steps(), terms)
 	req := m.request(len(ref.states), m.Seed)
-	req.Batch, req.Undivided = len(ref.states), true // forecasts are learned from all images at once
-	req.Policy = &learner{policy: &policy, ref: ref, guidance: m.guidance()}
+	req.Batch = len(ref.states) // forecasts are learned from all images at once
+	req.Policy = &learner{policy: &policy, ref: ref, guidance: m.Sampling.Guide(), channels: m.p.Config().InChannels}
 	r, err := m.p.Generate(ctx, req)
 	if err != nil {
 		return 0, nil, err
 	}
 	return ref.quality(r.Images), policy.Forecast, nil
-}
-
-func (m *maker) guidance() diffusion.Guidance {
-	g := diffusion.Guidance{Scale: m.Guidance}
-	if m.Guidance != 1 && m.Power > 0 {
-		g.ScaleAt = diffusion.PowerCosine(m.Guidance, m.Power)
-	}
-	return g
 }
 
 // trial is a placement of I-steps that was tried.
@@ -196,7 +188,7 @@ func (m *maker) place(ctx context.Context, ref *reference, even []int) ([]int, e
 	n := min(m.Few, len(ref.states))
 	few.states, few.noises, few.finals = ref.states[:n], ref.noises[:n], ref.finals[:n]
 	path := filepath.Join(m.work(), "placement.json")
-	kept := trials{Of: fmt.Sprintf("%s %s %s %g %g %d %d", m.p.Fingerprint(), m.Sampler, m.Steps, m.Guidance, m.Power, m.Seed, n)}
+	kept := trials{Of: fmt.Sprintf("%s %s %s %g %g %d %d", m.p.Fingerprint(), m.Sampler, m.StepsText(), m.Guidance, m.GuidancePower, m.Seed, n)}
 	if m.Halves > 0 {
 		kept.Of += fmt.Sprintf(" %d halves", m.Halves)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/reuse"
+	"github.com/tokencache/tokencache/seam"
 	"github.com/tokencache/tokencache/tensor"
 	"github.com/tokencache/tokencache/train"
 )
@@ -27,7 +28,7 @@ type L2COptions struct {
 // L2C trains the routers of Learning-to-Cache (arXiv 2406.01733) and saves the policy. An example is a step of a trajectory of the model's own sampler that is even when counted down, with the
 // step before it, which fills the cache; so no pictures are needed. An update is of one step's router, and every step has its turn before one has another.
 func L2C(ctx context.Context, p *tokencache.Pipeline, o L2COptions) (*reuse.Trained, error) {
-	o.Guidance = guidanceOf(o.Guidance)
+	o.Sampling = o.Sampling.WithDefaults()
 	const most = 0.999 // of a sigmoid
 	if o.Threshold == 0 && o.Speed > 0 {
 		o.Threshold = most
@@ -90,7 +91,7 @@ func (m *maker) routers(ctx context.Context, t *train.Trajectories, o L2COptions
 		return nil, errors.New("learning to cache needs two steps or more")
 	}
 	path := filepath.Join(m.work(), "routers.safetensors")
-	of := fmt.Sprintf("%s %s %s %g %g %d %d %g %d %g", m.p.Fingerprint(), m.Sampler, m.Steps, m.Guidance, m.Power, m.Seed, m.Images, o.L1, m.Batch, m.LR)
+	of := fmt.Sprintf("%s %s %s %g %g %d %d %g %d %g", m.p.Fingerprint(), m.Sampler, m.StepsText(), m.Guidance, m.GuidancePower, m.Seed, m.Images, o.L1, m.Batch, m.LR)
 	routers := train.NewRouters(frozen, t.Plan.Steps(), train.RouterOptions{L1: o.L1})
 	made, err := routers.Resume(path, of)
 	if err != nil {
@@ -130,13 +131,13 @@ func (m *maker) routerUpdate(g *tensor.Graph, frozen *dit.Model, routers *train.
 	position := t.Plan.Steps() - 1 - step
 	random := rand.New(rand.NewPCG(m.Seed^0x9e3779b97f4a7c15, uint64(number)))
 	size := len(t.X[0]) / t.Plan.Steps()
-	b := &dit.Batch{X: tensor.FromSlice(make([]float32, m.Batch*size), m.Batch, size), T: make([]float32, m.Batch), Y: make([]int32, m.Batch)}
+	b := &seam.Batch{X: tensor.FromSlice(make([]float32, m.Batch*size), m.Batch, size), T: make([]float32, m.Batch), Cond: make([]seam.Condition, m.Batch)}
 	images := make([]int, m.Batch)
 	for i := range images {
 		images[i] = random.IntN(len(t.X))
-		b.Y[i] = t.Labels[images[i]]
+		b.Cond[i] = dit.Class(t.Labels[images[i]])
 		if null := random.IntN(2) == 1; null && m.Guidance != 1 {
-			b.Y[i] = int32(frozen.NullClass()) // as guidance's second rows
+			b.Cond[i] = dit.Class(frozen.NullClass()) // as guidance's second rows
 		}
 	}
 	at := func(p int) {

@@ -5,9 +5,9 @@ import (
 
 	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/diffusion"
-	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/internal/kernel"
 	"github.com/tokencache/tokencache/reuse"
+	"github.com/tokencache/tokencache/seam"
 	"github.com/tokencache/tokencache/tensor"
 )
 
@@ -78,14 +78,23 @@ type learner struct {
 	policy   *reuse.TokenCache // whose Forecast is filled in
 	ref      *reference
 	guidance diffusion.Guidance
+	channels int // of the latents
 }
 
 // String implements reuse.Policy.
 func (l *learner) String() string { return l.policy.String() }
 
+// WholeBatch implements reuse.WholeBatcher.
+func (l *learner) WholeBatch() bool { return true }
+
+// CacheBytes implements reuse.Policy.
+func (l *learner) CacheBytes(model seam.Model, plan reuse.Plan, samples int) (int64, error) {
+	return l.policy.CacheBytes(model, plan, samples)
+}
+
 // NewRun implements reuse.Policy.
-func (l *learner) NewRun(g *tensor.Graph, m *dit.Model, plan reuse.Plan, samples int, limit int64) (reuse.Run, error) {
-	inner, err := l.policy.NewRun(g, m, plan, samples, limit)
+func (l *learner) NewRun(model seam.Model, plan reuse.Plan, samples int) (reuse.Run, error) {
+	inner, err := l.policy.NewRun(model, plan, samples)
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +102,16 @@ func (l *learner) NewRun(g *tensor.Graph, m *dit.Model, plan reuse.Plan, samples
 	if err != nil {
 		return nil, err
 	}
-	r := &learnRun{Run: inner, learner: l, g: g, model: m, full: make([]bool, plan.Steps()), half: make([]bool, plan.Steps()), start: make([]float32, samples*m.Tokens()*m.Hidden)}
+	m := model.Shape()
+	r := &learnRun{
+		Run:     inner,
+		learner: l,
+		model:   model,
+		full:    make([]bool, plan.Steps()),
+		half:    make([]bool, plan.Steps()),
+		start:   make([]float32, samples*m.Tokens*m.Width),
+		decoder: addedInside(m),
+	}
 	for _, p := range full {
 		r.full[p] = true
 	}
@@ -107,15 +125,16 @@ func (l *learner) NewRun(g *tensor.Graph, m *dit.Model, plan reuse.Plan, samples
 type learnRun struct {
 	reuse.Run
 	*learner
-	g     *tensor.Graph
-	model *dit.Model
-	full  []bool    // of each position: an I-step
-	half  []bool    // of each position: a half step
-	start []float32 // the tokens before the first block
-	past  kept      // the blocks' joint updates R at the last I-steps and half steps
-	apart kept      // what R of guidance's conditional half is less that of the other, at the last I-steps
-	now   int
-	batch *dit.Batch
+	g       *tensor.Graph
+	model   seam.Model
+	full    []bool    // of each position: an I-step
+	half    []bool    // of each position: a half step
+	start   []float32 // the tokens before the first block
+	past    kept      // the blocks' joint updates R at the last I-steps and half steps
+	apart   kept      // what R of guidance's conditional half is less that of the other, at the last I-steps
+	now     int
+	decoder []float32 // what the model adds between blocks, [N, D], or nil
+	batch   *seam.Batch
 }
 
 // kept is what was computed last, the newest first, and the positions at which it was.
@@ -139,24 +158,27 @@ func (k *kept) sum(x []float32, row int, weights []float64, factor float64) {
 }
 
 // Begin implements reuse.Run.
-func (r *learnRun) Begin(b *dit.Batch, positions []int) {
-	r.now, r.batch = positions[0], b
+func (r *learnRun) Begin(g *tensor.Graph, b *seam.Batch, positions []int) {
+	r.g, r.now, r.batch = g, positions[0], b
 	if !r.full[r.now] && !r.half[r.now] {
 		r.fit(&r.past, r.addForecast)
 	}
-	r.Run.Begin(b, positions)
+	r.Run.Begin(g, b, positions)
 }
 
-// Apply implements dit.Reuse: it keeps what the blocks add, and sets the weights at a half step, where they are of what was computed of it.
-func (r *learnRun) Apply(at dit.Site, x *dit.Tokens, f func(*dit.Tokens) *dit.Tokens) *dit.Tokens {
-	keeps := at.Part == dit.Whole && (r.full[r.now] || r.half[r.now])
+// Sites implements seam.Reuse.
+func (r *learnRun) Sites() seam.Sites { return r.Run.Sites() | seam.SitesOf(seam.Block) }
+
+// Apply implements seam.Reuse: it keeps what the blocks add, and sets the weights at a half step, where they are of what was computed of it.
+func (r *learnRun) Apply(at seam.Site, x *seam.Tokens, f func(*seam.Tokens) *seam.Tokens) *seam.Tokens {
+	keeps := at.Part == seam.Block && (r.full[r.now] || r.half[r.now])
 	if keeps && at.Block == 0 {
 		copy(r.start, x.X.Flat())
 	}
-	last := keeps && at.Block == len(r.model.Blocks)-1
+	last := keeps && at.Block == r.model.Shape().Blocks-1
 	g := f
 	if last && r.half[r.now] {
-		g = func(x *dit.Tokens) *dit.Tokens {
+		g = func(x *seam.Tokens) *seam.Tokens {
 			y := f(x)
 			r.fit(&r.apart, r.addDerived(r.update(y.X)))
 			return y
@@ -185,13 +207,13 @@ func (r *learnRun) update(after *tensor.Tensor) []float32 {
 }
 
 // addForecast adds to tokens the weighted sum of the past updates: a P-step.
-func (r *learnRun) addForecast(x *dit.Tokens, weights []float64) {
+func (r *learnRun) addForecast(x *seam.Tokens, weights []float64) {
 	r.g.EachRow(x.X.Rows, x.X.Cols*len(weights), func(row int) { r.past.sum(x.X.Row(row), row, weights, 1) })
 }
 
 // addDerived returns what adds the update of the conditional half to tokens of both, less, for the other half, the weighted sum of what they were apart: a half step.
-func (r *learnRun) addDerived(update []float32) func(x *dit.Tokens, weights []float64) {
-	return func(x *dit.Tokens, weights []float64) {
+func (r *learnRun) addDerived(update []float32) func(x *seam.Tokens, weights []float64) {
+	return func(x *seam.Tokens, weights []float64) {
 		cols, half := x.X.Cols, x.X.Rows/2
 		r.g.EachRow(x.X.Rows, cols*(1+len(weights)), func(row int) {
 			to := x.X.Row(row)
@@ -203,9 +225,19 @@ func (r *learnRun) addDerived(update []float32) func(x *dit.Tokens, weights []fl
 	}
 }
 
+// addedInside returns what a model adds between its blocks, [N, D], or nil.
+func addedInside(m *seam.Shape) []float32 {
+	for i := range m.Blocks {
+		if a := m.AddedBefore(i); a != nil {
+			return a
+		}
+	}
+	return nil
+}
+
 // addDecoder adds the position embedding of an MDT's decoder, times factor, to tokens.
 func (r *learnRun) addDecoder(tokens []float32, factor float32) {
-	decoder := r.model.DecoderPositionEmbedding()
+	decoder := r.decoder
 	for at := 0; decoder != nil && at < len(tokens); at += len(decoder) {
 		kernel.AXPY(tokens[at:at+len(decoder)], factor, decoder)
 	}
@@ -219,7 +251,7 @@ func (r *learnRun) Reset() {
 
 // fit sets the weights at a P-step, by least squares of what the step's end is away from the uncached image's, weighed as the reference says. The prediction is nearly linear in them, but for the last layer's norm, so two steps of Gauss and Newton's suffice.
 // What is forecast from what was kept, add adds to the tokens before the first block.
-func (r *learnRun) fit(kept *kept, add func(x *dit.Tokens, weights []float64)) {
+func (r *learnRun) fit(kept *kept, add func(x *seam.Tokens, weights []float64)) {
 	k := len(kept.at)
 	basis, newton := differences(r.now, kept.at)
 	target := make([][]float32, len(r.ref.states))
@@ -278,16 +310,16 @@ func (r *learnRun) fit(kept *kept, add func(x *dit.Tokens, weights []float64)) {
 }
 
 // predict returns the predicted noise of each image, guided, where add adds the blocks' joint update with weights.
-func (r *learnRun) predict(add func(x *dit.Tokens, weights []float64), weights []float64) [][]float32 {
+func (r *learnRun) predict(add func(x *seam.Tokens, weights []float64), weights []float64) [][]float32 {
 	mark := r.g.Mark()
 	defer r.g.Release(mark)
-	b := &dit.Batch{X: r.batch.X, T: r.batch.T, Y: r.batch.Y} // what the pass that runs holds in its own stays as it is
-	x, c := r.model.Embed(r.g, b)
+	b := &seam.Batch{X: r.batch.X, T: r.batch.T, Cond: r.batch.Cond} // what the pass that runs holds in its own stays as it is
+	x := r.model.Embed(r.g, b)
 	r.addDecoder(x.X.Flat(), 1)
 	add(x, weights)
-	out := r.model.Head(r.g, x, c)
+	out := r.model.Head(r.g, x)
 	images := make([][]float32, len(r.ref.states))
-	channels := r.model.InChannels
+	channels := r.channels
 	for i := range images {
 		if out.Rows > len(images) {
 			r.guidance.Apply(out.Row(i), out.Row(i), out.Row(len(images)+i), channels, r.ref.size/channels, r.ref.plan.Timesteps[r.now])

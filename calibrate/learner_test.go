@@ -10,6 +10,7 @@ import (
 	"github.com/tokencache/tokencache/diffusion"
 	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/reuse"
+	"github.com/tokencache/tokencache/seam"
 	"github.com/tokencache/tokencache/tensor"
 )
 
@@ -41,7 +42,7 @@ func TestDifferences(t *testing.T) {
 // TestTarget holds that a step with the target noise leads from anywhere to where the uncached image is next.
 func TestTarget(t *testing.T) {
 	for _, sampler := range []string{"ddim", "ddpm"} {
-		r := &reference{plan: reuse.Plan{Sampler: sampler, Sigma: []float64{10, 4, 0.5}}, size: 2}
+		r := &reference{plan: reuse.Plan{Sampling: diffusion.Sampling{Sampler: sampler}, Sigma: []float64{10, 4, 0.5}}, size: 2}
 		mean := func(p int, x, eps float64) float64 { // the step's mean, in y = x·sqrt(1+sigma²)
 			s, next := r.plan.Sigma[p], r.plan.Sigma[p+1]
 			y := x * math.Sqrt(1+s*s)
@@ -128,7 +129,7 @@ func TestLearner(t *testing.T) {
 			}
 			return x
 		}
-		ref := &reference{plan: reuse.Plan{Sampler: "ddim", Spacing: "4", Timesteps: []int{800, 700, 600, 500}, Sigma: []float64{4, 3, 2, 1}}, size: size}
+		ref := &reference{plan: reuse.Plan{Sampling: diffusion.Sampling{Sampler: "ddim", Steps: 4}, Timesteps: []int{800, 700, 600, 500}, Sigma: []float64{4, 3, 2, 1}}, size: size}
 		x := tensor.FromSlice(normal(2*images*size), 2*images, size)
 		for i := range images {
 			copy(x.Row(images+i), x.Row(i)) // guidance's other half
@@ -152,11 +153,11 @@ func TestLearner(t *testing.T) {
 			}
 			return guided
 		}
-		b := &dit.Batch{X: x, T: []float32{500, 500, 500, 500}, Y: []int32{1, 2, int32(m.NullClass()), int32(m.NullClass())}, Unconditional: []int{2, 3, -1, -1}}
-		for i, noise := range guide(m.Forward(g, dit.Always, b)) { // the uncached image is at the same place
+		b := &seam.Batch{X: x, T: []float32{500, 500, 500, 500}, Cond: dit.Classes(1, 2, int32(m.NullClass()), int32(m.NullClass())), Unconditional: []int{2, 3, -1, -1}}
+		for i, noise := range guide(m.Forward(g, seam.Always, b)) { // the uncached image is at the same place
 			copy(ref.noises[i][3*size:], noise[:size])
 		}
-		run, err := l.NewRun(g, m, ref.plan, 2*images, 0)
+		run, err := l.NewRun(m, ref.plan, 2*images)
 		if err != nil {
 			t.Fatal(err)
 		}

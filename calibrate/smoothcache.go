@@ -7,9 +7,10 @@ import (
 	"time"
 
 	"github.com/tokencache/tokencache"
-	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/internal/kernel"
+	"github.com/tokencache/tokencache/measure"
 	"github.com/tokencache/tokencache/reuse"
+	"github.com/tokencache/tokencache/seam"
 	"github.com/tokencache/tokencache/tensor"
 )
 
@@ -25,7 +26,7 @@ const defaultLookahead = 3
 
 // SmoothCache makes the schedule of SmoothCache (arXiv 2411.10510) and saves it: it draws images without a policy, and takes how much every branch's output changes over the next few steps.
 func SmoothCache(ctx context.Context, p *tokencache.Pipeline, o SmoothCacheOptions) (*reuse.Trained, error) {
-	o.Guidance = guidanceOf(o.Guidance)
+	o.Sampling = o.Sampling.WithDefaults()
 	if o.Lookahead == 0 {
 		o.Lookahead = defaultLookahead
 	}
@@ -54,7 +55,7 @@ func SmoothCache(ctx context.Context, p *tokencache.Pipeline, o SmoothCacheOptio
 // watch draws uncached images under a policy that only looks.
 func (m *maker) watch(ctx context.Context, p reuse.Policy) error {
 	req := m.request(m.Images, m.Seed)
-	req.Batch, req.Policy, req.Undivided = min(req.Batch, 4), p, true
+	req.Batch, req.Policy = min(req.Batch, 4), p
 	m.stage("watching %d uncached images", m.Images)
 	_, err := m.p.Generate(ctx, req)
 	return err
@@ -65,7 +66,7 @@ func (m *maker) finish(ctx context.Context, t *reuse.Trained, made map[string]an
 	req := m.request(max(1, m.Measure), m.Seed+1)
 	req.Policy = t
 	m.stage("measuring")
-	c, err := m.p.Compare(ctx, req, 2)
+	c, err := measure.Compare(ctx, m.p, req, 2)
 	if err != nil {
 		return nil, err
 	}
@@ -98,38 +99,46 @@ type BranchErrors struct {
 // String implements reuse.Policy.
 func (e *BranchErrors) String() string { return "none" }
 
+// WholeBatch implements reuse.WholeBatcher.
+func (e *BranchErrors) WholeBatch() bool { return true }
+
+// CacheBytes implements reuse.Policy.
+func (e *BranchErrors) CacheBytes(model seam.Model, plan reuse.Plan, samples int) (int64, error) {
+	return 0, nil
+}
+
 // NewRun implements reuse.Policy.
-func (e *BranchErrors) NewRun(g *tensor.Graph, m *dit.Model, plan reuse.Plan, samples int, _ int64) (reuse.Run, error) {
-	rows := samples * m.Tokens()
-	if e.Blocks != len(m.Blocks) || e.Steps != plan.Steps() {
-		e.Blocks, e.Steps = len(m.Blocks), plan.Steps()
+func (e *BranchErrors) NewRun(model seam.Model, plan reuse.Plan, samples int) (reuse.Run, error) {
+	m := model.Shape()
+	rows := samples * m.Tokens
+	if e.Blocks != m.Blocks || e.Steps != plan.Steps() {
+		e.Blocks, e.Steps = m.Blocks, plan.Steps()
 		n := 2 * e.Blocks * e.Lookahead * e.Steps
 		e.change, e.size, e.seen = make([]float64, n), make([]float64, n), make([]bool, n)
 	}
-	e.g, e.past = g, nil
+	e.past = nil
 	for range 2 * e.Blocks * e.Lookahead {
-		e.past = append(e.past, make([]float32, rows*m.Hidden))
+		e.past = append(e.past, make([]float32, rows*m.Width))
 	}
-	e.rows, e.sizes, e.zeros = make([]float32, rows), make([]float32, rows), make([]float32, m.Hidden)
+	e.rows, e.sizes, e.zeros = make([]float32, rows), make([]float32, rows), make([]float32, m.Width)
 	return e, nil
 }
 
 // Begin implements reuse.Run. All samples of a batch are at one step.
-func (e *BranchErrors) Begin(_ *dit.Batch, positions []int) {
-	e.position = positions[0]
+func (e *BranchErrors) Begin(g *tensor.Graph, _ *seam.Batch, positions []int) {
+	e.g, e.position = g, positions[0]
 	e.known = min(e.position, e.Lookahead)
 }
 
-// Apply implements dit.Reuse.
-func (e *BranchErrors) Apply(at dit.Site, x *dit.Tokens, f func(*dit.Tokens) *dit.Tokens) *dit.Tokens {
+// Sites implements seam.Reuse.
+func (e *BranchErrors) Sites() seam.Sites { return seam.SitesOf(seam.Attention, seam.MLP) }
+
+// Apply implements seam.Reuse.
+func (e *BranchErrors) Apply(at seam.Site, x *seam.Tokens, f func(*seam.Tokens) *seam.Tokens) *seam.Tokens {
 	y := f(x)
 	part := 0
-	switch at.Part {
-	case dit.Attention:
-	case dit.MLP:
+	if at.Part == seam.MLP {
 		part = 1
-	default:
-		return y
 	}
 	width := y.X.Cols
 	for j := range e.known {
@@ -206,6 +215,6 @@ func (e *BranchErrors) mean(part, j, p int) (mean float64, ok bool) {
 func (e *BranchErrors) Reset() {}
 
 // Stats implements reuse.Run.
-func (e *BranchErrors) Stats() reuse.Stats { return reuse.Stats{} }
+func (e *BranchErrors) Stats() reuse.Cost { return reuse.Cost{} }
 
 func round2(x float64) float64 { return math.Round(100*x) / 100 }

@@ -9,9 +9,9 @@ import (
 	"time"
 
 	"github.com/tokencache/tokencache"
-	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/internal/kernel"
 	"github.com/tokencache/tokencache/reuse"
+	"github.com/tokencache/tokencache/seam"
 	"github.com/tokencache/tokencache/tensor"
 )
 
@@ -27,7 +27,7 @@ const teaDegree = 4
 // TeaCache fits the polynomial of TeaCache (arXiv 2411.19108) and saves the policy: it draws images without a policy, and takes by how much the first block's modulated input and the last block's
 // output change from step to step, relative to what they were.
 func TeaCache(ctx context.Context, p *tokencache.Pipeline, o TeaCacheOptions) (*reuse.Trained, error) {
-	o.Guidance = guidanceOf(o.Guidance)
+	o.Sampling = o.Sampling.WithDefaults()
 	if o.Threshold == 0 && o.Speed > 0 {
 		o.Threshold = mostThreshold
 	}
@@ -69,25 +69,39 @@ type changeWatcher struct {
 // String implements reuse.Policy.
 func (w *changeWatcher) String() string { return "none" }
 
+// WholeBatch implements reuse.WholeBatcher.
+func (w *changeWatcher) WholeBatch() bool { return true }
+
+// CacheBytes implements reuse.Policy.
+func (w *changeWatcher) CacheBytes(model seam.Model, plan reuse.Plan, samples int) (int64, error) {
+	return 0, nil
+}
+
 // NewRun implements reuse.Policy.
-func (w *changeWatcher) NewRun(g *tensor.Graph, m *dit.Model, _ reuse.Plan, samples int, _ int64) (reuse.Run, error) {
-	rows := samples * m.Tokens()
-	w.g, w.blocks, w.tokens = g, len(m.Blocks), m.Tokens()
-	w.first, w.last = make([]float32, rows*m.Hidden), make([]float32, rows*m.Hidden)
-	w.rows, w.sizes, w.zeros = make([]float32, rows), make([]float32, rows), make([]float32, m.Hidden)
+func (w *changeWatcher) NewRun(model seam.Model, _ reuse.Plan, samples int) (reuse.Run, error) {
+	m := model.Shape()
+	rows := samples * m.Tokens
+	w.blocks, w.tokens = m.Blocks, m.Tokens
+	w.first, w.last = make([]float32, rows*m.Width), make([]float32, rows*m.Width)
+	w.rows, w.sizes, w.zeros = make([]float32, rows), make([]float32, rows), make([]float32, m.Width)
 	return w, nil
 }
 
 // Begin implements reuse.Run.
-func (w *changeWatcher) Begin(_ *dit.Batch, positions []int) { w.positions = positions }
+func (w *changeWatcher) Begin(g *tensor.Graph, _ *seam.Batch, positions []int) {
+	w.g, w.positions = g, positions
+}
 
-// Apply implements dit.Reuse.
-func (w *changeWatcher) Apply(at dit.Site, x *dit.Tokens, f func(*dit.Tokens) *dit.Tokens) *dit.Tokens {
-	if at.Block == 0 && at.Part == dit.Attention {
-		w.in = w.compare(w.in, x.Modulated(), w.first)
+// Sites implements seam.Reuse.
+func (w *changeWatcher) Sites() seam.Sites { return seam.SitesOf(seam.Block, seam.Attention) }
+
+// Apply implements seam.Reuse.
+func (w *changeWatcher) Apply(at seam.Site, x *seam.Tokens, f func(*seam.Tokens) *seam.Tokens) *seam.Tokens {
+	if at.Block == 0 && at.Part == seam.Attention {
+		w.in = w.compare(w.in, x.ModulatedInput(w.g), w.first)
 	}
 	y := f(x)
-	if at.Block == w.blocks-1 && at.Part == dit.Whole {
+	if at.Block == w.blocks-1 && at.Part == seam.Block {
 		w.out = w.compare(w.out, y.X, w.last)
 	}
 	return y
@@ -119,7 +133,7 @@ func (w *changeWatcher) compare(list []float64, x *tensor.Tensor, before []float
 func (w *changeWatcher) Reset() {}
 
 // Stats implements reuse.Run.
-func (w *changeWatcher) Stats() reuse.Stats { return reuse.Stats{} }
+func (w *changeWatcher) Stats() reuse.Cost { return reuse.Cost{} }
 
 // polynomial returns the coefficients, that of degree 0 first, of the polynomial of at most the given degree that comes nearest to y at x by least squares, and the root mean square of what is
 // left. The degree is less where there are too few different x.

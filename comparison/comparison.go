@@ -12,9 +12,11 @@ import (
 	"strings"
 
 	"github.com/tokencache/tokencache"
+	"github.com/tokencache/tokencache/diffusion"
 	"github.com/tokencache/tokencache/eval"
 	"github.com/tokencache/tokencache/internal/atomicfile"
 	"github.com/tokencache/tokencache/internal/median"
+	"github.com/tokencache/tokencache/measure"
 	"github.com/tokencache/tokencache/report"
 	"github.com/tokencache/tokencache/reuse"
 )
@@ -23,12 +25,9 @@ import (
 type Options struct {
 	Dir      string // finished cells are in Dir/cells
 	Pipeline *tokencache.Pipeline
-	Sampler  string
-	Steps    string
-	Guidance float64
-	Power    float64
-	Seed     uint64
-	Batch    int
+	diffusion.Sampling
+	Seed  uint64
+	Batch int
 
 	Policies []string  // names of families, policies as --policy takes them, or all
 	Speeds   []float64 // of families
@@ -74,7 +73,7 @@ type Result struct {
 func newRun(o Options) (*run, error) {
 	r := &run{Options: o, classes: o.Pipeline.Config().NumClasses}
 	var err error
-	if r.plan, err = o.Pipeline.Plan(o.Sampler, o.Steps); err != nil {
+	if r.plan, err = o.Pipeline.Plan(o.Sampling); err != nil {
 		return nil, err
 	}
 	if err := os.MkdirAll(filepath.Join(o.Dir, "cells"), 0o777); err != nil {
@@ -142,7 +141,7 @@ func (r *run) stage(format string, args ...any) {
 
 // request draws count images from the from-th on; image i has the same class and noise in every cell.
 func (r *run) request(from, count int) tokencache.Request {
-	req := tokencache.Request{Seed: r.Seed, Sampler: r.Sampler, Steps: r.Steps, Guidance: r.Guidance, GuidancePower: r.Power, Batch: r.Batch}
+	req := tokencache.Request{Seed: r.Seed, Sampling: r.Sampling, Batch: r.Batch}
 	r.choose(&req, from, count)
 	return req
 }
@@ -255,12 +254,12 @@ func (r *run) cost(s subject) float64 {
 
 // drawn is a cell's images and what they took, as it is kept in the folder: images in chunks, cell.json beside.
 type drawn struct {
-	Of      string                 `json:"of"` // everything that the images depend on
-	Subject subject                `json:"subject"`
-	Stats   tokencache.Stats       `json:"stats"` // of the images drawn last
-	Timing  *tokencache.Comparison `json:"timing,omitempty"`
-	Steps   []tokencache.StepCost  `json:"step_costs,omitempty"`
-	Step    tokencache.StepCost    `json:"uncached_step,omitzero"`
+	Of      string              `json:"of"` // everything that the images depend on
+	Subject subject             `json:"subject"`
+	Stats   tokencache.Stats    `json:"stats"` // of the images drawn last
+	Timing  *measure.Comparison `json:"timing,omitempty"`
+	Steps   []measure.StepCost  `json:"step_costs,omitempty"`
+	Step    measure.StepCost    `json:"uncached_step,omitzero"`
 
 	dir string
 }
@@ -269,7 +268,7 @@ type drawn struct {
 func (r *run) cell(ctx context.Context, s subject) (*drawn, error) {
 	before := r.done
 	defer func() { r.progress(before + r.cost(s)) }()
-	policy, steps, err := r.policyOf(s)
+	policy, sampling, err := r.policyOf(s)
 	if err != nil {
 		return nil, err
 	}
@@ -279,7 +278,7 @@ func (r *run) cell(ctx context.Context, s subject) (*drawn, error) {
 	}
 	if (d.Timing == nil || r.Retime) && s.Method != report.Uncached {
 		r.stage("timing %s", s.Policy)
-		if err := r.time(ctx, d, policy, steps); err != nil {
+		if err := r.time(ctx, d, policy, sampling); err != nil {
 			return nil, err
 		}
 	}
@@ -290,7 +289,7 @@ func (r *run) cell(ctx context.Context, s subject) (*drawn, error) {
 	if have < r.Count {
 		r.stage("drawing %d images with %s", r.Count-have, s.Policy)
 		req := r.request(0, 0)
-		req.Policy, req.Steps = policy, steps
+		req.Policy, req.Sampling = policy, sampling
 		err = r.draw(ctx, d, have, req, func(drawn float64) { r.progress(before + r.cost(s)*(float64(have)+drawn)/float64(r.Count)) })
 	}
 	return d, err
@@ -304,13 +303,13 @@ func (r *run) progress(done float64) {
 }
 
 // time measures a policy beside the uncached model, in turn, and how long each of its steps takes.
-func (r *run) time(ctx context.Context, d *drawn, policy reuse.Policy, steps string) error {
+func (r *run) time(ctx context.Context, d *drawn, policy reuse.Policy, sampling diffusion.Sampling) error {
 	req := r.request(0, r.Timed)
 	req.Policy = policy
-	if steps != r.Steps {
-		return r.timeFewer(ctx, d, req, steps)
+	if sampling != r.Sampling {
+		return r.timeFewer(ctx, d, req, sampling)
 	}
-	c, err := r.Pipeline.Compare(ctx, req, r.Repeat)
+	c, err := measure.Compare(ctx, r.Pipeline, req, r.Repeat)
 	if err != nil {
 		return err
 	}
@@ -319,22 +318,22 @@ func (r *run) time(ctx context.Context, d *drawn, policy reuse.Policy, steps str
 }
 
 // timeFewer is time for the uncached model with fewer steps.
-func (r *run) timeFewer(ctx context.Context, d *drawn, req tokencache.Request, steps string) error {
+func (r *run) timeFewer(ctx context.Context, d *drawn, req tokencache.Request, fewer diffusion.Sampling) error {
 	var few, all []float64
 	var images []tokencache.Image
-	c := &tokencache.Comparison{Images: len(req.Classes), Repeat: r.Repeat}
+	c := &measure.Comparison{Images: len(req.Classes), Repeat: r.Repeat}
 	for range r.Repeat {
-		for _, s := range []string{r.Steps, steps} {
-			req.Steps = s
+		for _, s := range []diffusion.Sampling{r.Sampling, fewer} {
+			req.Sampling = s
 			result, err := r.Pipeline.Generate(ctx, req)
 			if err != nil {
 				return err
 			}
-			if s == steps {
-				few, c.FLOPs, c.ISteps = append(few, result.Stats.DenoiseSeconds), result.Stats.FLOPs, result.Stats.Steps
+			if s == fewer {
+				few, c.FLOPs, c.ISteps = append(few, result.Stats.Seconds), result.Stats.FLOPs, result.Stats.Steps
 				images = result.Images
 			} else {
-				all, c.UncachedFLOPs = append(all, result.Stats.DenoiseSeconds), result.Stats.FLOPs
+				all, c.UncachedFLOPs = append(all, result.Stats.Seconds), result.Stats.FLOPs
 			}
 		}
 	}
@@ -357,7 +356,7 @@ func (d *drawn) keep(images []tokencache.Image) error {
 
 // conditions are what all images depend on, whatever the policy.
 func (r *run) conditions() string {
-	return fmt.Sprintf("%s %s %s %s %g %g %d", r.Pipeline.Fingerprint(), r.Pipeline.Level(), r.Sampler, r.Steps, r.Guidance, r.Power, r.Seed)
+	return fmt.Sprintf("%s %s %s %s %g %g %d", r.Pipeline.Fingerprint(), r.Pipeline.Level(), r.Sampler, r.StepsText(), r.Guidance, r.GuidancePower, r.Seed)
 }
 
 // openCell opens the folder of a subject. What was drawn under other conditions is refused.

@@ -13,7 +13,7 @@ func (r *run) draw(ctx context.Context, d *drawn, have int, req tokencache.Reque
 	}
 	for from := have; from < r.Count; from += chunkImages {
 		req.OnStep = func(s tokencache.Progress) {
-			progress(float64(from-have+s.Done) + float64(s.Batch*s.Step)/float64(s.Steps))
+			progress(float64(from-have) + float64(s.Images)*s.Share())
 		}
 		r.choose(&req, from, min(chunkImages, r.Count-from))
 		result, err := r.Pipeline.Generate(ctx, req)

@@ -6,6 +6,7 @@ import (
 	"math"
 	"strconv"
 
+	"github.com/tokencache/tokencache/diffusion"
 	"github.com/tokencache/tokencache/report"
 	"github.com/tokencache/tokencache/reuse"
 )
@@ -173,15 +174,17 @@ func (r *run) reduction(ctx context.Context, policy string) (float64, error) {
 }
 
 // policyOf returns the policy and the steps of a subject.
-func (r *run) policyOf(s subject) (policy reuse.Policy, steps string, err error) {
+func (r *run) policyOf(s subject) (policy reuse.Policy, sampling diffusion.Sampling, err error) {
 	switch {
 	case s.Method == report.Uncached:
-		return reuse.None{}, r.Steps, nil
+		return reuse.None{}, r.Sampling, nil
 	case len(s.Policy) > len(stepsPrefix) && s.Policy[:len(stepsPrefix)] == stepsPrefix:
-		return reuse.None{}, s.Policy[len(stepsPrefix):], nil
+		sampling = r.Sampling
+		sampling.Steps, sampling.Spacing, err = diffusion.ParseSteps(s.Policy[len(stepsPrefix):])
+		return reuse.None{}, sampling, err
 	}
 	policy, err = r.Open(s.Policy)
-	return policy, r.Steps, err
+	return policy, r.Sampling, err
 }
 
 // fewer returns how many steps give a speed.

@@ -4,7 +4,7 @@
 // It works on plain slices of float32 and knows neither tensors nor models: the caller runs the network and hands its output
 // to a [Trajectory], which is the state of one image. Images of one batch may therefore stand at different steps.
 //
-//	sampler, err := diffusion.Plan{Method: "ddim", Steps: "50"}.Sampler()
+//	sampler, err := diffusion.Sampling{Sampler: "ddim", Steps: 50}.New(diffusion.Network{})
 //	noise := diffusion.NewStream(seed, image)
 //	noise.Normal(x)
 //	tr := diffusion.NewTrajectory(sampler, x)
@@ -22,5 +22,5 @@
 // which is how the models' public PyTorch code rounds.
 //
 // Slices of the wrong length are the caller's mistake and panic; what a user can get wrong (names, numbers of steps) is
-// checked by [Plan], [Space] and the schedules, which return errors.
+// checked by [Sampling], [Space] and the schedules, which return errors.
 package diffusion

@@ -128,29 +128,28 @@ func TestScheduleErrors(t *testing.T) {
 	}
 }
 
-func TestPlanErrors(t *testing.T) {
+func TestSamplingErrors(t *testing.T) {
 	for _, test := range []struct {
-		plan Plan
+		plan plan
 		want string
 	}{
-		{Plan{Method: "euler", Steps: "50"}, `unknown sampler "euler": want ddpm, ddim, dpm++`},
-		{Plan{Steps: "50"}, `unknown sampler ""`},
-		{Plan{Method: "ddim"}, "number of steps is missing"},
-		{Plan{Method: "ddim", Steps: "0"}, `steps "0": want 1 to 1000`},
-		{Plan{Method: "ddim", Steps: "1001"}, `steps "1001": want 1 to 1000`},
-		{Plan{Method: "ddim", Steps: "50", Schedule: "sigmoid"}, "unknown noise schedule"},
-		{Plan{Method: "ddim", Steps: "50", Eta: 1.5}, "eta 1.5: want 0 to 1"},
-		{Plan{Method: "ddim", Steps: "50", Eta: math.NaN()}, "eta NaN: want 0 to 1"},
-		{Plan{Method: "ddpm", Steps: "50", Eta: 0.5}, "only ddim has"},
-		{Plan{Method: "dpm++", Steps: "50", Eta: 0.5}, "only ddim has"},
-		{Plan{Method: "ddpm", Steps: "50", Variance: 7}, "unknown variance 7"},
+		{plan{Method: "euler", Steps: "50"}, "sampler euler: want ddpm, ddim, dpm++"},
+		{plan{Method: "ddim"}, `steps "": want a number`},
+		{plan{Method: "ddim", Steps: "0"}, `steps "0": want 1 to 1000`},
+		{plan{Method: "ddim", Steps: "1001"}, `steps "1001": want 1 to 1000`},
+		{plan{Method: "ddim", Steps: "50", Schedule: "sigmoid"}, "unknown noise schedule"},
+		{plan{Method: "ddim", Steps: "50", Eta: 1.5}, "eta 1.5: want 0 to 1"},
+		{plan{Method: "ddim", Steps: "50", Eta: math.NaN()}, "eta NaN: want 0 to 1"},
+		{plan{Method: "ddpm", Steps: "50", Eta: 0.5}, "only ddim has"},
+		{plan{Method: "dpm++", Steps: "50", Eta: 0.5}, "only ddim has"},
+		{plan{Method: "ddpm", Steps: "50", Variance: 7}, "unknown variance 7"},
 	} {
 		if s, err := test.plan.Sampler(); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%+v: %v, %v, want %q", test.plan, s, err, test.want)
 		}
 	}
 	for _, method := range Methods() {
-		s, err := Plan{Method: method, Steps: "50"}.Sampler()
+		s, err := plan{Method: method, Steps: "50"}.Sampler()
 		if err != nil {
 			t.Errorf("%s: %v", method, err)
 			continue
@@ -161,8 +160,8 @@ func TestPlanErrors(t *testing.T) {
 	}
 }
 
-func ExamplePlan() {
-	sampler, err := Plan{Method: "ddim", Steps: "ddim4"}.Sampler()
+func ExampleSampling() {
+	sampler, err := Sampling{Sampler: "ddim", Steps: 4, Spacing: "ddim"}.New(Network{})
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -10,7 +10,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-func mustSampler(t testing.TB, p Plan) Sampler {
+func mustSampler(t testing.TB, p plan) Sampler {
 	t.Helper()
 	s, err := p.Sampler()
 	if err != nil {
@@ -23,7 +23,7 @@ func mustSampler(t testing.TB, p Plan) Sampler {
 func TestDDIMAgainstModelOutputs(t *testing.T) {
 	ref := readTensors(t, "ddim_model_out")
 	const images, n = 2, 4 * 8 * 8
-	sampler := mustSampler(t, Plan{Method: "ddim", Steps: "20"})
+	sampler := mustSampler(t, plan{Method: "ddim", Steps: "20"})
 	x, x0, out, steps := ref.f32("x"), ref.f32("pred_xstart"), ref.f32("model_out"), ref.i64("timesteps")
 	for image := range images {
 		tr := NewTrajectory(sampler, ref.f32("x_T")[image*n:(image+1)*n])
@@ -55,7 +55,7 @@ func TestDDIMAgainstSamples(t *testing.T) {
 		eta   float64
 	}{{"10", 0.5}, {"ddim25", 0}} {
 		key := fmt.Sprintf("ddim.steps_%s.eta_%.1f.", test.steps, test.eta)
-		sampler := mustSampler(t, Plan{Method: "ddim", Steps: test.steps, Eta: test.eta}).(DDIM)
+		sampler := mustSampler(t, plan{Method: "ddim", Steps: test.steps, Eta: test.eta}).(DDIM)
 		x, x0, steps := ref.f32(key+"x"), ref.f32(key+"pred_xstart"), ref.i64(key+"timesteps")
 		var noise []float32
 		if test.eta != 0 {
@@ -105,7 +105,7 @@ func impliedEpsilon(p *Process, x, x0 []float32, i int) []float32 {
 func TestDDPMAgainstSamples(t *testing.T) {
 	ref := readTensors(t, "dit_sampling")
 	const n = 4 * 8 * 8
-	sampler := mustSampler(t, Plan{Method: "ddpm", Steps: "10"}).(DDPM)
+	sampler := mustSampler(t, plan{Method: "ddpm", Steps: "10"}).(DDPM)
 	const key = "ddpm.steps_10."
 	x, x0, noise, steps := ref.f32(key+"x"), ref.f32(key+"pred_xstart"), ref.f32(key+"noise"), ref.i64(key+"timesteps")
 	before, mean := ref.f32("noise_T"), make([]float32, n)
@@ -239,7 +239,7 @@ func TestConvergence(t *testing.T) {
 		order  float64
 	}{{"ddim", 1}, {"dpm++", 2}} {
 		worst := func(steps int) float64 {
-			sampler := mustSampler(t, Plan{Method: test.method, Steps: fmt.Sprint(steps)})
+			sampler := mustSampler(t, plan{Method: test.method, Steps: fmt.Sprint(steps)})
 			process := mustProcess(t, "linear", fmt.Sprint(steps))
 			start := []float32{-2, -1, 0.3, 1, 2}
 			tr := NewTrajectory(sampler, start)
@@ -276,7 +276,7 @@ func TestShortRuns(t *testing.T) {
 			if method == "ddim" {
 				eta = 1
 			}
-			tr := NewTrajectory(mustSampler(t, Plan{Method: method, Steps: steps, Eta: eta}), x)
+			tr := NewTrajectory(mustSampler(t, plan{Method: method, Steps: steps, Eta: eta}), x)
 			for k := uint64(2); !tr.Done(); k++ {
 				z := normals(k+10, 64)
 				if tr.Index() == 0 {
@@ -299,7 +299,7 @@ func TestShortRuns(t *testing.T) {
 
 func TestClipDenoised(t *testing.T) {
 	for _, method := range Methods() {
-		tr := NewTrajectory(mustSampler(t, Plan{Method: method, Steps: "5", ClipDenoised: true}), normals(1, 256))
+		tr := NewTrajectory(mustSampler(t, plan{Method: method, Steps: "5", ClipDenoised: true}), normals(1, 256))
 		for !tr.Done() {
 			tr.Step(make([]float32, 512), make([]float32, 256))
 			clipped := 0
@@ -321,7 +321,7 @@ func TestClipDenoised(t *testing.T) {
 // TestReset: a trajectory used again behaves as a new one, history included.
 func TestReset(t *testing.T) {
 	for _, method := range Methods() {
-		sampler := mustSampler(t, Plan{Method: method, Steps: "6"})
+		sampler := mustSampler(t, plan{Method: method, Steps: "6"})
 		run := func(tr *Trajectory, seed uint64) []float32 {
 			for k := seed; !tr.Done(); k++ {
 				tr.Step(normals(k, 128), normals(k+100, 64))
@@ -341,7 +341,7 @@ func TestReset(t *testing.T) {
 func TestStepDoesNotAllocate(t *testing.T) {
 	for _, method := range Methods() {
 		x, out, z := normals(1, 64), normals(2, 128), normals(3, 64)
-		tr := NewTrajectory(mustSampler(t, Plan{Method: method, Steps: "1000"}), x)
+		tr := NewTrajectory(mustSampler(t, plan{Method: method, Steps: "1000"}), x)
 		if n := testing.AllocsPerRun(50, func() { tr.Step(out, z) }); n != 0 {
 			t.Errorf("%s: %v allocations a step", method, n)
 		}
@@ -350,16 +350,16 @@ func TestStepDoesNotAllocate(t *testing.T) {
 
 func TestStepPanics(t *testing.T) {
 	for name, test := range map[string]struct {
-		plan       Plan
+		plan       plan
 		out, noise int
 		steps      int
 		want       string
 	}{
-		"output":   {Plan{Method: "ddim", Steps: "3"}, 5, 4, 1, "model output has 5 values, want 4, or 8 with variance"},
-		"variance": {Plan{Method: "ddpm", Steps: "3"}, 4, 4, 1, "model output with learned variance has 4 values, want 8"},
-		"noise":    {Plan{Method: "ddpm", Steps: "3"}, 8, 0, 1, "noise has 0 values, want 4"},
-		"eta":      {Plan{Method: "ddim", Steps: "3", Eta: 1}, 8, 0, 1, "noise has 0 values, want 4"},
-		"finished": {Plan{Method: "ddim", Steps: "3"}, 4, 0, 4, "step of a finished trajectory"},
+		"output":   {plan{Method: "ddim", Steps: "3"}, 5, 4, 1, "model output has 5 values, want 4, or 8 with variance"},
+		"variance": {plan{Method: "ddpm", Steps: "3"}, 4, 4, 1, "model output with learned variance has 4 values, want 8"},
+		"noise":    {plan{Method: "ddpm", Steps: "3"}, 8, 0, 1, "noise has 0 values, want 4"},
+		"eta":      {plan{Method: "ddim", Steps: "3", Eta: 1}, 8, 0, 1, "noise has 0 values, want 4"},
+		"finished": {plan{Method: "ddim", Steps: "3"}, 4, 0, 4, "step of a finished trajectory"},
 	} {
 		func() {
 			defer func() {

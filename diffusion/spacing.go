@@ -8,6 +8,9 @@ import (
 	"strings"
 )
 
+// strideSpacing is the spacing of the DDIM paper.
+const strideSpacing = "ddim"
+
 // Space chooses which of n timesteps a sampler visits and returns them in rising order. The specification is one of
 //
 //	"250"       250 timesteps spread evenly from the first to the last (one alone is timestep 0)
@@ -16,7 +19,7 @@ import (
 //
 // with the meaning that they have in the public code of guided diffusion and DiT. A section's count may be 0, their sum not.
 func Space(n int, spec string) ([]int, error) {
-	if stride, ok := strings.CutPrefix(spec, "ddim"); ok {
+	if stride, ok := strings.CutPrefix(spec, strideSpacing); ok {
 		return spaceByStride(n, spec, stride)
 	}
 	fields := strings.Split(spec, ",")

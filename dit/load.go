@@ -111,7 +111,7 @@ func load(c Config, l *nn.Loader, havePosEmbed bool) (*Model, error) {
 	if c.isMDT() {
 		m.loadMDT(l, havePosEmbed)
 		m.Fingerprint = l.Fingerprint()
-		return m, l.Err()
+		return m.loaded(l)
 	}
 	m.Fingerprint = l.Fingerprint()
 	// The fixed embedding is no part of the fingerprint, as a file may leave it out.
@@ -120,7 +120,16 @@ func load(c Config, l *nn.Loader, havePosEmbed bool) (*Model, error) {
 		positions = l.Vector(posEmbedName, len(positions))
 	}
 	m.posEmbed = tensor.FromSlice(positions, c.Tokens(), d)
-	return m, l.Err()
+	return m.loaded(l)
+}
+
+// loaded returns the model once all that it is made of has been read.
+func (m *Model) loaded(l *nn.Loader) (*Model, error) {
+	if err := l.Err(); err != nil {
+		return nil, err
+	}
+	m.shape = m.newShape()
+	return m, nil
 }
 
 // loadBlock reads block i, in order of execution.

@@ -2,9 +2,11 @@ package dit
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/tokencache/tokencache/checkpoint"
 	"github.com/tokencache/tokencache/nn"
+	"github.com/tokencache/tokencache/seam"
 	"github.com/tokencache/tokencache/tensor"
 )
 
@@ -93,16 +95,17 @@ func (m *Model) loadMDT(l *nn.Loader, havePosEmbed bool) {
 	m.Side = LoadBlock(l, sideBlockName+".", m.Config)
 }
 
-// enter prepares an MDT's tokens for block i: it keeps what a later block will be joined with, gives the block its own long skip, and adds the
-// decoder's position embedding before the decoder. While a tape records x stays as it is.
-func (m *Model) enter(g *tensor.Graph, b *Batch, i int, x *Tokens) *Tokens {
+// enter prepares an MDT's tokens for block i: it keeps what a later block will be joined with, gives
+// the block its own long skip, and adds the decoder's position embedding before the decoder. While a
+// tape records, x stays as it is.
+func (m *Model) enter(g *tensor.Graph, i int, x *seam.Tokens) *seam.Tokens {
 	if m.decoderPos == nil {
 		return x
 	}
 	if g.Training() {
-		x = x.With(x.X)
+		x = x.Copy(g)
 	}
-	m.giveSkip(g, b, i, x)
+	m.giveSkip(g, i, x)
 	if i == m.encoder() {
 		if g.Training() {
 			x.X = g.Copy(x.X)
@@ -112,23 +115,25 @@ func (m *Model) enter(g *tensor.Graph, b *Batch, i int, x *Tokens) *Tokens {
 	return x
 }
 
-// giveSkip keeps what a later block's long skip brings, and gives block i its own. The decoder's skips are the first that was kept.
-func (m *Model) giveSkip(g *tensor.Graph, b *Batch, i int, x *Tokens) {
+// giveSkip keeps what a later block's long skip brings, and gives block i its own. The decoder's
+// skips are the first that was kept.
+func (m *Model) giveSkip(g *tensor.Graph, i int, x *seam.Tokens) {
 	half := m.inBlocks()
 	if half == 0 {
 		return
 	}
+	p := passOf(g)
 	if i <= half {
 		if i == 0 {
-			b.skips = b.skips[:0]
+			p.skips = p.skips[:0]
 		}
-		b.skips = append(b.skips, m.keep(g, x.X)) // the patch embedding, and then the output of block i-1
+		p.skips = append(p.skips, m.keep(g, x.X)) // the patch embedding, then the output of block i-1
 	}
-	switch last := len(b.skips) - 1; {
+	switch last := len(p.skips) - 1; {
 	case i >= m.encoder():
-		x.Skip = b.skips[0]
+		x.Skip = p.skips[0]
 	case i >= half:
-		x.Skip, b.skips = b.skips[last], b.skips[:last]
+		x.Skip, p.skips = p.skips[last], p.skips[:last]
 	}
 }
 
@@ -141,12 +146,31 @@ func (m *Model) keep(g *tensor.Graph, x *tensor.Tensor) *tensor.Tensor {
 }
 
 // join returns the tokens after the block's linear map of them and their long skip, side by side.
-func (b *Block) join(g *tensor.Graph, x *Tokens) *Tokens {
-	y := x.update(g.LinearInto(x.X, g.Concat(x.X, x.Skip), b.Skip))
-	if x.From == nil {
-		return y
+func (b *Block) join(g *tensor.Graph, x *seam.Tokens) *seam.Tokens {
+	y := x.Copy(g)
+	y.X = g.LinearInto(x.X, g.Concat(x.X, x.Skip), b.Skip)
+	y.Skip, y.From = nil, b.joinFrom(g, x.From)
+	for i, p := range x.Parts {
+		if p.From == nil {
+			continue
+		}
+		if &y.Parts[0] == &x.Parts[0] {
+			y.Parts = slices.Clone(x.Parts)
+		}
+		p.ChargeRows(g)
+		y.Parts[i] = p.Copy(g)
+		y.Parts[i].From = b.joinFrom(g, p.From)
 	}
-	joined := *y
-	joined.From = x.From.With(g.Linear(g.Concat(x.From.X, x.From.Skip), b.Skip))
-	return &joined
+	x.ChargeRows(g)
+	return y
+}
+
+// joinFrom is join of the tokens whose keys and values others use.
+func (b *Block) joinFrom(g *tensor.Graph, from *seam.Tokens) *seam.Tokens {
+	if from == nil {
+		return nil
+	}
+	y := from.Copy(g)
+	y.X = g.Linear(g.Concat(from.X, from.Skip), b.Skip)
+	return y
 }

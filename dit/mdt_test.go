@@ -10,6 +10,7 @@ import (
 	"github.com/tokencache/tokencache/checkpoint"
 	"github.com/tokencache/tokencache/internal/formula"
 	"github.com/tokencache/tokencache/nn"
+	"github.com/tokencache/tokencache/seam"
 	"github.com/tokencache/tokencache/tensor"
 )
 
@@ -48,28 +49,30 @@ func formulaModel(t testing.TB, c Config) *Model {
 }
 
 // formulaBatch makes latents for a model.
-func formulaBatch(c Config, samples int) *Batch {
+func formulaBatch(c Config, samples int) *seam.Batch {
 	size := c.InChannels * c.InputSize * c.InputSize
-	b := &Batch{X: tensor.FromSlice(make([]float32, samples*size), samples, size)}
+	b := &seam.Batch{X: tensor.FromSlice(make([]float32, samples*size), samples, size)}
 	formula.Unit("input.x", b.X.Data)
 	for s := range samples {
-		b.T, b.Y = append(b.T, float32(20+300*s)), append(b.Y, int32(s))
+		b.T, b.Cond = append(b.T, float32(20+300*s)), append(b.Cond, Class(s))
 	}
 	return b
 }
 
-// gathering is a Reuse that takes, at one kind of site, some rows or all of them out, lets them be computed and puts them back.
+// gathering is a seam.Reuse that takes, at one kind of site, some rows or all of them out, lets them be computed and puts them back.
 type gathering struct {
 	g     *tensor.Graph
-	at    Part
+	at    seam.Part
 	index []int32 // nil: all
-	keys  *KeyStore
+	keys  *seam.KVCache
 	calls int
 }
 
-func (r *gathering) Apply(at Site, x *Tokens, f func(*Tokens) *Tokens) *Tokens {
-	if at.Part == Whole {
-		x.Keys = r.keys
+func (r *gathering) Sites() seam.Sites { return seam.AllSites }
+
+func (r *gathering) Apply(at seam.Site, x *seam.Tokens, f func(*seam.Tokens) *seam.Tokens) *seam.Tokens {
+	if at.Part == seam.Block {
+		x.KV = r.keys
 	}
 	if at.Part != r.at {
 		return f(x)
@@ -91,35 +94,35 @@ func TestMDTLaws(t *testing.T) {
 			m := formulaModel(t, tinyMDT(arch))
 			b := formulaBatch(m.Config, 3)
 			g := newGraph(t, 1)
-			want := slices.Clone(m.Forward(g, Always, b).Flat())
+			want := slices.Clone(m.Forward(g, seam.Always, b).Flat())
 			if got, want := g.FLOPs(), m.FLOPs(3, m.Tokens()); got != want {
 				t.Errorf("%d FLOPs counted, want %d", got, want)
 			}
 			for _, workers := range []int{2, 8} {
-				if got := m.Forward(newGraph(t, workers), Always, b).Flat(); !slices.Equal(got, want) {
+				if got := m.Forward(newGraph(t, workers), seam.Always, b).Flat(); !slices.Equal(got, want) {
 					t.Errorf("%d workers give other bits than 1", workers)
 				}
 			}
 			var rec recorder
 			if got := m.Forward(g, &rec, b).Flat(); !slices.Equal(got, want) || len(rec.blocks) != m.Depth {
-				t.Errorf("a Reuse that computes everything changes the result, or saw %d blocks", len(rec.blocks))
+				t.Errorf("a seam.Reuse that computes everything changes the result, or saw %d blocks", len(rec.blocks))
 			}
-			for _, part := range []Part{Whole, Body} {
+			for _, part := range []seam.Part{seam.Block, seam.Branches} {
 				all := &gathering{g: g, at: part}
 				if got := m.Forward(g, all, b).Flat(); !slices.Equal(got, want) {
 					t.Errorf("gathering all tokens at %s changes the result", part)
 				}
-				if sites := map[Part]int{Whole: m.Depth, Body: m.Depth - m.inBlocks()}[part]; arch == ArchMDTv2 && all.calls != sites {
+				if sites := map[seam.Part]int{seam.Block: m.Depth, seam.Branches: m.Depth - m.inBlocks()}[part]; arch == ArchMDTv2 && all.calls != sites {
 					t.Errorf("%d sites of kind %s, want %d", all.calls, part, sites)
 				}
 			}
 			for i := range b.T {
-				one := &Batch{X: g.RowRange(b.X, i, i+1), T: b.T[i : i+1], Y: b.Y[i : i+1]}
-				if got := m.Forward(g, Always, one).Flat(); !slices.Equal(got, want[i*len(got):][:len(got)]) {
+				one := &seam.Batch{X: g.RowRange(b.X, i, i+1), T: b.T[i : i+1], Cond: b.Cond[i : i+1]}
+				if got := m.Forward(g, seam.Always, one).Flat(); !slices.Equal(got, want[i*len(got):][:len(got)]) {
 					t.Errorf("sample %d alone gives other bits than in a batch", i)
 				}
 			}
-			if n := testing.AllocsPerRun(20, func() { g.Reset(); m.Forward(g, Always, b) }); n > 0 {
+			if n := testing.AllocsPerRun(20, func() { g.Reset(); m.Forward(g, seam.Always, b) }); n > 0 {
 				t.Errorf("%v allocations in a forward pass, want none", n)
 			}
 		})
@@ -131,14 +134,14 @@ func TestMDTLaws(t *testing.T) {
 func TestMDTGatheredTokens(t *testing.T) {
 	index := []int32{0, 5, 6, 15, 17, 30, 40, 41, 47}
 	for _, arch := range mdtArchs {
-		for _, part := range []Part{Whole, Body} {
+		for _, part := range []seam.Part{seam.Block, seam.Branches} {
 			m := formulaModel(t, tinyMDT(arch))
 			b := formulaBatch(m.Config, 3)
 			g := newGraph(t, 2)
 			var full recorder
 			m.Forward(g, &full, b)
 
-			keys := NewKeyStore(m.Depth, len(b.T), m.Tokens(), m.Hidden)
+			keys := seam.NewKVCache(m.Depth, len(b.T), m.Tokens(), m.Hidden)
 			some := &oneBlock{gathering: gathering{g: g, at: part, index: index, keys: keys}}
 			for block := range m.Depth {
 				m.Forward(g, &gathering{g: g, at: -1, keys: keys}, b) // fills the store
@@ -165,14 +168,16 @@ type oneBlock struct {
 	got   []float32
 }
 
-func (r *oneBlock) Apply(at Site, x *Tokens, f func(*Tokens) *Tokens) *Tokens {
+func (r *oneBlock) Sites() seam.Sites { return seam.AllSites }
+
+func (r *oneBlock) Apply(at seam.Site, x *seam.Tokens, f func(*seam.Tokens) *seam.Tokens) *seam.Tokens {
 	if at.Block != r.block || at.Part != r.at {
-		if at.Part == Whole {
-			x.Keys = r.keys
+		if at.Part == seam.Block {
+			x.KV = r.keys
 		}
 		return f(x)
 	}
-	x.Keys = r.keys
+	x.KV = r.keys
 	y := f(x.Gather(r.g, r.index))
 	r.got = slices.Clone(y.X.Flat())
 	r.g.Scatter(x.X, r.index, y.X)
@@ -351,7 +356,7 @@ func TestMDTGradients(t *testing.T) {
 			g.Reset()
 			m.Repack()
 			sum := 0.0
-			for i, v := range m.Forward(g, Always, b).Flat() {
+			for i, v := range m.Forward(g, seam.Always, b).Flat() {
 				sum += float64(v) * math.Sin(float64(i))
 			}
 			return sum
@@ -359,7 +364,7 @@ func TestMDTGradients(t *testing.T) {
 		loss()
 		g.Reset()
 		g.StartTape()
-		out := m.Forward(g, Always, b)
+		out := m.Forward(g, seam.Always, b)
 		d := g.New(out.Rows, out.Cols)
 		for i := range d.Data {
 			d.Data[i] = float32(math.Sin(float64(i)))
@@ -415,7 +420,7 @@ func TestExtend(t *testing.T) {
 	pool := tensor.NewPool(1)
 	defer pool.Close()
 	g := tensor.NewGraph(pool)
-	want := slices.Clone(plain.Forward(g, Always, formulaBatch(w.Config, 2)).Data)
+	want := slices.Clone(plain.Forward(g, seam.Always, formulaBatch(w.Config, 2)).Data)
 	for _, arch := range mdtArchs {
 		c := w.Config
 		c.Arch, c.DecodeLayer = arch, 1
@@ -430,7 +435,7 @@ func TestExtend(t *testing.T) {
 		if len(params) != len(c.Tensors()) {
 			t.Errorf("%s: %d parameters, want all %d tensors", arch, len(params), len(c.Tensors()))
 		}
-		if e := relativeError(m.Forward(g, Always, formulaBatch(c, 2)).Data, want); !(e <= 1e-6) { // attention with a bias adds in another order
+		if e := relativeError(m.Forward(g, seam.Always, formulaBatch(c, 2)).Data, want); !(e <= 1e-6) { // attention with a bias adds in another order
 			t.Errorf("%s: it is %.2g away from what the DiT computes", arch, e)
 		}
 		c.Hidden *= 2

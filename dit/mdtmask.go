@@ -3,6 +3,7 @@ package dit
 import (
 	"fmt"
 
+	"github.com/tokencache/tokencache/seam"
 	"github.com/tokencache/tokencache/tensor"
 )
 
@@ -11,30 +12,30 @@ import (
 
 // ForwardMasked is Forward of an MDT made for training, in which only the tokens of the places kept[s] of each sample s, at least one, in ascending order, enter the encoder. It returns the
 // prediction for all tokens, [samples, Cout*S*S]. With all tokens kept it gives Forward's bits.
-func (m *Model) ForwardMasked(g *tensor.Graph, b *Batch, kept [][]int32) *tensor.Tensor {
-	x, c := m.Embed(g, b)
+func (m *Model) ForwardMasked(g *tensor.Graph, b *seam.Batch, kept [][]int32) *tensor.Tensor {
+	x := m.Embed(g, b)
 	all := *x // [samples*N, D]: the patch embedding, which the decoder's long skips bring
 	mask := m.newMask(g, len(b.T), kept)
 
 	x = x.Gather(g, mask.kept) // [kept rows, D]
 	for i := range m.encoder() {
-		x = x.With(x.X)
-		m.giveSkip(g, b, i, x)
-		x = m.Blocks[i].Forward(g, Always, i, x, c)
+		x = x.Copy(g)
+		m.giveSkip(g, i, x)
+		x = m.Blocks[i].Forward(g, seam.Always, i, x)
 	}
-	x = m.interpolate(g, all.With(x.X), mask, c)
+	x = m.interpolate(g, all.With(x.X), mask)
 	for i := m.encoder(); i < m.Depth; i++ {
-		x = x.With(x.X)
+		x = x.Copy(g)
 		if m.HasSkip(i) {
 			x.Skip = all.X
 		}
-		x = m.Blocks[i].Forward(g, Always, i, x, c)
+		x = m.Blocks[i].Forward(g, seam.Always, i, x)
 	}
-	return m.Head(g, x, c)
+	return m.Head(g, x)
 }
 
 // CheckMask reports places kept that ForwardMasked does not take.
-func (m *Model) CheckMask(b *Batch, kept [][]int32) error {
+func (m *Model) CheckMask(b *seam.Batch, kept [][]int32) error {
 	if m.Side == nil {
 		return fmt.Errorf("masked pass: a %s that was not made for training, or has no side-interpolater", m.Arch)
 	}
@@ -94,13 +95,13 @@ func (m *Model) newMask(g *tensor.Graph, samples int, kept [][]int32) tokenMask 
 // interpolate returns all tokens [samples*N, D], of the encoder's values x.X [kept rows, D], with the decoder's position embedding: at the masked places are
 // the side-interpolater's values, which it makes from all tokens with the mask token at these places. x has the layout of all tokens. As the block's values at
 // kept places would not be used, it computes those of masked ones alone, which attend to all.
-func (m *Model) interpolate(g *tensor.Graph, x *Tokens, mask tokenMask, c *tensor.Tensor) *Tokens {
+func (m *Model) interpolate(g *tensor.Graph, x *seam.Tokens, mask tokenMask) *seam.Tokens {
 	x = x.With(g.AddCyclic(g.Merge(x.X, m.MaskToken, mask.fill), m.decoderPos))
 	if len(mask.masked) == 0 {
 		return x
 	}
 	side := x.Gather(g, mask.masked) // [masked rows, D]
 	side.From = x
-	side = m.Side.Forward(g, Always, m.Depth, side, c)
+	side = m.Side.Forward(g, seam.Always, m.Depth, side)
 	return x.With(g.Merge(x.X, side.X, mask.join))
 }

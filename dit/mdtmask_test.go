@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tokencache/tokencache/seam"
 	"github.com/tokencache/tokencache/tensor"
 )
 
@@ -26,13 +27,13 @@ var someKept = [][]int32{{0, 1, 3, 4, 6, 7, 9, 10, 12, 14, 15}, {2, 3, 5, 8, 13}
 func allKept(samples, n int) [][]int32 {
 	kept := make([][]int32, samples)
 	for s := range kept {
-		kept[s] = wholeGrids(1, n)
+		kept[s] = seam.WholeGrids(1, n)
 	}
 	return kept
 }
 
 // masked runs the masked pass and returns its prediction.
-func masked(m *Model, g *tensor.Graph, b *Batch, kept [][]int32) []float32 {
+func masked(m *Model, g *tensor.Graph, b *seam.Batch, kept [][]int32) []float32 {
 	g.Reset()
 	return slices.Clone(m.ForwardMasked(g, b, kept).Flat())
 }
@@ -41,7 +42,7 @@ func TestMaskedLaws(t *testing.T) {
 	for _, arch := range mdtArchs {
 		m, _ := trainableMDT(t, tinyMDT(arch))
 		b, g := formulaBatch(m.Config, 3), newGraph(t, 1)
-		full := slices.Clone(m.Forward(g, Always, b).Flat())
+		full := slices.Clone(m.Forward(g, seam.Always, b).Flat())
 		if !slices.Equal(masked(m, g, b, allKept(3, m.Tokens())), full) {
 			t.Errorf("%s: with all tokens kept the masked pass is not the full one", arch)
 		}
@@ -56,7 +57,7 @@ func TestMaskedLaws(t *testing.T) {
 			}
 		}
 		for i := range b.T {
-			one := &Batch{X: g.RowRange(b.X, i, i+1), T: b.T[i : i+1], Y: b.Y[i : i+1]}
+			one := &seam.Batch{X: g.RowRange(b.X, i, i+1), T: b.T[i : i+1], Cond: b.Cond[i : i+1]}
 			if !slices.Equal(masked(m, g, one, someKept[i:i+1]), want[i*size:][:size]) {
 				t.Errorf("%s: sample %d alone gives other bits than in a batch", arch, i)
 			}
@@ -65,7 +66,7 @@ func TestMaskedLaws(t *testing.T) {
 		turned, turnedKept := formulaBatch(m.Config, 3), make([][]int32, 3)
 		for to, from := range turn {
 			copy(turned.X.Row(to), b.X.Row(from))
-			turned.T[to], turned.Y[to], turnedKept[to] = b.T[from], b.Y[from], someKept[from]
+			turned.T[to], turned.Cond[to], turnedKept[to] = b.T[from], b.Cond[from], someKept[from]
 		}
 		got := masked(m, g, turned, turnedKept)
 		for to, from := range turn {
@@ -89,7 +90,7 @@ func TestMaskedPassIsThePapers(t *testing.T) {
 		b, g := formulaBatch(m.Config, 2), newGraph(t, 2)
 		got := masked(m, g, b, someKept[:2])
 		for s, kept := range someKept[:2] {
-			one := &Batch{X: g.RowRange(b.X, s, s+1), T: b.T[s : s+1], Y: b.Y[s : s+1]}
+			one := &seam.Batch{X: g.RowRange(b.X, s, s+1), T: b.T[s : s+1], Cond: b.Cond[s : s+1]}
 			if want := definition(m, g, one, kept); !slices.Equal(got[s*len(want):][:len(want)], want) {
 				t.Errorf("%s: sample %d differs from the definition", arch, s)
 			}
@@ -97,12 +98,12 @@ func TestMaskedPassIsThePapers(t *testing.T) {
 	}
 }
 
-func definition(m *Model, g *tensor.Graph, b *Batch, kept []int32) []float32 {
+func definition(m *Model, g *tensor.Graph, b *seam.Batch, kept []int32) []float32 {
 	n, half := m.Tokens(), m.inBlocks()
-	embedded, c := m.Embed(g, b)
-	patches := g.Copy(embedded.X)
-	tokens := func(x *tensor.Tensor, places []int32, skip *tensor.Tensor) *Tokens {
-		return &Tokens{X: g.Copy(x), Rows: tensor.Uniform(1, len(places)), Pos: places, Skip: skip}
+	embedded := m.Embed(g, b)
+	patches, c := g.Copy(embedded.X), g.Copy(embedded.C)
+	tokens := func(x *tensor.Tensor, places []int32, skip *tensor.Tensor) *seam.Tokens {
+		return &seam.Tokens{X: g.Copy(x), Rows: tensor.Uniform(1, len(places)), Pos: places, Skip: skip, C: c}
 	}
 	x := g.Gather(patches, kept)
 	var skips []*tensor.Tensor
@@ -111,10 +112,10 @@ func definition(m *Model, g *tensor.Graph, b *Batch, kept []int32) []float32 {
 		if half > 0 && i >= half {
 			skip = skips[2*half-1-i]
 		}
-		x = g.Copy(m.Blocks[i].Forward(g, Always, i, tokens(x, kept, skip), c).X)
+		x = g.Copy(m.Blocks[i].Forward(g, seam.Always, i, tokens(x, kept, skip)).X)
 		skips = append(skips, x)
 	}
-	whole := wholeGrids(1, n)
+	whole := seam.WholeGrids(1, n)
 	all := g.New(n, m.Hidden)
 	for p := range n {
 		row := m.MaskToken.Row(0)
@@ -125,7 +126,7 @@ func definition(m *Model, g *tensor.Graph, b *Batch, kept []int32) []float32 {
 			all.Row(p)[j] = v + m.decoderPos.Row(p)[j]
 		}
 	}
-	side := m.Side.Forward(g, Always, 0, tokens(all, whole, nil), c).X
+	side := m.Side.Forward(g, seam.Always, 0, tokens(all, whole, nil)).X
 	for p := range n {
 		if !slices.Contains(kept, int32(p)) {
 			copy(all.Row(p), side.Row(p))
@@ -136,9 +137,9 @@ func definition(m *Model, g *tensor.Graph, b *Batch, kept []int32) []float32 {
 		if m.HasSkip(i) {
 			skip = patches
 		}
-		all = g.Copy(m.Blocks[i].Forward(g, Always, i, tokens(all, whole, skip), c).X)
+		all = g.Copy(m.Blocks[i].Forward(g, seam.Always, i, tokens(all, whole, skip)).X)
 	}
-	return m.Head(g, tokens(all, whole, nil), c).Flat()
+	return m.Head(g, tokens(all, whole, nil)).Flat()
 }
 
 // TestMaskedGradients compares the gradient of every parameter with finite differences: along itself, and at the element where it is largest and another.
@@ -219,7 +220,7 @@ func TestMaskedGradients(t *testing.T) {
 }
 
 // gradients goes back through a masked pass of three samples.
-func gradients(g *tensor.Graph, m *Model, b *Batch, weight func(i int) float64) {
+func gradients(g *tensor.Graph, m *Model, b *seam.Batch, weight func(i int) float64) {
 	g.Reset()
 	g.StartTape()
 	out := m.ForwardMasked(g, b, someKept)

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/tokencache/tokencache/nn"
+	"github.com/tokencache/tokencache/seam"
 	"github.com/tokencache/tokencache/tensor"
 )
 
@@ -26,6 +27,8 @@ type Model struct {
 	// The side-interpolater of an MDT, where the model was made for training, else nil.
 	MaskToken *tensor.Tensor // [1, D], in place of what is masked
 	Side      *Block
+
+	shape seam.Shape
 }
 
 // PositionEmbedding returns the embedding, fixed in a DiT, of the tokens' places, [N, D]. The caller must not change it.
@@ -39,99 +42,156 @@ func (m *Model) DecoderPositionEmbedding() []float32 {
 	return m.decoderPos.Data
 }
 
-// Batch is the input of a forward pass.
-type Batch struct {
-	X *tensor.Tensor // [samples, C*S*S]: latents, channel after channel
-	T []float32      // [samples]: timesteps, 0 up to 999, fractions allowed
-	Y []int32        // [samples]: classes; Config.NullClass is the null class
+// Class is the condition of these models: a class, or Config.NullClass.
+type Class int32
 
-	// Unconditional says, for policies, which samples are the two halves of guidance: of each sample the one that has the same latents and timestep and the null class, or -1. It may be nil: nothing is known.
-	Unconditional []int
-
-	tokens Tokens           // the layout of the tokens, reused from pass to pass
-	skips  []*tensor.Tensor // MDTv2: the patch embedding, then in-blocks' outputs whose out-block is still to come
-}
-
-// Forward returns the prediction for each sample, [samples, Cout*S*S], in g's memory: C channels of noise, followed, if the model
-// learned the variance, by as many of its mixing weights before scaling.
-func (m *Model) Forward(g *tensor.Graph, r Reuse, b *Batch) *tensor.Tensor {
-	x, c := m.Embed(g, b)
-	for i, block := range m.Blocks {
-		x = m.enter(g, b, i, x)
-		mark := g.Mark()
-		y := m.block(g, r, i, block, x, c)
-		switch {
-		case g.Training():
-			x = y // the memory of every step is kept for the way back
-		case y.X != x.X:
-			copy(x.X.Flat(), y.X.Flat())
-		}
-		g.Release(mark)
+// Classes returns classes as conditions.
+func Classes(y ...int32) []seam.Condition {
+	list := make([]seam.Condition, len(y))
+	for i, class := range y {
+		list[i] = Class(class)
 	}
-	return m.Head(g, x, c)
+	return list
 }
 
-// Head is the last layer: it maps the tokens after the last block, all N of each sample, with the conditioning c [samples, D] of Embed to the prediction.
-func (m *Model) Head(g *tensor.Graph, x *Tokens, c *tensor.Tensor) *tensor.Tensor {
-	shiftScale := g.Linear(c, m.finalAdaLN)
+// Forward returns the prediction for each sample, [samples, Cout*S*S], in g's memory: C channels of
+// noise, followed, if the model learned the variance, by as many of its mixing weights before
+// scaling.
+func (m *Model) Forward(g *tensor.Graph, r seam.Reuse, b *seam.Batch) *tensor.Tensor {
+	return seam.Forward(g, m, r, b)
+}
+
+// Embed returns the tokens of the batch before the first block [samples*N, D], patches mapped to
+// width D plus their position embedding, with the conditioning [samples, D] on timestep and class,
+// which has passed SiLU. They are valid until the next call with g.
+func (m *Model) Embed(g *tensor.Graph, b *seam.Batch) *seam.Tokens {
+	classes := g.Ints(len(b.Cond))
+	for i, c := range b.Cond {
+		classes[i] = int32(c.(Class))
+	}
+	c := g.SiLU(g.Add(m.timestep.Forward(g, b.T), g.Gather(m.class, classes)))
+	patches := g.Patchify(b.X, m.InChannels, m.InputSize, m.InputSize, m.PatchSize)
+	t := &passOf(g).tokens
+	rows, pos := t.Rows, t.Pos
+	samples, n := b.X.Rows, m.Tokens()
+	if rows == nil || rows.Samples() != samples || len(pos) != samples*n {
+		rows, pos = tensor.Uniform(samples, n), seam.WholeGrids(samples, n)
+	}
+	*t = seam.Tokens{X: g.AddCyclic(g.Linear(patches, m.patchEmbed), m.posEmbed), Rows: rows, Pos: pos, C: c}
+	return t
+}
+
+// Block implements seam.Model: the long skip and the decoder's position embedding of an MDT come
+// before the block.
+func (m *Model) Block(g *tensor.Graph, r seam.Reuse, i int, x *seam.Tokens) *seam.Tokens {
+	x = m.enter(g, i, x)
+	mark := g.Mark()
+	y := m.run(g, r, i, x)
+	if g.Training() {
+		return y // the backward pass needs the memory of every block
+	}
+	if y.X != x.X {
+		copy(x.X.Flat(), y.X.Flat())
+	}
+	g.Release(mark)
+	return x
+}
+
+// run runs block i itself.
+func (m *Model) run(g *tensor.Graph, r seam.Reuse, i int, x *seam.Tokens) *seam.Tokens {
+	sites := r.Sites()
+	if sites.Within() == 0 {
+		if !sites.Has(seam.Block) {
+			return m.Blocks[i].Forward(g, seam.Always, i, x)
+		}
+		return m.pass(g, r, seam.Always, i, x)
+	}
+	if !sites.Has(seam.Block) {
+		return m.Blocks[i].Forward(g, r, i, x)
+	}
+	return m.pass(g, r, r, i, x)
+}
+
+// pass passes block i through r, with inside for the sites within it.
+func (m *Model) pass(g *tensor.Graph, r, inside seam.Reuse, i int, x *seam.Tokens) *seam.Tokens {
+	call := &passOf(g).block
+	call.b, call.r, call.i = m.Blocks[i], inside, i
+	return r.Apply(seam.Site{Block: i, Part: seam.Block}, x, call.f)
+}
+
+// Head is the last layer (FinalLayer): it maps the tokens after the last block, all N of each sample,
+// to the prediction.
+func (m *Model) Head(g *tensor.Graph, x *seam.Tokens) *tensor.Tensor {
+	shiftScale := g.Linear(x.C, m.finalAdaLN)
 	d := m.Hidden
 	z := g.LayerNormModulate(x.X, g.Columns(shiftScale, 0, d), g.Columns(shiftScale, d, 2*d), x.Rows, normEps)
 	patches := g.Linear(z, m.final) // [samples*N, p*p*Cout]
 	return g.Unpatchify(patches, m.OutChannels(), m.InputSize, m.InputSize, m.PatchSize)
 }
 
-func (m *Model) block(g *tensor.Graph, r Reuse, i int, block *Block, x *Tokens, c *tensor.Tensor) *Tokens {
-	if r == Always {
-		return block.Forward(g, r, i, x, c)
+// Shape implements seam.Model.
+func (m *Model) Shape() *seam.Shape { return &m.shape }
+
+func (m *Model) newShape() seam.Shape {
+	side := m.InputSize / m.PatchSize
+	s := seam.Shape{
+		Fingerprint: m.Fingerprint,
+		Blocks:      m.Depth,
+		Tokens:      m.Tokens(),
+		GridRows:    side,
+		GridCols:    side,
+		Width:       m.Hidden,
+		Heads:       m.Heads,
 	}
-	inside := r
-	if w, ok := r.(WholeBlocks); ok && w.WholeBlocks() {
-		inside = Always
+	if m.Arch != ArchDiT {
+		s.Added = make([][]float32, m.Depth)
+		s.Added[m.encoder()] = m.decoderPos.Data
+		s.Joins = make([]bool, m.Depth)
+		for i := range s.Joins {
+			s.Joins[i] = m.HasSkip(i)
+		}
 	}
-	return r.Apply(Site{i, Whole}, x, func(x *Tokens) *Tokens { return block.Forward(g, inside, i, x, c) })
+	return s
 }
 
-// Embed returns what the blocks are given: the tokens of the batch [samples*N, D], patches mapped to width D plus their position embedding, and the
-// conditioning [samples, D] on timestep and class, which has passed SiLU. The tokens are b's, until the next call.
-func (m *Model) Embed(g *tensor.Graph, b *Batch) (x *Tokens, c *tensor.Tensor) {
-	c = g.SiLU(g.Add(m.timestep.Forward(g, b.T), g.Gather(m.class, b.Y)))
-	return m.embed(g, b), c
+// CheckCondition implements seam.Model.
+func (m *Model) CheckCondition(c seam.Condition) error {
+	if class, ok := c.(Class); !ok || class < 0 || int(class) >= m.NumClasses {
+		return fmt.Errorf("a class from 0 to %d", m.NumClasses-1)
+	}
+	return nil
 }
 
-func (m *Model) embed(g *tensor.Graph, b *Batch) *Tokens {
-	patches := g.Patchify(b.X, m.InChannels, m.InputSize, m.InputSize, m.PatchSize)
-	t := &b.tokens
-	t.Keys, t.Skip = nil, nil
-	t.X = g.AddCyclic(g.Linear(patches, m.patchEmbed), m.posEmbed)
-	samples, n := b.X.Rows, m.Tokens()
-	if t.Rows == nil || t.Rows.Samples() != samples || len(t.Pos) != samples*n {
-		t.Rows = tensor.Uniform(samples, n)
-		t.Pos = wholeGrids(samples, n)
-	}
-	return t
-}
+// NullCondition implements seam.Model.
+func (m *Model) NullCondition() seam.Condition { return Class(m.NullClass()) }
 
-// wholeGrids returns the positions of the rows of samples that have all n of them.
-func wholeGrids(samples, n int) []int32 {
-	pos := make([]int32, samples*n)
-	for i := range pos {
-		pos[i] = int32(i % n)
+// PassFLOPs implements seam.Model.
+func (m *Model) PassFLOPs(samples int) int64 { return m.FLOPs(samples, m.Tokens()) }
+
+// ActivationBytes implements seam.Model: the tokens, and at the widest point of a block its input
+// after layer norm, queries, keys and values, the branch's hidden layer and its result.
+func (m *Model) ActivationBytes(samples int) int64 {
+	rows := int64(samples) * int64(m.Tokens())
+	columns := int64(4*m.Hidden) + max(int64(3*m.Hidden), int64(m.MLPHidden))
+	if m.Arch == ArchMDTv2 {
+		columns += int64(m.Hidden) * int64(2+1+m.inBlocks())
 	}
-	return pos
+	latents := int64(m.InChannels+m.OutChannels()) * int64(m.InputSize) * int64(m.InputSize)
+	return 4 * (rows*columns + int64(samples)*(2*latents+int64(8*m.Hidden)))
 }
 
 // CheckBatch reports an input that does not fit the model.
-func (m *Model) CheckBatch(b *Batch) error {
+func (m *Model) CheckBatch(b *seam.Batch) error {
 	want := m.InChannels * m.InputSize * m.InputSize
 	switch {
 	case b.X.Cols != want:
 		return fmt.Errorf("latents have %d elements a sample, want %d (%d x %d x %d)", b.X.Cols, want, m.InChannels, m.InputSize, m.InputSize)
-	case len(b.T) != b.X.Rows || len(b.Y) != b.X.Rows:
-		return fmt.Errorf("%d latents with %d timesteps and %d classes", b.X.Rows, len(b.T), len(b.Y))
+	case len(b.T) != b.X.Rows || len(b.Cond) != b.X.Rows:
+		return fmt.Errorf("%d latents with %d timesteps and %d classes", b.X.Rows, len(b.T), len(b.Cond))
 	}
-	for _, y := range b.Y {
-		if y < 0 || int(y) >= m.class.Rows {
-			return fmt.Errorf("class %d is out of range: this model has classes 0..%d and the null class %d", y, m.NumClasses-1, m.NullClass())
+	for _, c := range b.Cond {
+		if y, ok := c.(Class); !ok || y < 0 || int(y) >= m.class.Rows {
+			return fmt.Errorf("class %v is out of range: this model has classes 0..%d and the null class %d", c, m.NumClasses-1, m.NullClass())
 		}
 	}
 	return nil

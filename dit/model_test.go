@@ -10,6 +10,7 @@ import (
 
 	"github.com/tokencache/tokencache/checkpoint"
 	"github.com/tokencache/tokencache/internal/formula"
+	"github.com/tokencache/tokencache/seam"
 	"github.com/tokencache/tokencache/tensor"
 )
 
@@ -58,10 +59,10 @@ func (c cases) floats(name string) []float32 {
 	return x
 }
 
-func (c cases) batch(m *Model, prefix string) *Batch {
-	b := &Batch{T: c.floats(prefix + "t")}
+func (c cases) batch(m *Model, prefix string) *seam.Batch {
+	b := &seam.Batch{T: c.floats(prefix + "t")}
 	for _, y := range c.floats(prefix + "y") {
-		b.Y = append(b.Y, int32(y))
+		b.Cond = append(b.Cond, Class(y))
 	}
 	x := c.floats(prefix + "x")
 	b.X = tensor.FromSlice(x, len(b.T), len(x)/len(b.T))
@@ -93,12 +94,14 @@ func checkNear(t *testing.T, what string, got, want []float32) {
 	}
 }
 
-// recorder is a Reuse that computes everything and keeps each block's output.
+// recorder is a seam.Reuse that computes everything and keeps each block's output.
 type recorder struct{ blocks [][]float32 }
 
-func (r *recorder) Apply(at Site, x *Tokens, f func(*Tokens) *Tokens) *Tokens {
+func (r *recorder) Sites() seam.Sites { return seam.AllSites }
+
+func (r *recorder) Apply(at seam.Site, x *seam.Tokens, f func(*seam.Tokens) *seam.Tokens) *seam.Tokens {
 	y := f(x)
-	if at.Part == Whole {
+	if at.Part == seam.Block {
 		r.blocks = append(r.blocks, slices.Clone(y.X.Flat()))
 	}
 	return y
@@ -124,7 +127,7 @@ func TestForwardIsPyTorchs(t *testing.T) {
 			m, ref := open(t, c.weights), openCases(t, c.cases)
 			b := ref.batch(m, "")
 			g := newGraph(t, 2)
-			out := m.Forward(g, Always, b).Flat()
+			out := m.Forward(g, seam.Always, b).Flat()
 			checkNear(t, "out", out, ref.floats("out"))
 			if want := m.FLOPs(4, m.Tokens()); g.FLOPs() != want {
 				t.Errorf("%d FLOPs counted, want %d", g.FLOPs(), want)
@@ -132,7 +135,7 @@ func TestForwardIsPyTorchs(t *testing.T) {
 			var r recorder
 			through := m.Forward(g, &r, b).Flat()
 			if !slices.Equal(out, through) {
-				t.Error("a Reuse that computes everything changes the result")
+				t.Error("a seam.Reuse that computes everything changes the result")
 			}
 			for i, x := range r.blocks {
 				if c.blocks {
@@ -198,9 +201,9 @@ func officialSize(t *testing.T, m *Model, ref cases) {
 
 func TestWorkersDoNotChangeTheResult(t *testing.T) {
 	m, ref := open(t, "dit-tiny"), openCases(t, "dit-tiny/forward.safetensors")
-	want := slices.Clone(m.Forward(newGraph(t, 1), Always, ref.batch(m, "")).Flat())
+	want := slices.Clone(m.Forward(newGraph(t, 1), seam.Always, ref.batch(m, "")).Flat())
 	for _, workers := range []int{2, 3, 8} {
-		if got := m.Forward(newGraph(t, workers), Always, ref.batch(m, "")).Flat(); !slices.Equal(got, want) {
+		if got := m.Forward(newGraph(t, workers), seam.Always, ref.batch(m, "")).Flat(); !slices.Equal(got, want) {
 			t.Errorf("%d workers give other bits than 1", workers)
 		}
 	}
@@ -210,10 +213,10 @@ func TestSamplesDoNotTouchEachOther(t *testing.T) {
 	m, ref := open(t, "dit-tiny"), openCases(t, "dit-tiny/forward.safetensors")
 	b := ref.batch(m, "")
 	g := newGraph(t, 2)
-	all := m.Forward(g, Always, b)
+	all := m.Forward(g, seam.Always, b)
 	for i := range b.T {
-		one := &Batch{X: g.RowRange(b.X, i, i+1), T: b.T[i : i+1], Y: b.Y[i : i+1]}
-		if got := m.Forward(g, Always, one).Flat(); !slices.Equal(got, all.Row(i)) {
+		one := &seam.Batch{X: g.RowRange(b.X, i, i+1), T: b.T[i : i+1], Cond: b.Cond[i : i+1]}
+		if got := m.Forward(g, seam.Always, one).Flat(); !slices.Equal(got, all.Row(i)) {
 			t.Errorf("sample %d alone gives other bits than in a batch", i)
 		}
 	}
@@ -227,7 +230,7 @@ func TestFractionalTimesteps(t *testing.T) {
 		for i := range b.T {
 			b.T[i] = t
 		}
-		return m.Forward(g, Always, b).Flat()
+		return m.Forward(g, seam.Always, b).Flat()
 	}
 	lo, mid, hi := at(10), at(10.5), at(11)
 	if slices.Equal(lo, mid) || slices.Equal(mid, hi) {
@@ -239,7 +242,7 @@ func TestNoAllocationAfterWarmUp(t *testing.T) {
 	m, ref := open(t, "dit-tiny"), openCases(t, "dit-tiny/forward.safetensors")
 	b := ref.batch(m, "")
 	g := newGraph(t, 2)
-	if n := testing.AllocsPerRun(20, func() { g.Reset(); m.Forward(g, Always, b) }); n > 0 {
+	if n := testing.AllocsPerRun(20, func() { g.Reset(); m.Forward(g, seam.Always, b) }); n > 0 {
 		t.Errorf("%v allocations in a forward pass, want none", n)
 	}
 }
@@ -249,18 +252,20 @@ func TestPositionEmbedding(t *testing.T) {
 	checkNear(t, "position embedding", positionEmbedding(m.Hidden, m.InputSize/m.PatchSize), m.posEmbed.Data)
 }
 
-// half is a Reuse that computes every other token of each block, with the keys and values of all of them in keys.
+// half is a seam.Reuse that computes every other token of each block, with the keys and values of all of them in keys.
 type half struct {
 	g    *tensor.Graph
-	keys *KeyStore
+	keys *seam.KVCache
 	all  bool
 }
 
-func (h *half) Apply(at Site, x *Tokens, f func(*Tokens) *Tokens) *Tokens {
-	if at.Part != Whole {
+func (h *half) Sites() seam.Sites { return seam.AllSites }
+
+func (h *half) Apply(at seam.Site, x *seam.Tokens, f func(*seam.Tokens) *seam.Tokens) *seam.Tokens {
+	if at.Part != seam.Block {
 		return f(x)
 	}
-	x.Keys = h.keys
+	x.KV = h.keys
 	if h.all {
 		return f(x)
 	}
@@ -280,26 +285,26 @@ func TestGatheredTokensComputeTheSame(t *testing.T) {
 	m, ref := open(t, "dit-tiny"), openCases(t, "dit-tiny/forward.safetensors")
 	b := ref.batch(m, "")
 	g := newGraph(t, 2)
-	want := slices.Clone(m.Forward(g, Always, b).Flat())
+	want := slices.Clone(m.Forward(g, seam.Always, b).Flat())
 
-	h := &half{g: g, all: true, keys: NewKeyStore(m.Depth, len(b.T), m.Tokens(), m.Hidden)}
+	h := &half{g: g, all: true, keys: seam.NewKVCache(m.Depth, len(b.T), m.Tokens(), m.Hidden)}
 	if got := m.Forward(g, h, b).Flat(); !slices.Equal(got, want) {
 		t.Error("attention over a store of keys that was just filled differs from attention without one")
 	}
 
 	block := m.Blocks[0]
-	c := g.SiLU(g.Add(m.timestep.Forward(g, b.T), g.Gather(m.class, b.Y)))
-	full := block.Forward(g, Always, 0, &Tokens{X: g.Copy(m.embed(g, b).X), Rows: b.tokens.Rows, Pos: b.tokens.Pos}, c)
-	in := m.embed(g, b)
-	in.Keys = h.keys // filled with block 0's keys of this very input
+	x := m.Embed(g, b)
+	full := block.Forward(g, seam.Always, 0, x.With(g.Copy(x.X)))
+	in := m.Embed(g, b)
+	in.KV = h.keys // filled with block 0's keys of this very input
 	index := []int32{0, 5, 6, 17, 40, 41, 63}
-	got := block.Forward(g, &recorder{}, 0, in.Gather(g, index), c)
+	got := block.Forward(g, &recorder{}, 0, in.Gather(g, index))
 	for i, row := range index {
 		if !slices.Equal(got.X.Row(i), full.X.Row(int(row))) {
 			t.Errorf("row %d computed among %d has other bits than among all", row, len(index))
 		}
 	}
-	in.Keys = nil
+	in.KV = nil
 
 	g.ResetFLOPs()
 	h.all = false
@@ -307,7 +312,7 @@ func TestGatheredTokensComputeTheSame(t *testing.T) {
 	if g.FLOPs() >= m.FLOPs(len(b.T), m.Tokens()) {
 		t.Error("half of the tokens cost as much as all")
 	}
-	if got := m.Forward(g, Always, b).Flat(); !slices.Equal(got, want) {
+	if got := m.Forward(g, seam.Always, b).Flat(); !slices.Equal(got, want) {
 		t.Error("a pass depends on the keys of the run before it")
 	}
 }
@@ -333,10 +338,10 @@ func TestParameters(t *testing.T) {
 func BenchmarkForward(b *testing.B) {
 	m := synthetic(b, "DiT-S/2", 32)
 	g := newGraph(b, 0)
-	batch := &Batch{X: tensor.FromSlice(make([]float32, 2*4*32*32), 2, 4*32*32), T: []float32{500, 500}, Y: []int32{1, 1000}}
+	batch := &seam.Batch{X: tensor.FromSlice(make([]float32, 2*4*32*32), 2, 4*32*32), T: []float32{500, 500}, Cond: Classes(1, 1000)}
 	for b.Loop() {
 		g.Reset()
-		m.Forward(g, Always, batch)
+		m.Forward(g, seam.Always, batch)
 	}
 	b.ReportMetric(float64(m.FLOPs(2, m.Tokens()))*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
 }

@@ -121,3 +121,16 @@ func float64s(x []float32) []float64 {
 	}
 	return y
 }
+
+// PSNRPixels is PSNR of images of 8 bits a channel, in dB.
+func PSNRPixels(a, b []uint8) (float64, error) {
+	if len(a) != len(b) || len(a) == 0 {
+		return 0, fmt.Errorf("PSNR of images of %d and %d numbers: want the same number, at least 1", len(a), len(b))
+	}
+	sum := 0.0
+	for i := range a {
+		d := (float64(a[i]) - float64(b[i])) / 255
+		sum += d * d
+	}
+	return -10 * math.Log10(sum/float64(len(a))), nil
+}

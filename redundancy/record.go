@@ -3,8 +3,8 @@ package redundancy
 import (
 	"math"
 
-	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/reuse"
+	"github.com/tokencache/tokencache/seam"
 	"github.com/tokencache/tokencache/tensor"
 )
 
@@ -41,7 +41,7 @@ type recorder struct {
 
 	inner     reuse.Run
 	g         *tensor.Graph
-	model     *dit.Model
+	model     seam.Model
 	predictor *reuse.Predictor
 	seen      Record
 	position  int
@@ -58,15 +58,24 @@ func newRecorder(policy reuse.Policy, images, keep int, guided bool) *recorder {
 // String implements reuse.Policy.
 func (r *recorder) String() string { return r.policy.String() }
 
+// WholeBatch implements reuse.WholeBatcher.
+func (r *recorder) WholeBatch() bool { return true }
+
+// CacheBytes implements reuse.Policy.
+func (r *recorder) CacheBytes(model seam.Model, plan reuse.Plan, samples int) (int64, error) {
+	return r.policy.CacheBytes(model, plan, samples)
+}
+
 // NewRun implements reuse.Policy.
-func (r *recorder) NewRun(g *tensor.Graph, m *dit.Model, plan reuse.Plan, samples int, limit int64) (reuse.Run, error) {
+func (r *recorder) NewRun(model seam.Model, plan reuse.Plan, samples int) (reuse.Run, error) {
 	var err error
-	if r.inner, err = r.policy.NewRun(g, m, plan, samples, limit); err != nil {
+	if r.inner, err = r.policy.NewRun(model, plan, samples); err != nil {
 		return nil, err
 	}
-	r.g, r.model, r.done, r.samples = g, m, 0, 0
+	m := model.Shape()
+	r.model, r.done, r.samples = model, 0, 0
 	s := &r.seen
-	*s = Record{Policy: r.policy.String(), Steps: plan.Steps(), Blocks: len(m.Blocks), Tokens: m.Tokens(), Images: r.images}
+	*s = Record{Policy: r.policy.String(), Steps: plan.Steps(), Blocks: m.Blocks, Tokens: m.Tokens, Images: r.images}
 	for range r.keep {
 		s.First = append(s.First, make([]float32, s.Steps*s.Tokens))
 	}
@@ -93,19 +102,19 @@ func tokenCacheOf(p reuse.Policy) *reuse.TokenCache {
 }
 
 // Begin implements reuse.Run.
-func (r *recorder) Begin(b *dit.Batch, positions []int) {
-	r.position, r.samples = positions[0], len(positions)
+func (r *recorder) Begin(g *tensor.Graph, b *seam.Batch, positions []int) {
+	r.g, r.position, r.samples = g, positions[0], len(positions)
 	if r.guided {
 		r.samples /= 2
 	}
-	r.inner.Begin(b, positions)
+	r.inner.Begin(g, b, positions)
 	if r.seen.Importance != nil {
 		r.rank(b)
 	}
 }
 
 // rank takes in the importances of the pass that begins. A predictor is asked on I-steps too, where the policy does not need it.
-func (r *recorder) rank(b *dit.Batch) {
+func (r *recorder) rank(b *seam.Batch) {
 	s := &r.seen
 	sums := r.alpha[r.position*s.Blocks*s.Tokens:][:s.Blocks*s.Tokens]
 	if r.predictor != nil {
@@ -131,19 +140,27 @@ func (r *recorder) rank(b *dit.Batch) {
 	}
 }
 
-// Apply implements dit.Reuse.
-func (r *recorder) Apply(at dit.Site, x *dit.Tokens, f func(*dit.Tokens) *dit.Tokens) *dit.Tokens {
-	if at.Part != dit.Attention && at.Part != dit.MLP {
-		return r.inner.Apply(at, x, f)
-	}
-	return r.inner.Apply(at, x, func(some *dit.Tokens) *dit.Tokens {
-		r.count(at.Block, some)
+// Sites implements seam.Reuse.
+func (r *recorder) Sites() seam.Sites {
+	return r.inner.Sites() | seam.SitesOf(seam.Attention, seam.MLP)
+}
+
+// Apply implements seam.Reuse.
+func (r *recorder) Apply(at seam.Site, x *seam.Tokens, f func(*seam.Tokens) *seam.Tokens) *seam.Tokens {
+	count := func(some *seam.Tokens) *seam.Tokens {
+		if at.Part == seam.Attention || at.Part == seam.MLP {
+			r.count(at.Block, some)
+		}
 		return f(some)
-	})
+	}
+	if !r.inner.Sites().Has(at.Part) {
+		return count(x)
+	}
+	return r.inner.Apply(at, x, count)
 }
 
 // count takes in the rows that one of a block's two branches computes.
-func (r *recorder) count(block int, some *dit.Tokens) {
+func (r *recorder) count(block int, some *seam.Tokens) {
 	s := &r.seen
 	halves := 1
 	if r.guided {
@@ -169,7 +186,7 @@ func (r *recorder) Reset() {
 }
 
 // Stats implements reuse.Run.
-func (r *recorder) Stats() reuse.Stats { return r.inner.Stats() }
+func (r *recorder) Stats() reuse.Cost { return r.inner.Stats() }
 
 // finish returns what was recorded.
 func (r *recorder) finish() *Record {

@@ -12,7 +12,7 @@ import (
 
 // Options says what to look at.
 type Options struct {
-	// Request is what to draw: classes, seed, sampler and guidance. Policy, Batch, Undivided and what it is told are ignored.
+	// Request is what to draw: classes, seed, sampler and guidance. Policy, Batch and what it is told are ignored.
 	Request tokencache.Request
 	Policy  reuse.Policy // whose choice of tokens is recorded
 
@@ -23,7 +23,7 @@ type Options struct {
 // WatchUncached draws images without a policy and watches.
 func WatchUncached(ctx context.Context, p *tokencache.Pipeline, o Options) (*Watch, error) {
 	req := o.request()
-	plan, err := p.Plan(req.Sampler, req.Steps)
+	plan, err := p.Plan(req.Sampling)
 	if err != nil {
 		return nil, err
 	}
@@ -49,10 +49,10 @@ func guided(req tokencache.Request) bool { return req.Guidance != 0 && req.Guida
 func (o Options) request() tokencache.Request {
 	req := o.Request
 	req.OnImage = func(tokencache.Image) error { return nil }
-	req.OnState, req.OnPrediction, req.Skip, req.Undivided = nil, nil, nil, true // one recorder sees all images
+	req.OnState, req.OnPrediction, req.Skip = nil, nil, nil
 	req.OnStep = func(s tokencache.Progress) {
 		if o.OnPart != nil {
-			o.OnPart(float64(s.Done)+float64(s.Batch)*float64(s.Step)/float64(s.Steps), float64(s.Images))
+			o.OnPart(float64(s.Images)*s.Share(), float64(s.Images))
 		}
 	}
 	return req
@@ -85,7 +85,7 @@ const (
 // RecordFrames is RecordPolicy; it also returns what the images look like on the way: the clean images that the model predicts, at evenly taken steps.
 func RecordFrames(ctx context.Context, p *tokencache.Pipeline, o Options) (*Record, []Frame, error) {
 	req := o.request()
-	plan, err := p.Plan(req.Sampler, req.Steps)
+	plan, err := p.Plan(req.Sampling)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -7,13 +7,15 @@ import (
 	"testing"
 
 	"github.com/tokencache/tokencache/checkpoint"
+	"github.com/tokencache/tokencache/diffusion"
 	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/internal/formula"
 	"github.com/tokencache/tokencache/reuse"
+	"github.com/tokencache/tokencache/seam"
 	"github.com/tokencache/tokencache/tensor"
 )
 
-var plan = reuse.Plan{Sampler: "ddim", Spacing: "8", Timesteps: []int{999, 856, 714, 571, 428, 285, 142, 0}}
+var plan = reuse.Plan{Sampling: diffusion.Sampling{Sampler: "ddim", Steps: 8}, Timesteps: []int{999, 856, 714, 571, 428, 285, 142, 0}}
 
 func model(t *testing.T, arch dit.Arch) *dit.Model {
 	t.Helper()
@@ -37,16 +39,16 @@ func source(tensors []checkpoint.Want) *formula.Source {
 }
 
 // inputs are batches of samples that drift from step to step, by drift times a direction; without drift timesteps stay the same too.
-func inputs(m *dit.Model, samples int, seed uint64, drift float32) []*dit.Batch {
+func inputs(m *dit.Model, samples int, seed uint64, drift float32) []*seam.Batch {
 	r := rand.New(rand.NewPCG(seed, 2))
 	size := m.InChannels * m.InputSize * m.InputSize
 	x, way := make([]float32, samples*size), make([]float32, samples*size)
 	for i := range x {
 		x[i], way[i] = float32(r.NormFloat64()), float32(r.NormFloat64())
 	}
-	var list []*dit.Batch
+	var list []*seam.Batch
 	for p, timestep := range plan.Timesteps {
-		b := &dit.Batch{X: tensor.FromSlice(make([]float32, len(x)), samples, size)}
+		b := &seam.Batch{X: tensor.FromSlice(make([]float32, len(x)), samples, size)}
 		for i := range x {
 			b.X.Data[i] = x[i] + drift*float32(p)*way[i]
 		}
@@ -54,7 +56,7 @@ func inputs(m *dit.Model, samples int, seed uint64, drift float32) []*dit.Batch 
 			timestep = plan.Timesteps[0]
 		}
 		for s := range samples {
-			b.T, b.Y = append(b.T, float32(timestep)), append(b.Y, int32(s))
+			b.T, b.Cond = append(b.T, float32(timestep)), append(b.Cond, dit.Class(s))
 		}
 		list = append(list, b)
 	}
@@ -62,12 +64,12 @@ func inputs(m *dit.Model, samples int, seed uint64, drift float32) []*dit.Batch 
 }
 
 // run takes a policy through batches, one set of steps after another, and returns the predictions.
-func run(t *testing.T, m *dit.Model, p reuse.Policy, sets ...[]*dit.Batch) [][]float32 {
+func run(t *testing.T, m *dit.Model, p reuse.Policy, sets ...[]*seam.Batch) [][]float32 {
 	t.Helper()
 	pool := tensor.NewPool(2)
 	t.Cleanup(pool.Close)
 	g := tensor.NewGraph(pool)
-	r, err := p.NewRun(g, m, plan, sets[0][0].X.Rows, 0)
+	r, err := p.NewRun(m, plan, sets[0][0].X.Rows)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -172,11 +174,13 @@ func (k *keeper) String() string { return "keeper" }
 func (k *keeper) NewRun(*tensor.Graph, *dit.Model, reuse.Plan, int, int64) (reuse.Run, error) {
 	return k, nil
 }
-func (k *keeper) Begin(*dit.Batch, []int) { k.updates = append(k.updates, make([][]float32, k.blocks)) }
-func (k *keeper) Reset()                  {}
-func (k *keeper) Stats() reuse.Stats      { return reuse.Stats{} }
-func (k *keeper) Apply(at dit.Site, x *dit.Tokens, f func(*dit.Tokens) *dit.Tokens) *dit.Tokens {
-	if at.Part != dit.Whole {
+func (k *keeper) Begin(*seam.Batch, []int) {
+	k.updates = append(k.updates, make([][]float32, k.blocks))
+}
+func (k *keeper) Reset()            {}
+func (k *keeper) Stats() reuse.Cost { return reuse.Cost{} }
+func (k *keeper) Apply(at seam.Site, x *seam.Tokens, f func(*seam.Tokens) *seam.Tokens) *seam.Tokens {
+	if at.Part != seam.Block {
 		return f(x)
 	}
 	update := slices.Clone(x.X.Flat())

@@ -6,6 +6,7 @@ import (
 	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/internal/kernel"
 	"github.com/tokencache/tokencache/reuse"
+	"github.com/tokencache/tokencache/seam"
 	"github.com/tokencache/tokencache/tensor"
 )
 
@@ -73,14 +74,22 @@ func watchBytes(c dit.Config, steps int) int64 {
 	return 4 * (last + alike)
 }
 
+// WholeBatch implements reuse.WholeBatcher.
+func (w *watcher) WholeBatch() bool { return true }
+
+// CacheBytes implements reuse.Policy.
+func (w *watcher) CacheBytes(model seam.Model, plan reuse.Plan, samples int) (int64, error) {
+	return 0, nil
+}
+
 // NewRun implements reuse.Policy.
-func (w *watcher) NewRun(g *tensor.Graph, m *dit.Model, plan reuse.Plan, samples int, _ int64) (reuse.Run, error) {
+func (w *watcher) NewRun(model seam.Model, plan reuse.Plan, samples int) (reuse.Run, error) {
 	if w.guided {
 		samples /= 2
 	}
-	s := &w.seen
-	*s = Watch{Steps: plan.Steps(), Blocks: len(m.Blocks), Tokens: m.Tokens(), Images: w.images}
-	w.g, w.width, w.last, w.alike, w.samples, w.done = g, m.Hidden, nil, nil, 0, 0
+	m, s := model.Shape(), &w.seen
+	*s = Watch{Steps: plan.Steps(), Blocks: m.Blocks, Tokens: m.Tokens, Images: w.images}
+	w.width, w.last, w.alike, w.samples, w.done = m.Width, nil, nil, 0, 0
 	for range s.Blocks {
 		w.last = append(w.last, make([]float32, samples*s.Tokens*w.width))
 		s.Mean = append(s.Mean, make([]float64, s.Steps))
@@ -133,18 +142,18 @@ func newAlikeness(of *Similarity, block, steps, tokens, samples, width int) *ali
 }
 
 // Begin implements reuse.Run.
-func (w *watcher) Begin(_ *dit.Batch, positions []int) {
-	w.position, w.samples = positions[0], len(positions)
+func (w *watcher) Begin(g *tensor.Graph, _ *seam.Batch, positions []int) {
+	w.g, w.position, w.samples = g, positions[0], len(positions)
 	if w.guided {
 		w.samples /= 2
 	}
 }
 
-// Apply implements dit.Reuse.
-func (w *watcher) Apply(at dit.Site, x *dit.Tokens, f func(*dit.Tokens) *dit.Tokens) *dit.Tokens {
-	if at.Part != dit.Whole {
-		return f(x)
-	}
+// Sites implements seam.Reuse.
+func (w *watcher) Sites() seam.Sites { return seam.SitesOf(seam.Block) }
+
+// Apply implements seam.Reuse.
+func (w *watcher) Apply(at seam.Site, x *seam.Tokens, f func(*seam.Tokens) *seam.Tokens) *seam.Tokens {
 	rows := w.samples * w.seen.Tokens
 	before := w.g.New(rows, w.width)
 	w.g.EachRow(rows, w.width, func(i int) { copy(before.Row(i), x.X.Row(i)) })
@@ -242,7 +251,7 @@ func (w *watcher) Reset() {
 }
 
 // Stats implements reuse.Run.
-func (w *watcher) Stats() reuse.Stats { return reuse.Stats{} }
+func (w *watcher) Stats() reuse.Cost { return reuse.Cost{} }
 
 // finish takes in the last batch and returns what was seen.
 func (w *watcher) finish() *Watch {

@@ -1,9 +1,7 @@
 package reuse
 
 import (
-	"fmt"
-
-	"github.com/tokencache/tokencache/dit"
+	"github.com/tokencache/tokencache/seam"
 	"github.com/tokencache/tokencache/tensor"
 )
 
@@ -17,7 +15,7 @@ type branches struct {
 	positions []int
 	history   *history // of attention of block 0, MLP of block 0, attention of block 1, ...
 	out       *tensor.Tensor
-	stats     Stats
+	stats     Cost
 
 	// The site that runs.
 	site     int
@@ -29,30 +27,27 @@ type branches struct {
 	recordRow, forecastRow func(i int)
 }
 
-// newBranches returns the cache of branches, of forecasts of an order, within limit bytes.
-func newBranches(method string, g *tensor.Graph, m *dit.Model, plan Plan, samples, order int, limit int64) (*branches, error) {
-	rows, sites := samples*m.Tokens(), 2*len(m.Blocks)
-	b := &branches{g: g, tokens: m.Tokens(), width: m.Hidden, steps: plan.Steps()}
-	b.stats.CacheBytes = historyBytes(sites, rows, m.Hidden, order)
-	if err := checkMemory(method, b.stats.CacheBytes, samples, limit); err != nil {
-		return nil, err
-	}
-	b.history = newHistory(sites, rows, m.Hidden, order)
+// branchesBytes returns the memory of a cache of branches.
+func branchesBytes(m *seam.Shape, samples, order int) int64 {
+	return historyBytes(2*m.Blocks, samples*m.Tokens, m.Width, order)
+}
+
+// newBranches returns the cache of branches, of forecasts of an order.
+func newBranches(m *seam.Shape, plan Plan, samples, order int) *branches {
+	rows, sites := samples*m.Tokens, 2*m.Blocks
+	b := &branches{tokens: m.Tokens, width: m.Width, steps: plan.Steps()}
+	b.history = newHistory(sites, rows, m.Width, order)
 	b.computed, b.index = make([]bool, samples), make([]int32, 0, rows)
 	b.recordRow, b.forecastRow = b.record, b.forecast
-	return b, nil
+	return b
 }
 
-// checkMemory refuses a cache of more than limit bytes.
-func checkMemory(method string, bytes int64, samples int, limit int64) error {
-	if limit > 0 && bytes > limit {
-		return fmt.Errorf("the cache of %s for %d samples needs %.1f MB, and --cache-memory allows %.1f MB: give more, or a smaller --batch", method, samples, float64(bytes)/(1<<20), float64(limit)/(1<<20))
-	}
-	return nil
-}
+// Sites implements seam.Reuse.
+func (b *branches) Sites() seam.Sites { return seam.SitesOf(seam.Attention, seam.MLP) }
 
 // begin notes the positions, and counts samples that compute everything.
-func (b *branches) begin(positions []int, full func(sample int) bool) {
+func (b *branches) begin(g *tensor.Graph, positions []int, full func(sample int) bool) {
+	b.g = g
 	b.positions = positions
 	for s := range positions {
 		if full(s) {
@@ -64,9 +59,9 @@ func (b *branches) begin(positions []int, full func(sample int) bool) {
 }
 
 // apply computes the branch for the samples that compute says, and gives the others the forecast of what was computed before.
-func (b *branches) apply(at dit.Site, x *dit.Tokens, f func(*dit.Tokens) *dit.Tokens, compute func(sample int) bool) *dit.Tokens {
+func (b *branches) apply(at seam.Site, x *seam.Tokens, f func(*seam.Tokens) *seam.Tokens, compute func(sample int) bool) *seam.Tokens {
 	b.site, b.x = 2*at.Block, x.X
-	if at.Part == dit.MLP {
+	if at.Part == seam.MLP {
 		b.site++
 	}
 	b.index = b.index[:0]
@@ -77,8 +72,8 @@ func (b *branches) apply(at dit.Site, x *dit.Tokens, f func(*dit.Tokens) *dit.To
 			}
 		}
 	}
-	b.stats.Tokens += int64(x.X.Rows)
-	b.stats.TokensDone += int64(len(b.index))
+	b.stats.Rows += int64(x.X.Rows)
+	b.stats.ComputedRows += int64(len(b.index))
 	out := b.g.New(x.X.Rows, b.width)
 	b.out = out
 	if len(b.index) > 0 {
@@ -112,4 +107,4 @@ func (b *branches) forecast(row int) {
 func (b *branches) Reset() { b.history.reset() }
 
 // Stats implements Run.
-func (b *branches) Stats() Stats { return b.stats }
+func (b *branches) Stats() Cost { return b.stats }

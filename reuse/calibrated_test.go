@@ -11,7 +11,6 @@ import (
 
 	"github.com/tokencache/tokencache/checkpoint"
 	"github.com/tokencache/tokencache/reuse"
-	"github.com/tokencache/tokencache/tensor"
 )
 
 // routers returns logits for a plan and the model of the tests.
@@ -43,7 +42,7 @@ func TestTrainedMethods(t *testing.T) {
 	branches := 2 * len(m.Blocks)
 	for method, saved := range fitted(branches) {
 		t.Run(method, func(t *testing.T) {
-			saved.Model, saved.Fingerprint, saved.Sampler, saved.Steps = m.Name(), m.Fingerprint, plan.Sampler, plan.Spacing
+			saved.Model, saved.Fingerprint, saved.Sampling = m.Name(), m.Fingerprint, plan.Sampling
 			var learned func(string) error
 			var direct reuse.Policy
 			switch {
@@ -74,16 +73,13 @@ func TestTrainedMethods(t *testing.T) {
 				t.Errorf("%d P-steps: %s", stats.PSteps, diff)
 			}
 
-			pool := tensor.NewPool(1)
-			defer pool.Close()
-			g := tensor.NewGraph(pool)
 			other := plan
-			other.Spacing = "9"
-			if _, err := got.NewRun(g, m, other, 1, 0); err == nil || !strings.Contains(err.Error(), "--sampler ddim --steps 8") {
+			other.Sampling.Steps = 9
+			if _, err := got.NewRun(m, other, 1); err == nil || !strings.Contains(err.Error(), "sampler ddim with 8 steps, not for ddim with 9") {
 				t.Errorf("error %v for other steps", err)
 			}
 			got.Fingerprint = "0"
-			if _, err := got.NewRun(g, m, plan, 1, 0); err == nil || !strings.Contains(err.Error(), "another model") {
+			if _, err := got.NewRun(m, plan, 1); err == nil || !strings.Contains(err.Error(), "another model") {
 				t.Errorf("error %v for another model", err)
 			}
 		})
@@ -114,9 +110,6 @@ func TestBadTrainedMethods(t *testing.T) {
 		}
 	}
 	m := model(t)
-	pool := tensor.NewPool(1)
-	defer pool.Close()
-	g := tensor.NewGraph(pool)
 	for what, p := range map[string]reuse.Policy{
 		"a block that is not there": &reuse.Schedule{Compute: map[string][]int{"attn-4": {1}}},
 		"too long a schedule":       &reuse.Schedule{Compute: map[string][]int{"attn": make([]int, 9)}},
@@ -124,7 +117,7 @@ func TestBadTrainedMethods(t *testing.T) {
 		"routers of other branches": &reuse.Routers{Logits: routers(8, 6)},
 		"no routers":                &reuse.Routers{},
 	} {
-		if _, err := p.NewRun(g, m, plan, 1, 0); err == nil {
+		if _, err := p.NewRun(m, plan, 1); err == nil {
 			t.Errorf("%s: no error", what)
 		}
 	}

@@ -3,7 +3,7 @@ package reuse
 import (
 	"fmt"
 
-	"github.com/tokencache/tokencache/dit"
+	"github.com/tokencache/tokencache/seam"
 	"github.com/tokencache/tokencache/tensor"
 )
 
@@ -64,35 +64,52 @@ func checkThreshold(threshold float64, warmup, most int) error {
 	return nil
 }
 
-// NewRun implements Policy.
-func (p *FBCache) NewRun(g *tensor.Graph, m *dit.Model, plan Plan, samples int, limit int64) (Run, error) {
-	d := DBCache{Front: 1, Threshold: p.Threshold, Warmup: p.Warmup, Most: p.Most}
-	return d.newRun("fbcache", g, m, samples, limit)
+// general returns the DBCache that an FBCache is.
+func (p *FBCache) general() *DBCache {
+	return &DBCache{Front: 1, Threshold: p.Threshold, Warmup: p.Warmup, Most: p.Most}
+}
+
+// CacheBytes implements Policy.
+func (p *FBCache) CacheBytes(m seam.Model, _ Plan, samples int) (int64, error) {
+	return p.general().cacheBytes("fbcache", m.Shape(), samples)
 }
 
 // NewRun implements Policy.
-func (p *DBCache) NewRun(g *tensor.Graph, m *dit.Model, plan Plan, samples int, limit int64) (Run, error) {
-	return p.newRun("dbcache", g, m, samples, limit)
+func (p *FBCache) NewRun(m seam.Model, _ Plan, samples int) (Run, error) {
+	return p.general().newRun("fbcache", m.Shape(), samples)
 }
 
-func (p *DBCache) newRun(name string, g *tensor.Graph, m *dit.Model, samples int, limit int64) (Run, error) {
+// CacheBytes implements Policy.
+func (p *DBCache) CacheBytes(m seam.Model, _ Plan, samples int) (int64, error) {
+	return p.cacheBytes("dbcache", m.Shape(), samples)
+}
+
+// NewRun implements Policy.
+func (p *DBCache) NewRun(m seam.Model, _ Plan, samples int) (Run, error) {
+	return p.newRun("dbcache", m.Shape(), samples)
+}
+
+func (p *DBCache) cacheBytes(name string, m *seam.Shape, samples int) (int64, error) {
 	if err := p.Validate(); err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+		return 0, fmt.Errorf("%s: %w", name, err)
 	}
-	blocks, rows := len(m.Blocks), samples*m.Tokens()
-	last := blocks - p.Back // the first of the last blocks
-	if p.Front >= last {
-		return nil, fmt.Errorf("%s: %d blocks in front and %d at the back leave none of the model's %d to reuse", name, p.Front, p.Back, blocks)
+	if p.Front >= m.Blocks-p.Back {
+		return 0, fmt.Errorf("%s: %d blocks in front and %d at the back leave none of the model's %d to reuse", name, p.Front, p.Back, m.Blocks)
 	}
-	r := &dbRun{policy: *p, g: g, tokens: m.Tokens(), width: m.Hidden, last: last}
-	r.stats.CacheBytes = spanBytes(m, p.Front, last, samples) + 2*4*int64(rows)*int64(m.Hidden)
-	if err := checkMemory(name, r.stats.CacheBytes, samples, limit); err != nil {
+	rows := int64(samples) * int64(m.Tokens)
+	return spanBytes(m, p.Front, m.Blocks-p.Back, samples) + 2*4*rows*int64(m.Width), nil
+}
+
+func (p *DBCache) newRun(name string, m *seam.Shape, samples int) (Run, error) {
+	if _, err := p.cacheBytes(name, m, samples); err != nil {
 		return nil, err
 	}
-	r.middle = newSpan(g, m, p.Front, last, samples)
-	r.residual = tensor.FromSlice(make([]float32, rows*m.Hidden), rows, m.Hidden)
-	r.computed = tensor.FromSlice(make([]float32, rows*m.Hidden), rows, m.Hidden)
-	r.change = newRelativeChange(g, samples, m.Tokens(), m.Hidden)
+	rows, last := samples*m.Tokens, m.Blocks-p.Back // the first of the last blocks
+	r := &dbRun{policy: *p, tokens: m.Tokens, width: m.Width, last: last}
+	r.middle = newSpan(m, p.Front, last, samples)
+	r.residual = tensor.FromSlice(make([]float32, rows*m.Width), rows, m.Width)
+	r.computed = tensor.FromSlice(make([]float32, rows*m.Width), rows, m.Width)
+	r.change = newRelativeChange(samples, m.Tokens, m.Width)
 	r.action, r.reused = make([]spanAction, samples), make([]int, samples)
 	r.index = make([]int32, 0, rows)
 	r.beginRow, r.endRow, r.keepRow = r.begin, r.end, r.keep
@@ -110,7 +127,7 @@ type dbRun struct {
 	computed      *tensor.Tensor // what they added at the last step that computed everything
 	change        *relativeChange
 	reused        []int // of each sample: steps in a row
-	stats         Stats
+	stats         Cost
 
 	positions []int
 	action    []spanAction // of each sample
@@ -121,31 +138,30 @@ type dbRun struct {
 }
 
 // Begin implements Run.
-func (r *dbRun) Begin(_ *dit.Batch, positions []int) { r.positions = positions }
+func (r *dbRun) Begin(g *tensor.Graph, _ *seam.Batch, positions []int) {
+	r.g, r.positions = g, positions
+}
 
-// WholeBlocks implements dit.WholeBlocks.
-func (r *dbRun) WholeBlocks() bool { return true }
+// Sites implements seam.Reuse.
+func (r *dbRun) Sites() seam.Sites { return seam.SitesOf(seam.Block) }
 
-// Apply implements dit.Reuse.
-func (r *dbRun) Apply(at dit.Site, x *dit.Tokens, f func(*dit.Tokens) *dit.Tokens) *dit.Tokens {
-	if at.Part != dit.Whole {
-		return f(x)
-	}
+// Apply implements seam.Reuse.
+func (r *dbRun) Apply(at seam.Site, x *seam.Tokens, f func(*seam.Tokens) *seam.Tokens) *seam.Tokens {
 	rows := x.X.Rows
-	r.stats.Tokens += int64(rows)
+	r.stats.Rows += int64(rows)
 	if at.Block < r.policy.Front || at.Block >= r.last {
-		r.stats.TokensDone += int64(rows)
+		r.stats.ComputedRows += int64(rows)
 		return r.outer(at.Block, x, f)
 	}
-	r.stats.TokensDone += int64(len(r.index))
-	r.middle.enter(at.Block, x.X, r.action)
+	r.stats.ComputedRows += int64(len(r.index))
+	r.middle.enter(r.g, at.Block, x.X, r.action)
 	y := some(r.g, x, r.index, f)
-	r.middle.leave(at.Block, y.X, r.action)
+	r.middle.leave(r.g, at.Block, y.X, r.action)
 	return y
 }
 
 // outer runs one of the first or last blocks, and decides after the last of the first.
-func (r *dbRun) outer(block int, x *dit.Tokens, f func(*dit.Tokens) *dit.Tokens) *dit.Tokens {
+func (r *dbRun) outer(block int, x *seam.Tokens, f func(*seam.Tokens) *seam.Tokens) *seam.Tokens {
 	if block == 0 {
 		r.x = x.X
 		r.g.EachRow(x.X.Rows, r.width, r.beginRow)
@@ -166,7 +182,7 @@ func (r *dbRun) end(row int)   { subtract(r.residual.Row(row), r.x.Row(row)) }
 func (r *dbRun) decide() {
 	rows := len(r.positions) * r.tokens
 	now, then := r.g.RowRange(r.residual, 0, rows), r.g.RowRange(r.computed, 0, rows)
-	r.change.compare(now, then)
+	r.change.compare(r.g, now, then)
 	for s, p := range r.positions {
 		free := p >= r.policy.Warmup && p > 0 && (r.policy.Most == 0 || r.reused[s] < r.policy.Most)
 		if free && r.change.of(s) < r.policy.Threshold {
@@ -193,4 +209,4 @@ func (r *dbRun) keep(row int) {
 func (r *dbRun) Reset() {}
 
 // Stats implements Run.
-func (r *dbRun) Stats() Stats { return r.stats }
+func (r *dbRun) Stats() Cost { return r.stats }

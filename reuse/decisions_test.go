@@ -6,24 +6,27 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/reuse"
+	"github.com/tokencache/tokencache/seam"
 	"github.com/tokencache/tokencache/tensor"
 )
 
 // signals computes everything and keeps, of every pass, what the first block's attention is given and what the first blocks add.
 type signals struct {
+	g         *tensor.Graph
 	front     int
 	modulated [][]float32
 	residual  [][]float32
 	start     []float32
 }
 
-func (s *signals) Apply(at dit.Site, x *dit.Tokens, f func(*dit.Tokens) *dit.Tokens) *dit.Tokens {
-	if at.Block == 0 && at.Part == dit.Attention {
-		s.modulated = append(s.modulated, slices.Clone(x.Modulated().Flat()))
+func (s *signals) Sites() seam.Sites { return seam.AllSites }
+
+func (s *signals) Apply(at seam.Site, x *seam.Tokens, f func(*seam.Tokens) *seam.Tokens) *seam.Tokens {
+	if at.Block == 0 && at.Part == seam.Attention {
+		s.modulated = append(s.modulated, slices.Clone(x.ModulatedInput(s.g).Flat()))
 	}
-	if at.Part != dit.Whole {
+	if at.Part != seam.Block {
 		return f(x)
 	}
 	if at.Block == 0 {
@@ -47,8 +50,8 @@ type computed struct {
 	steps []bool
 }
 
-func (c *computed) NewRun(g *tensor.Graph, m *dit.Model, plan reuse.Plan, samples int, limit int64) (reuse.Run, error) {
-	run, err := c.Policy.NewRun(g, m, plan, samples, limit)
+func (c *computed) NewRun(m seam.Model, plan reuse.Plan, samples int) (reuse.Run, error) {
+	run, err := c.Policy.NewRun(m, plan, samples)
 	return &computedRun{run, c}, err
 }
 
@@ -57,14 +60,20 @@ type computedRun struct {
 	c *computed
 }
 
-func (r *computedRun) Begin(b *dit.Batch, positions []int) {
+func (r *computedRun) Begin(g *tensor.Graph, b *seam.Batch, positions []int) {
 	r.c.steps = append(r.c.steps, false)
-	r.Run.Begin(b, positions)
+	r.Run.Begin(g, b, positions)
 }
 
-func (r *computedRun) Apply(at dit.Site, x *dit.Tokens, f func(*dit.Tokens) *dit.Tokens) *dit.Tokens {
-	return r.Run.Apply(at, x, func(x *dit.Tokens) *dit.Tokens {
-		if at == (dit.Site{Block: r.c.block, Part: dit.Whole}) {
+func (r *computedRun) Sites() seam.Sites { return r.Run.Sites() | seam.SitesOf(seam.Block) }
+
+func (r *computedRun) Apply(at seam.Site, x *seam.Tokens, f func(*seam.Tokens) *seam.Tokens) *seam.Tokens {
+	if !r.Run.Sites().Has(at.Part) {
+		r.c.steps[len(r.c.steps)-1] = true
+		return f(x)
+	}
+	return r.Run.Apply(at, x, func(x *seam.Tokens) *seam.Tokens {
+		if at == (seam.Site{Block: r.c.block, Part: seam.Block}) {
 			r.c.steps[len(r.c.steps)-1] = true
 		}
 		return f(x)
@@ -89,7 +98,7 @@ func TestAdaptiveDecisions(t *testing.T) {
 	defer pool.Close()
 	g := tensor.NewGraph(pool)
 	see := func(front int) *signals {
-		s := &signals{front: front}
+		s := &signals{g: g, front: front}
 		for _, b := range batches {
 			g.Reset()
 			m.Forward(g, s, b)
@@ -171,7 +180,7 @@ func TestMethodsRefuseParameters(t *testing.T) {
 	m := model(t)
 	pool := tensor.NewPool(1)
 	defer pool.Close()
-	if _, err := parse(t, "dbcache:front=2,back=2").NewRun(tensor.NewGraph(pool), m, plan, 1, 0); err == nil {
+	if _, err := parse(t, "dbcache:front=2,back=2").NewRun(m, plan, 1); err == nil {
 		t.Error("no error where no block is left to reuse")
 	}
 }

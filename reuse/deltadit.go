@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"math"
 
-	"github.com/tokencache/tokencache/dit"
+	"github.com/tokencache/tokencache/seam"
 	"github.com/tokencache/tokencache/tensor"
 )
 
@@ -36,24 +36,33 @@ func (p *DeltaDiT) Validate() error {
 	return nil
 }
 
+// count returns how many blocks are skipped.
+func (p *DeltaDiT) count(m *seam.Shape) int {
+	return max(1, int(math.Round(p.Span*float64(m.Blocks))))
+}
+
+// CacheBytes implements Policy.
+func (p *DeltaDiT) CacheBytes(model seam.Model, _ Plan, samples int) (int64, error) {
+	if err := p.Validate(); err != nil {
+		return 0, fmt.Errorf("deltadit: %w", err)
+	}
+	m, count := model.Shape(), p.count(model.Shape())
+	return spanBytes(m, m.Blocks-count, m.Blocks, samples) + spanBytes(m, 0, count, samples), nil
+}
+
 // NewRun implements Policy.
-func (p *DeltaDiT) NewRun(g *tensor.Graph, m *dit.Model, plan Plan, samples int, limit int64) (Run, error) {
+func (p *DeltaDiT) NewRun(model seam.Model, plan Plan, samples int) (Run, error) {
 	if err := p.Validate(); err != nil {
 		return nil, fmt.Errorf("deltadit: %w", err)
 	}
-	blocks := len(m.Blocks)
-	count := max(1, int(math.Round(p.Span*float64(blocks))))
-	r := &deltaRun{g: g, n: p.N, tokens: m.Tokens(), boundary: int(math.Round(p.Boundary * float64(plan.Steps())))}
+	m, count := model.Shape(), p.count(model.Shape())
+	r := &deltaRun{n: p.N, tokens: m.Tokens, boundary: int(math.Round(p.Boundary * float64(plan.Steps())))}
 	// A sample is in one phase at a time, but those of a batch may be in both.
-	r.stats.CacheBytes = spanBytes(m, blocks-count, blocks, samples) + spanBytes(m, 0, count, samples)
-	if err := checkMemory("deltadit", r.stats.CacheBytes, samples, limit); err != nil {
-		return nil, err
-	}
-	r.spans = [2]*span{newSpan(g, m, blocks-count, blocks, samples), newSpan(g, m, 0, count, samples)}
+	r.spans = [2]*span{newSpan(m, m.Blocks-count, m.Blocks, samples), newSpan(m, 0, count, samples)}
 	for phase := range r.action {
 		r.action[phase] = make([]spanAction, samples)
 	}
-	r.index = make([]int32, 0, samples*m.Tokens())
+	r.index = make([]int32, 0, samples*m.Tokens)
 	return r, nil
 }
 
@@ -63,7 +72,7 @@ type deltaRun struct {
 	n, tokens int
 	boundary  int      // the first late step
 	spans     [2]*span // what the early steps skip, and the late ones
-	stats     Stats
+	stats     Cost
 
 	samples int
 	action  [2][]spanAction // of each phase and sample
@@ -71,8 +80,8 @@ type deltaRun struct {
 }
 
 // Begin implements Run.
-func (r *deltaRun) Begin(_ *dit.Batch, positions []int) {
-	r.samples = len(positions)
+func (r *deltaRun) Begin(g *tensor.Graph, _ *seam.Batch, positions []int) {
+	r.g, r.samples = g, len(positions)
 	for s, p := range positions {
 		phase := 0
 		if p >= r.boundary {
@@ -89,14 +98,11 @@ func (r *deltaRun) Begin(_ *dit.Batch, positions []int) {
 	}
 }
 
-// WholeBlocks implements dit.WholeBlocks.
-func (r *deltaRun) WholeBlocks() bool { return true }
+// Sites implements seam.Reuse.
+func (r *deltaRun) Sites() seam.Sites { return seam.SitesOf(seam.Block) }
 
-// Apply implements dit.Reuse.
-func (r *deltaRun) Apply(at dit.Site, x *dit.Tokens, f func(*dit.Tokens) *dit.Tokens) *dit.Tokens {
-	if at.Part != dit.Whole {
-		return f(x)
-	}
+// Apply implements seam.Reuse.
+func (r *deltaRun) Apply(at seam.Site, x *seam.Tokens, f func(*seam.Tokens) *seam.Tokens) *seam.Tokens {
 	r.index = rowsOfSamples(r.index[:0], r.samples, r.tokens, func(s int) bool {
 		for phase, span := range r.spans {
 			if span.piece[at.Block] >= 0 && r.action[phase][s] == reuseSpan {
@@ -105,14 +111,14 @@ func (r *deltaRun) Apply(at dit.Site, x *dit.Tokens, f func(*dit.Tokens) *dit.To
 		}
 		return true
 	})
-	r.stats.Tokens += int64(x.X.Rows)
-	r.stats.TokensDone += int64(len(r.index))
+	r.stats.Rows += int64(x.X.Rows)
+	r.stats.ComputedRows += int64(len(r.index))
 	for phase, span := range r.spans {
-		span.enter(at.Block, x.X, r.action[phase])
+		span.enter(r.g, at.Block, x.X, r.action[phase])
 	}
 	y := some(r.g, x, r.index, f)
 	for phase, span := range r.spans {
-		span.leave(at.Block, y.X, r.action[phase])
+		span.leave(r.g, at.Block, y.X, r.action[phase])
 	}
 	return y
 }
@@ -121,4 +127,4 @@ func (r *deltaRun) Apply(at dit.Site, x *dit.Tokens, f func(*dit.Tokens) *dit.To
 func (r *deltaRun) Reset() {}
 
 // Stats implements Run.
-func (r *deltaRun) Stats() Stats { return r.stats }
+func (r *deltaRun) Stats() Cost { return r.stats }

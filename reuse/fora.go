@@ -3,7 +3,7 @@ package reuse
 import (
 	"fmt"
 
-	"github.com/tokencache/tokencache/dit"
+	"github.com/tokencache/tokencache/seam"
 	"github.com/tokencache/tokencache/tensor"
 )
 
@@ -27,13 +27,17 @@ func (p *FORA) Validate() error {
 	return nil
 }
 
+// CacheBytes implements Policy.
+func (p *FORA) CacheBytes(m seam.Model, _ Plan, samples int) (int64, error) {
+	return branchesBytes(m.Shape(), samples, 0), p.Validate()
+}
+
 // NewRun implements Policy.
-func (p *FORA) NewRun(g *tensor.Graph, m *dit.Model, plan Plan, samples int, limit int64) (Run, error) {
-	b, err := newBranches("fora", g, m, plan, samples, 0, limit)
-	if err != nil {
+func (p *FORA) NewRun(model seam.Model, plan Plan, samples int) (Run, error) {
+	if err := p.Validate(); err != nil {
 		return nil, err
 	}
-	r := &foraRun{branches: b, n: p.N}
+	r := &foraRun{branches: newBranches(model.Shape(), plan, samples, 0), n: p.N}
 	r.isFull = r.full
 	return r, nil
 }
@@ -50,15 +54,12 @@ func (r *foraRun) full(sample int) bool {
 }
 
 // Begin implements Run.
-func (r *foraRun) Begin(_ *dit.Batch, positions []int) {
+func (r *foraRun) Begin(g *tensor.Graph, _ *seam.Batch, positions []int) {
 	r.positions = positions
-	r.begin(positions, r.isFull)
+	r.begin(g, positions, r.isFull)
 }
 
-// Apply implements dit.Reuse.
-func (r *foraRun) Apply(at dit.Site, x *dit.Tokens, f func(*dit.Tokens) *dit.Tokens) *dit.Tokens {
-	if at.Part != dit.Attention && at.Part != dit.MLP {
-		return f(x)
-	}
+// Apply implements seam.Reuse.
+func (r *foraRun) Apply(at seam.Site, x *seam.Tokens, f func(*seam.Tokens) *seam.Tokens) *seam.Tokens {
 	return r.apply(at, x, f, r.isFull)
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/reuse"
+	"github.com/tokencache/tokencache/seam"
 	"github.com/tokencache/tokencache/tensor"
 )
 
@@ -24,13 +25,13 @@ func halfPolicy() *reuse.TokenCache {
 }
 
 // guided makes batches of pairs of the samples: the second half has the null class.
-func guided(m *dit.Model, batches []*dit.Batch) []*dit.Batch {
-	var list []*dit.Batch
+func guided(m *dit.Model, batches []*seam.Batch) []*seam.Batch {
+	var list []*seam.Batch
 	for _, b := range batches {
 		n := b.X.Rows
-		c := &dit.Batch{X: tensor.FromSlice(append(slices.Clone(b.X.Data), b.X.Data...), 2*n, b.X.Cols), T: append(slices.Clone(b.T), b.T...), Y: slices.Clone(b.Y)}
+		c := &seam.Batch{X: tensor.FromSlice(append(slices.Clone(b.X.Data), b.X.Data...), 2*n, b.X.Cols), T: append(slices.Clone(b.T), b.T...), Cond: slices.Clone(b.Cond)}
 		for s := range n {
-			c.Y, c.Unconditional = append(c.Y, int32(m.NullClass())), append(c.Unconditional, n+s)
+			c.Cond, c.Unconditional = append(c.Cond, dit.Class(m.NullClass())), append(c.Unconditional, n+s)
 		}
 		for range n {
 			c.Unconditional = append(c.Unconditional, -1)
@@ -66,7 +67,7 @@ func TestHalfSteps(t *testing.T) {
 		}
 
 		// Where nothing changes from step to step, the derived half is what the model would compute.
-		var still []*dit.Batch
+		var still []*seam.Batch
 		for range batches {
 			still = append(still, batches[0])
 		}
@@ -114,7 +115,7 @@ func TestHalfSteps(t *testing.T) {
 
 		pool := tensor.NewPool(2)
 		g := tensor.NewGraph(pool)
-		run, err := halfPolicy().NewRun(g, m, plan, 2*images, stats.CacheBytes)
+		run, err := halfPolicy().NewRun(m, plan, 2*images)
 		if err != nil {
 			t.Fatalf("%s: just enough cache memory: %v", arch, err)
 		}
@@ -124,9 +125,6 @@ func TestHalfSteps(t *testing.T) {
 			t.Errorf("%s: after Reset: %s", arch, diff)
 		}
 		pool.Close()
-		if _, err := halfPolicy().NewRun(g, m, plan, 2*images, stats.CacheBytes-1); err == nil {
-			t.Errorf("%s: no error for too little cache memory", arch)
-		}
 	}
 }
 
@@ -134,19 +132,19 @@ func TestHalfSteps(t *testing.T) {
 func TestHalfStepsMixed(t *testing.T) {
 	m := model(t)
 	all := guided(m, inputs(m, 2))
-	of := func(b *dit.Batch, rows ...int) *dit.Batch {
-		c := &dit.Batch{X: tensor.FromSlice(nil, 0, 0)}
+	of := func(b *seam.Batch, rows ...int) *seam.Batch {
+		c := &seam.Batch{X: tensor.FromSlice(nil, 0, 0)}
 		var x []float32
 		for _, s := range rows {
 			x = append(x, b.X.Row(s)...)
-			c.T, c.Y = append(c.T, b.T[s]), append(c.Y, b.Y[s])
+			c.T, c.Cond = append(c.T, b.T[s]), append(c.Cond, b.Cond[s])
 		}
 		c.X = tensor.FromSlice(x, len(rows), b.X.Cols)
 		return c
 	}
 	var alone [2][][]float32
 	for s := range alone {
-		var batches []*dit.Batch
+		var batches []*seam.Batch
 		for _, b := range all {
 			c := of(b, s, 2+s)
 			c.Unconditional = []int{1, -1}
@@ -157,7 +155,7 @@ func TestHalfStepsMixed(t *testing.T) {
 	pool := tensor.NewPool(2)
 	defer pool.Close()
 	g := tensor.NewGraph(pool)
-	run, err := halfPolicy().NewRun(g, m, plan, 4, 0)
+	run, err := halfPolicy().NewRun(m, plan, 4)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,10 +163,10 @@ func TestHalfStepsMixed(t *testing.T) {
 	for p := range all { // the second image is a step behind; it waits at its first step
 		behind := max(p-1, 0)
 		first, second := of(all[p], 0, 2), of(all[behind], 1, 3)
-		b := &dit.Batch{X: tensor.FromSlice(append(slices.Clone(first.X.Data), second.X.Data...), 4, first.X.Cols), T: append(first.T, second.T...), Y: append(first.Y, second.Y...)}
+		b := &seam.Batch{X: tensor.FromSlice(append(slices.Clone(first.X.Data), second.X.Data...), 4, first.X.Cols), T: append(first.T, second.T...), Cond: append(first.Cond, second.Cond...)}
 		b.Unconditional = []int{1, -1, 3, -1}
 		g.Reset()
-		run.Begin(b, []int{p, p, behind, behind})
+		run.Begin(g, b, []int{p, p, behind, behind})
 		out := m.Forward(g, run, b).Flat()
 		if !slices.Equal(out[:2*size], alone[0][p]) {
 			t.Errorf("step %d: the first image differs from one alone", p)
@@ -199,7 +197,7 @@ func TestHalfStepParameters(t *testing.T) {
 	} {
 		p := halfPolicy()
 		change(p)
-		if _, err := p.NewRun(tensor.NewGraph(nil), m, plan, 2, 0); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := p.NewRun(m, plan, 2); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want one with %q", err, want)
 		}
 	}

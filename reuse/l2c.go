@@ -7,8 +7,7 @@ import (
 	"strconv"
 
 	"github.com/tokencache/tokencache/checkpoint"
-	"github.com/tokencache/tokencache/dit"
-	"github.com/tokencache/tokencache/tensor"
+	"github.com/tokencache/tokencache/seam"
 )
 
 // Routers is a trained Learning-to-Cache.
@@ -62,12 +61,20 @@ func (r *Routers) Validate() error {
 	return nil
 }
 
+// CacheBytes implements Policy.
+func (r *Routers) CacheBytes(m seam.Model, plan Plan, samples int) (int64, error) {
+	if err := r.Validate(); err != nil {
+		return 0, err
+	}
+	return LearningToCache(r.Logits, r.Threshold).CacheBytes(m, plan, samples)
+}
+
 // NewRun implements Policy.
-func (r *Routers) NewRun(g *tensor.Graph, m *dit.Model, plan Plan, samples int, limit int64) (Run, error) {
+func (r *Routers) NewRun(m seam.Model, plan Plan, samples int) (Run, error) {
 	if err := r.Validate(); err != nil {
 		return nil, err
 	}
-	return LearningToCache(r.Logits, r.Threshold).NewRun(g, m, plan, samples, limit)
+	return LearningToCache(r.Logits, r.Threshold).NewRun(m, plan, samples)
 }
 
 // routersTensor is the name of the logits in PredictorFile, [steps, 2*blocks].

@@ -3,7 +3,7 @@ package reuse
 import (
 	"fmt"
 
-	"github.com/tokencache/tokencache/dit"
+	"github.com/tokencache/tokencache/seam"
 	"github.com/tokencache/tokencache/tensor"
 )
 
@@ -30,10 +30,10 @@ const (
 )
 
 // NewRouting returns the routing for batches of exactly samples samples of m.
-func NewRouting(g *tensor.Graph, m *dit.Model, samples int) *Routing {
-	r := &Routing{g: g, rows: samples * m.Tokens(), alpha: make([]*tensor.Tensor, 2*len(m.Blocks))}
-	for range 2 * len(m.Blocks) {
-		r.cached = append(r.cached, tensor.FromSlice(make([]float32, r.rows*m.Hidden), r.rows, m.Hidden))
+func NewRouting(g *tensor.Graph, m *seam.Shape, samples int) *Routing {
+	r := &Routing{g: g, rows: samples * m.Tokens, alpha: make([]*tensor.Tensor, 2*m.Blocks)}
+	for range 2 * m.Blocks {
+		r.cached = append(r.cached, tensor.FromSlice(make([]float32, r.rows*m.Width), r.rows, m.Width))
 	}
 	return r
 }
@@ -63,16 +63,15 @@ func (r *Routing) Gradients(dst []float64) {
 	}
 }
 
-// Apply implements dit.Reuse.
-func (r *Routing) Apply(at dit.Site, x *dit.Tokens, f func(*dit.Tokens) *dit.Tokens) *dit.Tokens {
+// Sites implements seam.Reuse.
+func (r *Routing) Sites() seam.Sites { return seam.SitesOf(seam.Attention, seam.MLP) }
+
+// Apply implements seam.Reuse.
+func (r *Routing) Apply(at seam.Site, x *seam.Tokens, f func(*seam.Tokens) *seam.Tokens) *seam.Tokens {
 	y := f(x)
 	branch := 2 * at.Block
-	switch at.Part {
-	case dit.Attention:
-	case dit.MLP:
+	if at.Part == seam.MLP {
 		branch++
-	default:
-		return y
 	}
 	cached := r.cached[branch]
 	switch r.mode {

@@ -1,8 +1,8 @@
 package reuse
 
 import (
-	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/internal/kernel"
+	"github.com/tokencache/tokencache/seam"
 	"github.com/tokencache/tokencache/tensor"
 )
 
@@ -20,7 +20,6 @@ const (
 // The update is kept in one piece where nothing comes between the blocks. An MDT adds a position embedding before its decoder, which must not be counted twice, so the piece
 // ends there; and the outputs of MDTv2's blocks are inputs of later ones, so there each block is a piece of its own.
 type span struct {
-	g      *tensor.Graph
 	tokens int
 	piece  []int // of each block: its piece, or -1 outside the span
 	entry  *tensor.Tensor
@@ -34,13 +33,13 @@ type span struct {
 }
 
 // pieces returns for each block of m the piece of the span [from, to) that it is in, or -1, and the number of pieces.
-func pieces(m *dit.Model, from, to int) (piece []int, count int) {
+func pieces(m *seam.Shape, from, to int) (piece []int, count int) {
 	for block := range m.Blocks {
 		if block < from || block >= to {
 			piece = append(piece, -1)
 			continue
 		}
-		if block == from || m.Arch == dit.ArchMDTv2 || m.Arch == dit.ArchMDTv1 && block == m.Depth-m.DecodeLayer {
+		if block == from || m.HasSkips() || m.AddedBefore(block) != nil {
 			count++
 		}
 		piece = append(piece, count-1)
@@ -49,17 +48,17 @@ func pieces(m *dit.Model, from, to int) (piece []int, count int) {
 }
 
 // spanBytes returns the memory of a span.
-func spanBytes(m *dit.Model, from, to, samples int) int64 {
+func spanBytes(m *seam.Shape, from, to, samples int) int64 {
 	_, count := pieces(m, from, to)
-	return 4 * int64(1+count) * int64(samples) * int64(m.Tokens()) * int64(m.Hidden)
+	return 4 * int64(1+count) * int64(samples) * int64(m.Tokens) * int64(m.Width)
 }
 
-func newSpan(g *tensor.Graph, m *dit.Model, from, to, samples int) *span {
-	s := &span{g: g, tokens: m.Tokens()}
+func newSpan(m *seam.Shape, from, to, samples int) *span {
+	s := &span{tokens: m.Tokens}
 	var count int
 	s.piece, count = pieces(m, from, to)
-	rows := samples * m.Tokens()
-	fresh := func() *tensor.Tensor { return tensor.FromSlice(make([]float32, rows*m.Hidden), rows, m.Hidden) }
+	rows := samples * m.Tokens
+	fresh := func() *tensor.Tensor { return tensor.FromSlice(make([]float32, rows*m.Width), rows, m.Width) }
 	s.entry = fresh()
 	for range count {
 		s.sums = append(s.sums, fresh())
@@ -69,13 +68,13 @@ func newSpan(g *tensor.Graph, m *dit.Model, from, to, samples int) *span {
 }
 
 // enter is told of the tokens before a block; action is for each sample.
-func (s *span) enter(block int, x *tensor.Tensor, action []spanAction) {
+func (s *span) enter(g *tensor.Graph, block int, x *tensor.Tensor, action []spanAction) {
 	piece := s.piece[block]
 	if piece < 0 || block > 0 && s.piece[block-1] == piece {
 		return
 	}
 	s.x, s.action = x, action
-	s.g.EachRow(x.Rows, x.Cols, s.keepRow)
+	g.EachRow(x.Rows, x.Cols, s.keepRow)
 }
 
 func (s *span) keep(row int) {
@@ -85,13 +84,13 @@ func (s *span) keep(row int) {
 }
 
 // leave is told of the tokens after a block, and adds the update to those of samples that reuse it.
-func (s *span) leave(block int, y *tensor.Tensor, action []spanAction) {
+func (s *span) leave(g *tensor.Graph, block int, y *tensor.Tensor, action []spanAction) {
 	piece := s.piece[block]
 	if piece < 0 || block+1 < len(s.piece) && s.piece[block+1] == piece {
 		return
 	}
 	s.x, s.action, s.at = y, action, piece
-	s.g.EachRow(y.Rows, y.Cols, s.addUp)
+	g.EachRow(y.Rows, y.Cols, s.addUp)
 }
 
 func (s *span) settle(row int) {
@@ -106,7 +105,7 @@ func (s *span) settle(row int) {
 }
 
 // some runs a block or branch for the rows that index names, and leaves the others of x as they are.
-func some(g *tensor.Graph, x *dit.Tokens, index []int32, f func(*dit.Tokens) *dit.Tokens) *dit.Tokens {
+func some(g *tensor.Graph, x *seam.Tokens, index []int32, f func(*seam.Tokens) *seam.Tokens) *seam.Tokens {
 	switch len(index) {
 	case 0:
 		return x
@@ -132,7 +131,6 @@ func rowsOfSamples(index []int32, samples, tokens int, wanted func(sample int) b
 
 // relativeChange returns for each sample the relative L1 change of its rows, |x - before| / |before|.
 type relativeChange struct {
-	g          *tensor.Graph
 	tokens     int
 	change     []float32 // of each row
 	size       []float32
@@ -141,16 +139,16 @@ type relativeChange struct {
 	measureRow func(row int)
 }
 
-func newRelativeChange(g *tensor.Graph, samples, tokens, width int) *relativeChange {
-	c := &relativeChange{g: g, tokens: tokens, change: make([]float32, samples*tokens), size: make([]float32, samples*tokens), zeros: make([]float32, width)}
+func newRelativeChange(samples, tokens, width int) *relativeChange {
+	c := &relativeChange{tokens: tokens, change: make([]float32, samples*tokens), size: make([]float32, samples*tokens), zeros: make([]float32, width)}
 	c.measureRow = c.measure
 	return c
 }
 
 // compare takes in two states of a batch's tokens.
-func (c *relativeChange) compare(x, before *tensor.Tensor) {
+func (c *relativeChange) compare(g *tensor.Graph, x, before *tensor.Tensor) {
 	c.x, c.before = x, before
-	c.g.EachRow(x.Rows, x.Cols, c.measureRow)
+	g.EachRow(x.Rows, x.Cols, c.measureRow)
 }
 
 func (c *relativeChange) measure(row int) {

@@ -9,18 +9,34 @@
 package reuse
 
 import (
-	"github.com/tokencache/tokencache/dit"
+	"math"
+
+	"github.com/tokencache/tokencache/diffusion"
+	"github.com/tokencache/tokencache/seam"
 	"github.com/tokencache/tokencache/tensor"
 )
 
 // Plan is what a policy must know of the sampler: its steps in the order in which they are taken.
 type Plan struct {
-	Sampler   string // ddpm, ddim, dpm++
-	Spacing   string // as the user gave it: "50", "ddim50"
-	Timesteps []int  // of each position, falling
+	diffusion.Sampling
+	Timesteps []int // of each position, falling
 
 	// Sigma is the noise of each position relative to the signal, sqrt(1/alpha-bar - 1).
 	Sigma []float64
+}
+
+// NewPlan returns the plan of a sampler that s made.
+func NewPlan(s diffusion.Sampling, sampler diffusion.Sampler) Plan {
+	plan := Plan{
+		Sampling:  s.WithDefaults(),
+		Timesteps: make([]int, 0, sampler.Steps()),
+		Sigma:     make([]float64, 0, sampler.Steps()),
+	}
+	for i := sampler.Steps() - 1; i >= 0; i-- {
+		plan.Timesteps = append(plan.Timesteps, sampler.Timestep(i))
+		plan.Sigma = append(plan.Sigma, math.Sqrt(1/sampler.AlphaCumprod(i)-1))
+	}
+	return plan
 }
 
 // Steps returns the number of steps.
@@ -30,30 +46,79 @@ func (p Plan) Steps() int { return len(p.Timesteps) }
 type Policy interface {
 	// String is the policy as --policy takes it.
 	String() string
-	// NewRun returns, with memory of its own, the state for batches of at most samples samples of m on plan, whose memory is at most limit bytes (0: unlimited). It fails if the policy does not
-	// fit the model or the plan. A batch may be divided among several Runs that work at the same time, so they must not share what they change: see tokencache.Request.Undivided.
-	NewRun(g *tensor.Graph, m *dit.Model, plan Plan, samples int, limit int64) (Run, error)
+	// CacheBytes returns the memory that NewRun allocates. It fails where NewRun does: if a parameter
+	// has no meaning, or the policy does not fit the model or the plan.
+	CacheBytes(m seam.Model, plan Plan, samples int) (int64, error)
+	// NewRun allocates the state for batches of up to samples samples. Runs of one policy may work at
+	// the same time, so they share nothing that they change.
+	NewRun(m seam.Model, plan Plan, samples int) (Run, error)
+}
+
+// WholeBatcher is a Policy that may need all images of a batch in one pass, such as an instrument that
+// observes them or a policy that learns from them. Policies that only generate are none: every image
+// gets a Run of its own, and joins and leaves passes as it comes.
+type WholeBatcher interface {
+	Policy
+	WholeBatch() bool
+}
+
+// Scheduled is a Policy that knows beforehand what its steps cost.
+type Scheduled interface {
+	Policy
+	// Shares returns for each position the share of the tokens that is computed.
+	Shares(m *seam.Shape, plan Plan) ([]float64, error)
 }
 
 // Run is the state of a policy for one batch.
 type Run interface {
-	dit.Reuse
-	// Begin is told, before every forward pass, the batch and the position of each of its samples.
-	Begin(b *dit.Batch, positions []int)
+	seam.Reuse
+	// Begin is told, before every forward pass, the Graph that it runs on, the batch, and the position
+	// of each of its samples.
+	Begin(g *tensor.Graph, b *seam.Batch, positions []int)
 	// Reset forgets everything, for another batch.
 	Reset()
 	// Stats returns what was done since the Run was made.
-	Stats() Stats
+	Stats() Cost
 }
 
-// Stats says what a Run did, in sums over samples.
-type Stats struct {
-	ISteps     int   // steps of a sample at which every token was computed in every block
-	PSteps     int   // the others
-	HalfSteps  int   // those of the others at which only one half of guidance was computed, both halves counted
-	TokensDone int64 // rows computed, over all blocks
-	Tokens     int64 // rows that there were
-	CacheBytes int64 // memory of the cache
+// Cost is what it took to sample images. A Run counts steps and rows, in sums over samples; the rest is
+// the engine's to know.
+type Cost struct {
+	ISteps    int `json:"i_steps"`              // at which every token was computed in every block
+	PSteps    int `json:"p_steps"`              // the others
+	HalfSteps int `json:"half_steps,omitempty"` // P-steps at which one half of guidance was computed
+
+	Rows         int64 `json:"rows,omitempty"`          // tokens, over all steps and blocks
+	ComputedRows int64 `json:"computed_rows,omitempty"` // those that were computed
+
+	FLOPs         int64 `json:"flops"`          // of model and policy, as tensor.Graph counts
+	UncachedFLOPs int64 `json:"uncached_flops"` // of the model alone for the same images
+	CacheBytes    int64 `json:"cache_bytes"`    // that the policy held at most
+
+	Seconds float64 `json:"denoise_s,omitempty"` // wall-clock time of model, guidance and sampler
+}
+
+// Add adds another cost; of the bytes the larger counts.
+func (c *Cost) Add(d Cost) {
+	c.ISteps += d.ISteps
+	c.PSteps += d.PSteps
+	c.HalfSteps += d.HalfSteps
+	c.Rows += d.Rows
+	c.ComputedRows += d.ComputedRows
+	c.FLOPs += d.FLOPs
+	c.UncachedFLOPs += d.UncachedFLOPs
+	c.CacheBytes = max(c.CacheBytes, d.CacheBytes)
+	c.Seconds += d.Seconds
+}
+
+// Since returns what was counted after a Run's earlier count b.
+func (c Cost) Since(b Cost) Cost {
+	c.ISteps -= b.ISteps
+	c.PSteps -= b.PSteps
+	c.HalfSteps -= b.HalfSteps
+	c.Rows -= b.Rows
+	c.ComputedRows -= b.ComputedRows
+	return c
 }
 
 // None is the policy that computes everything.
@@ -62,17 +127,23 @@ type None struct{}
 // String returns "none".
 func (None) String() string { return "none" }
 
+// CacheBytes returns 0.
+func (None) CacheBytes(seam.Model, Plan, int) (int64, error) { return 0, nil }
+
 // NewRun returns a Run that does nothing.
-func (None) NewRun(*tensor.Graph, *dit.Model, Plan, int, int64) (Run, error) { return &noRun{}, nil }
+func (None) NewRun(seam.Model, Plan, int) (Run, error) { return &noRun{}, nil }
 
-type noRun struct{ stats Stats }
+type noRun struct{ stats Cost }
 
-func (r *noRun) Apply(_ dit.Site, x *dit.Tokens, f func(*dit.Tokens) *dit.Tokens) *dit.Tokens {
+func (r *noRun) Apply(_ seam.Site, x *seam.Tokens, f func(*seam.Tokens) *seam.Tokens) *seam.Tokens {
 	return f(x)
 }
 
-func (r *noRun) Begin(_ *dit.Batch, positions []int) { r.stats.ISteps += len(positions) }
+func (r *noRun) Sites() seam.Sites { return 0 }
+func (r *noRun) Begin(_ *tensor.Graph, _ *seam.Batch, positions []int) {
+	r.stats.ISteps += len(positions)
+}
 
 func (r *noRun) Reset() {}
 
-func (r *noRun) Stats() Stats { return r.stats }
+func (r *noRun) Stats() Cost { return r.stats }

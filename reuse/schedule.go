@@ -3,7 +3,7 @@ package reuse
 import (
 	"fmt"
 
-	"github.com/tokencache/tokencache/dit"
+	"github.com/tokencache/tokencache/seam"
 	"github.com/tokencache/tokencache/tensor"
 )
 
@@ -17,21 +17,30 @@ type Fixed struct {
 // String returns the method.
 func (f *Fixed) String() string { return f.Method }
 
-// NewRun implements Policy. The first position always computes.
-func (f *Fixed) NewRun(g *tensor.Graph, m *dit.Model, plan Plan, samples int, limit int64) (Run, error) {
+// check reports a table that does not fit.
+func (f *Fixed) check(m *seam.Shape, plan Plan) error {
 	for _, row := range f.Compute {
-		if len(row) != 2*len(m.Blocks) {
-			return nil, fmt.Errorf("%s: a schedule of %d branches for a model of %d", f.Method, len(row), 2*len(m.Blocks))
+		if len(row) != 2*m.Blocks {
+			return fmt.Errorf("%s: a schedule of %d branches for a model of %d", f.Method, len(row), 2*m.Blocks)
 		}
 	}
 	if len(f.Compute) > 0 && len(f.Compute) != plan.Steps() {
-		return nil, fmt.Errorf("%s: a schedule of %d steps for a plan of %d", f.Method, len(f.Compute), plan.Steps())
+		return fmt.Errorf("%s: a schedule of %d steps for a plan of %d", f.Method, len(f.Compute), plan.Steps())
 	}
-	b, err := newBranches(f.Method, g, m, plan, samples, 0, limit)
-	if err != nil {
+	return nil
+}
+
+// CacheBytes implements Policy.
+func (f *Fixed) CacheBytes(m seam.Model, plan Plan, samples int) (int64, error) {
+	return branchesBytes(m.Shape(), samples, 0), f.check(m.Shape(), plan)
+}
+
+// NewRun implements Policy. The first position always computes.
+func (f *Fixed) NewRun(m seam.Model, plan Plan, samples int) (Run, error) {
+	if err := f.check(m.Shape(), plan); err != nil {
 		return nil, err
 	}
-	r := &fixedRun{branches: b, policy: f}
+	r := &fixedRun{branches: newBranches(m.Shape(), plan, samples, 0), policy: f}
 	r.isComputed = r.computes
 	return r, nil
 }
@@ -49,9 +58,9 @@ func (r *fixedRun) computes(sample int) bool {
 }
 
 // Begin implements Run.
-func (r *fixedRun) Begin(_ *dit.Batch, positions []int) {
+func (r *fixedRun) Begin(g *tensor.Graph, _ *seam.Batch, positions []int) {
 	r.positions = positions
-	r.begin(positions, func(s int) bool {
+	r.begin(g, positions, func(s int) bool {
 		for r.branch = range len(r.history.blocks) {
 			if !r.computes(s) {
 				return false
@@ -61,15 +70,11 @@ func (r *fixedRun) Begin(_ *dit.Batch, positions []int) {
 	})
 }
 
-// Apply implements dit.Reuse.
-func (r *fixedRun) Apply(at dit.Site, x *dit.Tokens, f func(*dit.Tokens) *dit.Tokens) *dit.Tokens {
-	switch at.Part {
-	case dit.Attention:
-		r.branch = 2 * at.Block
-	case dit.MLP:
-		r.branch = 2*at.Block + 1
-	default:
-		return f(x)
+// Apply implements seam.Reuse.
+func (r *fixedRun) Apply(at seam.Site, x *seam.Tokens, f func(*seam.Tokens) *seam.Tokens) *seam.Tokens {
+	r.branch = 2 * at.Block
+	if at.Part == seam.MLP {
+		r.branch++
 	}
 	return r.apply(at, x, f, r.isComputed)
 }

@@ -6,8 +6,7 @@ import (
 	"regexp"
 	"strconv"
 
-	"github.com/tokencache/tokencache/dit"
-	"github.com/tokencache/tokencache/tensor"
+	"github.com/tokencache/tokencache/seam"
 )
 
 // Schedule is a calibrated SmoothCache.
@@ -39,22 +38,40 @@ func (s *Schedule) Validate() error {
 	return nil
 }
 
+// CacheBytes implements Policy.
+func (s *Schedule) CacheBytes(m seam.Model, plan Plan, samples int) (int64, error) {
+	f, err := s.fixed(m.Shape(), plan)
+	if err != nil {
+		return 0, err
+	}
+	return f.CacheBytes(m, plan, samples)
+}
+
 // NewRun implements Policy.
-func (s *Schedule) NewRun(g *tensor.Graph, m *dit.Model, plan Plan, samples int, limit int64) (Run, error) {
+func (s *Schedule) NewRun(m seam.Model, plan Plan, samples int) (Run, error) {
+	f, err := s.fixed(m.Shape(), plan)
+	if err != nil {
+		return nil, err
+	}
+	return f.NewRun(m, plan, samples)
+}
+
+// fixed returns the schedule as a table for a model.
+func (s *Schedule) fixed(m *seam.Shape, plan Plan) (*Fixed, error) {
 	if err := s.Validate(); err != nil {
 		return nil, err
 	}
 	for key, list := range s.Compute {
 		if found := scheduleKey.FindStringSubmatch(key); found[1] != "" {
-			if block, err := strconv.Atoi(found[1]); err != nil || block >= len(m.Blocks) {
-				return nil, fmt.Errorf("smoothcache: a schedule for %s, but the model has %d blocks", key, len(m.Blocks))
+			if block, err := strconv.Atoi(found[1]); err != nil || block >= m.Blocks {
+				return nil, fmt.Errorf("smoothcache: a schedule for %s, but the model has %d blocks", key, m.Blocks)
 			}
 		}
 		if len(list) > plan.Steps() {
 			return nil, fmt.Errorf("smoothcache: the schedule for %s is of %d steps, the plan of %d", key, len(list), plan.Steps())
 		}
 	}
-	return SmoothCache(s.Compute, len(m.Blocks), plan.Steps()).NewRun(g, m, plan, samples, limit)
+	return SmoothCache(s.Compute, m.Blocks, plan.Steps()), nil
 }
 
 // SmoothCache returns the policy of a calibrated schedule ("SmoothCache: A Universal Inference Acceleration Technique for Diffusion Transformers", arXiv 2411.10510): for attn and mlp, or for one

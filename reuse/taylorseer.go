@@ -3,7 +3,7 @@ package reuse
 import (
 	"fmt"
 
-	"github.com/tokencache/tokencache/dit"
+	"github.com/tokencache/tokencache/seam"
 	"github.com/tokencache/tokencache/tensor"
 )
 
@@ -35,13 +35,17 @@ func (p *TaylorSeer) Validate() error {
 	return nil
 }
 
+// CacheBytes implements Policy.
+func (p *TaylorSeer) CacheBytes(m seam.Model, _ Plan, samples int) (int64, error) {
+	return branchesBytes(m.Shape(), samples, p.Order), p.Validate()
+}
+
 // NewRun implements Policy.
-func (p *TaylorSeer) NewRun(g *tensor.Graph, m *dit.Model, plan Plan, samples int, limit int64) (Run, error) {
-	b, err := newBranches("taylorseer", g, m, plan, samples, p.Order, limit)
-	if err != nil {
+func (p *TaylorSeer) NewRun(model seam.Model, plan Plan, samples int) (Run, error) {
+	if err := p.Validate(); err != nil {
 		return nil, err
 	}
-	r := &taylorRun{branches: b, policy: p}
+	r := &taylorRun{branches: newBranches(model.Shape(), plan, samples, p.Order), policy: p}
 	r.isFull = r.full
 	return r, nil
 }
@@ -58,15 +62,12 @@ func (r *taylorRun) full(sample int) bool {
 }
 
 // Begin implements Run.
-func (r *taylorRun) Begin(_ *dit.Batch, positions []int) {
+func (r *taylorRun) Begin(g *tensor.Graph, _ *seam.Batch, positions []int) {
 	r.positions = positions
-	r.begin(positions, r.isFull)
+	r.begin(g, positions, r.isFull)
 }
 
-// Apply implements dit.Reuse.
-func (r *taylorRun) Apply(at dit.Site, x *dit.Tokens, f func(*dit.Tokens) *dit.Tokens) *dit.Tokens {
-	if at.Part != dit.Attention && at.Part != dit.MLP {
-		return f(x)
-	}
+// Apply implements seam.Reuse.
+func (r *taylorRun) Apply(at seam.Site, x *seam.Tokens, f func(*seam.Tokens) *seam.Tokens) *seam.Tokens {
 	return r.apply(at, x, f, r.isFull)
 }

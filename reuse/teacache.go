@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/tokencache/tokencache/dit"
+	"github.com/tokencache/tokencache/seam"
 	"github.com/tokencache/tokencache/tensor"
 )
 
@@ -109,20 +109,26 @@ func (p *TeaCache) expected(change float64) float64 {
 	return sum
 }
 
+// CacheBytes implements Policy.
+func (p *TeaCache) CacheBytes(model seam.Model, _ Plan, samples int) (int64, error) {
+	if err := p.Validate(); err != nil {
+		return 0, fmt.Errorf("teacache: %w", err)
+	}
+	m := model.Shape()
+	return spanBytes(m, 0, m.Blocks, samples) + 4*int64(samples)*int64(m.Tokens)*int64(m.Width), nil
+}
+
 // NewRun implements Policy.
-func (p *TeaCache) NewRun(g *tensor.Graph, m *dit.Model, plan Plan, samples int, limit int64) (Run, error) {
+func (p *TeaCache) NewRun(model seam.Model, plan Plan, samples int) (Run, error) {
 	if err := p.Validate(); err != nil {
 		return nil, fmt.Errorf("teacache: %w", err)
 	}
-	rows, blocks := samples*m.Tokens(), len(m.Blocks)
-	r := &teaRun{policy: p, g: g, tokens: m.Tokens(), width: m.Hidden, steps: plan.Steps()}
-	r.stats.CacheBytes = spanBytes(m, 0, blocks, samples) + 4*int64(rows)*int64(m.Hidden)
-	if err := checkMemory("teacache", r.stats.CacheBytes, samples, limit); err != nil {
-		return nil, err
-	}
-	r.stack = newSpan(g, m, 0, blocks, samples)
-	r.before = tensor.FromSlice(make([]float32, rows*m.Hidden), rows, m.Hidden)
-	r.change = newRelativeChange(g, samples, m.Tokens(), m.Hidden)
+	m := model.Shape()
+	rows := samples * m.Tokens
+	r := &teaRun{policy: p, tokens: m.Tokens, width: m.Width, steps: plan.Steps()}
+	r.stack = newSpan(m, 0, m.Blocks, samples)
+	r.before = tensor.FromSlice(make([]float32, rows*m.Width), rows, m.Width)
+	r.change = newRelativeChange(samples, m.Tokens, m.Width)
 	r.sum, r.action = make([]float64, samples), make([]spanAction, samples)
 	r.index = make([]int32, 0, rows)
 	return r, nil
@@ -137,7 +143,7 @@ type teaRun struct {
 	before               *tensor.Tensor // the first block's modulated input at the last step, [rows, D]
 	change               *relativeChange
 	sum                  []float64 // of each sample: the changes since everything was computed
-	stats                Stats
+	stats                Cost
 
 	positions []int
 	action    []spanAction // of each sample
@@ -145,45 +151,50 @@ type teaRun struct {
 }
 
 // Begin implements Run.
-func (r *teaRun) Begin(_ *dit.Batch, positions []int) { r.positions = positions }
+func (r *teaRun) Begin(g *tensor.Graph, _ *seam.Batch, positions []int) {
+	r.g, r.positions = g, positions
+}
 
-// Apply implements dit.Reuse. The first block's attention is where the modulated input is seen, and where samples decide: the first block adds nothing to those that skip.
-func (r *teaRun) Apply(at dit.Site, x *dit.Tokens, f func(*dit.Tokens) *dit.Tokens) *dit.Tokens {
+// Sites implements seam.Reuse.
+func (r *teaRun) Sites() seam.Sites { return seam.SitesOf(seam.Block, seam.Attention, seam.MLP) }
+
+// Apply implements seam.Reuse. The first block's attention is where the modulated input is seen, and where samples decide: the first block adds nothing to those that skip.
+func (r *teaRun) Apply(at seam.Site, x *seam.Tokens, f func(*seam.Tokens) *seam.Tokens) *seam.Tokens {
 	switch {
-	case at.Part == dit.Whole:
+	case at.Part == seam.Block:
 		return r.whole(at.Block, x, f)
-	case at.Block == 0 && at.Part == dit.Attention:
-		r.decide(x.Modulated())
+	case at.Block == 0 && at.Part == seam.Attention:
+		r.decide(x.ModulatedInput(r.g))
 		return r.first(x, f)
-	case at.Block == 0 && at.Part == dit.MLP:
+	case at.Block == 0 && at.Part == seam.MLP:
 		return r.first(x, f)
 	}
 	return f(x)
 }
 
-func (r *teaRun) whole(block int, x *dit.Tokens, f func(*dit.Tokens) *dit.Tokens) *dit.Tokens {
-	r.stats.Tokens += int64(x.X.Rows)
-	var y *dit.Tokens
+func (r *teaRun) whole(block int, x *seam.Tokens, f func(*seam.Tokens) *seam.Tokens) *seam.Tokens {
+	r.stats.Rows += int64(x.X.Rows)
+	var y *seam.Tokens
 	if block == 0 {
 		// Which samples record is not known yet. To keep what the others have here does no harm: their update stays.
 		for s := range r.positions {
 			r.action[s] = recordSpan
 		}
-		r.stack.enter(block, x.X, r.action)
+		r.stack.enter(r.g, block, x.X, r.action)
 		y = f(x)
 	} else {
-		r.stack.enter(block, x.X, r.action)
+		r.stack.enter(r.g, block, x.X, r.action)
 		y = some(r.g, x, r.index, f)
 	}
-	r.stats.TokensDone += int64(len(r.index))
-	r.stack.leave(block, y.X, r.action)
+	r.stats.ComputedRows += int64(len(r.index))
+	r.stack.leave(r.g, block, y.X, r.action)
 	return y
 }
 
 // decide sets what each sample does, given the modulated input.
 func (r *teaRun) decide(now *tensor.Tensor) {
 	before := r.g.RowRange(r.before, 0, now.Rows)
-	r.change.compare(now, before)
+	r.change.compare(r.g, now, before)
 	for s, p := range r.positions {
 		r.sum[s] += r.policy.expected(r.change.of(s))
 		if p > 0 && p < r.steps-1 && r.sum[s] < r.policy.Threshold {
@@ -199,7 +210,7 @@ func (r *teaRun) decide(now *tensor.Tensor) {
 }
 
 // first computes a branch of the first block for the samples that compute, and 0 for the others.
-func (r *teaRun) first(x *dit.Tokens, f func(*dit.Tokens) *dit.Tokens) *dit.Tokens {
+func (r *teaRun) first(x *seam.Tokens, f func(*seam.Tokens) *seam.Tokens) *seam.Tokens {
 	if len(r.index) == x.X.Rows {
 		return f(x)
 	}
@@ -215,4 +226,4 @@ func (r *teaRun) first(x *dit.Tokens, f func(*dit.Tokens) *dit.Tokens) *dit.Toke
 func (r *teaRun) Reset() {}
 
 // Stats implements Run.
-func (r *teaRun) Stats() Stats { return r.stats }
+func (r *teaRun) Stats() Cost { return r.stats }

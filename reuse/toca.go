@@ -6,7 +6,7 @@ import (
 	"math"
 	"slices"
 
-	"github.com/tokencache/tokencache/dit"
+	"github.com/tokencache/tokencache/seam"
 	"github.com/tokencache/tokencache/tensor"
 )
 
@@ -98,29 +98,33 @@ const (
 	skippedBlock           // nothing: after the last block comes its last output
 )
 
+// CacheBytes implements Policy.
+func (p *ToCa) CacheBytes(model seam.Model, _ Plan, samples int) (int64, error) {
+	m := model.Shape()
+	rows := int64(samples) * int64(m.Tokens)
+	bytes := 4 * int64(m.Blocks) * 2 * rows * int64(m.Width+1)
+	if p.Duca {
+		bytes += 4 * rows * int64(m.Width)
+	}
+	return bytes, p.Validate()
+}
+
 // NewRun implements Policy.
-func (p *ToCa) NewRun(g *tensor.Graph, m *dit.Model, plan Plan, samples int, limit int64) (Run, error) {
+func (p *ToCa) NewRun(model seam.Model, plan Plan, samples int) (Run, error) {
 	if err := p.Validate(); err != nil {
 		return nil, err
 	}
-	n, blocks, heads := m.Tokens(), len(m.Blocks), m.Heads
+	m := model.Shape()
+	n, blocks, heads := m.Tokens, m.Blocks, m.Heads
 	rows := samples * n
-	r := &tocaRun{policy: p, g: g, tokens: n, width: m.Hidden, heads: heads, steps: plan.Steps(), blocks: blocks, side: int(math.Sqrt(float64(n)))}
-	last := 0
-	if p.Duca {
-		last = rows * m.Hidden
-	}
-	r.stats.CacheBytes = 4 * (int64(blocks)*(2*int64(rows)*int64(m.Hidden)+2*int64(rows)) + int64(last))
-	if err := checkMemory(p.name(), r.stats.CacheBytes, samples, limit); err != nil {
-		return nil, err
-	}
+	r := &tocaRun{policy: p, tokens: n, width: m.Width, heads: heads, steps: plan.Steps(), blocks: blocks, side: int(math.Sqrt(float64(n)))}
 	for range blocks {
-		r.attention = append(r.attention, tensor.FromSlice(make([]float32, rows*m.Hidden), rows, m.Hidden))
-		r.mlp = append(r.mlp, tensor.FromSlice(make([]float32, rows*m.Hidden), rows, m.Hidden))
+		r.attention = append(r.attention, tensor.FromSlice(make([]float32, rows*m.Width), rows, m.Width))
+		r.mlp = append(r.mlp, tensor.FromSlice(make([]float32, rows*m.Width), rows, m.Width))
 		r.given, r.age = append(r.given, make([]float32, rows)), append(r.age, make([]float32, rows))
 	}
 	if p.Duca {
-		r.last = tensor.FromSlice(make([]float32, last), rows, m.Hidden)
+		r.last = tensor.FromSlice(make([]float32, rows*m.Width), rows, m.Width)
 	}
 	r.distance, r.kind = make([]int, samples), make([]blockKind, samples)
 	r.score, r.order = make([]float32, n), make([]int32, n)
@@ -134,7 +138,7 @@ type tocaRun struct {
 	g                    *tensor.Graph
 	tokens, width, heads int
 	side, steps, blocks  int
-	stats                Stats
+	stats                Cost
 
 	attention, mlp []*tensor.Tensor // the branches' last outputs, of each block [rows, D]
 	given          [][]float32      // of each block and row: what the token was given by all queries, normalised
@@ -150,8 +154,8 @@ type tocaRun struct {
 }
 
 // Begin implements Run.
-func (r *tocaRun) Begin(_ *dit.Batch, positions []int) {
-	r.positions = positions
+func (r *tocaRun) Begin(g *tensor.Graph, _ *seam.Batch, positions []int) {
+	r.g, r.positions = g, positions
 	for _, p := range positions {
 		if p == 0 {
 			r.stats.ISteps++
@@ -179,22 +183,24 @@ func (r *tocaRun) decide(block int) {
 	}
 }
 
-// Apply implements dit.Reuse.
-func (r *tocaRun) Apply(at dit.Site, x *dit.Tokens, f func(*dit.Tokens) *dit.Tokens) *dit.Tokens {
+// Sites implements seam.Reuse.
+func (r *tocaRun) Sites() seam.Sites { return seam.SitesOf(seam.Block, seam.Attention, seam.MLP) }
+
+// Apply implements seam.Reuse.
+func (r *tocaRun) Apply(at seam.Site, x *seam.Tokens, f func(*seam.Tokens) *seam.Tokens) *seam.Tokens {
 	switch at.Part {
-	case dit.Whole:
+	case seam.Block:
 		r.decide(at.Block)
 		return r.whole(at.Block, x, f)
-	case dit.Attention:
+	case seam.Attention:
 		return r.attend(at.Block, x, f)
-	case dit.MLP:
+	default:
 		return r.process(at.Block, x, f)
 	}
-	return f(x)
 }
 
 // whole runs a block for the samples that do not skip it.
-func (r *tocaRun) whole(block int, x *dit.Tokens, f func(*dit.Tokens) *dit.Tokens) *dit.Tokens {
+func (r *tocaRun) whole(block int, x *seam.Tokens, f func(*seam.Tokens) *seam.Tokens) *seam.Tokens {
 	r.index = r.index[:0]
 	for s, kind := range r.kind[:len(r.positions)] {
 		for i := range r.tokens {
@@ -203,7 +209,7 @@ func (r *tocaRun) whole(block int, x *dit.Tokens, f func(*dit.Tokens) *dit.Token
 			}
 		}
 	}
-	r.stats.Tokens += 2 * int64(x.X.Rows)
+	r.stats.Rows += 2 * int64(x.X.Rows)
 	y := x
 	switch {
 	case len(r.index) == x.X.Rows:
@@ -229,12 +235,12 @@ func (r *tocaRun) whole(block int, x *dit.Tokens, f func(*dit.Tokens) *dit.Token
 }
 
 // row returns the row in the caches of row i of x, which may be gathered.
-func (r *tocaRun) row(x *dit.Tokens, i int) int {
+func (r *tocaRun) row(x *seam.Tokens, i int) int {
 	return int(x.Rows.Sample[i])*r.tokens + int(x.Pos[i])
 }
 
 // attend computes attention for the samples whose block is full.
-func (r *tocaRun) attend(block int, x *dit.Tokens, f func(*dit.Tokens) *dit.Tokens) *dit.Tokens {
+func (r *tocaRun) attend(block int, x *seam.Tokens, f func(*seam.Tokens) *seam.Tokens) *seam.Tokens {
 	index := r.index[:0]
 	for i := range x.X.Rows {
 		if r.kind[x.Rows.Sample[i]] == fullBlock {
@@ -249,23 +255,23 @@ func (r *tocaRun) attend(block int, x *dit.Tokens, f func(*dit.Tokens) *dit.Toke
 		} else {
 			full = x.With(x.X)
 		}
-		full.Given = r.g.New(x.Rows.Samples(), r.heads*r.tokens)
+		full.ColSums = r.g.New(x.Rows.Samples(), r.heads*r.tokens)
 		fresh := f(full)
 		for i := range fresh.X.Rows {
 			copy(cache.Row(r.row(full, i)), fresh.X.Row(i))
 		}
 		for s, kind := range r.kind[:len(r.positions)] {
 			if kind == fullBlock {
-				r.settleScore(block, s, full.Given.Row(s))
+				r.settleScore(block, s, full.ColSums.Row(s))
 			}
 		}
-		r.stats.TokensDone += int64(len(index))
+		r.stats.ComputedRows += int64(len(index))
 	}
 	return x.With(r.rowsOf(x, cache))
 }
 
 // rowsOf returns the rows of a cache that belong to x.
-func (r *tocaRun) rowsOf(x *dit.Tokens, cache *tensor.Tensor) *tensor.Tensor {
+func (r *tocaRun) rowsOf(x *seam.Tokens, cache *tensor.Tensor) *tensor.Tensor {
 	out := r.g.New(x.X.Rows, r.width)
 	for i := range out.Rows {
 		copy(out.Row(i), cache.Row(r.row(x, i)))
@@ -292,7 +298,7 @@ func (r *tocaRun) settleScore(block, s int, sums []float32) {
 }
 
 // process computes the MLP for all tokens of full samples and for the best of partial ones.
-func (r *tocaRun) process(block int, x *dit.Tokens, f func(*dit.Tokens) *dit.Tokens) *dit.Tokens {
+func (r *tocaRun) process(block int, x *seam.Tokens, f func(*seam.Tokens) *seam.Tokens) *seam.Tokens {
 	index := r.index[:0]
 	for s, kind := range r.kind[:len(r.positions)] {
 		from, to := x.Rows.Start[s], x.Rows.Start[s+1]
@@ -326,7 +332,7 @@ func (r *tocaRun) process(block int, x *dit.Tokens, f func(*dit.Tokens) *dit.Tok
 		for i := range fresh.X.Rows {
 			copy(cache.Row(r.row(some, i)), fresh.X.Row(i))
 		}
-		r.stats.TokensDone += int64(len(index))
+		r.stats.ComputedRows += int64(len(index))
 	}
 	return x.With(r.rowsOf(x, cache))
 }
@@ -363,4 +369,4 @@ func (r *tocaRun) choose(block, s int) []int32 {
 func (r *tocaRun) Reset() { clear(r.distance) }
 
 // Stats implements Run.
-func (r *tocaRun) Stats() Stats { return r.stats }
+func (r *tocaRun) Stats() Cost { return r.stats }

@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 
-	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/internal/kernel"
+	"github.com/tokencache/tokencache/seam"
 	"github.com/tokencache/tokencache/tensor"
 )
 
@@ -42,46 +42,79 @@ func (t *TokenCache) needsPredictor() bool {
 	return (t.Importance == Static || t.Importance == Dynamic) && t.Ratio > 0 && t.Ratio < 1
 }
 
+// of returns the policy for a model: where no block has a long skip, its branches are all of it.
+func (t *TokenCache) of(m *seam.Shape) *TokenCache {
+	if t.Site != BodySite || m.JoinsSkip(m.Blocks-1) {
+		return t
+	}
+	whole := *t
+	whole.Site = WholeSite
+	return &whole
+}
+
+// resolve returns which positions are I-steps and which half steps, or why the policy does not fit.
+func (t *TokenCache) resolve(m *seam.Shape, plan Plan) (full, half []bool, err error) {
+	if full, err = t.Steps.resolve(plan.Steps()); err != nil {
+		return nil, nil, err
+	}
+	if half, err = t.Steps.halves(plan.Steps(), full); err != nil {
+		return nil, nil, err
+	}
+	if f := t.Forecast; f != nil && f.Steps != len(full) {
+		return nil, nil, fmt.Errorf("the learned forecast is for %d steps, the run has %d", f.Steps, len(full))
+	}
+	if t.needsPredictor() {
+		err = t.Predictor.check(m)
+	}
+	return full, half, err
+}
+
+// CacheBytes implements Policy.
+func (t *TokenCache) CacheBytes(model seam.Model, plan Plan, samples int) (int64, error) {
+	if err := t.Validate(); err != nil {
+		return 0, err
+	}
+	m := model.Shape()
+	t = t.of(m)
+	if _, _, err := t.resolve(m, plan); err != nil {
+		return 0, err
+	}
+	if t.stacked() {
+		return t.stackBytes(m, samples), nil
+	}
+	if _, err := newKeepers(t.Selection, t.Ratio, t.Cell, m.Blocks, m.Tokens); err != nil {
+		return 0, err
+	}
+	bytes := historyBytes(m.Blocks, samples*m.Tokens, m.Width, t.Order)
+	if t.keyed() {
+		bytes += seam.KVCacheBytes(m.Blocks, samples, m.Tokens, m.Width)
+	}
+	return bytes, nil
+}
+
 // NewRun implements Policy.
-func (t *TokenCache) NewRun(g *tensor.Graph, m *dit.Model, plan Plan, samples int, limit int64) (Run, error) {
+func (t *TokenCache) NewRun(model seam.Model, plan Plan, samples int) (Run, error) {
 	if err := t.Validate(); err != nil {
 		return nil, err
 	}
-	full, err := t.Steps.resolve(plan.Steps())
-	if err != nil {
-		return nil, err
-	}
-	if t.Site == BodySite && !m.HasSkip(len(m.Blocks)-1) {
-		whole := *t
-		whole.Site = WholeSite
-		t = &whole
-	}
-	half, err := t.Steps.halves(plan.Steps(), full)
+	m := model.Shape()
+	t = t.of(m)
+	full, half, err := t.resolve(m, plan)
 	if err != nil {
 		return nil, err
 	}
 	if t.stacked() {
-		return t.newStackRun(g, m, full, half, samples, limit)
+		return t.newStackRun(m, full, half, samples)
 	}
-	n, blocks := m.Tokens(), len(m.Blocks)
+	n, blocks := m.Tokens, m.Blocks
 	keep, err := newKeepers(t.Selection, t.Ratio, t.Cell, blocks, n)
 	if err != nil {
 		return nil, err
 	}
-	r := &tokenRun{policy: t, g: g, model: m, full: full, tokens: n, samples: samples}
-	bytes := historyBytes(blocks, samples*n, m.Hidden, t.Order)
-	if r.keyed() {
-		bytes += dit.KeyStoreBytes(blocks, samples, n, m.Hidden)
-	}
-	if err := checkMemory("tokencache", bytes, samples, limit); err != nil {
-		return nil, err
-	}
-	r.stats.CacheBytes = bytes
-	r.history = newHistory(blocks, samples*n, m.Hidden, t.Order)
+	r := &tokenRun{policy: t, model: m, full: full, tokens: n, samples: samples}
+	r.history = newHistory(blocks, samples*n, m.Width, t.Order)
 	if t.needsPredictor() {
-		if r.predict, err = t.Predictor.newRun(g, m); err != nil {
-			return nil, err
-		}
+		r.predict = &predictorRun{p: t.Predictor, m: model}
 	}
 	for range samples {
 		r.keepers, r.alpha = append(r.keepers, keep), append(r.alpha, make([]float32, blocks*n))
@@ -100,15 +133,15 @@ func (t *TokenCache) NewRun(g *tensor.Graph, m *dit.Model, plan Plan, samples in
 type tokenRun struct {
 	policy  *TokenCache
 	g       *tensor.Graph
-	model   *dit.Model
+	model   *seam.Shape
 	full    []bool    // of each position: an I-step
 	keepers []keepers // of each sample, as each has its own scratch
 	history *history
-	keys    *dit.KeyStore
+	keys    *seam.KVCache
 	predict *predictorRun // nil unless the importance is a predictor's
 	tokens  int           // of a sample
 	samples int           // at most
-	stats   Stats
+	stats   Cost
 
 	// The forward pass that runs.
 	positions []int
@@ -127,19 +160,17 @@ type tokenRun struct {
 	chooseSample, keepRow, recordRow, settleRow func(i int) // choose, keep, record and settle
 }
 
-// keyed reports whether a store of keys is needed.
-func (r *tokenRun) keyed() bool {
-	return r.policy.Keys == CachedKeys && r.policy.Ratio > 0 && r.policy.Ratio < 1
-}
+// keyed reports whether a KV cache is needed.
+func (t *TokenCache) keyed() bool { return t.Keys == CachedKeys && t.Ratio > 0 && t.Ratio < 1 }
 
 // Begin implements Run.
-func (r *tokenRun) Begin(b *dit.Batch, positions []int) {
+func (r *tokenRun) Begin(g *tensor.Graph, b *seam.Batch, positions []int) {
 	if len(positions) > r.samples {
 		panic(fmt.Sprintf("reuse: a batch of %d samples, the run is for %d", len(positions), r.samples))
 	}
-	r.positions = positions
-	if r.keyed() && (r.keys == nil || r.keys.Samples() != len(positions)) {
-		r.keys = dit.NewKeyStore(len(r.model.Blocks), len(positions), r.tokens, r.model.Hidden)
+	r.g, r.positions = g, positions
+	if r.policy.keyed() && (r.keys == nil || r.keys.Samples() != len(positions)) {
+		r.keys = seam.NewKVCache(r.model.Blocks, len(positions), r.tokens, r.model.Width)
 	}
 	any := false
 	for _, p := range positions {
@@ -154,7 +185,7 @@ func (r *tokenRun) Begin(b *dit.Batch, positions []int) {
 		return
 	}
 	if r.predict != nil {
-		r.predict.begin(b)
+		r.predict.begin(g, b)
 	}
 	r.g.EachRow(len(positions), len(r.alpha[0]), r.chooseSample)
 }
@@ -197,25 +228,30 @@ func (r *tokenRun) score(s, p int) {
 }
 
 // prunes reports whether tokens are pruned at a site: each block has one such.
-func (r *tokenRun) prunes(at dit.Site) bool {
-	if r.policy.Site == BodySite && r.model.HasSkip(at.Block) {
-		return at.Part == dit.Body
+func (r *tokenRun) prunes(at seam.Site) bool {
+	if r.policy.Site == BodySite && r.model.JoinsSkip(at.Block) {
+		return at.Part == seam.Branches
 	}
-	return at.Part == dit.Whole
+	return at.Part == seam.Block
 }
 
-// WholeBlocks implements dit.WholeBlocks.
-func (r *tokenRun) WholeBlocks() bool { return r.policy.Site != BodySite }
+// Sites implements seam.Reuse.
+func (r *tokenRun) Sites() seam.Sites {
+	if r.policy.Site == BodySite {
+		return seam.SitesOf(seam.Block, seam.Branches)
+	}
+	return seam.SitesOf(seam.Block)
+}
 
-// Apply implements dit.Reuse.
-func (r *tokenRun) Apply(at dit.Site, x *dit.Tokens, f func(*dit.Tokens) *dit.Tokens) *dit.Tokens {
+// Apply implements seam.Reuse.
+func (r *tokenRun) Apply(at seam.Site, x *seam.Tokens, f func(*seam.Tokens) *seam.Tokens) *seam.Tokens {
 	if !r.prunes(at) {
 		return f(x)
 	}
 	r.block, r.x = at.Block, x.X
 	r.chooseRows(at.Block)
-	r.stats.Tokens += int64(x.X.Rows)
-	r.stats.TokensDone += int64(len(r.index))
+	r.stats.Rows += int64(x.X.Rows)
+	r.stats.ComputedRows += int64(len(r.index))
 	if len(r.index) == 0 {
 		r.g.EachRow(x.X.Rows, x.X.Cols, r.settleRow)
 		return x
@@ -227,9 +263,9 @@ func (r *tokenRun) Apply(at dit.Site, x *dit.Tokens, f func(*dit.Tokens) *dit.To
 			computed.From = x.With(r.g.Copy(x.X))
 		}
 	}
-	if r.keyed() {
-		computed = computed.With(computed.X)
-		computed.Keys = r.keys
+	if r.policy.keyed() {
+		computed = computed.Copy(r.g)
+		computed.KV = r.keys
 	}
 	w := x.X.Cols
 	r.before, r.computed = r.g.New(len(r.index), w), computed.X
@@ -304,7 +340,7 @@ func (r *tokenRun) settle(row int) {
 func (r *tokenRun) Reset() { r.history.reset() }
 
 // Stats implements Run.
-func (r *tokenRun) Stats() Stats { return r.stats }
+func (r *tokenRun) Stats() Cost { return r.stats }
 
 // Ranker is a Run that ranks tokens, and tells how: for those who draw it.
 type Ranker interface {

@@ -2,10 +2,11 @@ package reuse
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/tokencache/tokencache/checkpoint"
-	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/internal/kernel"
+	"github.com/tokencache/tokencache/seam"
 	"github.com/tokencache/tokencache/tensor"
 )
 
@@ -62,7 +63,7 @@ type stackRun struct {
 	tokens  int
 	blocks  int
 	width   int
-	decoder []float32      // an MDT's second position embedding, [N, D]
+	added   []float32      // what the model adds between blocks, [N, D], or nil
 	start   *tensor.Tensor // before the first block, of samples at an I-step
 	history *history       // of Taylor's series
 	past    [][]float32    // of learned forecasts: R at the last I-steps and half steps, the last first, each [rows, D]
@@ -72,7 +73,7 @@ type stackRun struct {
 	apart       [][]float32 // as past, but for rows
 	newestApart []int       // of each sample
 	slot        []int       // of each unconditional sample: how many come before it
-	stats       Stats
+	stats       Cost
 
 	positions   []int
 	conditional []int // of each sample: the one whose unconditional half it is, or -1
@@ -85,31 +86,41 @@ type stackRun struct {
 // stacked reports whether the policy's P-steps compute nothing, and only updates are cached.
 func (t *TokenCache) stacked() bool { return t.Ratio == 0 && t.Cached == Update && t.Site != BodySite }
 
-func (t *TokenCache) newStackRun(g *tensor.Graph, m *dit.Model, full, half []bool, samples int, limit int64) (Run, error) {
-	rows := samples * m.Tokens()
-	r := &stackRun{policy: t, g: g, full: full, half: half, tokens: m.Tokens(), blocks: len(m.Blocks), width: m.Hidden, decoder: m.DecoderPositionEmbedding()}
-	bytes := 4*int64(rows)*int64(m.Hidden) + historyBytes(1, rows, m.Hidden, t.Order)
-	apart := 0
-	if f := t.Forecast; f != nil {
-		if f.Steps != len(full) {
-			return nil, fmt.Errorf("the learned forecast is for %d steps, the run has %d", f.Steps, len(full))
-		}
-		bytes = 4 * int64(rows) * int64(m.Hidden) * int64(1+f.Terms)
-		if len(t.Steps.Half) > 0 {
-			apart = samples / 2 * m.Tokens() * m.Hidden
-			bytes += 4 * int64(apart) * int64(f.Terms)
-		}
-	}
-	if err := checkMemory("tokencache", bytes, samples, limit); err != nil {
-		return nil, err
-	}
-	r.stats.CacheBytes = bytes
-	r.start = tensor.FromSlice(make([]float32, rows*m.Hidden), rows, m.Hidden)
+// stackBytes returns the memory of a stackRun.
+func (t *TokenCache) stackBytes(m *seam.Shape, samples int) int64 {
+	rows := samples * m.Tokens
+	row := 4 * int64(m.Width)
 	if t.Forecast == nil {
-		r.history = newHistory(1, rows, m.Hidden, t.Order)
+		return row*int64(rows) + historyBytes(1, rows, m.Width, t.Order)
+	}
+	bytes := row * int64(rows) * int64(1+t.Forecast.Terms)
+	if len(t.Steps.Half) > 0 {
+		bytes += row * int64(samples/2*m.Tokens) * int64(t.Forecast.Terms)
+	}
+	return bytes
+}
+
+func (t *TokenCache) newStackRun(m *seam.Shape, full, half []bool, samples int) (Run, error) {
+	rows := samples * m.Tokens
+	r := &stackRun{
+		policy: t,
+		full:   full,
+		half:   half,
+		tokens: m.Tokens,
+		blocks: m.Blocks,
+		width:  m.Width,
+		added:  addedInside(m),
+	}
+	apart := 0
+	if t.Forecast != nil && len(t.Steps.Half) > 0 {
+		apart = samples / 2 * m.Tokens * m.Width
+	}
+	r.start = tensor.FromSlice(make([]float32, rows*m.Width), rows, m.Width)
+	if t.Forecast == nil {
+		r.history = newHistory(1, rows, m.Width, t.Order)
 	} else {
 		for range t.Forecast.Terms {
-			r.past = append(r.past, make([]float32, rows*m.Hidden))
+			r.past = append(r.past, make([]float32, rows*m.Width))
 			if apart > 0 {
 				r.apart = append(r.apart, make([]float32, apart))
 			}
@@ -122,8 +133,8 @@ func (t *TokenCache) newStackRun(g *tensor.Graph, m *dit.Model, full, half []boo
 }
 
 // Begin implements Run.
-func (r *stackRun) Begin(b *dit.Batch, positions []int) {
-	r.positions = positions
+func (r *stackRun) Begin(g *tensor.Graph, b *seam.Batch, positions []int) {
+	r.g, r.positions = g, positions
 	r.index = r.index[:0]
 	conditional := r.conditional[:len(positions)]
 	for s := range conditional {
@@ -169,16 +180,13 @@ func (r *stackRun) computes(s int) bool {
 	return r.full[p] || r.half[p] && r.conditional[s] < 0
 }
 
-// WholeBlocks implements dit.WholeBlocks.
-func (r *stackRun) WholeBlocks() bool { return true }
+// Sites implements seam.Reuse.
+func (r *stackRun) Sites() seam.Sites { return seam.SitesOf(seam.Block) }
 
-// Apply implements dit.Reuse.
-func (r *stackRun) Apply(at dit.Site, x *dit.Tokens, f func(*dit.Tokens) *dit.Tokens) *dit.Tokens {
-	if at.Part != dit.Whole {
-		return f(x)
-	}
-	r.stats.Tokens += int64(x.X.Rows)
-	r.stats.TokensDone += int64(len(r.index))
+// Apply implements seam.Reuse.
+func (r *stackRun) Apply(at seam.Site, x *seam.Tokens, f func(*seam.Tokens) *seam.Tokens) *seam.Tokens {
+	r.stats.Rows += int64(x.X.Rows)
+	r.stats.ComputedRows += int64(len(r.index))
 	if at.Block == 0 {
 		r.x = x.X
 		r.g.EachRow(len(r.index), r.width, r.startRow)
@@ -216,9 +224,9 @@ func (r *stackRun) begin(i int) {
 func (r *stackRun) settle(row int) {
 	s := row / r.tokens
 	p, x, computed := r.positions[s], r.x.Row(row), r.computes(s)
-	if n := row % r.tokens * r.width; computed && r.decoder != nil {
+	if n := row % r.tokens * r.width; computed && r.added != nil {
 		start := r.start.Row(row)
-		kernel.Add(start, start, r.decoder[n:n+r.width])
+		kernel.Add(start, start, r.added[n:n+r.width])
 	}
 	if r.history != nil {
 		if computed {
@@ -239,6 +247,20 @@ func (r *stackRun) settle(row int) {
 			kernel.AXPY(x, weight, r.term(row, i))
 		}
 	}
+}
+
+// addedInside returns the sum of what a model adds between its blocks, [N, D], or nil.
+func addedInside(m *seam.Shape) []float32 {
+	var sum []float32
+	for i := range m.Blocks {
+		if a := m.AddedBefore(i); a != nil && sum == nil {
+			sum = a
+		} else if a != nil {
+			sum = slices.Clone(sum)
+			kernel.Add(sum, sum, a)
+		}
+	}
+	return sum
 }
 
 // term returns the i-th last update of a row that is kept.
@@ -290,4 +312,4 @@ func (r *stackRun) Reset() {
 }
 
 // Stats implements Run.
-func (r *stackRun) Stats() Stats { return r.stats }
+func (r *stackRun) Stats() Cost { return r.stats }

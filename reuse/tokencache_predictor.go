@@ -9,6 +9,7 @@ import (
 	"github.com/tokencache/tokencache/checkpoint"
 	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/nn"
+	"github.com/tokencache/tokencache/seam"
 	"github.com/tokencache/tokencache/tensor"
 )
 
@@ -29,7 +30,7 @@ const staticWidth = 64
 
 // NewPredictorConfig returns the configuration of a predictor for m.
 func NewPredictorConfig(kind Importance, m *dit.Model) PredictorConfig {
-	return PredictorConfig{Kind: kind, Blocks: len(m.Blocks), Tokens: m.Tokens(), Width: m.Hidden, Heads: m.Heads, MLPHidden: m.MLPHidden}
+	return PredictorConfig{Kind: kind, Blocks: m.Depth, Tokens: m.Tokens(), Width: m.Hidden, Heads: m.Heads, MLPHidden: m.MLPHidden}
 }
 
 // Predictor is the Cache Predictor g: it tells how much it matters that a token is computed in a block, alpha in [0,1].
@@ -120,11 +121,11 @@ type Alpha struct {
 }
 
 // Forward returns the importances for b, a batch of m.
-func (p *Predictor) Forward(g *tensor.Graph, m *dit.Model, b *dit.Batch) *Alpha {
+func (p *Predictor) Forward(g *tensor.Graph, m seam.Model, b *seam.Batch) *Alpha {
 	if p.Kind == Dynamic {
-		x, c := m.Embed(g, b)
+		x := m.Embed(g, b)
 		// The block overwrites its tokens where no tape records; the embedding is made again for the model.
-		y := p.block.Forward(g, dit.Always, 0, x, c)
+		y := p.block.Forward(g, seam.Always, 0, x)
 		z := g.LayerNormModulate(y.X, nil, nil, x.Rows, headEps)
 		return &Alpha{p, g.Sigmoid(g.Linear(z, p.head))}
 	}
@@ -233,17 +234,18 @@ func (f FreshPredictor) Read(name string, dst []float32) error {
 // predictorRun is a Predictor in a run.
 type predictorRun struct {
 	p     *Predictor
-	g     *tensor.Graph
-	m     *dit.Model
+	m     seam.Model
 	alpha *Alpha
 }
 
-func (p *Predictor) newRun(g *tensor.Graph, m *dit.Model) (*predictorRun, error) {
-	if p.Blocks != len(m.Blocks) || p.Tokens != m.Tokens() || p.Kind == Dynamic && (p.Width != m.Hidden || p.Heads != m.Heads) {
-		return nil, fmt.Errorf("the predictor is for a model of %d blocks, %d tokens, width %d and %d heads; this one has %d, %d, %d and %d",
-			p.Blocks, p.Tokens, p.Width, p.Heads, len(m.Blocks), m.Tokens(), m.Hidden, m.Heads)
+// check reports a model that the predictor is not for.
+func (p *Predictor) check(m *seam.Shape) error {
+	dynamic := p.Kind == Dynamic
+	if p.Blocks != m.Blocks || p.Tokens != m.Tokens || dynamic && (p.Width != m.Width || p.Heads != m.Heads) {
+		return fmt.Errorf("the predictor is for a model of %d blocks, %d tokens, width %d and %d heads; this one has %d, %d, %d and %d",
+			p.Blocks, p.Tokens, p.Width, p.Heads, m.Blocks, m.Tokens, m.Width, m.Heads)
 	}
-	return &predictorRun{p: p, g: g, m: m}, nil
+	return nil
 }
 
-func (r *predictorRun) begin(b *dit.Batch) { r.alpha = r.p.Forward(r.g, r.m, b) }
+func (r *predictorRun) begin(g *tensor.Graph, b *seam.Batch) { r.alpha = r.p.Forward(g, r.m, b) }

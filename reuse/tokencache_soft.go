@@ -1,7 +1,7 @@
 package reuse
 
 import (
-	"github.com/tokencache/tokencache/dit"
+	"github.com/tokencache/tokencache/seam"
 	"github.com/tokencache/tokencache/tensor"
 )
 
@@ -23,8 +23,8 @@ type Superposition struct {
 }
 
 // NewSuperposition returns the superposition for batches of at most samples samples of m.
-func NewSuperposition(g *tensor.Graph, m *dit.Model, samples int, cached Cached, order int) *Superposition {
-	return &Superposition{g: g, tokens: m.Tokens(), cached: cached, history: newHistory(len(m.Blocks), samples*m.Tokens(), m.Hidden, order)}
+func NewSuperposition(g *tensor.Graph, m *seam.Shape, samples int, cached Cached, order int) *Superposition {
+	return &Superposition{g: g, tokens: m.Tokens, cached: cached, history: newHistory(m.Blocks, samples*m.Tokens, m.Width, order)}
 }
 
 // Reset empties the cache.
@@ -57,12 +57,12 @@ func (s *Superposition) Forecast(x *tensor.Tensor, position int) *tensor.Tensor 
 	return y
 }
 
-// Apply implements dit.Reuse.
-func (s *Superposition) Apply(at dit.Site, x *dit.Tokens, f func(*dit.Tokens) *dit.Tokens) *dit.Tokens {
-	if at.Part != dit.Whole {
-		return f(x)
-	}
-	var y *dit.Tokens
+// Sites implements seam.Reuse.
+func (s *Superposition) Sites() seam.Sites { return seam.SitesOf(seam.Block) }
+
+// Apply implements seam.Reuse.
+func (s *Superposition) Apply(at seam.Site, x *seam.Tokens, f func(*seam.Tokens) *seam.Tokens) *seam.Tokens {
+	var y *seam.Tokens
 	switch {
 	case s.alpha != nil:
 		y = s.superpose(at.Block, x, f)
@@ -86,7 +86,7 @@ func (s *Superposition) Apply(at dit.Site, x *dit.Tokens, f func(*dit.Tokens) *d
 	return y
 }
 
-func (s *Superposition) superpose(block int, x *dit.Tokens, f func(*dit.Tokens) *dit.Tokens) *dit.Tokens {
+func (s *Superposition) superpose(block int, x *seam.Tokens, f func(*seam.Tokens) *seam.Tokens) *seam.Tokens {
 	forecast := s.g.New(x.X.Rows, x.X.Cols)
 	s.g.EachRow(x.X.Rows, x.X.Cols, func(i int) {
 		clear(forecast.Row(i))

@@ -7,8 +7,8 @@ import (
 	"math/rand/v2"
 	"slices"
 
-	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/internal/kernel"
+	"github.com/tokencache/tokencache/seam"
 	"github.com/tokencache/tokencache/tensor"
 )
 
@@ -41,17 +41,26 @@ func (p *ToMe) Validate() error {
 	return nil
 }
 
-// NewRun implements Policy. Nothing is kept from step to step, so limit does not matter.
-func (p *ToMe) NewRun(g *tensor.Graph, m *dit.Model, plan Plan, samples int, limit int64) (Run, error) {
+// CacheBytes returns 0: nothing is kept from step to step.
+func (p *ToMe) CacheBytes(m seam.Model, _ Plan, _ int) (int64, error) { return 0, p.check(m.Shape()) }
+
+func (p *ToMe) check(m *seam.Shape) error {
 	if err := p.Validate(); err != nil {
-		return nil, fmt.Errorf("tome: %w", err)
+		return fmt.Errorf("tome: %w", err)
 	}
-	n := m.Tokens()
-	side := int(math.Round(math.Sqrt(float64(n))))
-	if side*side != n {
-		return nil, fmt.Errorf("tome: a grid of %d tokens: want a square one", n)
+	if m.GridRows != m.GridCols {
+		return fmt.Errorf("tome: a grid of %d x %d tokens: want a square one", m.GridRows, m.GridCols)
 	}
-	r := &tomeRun{policy: p, g: g, tokens: n, side: side}
+	return nil
+}
+
+// NewRun implements Policy.
+func (p *ToMe) NewRun(m seam.Model, _ Plan, samples int) (Run, error) {
+	if err := p.check(m.Shape()); err != nil {
+		return nil, err
+	}
+	n := m.Shape().Tokens
+	r := &tomeRun{policy: p, tokens: n, side: m.Shape().GridRows}
 	for range samples {
 		r.of = append(r.of, &matching{into: make([]int32, n)})
 	}
@@ -67,7 +76,7 @@ type tomeRun struct {
 	policy       *ToMe
 	g            *tensor.Graph
 	tokens, side int
-	stats        Stats
+	stats        Cost
 
 	of []*matching // of each sample
 
@@ -92,7 +101,8 @@ type matching struct {
 }
 
 // Begin implements Run.
-func (r *tomeRun) Begin(_ *dit.Batch, positions []int) {
+func (r *tomeRun) Begin(g *tensor.Graph, _ *seam.Batch, positions []int) {
+	r.g = g
 	for s, p := range positions {
 		m := r.of[s]
 		if m.destinations == nil || m.position != p {
@@ -126,28 +136,30 @@ func (r *tomeRun) draw(m *matching, position int) {
 	}
 }
 
-// Apply implements dit.Reuse.
-func (r *tomeRun) Apply(at dit.Site, x *dit.Tokens, f func(*dit.Tokens) *dit.Tokens) *dit.Tokens {
+// Sites implements seam.Reuse.
+func (r *tomeRun) Sites() seam.Sites { return seam.SitesOf(seam.Attention, seam.MLP) }
+
+// Apply implements seam.Reuse.
+func (r *tomeRun) Apply(at seam.Site, x *seam.Tokens, f func(*seam.Tokens) *seam.Tokens) *seam.Tokens {
 	switch {
-	case at.Part == dit.Attention:
+	case at.Part == seam.Attention:
 		r.mergeTokens(x.X)
 		return r.run(x, f)
-	case at.Part == dit.MLP && r.policy.MLP:
+	case r.policy.MLP:
 		return r.run(x, f)
-	case at.Part == dit.MLP:
-		r.count(x.X.Rows, x.X.Rows)
 	}
+	r.count(x.X.Rows, x.X.Rows)
 	return f(x)
 }
 
 // count adds what one of a block's branches computed.
 func (r *tomeRun) count(done, of int) {
-	r.stats.Tokens += int64(of)
-	r.stats.TokensDone += int64(done)
+	r.stats.Rows += int64(of)
+	r.stats.ComputedRows += int64(done)
 }
 
 // run computes a branch for merged tokens.
-func (r *tomeRun) run(x *dit.Tokens, f func(*dit.Tokens) *dit.Tokens) *dit.Tokens {
+func (r *tomeRun) run(x *seam.Tokens, f func(*seam.Tokens) *seam.Tokens) *seam.Tokens {
 	rows := x.X.Rows
 	r.count(len(r.index), rows)
 	if len(r.index) == rows {
@@ -238,4 +250,4 @@ func (r *tomeRun) match(row int) {
 func (r *tomeRun) Reset() {}
 
 // Stats implements Run.
-func (r *tomeRun) Stats() Stats { return r.stats }
+func (r *tomeRun) Stats() Cost { return r.stats }

@@ -8,8 +8,17 @@ import (
 
 	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/reuse"
+	"github.com/tokencache/tokencache/seam"
 	"github.com/tokencache/tokencache/tensor"
 )
+
+// shapeOnly is a model of which nothing but its shape is used.
+type shapeOnly struct {
+	seam.Model
+	shape *seam.Shape
+}
+
+func (s shapeOnly) Shape() *seam.Shape { return s.shape }
 
 // TestMerging holds what merging is on grids of even and odd side: how many tokens are left, that each cell keeps one, that what is left is means of tokens, that tokens merge with those
 // that they are equal to, and that every token gets the output of the one that stands for it.
@@ -18,27 +27,27 @@ func TestMerging(t *testing.T) {
 		t.Run(fmt.Sprint(side), func(t *testing.T) {
 			c := dit.Config{InputSize: 2 * side, PatchSize: 2, InChannels: 4, Hidden: 48, Depth: 2, Heads: 4, MLPHidden: 192, NumClasses: 10}
 			n, width := side*side, 4
-			m := &dit.Model{Config: c}
+			m := shapeOnly{shape: &seam.Shape{Blocks: c.Depth, Tokens: n, GridRows: side, GridCols: side, Width: c.Hidden}}
 			pool := tensor.NewPool(1)
 			defer pool.Close()
 			g := tensor.NewGraph(pool)
-			run, err := parse(t, "tome:ratio=0.5").NewRun(g, m, plan, 2, 0)
+			run, err := parse(t, "tome:ratio=0.5").NewRun(m, plan, 2)
 			if err != nil {
 				t.Fatal(err)
 			}
-			run.Begin(nil, []int{3, 4})
+			run.Begin(g, nil, []int{3, 4})
 			// The tokens of a cell point in one direction, of three, each with a length of its own.
 			x := tensor.FromSlice(make([]float32, 2*n*width), 2*n, width)
 			kind := func(row int) int { return (row%n/side/2*7 + row%n%side/2 + row/n) % 3 }
 			for row := range x.Rows {
 				x.Row(row)[kind(row)] = 1 + float32(row)
 			}
-			tokens := &dit.Tokens{X: x, Rows: tensor.Uniform(2, n), Pos: make([]int32, 2*n)}
+			tokens := &seam.Tokens{X: x, Rows: tensor.Uniform(2, n), Pos: make([]int32, 2*n)}
 			for i := range tokens.Pos {
 				tokens.Pos[i] = int32(i % n)
 			}
-			var given *dit.Tokens
-			y := run.Apply(dit.Site{Part: dit.Attention}, tokens, func(some *dit.Tokens) *dit.Tokens {
+			var given *seam.Tokens
+			y := run.Apply(seam.Site{Part: seam.Attention}, tokens, func(some *seam.Tokens) *seam.Tokens {
 				given = some.With(tensor.FromSlice(slices.Clone(some.X.Flat()), some.X.Rows, width))
 				out := some.With(g.New(some.X.Rows, width))
 				for i := range out.X.Rows {
@@ -100,7 +109,7 @@ func TestMerging(t *testing.T) {
 					t.Errorf("sample %d: tokens are left in %d cells of %d", s, len(cells), want)
 				}
 			}
-			if s := run.Stats(); s.TokensDone != int64(2*left) || s.Tokens != int64(2*n) || s.CacheBytes != 0 {
+			if s := run.Stats(); s.ComputedRows != int64(2*left) || s.Rows != int64(2*n) {
 				t.Errorf("counted %+v", s)
 			}
 		})

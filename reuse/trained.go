@@ -12,9 +12,9 @@ import (
 	"path/filepath"
 
 	"github.com/tokencache/tokencache/checkpoint"
-	"github.com/tokencache/tokencache/dit"
+	"github.com/tokencache/tokencache/diffusion"
 	"github.com/tokencache/tokencache/internal/atomicfile"
-	"github.com/tokencache/tokencache/tensor"
+	"github.com/tokencache/tokencache/seam"
 )
 
 // A trained policy is a folder with these files.
@@ -45,13 +45,12 @@ type Trained struct {
 	L2C    *Routers    `json:"l2c,omitempty"`
 	Named  NamedPolicy `json:"named,omitempty"`
 
-	Model       string  `json:"model"`
-	Fingerprint string  `json:"model_fingerprint"`
-	Sampler     string  `json:"sampler"`
-	Steps       string  `json:"steps"` // as the user gives them: "50", "ddim50"
-	Guidance    float64 `json:"guidance"`
-	// GuidancePower is that of guidance which grows, 0 if it does not.
-	GuidancePower float64 `json:"guidance_power,omitempty"`
+	Model       string `json:"model"`
+	Fingerprint string `json:"model_fingerprint"`
+
+	// Sampling is what the policy was made for. In the file its fields stand next to the others, the
+	// steps as users write them.
+	diffusion.Sampling `json:"-"`
 
 	// Speed is what was measured when the policy was made, and PSNR, in dB, how near its images were to the uncached model's.
 	Speed Speed   `json:"speed"`
@@ -68,6 +67,60 @@ type Speed struct {
 	FLOPs  float64 `json:"flops"`            // uncached to cached, counted
 	Wall   float64 `json:"wall"`             // likewise, measured
 	Level  string  `json:"cpu_level,omitempty"`
+}
+
+// trainedFields is a Trained as encoding/json sees its own fields.
+type trainedFields Trained
+
+// trainedFile is policy.json.
+type trainedFile struct {
+	*trainedFields
+	Sampler       string  `json:"sampler"`
+	Steps         string  `json:"steps"`
+	Guidance      float64 `json:"guidance"`
+	GuidancePower float64 `json:"guidance_power,omitempty"`
+	Eta           float64 `json:"eta,omitempty"`
+	GuideAll      bool    `json:"guide_all,omitempty"`
+	Clip          bool    `json:"clip,omitempty"`
+}
+
+// MarshalJSON implements json.Marshaler.
+func (t *Trained) MarshalJSON() ([]byte, error) {
+	return json.Marshal(trainedFile{
+		trainedFields: (*trainedFields)(t),
+		Sampler:       t.Sampler,
+		Steps:         t.StepsText(),
+		Guidance:      t.Guidance,
+		GuidancePower: t.GuidancePower,
+		Eta:           t.Eta,
+		GuideAll:      t.GuideAll,
+		Clip:          t.Clip,
+	})
+}
+
+// UnmarshalJSON implements json.Unmarshaler. It refuses fields that it does not know.
+func (t *Trained) UnmarshalJSON(b []byte) error {
+	f := trainedFile{trainedFields: (*trainedFields)(t)}
+	decoder := json.NewDecoder(bytes.NewReader(b))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&f); err != nil {
+		return err
+	}
+	steps, spacing, err := diffusion.ParseSteps(f.Steps)
+	if err != nil {
+		return err
+	}
+	t.Sampling = diffusion.Sampling{
+		Sampler:       f.Sampler,
+		Steps:         steps,
+		Spacing:       spacing,
+		Eta:           f.Eta,
+		Guidance:      f.Guidance,
+		GuidancePower: f.GuidancePower,
+		GuideAll:      f.GuideAll,
+		Clip:          f.Clip,
+	}
+	return nil
 }
 
 // String returns the folder or the name of an embedded one, or the parameters.
@@ -109,27 +162,65 @@ func (t *Trained) inner() (method string, p fittedPolicy) {
 }
 
 // NewRun implements Policy. It refuses another model, sampler or number of steps than the policy was made for.
-func (t *Trained) NewRun(g *tensor.Graph, m *dit.Model, plan Plan, samples int, limit int64) (Run, error) {
-	if err := t.Fits(m.Fingerprint, plan); err != nil {
+func (t *Trained) NewRun(m seam.Model, plan Plan, samples int) (Run, error) {
+	p, err := t.fitting(m, plan)
+	if err != nil {
+		return nil, err
+	}
+	return p.NewRun(m, plan, samples)
+}
+
+// CacheBytes implements Policy.
+func (t *Trained) CacheBytes(m seam.Model, plan Plan, samples int) (int64, error) {
+	p, err := t.fitting(m, plan)
+	if err != nil {
+		return 0, err
+	}
+	return p.CacheBytes(m, plan, samples)
+}
+
+// fitting returns the policy if it is for the model and the plan.
+func (t *Trained) fitting(m seam.Model, plan Plan) (Policy, error) {
+	if err := t.Fits(m.Shape().Fingerprint, plan); err != nil {
 		return nil, err
 	}
 	_, p := t.inner()
 	if p == nil {
 		return nil, fmt.Errorf("policy %s holds no policy, or more than one", t.path)
 	}
-	return p.NewRun(g, m, plan, samples, limit)
+	return p, nil
 }
 
-// Fits reports why the policy is not for a model with a fingerprint, or not for a plan.
+// MismatchError reports a policy that was made for something else than it is used with.
+type MismatchError struct {
+	Policy string
+	Field  string // Model or Steps (with the sampler)
+	Made   string // what the policy was made for
+	Used   string // what it is used with
+	For    diffusion.Sampling
+}
+
+func (e *MismatchError) Error() string {
+	return fmt.Sprintf("policy %s was made for %s, not for %s", e.Policy, e.Made, e.Used)
+}
+
+// Fits reports, as a *MismatchError, that the policy is not for a model with a fingerprint, or not for a
+// plan.
 func (t *Trained) Fits(fingerprint string, plan Plan) error {
+	e := &MismatchError{Policy: t.String(), For: t.Sampling}
 	switch {
 	case t.Fingerprint != fingerprint:
-		return fmt.Errorf("policy %s was made for another model (%s, fingerprint %s; this one's is %s): make one for this with tokencache calibrate", t, t.Model, t.Fingerprint, fingerprint)
-	case t.Sampler != plan.Sampler || t.Steps != plan.Spacing:
-		return fmt.Errorf("policy %s was made for sampler %s with %s steps, not for %s with %s: give --sampler %s --steps %s, or make one with tokencache calibrate --sampler %s --steps %s",
-			t, t.Sampler, t.Steps, plan.Sampler, plan.Spacing, t.Sampler, t.Steps, plan.Sampler, plan.Spacing)
+		e.Field = "Model"
+		e.Made = fmt.Sprintf("another model (%s, fingerprint %s)", t.Model, t.Fingerprint)
+		e.Used = "this one, of fingerprint " + fingerprint
+	case t.Sampler != plan.Sampler || t.StepsText() != plan.StepsText():
+		e.Field = "Steps"
+		e.Made = fmt.Sprintf("sampler %s with %s steps", t.Sampler, t.StepsText())
+		e.Used = fmt.Sprintf("%s with %s", plan.Sampler, plan.StepsText())
+	default:
+		return nil
 	}
-	return nil
+	return e
 }
 
 // Save writes the policy to a folder, each file whole or not at all; policy.json comes last.
@@ -171,9 +262,7 @@ func OpenFS(fsys fs.FS, dir string) (*Trained, error) {
 		return nil, fmt.Errorf("no trained policy: %w", err)
 	}
 	t := new(Trained)
-	decoder := json.NewDecoder(bytes.NewReader(b))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(t); err != nil {
+	if err := json.Unmarshal(b, t); err != nil {
 		return nil, fmt.Errorf("%s: %w", PolicyFile, err)
 	}
 	method, p := t.inner()
@@ -242,10 +331,19 @@ func (n NamedPolicy) Validate() error {
 }
 
 // NewRun implements Policy.
-func (n NamedPolicy) NewRun(g *tensor.Graph, m *dit.Model, plan Plan, samples int, limit int64) (Run, error) {
+func (n NamedPolicy) NewRun(m seam.Model, plan Plan, samples int) (Run, error) {
 	p, err := Parse(string(n))
 	if err != nil {
 		return nil, err
 	}
-	return p.NewRun(g, m, plan, samples, limit)
+	return p.NewRun(m, plan, samples)
+}
+
+// CacheBytes implements Policy.
+func (n NamedPolicy) CacheBytes(m seam.Model, plan Plan, samples int) (int64, error) {
+	p, err := Parse(string(n))
+	if err != nil {
+		return 0, err
+	}
+	return p.CacheBytes(m, plan, samples)
 }

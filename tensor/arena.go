@@ -10,6 +10,8 @@ type arena[T any] struct {
 	used  int // elements used of it
 	align int // elements that every piece is a multiple of
 	least int // elements of the smallest slab
+
+	reached int // the last slab that was in use since the last trim
 }
 
 type arenaMark struct{ slab, used int }
@@ -25,11 +27,13 @@ func (a *arena[T]) get(n int) []T {
 		if s := a.slabs[a.slab]; len(s)-a.used >= room {
 			p := s[a.used : a.used+n : a.used+n]
 			a.used += room
+			a.reached = max(a.reached, a.slab)
 			return p
 		}
 	}
 	a.slabs = append(a.slabs, make([]T, max(room, a.least, 2*a.lastLen())))
 	a.slab, a.used = len(a.slabs)-1, room
+	a.reached = a.slab
 	return a.slabs[a.slab][:n:n]
 }
 
@@ -40,6 +44,13 @@ func (a *arena[T]) lastLen() int {
 	}
 	const most = 32 << 20
 	return min(len(a.slabs[len(a.slabs)-1]), most/2)
+}
+
+// trim drops the slabs that nothing has reached since the last trim.
+func (a *arena[T]) trim() {
+	keep := min(a.reached+1, len(a.slabs))
+	clear(a.slabs[keep:])
+	a.slabs, a.reached = a.slabs[:keep], 0
 }
 
 // bytes is the memory that the arena holds.

@@ -60,7 +60,12 @@ func newAttentionOp(in AttentionInput, out *Tensor) attentionOp {
 
 // Attention returns the heads' results side by side, [query rows, heads*dim].
 func (g *Graph) Attention(in AttentionInput) *Tensor {
-	out := g.New(in.Q.Rows, in.Q.Cols)
+	return g.AttentionInto(g.New(in.Q.Rows, in.Q.Cols), in)
+}
+
+// AttentionInto is Attention with its results in out, which it returns.
+func (g *Graph) AttentionInto(out *Tensor, in AttentionInput) *Tensor {
+	mustMatch("attention output", out, in.Q.Rows, in.Q.Cols)
 	op := &g.ops.attention
 	*op = newAttentionOp(in, out)
 	samples := in.QRows.Samples()
@@ -71,7 +76,7 @@ func (g *Graph) Attention(in AttentionInput) *Tensor {
 			panic(fmt.Sprintf("tensor: attention: sample %d has %d queries and no keys", s, nq))
 		}
 		mostQueries, op.mostKeys = max(mostQueries, nq), max(op.mostKeys, nk)
-		g.flops += 4 * int64(nq) * int64(nk) * int64(in.Q.Cols)
+		g.count(4 * int64(nq) * int64(nk) * int64(in.Q.Cols))
 	}
 	if in.ColSums != nil {
 		mustMatch("column sums", in.ColSums, samples, in.Heads*op.mostKeys)

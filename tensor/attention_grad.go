@@ -39,7 +39,7 @@ func (g *Graph) attentionBack(in AttentionInput, out, dout *Tensor) {
 	}
 	g.Release(m)
 	for s := range in.QRows.Samples() {
-		g.flops += 10 * int64(in.QRows.Start[s+1]-in.QRows.Start[s]) * int64(in.KRows.Start[s+1]-in.KRows.Start[s]) * int64(in.Q.Cols)
+		g.count(10 * int64(in.QRows.Start[s+1]-in.QRows.Start[s]) * int64(in.KRows.Start[s+1]-in.KRows.Start[s]) * int64(in.Q.Cols))
 	}
 }
 

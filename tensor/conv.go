@@ -164,7 +164,7 @@ func (g *Graph) conv(in ConvInput, w *ConvWeight, dst Images, add bool) {
 	parts := samples * op.strips.parts
 	op.panels = newSplit(w.phases[0][0].Panels(), 1, (want+parts-1)/parts)
 	g.run(op, parts*op.panels.parts)
-	g.flops += 2 * int64(dst.X.Rows) * int64(w.side*w.side*w.In) * int64(w.Out)
+	g.count(2 * int64(dst.X.Rows) * int64(w.side*w.side*w.In) * int64(w.Out))
 }
 
 func (op *convOp) run(part int, worker *worker) {

@@ -122,7 +122,7 @@ func TestGradients(t *testing.T) {
 				g.StartTape()
 				out := c.compute(g)
 				weights := random(r, 1, out.Rows*out.Cols)
-				g.AddGrad(out, g.Wrap(weights.Data, out.Rows, out.Cols))
+				g.AddGrad(out, FromSlice(weights.Data, out.Rows, out.Cols))
 				g.Backward()
 				got := map[string][]float32{}
 				for name, in := range c.inputs {

@@ -3,6 +3,7 @@ package tensor
 import (
 	"context"
 	"fmt"
+	"slices"
 )
 
 // Graph is the context that operations run in: the arena their results live in, the workers, the count of
@@ -18,10 +19,25 @@ type Graph struct {
 	starts  arena[int]
 	headers arena[Tensor]
 	rows    arena[Rows]
-	flops   int64
 	tape    *tape
 	ops     operations
+
+	flops  int64
+	ledger []int64 // of each owner: its operations
+	shares []share // by which operations are charged to owners
+	weight int64   // of all shares
+
+	scratch []scratch
 }
+
+// share is the part of an operation that an owner is charged with.
+type share struct {
+	owner  int
+	weight int64
+}
+
+// scratch is what a caller keeps with a Graph: see Scratch.
+type scratch struct{ key, value any }
 
 // operations holds the description of the operation that runs, one of each kind, so that running one allocates nothing.
 type operations struct {
@@ -59,12 +75,64 @@ func (g *Graph) Err() error { return g.ctx.Err() }
 // Workers returns the number of workers.
 func (g *Graph) Workers() int { return g.pool.Workers() }
 
-// FLOPs returns the floating-point operations of all matrix products, attentions and convolutions since the Graph was made
-// or ResetFLOPs was called; a multiplication and an addition count as two, anything else as nothing.
+// FLOPs returns the floating-point operations of all matrix products, attentions and convolutions
+// since the Graph was made or ResetFLOPs was called; a multiplication and an addition count as two,
+// anything else as nothing.
 func (g *Graph) FLOPs() int64 { return g.flops }
 
 // ResetFLOPs sets the count to 0.
 func (g *Graph) ResetFLOPs() { g.flops = 0 }
+
+// OpenLedger keeps, from now on, a count of operations for each of a number of owners, who are
+// charged as Charge says. No owners end it.
+func (g *Graph) OpenLedger(owners int) {
+	g.ledger = slices.Grow(g.ledger[:0], owners)[:owners]
+	clear(g.ledger)
+	g.ClearCharge(0)
+}
+
+// OwnerFLOPs returns the operations that were charged to an owner.
+func (g *Graph) OwnerFLOPs(owner int) int64 { return g.ledger[owner] }
+
+// ClearCharge charges the operations that follow to one owner, and Charge divides them among those
+// that it names, until the next ClearCharge, in proportion to their weights.
+func (g *Graph) ClearCharge(owner int) {
+	g.shares, g.weight = append(g.shares[:0], share{owner, 1}), 0
+}
+
+// Charge adds an owner to those that share the operations that follow: see ClearCharge.
+func (g *Graph) Charge(owner, weight int) {
+	if g.weight == 0 {
+		g.shares = g.shares[:0]
+	}
+	g.shares = append(g.shares, share{owner, int64(weight)})
+	g.weight += int64(weight)
+}
+
+// count notes the operations of an operation.
+func (g *Graph) count(flops int64) {
+	g.flops += flops
+	if len(g.ledger) == 0 {
+		return
+	}
+	for _, s := range g.shares {
+		g.ledger[s.owner] += flops / max(1, g.weight) * s.weight
+	}
+}
+
+// Scratch returns what make made for key the first time, kept with the Graph from then on: memory
+// that whoever runs on the Graph needs again at every pass. If it has a method Reset, that is called
+// whenever the Graph is Reset.
+func (g *Graph) Scratch(key any, make func() any) any {
+	for _, s := range g.scratch {
+		if s.key == key {
+			return s.value
+		}
+	}
+	value := make()
+	g.scratch = append(g.scratch, scratch{key, value})
+	return value
+}
 
 // Bytes returns the memory that the Graph holds for activations.
 func (g *Graph) Bytes() int64 { return g.floats.bytes() + g.ints.bytes() }
@@ -96,6 +164,21 @@ func (g *Graph) release(m Mark) {
 func (g *Graph) Reset() {
 	g.tape = nil
 	g.release(Mark{})
+	for _, s := range g.scratch {
+		if r, ok := s.value.(interface{ Reset() }); ok {
+			r.Reset()
+		}
+	}
+}
+
+// Trim gives memory back that the passes since the last Trim did not need.
+func (g *Graph) Trim() {
+	g.floats.trim()
+	g.ints.trim()
+	g.starts.trim()
+	g.headers.trim()
+	g.rows.trim()
+	g.pool.trim()
 }
 
 // New returns a matrix of unspecified content.
@@ -129,11 +212,6 @@ func (g *Graph) view(v, t *Tensor, row, col int) *Tensor {
 		v.wanted, v.base, v.row, v.col = true, t, row, col
 	}
 	return v
-}
-
-// Wrap returns a rows x cols matrix over data, which it does not copy.
-func (g *Graph) Wrap(data []float32, rows, cols int) *Tensor {
-	return g.header(data[:rows*cols], rows, cols, cols)
 }
 
 // Ints returns n integers of unspecified content.

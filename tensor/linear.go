@@ -118,7 +118,7 @@ func (g *Graph) multiply(gemm kernel.Gemm, x, y *Tensor) {
 	op.gemm = gemm
 	op.panels, op.rows = divide(g.Workers(), gemm.B.Panels(), x.Rows)
 	g.run(op, op.panels.parts*op.rows.parts)
-	g.flops += 2 * int64(x.Rows) * int64(gemm.B.K) * int64(gemm.B.N)
+	g.count(2 * int64(x.Rows) * int64(gemm.B.K) * int64(gemm.B.N))
 }
 
 func (op *linearOp) run(part int, w *worker) {
@@ -151,7 +151,7 @@ func (g *Graph) linearBack(x *Tensor, w *Weight, dy *Tensor) {
 	if w.W.Grad != nil {
 		op.stage, op.split = op.multiply, newSplit(w.In, gradColumns, w.In)
 		g.run(op, op.split.parts)
-		g.flops += 2 * int64(x.Rows) * int64(w.In) * int64(w.Out)
+		g.count(2 * int64(x.Rows) * int64(w.In) * int64(w.Out))
 	}
 	g.Release(m)
 }

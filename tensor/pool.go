@@ -1,15 +1,17 @@
 package tensor
 
 import (
+	"fmt"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 
 	"github.com/tokencache/tokencache/internal/kernel"
 )
 
-// Pool is a fixed set of workers that compute the parts of one operation at a time. Several Graphs may share one; their
-// operations then take turns.
+// Pool is a fixed set of workers that compute the parts of one operation at a time. Several Graphs
+// may share one; their operations then take turns.
 type Pool struct {
 	mu      sync.Mutex // held by the operation that runs
 	workers []worker   // workers[0] is the goroutine that calls run
@@ -21,17 +23,21 @@ type Pool struct {
 	closed  atomic.Bool
 	parked  []chan struct{} // wakes helper i+1
 	asleep  []atomic.Bool
+	ended   sync.WaitGroup        // helpers
+	failed  atomic.Pointer[Panic] // the first panic of a helper in the round
 }
 
 // worker is what one goroutine of a Pool has to itself.
 type worker struct {
 	scratch []float32
-	_       [40]byte // keeps workers on cache lines of their own
+	wanted  int      // floats asked for at most since the last trim
+	_       [32]byte // keeps workers on cache lines of their own
 }
 
-// floats returns n floats of scratch memory with unspecified content; the next call gives the same memory again.
+// floats returns n floats of scratch memory with unspecified content; the next call gives the same
+// memory again.
 func (w *worker) floats(n int) []float32 {
-	if len(w.scratch) < n {
+	if w.wanted = max(w.wanted, n); len(w.scratch) < n {
 		w.scratch = kernel.AlignedFloats(n)
 	}
 	return w.scratch[:n:n]
@@ -40,16 +46,29 @@ func (w *worker) floats(n int) []float32 {
 // job is an operation divided into parts that may run in any order, at the same time.
 type job interface{ run(part int, w *worker) }
 
-// NewPool returns a pool of the given number of workers, the calling goroutine included; less than 1 means as many as
-// the machine has processors to offer.
+// Panic is a panic of one of a Pool's helpers. The operation that it belongs to waits for the other
+// helpers and then panics with it on the goroutine that called it.
+type Panic struct {
+	Value any
+	Stack []byte // of the helper
+}
+
+func (p *Panic) Error() string { return fmt.Sprintf("%v\n%s", p.Value, p.Stack) }
+
+// NewPool returns a pool of the given number of workers, the calling goroutine included; less than
+// 1 means as many as the machine has processors to offer.
 func NewPool(workers int) *Pool {
 	if workers < 1 {
 		workers = runtime.GOMAXPROCS(0)
 	}
-	p := &Pool{workers: make([]worker, workers), parked: make([]chan struct{}, workers-1), asleep: make([]atomic.Bool, workers-1)}
+	p := &Pool{
+		workers: make([]worker, workers),
+		parked:  make([]chan struct{}, workers-1),
+		asleep:  make([]atomic.Bool, workers-1),
+	}
 	for i := range p.parked {
 		p.parked[i] = make(chan struct{}, 1)
-		go p.help(i)
+		p.ended.Go(func() { p.help(i) })
 	}
 	return p
 }
@@ -57,19 +76,25 @@ func NewPool(workers int) *Pool {
 // Workers returns the number of workers.
 func (p *Pool) Workers() int { return len(p.workers) }
 
-// Close ends the helpers. The pool must be idle and is unusable afterwards.
+// Close ends the helpers and waits until they have. The pool is unusable afterwards. A second call
+// does nothing.
 func (p *Pool) Close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.closed.Swap(true) {
 		p.start()
 	}
+	p.ended.Wait()
 }
 
-// run computes parts 0..parts-1 of j and returns when all are done.
+// run computes parts 0..parts-1 of j and returns when all are done. A panic in any part is one of
+// the caller's goroutine, once all workers have stopped.
 func (p *Pool) run(j job, parts int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.closed.Load() {
+		panic("tensor: operation on a closed Pool")
+	}
 	if parts == 1 || len(p.workers) == 1 {
 		for i := range parts {
 			j.run(i, &p.workers[0])
@@ -80,11 +105,20 @@ func (p *Pool) run(j job, parts int) {
 	p.next.Store(0)
 	p.busy.Store(int32(len(p.workers) - 1))
 	p.start()
+	defer p.finish()
 	p.work(&p.workers[0])
+}
+
+// finish waits for the helpers and passes their panic on.
+func (p *Pool) finish() {
+	p.next.Store(p.parts) // nothing is left to take, if the caller's part panicked
 	for spins := 0; p.busy.Load() > 0; spins++ {
 		wait(spins)
 	}
 	p.job = nil
+	if failed := p.failed.Swap(nil); failed != nil {
+		panic(failed)
+	}
 }
 
 // start begins a round: helpers that spin see the counter change, those that sleep are woken.
@@ -107,8 +141,9 @@ func (p *Pool) work(w *worker) {
 	}
 }
 
-// spinRounds is how long a helper that has nothing to do watches for the next operation before it sleeps: some 50 µs, longer
-// than the gap between two operations of a forward pass, shorter than anyone would notice.
+// spinRounds is how long a helper that has nothing to do watches for the next operation before it
+// sleeps: some 50 µs, longer than the gap between two operations of a forward pass, shorter than
+// anyone would notice.
 const spinRounds = 2000
 
 func (p *Pool) help(i int) {
@@ -127,8 +162,32 @@ func (p *Pool) help(i int) {
 		if p.closed.Load() {
 			return
 		}
-		p.work(w)
+		p.help1(w)
+	}
+}
+
+// help1 takes part in one round.
+func (p *Pool) help1(w *worker) {
+	defer func() {
+		if v := recover(); v != nil {
+			p.next.Store(p.parts)
+			p.failed.CompareAndSwap(nil, &Panic{Value: v, Stack: debug.Stack()})
+		}
 		p.busy.Add(-1)
+	}()
+	p.work(w)
+}
+
+// trim gives scratch memory back that has not been asked for since the last trim.
+func (p *Pool) trim() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i := range p.workers {
+		w := &p.workers[i]
+		if len(w.scratch) > 2*w.wanted {
+			w.scratch = nil
+		}
+		w.wanted = 0
 	}
 }
 

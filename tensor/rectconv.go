@@ -80,7 +80,7 @@ func (g *Graph) RectConvInto(dst *Tensor, in Images, w *RectWeight, f Activation
 	parts := samples * op.strips.parts
 	op.panels = newSplit(w.packed.Panels(), 1, (want+parts-1)/parts)
 	g.run(op, parts*op.panels.parts)
-	g.flops += 2 * int64(dst.Rows) * int64(w.packed.K) * int64(w.Out)
+	g.count(2 * int64(dst.Rows) * int64(w.packed.K) * int64(w.Out))
 	return out
 }
 

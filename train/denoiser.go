@@ -9,6 +9,7 @@ import (
 	"github.com/tokencache/tokencache/data"
 	"github.com/tokencache/tokencache/diffusion"
 	"github.com/tokencache/tokencache/dit"
+	"github.com/tokencache/tokencache/seam"
 	"github.com/tokencache/tokencache/tensor"
 )
 
@@ -40,7 +41,7 @@ type Denoiser struct {
 	order   *data.Order
 	names   []string
 
-	batch   dit.Batch
+	batch   seam.Batch
 	samples []Sample
 	masked  maskedPass // of an MDT
 }
@@ -117,8 +118,8 @@ func (d *Denoiser) Accumulate(g *tensor.Graph, first int64, count int, scale flo
 }
 
 // Gradients adds to the gradients of m's parameters those of the losses of samples, which are b's, times scale, and returns the losses.
-func Gradients(g *tensor.Graph, m *dit.Model, o *Objective, b *dit.Batch, samples []Sample, scale float64) ([]Loss, error) {
-	return passGradients(g, o, samples, scale, func() *tensor.Tensor { return m.Forward(g, dit.Always, b) })
+func Gradients(g *tensor.Graph, m *dit.Model, o *Objective, b *seam.Batch, samples []Sample, scale float64) ([]Loss, error) {
+	return passGradients(g, o, samples, scale, func() *tensor.Tensor { return m.Forward(g, seam.Always, b) })
 }
 
 // passGradients is Gradients for the predictions that forward makes.
@@ -153,8 +154,8 @@ func (d *Denoiser) allocate(count, size int) {
 }
 
 // newExamples returns a batch and its examples, for count pictures of size elements.
-func newExamples(count, size int) (dit.Batch, []Sample) {
-	b := dit.Batch{X: tensor.FromSlice(make([]float32, count*size), count, size), T: make([]float32, count), Y: make([]int32, count)}
+func newExamples(count, size int) (seam.Batch, []Sample) {
+	b := seam.Batch{X: tensor.FromSlice(make([]float32, count*size), count, size), T: make([]float32, count), Cond: make([]seam.Condition, count)}
 	samples := make([]Sample, count)
 	for i := range samples {
 		samples[i] = Sample{X: b.X.Row(i), XStart: make([]float32, size), Noise: make([]float32, size)}
@@ -185,9 +186,9 @@ func (d *Denoiser) example(i, index int, k uint64) error {
 	}
 	r := draws("training example", d.options.Seed, k)
 	s.T = r.IntN(d.Objective.Process.Steps())
-	d.batch.T[i], d.batch.Y[i] = float32(s.T), int32(c.NullClass())
+	d.batch.T[i], d.batch.Cond[i] = float32(s.T), dit.Class(c.NullClass())
 	if r.Float64() >= d.options.Dropout {
-		d.batch.Y[i] = d.labels[index]
+		d.batch.Cond[i] = dit.Class(d.labels[index])
 	}
 	if flip := r.IntN(2) == 1; flip && d.options.Flip {
 		data.FlipHorizontal(s.XStart, c.InChannels, c.InputSize)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/tokencache/tokencache/diffusion"
 	"github.com/tokencache/tokencache/dit"
+	"github.com/tokencache/tokencache/seam"
 	"github.com/tokencache/tokencache/tensor"
 )
 
@@ -51,7 +52,7 @@ func (o *MaskOptions) ratio(seed, k uint64) float64 {
 
 // maskedPass is a batch whose masked pass is trained.
 type maskedPass struct {
-	batch   dit.Batch
+	batch   seam.Batch
 	samples []Sample
 	kept    [][]int32 // the places of each example that the encoder sees, ascending
 }
@@ -64,9 +65,9 @@ func (d *Denoiser) maskedExample(i, index int, k uint64) {
 	r := draws("masked pass", o.Seed, k)
 	s.T = full.T
 	copy(s.XStart, full.XStart)
-	p.batch.T[i], p.batch.Y[i] = float32(s.T), int32(d.Model.NullClass())
+	p.batch.T[i], p.batch.Cond[i] = float32(s.T), dit.Class(d.Model.NullClass())
 	if r.Float64() >= o.Dropout {
-		p.batch.Y[i] = d.labels[index]
+		p.batch.Cond[i] = dit.Class(d.labels[index])
 	}
 	n := d.Model.Tokens()
 	keep := max(1, int(float64(n)*(1-o.Mask.ratio(o.Seed, k))))

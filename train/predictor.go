@@ -9,6 +9,7 @@ import (
 	"github.com/tokencache/tokencache/internal/kernel"
 	"github.com/tokencache/tokencache/nn"
 	"github.com/tokencache/tokencache/reuse"
+	"github.com/tokencache/tokencache/seam"
 	"github.com/tokencache/tokencache/tensor"
 )
 
@@ -47,7 +48,7 @@ type PredictorTask struct {
 	before  [][]int // for each of them, the I-steps that fill the cache
 	soft    *reuse.Superposition
 	samples int
-	batch   dit.Batch
+	batch   seam.Batch
 	target  []float32
 }
 
@@ -99,8 +100,8 @@ func (t *PredictorTask) Accumulate(g *tensor.Graph, first int64, count int, scal
 	size := len(t.data.X[0]) / t.data.Plan.Steps()
 	if t.soft == nil || t.samples != count {
 		t.samples = count
-		t.soft = reuse.NewSuperposition(g, t.model, count, t.options.Cached, t.options.Order)
-		t.batch = dit.Batch{X: tensor.FromSlice(make([]float32, count*size), count, size), T: make([]float32, count), Y: make([]int32, count)}
+		t.soft = reuse.NewSuperposition(g, t.model.Shape(), count, t.options.Cached, t.options.Order)
+		t.batch = seam.Batch{X: tensor.FromSlice(make([]float32, count*size), count, size), T: make([]float32, count), Cond: make([]seam.Condition, count)}
 		t.target = make([]float32, count*t.model.Tokens()*t.model.Hidden)
 	}
 	r := draws("predictor example", t.options.Seed, uint64(first))
@@ -109,9 +110,9 @@ func (t *PredictorTask) Accumulate(g *tensor.Graph, first int64, count int, scal
 	images := make([]int, count)
 	for i := range images {
 		images[i] = r.IntN(len(t.data.X))
-		t.batch.Y[i] = t.data.Labels[images[i]]
+		t.batch.Cond[i] = dit.Class(t.data.Labels[images[i]])
 		if null := r.IntN(2) == 1; null && t.options.Guidance {
-			t.batch.Y[i] = int32(t.model.NullClass())
+			t.batch.Cond[i] = dit.Class(t.model.NullClass())
 		}
 	}
 	at := func(p int) {
@@ -132,7 +133,7 @@ func (t *PredictorTask) Accumulate(g *tensor.Graph, first int64, count int, scal
 	t.model.Forward(g, t.soft, &t.batch)
 	copy(t.target, t.soft.Last().Flat())
 	g.Reset()
-	x, _ := t.model.Embed(g, &t.batch)
+	x := t.model.Embed(g, &t.batch)
 	without := squaredError(t.soft.Forecast(x.X, position).Flat(), t.target)
 	g.Reset()
 	if err := g.Err(); err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/internal/kernel"
 	"github.com/tokencache/tokencache/reuse"
+	"github.com/tokencache/tokencache/seam"
 	"github.com/tokencache/tokencache/tensor"
 )
 
@@ -61,17 +62,17 @@ type RouterLoss struct {
 }
 
 // Fill runs the model on a batch at the step before, fills the cache, and returns the prediction, in g's memory.
-func (r *Routers) Fill(g *tensor.Graph, b *dit.Batch) *tensor.Tensor {
+func (r *Routers) Fill(g *tensor.Graph, b *seam.Batch) *tensor.Tensor {
 	if r.mix == nil || r.samples != b.X.Rows {
 		r.samples = b.X.Rows
-		r.mix = reuse.NewRouting(g, r.model, r.samples)
+		r.mix = reuse.NewRouting(g, r.model.Shape(), r.samples)
 	}
 	r.mix.Fill()
 	return r.model.Forward(g, r.mix, b)
 }
 
 // Gradients returns the loss at a step, for the batch that Fill ran but at this step, and sets the step's Grads. It resets g.
-func (r *Routers) Gradients(g *tensor.Graph, step int, b *dit.Batch) (RouterLoss, error) {
+func (r *Routers) Gradients(g *tensor.Graph, step int, b *seam.Batch) (RouterLoss, error) {
 	if b.X.Rows != r.samples {
 		return RouterLoss{}, fmt.Errorf("a batch of %d samples after one of %d", b.X.Rows, r.samples)
 	}

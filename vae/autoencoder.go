@@ -37,6 +37,7 @@ type Spec struct {
 	ScaleFactor    float64
 	ShiftFactor    float64
 	Parameters     int64
+	Fingerprint    string // of the weights, whatever file they came in: see nn.Loader.Fingerprint
 }
 
 // FromDiffusion turns latents x as a diffusion model works on them into the autoencoder's, in place.

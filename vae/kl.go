@@ -10,9 +10,10 @@ import (
 // KL is AutoencoderKL: a convolutional encoder to the mean and the variance of the latents, and a decoder.
 type KL struct {
 	KLConfig
-	encoder    *klEncoder
-	decoder    *klDecoder
-	parameters int64
+	encoder     *klEncoder
+	decoder     *klDecoder
+	parameters  int64
+	fingerprint string
 }
 
 // klEncoder goes from pixels to moments through levels of falling resolution.
@@ -52,7 +53,7 @@ type klMiddle struct {
 func (m *KL) Spec() Spec {
 	return Spec{
 		Name: "AutoencoderKL", ImageChannels: m.ImageChannels, LatentChannels: m.LatentChannels, Downscale: m.downscale(),
-		ScaleFactor: m.ScaleFactor, ShiftFactor: m.ShiftFactor, Parameters: m.parameters,
+		ScaleFactor: m.ScaleFactor, ShiftFactor: m.ShiftFactor, Parameters: m.parameters, Fingerprint: m.fingerprint,
 	}
 }
 

@@ -78,6 +78,7 @@ func NewKL(c KLConfig, src nn.Source) (*KL, error) {
 	}
 	b := builder{loader: nn.NewLoader(src)}
 	m := c.build(&b)
+	m.fingerprint = b.loader.Fingerprint()
 	return m, b.loader.Err()
 }
 

@@ -23,9 +23,10 @@ type TinyConfig struct {
 // factor is 1.
 type Tiny struct {
 	TinyConfig
-	encoder    *tinyEncoder // or nil
-	decoder    *tinyDecoder // or nil
-	parameters int64
+	encoder     *tinyEncoder // or nil
+	decoder     *tinyDecoder // or nil
+	parameters  int64
+	fingerprint string
 }
 
 // Blocks of each level, in order of execution.
@@ -78,7 +79,7 @@ type tinyPool struct {
 func (m *Tiny) Spec() Spec {
 	return Spec{
 		Name: "tiny autoencoder", ImageChannels: tinyImageChannels, LatentChannels: m.LatentChannels, Downscale: tinyDownscale,
-		ScaleFactor: m.ScaleFactor, ShiftFactor: m.ShiftFactor, Parameters: m.parameters,
+		ScaleFactor: m.ScaleFactor, ShiftFactor: m.ShiftFactor, Parameters: m.parameters, Fingerprint: m.fingerprint,
 	}
 }
 
@@ -195,6 +196,7 @@ func NewTiny(c TinyConfig, encoder, decoder nn.Source) (*Tiny, error) {
 		b := builder{loader: nn.NewLoader(encoder)}
 		m.encoder = c.buildEncoder(&b)
 		m.parameters += b.parameters()
+		m.fingerprint += b.loader.Fingerprint()
 		if err := b.loader.Err(); err != nil {
 			return nil, err
 		}
@@ -203,6 +205,7 @@ func NewTiny(c TinyConfig, encoder, decoder nn.Source) (*Tiny, error) {
 		b := builder{loader: nn.NewLoader(decoder)}
 		m.decoder = c.buildDecoder(&b)
 		m.parameters += b.parameters()
+		m.fingerprint += b.loader.Fingerprint()
 		if err := b.loader.Err(); err != nil {
 			return nil, err
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/tokencache/tokencache/checkpoint"
 	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/nn"
+	"github.com/tokencache/tokencache/seam"
 	"github.com/tokencache/tokencache/tensor"
 )
 
@@ -54,9 +55,9 @@ func run(heads int) error {
 	rows := tensor.Uniform(batch, tokens)
 	once := func() (y *tensor.Tensor, ms float64) {
 		g.Reset()
-		in := &dit.Tokens{X: g.Copy(x), Rows: rows} // a block works in place
+		in := &seam.Tokens{X: g.Copy(x), Rows: rows, C: c} // a block works in place
 		start := time.Now()
-		y = block.Forward(g, dit.Always, 0, in, c).X
+		y = block.Forward(g, seam.Always, 0, in).X
 		return y, float64(time.Since(start).Nanoseconds()) / 1e6
 	}
 	lines := bufio.NewScanner(os.Stdin)

@@ -9,6 +9,7 @@ import (
 	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/internal/kernel"
 	"github.com/tokencache/tokencache/internal/median"
+	"github.com/tokencache/tokencache/seam"
 	"github.com/tokencache/tokencache/tensor"
 )
 
@@ -68,7 +69,7 @@ func Model(ctx context.Context, o ModelOptions) ([]ModelReport, error) {
 	g.SetContext(ctx)
 	b := samples(o.Config, o.Batch)
 
-	full := &contestant{run: func() { g.Reset(); m.Forward(g, dit.Always, b) }}
+	full := &contestant{run: func() { g.Reset(); m.Forward(g, seam.Always, b) }}
 	all := []*contestant{full}
 	flops := make([]int64, len(o.Percent))
 	for i, percent := range o.Percent {
@@ -82,7 +83,7 @@ func Model(ctx context.Context, o ModelOptions) ([]ModelReport, error) {
 		c.run()
 		flops[i] = g.FLOPs()
 	}
-	dits := &contestant{run: func() { g.Reset(); equal.Forward(g, dit.Always, b) }}
+	dits := &contestant{run: func() { g.Reset(); equal.Forward(g, seam.Always, b) }}
 	if o.DiT {
 		dits.run() // warms up
 		all = append(all, dits)
@@ -152,10 +153,10 @@ func newShare(g *tensor.Graph, samples, tokens int, percent float64) *share {
 	return s
 }
 
-func (s *share) Apply(at dit.Site, x *dit.Tokens, f func(*dit.Tokens) *dit.Tokens) *dit.Tokens {
-	if at.Part != dit.Whole {
-		return f(x)
-	}
+// Sites implements seam.Reuse.
+func (s *share) Sites() seam.Sites { return seam.SitesOf(seam.Block) }
+
+func (s *share) Apply(at seam.Site, x *seam.Tokens, f func(*seam.Tokens) *seam.Tokens) *seam.Tokens {
 	s.g.Scatter(x.X, s.index, f(x.Gather(s.g, s.index)).X)
 	return x
 }
@@ -174,11 +175,11 @@ func (source) Read(_ string, dst []float32) error {
 }
 
 // samples is a batch for a model.
-func samples(c dit.Config, n int) *dit.Batch {
+func samples(c dit.Config, n int) *seam.Batch {
 	size := c.InChannels * c.InputSize * c.InputSize
-	b := &dit.Batch{X: tensor.FromSlice(pattern(n*size), n, size), T: make([]float32, n), Y: make([]int32, n)}
+	b := &seam.Batch{X: tensor.FromSlice(pattern(n*size), n, size), T: make([]float32, n), Cond: make([]seam.Condition, n)}
 	for i := range b.T {
-		b.T[i] = 500
+		b.T[i], b.Cond[i] = 500, dit.Class(0)
 	}
 	return b
 }

@@ -5,10 +5,12 @@ import (
 	"math"
 	"time"
 
+	"github.com/tokencache/tokencache/diffusion"
 	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/internal/kernel"
 	"github.com/tokencache/tokencache/internal/median"
 	"github.com/tokencache/tokencache/reuse"
+	"github.com/tokencache/tokencache/seam"
 	"github.com/tokencache/tokencache/tensor"
 )
 
@@ -51,13 +53,17 @@ func Policy(ctx context.Context, o PolicyOptions) (*PolicyReport, error) {
 	g := tensor.NewGraph(pool)
 	g.SetContext(ctx)
 	const steps = 50
-	plan := reuse.Plan{Sampler: "ddim", Spacing: "50"}
+	plan := reuse.Plan{Sampling: diffusion.Sampling{Sampler: "ddim", Steps: 50}}
 	for p := range steps {
 		t := 980 - 20*p
 		plan.Timesteps = append(plan.Timesteps, t)
 		plan.Sigma = append(plan.Sigma, math.Exp(5*float64(t)/1000-1))
 	}
-	run, err := o.Policy.NewRun(g, m, plan, o.Batch, 0)
+	bytes, err := o.Policy.CacheBytes(m, plan, o.Batch)
+	if err != nil {
+		return nil, err
+	}
+	run, err := o.Policy.NewRun(m, plan, o.Batch)
 	if err != nil {
 		return nil, err
 	}
@@ -65,17 +71,17 @@ func Policy(ctx context.Context, o PolicyOptions) (*PolicyReport, error) {
 	positions := make([]int, o.Batch)
 	var uncached, full, partial []float64
 	var fullFLOPs, partialFLOPs, tokens, done int64
-	forward := func(r dit.Reuse) float64 {
+	forward := func(r seam.Reuse) float64 {
 		g.Reset()
 		g.ResetFLOPs()
 		start := time.Now()
-		if r != dit.Always {
-			run.Begin(b, positions)
+		if r != seam.Always {
+			run.Begin(g, b, positions)
 		}
 		m.Forward(g, r, b)
 		return time.Since(start).Seconds()
 	}
-	forward(dit.Always) // grows the graph's memory
+	forward(seam.Always) // grows the graph's memory
 	for p := range min(o.Steps, steps) {
 		for i := range o.Batch {
 			positions[i], b.T[i] = p, float32(plan.Timesteps[p])
@@ -83,13 +89,13 @@ func Policy(ctx context.Context, o PolicyOptions) (*PolicyReport, error) {
 		for i, v := range b.X.Flat() {
 			b.X.Flat()[i] = 0.98*v + 0.001*float32(i%7)
 		}
-		uncached = append(uncached, forward(dit.Always))
+		uncached = append(uncached, forward(seam.Always))
 		before := run.Stats()
 		seconds := forward(run)
 		after := run.Stats()
 		if after.PSteps > before.PSteps {
 			partial, partialFLOPs = append(partial, seconds), g.FLOPs()
-			tokens, done = tokens+after.Tokens-before.Tokens, done+after.TokensDone-before.TokensDone
+			tokens, done = tokens+after.Rows-before.Rows, done+after.ComputedRows-before.ComputedRows
 		} else {
 			full, fullFLOPs = append(full, seconds), g.FLOPs()
 		}
@@ -99,7 +105,7 @@ func Policy(ctx context.Context, o PolicyOptions) (*PolicyReport, error) {
 	}
 	r := &PolicyReport{
 		Arch: o.Config.Name(), Policy: o.Policy.String(), Batch: o.Batch, Threads: pool.Workers(), Level: kernel.ActiveLevel().String(),
-		UncachedMS: 1e3 * median.Of(uncached), CacheBytes: run.Stats().CacheBytes, ISteps: len(full), PSteps: len(partial),
+		UncachedMS: 1e3 * median.Of(uncached), CacheBytes: bytes, ISteps: len(full), PSteps: len(partial),
 	}
 	if len(full) > 0 {
 		r.IStepMS = 1e3 * median.Of(full)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/internal/median"
+	"github.com/tokencache/tokencache/seam"
 	"github.com/tokencache/tokencache/tensor"
 )
 
@@ -22,13 +23,13 @@ func BenchmarkSharedBatch(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			forward := func(graphs []*tensor.Graph, batches []*dit.Batch) float64 {
+			forward := func(graphs []*tensor.Graph, batches []*seam.Batch) float64 {
 				start := time.Now()
 				var all sync.WaitGroup
 				for i, g := range graphs {
 					all.Go(func() {
 						g.Reset()
-						m.Forward(g, dit.Always, batches[i])
+						m.Forward(g, seam.Always, batches[i])
 					})
 				}
 				all.Wait()
@@ -40,7 +41,7 @@ func BenchmarkSharedBatch(b *testing.B) {
 				return tensor.NewGraph(pool)
 			}
 			whole, lanes := []*tensor.Graph{graph(2)}, []*tensor.Graph{graph(1), graph(1)}
-			four, twos := []*dit.Batch{samples(c, 4)}, []*dit.Batch{samples(c, 2), samples(c, 2)}
+			four, twos := []*seam.Batch{samples(c, 4)}, []*seam.Batch{samples(c, 2), samples(c, 2)}
 			forward(whole, four) // warm up
 			forward(lanes, twos)
 			b.ResetTimer()

@@ -12,6 +12,7 @@ import (
 	"github.com/tokencache/tokencache/diffusion"
 	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/reuse"
+	"github.com/tokencache/tokencache/seam"
 	"github.com/tokencache/tokencache/tensor"
 )
 
@@ -155,13 +156,14 @@ func (c *recording) denoising(m *dit.Model) (d denoising, s cacheSettings, err e
 			return d, s, err
 		}
 	}
-	if d.sampler, err = (diffusion.Plan{Method: kind, Steps: steps, Variance: diffusion.VarianceOf(m.LearnSigma)}).Sampler(); err != nil {
+	sampling := diffusion.Sampling{Sampler: kind}
+	if sampling.Steps, sampling.Spacing, err = diffusion.ParseSteps(steps); err != nil {
 		return d, s, err
 	}
-	d.plan = reuse.Plan{Sampler: kind, Spacing: steps}
-	for i := d.sampler.Steps() - 1; i >= 0; i-- {
-		d.plan.Timesteps = append(d.plan.Timesteps, d.sampler.Timestep(i))
+	if d.sampler, err = sampling.New(diffusion.Network{Variance: diffusion.VarianceOf(m.LearnSigma)}); err != nil {
+		return d, s, err
 	}
+	d.plan = reuse.NewPlan(sampling, d.sampler)
 	if want := d.sampler.Steps() * len(start.Data); d.noise != nil && len(d.noise) != want {
 		return d, s, fmt.Errorf("%d numbers of noise, want %d", len(d.noise), want)
 	}
@@ -254,16 +256,16 @@ func recordedPolicy(method string, s cacheSettings, c *recording, m *dit.Model, 
 // counting is a policy around another that counts the tokens for which each branch is computed.
 type counting struct {
 	reuse.Policy
-	rows   []map[dit.Site]int // of each step
-	chosen []map[int][]place  // of each step and block: the tokens whose MLP was computed
+	rows   []map[seam.Site]int // of each step
+	chosen []map[int][]place   // of each step and block: the tokens whose MLP was computed
 }
 
 // place is a token of a sample.
 type place struct{ sample, token int32 }
 
 // NewRun implements reuse.Policy.
-func (c *counting) NewRun(g *tensor.Graph, m *dit.Model, plan reuse.Plan, samples int, limit int64) (reuse.Run, error) {
-	run, err := c.Policy.NewRun(g, m, plan, samples, limit)
+func (c *counting) NewRun(model seam.Model, plan reuse.Plan, samples int) (reuse.Run, error) {
+	run, err := c.Policy.NewRun(model, plan, samples)
 	return &countingRun{Run: run, counts: c}, err
 }
 
@@ -273,25 +275,34 @@ type countingRun struct {
 }
 
 // Begin implements reuse.Run.
-func (r *countingRun) Begin(b *dit.Batch, positions []int) {
-	r.counts.rows = append(r.counts.rows, map[dit.Site]int{})
+func (r *countingRun) Begin(g *tensor.Graph, b *seam.Batch, positions []int) {
+	r.counts.rows = append(r.counts.rows, map[seam.Site]int{})
 	r.counts.chosen = append(r.counts.chosen, map[int][]place{})
-	r.Run.Begin(b, positions)
+	r.Run.Begin(g, b, positions)
 }
 
-// Apply implements dit.Reuse.
-func (r *countingRun) Apply(at dit.Site, x *dit.Tokens, f func(*dit.Tokens) *dit.Tokens) *dit.Tokens {
+// Sites implements seam.Reuse.
+func (r *countingRun) Sites() seam.Sites {
+	return r.Run.Sites() | seam.SitesOf(seam.Attention, seam.MLP)
+}
+
+// Apply implements seam.Reuse.
+func (r *countingRun) Apply(at seam.Site, x *seam.Tokens, f func(*seam.Tokens) *seam.Tokens) *seam.Tokens {
 	step := r.counts.rows[len(r.counts.rows)-1]
-	return r.Run.Apply(at, x, func(x *dit.Tokens) *dit.Tokens {
+	count := func(x *seam.Tokens) *seam.Tokens {
 		step[at] += x.X.Rows
-		if at.Part == dit.MLP {
+		if at.Part == seam.MLP {
 			last := r.counts.chosen[len(r.counts.chosen)-1]
 			for i, token := range x.Pos {
 				last[at.Block] = append(last[at.Block], place{x.Rows.Sample[i], token})
 			}
 		}
 		return f(x)
-	})
+	}
+	if !r.Run.Sites().Has(at.Part) {
+		return count(x)
+	}
+	return r.Run.Apply(at, x, count)
 }
 
 // perSample returns the counts as they are recorded, [steps, blocks, 2]: of attention and MLP, for one of the samples.
@@ -299,8 +310,8 @@ func (c *counting) perSample(blocks, samples int) []float32 {
 	var list []float32
 	for _, step := range c.rows {
 		for block := range blocks {
-			for _, part := range []dit.Part{dit.Attention, dit.MLP} {
-				list = append(list, float32(step[dit.Site{Block: block, Part: part}])/float32(samples))
+			for _, part := range []seam.Part{seam.Attention, seam.MLP} {
+				list = append(list, float32(step[seam.Site{Block: block, Part: part}])/float32(samples))
 			}
 		}
 	}

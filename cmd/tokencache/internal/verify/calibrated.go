@@ -12,6 +12,7 @@ import (
 	"github.com/tokencache/tokencache/calibrate"
 	"github.com/tokencache/tokencache/diffusion"
 	"github.com/tokencache/tokencache/dit"
+	"github.com/tokencache/tokencache/seam"
 	"github.com/tokencache/tokencache/tensor"
 	"github.com/tokencache/tokencache/train"
 )
@@ -197,10 +198,10 @@ func (r *run) routerBatch(m *dit.Model, c *recording, name string, routers *trai
 	if noise.Rows != data.Rows || noise.Cols != data.Cols || len(drop) != data.Rows || len(labels) != data.Rows {
 		return loss, errors.New("x_start, y, drop and noise are of different numbers of samples")
 	}
-	b := &dit.Batch{X: tensor.FromSlice(make([]float32, len(data.Data)), data.Rows, data.Cols), Y: labels, T: make([]float32, data.Rows)}
+	b := &seam.Batch{X: tensor.FromSlice(make([]float32, len(data.Data)), data.Rows, data.Cols), Cond: dit.Classes(labels...), T: make([]float32, data.Rows)}
 	for i := range data.Rows {
 		if drop[i] != 0 {
-			b.Y[i] = int32(m.NullClass())
+			b.Cond[i] = dit.Class(m.NullClass())
 		}
 		b.T[i] = float32(process.Timestep(t))
 		process.QSample(b.X.Row(i), data.Row(i), noise.Row(i), t)

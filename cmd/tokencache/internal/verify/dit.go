@@ -9,33 +9,39 @@ import (
 	"github.com/tokencache/tokencache/diffusion"
 	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/reuse"
+	"github.com/tokencache/tokencache/seam"
 	"github.com/tokencache/tokencache/tensor"
 )
 
 // recorder is a Reuse that computes everything and keeps every block's output.
 type recorder struct{ blocks [][]float32 }
 
-func (r *recorder) Apply(at dit.Site, x *dit.Tokens, f func(*dit.Tokens) *dit.Tokens) *dit.Tokens {
+// Sites implements seam.Reuse.
+func (r *recorder) Sites() seam.Sites { return seam.SitesOf(seam.Block) }
+
+func (r *recorder) Apply(at seam.Site, x *seam.Tokens, f func(*seam.Tokens) *seam.Tokens) *seam.Tokens {
 	y := f(x)
-	if at.Part == dit.Whole {
+	if at.Part == seam.Block {
 		r.blocks = append(r.blocks, slices.Clone(y.X.Flat()))
 	}
 	return y
 }
 
 // batch reads prefix.x, prefix.t and prefix.y.
-func (c *recording) batch(m *dit.Model, prefix string) (*dit.Batch, error) {
+func (c *recording) batch(m *dit.Model, prefix string) (*seam.Batch, error) {
 	x, err := c.matrix(prefix + "x")
 	if err != nil {
 		return nil, err
 	}
-	b := &dit.Batch{X: x}
+	b := &seam.Batch{X: x}
 	if b.T, err = c.Float32(prefix + "t"); err != nil {
 		return nil, err
 	}
-	if b.Y, err = c.labels(prefix + "y"); err != nil {
+	labels, err := c.labels(prefix + "y")
+	if err != nil {
 		return nil, err
 	}
+	b.Cond = dit.Classes(labels...)
 	return b, m.CheckBatch(b)
 }
 
@@ -115,7 +121,7 @@ func (r *run) guidance(m *dit.Model, c *recording) error {
 			return err
 		}
 		r.graph.Reset()
-		out := m.Forward(r.graph, dit.Always, b)
+		out := m.Forward(r.graph, seam.Always, b)
 		if err := r.graph.Err(); err != nil {
 			return err
 		}
@@ -185,27 +191,25 @@ func (r *run) sampling(m *dit.Model, c *recording) error {
 }
 
 // plan reads a run's name.
-func plan(prefix string, learned bool) (diffusion.Plan, error) {
-	p := diffusion.Plan{Variance: diffusion.VarianceOf(learned)}
+func plan(prefix string) (s diffusion.Sampling, err error) {
 	method, rest, _ := strings.Cut(prefix, ".steps_")
-	p.Method = method
+	s.Sampler = method
 	steps, eta, hasEta := strings.Cut(rest, ".eta_")
-	p.Steps = steps
-	if hasEta {
-		var err error
-		if p.Eta, err = strconv.ParseFloat(eta, 64); err != nil {
-			return p, err
-		}
+	if s.Steps, s.Spacing, err = diffusion.ParseSteps(steps); err != nil {
+		return s, err
 	}
-	return p, nil
+	if hasEta {
+		s.Eta, err = strconv.ParseFloat(eta, 64)
+	}
+	return s, err
 }
 
 func (r *run) samplingRun(m *dit.Model, c *recording, prefix string, g diffusion.Guidance) error {
-	p, err := plan(prefix, m.LearnSigma)
+	s, err := plan(prefix)
 	if err != nil {
 		return err
 	}
-	sampler, err := p.Sampler()
+	sampler, err := s.New(diffusion.Network{Variance: diffusion.VarianceOf(m.LearnSigma)})
 	if err != nil {
 		return err
 	}
@@ -273,18 +277,18 @@ type denoised struct{ x, predictions, outputs, timesteps []float32 }
 // denoise runs d. As in the official code the model is given the first half of x twice.
 func (r *run) denoise(m *dit.Model, d denoising) (*denoised, error) {
 	rows, size := d.start.Rows, d.start.Cols
-	b := &dit.Batch{X: tensor.FromSlice(make([]float32, rows*size), rows, size), T: make([]float32, rows), Y: d.labels}
+	b := &seam.Batch{X: tensor.FromSlice(make([]float32, rows*size), rows, size), T: make([]float32, rows), Cond: dit.Classes(d.labels...)}
 	if err := m.CheckBatch(b); err != nil {
 		return nil, err
 	}
-	seam := dit.Always
+	var policy seam.Reuse = seam.Always
 	var cache reuse.Run
 	if d.policy != nil {
 		var err error
-		if cache, err = d.policy.NewRun(r.graph, m, d.plan, rows, 0); err != nil {
+		if cache, err = d.policy.NewRun(m, d.plan, rows); err != nil {
 			return nil, err
 		}
-		seam = cache
+		policy = cache
 	}
 	paths, positions := make([]*diffusion.Trajectory, rows), make([]int, rows)
 	for i := range paths {
@@ -299,9 +303,9 @@ func (r *run) denoise(m *dit.Model, d denoising) (*denoised, error) {
 		}
 		r.graph.Reset()
 		if cache != nil {
-			cache.Begin(b, positions)
+			cache.Begin(r.graph, b, positions)
 		}
-		out := m.Forward(r.graph, seam, b)
+		out := m.Forward(r.graph, policy, b)
 		if err := r.graph.Err(); err != nil {
 			return nil, err
 		}

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/tokencache/tokencache/dit"
+	"github.com/tokencache/tokencache/seam"
 	"github.com/tokencache/tokencache/tensor"
 	"github.com/tokencache/tokencache/train"
 )
@@ -71,7 +72,7 @@ func (r *run) training(w *dit.Weights, c *recording) error {
 }
 
 // trainingBatch reads x_start, noise, t and y, and adds the noise.
-func (c *recording) trainingBatch(m *dit.Model, o *train.Objective) (*dit.Batch, []train.Sample, error) {
+func (c *recording) trainingBatch(m *dit.Model, o *train.Objective) (*seam.Batch, []train.Sample, error) {
 	start, err := c.matrix("x_start")
 	if err != nil {
 		return nil, nil, err
@@ -80,13 +81,15 @@ func (c *recording) trainingBatch(m *dit.Model, o *train.Objective) (*dit.Batch,
 	if err != nil {
 		return nil, nil, err
 	}
-	b := &dit.Batch{X: tensor.FromSlice(make([]float32, len(start.Data)), start.Rows, start.Cols)}
+	b := &seam.Batch{X: tensor.FromSlice(make([]float32, len(start.Data)), start.Rows, start.Cols)}
 	if b.T, err = c.Float32("t"); err != nil {
 		return nil, nil, err
 	}
-	if b.Y, err = c.labels("y"); err != nil {
+	labels, err := c.labels("y")
+	if err != nil {
 		return nil, nil, err
 	}
+	b.Cond = dit.Classes(labels...)
 	if err := m.CheckBatch(b); err != nil {
 		return nil, nil, err
 	}

@@ -1,0 +1,341 @@
+package seam
+
+import (
+	"errors"
+	"iter"
+
+	"github.com/tokencache/tokencache/tensor"
+)
+
+// Group is the Reuse of several sequences in one pass over the rows of all. Each sequence's own Reuse
+// is asked about its own rows alone, and what they want computed is computed together: the tokens
+// that Apply passes on are the rows that all of them passed on, one after another.
+//
+// A Reuse asks for a computation in the middle of its Apply. So that several can ask before one
+// computation answers them all, each Apply runs in a coroutine of its own, which waits inside f.
+// Nothing runs at the same time, and which sequences share a pass changes no bit of any of them.
+//
+// The zero Group is empty. A Group serves one Graph.
+type Group struct {
+	g      *tensor.Graph
+	active []*Member // whose rows the tokens of the site that runs are, in order
+	depth  int
+	levels []level // by depth
+	sites  Sites
+	parts  []*Tokens
+	failed *Member
+}
+
+// level is what a site within sites needs.
+type level struct {
+	joined []*Member // that asked for a computation
+	parts  []*Tokens // what they asked for
+}
+
+// Member is a sequence of a Group. Its coroutines live until Close.
+type Member struct {
+	Reuse   Reuse
+	Samples int
+
+	owner int
+	calls []*call // by depth, as sites lie within sites
+}
+
+// NewMember returns a sequence of so many samples.
+func NewMember(r Reuse, samples int) *Member { return &Member{Reuse: r, Samples: samples} }
+
+// Close ends the coroutines of a sequence, wherever they are.
+func (m *Member) Close() {
+	for i := len(m.calls) - 1; i >= 0; i-- {
+		m.calls[i].stop()
+	}
+	m.calls = nil
+}
+
+// call is an Apply of a Member's Reuse, in a coroutine.
+type call struct {
+	next func() (struct{}, bool)
+	stop func()
+
+	at     Site
+	x      *Tokens // what Apply is given
+	asked  *Tokens // what it passed to f, nil once it has returned
+	answer Tokens  // what f returns
+	result *Tokens // what it returned
+	part   Tokens
+}
+
+// errStopped unwinds a coroutine that is stopped while it waits.
+var errStopped = errors.New("seam: stopped")
+
+func newCall(m *Member) *call {
+	c := &call{}
+	c.next, c.stop = iter.Pull(func(yield func(struct{}) bool) {
+		defer func() {
+			if v := recover(); v != nil && v != errStopped {
+				panic(v)
+			}
+		}()
+		f := func(x *Tokens) *Tokens {
+			if c.asked = x; !yield(struct{}{}) {
+				panic(errStopped)
+			}
+			return &c.answer
+		}
+		for {
+			c.result = m.Reuse.Apply(c.at, c.x, f)
+			if c.asked = nil; !yield(struct{}{}) {
+				return
+			}
+		}
+	})
+	return c
+}
+
+// at returns the member's coroutine for a depth.
+func (m *Member) at(depth int) *call {
+	for len(m.calls) <= depth {
+		m.calls = append(m.calls, newCall(m))
+	}
+	return m.calls[depth]
+}
+
+// Join makes the group that of members, whose samples stand in the batch in this order. Their owners
+// in g's ledger are 0, 1, 2, ...
+func (gr *Group) Join(g *tensor.Graph, members []*Member) {
+	gr.g, gr.depth, gr.sites, gr.failed = g, 0, 0, nil
+	gr.active = append(gr.active[:0], members...)
+	for i, m := range members {
+		m.owner = i
+		gr.sites |= m.Reuse.Sites()
+	}
+}
+
+// Charge makes the Graph count the operations that follow for all members by their samples.
+func (gr *Group) Charge() {
+	gr.g.ClearCharge(0)
+	for _, m := range gr.active {
+		gr.g.Charge(m.owner, m.Samples)
+	}
+}
+
+// Failed returns the member in whose Apply the pass panicked, nil if it was none's.
+func (gr *Group) Failed() *Member { return gr.failed }
+
+// Sites implements Reuse.
+func (gr *Group) Sites() Sites { return gr.sites }
+
+// Apply implements Reuse.
+func (gr *Group) Apply(at Site, x *Tokens, f func(*Tokens) *Tokens) *Tokens {
+	active := gr.active
+	if len(active) == 1 {
+		m := active[0]
+		if x.Owner = m.owner; !m.Reuse.Sites().Has(at.Part) {
+			return f(x)
+		}
+		x.ChargeRows(gr.g)
+		return m.Reuse.Apply(at, x, f)
+	}
+	depth := gr.depth
+	first := len(gr.parts)
+	gr.split(x, active)
+	parts := gr.parts[first:]
+
+	// Ask every member what it wants computed.
+	for len(gr.levels) <= depth {
+		gr.levels = append(gr.levels, level{})
+	}
+	joined := gr.levels[depth].joined[:0]
+	for k, m := range active {
+		c := m.at(depth)
+		c.at, c.x, c.answer = at, parts[k], Tokens{}
+		if !m.Reuse.Sites().Has(at.Part) {
+			c.asked, c.result = parts[k], nil
+		} else {
+			gr.resume(m, c)
+		}
+		if c.asked != nil {
+			joined = append(joined, m)
+		}
+	}
+	gr.levels[depth].joined = joined
+
+	// Compute that together, and let every member go on with its share of the results.
+	var out *Tokens
+	if len(joined) > 0 {
+		u, same := gr.union(x, parts, joined, len(joined) == len(active))
+		gr.active, gr.depth = joined, depth+1
+		u.ChargeRows(gr.g)
+		out = f(u)
+		gr.active, gr.depth = active, depth
+		gr.share(out, joined, same && out.X == u.X)
+	}
+	for _, m := range joined {
+		c := m.at(depth)
+		if !m.Reuse.Sites().Has(at.Part) {
+			c.result, c.asked = &c.answer, nil
+			continue
+		}
+		gr.resume(m, c)
+		if c.asked != nil {
+			gr.failed = m
+			panic("seam: Apply called f twice")
+		}
+	}
+	y := gr.assemble(at, x, parts, active, out)
+	gr.parts = gr.parts[:first]
+	return y
+}
+
+// resume lets a member's Apply run until it asks for a computation or returns.
+func (gr *Group) resume(m *Member, c *call) {
+	gr.failed = m
+	gr.g.ClearCharge(m.owner)
+	c.next()
+	gr.failed = nil
+}
+
+// split appends to parts the rows of each member in x.
+func (gr *Group) split(x *Tokens, members []*Member) {
+	row, sample := 0, 0
+	for k, m := range members {
+		c := m.at(gr.depth)
+		p := &c.part
+		if x.Parts != nil {
+			*p = *x.Parts[k]
+		} else {
+			*p = *x
+			p.Rows = gr.rows(x.Rows, sample, m.Samples)
+		}
+		n := p.Rows.Len()
+		p.Owner, p.Parts = m.owner, nil
+		p.X = gr.g.RowRange(x.X, row, row+n)
+		p.Pos = x.Pos[row : row+n]
+		if x.C != nil {
+			p.C = gr.g.RowRange(x.C, sample, sample+m.Samples)
+		}
+		if p.Skip = x.Skip; x.Skip != nil {
+			p.Skip = gr.g.RowRange(x.Skip, row, row+n)
+		}
+		if p.Modulation = x.Modulation; x.Modulation != nil {
+			mod := NewModulation(gr.g)
+			mod.Shift = gr.g.RowRange(x.Modulation.Shift, sample, sample+m.Samples)
+			mod.Scale = gr.g.RowRange(x.Modulation.Scale, sample, sample+m.Samples)
+			mod.Eps = x.Modulation.Eps
+			p.Modulation = mod
+		}
+		gr.parts = append(gr.parts, p)
+		row, sample = row+n, sample+m.Samples
+	}
+}
+
+// rows returns the division of the rows of samples from the first on, counted from 0.
+func (gr *Group) rows(all *tensor.Rows, first, samples int) *tensor.Rows {
+	counts := gr.g.Ints(samples)
+	for i := range counts {
+		counts[i] = int32(all.Start[first+i+1] - all.Start[first+i])
+	}
+	return gr.g.Rows(counts)
+}
+
+// union returns the tokens that members asked for, one after another. Where all asked for all of
+// theirs it has the memory of x, and same is true.
+func (gr *Group) union(x *Tokens, parts []*Tokens, joined []*Member, all bool) (u *Tokens, same bool) {
+	depth := gr.depth
+	u = NewTokens(gr.g)
+	*u = *x
+	u.Parts, u.Modulation, u.KV, u.From, u.ColSums = gr.levels[depth].parts[:0], nil, nil, nil, nil
+	same, rows, samples := all, 0, 0
+	for k, m := range joined {
+		asked := m.at(depth).asked
+		u.Parts = append(u.Parts, asked)
+		same = same && asked.X == parts[k].X && asked.Skip == parts[k].Skip
+		rows, samples = rows+asked.X.Rows, samples+m.Samples
+	}
+	gr.levels[depth].parts = u.Parts
+	for k, m := range joined {
+		u.Parts[k].Owner = m.owner
+	}
+	if same {
+		return u, true
+	}
+	counts, row, sample := gr.g.Ints(samples), 0, 0
+	u.X = gr.g.New(rows, x.X.Cols)
+	pos := gr.g.Ints(rows)
+	if x.C != nil {
+		u.C = gr.g.New(samples, x.C.Cols)
+	}
+	if x.Skip != nil {
+		u.Skip = gr.g.New(rows, x.Skip.Cols)
+	}
+	for _, p := range u.Parts {
+		for i := range p.Rows.Samples() {
+			counts[sample+i] = int32(p.Rows.Start[i+1] - p.Rows.Start[i])
+			if x.C != nil {
+				copy(u.C.Row(sample+i), p.C.Row(i))
+			}
+		}
+		copyRows(u.X, row, p.X)
+		copy(pos[row:], p.Pos)
+		if x.Skip != nil {
+			copyRows(u.Skip, row, p.Skip)
+		}
+		row, sample = row+p.X.Rows, sample+p.Rows.Samples()
+	}
+	u.Rows, u.Pos = gr.g.Rows(counts), pos
+	return u, false
+}
+
+// share gives each member its rows of what was computed, in place where that is so of them all.
+func (gr *Group) share(out *Tokens, joined []*Member, inPlace bool) {
+	row := 0
+	for _, m := range joined {
+		c := m.at(gr.depth)
+		c.answer = *c.asked
+		c.answer.Modulation, c.answer.ColSums, c.answer.From = nil, nil, nil
+		n := c.asked.X.Rows
+		if !inPlace {
+			c.answer.X = gr.g.RowRange(out.X, row, row+n)
+		}
+		row += n
+	}
+}
+
+// assemble puts what the members' Apply returned together.
+func (gr *Group) assemble(at Site, x *Tokens, parts []*Tokens, active []*Member, out *Tokens) *Tokens {
+	inPlace, passed := true, out != nil
+	for k, m := range active {
+		c := m.at(gr.depth)
+		inPlace = inPlace && c.result.X == parts[k].X
+		passed = passed && c.result.X == c.answer.X
+	}
+	branch := at.Part == Attention || at.Part == MLP
+	switch {
+	case inPlace && !branch:
+		return x
+	case passed && out.X.Rows == x.X.Rows:
+		return x.With(out.X)
+	}
+	y := x.X
+	if branch {
+		y = gr.g.New(x.X.Rows, x.X.Cols)
+	}
+	row := 0
+	for k, m := range active {
+		if c := m.at(gr.depth); branch || c.result.X != parts[k].X {
+			copyRows(y, row, c.result.X)
+		}
+		row += parts[k].X.Rows
+	}
+	if branch {
+		return x.With(y)
+	}
+	return x
+}
+
+// copyRows copies the rows of src to dst from a row on.
+func copyRows(dst *tensor.Tensor, row int, src *tensor.Tensor) {
+	for i := range src.Rows {
+		copy(dst.Row(row+i), src.Row(i))
+	}
+}

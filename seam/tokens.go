@@ -1,0 +1,108 @@
+package seam
+
+import "github.com/tokencache/tokencache/tensor"
+
+// Tokens is a batch of tokens, ragged: the rows of all samples one after another.
+type Tokens struct {
+	X    *tensor.Tensor // [rows, D]
+	Rows *tensor.Rows   // the rows of each sample
+	Pos  []int32        // each row's position in its sample's grid, in reading order
+	C    *tensor.Tensor // [samples, D]: the conditioning of each sample, nil if there is none
+
+	KV   *KVCache       // nil, or the keys and values that attention adds its own to
+	Skip *tensor.Tensor // nil, or what a long skip brings the block, from this same pass: [rows, D]
+	From *Tokens        // nil, or the tokens whose keys and values attention uses instead of these
+
+	// ColSums, if not nil, receives the attention that each token receives in each head, summed over
+	// all queries: [samples, heads*N].
+	ColSums *tensor.Tensor
+
+	// Modulation is the branch's at a branch site, nil elsewhere.
+	Modulation *Modulation
+
+	// Parts, if not nil, are the sequences whose rows these are, in order, each with what only
+	// attention needs of it: KV, From and ColSums. See Group.
+	Parts []*Tokens
+	// Owner is the number of the sequence in the Graph's ledger of operations.
+	Owner int
+}
+
+// Modulation is how a branch's input is made: layer norm, then shift and scale, [samples, D] each.
+type Modulation struct {
+	Shift, Scale *tensor.Tensor
+	Eps          float32
+}
+
+// ModulatedInput returns the branch's input at a branch site: these tokens' layer norm, shifted and
+// scaled under the conditioning, [rows, D].
+func (t *Tokens) ModulatedInput(g *tensor.Graph) *tensor.Tensor {
+	m := t.Modulation
+	return g.LayerNormModulate(t.X, m.Shift, m.Scale, t.Rows, m.Eps)
+}
+
+// Copy returns a copy of t that is valid until g is Reset.
+func (t *Tokens) Copy(g *tensor.Graph) *Tokens {
+	u := NewTokens(g)
+	*u = *t
+	return u
+}
+
+// With returns a copy of t with other values.
+func (t *Tokens) With(x *tensor.Tensor) *Tokens {
+	u := *t
+	u.X, u.Modulation, u.ColSums = x, nil, nil
+	return &u
+}
+
+// Gather returns the tokens in the rows that index names, in ascending order, as new Tokens in g's
+// memory. Keys and values from elsewhere (From) are not carried over.
+func (t *Tokens) Gather(g *tensor.Graph, index []int32) *Tokens {
+	counts := g.Ints(t.Rows.Samples())
+	clear(counts)
+	pos := g.Ints(len(index))
+	for i, row := range index {
+		counts[t.Rows.Sample[row]]++
+		pos[i] = t.Pos[row]
+	}
+	some := *t
+	some.X, some.Rows, some.Pos = g.Gather(t.X, index), g.Rows(counts), pos
+	some.From, some.ColSums, some.Modulation = nil, nil, nil
+	if t.Skip != nil {
+		some.Skip = g.Gather(t.Skip, index)
+	}
+	return &some
+}
+
+// Range returns the tokens in rows from up to to, whose values share t's memory: what changes them
+// in place changes t. Keys and values from elsewhere (From) are not carried over.
+func (t *Tokens) Range(g *tensor.Graph, from, to int) *Tokens {
+	counts := g.Ints(t.Rows.Samples())
+	for s := range counts {
+		counts[s] = int32(max(0, min(to, t.Rows.Start[s+1])-max(from, t.Rows.Start[s])))
+	}
+	some := *t
+	some.X, some.Rows, some.Pos = g.RowRange(t.X, from, to), g.Rows(counts), t.Pos[from:to]
+	some.From, some.ColSums, some.Modulation = nil, nil, nil
+	if t.Skip != nil {
+		some.Skip = g.RowRange(t.Skip, from, to)
+	}
+	return &some
+}
+
+// ChargeRows makes g count the operations that follow for each sequence by its number of rows.
+func (t *Tokens) ChargeRows(g *tensor.Graph) {
+	if g.ClearCharge(t.Owner); t.Parts != nil {
+		for _, p := range t.Parts {
+			g.Charge(p.Owner, p.Rows.Len())
+		}
+	}
+}
+
+// ChargeSamples makes g count the operations that follow for each sequence by its number of samples.
+func (t *Tokens) ChargeSamples(g *tensor.Graph) {
+	if g.ClearCharge(t.Owner); t.Parts != nil {
+		for _, p := range t.Parts {
+			g.Charge(p.Owner, p.Rows.Samples())
+		}
+	}
+}
