@@ -193,7 +193,7 @@ func (r *Record) DrawSchedule(dir, model string) (string, error) {
 		Title: fmt.Sprintf("%s: %d I-steps of %d, %.0f %% of all tokens computed", model, len(r.ISteps), r.Steps, 100*r.Computed()),
 		Note:  shortened(r.Policy),
 		Rows: [][]report.Panel{
-			{report.Schedule{Title: "share of tokens computed at each step", X: stepAxis, Share: share, Full: full}},
+			{report.StepBars{Title: "share of tokens computed at each step", X: stepAxis, Share: share, Full: full}},
 			{report.Heat{Title: "the same in each block", X: stepAxis, Y: blockAxis, Values: r.Share, Scale: report.Scale{Unit: "share computed", Max: 1}}},
 		},
 		Height: []int{240, min(140+18*r.Blocks, 480)},
@@ -245,7 +245,7 @@ func (r *Record) DrawOverlay(dir, model string, frames []Frame, labels []int, na
 	for _, f := range frames {
 		frame := report.OverlayFrame{Step: f.Step}
 		for i, m := range f.Pictures {
-			frame.Pictures = append(frame.Pictures, m.RGBA())
+			frame.Images = append(frame.Images, m.RGBA())
 			frame.Computed = append(frame.Computed, r.First[i][f.Step*r.Tokens:][:r.Tokens])
 		}
 		o.Frames = append(o.Frames, frame)

@@ -8,25 +8,26 @@ import (
 
 // Bounds of what advice calls alike.
 const (
-	samePSNR        = 40   // dB, from which on pictures are nearly the same
+	samePSNR        = 40   // dB, from which on images are nearly the same
 	balancedFrechet = 1.04 // of the uncached model's distance
 	balancedLoss    = 0.01 // of class agreement, as a share
-	knownFrechet    = 1.25 // of the uncached model's distance, to which pictures can be recognised
+	knownFrechet    = 1.25 // of the uncached model's distance, up to which images can be recognised
 )
 
 // Advice is the cell to choose for a need.
 type Advice struct {
 	Need, Rule string
 	Cell       *Cell    // nil: no cell serves the need
-	Command    string   // that draws with the cell's policy, or with none
+	Command    string   // that generates with the cell's policy, or with none
 	Loss       []string // what is lost against the uncached model, a clause each
 	Why        string   // without a cell: what was missing
-	Also       string   // something to know beside it
+	Also       string   // something else to know
 }
 
-// Advice says which cell to choose for which need. Bounds are compared with values, not with the ends of their intervals; Loss says where the images are too few to tell.
-func (c *Comparison) Advice() []Advice {
-	base := c.baseline()
+// Advice says which cell to choose for which need. Bounds are compared with values, not with the
+// ends of their intervals; Loss says where the images are too few to tell.
+func (r *Results) Advice() []Advice {
+	base := r.baseline()
 	measured := base != nil && base.Frechet != nil
 	rule := fmt.Sprintf("a Fréchet distance within %.0f %% of the uncached model's", 100*(balancedFrechet-1))
 	if base == nil || base.Agreement != nil {
@@ -36,39 +37,43 @@ func (c *Comparison) Advice() []Advice {
 	balanced := func(cell *Cell) bool { return measured && alike(cell, base) }
 	recognisable := func(cell *Cell) bool { return measured && near(cell, base, knownFrechet) }
 	all := []Advice{
-		c.advise("Nearly the same pictures", fmt.Sprintf("the largest speed-up with a PSNR of at least %d dB", samePSNR), faster, same),
-		c.advise("Balanced", "the largest speed-up with "+rule, faster, balanced),
-		c.advise("As fast as possible while recognisable",
-			fmt.Sprintf("the largest speed-up with a Fréchet distance within %.0f %% of the uncached model's", 100*(knownFrechet-1)), faster, recognisable),
-		c.advise("Least memory", "the smallest cache with "+rule, smaller, balanced),
+		r.advise("Nearly the same images",
+			fmt.Sprintf("the largest speed-up with a PSNR of at least %d dB", samePSNR), faster, same),
+		r.advise("Balanced", "the largest speed-up with "+rule, faster, balanced),
+		r.advise("As fast as possible while recognisable",
+			fmt.Sprintf("the largest speed-up with a Fréchet distance within %.0f %% of the uncached model's",
+				100*(knownFrechet-1)), faster, recognisable),
+		r.advise("Least memory", "the smallest cache with "+rule, smaller, balanced),
 	}
 	for i := range all {
 		if all[i].Cell == nil {
-			all[i].Why = c.whyNone(i == 0, base)
+			all[i].Why = r.whyNone(i == 0, base)
 		}
 	}
 	if small := &all[3]; small.Cell != nil && small.Cell.CacheBytes == 0 {
-		cached := c.advise("", "", smaller, func(cell *Cell) bool { return cell.CacheBytes > 0 && balanced(cell) }).Cell
+		cached := r.advise("", "", smaller, func(cell *Cell) bool { return cell.CacheBytes > 0 && balanced(cell) }).Cell
 		if cached != nil {
-			small.Also = fmt.Sprintf("The smallest of the caches is that of %s (%s): %s at %s.", cached.Method, cached.Policy, bytesText(cached.CacheBytes), times(cached.Speedup))
+			small.Also = fmt.Sprintf("The smallest of the caches is that of %s (%s): %s at %s.",
+				cached.Method, cached.Policy, bytesText(cached.CacheBytes), times(cached.Speedup))
 		}
 	}
 	return all
 }
 
-// advise chooses the first, in the given order, of the cells that are faster than the uncached model and pass.
-func (c *Comparison) advise(need, rule string, order func(a, b *Cell) bool, pass func(*Cell) bool) Advice {
+// advise chooses the first, in the given order, of the cells that are faster than the uncached
+// model and pass.
+func (r *Results) advise(need, rule string, order func(a, b *Cell) bool, pass func(*Cell) bool) Advice {
 	a := Advice{Need: need, Rule: rule}
-	for i := range c.Cells {
-		cell := &c.Cells[i]
+	for i := range r.Cells {
+		cell := &r.Cells[i]
 		if cell.made() && cell.Speedup > 1 && pass(cell) && (a.Cell == nil || order(cell, a.Cell)) {
 			a.Cell = cell
 		}
 	}
 	if a.Cell != nil {
-		a.Loss = losses(a.Cell, c.baseline())
+		a.Loss = losses(a.Cell, r.baseline())
 	}
-	a.Command = c.generate(a.Cell)
+	a.Command = r.generate(a.Cell)
 	return a
 }
 
@@ -78,24 +83,28 @@ func smaller(a, b *Cell) bool {
 	return a.CacheBytes < b.CacheBytes || a.CacheBytes == b.CacheBytes && a.Speedup > b.Speedup
 }
 
-// near reports whether a cell's Frechet distance is at most so many times the uncached model's.
-func near(cell, base *Cell, times float64) bool {
-	return cell.Frechet != nil && cell.Frechet.Value <= times*base.Frechet.Value
+// near reports whether a cell's Fréchet distance is at most factor times the uncached model's.
+func near(cell, base *Cell, factor float64) bool {
+	return cell.Frechet != nil && cell.Frechet.Value <= factor*base.Frechet.Value
 }
 
-// alike reports whether a cell is within the bounds of balanced advice. Class agreement counts where the uncached model's was measured.
+// alike reports whether a cell is within the bounds of balanced advice. Class agreement counts
+// where the uncached model's was measured.
 func alike(cell, base *Cell) bool {
 	const rounding = 1e-9 // a loss of 95 % - 94 % is one point
-	if base.Agreement != nil && (cell.Agreement == nil || cell.Agreement.Value < base.Agreement.Value-balancedLoss-rounding) {
-		return false
+	if base.Agreement != nil {
+		lowest := base.Agreement.Value - balancedLoss - rounding
+		if cell.Agreement == nil || cell.Agreement.Value < lowest {
+			return false
+		}
 	}
 	return near(cell, base, balancedFrechet)
 }
 
-// whyNone says why no cell serves a need, which is one of PSNR or of Frechet distance.
-func (c *Comparison) whyNone(psnr bool, base *Cell) string {
+// whyNone says why no cell serves a need, which is one of PSNR or of Fréchet distance.
+func (r *Results) whyNone(psnr bool, base *Cell) string {
 	measured := func(m Measure) bool {
-		return slices.ContainsFunc(c.Cells, func(cell Cell) bool { return cell.made() && m.of(&cell) != nil })
+		return slices.ContainsFunc(r.Cells, func(cell Cell) bool { return cell.made() && m.of(&cell) != nil })
 	}
 	switch {
 	case psnr && !measured(PSNR):
@@ -108,7 +117,8 @@ func (c *Comparison) whyNone(psnr bool, base *Cell) string {
 	return "None of the measured policies. The uncached model serves this need:"
 }
 
-// losses says what a cell loses against the uncached model, and where its images are too few to tell.
+// losses says what a cell loses against the uncached model, and where its images are too few to
+// tell.
 func losses(cell, base *Cell) []string {
 	var all []string
 	if v := cell.PSNR; v != nil {
@@ -142,7 +152,8 @@ func unsure(yes bool, cell *Cell) string {
 	return ", not told apart at " + counted(cell.Images, "image")
 }
 
-// frechetChange writes how much larger than the uncached model's a cell's distance is, with its interval if it was measured over the same images.
+// frechetChange writes how much larger than the uncached model's a cell's distance is, with its
+// interval if it was measured over the same images.
 func (c *Cell) frechetChange(base *Cell) string {
 	if r := c.FrechetRatio; r != nil {
 		return fmt.Sprintf("%s %%, %s to %s", signed(100*(r.Value-1)), signed(100*(r.Low-1)), signed(100*(r.High-1)))
@@ -153,8 +164,9 @@ func (c *Cell) frechetChange(base *Cell) string {
 	return signed(100*(c.Frechet.Value/base.Frechet.Value-1)) + " %"
 }
 
-// frechetApart reports whether the images tell a cell's distance from the uncached model's: by the interval of their ratio where there is one, which is narrower
-// than what their own intervals allow because it is of the same images, else by those.
+// frechetApart reports whether the images tell a cell's distance from the uncached model's: by the
+// interval of their ratio where there is one, which is narrower than what their own intervals allow
+// because it is of the same images, else by those.
 func (c *Cell) frechetApart(base *Cell) bool {
 	if r := c.FrechetRatio; r != nil {
 		return r.Low > 1 || r.High < 1
@@ -162,9 +174,10 @@ func (c *Cell) frechetApart(base *Cell) bool {
 	return !c.Frechet.overlaps(base.Frechet)
 }
 
-// generate returns the command line that draws as a cell did, or without a policy if there is none.
-func (c *Comparison) generate(cell *Cell) string {
-	steps, policy := c.Steps, "none"
+// generate returns the command line that generates as a cell did, or without a policy if there is
+// none.
+func (r *Results) generate(cell *Cell) string {
+	steps, policy := r.Steps, "none"
 	if cell != nil {
 		policy = cell.Policy
 		if n, ok := strings.CutPrefix(policy, "steps="); ok {
@@ -172,16 +185,18 @@ func (c *Comparison) generate(cell *Cell) string {
 		}
 	}
 	words := []string{"tokencache", "generate"}
-	for _, f := range [][2]string{{"--policy", policy}, {"--model", c.Model}, {"--sampler", c.Sampler}, {"--steps", steps}} {
+	for _, f := range [][2]string{
+		{"--policy", policy}, {"--model", r.Model}, {"--sampler", r.Sampler}, {"--steps", steps},
+	} {
 		if f[1] != "" {
 			words = append(words, f[0], quote(f[1]))
 		}
 	}
-	if c.Guidance != 0 {
-		words = append(words, "--cfg", exact(c.Guidance))
+	if r.Guidance != 0 {
+		words = append(words, "--cfg", exact(r.Guidance))
 	}
-	if c.Batch > 0 {
-		words = append(words, "--batch", fmt.Sprint(c.Batch))
+	if r.Batch > 0 {
+		words = append(words, "--batch", fmt.Sprint(r.Batch))
 	}
 	return strings.Join(words, " ")
 }
@@ -189,7 +204,8 @@ func (c *Comparison) generate(cell *Cell) string {
 // quote writes a word so that a POSIX shell reads it as it is.
 func quote(word string) string {
 	special := func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_-+=:,./@%", r))
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' ||
+			strings.ContainsRune("_-+=:,./@%", r))
 	}
 	if word != "" && !strings.ContainsFunc(word, special) {
 		return word

@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// csvColumns are the columns of results.csv and how a cell fills them. What was not measured is empty.
+// csvColumns are the columns of results.csv and how a cell fills them. What was not measured is
+// empty.
 var csvColumns = []struct {
 	name  string
 	value func(*Cell) string
@@ -48,7 +49,7 @@ var csvColumns = []struct {
 }
 
 // writeCSV writes a line for each cell below a line of names.
-func (c *Comparison) writeCSV(w io.Writer) error {
+func (r *Results) writeCSV(w io.Writer) error {
 	out := csv.NewWriter(w)
 	line := make([]string, len(csvColumns))
 	for i, column := range csvColumns {
@@ -57,9 +58,9 @@ func (c *Comparison) writeCSV(w io.Writer) error {
 	if err := out.Write(line); err != nil {
 		return err
 	}
-	for i := range c.Cells {
+	for i := range r.Cells {
 		for j, column := range csvColumns {
-			line[j] = column.value(&c.Cells[i])
+			line[j] = column.value(&r.Cells[i])
 		}
 		if err := out.Write(line); err != nil {
 			return err

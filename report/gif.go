@@ -8,7 +8,8 @@ import (
 	"slices"
 )
 
-// encodeGIF writes an animation that repeats for ever; delays are in hundredths of a second. Every page has colours of its own.
+// encodeGIF writes an animation that repeats for ever; delays are in hundredths of a second. Every
+// page has its own palette.
 func encodeGIF(w io.Writer, pages []image.Image, delays []int) error {
 	g := &gif.GIF{Delay: delays}
 	for _, p := range pages {
@@ -18,9 +19,9 @@ func encodeGIF(w io.Writer, pages []image.Image, delays []int) error {
 }
 
 const (
-	colorBits  = 6 // of each channel, that are told apart when colours are chosen
+	colorBits  = 6 // of each channel, by which colours are told apart when they are chosen
 	colorCount = 1 << (3 * colorBits)
-	mostColors = 256
+	maxColors  = 256
 )
 
 // bin is a colour of colorBits bits a channel, with its pixels.
@@ -31,7 +32,8 @@ type bin struct {
 	key     int
 }
 
-// quantise returns a picture of at most 256 colours: the colour space is cut, always the box with the most pixels times its longest side, at the median of that side.
+// quantise returns an image of at most 256 colours by median cut: again and again the box of
+// colours with the largest product of pixels and longest side is cut at the median of that side.
 func quantise(m image.Image) *image.Paletted {
 	bounds := m.Bounds()
 	index := make([]int32, colorCount) // of each colour: one more than its place among the bins
@@ -47,7 +49,8 @@ func quantise(m image.Image) *image.Paletted {
 			}
 			keys = append(keys, key)
 			if index[key] == 0 {
-				bins = append(bins, bin{key: key, channel: [3]uint8{uint8(v[0]), uint8(v[1]), uint8(v[2])}})
+				channel := [3]uint8{uint8(v[0]), uint8(v[1]), uint8(v[2])}
+				bins = append(bins, bin{key: key, channel: channel})
 				index[key] = int32(len(bins))
 			}
 			at := &bins[index[key]-1]
@@ -81,16 +84,16 @@ func quantise(m image.Image) *image.Paletted {
 // cut divides bins among at most 256 boxes.
 func cut(bins []bin) [][]bin {
 	boxes := [][]bin{bins}
-	for len(boxes) < mostColors {
-		best, axis, most := -1, 0, 0
+	for len(boxes) < maxColors {
+		best, axis, highest := -1, 0, 0
 		for i, box := range boxes {
 			if a, length := longest(box); length > 0 {
 				pixels := 0
 				for _, b := range box {
 					pixels += b.pixels
 				}
-				if score := min(pixels, 2000) * length; score > most {
-					best, axis, most = i, a, score
+				if score := min(pixels, 2000) * length; score > highest {
+					best, axis, highest = i, a, score
 				}
 			}
 		}

@@ -2,12 +2,8 @@ package report
 
 import (
 	"fmt"
-	"image"
-	"image/color"
 
-	"gonum.org/v1/plot"
-	"gonum.org/v1/plot/vg"
-	"gonum.org/v1/plot/vg/draw"
+	"github.com/tokencache/tokencache/report/internal/chart"
 )
 
 // Heat is a panel that shows a matrix in colours, its first row on top.
@@ -15,30 +11,55 @@ type Heat struct {
 	Title, X, Y    string
 	Values         [][]float64 // rows; NaN is grey
 	XLabel, YLabel []int       // what columns and rows are, where not 0, 1, 2, ...
-	Narrow         bool        // there is room for few marks below it
+	Narrow         bool        // there is room for few ticks below it
 	Scale
 }
 
-func (h Heat) bar() *colorBar { return &colorBar{newColors(h.over(h.Values...))} }
+func (h Heat) scale() *Scale {
+	s := h.over(h.Values...)
+	return &s
+}
 
-func (h Heat) plot() (*plot.Plot, error) {
+func (h Heat) plot() (*chart.Plot, error) {
 	if len(h.Values) == 0 || len(h.Values[0]) == 0 {
 		return nil, fmt.Errorf("panel %q has no values", h.Title)
 	}
-	p := newPlot(h.Title, h.X, h.Y)
-	rows, columns := len(h.Values), len(h.Values[0])
-	p.Add(&cells{rows, columns, h.bar().colors, func(row, column int) float64 { return h.Values[row][column] }})
-	marks := wideMarks
-	if h.Narrow {
-		marks = narrowMarks
+	p := &chart.Plot{
+		Title:  h.Title,
+		XLabel: h.X,
+		YLabel: h.Y,
+		X:      columnAxis(len(h.Values[0])),
+		Y:      rowAxis(len(h.Values)),
+		NoGrid: true,
+		Head:   true,
 	}
-	p.X.Tick.Marker = plot.ConstantTicks(relabel(indexTicks(columns, marks), h.XLabel))
-	p.Y.Tick.Marker = plot.ConstantTicks(fromTop(relabel(indexTicks(rows, 16), h.YLabel), rows))
+	ticks := wideTicks
+	if h.Narrow {
+		ticks = narrowTicks
+	}
+	p.XTicks = relabel(p.X.Ticks(ticks), h.XLabel)
+	p.YTicks = relabel(p.Y.Ticks(16), h.YLabel)
 	return p, nil
 }
 
+func (h Heat) paint(d *chart.Drawing, p *chart.Plot) {
+	s := h.scale()
+	for i, row := range h.Values {
+		for j, v := range row {
+			x, y := float64(j), float64(i)
+			d.Rect(p.Span(x-0.5, y-0.5, x+0.5, y+0.5), s.fill(v))
+		}
+	}
+}
+
+// columnAxis is the axis of n columns: column i is centred at i.
+func columnAxis(n int) chart.Axis { return chart.Axis{Min: -0.5, Max: float64(n) - 0.5, Whole: true} }
+
+// rowAxis is the axis of n rows, the first on top.
+func rowAxis(n int) chart.Axis { return chart.Axis{Min: float64(n) - 0.5, Max: -0.5, Whole: true} }
+
 // relabel gives ticks at indices the labels of what is there.
-func relabel(ticks []plot.Tick, labels []int) []plot.Tick {
+func relabel(ticks []chart.Tick, labels []int) []chart.Tick {
 	for i := range ticks {
 		if labels != nil {
 			ticks[i].Label = fmt.Sprint(labels[int(ticks[i].Value)])
@@ -47,103 +68,64 @@ func relabel(ticks []plot.Tick, labels []int) []plot.Tick {
 	return ticks
 }
 
-// fromTop turns ticks around for an axis whose first of n values is on top.
-func fromTop(ticks []plot.Tick, n int) []plot.Tick {
-	for i := range ticks {
-		ticks[i].Value = float64(n-1) - ticks[i].Value
+// indexed returns a tick with a label at each index.
+func indexed(labels []int) []chart.Tick {
+	ticks := make([]chart.Tick, len(labels))
+	for i, v := range labels {
+		ticks[i] = chart.Tick{Value: float64(i), Label: fmt.Sprint(v)}
 	}
 	return ticks
 }
 
-// cells draws a matrix: cell (row, column) is centred at x = column, y = rows-1-row.
-type cells struct {
-	rows, columns int
-	colors
-	value func(row, column int) float64
-}
-
-// DataRange implements plot.DataRanger.
-func (m *cells) DataRange() (xmin, xmax, ymin, ymax float64) {
-	return -0.5, float64(m.columns) - 0.5, -0.5, float64(m.rows) - 0.5
-}
-
-// Plot implements plot.Plotter.
-func (m *cells) Plot(c draw.Canvas, p *plot.Plot) {
-	drawCells(c, p, m.rows, m.columns, -0.5, -0.5, float64(m.columns)-0.5, float64(m.rows)-0.5, func(row, column int) color.Color { return m.of(m.value(row, column)) })
-}
-
-// drawCells fills the rectangle from (x0, y0) to (x1, y1), in data's coordinates, with equal cells: as a picture of whole pixels, which has no seams.
-func drawCells(c draw.Canvas, p *plot.Plot, rows, columns int, x0, y0, x1, y1 float64, at func(row, column int) color.Color) {
-	toX, toY := p.Transforms(&c)
-	area := vg.Rectangle{Min: vg.Point{X: toX(x0), Y: toY(y0)}, Max: vg.Point{X: toX(x1), Y: toY(y1)}}
-	width, height := max(int(area.Size().X/pixel+0.5), 1), max(int(area.Size().Y/pixel+0.5), 1)
-	colors := make([]color.Color, rows*columns)
-	for i := range colors {
-		colors[i] = at(i/columns, i%columns)
-	}
-	picture := image.NewNRGBA(image.Rect(0, 0, width, height))
-	for y := range height {
-		for x := range width {
-			picture.Set(x, y, colors[y*rows/height*columns+x*columns/width])
-		}
-	}
-	c.DrawImage(area, picture)
-}
-
-// Tiles is a panel of small maps of the token grid, for some blocks, the rows, at some steps, the columns.
+// Tiles is a panel of small maps of the token grid, for some blocks, the rows, at some steps, the
+// columns.
 type Tiles struct {
 	Title, X, Y string
 	Rows, Cols  []int         // blocks and steps
-	Values      [][][]float64 // of each row and column: the tokens in reading order, Side x Side
+	Values      [][][]float64 // of each row and column: the tokens in reading order, [Side, Side]
 	Side        int
 	Scale
 }
 
-func (t Tiles) bar() *colorBar {
+func (t Tiles) scale() *Scale {
 	var all [][]float64
 	for _, row := range t.Values {
 		all = append(all, row...)
 	}
-	return &colorBar{newColors(t.over(all...))}
+	s := t.over(all...)
+	return &s
 }
 
-func (t Tiles) plot() (*plot.Plot, error) {
+func (t Tiles) plot() (*chart.Plot, error) {
 	if len(t.Rows) == 0 || len(t.Cols) == 0 || t.Side < 1 {
 		return nil, fmt.Errorf("panel %q has no values", t.Title)
 	}
-	p := newPlot(t.Title, t.X, t.Y)
-	p.Add(&tiles{t, t.bar().colors})
-	var x, y []plot.Tick
-	for i, v := range t.Cols {
-		x = append(x, plot.Tick{Value: float64(i), Label: fmt.Sprint(v)})
-	}
-	for i, v := range t.Rows {
-		y = append(y, plot.Tick{Value: float64(len(t.Rows) - 1 - i), Label: fmt.Sprint(v)})
-	}
-	p.X.Tick.Marker, p.Y.Tick.Marker = plot.ConstantTicks(x), plot.ConstantTicks(y)
-	return p, nil
+	return &chart.Plot{
+		Title:  t.Title,
+		XLabel: t.X,
+		YLabel: t.Y,
+		X:      columnAxis(len(t.Cols)),
+		Y:      rowAxis(len(t.Rows)),
+		XTicks: indexed(t.Cols),
+		YTicks: indexed(t.Rows),
+		NoGrid: true,
+		Head:   true,
+	}, nil
 }
 
-type tiles struct {
-	Tiles
-	colors colors
-}
-
-// DataRange implements plot.DataRanger.
-func (t *tiles) DataRange() (xmin, xmax, ymin, ymax float64) {
-	return -0.5, float64(len(t.Cols)) - 0.5, -0.5, float64(len(t.Rows)) - 0.5
-}
-
-// Plot implements plot.Plotter. Tiles are square, as large as fits.
-func (t *tiles) Plot(c draw.Canvas, p *plot.Plot) {
-	toX, toY := p.Transforms(&c)
-	perX, perY := float64(toX(1)-toX(0)), float64(toY(1)-toY(0))
-	side := 0.92 * min(perX, perY)
-	dx, dy := side/perX/2, side/perY/2
+// paint draws square tiles, as large as fits.
+func (t Tiles) paint(d *chart.Drawing, p *chart.Plot) {
+	s := t.scale()
+	cell := p.Span(0, 0, 1, 1)
+	token := 0.92 * min(cell.Width(), cell.Height()) / float64(t.Side)
 	for i := range t.Rows {
 		for j := range t.Cols {
-			x, y := float64(j), float64(len(t.Rows)-1-i)
-			drawCells(c, p, t.Side, t.Side, x-dx, y-dy, x+dx, y+dy, func(row, column int) color.Color { return t.colors.of(t.Values[i][j][row*t.Side+column]) })
+			centre := p.At(float64(j), float64(i))
+			left, top := centre.X-token*float64(t.Side)/2, centre.Y-token*float64(t.Side)/2
+			for k, v := range t.Values[i][j] {
+				x, y := left+token*float64(k%t.Side), top+token*float64(k/t.Side)
+				d.Rect(chart.Box{Left: x, Top: y, Right: x + token, Bottom: y + token}, s.fill(v))
+			}
 		}
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"io"
 	"slices"
 	"strings"
+
+	"github.com/tokencache/tokencache/report/internal/chart"
 )
 
 //go:embed report.tmpl.html
@@ -19,15 +21,15 @@ var pageTemplate = template.Must(template.New("report").Parse(pageText))
 
 // view is what the page's template is given: texts, ready to be shown.
 type view struct {
-	*Comparison
-	Colours any
-	Lead    string
-	Advice  []adviceView
-	Charts  []chartView
-	Rows    []rowView
-	Failed  []*Cell
-	Weak    bool // a row's efficiency is marked
-	Sheet   []stripView
+	*Results
+	Styles template.CSS
+	Lead   string
+	Advice []adviceView
+	Charts []chartView
+	Rows   []rowView
+	Failed []*Cell
+	Weak   bool // a row's efficiency is marked
+	Sheet  []stripView
 
 	MoreSheet bool // some of the sheet are shown only when asked for
 	Smooth    bool // the sheet's images are large enough not to show their pixels as squares
@@ -35,7 +37,7 @@ type view struct {
 	Steps     []stepView
 	StepNote  string
 	Overhead  []overheadView
-	Memory    []spread
+	Memory    []template.HTML
 	Costs     []costView
 	Facts     [][2]string
 }
@@ -47,28 +49,14 @@ type adviceView struct {
 
 type chartView struct {
 	Title, Note string
-	Drawings    []drawing
+	Drawings    []template.HTML
 	Legend      []keyView
 }
 
+// keyView is an entry of a legend. ID is that of a series, empty for what is none.
 type keyView struct {
-	Name   string
-	Index  int
-	Sample drawing
-}
-
-// rowView is a cell as a row of the table.
-type rowView struct {
-	Method, Policy, Note string
-	Badges               []string
-	Base                 bool
-	Numbers              []numberView
-}
-
-// numberView is a number of the table: what is shown, what is shown below it, and what it is sorted by, empty if it was not measured.
-type numberView struct {
-	Text, Below, Sort string
-	Weak              bool
+	Name, ID string
+	Sample   template.HTML
 }
 
 type stripView struct {
@@ -85,35 +73,46 @@ type imageView struct {
 
 type stepView struct {
 	Title   string
-	Drawing drawing
+	Drawing template.HTML
 }
 
 type costView struct{ Method, Time, Command string }
 
+// Widths of the page's charts: those of class wide are for screens, those of class narrow, which
+// a phone shows instead, are as wide as a phone.
+const wide, narrow = 1080, 360
+
+// inline returns a drawing as a part of the page. It is safe: a drawing escapes its texts.
+func inline(d *chart.Drawing, class string) template.HTML { return template.HTML(d.Inline(class)) }
+
 // writeHTML writes the page, which refers to nothing outside of itself.
-func (c *Comparison) writeHTML(w io.Writer, sheet []SheetRow, overlays []Picture) error {
-	v := view{Comparison: c, Colours: colours, Lead: c.lead(), Memory: c.spreads(), Facts: c.facts()}
-	for _, a := range c.Advice() {
+func (r *Results) writeHTML(w io.Writer, sheet []SheetRow, overlays []Image) error {
+	v := view{Results: r, Styles: template.CSS(chart.StyleSheet()), Lead: r.lead(), Facts: r.facts()}
+	for _, a := range r.Advice() {
 		one := adviceView{Advice: a}
 		if a.Cell != nil {
-			one.Speedup, one.Method, one.Memory = times(a.Cell.Speedup), a.Cell.Method, bytesText(a.Cell.CacheBytes)
+			one.Speedup, one.Method = times(a.Cell.Speedup), a.Cell.Method
+			one.Memory = bytesText(a.Cell.CacheBytes)
 		}
 		v.Advice = append(v.Advice, one)
 	}
 	for _, m := range []Measure{PSNR, Frechet} {
-		if s, ok := c.scatter(m); ok {
-			v.Charts = append(v.Charts, c.chart(&s))
+		if s, ok := r.scatter(m); ok {
+			v.Charts = append(v.Charts, r.chart(&s))
 		}
 	}
-	v.Rows, v.Failed = c.rows()
-	v.Weak = slices.ContainsFunc(v.Rows, func(r rowView) bool { return slices.ContainsFunc(r.Numbers, func(n numberView) bool { return n.Weak }) })
+	v.Rows, v.Failed = r.rows()
+	v.Weak = slices.ContainsFunc(v.Rows, rowView.weak)
 	v.addSteps()
-	for i := range c.Cells {
-		if l, ok := c.Cells[i].overheadView(); ok {
+	if m, ok := r.memory(); ok {
+		v.Memory = append(v.Memory, inline(m.inline(wide, false), "wide"), inline(m.inline(narrow, true), "narrow"))
+	}
+	for i := range r.Cells {
+		if l, ok := r.Cells[i].overheadView(); ok {
 			v.Overhead = append(v.Overhead, l)
 		}
 	}
-	for _, cal := range c.Calibrations {
+	for _, cal := range r.Calibrations {
 		v.Costs = append(v.Costs, costView{cal.Method, duration(cal.Seconds), cal.Command})
 	}
 	if err := v.addSheet(sheet); err != nil {
@@ -126,134 +125,73 @@ func (c *Comparison) writeHTML(w io.Writer, sheet []SheetRow, overlays []Picture
 }
 
 // lead is the sentence below the title.
-func (c *Comparison) lead() string {
-	made, methods := 0, len(c.series())
-	for i := range c.Cells {
-		if c.Cells[i].made() {
+func (r *Results) lead() string {
+	made, methods := 0, len(r.series())
+	for i := range r.Cells {
+		if r.Cells[i].made() {
 			made++
 		}
 	}
-	text := fmt.Sprintf("%s of %s", strings.Replace(counted(made, "policy"), "policys", "policies", 1), counted(methods, "method"))
-	if c.Count > 0 {
-		text += fmt.Sprintf(", the same %s from each", counted(c.Count, "image"))
+	policies := fmt.Sprintf("%d policies", made)
+	if made == 1 {
+		policies = "1 policy"
 	}
-	if c.Processor != "" {
-		text += ", on " + c.Processor
+	text := fmt.Sprintf("%s of %s", policies, counted(methods, "method"))
+	if r.Count > 0 {
+		text += fmt.Sprintf(", the same %s from each", counted(r.Count, "image"))
 	}
-	if c.Date != "" {
-		text += ", " + c.Date
+	if r.Processor != "" {
+		text += ", on " + r.Processor
+	}
+	if r.Date != "" {
+		text += ", " + r.Date
 	}
 	return text + "."
 }
 
-func (c *Comparison) chart(s *scatter) chartView {
-	v := chartView{Title: s.Title, Drawings: s.drawings()}
+func (r *Results) chart(s *scatter) chartView {
+	v := chartView{Title: s.Title, Drawings: []template.HTML{
+		inline(s.inline(wide, 460), "wide"),
+		inline(s.inline(narrow, 380), "narrow"),
+	}}
 	notes := []string{"Up and to the right is better."}
 	if s.m == Frechet {
 		notes[0] = "Down and to the right is better."
 	}
 	notes = append(notes, "Bars are 95 % intervals; the dashed line joins the policies that no other beats in both.")
-	if s.m == Frechet && c.RealFrechet != nil {
-		notes = append(notes, fmt.Sprintf("Real pictures themselves are at %s.", short(c.RealFrechet.Value)))
+	if s.m == Frechet && r.RealFrechet != nil {
+		notes = append(notes, fmt.Sprintf("Real images themselves are at %s.", short(r.RealFrechet.Value)))
 	}
 	if s.over > 0 {
-		notes = append(notes, fmt.Sprintf("Arrows: above %s, more than %d times the uncached model's.", short(s.y.hi), maxTimes))
+		notes = append(notes, fmt.Sprintf("Arrows: above %s, more than %d times the uncached model's.",
+			short(s.y.Max), maxTimes))
 	}
 	v.Note = strings.Join(notes, " ")
-	for i := range s.series {
-		v.Legend = append(v.Legend, keyView{s.series[i].Name, s.series[i].Index, s.series[i].sample()})
+	for i, key := range s.keys() {
+		sample := chart.New(chart.SampleWidth, 14, "")
+		key.Draw(sample, chart.Point{Y: 7})
+		one := keyView{Name: key.Name, Sample: inline(sample, "")}
+		if i < len(s.series) {
+			one.ID = s.series[i].id()
+		}
+		v.Legend = append(v.Legend, one)
 	}
 	return v
 }
 
-// rows returns the table: the uncached model, then the cells as they came; and the cells that could not be made.
-func (c *Comparison) rows() (rows []rowView, failed []*Cell) {
-	psnr, frechet := c.Frontier(PSNR), c.Frontier(Frechet)
-	base := c.baseline()
-	for i := range c.Cells {
-		cell := &c.Cells[i]
-		if cell.Error != "" {
-			failed = append(failed, cell)
-			continue
-		}
-		row := rowView{Method: cell.Method, Policy: cell.Policy, Note: cell.Note, Base: cell == base, Numbers: cell.numbers(base)}
-		if slices.Contains(psnr, i) {
-			row.Badges = append(row.Badges, "PSNR")
-		}
-		if slices.Contains(frechet, i) {
-			row.Badges = append(row.Badges, "FD")
-		}
-		rows = append(rows, row)
-	}
-	return rows, failed
-}
-
-// numbers are a row's, in the order of the template's headings.
-func (c *Cell) numbers(base *Cell) []numberView {
-	number := func(v float64, text string) numberView {
-		if v == 0 {
-			return numberView{}
-		}
-		return numberView{Text: text, Sort: exact(v)}
-	}
-	interval := func(v *Interval, scale float64, format string) numberView {
-		if v == nil {
-			return numberView{}
-		}
-		return numberView{
-			Text: fmt.Sprintf(format, scale*v.Value), Sort: exact(v.Value),
-			Below: fmt.Sprintf(format, scale*v.Low) + " to " + fmt.Sprintf(format, scale*v.High),
-		}
-	}
-	efficiency := number(c.Efficiency(), fmt.Sprintf("%.2f", c.Efficiency()))
-	efficiency.Weak = c != base && efficiency.Sort != "" && c.Efficiency() < weakEfficiency
-	frechet := interval(c.Frechet, 1, "%.3g")
-	if c.Frechet != nil {
-		frechet.Text, frechet.Below = short(c.Frechet.Value), short(c.Frechet.Low)+" to "+short(c.Frechet.High)
-	}
-	memory := numberView{Text: "0", Sort: "0"}
-	if c.CacheBytes > 0 {
-		memory = number(float64(c.CacheBytes), bytesText(c.CacheBytes))
-	}
-	steps := number(float64(c.ISteps+c.PSteps), fmt.Sprintf("%d + %d", c.ISteps, c.PSteps))
-	if c.PSteps == 0 {
-		steps.Text = fmt.Sprint(c.ISteps)
-	}
-	return []numberView{
-		number(c.Speedup, times(c.Speedup)), number(c.FLOPReduction(), times(c.FLOPReduction())), efficiency,
-		interval(c.PSNR, 1, "%.1f"), interval(c.SSIM, 1, "%.3f"), frechet, c.change(base), interval(c.Agreement, 100, "%.1f"),
-		memory, steps, number(c.WallSeconds, short(c.WallSeconds)),
-	}
-}
-
-// change is how much larger than the uncached model's a cell's Frechet distance is, in percent.
-func (c *Cell) change(base *Cell) numberView {
-	text := c.frechetChange(base)
-	if c == base || text == "" {
-		return numberView{}
-	}
-	ratio := 0.0
-	if c.FrechetRatio != nil {
-		ratio = c.FrechetRatio.Value
-	} else {
-		ratio = c.Frechet.Value / base.Frechet.Value
-	}
-	text, below, _ := strings.Cut(strings.Replace(text, " %", "", 1), ", ")
-	return numberView{Text: text, Below: below, Sort: exact(ratio)}
-}
-
 func (v *view) addSteps() {
-	all, middle := v.chosen(timed)
-	if len(all) == 0 {
+	s, ok := v.stepTime()
+	if !ok {
 		return
 	}
-	top, base := v.stepScale(all)
-	v.StepNote = fmt.Sprintf("Of each method the policy nearest to %s, all to the same scale, in milliseconds.", times(middle))
-	if base > 0 {
+	v.StepNote = fmt.Sprintf("The policy of each method whose speed-up is nearest to %s, all to the same scale, "+
+		"in milliseconds.", times(s.middle))
+	if s.base > 0 {
 		v.StepNote += " Dashed: a step of the uncached model."
 	}
-	for i := range all {
-		v.Steps = append(v.Steps, stepView{fmt.Sprintf("%s, %s", all[i].Name, times(all[i].cells[0].Speedup)), stepDrawing(&all[i], top, base)})
+	for i := range s.series {
+		one := &s.series[i]
+		v.Steps = append(v.Steps, stepView{s.title(one), inline(s.inline(one), "")})
 	}
 }
 
@@ -265,16 +203,22 @@ func (v *view) addSheet(sheet []SheetRow) error {
 	v.Smooth = side > sheetSide
 	for _, row := range sheet {
 		var b bytes.Buffer
-		if err := png.Encode(&b, beside(row.Images, side)); err != nil {
+		if err := png.Encode(&b, strip(row.Images, side)); err != nil {
 			return fmt.Errorf("images of %s: %w", row.Title, err)
 		}
-		v.Sheet = append(v.Sheet, stripView{row.Title, row.Note, counted(len(row.Images), "image") + ", " + row.Title, dataURL(b.Bytes()), row.More})
+		v.Sheet = append(v.Sheet, stripView{
+			Title: row.Title,
+			Note:  row.Note,
+			Alt:   counted(len(row.Images), "image") + ", " + row.Title,
+			PNG:   dataURL(b.Bytes()),
+			More:  row.More,
+		})
 		v.MoreSheet = v.MoreSheet || row.More
 	}
 	return nil
 }
 
-func (v *view) addOverlays(overlays []Picture) error {
+func (v *view) addOverlays(overlays []Image) error {
 	for _, o := range overlays {
 		size, err := png.DecodeConfig(bytes.NewReader(o.PNG))
 		if err != nil {
@@ -291,22 +235,35 @@ func dataURL(png []byte) template.URL {
 }
 
 // facts says how everything was measured, as far as it is known.
-func (c *Comparison) facts() [][2]string {
+func (r *Results) facts() [][2]string {
 	number := func(n int) string {
 		if n == 0 {
 			return ""
 		}
 		return fmt.Sprint(n)
 	}
-	reference := c.Reference
-	if reference != "" && c.ReferenceN > 0 {
-		reference += ", " + counted(c.ReferenceN, "picture")
+	reference := r.Reference
+	if reference != "" && r.ReferenceN > 0 {
+		reference += ", " + counted(r.ReferenceN, "image")
 	}
 	all := [][2]string{
-		{"Model", c.Model}, {"Fingerprint of its weights", c.Fingerprint}, {"Sampler", c.Sampler}, {"Steps", c.Steps}, {"Guidance", known(c.Guidance)}, {"Seed", fmt.Sprint(c.Seed)},
-		{"Images of each policy", number(c.Count)}, {"Images denoised together", number(c.Batch)}, {"Threads", number(c.Threads)}, {"Kernels", c.Level}, {"Processor", c.Processor},
-		{"Network that judges", c.Features}, {"Real pictures", reference}, {"Fréchet distance of real pictures", c.RealFrechet.text(1, "")},
-		{"Class agreement of real pictures", c.RealAgreement.text(100, " %")}, {"Date", c.Date}, {"Command", c.Command},
+		{"Model", r.Model},
+		{"Fingerprint of its weights", r.Fingerprint},
+		{"Sampler", r.Sampler},
+		{"Steps", r.Steps},
+		{"Guidance", known(r.Guidance)},
+		{"Seed", fmt.Sprint(r.Seed)},
+		{"Images of each policy", number(r.Count)},
+		{"Images denoised together", number(r.Batch)},
+		{"Threads", number(r.Threads)},
+		{"Kernels", r.Level},
+		{"Processor", r.Processor},
+		{"Evaluation network", r.Features},
+		{"Real images", reference},
+		{"Fréchet distance of real images", r.RealFrechet.text(1, "")},
+		{"Class agreement of real images", r.RealAgreement.text(100, " %")},
+		{"Date", r.Date},
+		{"Command", r.Command},
 	}
 	return slices.DeleteFunc(all, func(f [2]string) bool { return f[1] == "" })
 }

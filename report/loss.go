@@ -1,18 +1,10 @@
 package report
 
 import (
-	"fmt"
-	"image/color"
-	"io"
 	"math"
 	"slices"
-	"strconv"
 
-	"gonum.org/v1/plot"
-	"gonum.org/v1/plot/plotter"
-	"gonum.org/v1/plot/vg"
-
-	"github.com/tokencache/tokencache/internal/atomicfile"
+	"github.com/tokencache/tokencache/report/internal/chart"
 )
 
 // Curve is a quantity over the updates of a training run.
@@ -22,53 +14,86 @@ type Curve struct {
 	Values []float64
 }
 
-// curveColors are those of each curve: as it was, and smoothed.
-var curveColors = [][2]color.Color{
-	{color.RGBA{0xb8, 0xcc, 0xe4, 0xff}, color.RGBA{0x1f, 0x4e, 0x9c, 0xff}},
-	{color.RGBA{0xf2, 0xcd, 0xb0, 0xff}, color.RGBA{0xb4, 0x53, 0x09, 0xff}},
+// LossCurve writes a PNG of quantities over a training run, as they were and smoothed. The values'
+// axis is logarithmic if all are positive. It writes nothing if no curve has two finite values.
+func LossCurve(path string, first Curve, more ...Curve) error {
+	d := lossDrawing(append([]Curve{first}, more...))
+	if d == nil {
+		return nil
+	}
+	return writePNG(path, d, pngScale)
 }
 
-// LossCurve writes a PNG of one or two quantities over a training run, as they were and smoothed; the values' axis is logarithmic if all allow it.
-func LossCurve(path string, first Curve, more ...Curve) error {
-	p := plot.New()
-	p.Title.Text = "training " + first.Name
-	p.X.Label.Text = "update"
-	p.Y.Label.Text = first.Name
-	p.X.Tick.Marker = wholeTicks{}
-	p.Legend.Top = true
-	p.Add(plotter.NewGrid())
-	curves := append([]Curve{first}, more...)
-	positive := true
-	for width := range 2 { // all as they were, and then all smoothed above them
-		for i, c := range curves {
-			points := [2]plotter.XYs{}
-			points[0], points[1] = c.points()
-			if len(points[0]) < 2 {
-				continue // nothing to draw yet
-			}
-			positive = positive && c.positive()
-			line, err := plotter.NewLine(thin(points[width], 2000))
-			if err != nil {
-				return fmt.Errorf("%s: %w", path, err)
-			}
-			line.Color, line.Width = curveColors[i%len(curveColors)][width], vg.Points(0.6+float64(width))
-			p.Add(line)
-			if width == 1 && len(more) > 0 {
-				p.Legend.Add(c.Name, line)
-			}
+// lossDrawing returns the chart of curves, nil if there is nothing to draw.
+func lossDrawing(curves []Curve) *chart.Drawing {
+	const width, height, margin, maxPoints = 672, 384, 14, 2000
+	title := "training " + curves[0].Name
+	x0, x1, y0, y1 := math.Inf(1), math.Inf(-1), math.Inf(1), math.Inf(-1)
+	raw, smooth := make([][]chart.Point, len(curves)), make([][]chart.Point, len(curves))
+	for i, c := range curves {
+		raw[i], smooth[i] = c.points()
+		if len(raw[i]) < 2 {
+			raw[i], smooth[i] = nil, nil
+			continue
+		}
+		raw[i], smooth[i] = thin(raw[i], maxPoints), thin(smooth[i], maxPoints)
+		for _, at := range slices.Concat(raw[i], smooth[i]) {
+			x0, x1, y0, y1 = min(x0, at.X), max(x1, at.X), min(y0, at.Y), max(y1, at.Y)
 		}
 	}
-	if math.IsInf(p.X.Min, 0) {
-		return nil // of no curve is there anything to draw
+	if x0 > x1 {
+		return nil
 	}
-	if positive {
-		p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, logTicks{}
+	d := chart.New(width, height, title)
+	p := &chart.Plot{
+		Box:    chart.Box{Left: margin, Top: 8, Right: width - margin, Bottom: height - 6},
+		Title:  title,
+		XLabel: "update",
+		YLabel: curves[0].Name,
+		X:      chart.Around(x0, x1, 0),
+		Y:      lossAxis(y0, y1),
 	}
-	return writePNG(path, p, 7*vg.Inch, 4*vg.Inch)
+	p.X.Whole = true
+	p.Layout()
+	p.Axes(d)
+	place := func(points []chart.Point) chart.Path {
+		placed := make([]chart.Point, len(points))
+		for i, at := range points {
+			placed[i] = p.At(at.X, at.Y)
+		}
+		return chart.Line(placed...)
+	}
+	var keys []chart.Key
+	for i := range curves {
+		c := chart.Series[i%len(chart.Series)]
+		d.Path(place(raw[i]), chart.Style{Stroke: c, Width: 0.8, Opacity: 0.3})
+	}
+	for i, c := range curves {
+		line := chart.Style{Stroke: chart.Series[i%len(chart.Series)], Width: 2}
+		d.Path(place(smooth[i]), line)
+		if len(curves) > 1 && smooth[i] != nil {
+			keys = append(keys, chart.Stroke(c.Name, line))
+		}
+	}
+	d.LegendRow(p.Area.Right, p.HeadLine(), keys)
+	return d
 }
 
-// points returns the finite values, and their average over the tenth of the run so far before each, at most 200 updates.
-func (c *Curve) points() (raw, smooth plotter.XYs) {
+// lossAxis returns a logarithmic axis if low is positive.
+func lossAxis(low, high float64) chart.Axis {
+	if low <= 0 {
+		return chart.Around(low, high, 0.03)
+	}
+	if high < low*1.01 {
+		low, high = low/1.1, high*1.1
+	}
+	pad := math.Pow(high/low, 0.03)
+	return chart.Axis{Min: low / pad, Max: high * pad, Log: true}
+}
+
+// points returns the finite values over their updates, and their running mean: over the last
+// tenth of the run so far, at most 200 updates.
+func (c *Curve) points() (raw, smooth []chart.Point) {
 	mean := 0.0
 	for i, v := range c.Values {
 		if math.IsNaN(v) || math.IsInf(v, 0) {
@@ -76,72 +101,17 @@ func (c *Curve) points() (raw, smooth plotter.XYs) {
 		}
 		mean += (v - mean) / float64(min(1+i/10, 200))
 		x := float64(c.Steps[i])
-		raw, smooth = append(raw, plotter.XY{X: x, Y: v}), append(smooth, plotter.XY{X: x, Y: mean})
+		raw, smooth = append(raw, chart.Point{X: x, Y: v}), append(smooth, chart.Point{X: x, Y: mean})
 	}
 	return raw, smooth
 }
 
-// positive reports whether a logarithm can be taken of all finite values.
-func (c *Curve) positive() bool {
-	return !slices.ContainsFunc(c.Values, func(v float64) bool { return v <= 0 && !math.IsInf(v, 0) })
-}
-
-// wholeTicks labels the ticks of a count without decimals.
-type wholeTicks struct{}
-
-// Ticks implements plot.Ticker.
-func (wholeTicks) Ticks(low, high float64) []plot.Tick {
-	ticks := plot.DefaultTicks{}.Ticks(low, high)
-	for i, t := range ticks {
-		if t.Label != "" {
-			ticks[i].Label = strconv.FormatFloat(t.Value, 'f', -1, 64)
-		}
-	}
-	return ticks
-}
-
-// logTicks labels 1, 2 and 5 times the powers of ten, so that an axis within one power has labels too.
-type logTicks struct{}
-
-// Ticks implements plot.Ticker.
-func (logTicks) Ticks(low, high float64) []plot.Tick {
-	var ticks []plot.Tick
-	for power := math.Pow(10, math.Floor(math.Log10(low))); power <= high; power *= 10 {
-		for digit := 1; digit < 10; digit++ {
-			v := float64(digit) * power
-			if v < low*(1-1e-9) || v > high*(1+1e-9) {
-				continue
-			}
-			label := ""
-			if digit == 1 || digit == 2 || digit == 5 {
-				label = strconv.FormatFloat(v, 'g', 3, 64)
-			}
-			ticks = append(ticks, plot.Tick{Value: v, Label: label})
-		}
-	}
-	return ticks
-}
-
-// thin returns at most about n of the points, evenly taken.
-func thin(points plotter.XYs, n int) plotter.XYs {
+// thin returns about n of the points, evenly taken, or all if they are fewer.
+func thin(points []chart.Point, n int) []chart.Point {
 	step := max(1, len(points)/n)
-	if step == 1 {
-		return points
-	}
-	var few plotter.XYs
+	var few []chart.Point
 	for i := 0; i < len(points); i += step {
 		few = append(few, points[i])
 	}
 	return few
-}
-
-func writePNG(path string, p *plot.Plot, width, height vg.Length) error {
-	w, err := p.WriterTo(width, height, "png")
-	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	return atomicfile.Write(path, func(out io.Writer) error {
-		_, err := w.WriteTo(out)
-		return err
-	})
 }

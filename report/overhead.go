@@ -2,14 +2,16 @@ package report
 
 import "fmt"
 
-// weakEfficiency is the share of the saved arithmetic below which a cell is marked and where its time goes is shown: the rest went into what the policy itself does, or into memory.
+// weakEfficiency is the share of the saved arithmetic below which a cell is marked and where its
+// time goes is shown: the rest went into what the policy itself does, or into memory.
 const weakEfficiency = 0.9
 
-// overhead is where a cell's time goes beside its arithmetic, of one batch.
+// overhead is where a cell's time goes apart from its arithmetic, of one batch.
 type overhead struct {
 	Full, Other int // steps of about an uncached one's arithmetic, and all others
 
-	FullMillis, FullIdeal   float64 // what they take, and what their arithmetic would at the uncached model's rate, together
+	// What all of them take, and what their arithmetic would take at the uncached model's rate.
+	FullMillis, FullIdeal   float64
 	OtherMillis, OtherIdeal float64
 }
 
@@ -18,7 +20,8 @@ const fullShare = 0.95
 
 // overhead returns where the time of a cell goes; ok is false where its steps were not measured.
 func (c *Cell) overhead() (l overhead, ok bool) {
-	if len(c.StepMillis) == 0 || len(c.StepFLOPs) != len(c.StepMillis) || c.UncachedStepFLOPs <= 0 || c.UncachedStepMillis <= 0 {
+	if len(c.StepMillis) == 0 || len(c.StepFLOPs) != len(c.StepMillis) ||
+		c.UncachedStepFLOPs <= 0 || c.UncachedStepMillis <= 0 {
 		return l, false
 	}
 	for i, ms := range c.StepMillis {

@@ -3,16 +3,15 @@ package report
 import (
 	"image"
 	"image/color"
-	stddraw "image/draw"
+	"image/draw"
 	"image/png"
 	"io"
 
 	"github.com/tokencache/tokencache/internal/atomicfile"
+	"github.com/tokencache/tokencache/report/internal/chart"
 )
 
-// The same images under every method.
-
-// SheetRow is one method's pictures, in the same order in every row.
+// SheetRow is one method's images, in the same order in every row.
 type SheetRow struct {
 	Title, Note string
 	Images      []image.Image
@@ -22,51 +21,50 @@ type SheetRow struct {
 const (
 	sheetGap  = 4   // pixels between images
 	sheetHead = 24  // pixels of a row's title
-	sheetSide = 96  // pixels that an image of the sheet has at least
-	pageSide  = 192 // pixels that an image of the page has at most
+	sheetSide = 96  // min side of an image of the sheet, pixels
+	pageSide  = 192 // max side of an image of the page, pixels
 )
 
-// writeSheet writes a PNG of all rows, each below its title, no image smaller than it came. Without pictures there is no file.
+// writeSheet writes a PNG of all rows, each below its title, no image smaller than it is. Without
+// images there is no file.
 func writeSheet(path string, rows []SheetRow) error {
-	side, most := sheetSize(rows)
+	side, columns := sheetSize(rows)
 	if side == 0 {
 		return nil
 	}
 	times := (sheetSide + side - 1) / side
 	cell := side * times
-	whole, err := newPage(sheetGap+max(most*(cell+sheetGap), 5*sheetSide), sheetGap+len(rows)*(sheetHead+cell+sheetGap))
-	if err != nil {
-		return err
-	}
+	width := sheetGap + max(columns*(cell+sheetGap), 5*sheetSide)
+	whole := newCanvas(width, sheetGap+len(rows)*(sheetHead+cell+sheetGap))
 	for i, row := range rows {
 		top := sheetGap + i*(sheetHead+cell+sheetGap)
 		title := row.Title
 		if row.Note != "" {
 			title += " · " + row.Note
 		}
-		whole.text(sheetGap, top+sheetHead-8, title, 13, begin)
+		whole.text(sheetGap, top+sheetHead-8, chart.Fit(title, 13, float64(width-2*sheetGap)), 13, chart.Start)
 		for j, img := range row.Images {
 			enlarge(whole, img, image.Pt(sheetGap+j*(cell+sheetGap), top+sheetHead), times)
 		}
 	}
-	return atomicfile.Write(path, func(w io.Writer) error { return png.Encode(w, whole) })
+	return atomicfile.Write(path, func(w io.Writer) error { return png.Encode(w, whole.RGBA) })
 }
 
-// sheetSize returns the longest side of all images and the most images of a row.
-func sheetSize(rows []SheetRow) (side, most int) {
+// sheetSize returns the longest side of all images and the largest number of images in a row.
+func sheetSize(rows []SheetRow) (side, columns int) {
 	for _, row := range rows {
-		most = max(most, len(row.Images))
+		columns = max(columns, len(row.Images))
 		for _, img := range row.Images {
 			if img != nil {
 				side = max(side, img.Bounds().Dx(), img.Bounds().Dy())
 			}
 		}
 	}
-	return side, most
+	return side, columns
 }
 
-// enlarge draws an image, if there is one, with every pixel so many times as long and as wide.
-func enlarge(to stddraw.Image, img image.Image, at image.Point, times int) {
+// enlarge draws an image, if there is one, with every pixel times as wide and as high.
+func enlarge(to draw.Image, img image.Image, at image.Point, times int) {
 	if img == nil {
 		return
 	}
@@ -78,20 +76,22 @@ func enlarge(to stddraw.Image, img image.Image, at image.Point, times int) {
 	}
 }
 
-// beside returns a row's images beside each other in one picture for the page. If they are larger than the page shows them, the pixels are means of square blocks.
-func beside(images []image.Image, side int) image.Image {
-	less := max((side+pageSide-1)/pageSide, 1)
-	cell := (side + less - 1) / less
+// strip returns a row's images next to each other in one image for the page. If they are larger
+// than the page shows them, the pixels are means of square blocks.
+func strip(images []image.Image, side int) image.Image {
+	shrink := max((side+pageSide-1)/pageSide, 1)
+	cell := (side + shrink - 1) / shrink
 	gap := stripGap(side)
-	whole := image.NewNRGBA(image.Rect(0, 0, max(len(images)*(cell+gap)-gap, 1), max(cell, 1))) // gaps stay transparent
+	// Gaps stay transparent.
+	whole := image.NewNRGBA(image.Rect(0, 0, max(len(images)*(cell+gap)-gap, 1), max(cell, 1)))
 	for i, img := range images {
 		if img == nil {
 			continue
 		}
 		b := img.Bounds()
-		for y := range (b.Dy() + less - 1) / less {
-			for x := range (b.Dx() + less - 1) / less {
-				block := image.Rect(x*less, y*less, (x+1)*less, (y+1)*less).Add(b.Min).Intersect(b)
+		for y := range (b.Dy() + shrink - 1) / shrink {
+			for x := range (b.Dx() + shrink - 1) / shrink {
+				block := image.Rect(x*shrink, y*shrink, (x+1)*shrink, (y+1)*shrink).Add(b.Min).Intersect(b)
 				whole.Set(i*(cell+gap)+x, y, mean(img, block))
 			}
 		}

@@ -66,6 +66,6 @@ func counted(n int, what string) string {
 }
 
 // bySpeed sorts indices of cells by rising speed-up.
-func (c *Comparison) bySpeed(indices []int) {
-	slices.SortStableFunc(indices, func(a, b int) int { return cmp.Compare(c.Cells[a].Speedup, c.Cells[b].Speedup) })
+func (r *Results) bySpeed(indices []int) {
+	slices.SortStableFunc(indices, func(a, b int) int { return cmp.Compare(r.Cells[a].Speedup, r.Cells[b].Speedup) })
 }

@@ -118,8 +118,8 @@ func (c *compareCmd) Run(a *app) error {
 }
 
 // beginComparison is a comparison with these options, before anything is measured.
-func beginComparison(model string, o comparison.Options) report.Comparison {
-	return report.Comparison{
+func beginComparison(model string, o comparison.Options) report.Results {
+	return report.Results{
 		Model: model, Fingerprint: o.Pipeline.Fingerprint(), Sampler: o.Sampler, Steps: o.Steps, Guidance: o.Guidance, Seed: o.Seed, Count: o.Count, Batch: o.Batch,
 		Threads: o.Pipeline.Threads(), Level: o.Pipeline.Level(), Processor: bench.Processor(), Date: time.Now().UTC().Format(time.DateOnly), Command: "tokencache " + strings.Join(os.Args[1:], " "),
 	}

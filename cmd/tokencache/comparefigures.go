@@ -14,7 +14,7 @@ import (
 // sheetOf returns the first images of each cell, a row for each. Of each method that near the middle of all speeds is shown first.
 func sheetOf(r *comparison.Result) []report.SheetRow {
 	shown := map[string]bool{}
-	for _, cell := range (&report.Comparison{Cells: r.Cells}).Middle() {
+	for _, cell := range (&report.Results{Cells: r.Cells}).Middle() {
 		shown[cell.Policy] = true
 	}
 	var rows []report.SheetRow
@@ -39,9 +39,9 @@ func sheetOf(r *comparison.Result) []report.SheetRow {
 }
 
 // overlays draws which tokens each method computes, of its cell nearest to the middle of all speeds, in OUT/overlays. Methods that compute the same of every token have none.
-func (c *compareCmd) overlays(a *app, p *tokencache.Pipeline, o comparison.Options, result *report.Comparison) ([]report.Picture, error) {
+func (c *compareCmd) overlays(a *app, p *tokencache.Pipeline, o comparison.Options, result *report.Results) ([]report.Image, error) {
 	const images = 2
-	var list []report.Picture
+	var list []report.Image
 	for _, cell := range result.Middle() {
 		if cell.PSteps == 0 {
 			continue
@@ -76,7 +76,7 @@ func (c *compareCmd) overlays(a *app, p *tokencache.Pipeline, o comparison.Optio
 		if err != nil {
 			return nil, err
 		}
-		list = append(list, report.Picture{Title: fmt.Sprintf("%s, %.2fx", cell.Method, cell.Speedup), PNG: png})
+		list = append(list, report.Image{Title: fmt.Sprintf("%s, %.2fx", cell.Method, cell.Speedup), PNG: png})
 	}
 	return list, nil
 }

@@ -21,7 +21,7 @@ type judges struct {
 }
 
 // look sets who judges the pictures, if anybody can.
-func (j judges) look(a *app, p *tokencache.Pipeline, o *comparison.Options, result *report.Comparison) error {
+func (j judges) look(a *app, p *tokencache.Pipeline, o *comparison.Options, result *report.Results) error {
 	net, err := models.Classifier(models.Default)
 	if err != nil {
 		return err

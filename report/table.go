@@ -1,0 +1,122 @@
+package report
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// rowView is a cell as a row of the table.
+type rowView struct {
+	Method, Policy, Note string
+	Badges               []string
+	Base                 bool
+	Numbers              []numberView
+}
+
+// numberView is a number of the table: what is shown, what is shown below it, and what it is
+// sorted by, empty if it was not measured.
+type numberView struct {
+	Text, Below, Sort string
+	Weak              bool
+}
+
+// weak reports whether a number of the row is marked.
+func (r rowView) weak() bool {
+	return slices.ContainsFunc(r.Numbers, func(n numberView) bool { return n.Weak })
+}
+
+// rows returns the table: the uncached model, then the cells as they came; and the cells that
+// failed.
+func (r *Results) rows() (rows []rowView, failed []*Cell) {
+	psnr, frechet := r.Frontier(PSNR), r.Frontier(Frechet)
+	base := r.baseline()
+	for i := range r.Cells {
+		cell := &r.Cells[i]
+		if cell.Error != "" {
+			failed = append(failed, cell)
+			continue
+		}
+		row := rowView{
+			Method:  cell.Method,
+			Policy:  cell.Policy,
+			Note:    cell.Note,
+			Base:    cell == base,
+			Numbers: cell.numbers(base),
+		}
+		if slices.Contains(psnr, i) {
+			row.Badges = append(row.Badges, "PSNR")
+		}
+		if slices.Contains(frechet, i) {
+			row.Badges = append(row.Badges, "FD")
+		}
+		rows = append(rows, row)
+	}
+	return rows, failed
+}
+
+// numbers are a row's, in the order of the template's headings.
+func (c *Cell) numbers(base *Cell) []numberView {
+	efficiency := numberOf(c.Efficiency(), fmt.Sprintf("%.2f", c.Efficiency()))
+	efficiency.Weak = c != base && efficiency.Sort != "" && c.Efficiency() < weakEfficiency
+	memory := numberView{Text: "0", Sort: "0"}
+	if c.CacheBytes > 0 {
+		memory = numberOf(float64(c.CacheBytes), bytesText(c.CacheBytes))
+	}
+	steps := numberOf(float64(c.ISteps+c.PSteps), fmt.Sprintf("%d + %d", c.ISteps, c.PSteps))
+	if c.PSteps == 0 {
+		steps.Text = fmt.Sprint(c.ISteps)
+	}
+	fixed := func(format string) func(float64) string {
+		return func(v float64) string { return fmt.Sprintf(format, v) }
+	}
+	return []numberView{
+		numberOf(c.Speedup, times(c.Speedup)),
+		numberOf(c.FLOPReduction(), times(c.FLOPReduction())),
+		efficiency,
+		c.PSNR.number(1, fixed("%.1f")),
+		c.SSIM.number(1, fixed("%.3f")),
+		c.Frechet.number(1, short),
+		c.change(base),
+		c.Agreement.number(100, fixed("%.1f")),
+		memory,
+		steps,
+		numberOf(c.WallSeconds, short(c.WallSeconds)),
+	}
+}
+
+// numberOf is a number with its text, of which 0 means that it is not known.
+func numberOf(v float64, text string) numberView {
+	if v == 0 {
+		return numberView{}
+	}
+	return numberView{Text: text, Sort: exact(v)}
+}
+
+// number is a value, scaled, with its interval below it.
+func (v *Interval) number(scale float64, text func(float64) string) numberView {
+	if v == nil {
+		return numberView{}
+	}
+	return numberView{
+		Text:  text(scale * v.Value),
+		Below: text(scale*v.Low) + " to " + text(scale*v.High),
+		Sort:  exact(v.Value),
+	}
+}
+
+// change is how much larger than the uncached model's a cell's Fréchet distance is, in percent.
+func (c *Cell) change(base *Cell) numberView {
+	text := c.frechetChange(base)
+	if c == base || text == "" {
+		return numberView{}
+	}
+	ratio := 0.0
+	if c.FrechetRatio != nil {
+		ratio = c.FrechetRatio.Value
+	} else {
+		ratio = c.Frechet.Value / base.Frechet.Value
+	}
+	text, below, _ := strings.Cut(strings.Replace(text, " %", "", 1), ", ")
+	return numberView{Text: text, Below: below, Sort: exact(ratio)}
+}
