@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/tokencache/tokencache/checkpoint"
+	"github.com/tokencache/tokencache/diffusion"
 	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/eval"
 )
@@ -18,6 +19,14 @@ const Default = "fashion"
 
 // Guidance is the scale of classifier-free guidance at which each model is at its best.
 var Guidance = map[string]float64{"fashion": 1.5, "fashion-mdt": 1.5}
+
+// Official returns how a model's own code samples it: the guidance of DiT, or MDT's that grows.
+func Official(c dit.Config) diffusion.Sampling {
+	if c.Arch == dit.ArchDiT {
+		return diffusion.Sampling{Guidance: 4}
+	}
+	return diffusion.Sampling{Guidance: 3.8, GuidancePower: 4}
+}
 
 //go:embed fashion/*.safetensors fashion/policies/*/*.json fashion/policies/*/*.safetensors
 //go:embed fashion-mdt/*.safetensors fashion-mdt/policies/*/*.json fashion-mdt/policies/*/*.safetensors

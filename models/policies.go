@@ -7,6 +7,7 @@ import (
 	"path"
 	"strings"
 
+	"github.com/tokencache/tokencache/diffusion"
 	"github.com/tokencache/tokencache/reuse"
 )
 
@@ -33,9 +34,8 @@ func Policies(model string) ([]*reuse.Trained, error) {
 
 // Wanted is what a shipped policy must fit.
 type Wanted struct {
-	Sampler, Steps       string
-	Eta, Guidance, Power float64
-	Speed                float64 // times the uncached model; 0: DefaultSpeed, or what there is nearest to it
+	diffusion.Sampling
+	Speed float64 // times the uncached model; 0: DefaultSpeed, or what there is nearest to it
 }
 
 // farther is how much faster than the fastest shipped policy may be asked for.
@@ -53,7 +53,7 @@ func Choose(model string, w Wanted) (t *reuse.Trained, why string, err error) {
 	}
 	fastest := 0.0
 	for _, p := range list {
-		if p.Sampler != w.Sampler || p.Steps != w.Steps || w.Eta != 0 || !close(p.Guidance, w.Guidance) || !close(p.GuidancePower, w.Power) {
+		if p.Sampler != w.Sampler || p.StepsText() != w.StepsText() || w.Eta != 0 || !close(p.Guidance, w.Guidance) || !close(p.GuidancePower, w.GuidancePower) {
 			continue
 		}
 		fastest = max(fastest, p.Speed.Wanted)
@@ -75,9 +75,9 @@ func close(a, b float64) bool { return math.Abs(a-b) < 1e-6 }
 // String tells what is asked for as flags of generate.
 func (w Wanted) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "--sampler %s --steps %s --cfg %g", w.Sampler, w.Steps, w.Guidance)
-	if w.Power != 0 {
-		fmt.Fprintf(&b, " --cfg-power %g", w.Power)
+	fmt.Fprintf(&b, "--sampler %s --steps %s --cfg %g", w.Sampler, w.StepsText(), w.Guidance)
+	if w.GuidancePower != 0 {
+		fmt.Fprintf(&b, " --cfg-power %g", w.GuidancePower)
 	}
 	if w.Eta != 0 {
 		fmt.Fprintf(&b, " --eta %g", w.Eta)

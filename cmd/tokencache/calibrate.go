@@ -15,11 +15,9 @@ import (
 )
 
 type calibrateCmd struct {
-	Model    string   `help:"Model: a path, or the name of an embedded one: ${models}. Default: ${model}." placeholder:"PATH|NAME"`
-	VAE      string   `name:"vae" help:"The model's autoencoder, as for generate." placeholder:"PATH"`
-	Sampler  string   `help:"Sampler that the policy is for: ddpm, ddim or dpm++." default:"ddim"`
-	Steps    string   `help:"Steps that the policy is for." default:"50"`
-	CFG      *float64 `name:"cfg" help:"Scale of guidance. Default: what suits the model." placeholder:"X"`
+	Model string `help:"Model: a path, or the name of an embedded one: ${models}. Default: ${model}." placeholder:"PATH|NAME"`
+	VAE   string `name:"vae" help:"The model's autoencoder, as for generate." placeholder:"PATH"`
+	samplingFlags
 	Speed    string   `help:"Wanted speed by the clock, such as 2.4x: the share of tokens that P-steps compute, or another method's threshold, is found for it." placeholder:"X"`
 	Ratio    *float64 `help:"Share of the tokens that P-steps compute, instead of --speed." placeholder:"R"`
 	Policy   string   `help:"Parameters of the policy: ${fitSteps} (the default: P-steps compute nothing, and how to forecast them is learned), ${fitTokens} (the default with a --ratio above 0: a predictor is trained that chooses the tokens), ... See docs/tokencache.md." placeholder:"KEY=VALUE,..."`
@@ -102,11 +100,15 @@ func (c *calibrateCmd) Run(a *app) error {
 		return err
 	}
 	defer p.Close()
+	sampling, err := c.sampling(suits)
+	if err != nil {
+		return err
+	}
 	bar := a.newProgress("calibrating")
 	defer bar.finish()
 	what := ""
 	o := calibrate.Options{
-		Dir: c.Out, Base: base, Percent: c.Percent, Speed: speed, Sampler: c.Sampler, Steps: c.Steps, Guidance: or(c.CFG, suits.scale), Power: suits.power, Seed: c.Seed,
+		Dir: c.Out, Base: base, Percent: c.Percent, Speed: speed, Sampling: sampling, Seed: c.Seed,
 		Images: c.Images, Updates: c.Updates, Batch: c.Batch, LR: c.LR, Lambda: c.Lambda, Measure: c.Measure, Trials: c.Trials, Few: c.Few, Halves: c.Halves, Weigh: calibrate.Weighing(c.Weigh), Threads: c.Threads,
 		Command: "tokencache " + strings.Join(os.Args[1:], " "),
 		Open:    func() (*dit.Weights, error) { return openWeights(c.Model, dit.Options{Heads: c.HeadsOpt}) },

@@ -15,7 +15,7 @@ import (
 // figures writes pictures of a policy beside it: which steps are I-steps, how important its tokens are, and how its predictor was trained.
 func (c *calibrateCmd) figures(a *app, p *tokencache.Pipeline, t *reuse.Trained) error {
 	const images = 2
-	req := tokencache.Request{Seed: c.Seed, Sampler: t.Sampler, Steps: t.Steps, Guidance: t.Guidance, GuidancePower: t.GuidancePower}
+	req := tokencache.Request{Seed: c.Seed, Sampling: t.Sampling}
 	for i := range images {
 		req.Classes = append(req.Classes, i%p.Config().NumClasses)
 	}

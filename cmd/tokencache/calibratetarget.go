@@ -51,9 +51,13 @@ func (c *calibrateCmd) seek(a *app) error {
 		return err
 	}
 	defer p.Close()
+	sampling, err := c.sampling(suits)
+	if err != nil {
+		return err
+	}
 	work := filepath.Join(c.Out, "evidence")
 	o := comparison.Options{
-		Dir: work, Pipeline: p, Sampler: c.Sampler, Steps: c.Steps, Guidance: or(c.CFG, suits.scale), Power: suits.power, Seed: c.Seed + evidenceSeed, Batch: evidenceBatch,
+		Dir: work, Pipeline: p, Sampling: sampling, Seed: c.Seed + evidenceSeed, Batch: evidenceBatch,
 		Policies: methods, Count: c.Evidence, Timed: evidenceBatch, Repeat: 3,
 		Open:    func(text string) (reuse.Policy, error) { return openPolicy(c.Model, text) },
 		OnStage: func(what string) { a.note("%s", what) },
@@ -118,7 +122,7 @@ func (c *calibrateCmd) found(p *tokencache.Pipeline, o comparison.Options, cell 
 	if !ok {
 		t = &reuse.Trained{Named: reuse.NamedPolicy(cell.Policy)}
 	}
-	t.Model, t.Fingerprint, t.Sampler, t.Steps, t.Guidance, t.GuidancePower = p.Config().Name(), p.Fingerprint(), o.Sampler, o.Steps, o.Guidance, o.Power
+	t.Model, t.Fingerprint, t.Sampling = p.Config().Name(), p.Fingerprint(), o.Sampling
 	t.Speed = reuse.Speed{Wanted: t.Speed.Wanted, FLOPs: cell.FLOPReduction(), Wall: cell.Speedup, Level: p.Level()}
 	if t.PSNR = 0; cell.PSNR != nil {
 		t.PSNR = math.Round(100*cell.PSNR.Value) / 100

@@ -17,25 +17,22 @@ import (
 )
 
 type compareCmd struct {
-	Model     string   `help:"Model: a path, or the name of an embedded one: ${models}. Default: ${model}." placeholder:"PATH|NAME"`
-	VAE       string   `name:"vae" help:"The model's autoencoder, as for generate." placeholder:"PATH"`
-	Policies  string   `help:"What to compare, separated by commas or, where parameters have commas, by spaces: names that stand for a method at all --speeds (${families}), all of them (all), or policies as for generate. steps=N is the uncached model with N steps. Default: all; with --quick those that need no fitting, without variants and controls." placeholder:"LIST"`
-	Speeds    string   `help:"Speeds of methods, times the uncached model." default:"1.5x,2x,3x,4x"`
-	Count     int      `help:"Images of each cell." default:"256"`
-	Quick     bool     `help:"32 images at 2x, of methods that need no fitting, without variants: a few minutes."`
-	Sampler   string   `help:"Sampler: ddpm, ddim or dpm++." default:"ddim"`
-	Steps     string   `help:"Denoising steps." default:"50"`
-	CFG       *float64 `name:"cfg" help:"Scale of guidance. Default: what suits the model." placeholder:"X"`
-	CFGPower  *float64 `name:"cfg-power" help:"Power of guidance that grows, as for generate." placeholder:"P"`
-	Seed      uint64   `help:"Seed of the noise, the same for all." default:"1"`
-	Batch     int      `help:"Images denoised together." default:"4"`
-	Timed     int      `help:"Images of a measurement of time." default:"4"`
-	Repeat    int      `help:"Alternating runs of such a measurement; times are their medians." default:"3"`
-	Retime    bool     `help:"Measure the time of finished cells again, for times that were taken while the machine was busy."`
-	Reference string   `help:"Real pictures, for Frechet distances: a data set or an .npz. Default: /usr/share/datasets/fashion-mnist, if it is there, for a model of such pictures." placeholder:"PATH"`
-	Out       string   `help:"Folder of the report, the results and the charts; finished cells are kept there and not measured again." placeholder:"DIR" required:""`
-	Threads   int      `help:"Worker threads. Default: all processors." placeholder:"N"`
-	JSON      bool     `name:"json" help:"Print the results as one JSON object on standard output."`
+	Model    string `help:"Model: a path, or the name of an embedded one: ${models}. Default: ${model}." placeholder:"PATH|NAME"`
+	VAE      string `name:"vae" help:"The model's autoencoder, as for generate." placeholder:"PATH"`
+	Policies string `help:"What to compare, separated by commas or, where parameters have commas, by spaces: names that stand for a method at all --speeds (${families}), all of them (all), or policies as for generate. steps=N is the uncached model with N steps. Default: all; with --quick those that need no fitting, without variants and controls." placeholder:"LIST"`
+	Speeds   string `help:"Speeds of methods, times the uncached model." default:"1.5x,2x,3x,4x"`
+	Count    int    `help:"Images of each cell." default:"256"`
+	Quick    bool   `help:"32 images at 2x, of methods that need no fitting, without variants: a few minutes."`
+	samplingFlags
+	Seed      uint64 `help:"Seed of the noise, the same for all." default:"1"`
+	Batch     int    `help:"Images denoised together." default:"4"`
+	Timed     int    `help:"Images of a measurement of time." default:"4"`
+	Repeat    int    `help:"Alternating runs of such a measurement; times are their medians." default:"3"`
+	Retime    bool   `help:"Measure the time of finished cells again, for times that were taken while the machine was busy."`
+	Reference string `help:"Real pictures, for Frechet distances: a data set or an .npz. Default: /usr/share/datasets/fashion-mnist, if it is there, for a model of such pictures." placeholder:"PATH"`
+	Out       string `help:"Folder of the report, the results and the charts; finished cells are kept there and not measured again." placeholder:"DIR" required:""`
+	Threads   int    `help:"Worker threads. Default: all processors." placeholder:"N"`
+	JSON      bool   `name:"json" help:"Print the results as one JSON object on standard output."`
 }
 
 func (c *compareCmd) Help() string {
@@ -73,15 +70,19 @@ func (c *compareCmd) Run(a *app) error {
 		return err
 	}
 	defer p.Close()
+	sampling, err := c.sampling(suits)
+	if err != nil {
+		return err
+	}
 	o := comparison.Options{
-		Dir: c.Out, Pipeline: p, Sampler: c.Sampler, Steps: c.Steps, Guidance: or(c.CFG, suits.scale), Power: or(c.CFGPower, suits.power), Seed: c.Seed, Batch: c.Batch,
+		Dir: c.Out, Pipeline: p, Sampling: sampling, Seed: c.Seed, Batch: c.Batch,
 		Policies: splitPolicies(c.Policies), Speeds: speeds, Count: c.Count, Timed: c.Timed, Repeat: c.Repeat, Retime: c.Retime,
 		Open:    func(text string) (reuse.Policy, error) { return openPolicy(c.Model, text) },
 		OnStage: func(what string) { a.note("%s", what) },
 	}
 	o.Fit = (&fitter{a: a, p: p, model: c.Model, dir: filepath.Join(c.Out, "policies"), measure: c.Timed, threads: c.Threads, o: o}).fit
 	o.Shipped = func(speed float64) (string, error) {
-		t, _, err := models.Choose(c.Model, models.Wanted{Sampler: o.Sampler, Steps: o.Steps, Guidance: o.Guidance, Power: o.Power, Speed: speed})
+		t, _, err := models.Choose(c.Model, models.Wanted{Sampling: o.Sampling, Speed: speed})
 		if t == nil || err != nil {
 			return "", err
 		}
@@ -120,7 +121,7 @@ func (c *compareCmd) Run(a *app) error {
 // beginComparison is a comparison with these options, before anything is measured.
 func beginComparison(model string, o comparison.Options) report.Results {
 	return report.Results{
-		Model: model, Fingerprint: o.Pipeline.Fingerprint(), Sampler: o.Sampler, Steps: o.Steps, Guidance: o.Guidance, Seed: o.Seed, Count: o.Count, Batch: o.Batch,
+		Model: model, Fingerprint: o.Pipeline.Fingerprint(), Sampler: o.Sampler, Steps: o.StepsText(), Guidance: o.Guidance, Seed: o.Seed, Count: o.Count, Batch: o.Batch,
 		Threads: o.Pipeline.Threads(), Level: o.Pipeline.Level(), Processor: bench.Processor(), Date: time.Now().UTC().Format(time.DateOnly), Command: "tokencache " + strings.Join(os.Args[1:], " "),
 	}
 }

@@ -50,7 +50,7 @@ func (c *compareCmd) overlays(a *app, p *tokencache.Pipeline, o comparison.Optio
 		if err != nil {
 			return nil, err
 		}
-		req := tokencache.Request{Seed: c.Seed, Sampler: o.Sampler, Steps: o.Steps, Guidance: o.Guidance, GuidancePower: o.Power}
+		req := tokencache.Request{Seed: c.Seed, Sampling: o.Sampling}
 		for i := range images {
 			req.Classes = append(req.Classes, i%p.Config().NumClasses)
 		}

@@ -53,7 +53,7 @@ type fitter struct {
 func (f *fitter) fit(ctx context.Context, method string, speed float64) (string, report.Calibration, error) {
 	dir := filepath.Join(f.dir, fmt.Sprintf("%s-%gx", method, speed))
 	cost := report.Calibration{Method: fmt.Sprintf("%s, %gx", method, speed)}
-	cost.Command = fmt.Sprintf("tokencache calibrate --method %s --speed %gx --sampler %s --steps %s --cfg %g --measure %d --model %s --out %s", method, speed, f.o.Sampler, f.o.Steps, f.o.Guidance, f.measure, f.model, dir)
+	cost.Command = fmt.Sprintf("tokencache calibrate --method %s --speed %gx --sampler %s --steps %s --cfg %g --measure %d --model %s --out %s", method, speed, f.o.Sampler, f.o.StepsText(), f.o.Guidance, f.measure, f.model, dir)
 	if method == reuse.TokenCacheMethod {
 		cost.Command += fmt.Sprintf(" --trials %d --few %d", f.trials, f.few)
 	}
@@ -69,7 +69,7 @@ func (f *fitter) fit(ctx context.Context, method string, speed float64) (string,
 	}
 	f.a.note("fitting %s for %gx", method, speed)
 	made := calibrate.Options{
-		Dir: dir, Work: filepath.Join(f.dir, method+"-work"), Speed: speed, Sampler: f.o.Sampler, Steps: f.o.Steps, Guidance: f.o.Guidance, Power: f.o.Power, Seed: fitSeed,
+		Dir: dir, Work: filepath.Join(f.dir, method+"-work"), Speed: speed, Sampling: f.o.Sampling, Seed: fitSeed,
 		Images: fitImages, Updates: fitUpdates, Batch: fitBatch, LR: fitRouterRate, Measure: f.measure, Threads: f.threads, Trials: f.trials, Few: f.few, Command: cost.Command, OnStage: f.o.OnStage,
 		Open: func() (*dit.Weights, error) { return openWeights(f.model, dit.Options{}) },
 	}

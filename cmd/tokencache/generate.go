@@ -14,6 +14,7 @@ import (
 	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/checkpoint"
 	"github.com/tokencache/tokencache/cmd/tokencache/internal/output"
+	"github.com/tokencache/tokencache/diffusion"
 	"github.com/tokencache/tokencache/internal/classes"
 	"github.com/tokencache/tokencache/internal/raster"
 	"github.com/tokencache/tokencache/models"
@@ -21,27 +22,21 @@ import (
 )
 
 type generateCmd struct {
-	Model     string   `help:"Model: a checkpoint (.pt, .safetensors), a folder with one and perhaps config.json, a diffusers pipeline, or the name of an embedded model: ${models}. Default: ${model}." placeholder:"PATH|NAME"`
-	VAE       string   `name:"vae" help:"Autoencoder that turns the model's latents into pixels: a file or a folder. A diffusers pipeline brings its own; a model of pixels needs none." placeholder:"PATH"`
-	Class     []string `help:"What to draw: a class by number or name, a list (3,5) or a range (0-9); may be repeated. Default: all classes." placeholder:"N|NAME" sep:"none"`
-	Count     int      `help:"Number of images in all; they cycle through the classes. Default: one of each class, at most 16." placeholder:"N"`
-	Seed      string   `help:"Seed of the random numbers, 0 to 2^64-1. Default: a random one, which is printed." placeholder:"N"`
-	Steps     string   `help:"Denoising steps: a number (50), DDIM's own spacing (ddim50), or numbers for equal sections of the schedule (10,15,20)." default:"50"`
-	Sampler   string   `help:"ddpm, ddim or dpm++ (DPM-Solver++ 2M)." default:"ddim"`
-	Eta       float64  `help:"Noise that ddim adds at each step: 0 none, 1 as much as ddpm." default:"0"`
-	CFG       *float64 `name:"cfg" help:"Scale of classifier-free guidance; 1 turns it off, which halves the work. Default: 4, for an MDT 3.8, for an embedded model what suits it." placeholder:"X"`
-	CFGPower  *float64 `name:"cfg-power" help:"Let the scale grow from 1 while the noise falls, as 1+(scale-1)*(1-cos(pi*(1-t/1000)^power))/2; 0 keeps it the same at every step. Default: 0, for an MDT that is not embedded 4, as in their official code." placeholder:"P"`
-	CFGAll    bool     `name:"cfg-all-channels" help:"Guide all channels of the noise, not only the first three as the official code does."`
-	Clip      bool     `name:"clip" help:"Clamp every predicted image to [-1,1], for models of pixels."`
-	Policy    string   `help:"What to reuse from step to step: none, the name of a policy that comes with the model, the folder of a trained one (see calibrate), or NAME:key=value,... (see docs/tokencache.md). Default: what comes with the model for this sampler, these steps and this guidance, else none." placeholder:"NAME|DIR"`
-	Speed     string   `help:"Take the policy that comes with the model for this speed, times the uncached model: 1.5x, 2x, 3x, ... Default: 2.4x." placeholder:"X"`
-	CacheMem  int      `name:"cache-memory" help:"Most megabytes that a policy may keep. Default: any number." placeholder:"MB"`
-	Batch     int      `help:"Images denoised together." default:"4"`
-	RNG       string   `name:"rng" help:"Random numbers: own (image i of a seed is the same in any batch) or torch-cpu (the noise that PyTorch draws on a CPU, for whole batches, as in DiT's sampling loop; what PyTorch draws on a GPU cannot be reproduced)." enum:"own,torch-cpu" default:"own"`
-	Threads   int      `help:"Worker threads. Default: all processors." placeholder:"N"`
-	Heads     int      `help:"Attention heads, for a model of unusual width whose checkpoint does not say." placeholder:"N"`
-	InputSize int      `help:"Side of the latents where the checkpoint does not say: 32 for images of 256 pixels, 64 for 512." placeholder:"N"`
-	Decode    int      `name:"decode-layer" help:"Blocks of an MDTv1's decoder, which its checkpoint does not say. Default: what config.json says, else 2." placeholder:"N"`
+	Model string   `help:"Model: a checkpoint (.pt, .safetensors), a folder with one and perhaps config.json, a diffusers pipeline, or the name of an embedded model: ${models}. Default: ${model}." placeholder:"PATH|NAME"`
+	VAE   string   `name:"vae" help:"Autoencoder that turns the model's latents into pixels: a file or a folder. A diffusers pipeline brings its own; a model of pixels needs none." placeholder:"PATH"`
+	Class []string `help:"What to draw: a class by number or name, a list (3,5) or a range (0-9); may be repeated. Default: all classes." placeholder:"N|NAME" sep:"none"`
+	Count int      `help:"Number of images in all; they cycle through the classes. Default: one of each class, at most 16." placeholder:"N"`
+	Seed  string   `help:"Seed of the random numbers, 0 to 2^64-1. Default: a random one, which is printed." placeholder:"N"`
+	samplingFlags
+	Policy    string `help:"What to reuse from step to step: none, the name of a policy that comes with the model, the folder of a trained one (see calibrate), or NAME:key=value,... (see docs/tokencache.md). Default: what comes with the model for this sampler, these steps and this guidance, else none." placeholder:"NAME|DIR"`
+	Speed     string `help:"Take the policy that comes with the model for this speed, times the uncached model: 1.5x, 2x, 3x, ... Default: 2.4x." placeholder:"X"`
+	CacheMem  int    `name:"cache-memory" help:"Most megabytes that a policy may keep. Default: any number." placeholder:"MB"`
+	Batch     int    `help:"Images denoised together." default:"4"`
+	RNG       string `name:"rng" help:"Random numbers: own (image i of a seed is the same in any batch) or torch-cpu (the noise that PyTorch draws on a CPU, for whole batches, as in DiT's sampling loop; what PyTorch draws on a GPU cannot be reproduced)." enum:"own,torch-cpu" default:"own"`
+	Threads   int    `help:"Worker threads. Default: all processors." placeholder:"N"`
+	Heads     int    `help:"Attention heads, for a model of unusual width whose checkpoint does not say." placeholder:"N"`
+	InputSize int    `help:"Side of the latents where the checkpoint does not say: 32 for images of 256 pixels, 64 for 512." placeholder:"N"`
+	Decode    int    `name:"decode-layer" help:"Blocks of an MDTv1's decoder, which its checkpoint does not say. Default: what config.json says, else 2." placeholder:"N"`
 
 	Out         string `help:"Where to write: a folder (a PNG for each image, and sheet.png), FILE.png (the sheet alone), or FILE.npz (samples as DiT's sample_ddp.py writes them)." default:"out" placeholder:"DIR|FILE"`
 	Labels      bool   `help:"Also write the classes to the .npz, as arr_1, which evaluate compares with what it sees."`
@@ -83,7 +78,7 @@ func (c *generateCmd) Run(a *app) (err error) {
 	if err != nil {
 		return err
 	}
-	p, guidance, err := openModel(&c.Model, tokencache.Options{VAE: c.VAE, Threads: c.Threads, Heads: c.Heads, InputSize: c.InputSize, DecodeLayer: c.Decode})
+	p, suits, err := openModel(&c.Model, tokencache.Options{VAE: c.VAE, Threads: c.Threads, Heads: c.Heads, InputSize: c.InputSize, DecodeLayer: c.Decode})
 	if err != nil {
 		return err
 	}
@@ -91,19 +86,22 @@ func (c *generateCmd) Run(a *app) (err error) {
 	if p.Assumed() != "" {
 		a.note("%s", p.Assumed())
 	}
-	c.CFG, c.CFGPower = new(or(c.CFG, guidance.scale)), new(or(c.CFGPower, guidance.power))
+	sampling, err := c.sampling(suits)
+	if err != nil {
+		return err
+	}
+	sampling.RNG = diffusion.RNG(c.RNG)
 	chosen, err := c.classes(p)
 	if err != nil {
 		return err
 	}
-	policy, err := c.policy(a)
+	policy, err := c.policy(a, sampling)
 	if err != nil {
 		return err
 	}
 	req := tokencache.Request{
 		Policy: policy, CacheMemory: int64(c.CacheMem) << 20,
-		Classes: chosen, Seed: seed, RNG: tokencache.RNG(c.RNG), Sampler: c.Sampler, Steps: c.Steps, Eta: c.Eta,
-		Guidance: *c.CFG, GuidancePower: *c.CFGPower, GuideAllChannels: c.CFGAll, ClipDenoised: c.Clip, Batch: c.Batch,
+		Classes: chosen, Seed: seed, Sampling: sampling, Batch: c.Batch,
 	}
 	if c.Noise != "" {
 		if req.Noise, err = readNoise(c.Noise); err != nil {
@@ -116,7 +114,7 @@ func (c *generateCmd) Run(a *app) (err error) {
 	if c.Compare {
 		return c.compare(a, p, req)
 	}
-	sink, err := output.Open(c.Out, output.Run{Classes: chosen, Names: p.ClassNames(), Texts: c.texts(p, policy, seed), Labels: c.Labels}, c.Resume)
+	sink, err := output.Open(c.Out, output.Run{Classes: chosen, Names: p.ClassNames(), Texts: c.texts(p, sampling, policy, seed), Labels: c.Labels}, c.Resume)
 	if err != nil {
 		return err
 	}
@@ -135,7 +133,7 @@ func (c *generateCmd) Run(a *app) (err error) {
 	var latents []float32
 	req.Skip = sink.Have
 	req.OnStep = func(s tokencache.Progress) {
-		bar.set(float64(s.Done)+float64(s.Batch)*float64(s.Step)/float64(s.Steps), float64(s.Images))
+		bar.set(float64(s.Images)*s.Share(), float64(s.Images))
 	}
 	req.OnImage = func(img tokencache.Image) error {
 		if c.SaveLatents != "" {
@@ -172,13 +170,13 @@ func (c *generateCmd) Run(a *app) (err error) {
 	s := result.Stats
 	if c.JSON {
 		return a.printJSON(generateReport{
-			Stats: s, Model: c.Model, Fingerprint: p.Fingerprint(), Seed: seed, Sampler: c.Sampler, CFG: *c.CFG, CFGPower: *c.CFGPower, Policy: policy.String(),
+			Stats: s, Model: c.Model, Fingerprint: p.Fingerprint(), Seed: seed, Sampler: c.Sampler, CFG: sampling.Guidance, CFGPower: sampling.GuidancePower, Policy: policy.String(),
 			Classes: chosen, Resumed: resumed, Files: files,
 		})
 	}
 	a.note("%d images of %s in %s: %s denoising (%d steps, %.0f GFLOP/s), %s decoding",
-		s.Images, p.Config().Name(), seconds(s.DenoiseSeconds+s.DecodeSeconds), seconds(s.DenoiseSeconds), s.Steps,
-		float64(s.FLOPs)/max(s.DenoiseSeconds, 1e-9)/1e9, seconds(s.DecodeSeconds))
+		s.Images, p.Config().Name(), seconds(s.Seconds+s.DecodeSeconds), seconds(s.Seconds), s.Steps,
+		float64(s.FLOPs)/max(s.Seconds, 1e-9)/1e9, seconds(s.DecodeSeconds))
 	if s.PSteps > 0 {
 		a.note("policy %s: %d I-steps, %s, %.1f %% of the tokens computed; %.1f GFLOP, %.1f saved (%.2f times fewer); cache of %.1f MB",
 			policy, s.ISteps, pSteps(s.PSteps, s.HalfSteps), 100*s.TokensShare, float64(s.FLOPs)/1e9, float64(s.UncachedFLOPs-s.FLOPs)/1e9, float64(s.UncachedFLOPs)/float64(s.FLOPs), float64(s.CacheBytes)/(1<<20))
@@ -196,7 +194,7 @@ func pSteps(all, half int) string {
 }
 
 // policy returns what is to be reused: as asked for, or what comes with the model.
-func (c *generateCmd) policy(a *app) (reuse.Policy, error) {
+func (c *generateCmd) policy(a *app, sampling diffusion.Sampling) (reuse.Policy, error) {
 	speed, err := parseSpeed(c.Speed)
 	switch {
 	case err != nil:
@@ -208,7 +206,7 @@ func (c *generateCmd) policy(a *app) (reuse.Policy, error) {
 	case !embedded(c.Model) && c.Speed != "":
 		return nil, fmt.Errorf("--speed picks among policies that come with an embedded model; make one for %s with tokencache calibrate --model %s --speed %s", c.Model, c.Model, c.Speed)
 	}
-	wanted := models.Wanted{Sampler: c.Sampler, Steps: c.Steps, Eta: c.Eta, Guidance: *c.CFG, Power: *c.CFGPower, Speed: speed}
+	wanted := models.Wanted{Sampling: sampling, Speed: speed}
 	t, why, err := models.Choose(c.Model, wanted)
 	if err != nil {
 		return nil, fmt.Errorf("--speed %s: %w", c.Speed, err)
@@ -281,7 +279,7 @@ func (c *generateCmd) classes(p *tokencache.Pipeline) ([]int, error) {
 }
 
 // texts are what a PNG file says of the run that made it.
-func (c *generateCmd) texts(p *tokencache.Pipeline, policy reuse.Policy, seed uint64) []raster.Text {
+func (c *generateCmd) texts(p *tokencache.Pipeline, s diffusion.Sampling, policy reuse.Policy, seed uint64) []raster.Text {
 	t := []raster.Text{
 		{Key: "Software", Value: "tokencache"},
 		{Key: "model", Value: p.Config().Name()},
@@ -290,7 +288,7 @@ func (c *generateCmd) texts(p *tokencache.Pipeline, policy reuse.Policy, seed ui
 		{Key: "rng", Value: c.RNG},
 		{Key: "sampler", Value: c.Sampler},
 		{Key: "steps", Value: c.Steps},
-		{Key: "cfg", Value: strconv.FormatFloat(*c.CFG, 'g', -1, 64)},
+		{Key: "cfg", Value: strconv.FormatFloat(s.Guidance, 'g', -1, 64)},
 		{Key: "policy", Value: policy.String()},
 		{Key: "cpu level", Value: p.Level()},
 	}
@@ -300,10 +298,10 @@ func (c *generateCmd) texts(p *tokencache.Pipeline, policy reuse.Policy, seed ui
 		}
 	}
 	add(c.Eta != 0, "eta", strconv.FormatFloat(c.Eta, 'g', -1, 64))
-	add(*c.CFGPower != 0, "cfg power", strconv.FormatFloat(*c.CFGPower, 'g', -1, 64))
-	add(c.CFGAll, "cfg channels", "all")
+	add(s.GuidancePower != 0, "cfg power", strconv.FormatFloat(s.GuidancePower, 'g', -1, 64))
+	add(s.GuideAll, "cfg channels", "all")
 	add(c.Clip, "clip", "true")
-	add(c.RNG != string(tokencache.RNGOwn), "batch", strconv.Itoa(c.Batch))
+	add(c.RNG != string(diffusion.RNGOwn), "batch", strconv.Itoa(c.Batch))
 	add(c.Noise != "", "noise", c.Noise)
 	return slices.Clip(t)
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/internal/classes"
 	"github.com/tokencache/tokencache/internal/raster"
+	"github.com/tokencache/tokencache/measure"
 )
 
 // compare draws with the policy and without it.
@@ -28,10 +29,10 @@ func (c *generateCmd) compare(a *app, p *tokencache.Pipeline, req tokencache.Req
 	images := float64(2 * c.Repeat * len(req.Classes))
 	done := 0.0
 	req.OnStep = func(s tokencache.Progress) {
-		done += float64(s.Batch) / float64(s.Steps)
+		done += 1 / float64(s.Steps)
 		bar.set(done, images)
 	}
-	r, err := p.Compare(a.ctx, req, c.Repeat)
+	r, err := measure.Compare(a.ctx, p, req, c.Repeat)
 	bar.finish()
 	if err != nil {
 		return err
@@ -54,7 +55,7 @@ func (c *generateCmd) compare(a *app, p *tokencache.Pipeline, req tokencache.Req
 }
 
 // writeComparison writes a sheet in which each picture without the policy stands beside the one with it.
-func writeComparison(path string, names []string, r *tokencache.Comparison) error {
+func writeComparison(path string, names []string, r *measure.Comparison) error {
 	const most, pairs = 40, 4
 	sheet := raster.Sheet{Columns: 2 * pairs}
 	for range pairs {

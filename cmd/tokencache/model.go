@@ -5,33 +5,30 @@ import (
 	"slices"
 
 	"github.com/tokencache/tokencache"
+	"github.com/tokencache/tokencache/diffusion"
 	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/models"
 	"github.com/tokencache/tokencache/reuse"
 )
 
-// guidance is the scale of classifier-free guidance that suits a model, and its power: see Request.GuidancePower.
-type guidance struct{ scale, power float64 }
-
-// openModel opens a model by its path or by the name of an embedded one, which an empty name becomes.
-func openModel(name *string, o tokencache.Options) (*tokencache.Pipeline, guidance, error) {
+// openModel opens a model by its path or by the name of an embedded one, which an empty name becomes, and says how it is best sampled.
+func openModel(name *string, o tokencache.Options) (*tokencache.Pipeline, diffusion.Sampling, error) {
 	if *name == "" {
 		*name = models.Default
 	}
 	if !embedded(*name) {
 		p, err := tokencache.Open(*name, o)
 		if err != nil {
-			return nil, guidance{}, err
+			return nil, diffusion.Sampling{}, err
 		}
-		scale, power := p.OfficialGuidance()
-		return p, guidance{scale, power}, nil
+		return p, models.Official(p.Config()), nil
 	}
 	w, err := models.Open(*name)
 	if err != nil {
-		return nil, guidance{}, err
+		return nil, diffusion.Sampling{}, err
 	}
 	p, err := tokencache.FromWeights(w, o)
-	return p, guidance{scale: models.Guidance[*name]}, err
+	return p, diffusion.Sampling{Guidance: models.Guidance[*name]}, err
 }
 
 func embedded(name string) bool { return slices.Contains(models.Names(), name) }

@@ -13,17 +13,15 @@ import (
 
 // redundancyFlags are inspect's for looking at a model as it draws.
 type redundancyFlags struct {
-	Redundancy bool     `help:"Draw images, and pictures of how alike the model's steps are and of what a policy computes: see docs/tokencache.md." group:"With --redundancy:"`
-	Out        string   `help:"Folder of the pictures." placeholder:"DIR" group:"With --redundancy:"`
-	VAE        string   `name:"vae" help:"The model's autoencoder, as for generate." placeholder:"PATH" group:"With --redundancy:"`
-	Sampler    string   `help:"Sampler: ddpm, ddim or dpm++." default:"ddim" group:"With --redundancy:"`
-	Steps      string   `help:"Steps." default:"50" group:"With --redundancy:"`
-	Class      []string `help:"Classes, as for generate. Default: the first." placeholder:"N|NAME" sep:"none" group:"With --redundancy:"`
-	Count      int      `help:"Images." default:"4" group:"With --redundancy:"`
-	Seed       uint64   `help:"Seed of the random numbers." default:"1" group:"With --redundancy:"`
-	CFG        *float64 `name:"cfg" help:"Scale of guidance. Default: what suits the model." placeholder:"X" group:"With --redundancy:"`
-	Policy     string   `help:"Policy whose choice of tokens is shown, as for generate." default:"tokencache" placeholder:"NAME|DIR" group:"With --redundancy:"`
-	Threads    int      `help:"Worker threads. Default: all processors." placeholder:"N" group:"With --redundancy:"`
+	Redundancy bool   `help:"Draw images, and pictures of how alike the model's steps are and of what a policy computes: see docs/tokencache.md." group:"With --redundancy:"`
+	Out        string `help:"Folder of the pictures." placeholder:"DIR" group:"With --redundancy:"`
+	VAE        string `name:"vae" help:"The model's autoencoder, as for generate." placeholder:"PATH" group:"With --redundancy:"`
+	samplingFlags
+	Class   []string `help:"Classes, as for generate. Default: the first." placeholder:"N|NAME" sep:"none" group:"With --redundancy:"`
+	Count   int      `help:"Images." default:"4" group:"With --redundancy:"`
+	Seed    uint64   `help:"Seed of the random numbers." default:"1" group:"With --redundancy:"`
+	Policy  string   `help:"Policy whose choice of tokens is shown, as for generate." default:"tokencache" placeholder:"NAME|DIR" group:"With --redundancy:"`
+	Threads int      `help:"Worker threads. Default: all processors." placeholder:"N" group:"With --redundancy:"`
 }
 
 // redundancyReport is what --json prints.
@@ -69,6 +67,10 @@ func (c *inspectCmd) redundancy(a *app) error {
 	if p.Assumed() != "" {
 		a.note("%s", p.Assumed())
 	}
+	sampling, err := c.sampling(suits)
+	if err != nil {
+		return err
+	}
 	policy, err := openPolicy(c.Path, c.Policy)
 	if err != nil {
 		return err
@@ -77,7 +79,7 @@ func (c *inspectCmd) redundancy(a *app) error {
 	if err != nil {
 		return err
 	}
-	req := tokencache.Request{Classes: chosen, Seed: c.Seed, Sampler: c.Sampler, Steps: c.Steps, Guidance: or(c.CFG, suits.scale), GuidancePower: suits.power, Policy: policy}
+	req := tokencache.Request{Classes: chosen, Seed: c.Seed, Sampling: sampling, Policy: policy}
 	if err := p.Check(req); err != nil {
 		return err
 	}

@@ -379,7 +379,7 @@ func (s *sampler) draw(a *app) error {
 			sheet.Rows = append(sheet.Rows, classes.Short(names[class]))
 		}
 	}
-	r, err := p.Generate(a.ctx, tokencache.Request{Classes: chosen, Seed: 1, Steps: "25", Guidance: s.cfg, Batch: 8})
+	r, err := p.Generate(a.ctx, tokencache.Request{Classes: chosen, Seed: 1, Batch: 8, Sampling: tokencache.Sampling{Steps: 25, Guidance: s.cfg}})
 	if err != nil {
 		return err
 	}
@@ -393,12 +393,4 @@ func (s *sampler) draw(a *app) error {
 	}
 	s.last = time.Now()
 	return raster.WritePNG(filepath.Join(s.dir, "samples.png"), grid)
-}
-
-// or returns what was given, or else the default.
-func or[T any](given *T, standard T) T {
-	if given == nil {
-		return standard
-	}
-	return *given
 }

@@ -1,0 +1,42 @@
+package main
+
+import (
+	"github.com/tokencache/tokencache/diffusion"
+)
+
+// samplingFlags say how images are sampled: the same flags in every verb that samples.
+type samplingFlags struct {
+	Sampler  string   `help:"ddpm, ddim or dpm++ (DPM-Solver++ 2M)." default:"ddim"`
+	Steps    string   `help:"Denoising steps: a number (50), DDIM's own spacing (ddim50), or numbers for equal sections of the schedule (10,15,20)." default:"50"`
+	Eta      float64  `help:"Noise that ddim adds at each step: 0 none, 1 as much as ddpm." default:"0"`
+	Guidance *float64 `aliases:"cfg" help:"Scale of classifier-free guidance; 1 turns it off, which halves the work. Default: what suits the model: 4, for an MDT 3.8, for a bundled model its own." placeholder:"X"`
+	Power    *float64 `name:"guidance-power" aliases:"cfg-power" help:"Let the scale grow from 1 while the noise falls, as 1+(scale-1)*(1-cos(pi*(1-t/1000)^power))/2; 0 keeps it the same at every step. Default: 0, for an MDT that is not bundled 4, as in their official code." placeholder:"P"`
+	All      bool     `name:"guidance-all-channels" aliases:"cfg-all-channels" help:"Guide all channels of the noise, not only the first three as the official code does."`
+	Clip     bool     `name:"clip" help:"Clamp every predicted image to [-1,1], for models of pixels."`
+}
+
+// sampling returns the settings, with the guidance that suits the model where none is given.
+func (f *samplingFlags) sampling(suits diffusion.Sampling) (diffusion.Sampling, error) {
+	s := diffusion.Sampling{
+		Sampler:       f.Sampler,
+		Eta:           f.Eta,
+		Guidance:      or(f.Guidance, suits.Guidance),
+		GuidancePower: or(f.Power, suits.GuidancePower),
+		GuideAll:      f.All,
+		Clip:          f.Clip,
+	}
+	var err error
+	s.Steps, s.Spacing, err = diffusion.ParseSteps(f.Steps)
+	if err == nil {
+		err = s.Validate()
+	}
+	return s.WithDefaults(), err
+}
+
+// or returns what was given, or else the default.
+func or[T any](given *T, standard T) T {
+	if given == nil {
+		return standard
+	}
+	return *given
+}
