@@ -16,6 +16,7 @@ import (
 	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/internal/classes"
 	"github.com/tokencache/tokencache/internal/raster"
+	"github.com/tokencache/tokencache/internal/sheet"
 	"github.com/tokencache/tokencache/report"
 	"github.com/tokencache/tokencache/tensor"
 	"github.com/tokencache/tokencache/train"
@@ -370,7 +371,7 @@ func (s *sampler) draw(a *app) error {
 	}
 	defer p.Close()
 	var chosen []int
-	sheet := raster.Sheet{Columns: columns}
+	sheet := sheet.Layout{Columns: columns}
 	for class := range min(s.config.NumClasses, mostRows) {
 		for range columns {
 			chosen = append(chosen, class)
@@ -387,7 +388,7 @@ func (s *sampler) draw(a *app) error {
 	for _, m := range r.Images {
 		pictures = append(pictures, &raster.Image{Height: m.Height, Width: m.Width, Channels: m.Channels, Pix: m.Pixels})
 	}
-	grid, err := sheet.Draw(pictures)
+	grid, err := sheet.Render(pictures)
 	if err != nil {
 		return err
 	}

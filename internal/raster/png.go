@@ -49,7 +49,7 @@ func WritePNG(path string, m *Image, texts ...Text) error {
 	return atomicfile.Write(path, func(w io.Writer) error { return EncodePNG(w, m, texts...) })
 }
 
-// standard is the picture as the standard library's encoder takes it.
+// standard is the image as the standard library's encoder takes it.
 func (m *Image) standard() (image.Image, error) {
 	bounds := image.Rect(0, 0, m.Width, m.Height)
 	switch m.Channels {
@@ -63,7 +63,7 @@ func (m *Image) standard() (image.Image, error) {
 		}
 		return out, nil
 	}
-	return nil, fmt.Errorf("a picture of %d channels has no PNG form (1 and 3 have)", m.Channels)
+	return nil, fmt.Errorf("an image of %d channels has no PNG form (1 and 3 have)", m.Channels)
 }
 
 // ReadTexts returns the texts of the PNG file at path, as DecodeTexts does.

@@ -13,7 +13,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// gradient is a picture in which every byte differs from its neighbours.
+// gradient is an image in which every byte differs from its neighbours.
 func gradient(height, width, channels int) *raster.Image {
 	m := &raster.Image{Height: height, Width: width, Channels: channels, Pix: make([]uint8, height*width*channels)}
 	for i := range m.Pix {

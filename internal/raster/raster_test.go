@@ -35,7 +35,7 @@ func read[T npz.Element](v vectors, name string) ([]T, []int) {
 	return values, array.Shape
 }
 
-// image is a picture [height, width, channels] of the file.
+// image is an image [height, width, channels] of the file.
 func (v vectors) image(name string) *raster.Image {
 	v.t.Helper()
 	pix, shape := read[uint8](v, name)

@@ -7,7 +7,7 @@ import (
 	"unicode/utf8"
 )
 
-// Text is a remark in a PNG file, such as the seed that its picture was made from.
+// Text is a remark in a PNG file, such as the seed that its image was made from.
 type Text struct {
 	Key   string // 1 to 79 characters of Latin-1; no space at either end, nor two together
 	Value string // UTF-8
