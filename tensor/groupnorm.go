@@ -15,7 +15,6 @@ type groupNormOp struct {
 	x       *Tensor
 	chunks  split   // of a sample's pixels
 	moments *Tensor // [samples*chunks, 2*channels]: means, then sums of the squared deviations from them
-	ones    []float32
 }
 
 // chunkFloats is the number of elements of a chunk: it stays in a core's cache while it is read twice.
@@ -33,10 +32,7 @@ func (g *Graph) GroupNorm(x Images, groups int, weight, bias []float32, eps floa
 	mark := g.Mark()
 	pixels := x.Height * x.Width
 	op := &g.ops.norm
-	*op = groupNormOp{x: x.X, ones: g.floats.get(channels)}
-	for i := range op.ones {
-		op.ones[i] = 1
-	}
+	*op = groupNormOp{x: x.X}
 	op.chunks = newSplit(pixels, 1, (pixels*channels+chunkFloats-1)/chunkFloats)
 	op.moments = g.New(samples*op.chunks.parts, 2*channels)
 	g.run(op, op.moments.Rows)
@@ -63,18 +59,16 @@ func (op *groupNormOp) run(part int, w *worker) {
 	channels := op.x.Cols
 	moments := op.moments.Row(part)
 	mean, squares := moments[:channels], moments[channels:]
-	scratch := w.floats(2 * channels)
-	negMean, d := scratch[:channels], scratch[channels:]
+	d := w.floats(channels)
 
 	clear(mean)
 	for i := lo; i < hi; i++ {
 		kernel.Add(mean, mean, op.x.Row(first+i))
 	}
 	kernel.Scale(mean, mean, 1/float32(hi-lo))
-	kernel.Scale(negMean, mean, -1)
 	clear(squares)
 	for i := lo; i < hi; i++ {
-		kernel.ScaleShift(d, op.x.Row(first+i), op.ones, negMean)
+		kernel.Sub(d, op.x.Row(first+i), mean)
 		kernel.MulAdd(squares, d, d)
 	}
 }

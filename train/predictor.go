@@ -178,8 +178,7 @@ func squaredError(a, b []float32) float64 {
 	diff := make([]float32, chunk)
 	for len(a) > 0 {
 		n := min(chunk, len(a))
-		kernel.Scale(diff[:n], b[:n], -1)
-		kernel.Add(diff[:n], diff[:n], a[:n])
+		kernel.Sub(diff[:n], a[:n], b[:n])
 		sum += float64(kernel.SumSquares(diff[:n]))
 		a, b = a[n:], b[n:]
 	}

@@ -108,8 +108,7 @@ func (r *Routers) Gradients(g *tensor.Graph, step int, b *dit.Batch) (RouterLoss
 		teacher := r.teacher[s*per : (s+1)*per]
 		loss.MSE = append(loss.MSE, squaredError(student.Row(s), teacher)/float64(per))
 		loss.Total += loss.MSE[s] / float64(r.samples)
-		kernel.Scale(grad.Row(s), teacher, -1)
-		kernel.Add(grad.Row(s), grad.Row(s), student.Row(s))
+		kernel.Sub(grad.Row(s), student.Row(s), teacher)
 		kernel.Scale(grad.Row(s), grad.Row(s), float32(2*scale))
 	}
 	loss.Total += r.Options.L1 * loss.Cost

@@ -9,7 +9,8 @@ import (
 // number. All slices of a call have the same length, and it is not 0. An implementation adds in an order of its own, which depends on
 // nothing but the length.
 type rowOps struct {
-	add, mul  func(dst, a, b []float32)
+	add, sub  func(dst, a, b []float32)
+	mul       func(dst, a, b []float32)
 	mulAdd    func(dst, c, a, b []float32) // a*b + c, rounded once
 	scale     func(dst, x []float32, s float32)
 	axpy      func(dst, x []float32, s float32)
@@ -26,9 +27,9 @@ type rowOps struct {
 	sum           func(x []float32) float32
 	dot           func(a, b []float32) float32
 	l1Diff        func(a, b []float32) float32
+	l1Norm        func(x []float32) float32
 	squaresAround func(x []float32, mean float32) float32
 	highest       func(x []float32) float32
-	maxAbs        func(x []float32) float32
 
 	geluGrad    func(dst, x, dy []float32)
 	siluGrad    func(dst, x, dy []float32)
@@ -52,6 +53,15 @@ func Add(dst, a, b []float32) {
 	sameLength("Add", dst, b)
 	if len(dst) > 0 {
 		active.row.add(dst, a, b)
+	}
+}
+
+// Sub sets dst to a - b.
+func Sub(dst, a, b []float32) {
+	sameLength("Sub", dst, a)
+	sameLength("Sub", dst, b)
+	if len(dst) > 0 {
+		active.row.sub(dst, a, b)
 	}
 }
 
@@ -136,12 +146,12 @@ func L1Diff(a, b []float32) float32 {
 	return active.row.l1Diff(a, b)
 }
 
-// MaxAbs returns the highest of |x|, which is NaN if any of x is.
-func MaxAbs(x []float32) float32 {
+// L1Norm returns the sum of |x|. It has the bits of L1Diff between x and zeros.
+func L1Norm(x []float32) float32 {
 	if len(x) == 0 {
 		return 0
 	}
-	return active.row.maxAbs(x)
+	return active.row.l1Norm(x)
 }
 
 // ReLU sets dst to max(x, 0). NaN remains NaN.

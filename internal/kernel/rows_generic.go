@@ -10,6 +10,11 @@ var genericRow = rowOps{
 			dst[i] = x + b[i]
 		}
 	},
+	sub: func(dst, a, b []float32) {
+		for i, x := range a {
+			dst[i] = x - b[i]
+		}
+	},
 	mul: func(dst, a, b []float32) {
 		for i, x := range a {
 			dst[i] = x * b[i]
@@ -103,6 +108,13 @@ var genericRow = rowOps{
 		}
 		return float32(sum)
 	},
+	l1Norm: func(x []float32) float32 {
+		var sum float64
+		for _, x := range x {
+			sum += math.Abs(float64(x))
+		}
+		return float32(sum)
+	},
 	squaresAround: func(x []float32, mean float32) float32 {
 		var sum float64
 		for _, x := range x {
@@ -119,13 +131,6 @@ var genericRow = rowOps{
 			}
 		}
 		return highest
-	},
-	maxAbs: func(x []float32) float32 {
-		var highest uint32 // without their signs, floats are ordered as their bits are, and NaNs are above all
-		for _, x := range x {
-			highest = max(highest, math.Float32bits(x)&(1<<31-1))
-		}
-		return math.Float32frombits(highest)
 	},
 
 	geluGrad: func(dst, x, dy []float32) {

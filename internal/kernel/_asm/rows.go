@@ -199,7 +199,7 @@ var (
 
 // arithmetic writes the operations that take one or two instructions.
 func (r *rows) arithmetic() {
-	for _, op := range [][3]string{{"add", "VADDPS", "+"}, {"mul", "VMULPS", "*"}} {
+	for _, op := range [][3]string{{"add", "VADDPS", "+"}, {"sub", "VSUBPS", "-"}, {"mul", "VMULPS", "*"}} {
 		r.maps(op[0], "dst []float32, a []float32, b []float32", "sets dst to a "+op[2]+" b.", func() {
 			r.load(0, "a")
 			r.load(1, "b")
@@ -443,6 +443,11 @@ func (r *rows) folds() {
 		r.do("VANDPS", 0, 0, others)
 		r.do("VADDPS", sum, sum, vec(0))
 	})
+	r.fold("l1Norm", "x []float32) (sum float32", "returns the sum of |x|.", "VADDPS", 0, func(sum vec) {
+		r.load(0, "x")
+		r.do("VANDPS", 0, 0, others)
+		r.do("VADDPS", sum, sum, vec(0))
+	})
 	r.fold("squaresAround", "x []float32, mean float32) (sum float32", "returns the sum of (x-mean)².", "VADDPS", 0, func(sum vec) {
 		r.load(0, "x")
 		r.do("VSUBPS", 0, 0, r.scalars["mean"])
@@ -453,12 +458,6 @@ func (r *rows) folds() {
 		r.load(0, "x")
 		r.outside(0, math.Inf(-1), 1)
 		r.do("VMAXPS", highest, 0, highest)
-	})
-	// Without their signs, floats are ordered as their bits are, and NaNs are above all.
-	r.fold("maxAbs", "x []float32) (highest float32", "returns the highest of |x|, or 0; a NaN if there is one.", "VPMAXSD", 0, func(highest vec) {
-		r.load(0, "x")
-		r.do("VANDPS", 0, 0, others)
-		r.do("VPMAXSD", highest, highest, vec(0))
 	})
 }
 
