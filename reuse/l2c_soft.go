@@ -83,7 +83,7 @@ func (r *Routing) Apply(at dit.Site, x *dit.Tokens, f func(*dit.Tokens) *dit.Tok
 		for i := range alpha.Data {
 			alpha.Data[i] = r.weight[branch]
 		}
-		r.g.Want(alpha)
+		r.g.RequireGrad(alpha)
 		r.alpha[branch] = alpha
 		return x.With(r.g.Blend(alpha, y.X, cached))
 	}

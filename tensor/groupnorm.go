@@ -6,22 +6,24 @@ import (
 	"github.com/tokencache/tokencache/internal/kernel"
 )
 
-// Affine multiplies each channel of each sample by a number and adds another.
+// Affine scales and shifts each channel of each sample.
 type Affine struct{ Scale, Shift *Tensor } // [samples, channels]
 
-// groupNormOp finds the mean and the spread of every channel over chunks of pixels. Chunks do not depend on the number of workers, and are
-// put together in their order.
+// groupNormOp computes the mean and the squared deviations of every channel over chunks of pixels.
+// Chunks do not depend on the number of workers and are combined in their order.
 type groupNormOp struct {
 	x       *Tensor
 	chunks  split   // of a sample's pixels
-	moments *Tensor // [samples*chunks, 2*channels]: means, then sums of the squared deviations from them
+	moments *Tensor // [samples*chunks, 2*channels]: means, then squared deviations
 }
 
-// chunkFloats is the number of elements of a chunk: it stays in a core's cache while it is read twice.
+// chunkFloats is the number of elements of a chunk, which stays in a core's cache while it is read
+// twice.
 const chunkFloats = 1 << 16
 
-// GroupNorm returns what normalises x: after Apply the channels of a sample, taken in groups of equal size, have mean 0 and variance 1
-// over all pixels of their group, and are then multiplied by weight and added to bias, each [channels]. The variance gains eps.
+// GroupNorm returns the affine map that normalises x: Apply then gives the channels of a sample, in
+// groups of equal size, mean 0 and variance 1 over all pixels of their group, multiplies them by
+// weight and adds bias, each [channels]. Eps is added to the variance. It has no backward pass.
 func (g *Graph) GroupNorm(x Images, groups int, weight, bias []float32, eps float32) Affine {
 	g.mustNotRecord("group norm", x.X)
 	samples, channels := x.Samples(), x.X.Cols
@@ -73,7 +75,7 @@ func (op *groupNormOp) run(part int, w *worker) {
 	}
 }
 
-// group puts together the moments of channels c0 up to c1 of a sample.
+// group combines the moments of channels c0 up to c1 of a sample.
 func (op *groupNormOp) group(sample, c0, c1 int) (mean, variance float64) {
 	channels := op.x.Cols
 	for k := range op.chunks.parts {
@@ -97,13 +99,13 @@ func (op *groupNormOp) group(sample, c0, c1 int) (mean, variance float64) {
 	return mean, variance / n
 }
 
-// Apply returns x·scale + shift.
+// Apply returns x·scale + shift. It has no backward pass.
 func (g *Graph) Apply(x Images, a Affine) Images {
 	mustMatch("scale", a.Scale, x.Samples(), x.X.Cols)
 	mustMatch("shift", a.Shift, x.Samples(), x.X.Cols)
 	g.mustNotRecord("scale and shift of channels", x.X, a.Scale, a.Shift)
-	return x.With(g.byRow(rowOp{x: x.X, a: a.Scale, b: a.Shift, row: func(op *rowOp, i int) {
-		s := i / (op.x.Rows / op.a.Rows)
-		kernel.ScaleShift(op.dst.Row(i), op.x.Row(i), op.a.Row(s), op.b.Row(s))
+	return x.With(g.byRow(rowOp{x: x.X, scale: a.Scale, shift: a.Shift, row: func(op *rowOp, i int) {
+		s := i / (op.x.Rows / op.scale.Rows)
+		kernel.ScaleShift(op.dst.Row(i), op.x.Row(i), op.scale.Row(s), op.shift.Row(s))
 	}}, g.New(x.X.Rows, x.X.Cols)))
 }

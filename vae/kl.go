@@ -17,28 +17,28 @@ type KL struct {
 
 // klEncoder goes from pixels to moments through levels of falling resolution.
 type klEncoder struct {
-	convIn  *tensor.ConvWeight
+	convIn  *tensor.Conv3x3Weight
 	levels  []klLevel
 	mid     klMiddle
 	normOut *nn.GroupNorm
-	convOut *tensor.ConvWeight
+	convOut *tensor.Conv3x3Weight
 	quant   *tensor.Weight // [2L, 2L], or nil
 }
 
 // klDecoder goes from latents to pixels through levels of rising resolution.
 type klDecoder struct {
 	postQuant *tensor.Weight // [L, L], or nil
-	convIn    *tensor.ConvWeight
+	convIn    *tensor.Conv3x3Weight
 	mid       klMiddle
 	levels    []klLevel
 	normOut   *nn.GroupNorm
-	convOut   *tensor.ConvWeight
+	convOut   *tensor.Conv3x3Weight
 }
 
 // klLevel is the blocks at one resolution, and the step to the next.
 type klLevel struct {
 	blocks []*resnet
-	resize *tensor.ConvWeight // halves or doubles the resolution; nil in the last level
+	resize *tensor.Conv3x3Weight // halves or doubles the resolution; nil in the last level
 }
 
 // klMiddle is what is done at the lowest resolution.
@@ -87,12 +87,12 @@ func (m *KL) Encode(g *tensor.Graph, images *tensor.Tensor, height, width int) (
 }
 
 func (e *klEncoder) forward(g *tensor.Graph, x tensor.Images) tensor.Images {
-	x = g.Conv(tensor.ConvInput{Images: x}, e.convIn)
+	x = g.Conv3x3(tensor.Conv3x3Input{Images: x}, e.convIn)
 	for i := range e.levels {
 		x = e.levels[i].forward(g, x)
 	}
 	x = e.mid.forward(g, x)
-	x = g.Conv(tensor.ConvInput{Images: x, Affine: e.normOut.Forward(g, x), Activation: tensor.SiLU}, e.convOut)
+	x = g.Conv3x3(tensor.Conv3x3Input{Images: x, Affine: e.normOut.Forward(g, x), Activation: tensor.SiLU}, e.convOut)
 	if e.quant != nil {
 		x = x.With(g.Linear(x.X, e.quant))
 	}
@@ -104,12 +104,12 @@ func (d *klDecoder) forward(g *tensor.Graph, z tensor.Images) tensor.Images {
 		z = z.With(g.Linear(z.X, d.postQuant))
 	}
 	mark := g.Mark()
-	x := g.Conv(tensor.ConvInput{Images: z}, d.convIn)
+	x := g.Conv3x3(tensor.Conv3x3Input{Images: z}, d.convIn)
 	x = d.mid.forward(g, x)
 	for i := range d.levels {
 		x = settle(g, mark, d.levels[i].forward(g, x))
 	}
-	return g.Conv(tensor.ConvInput{Images: x, Affine: d.normOut.Forward(g, x), Activation: tensor.SiLU}, d.convOut)
+	return g.Conv3x3(tensor.Conv3x3Input{Images: x, Affine: d.normOut.Forward(g, x), Activation: tensor.SiLU}, d.convOut)
 }
 
 // decoderFloats returns how many floats the decoder holds at its widest: a level's input, its result and, inside a block, one more of that
@@ -132,7 +132,7 @@ func (l *klLevel) forward(g *tensor.Graph, x tensor.Images) tensor.Images {
 		x = b.forward(g, x)
 	}
 	if l.resize != nil {
-		x = g.Conv(tensor.ConvInput{Images: x}, l.resize)
+		x = g.Conv3x3(tensor.Conv3x3Input{Images: x}, l.resize)
 	}
 	return x
 }
@@ -148,7 +148,7 @@ func (m *klMiddle) forward(g *tensor.Graph, x tensor.Images) tensor.Images {
 // resnet is a residual block: x + conv2(silu(norm2(conv1(silu(norm1(x)))))), x mapped to the output's channels if they differ.
 type resnet struct {
 	norm1, norm2 *nn.GroupNorm
-	conv1, conv2 *tensor.ConvWeight
+	conv1, conv2 *tensor.Conv3x3Weight
 	shortcut     *tensor.Weight // or nil
 }
 
@@ -159,8 +159,8 @@ func (b *resnet) forward(g *tensor.Graph, x tensor.Images) tensor.Images {
 		y = x.With(g.Linear(x.X, b.shortcut))
 	}
 	mark := g.Mark()
-	h := g.Conv(tensor.ConvInput{Images: x, Affine: b.norm1.Forward(g, x), Activation: tensor.SiLU}, b.conv1)
-	g.ConvAdd(y, tensor.ConvInput{Images: h, Affine: b.norm2.Forward(g, h), Activation: tensor.SiLU}, b.conv2)
+	h := g.Conv3x3(tensor.Conv3x3Input{Images: x, Affine: b.norm1.Forward(g, x), Activation: tensor.SiLU}, b.conv1)
+	g.Conv3x3Add(y, tensor.Conv3x3Input{Images: h, Affine: b.norm2.Forward(g, h), Activation: tensor.SiLU}, b.conv2)
 	g.Release(mark)
 	return y
 }

@@ -91,21 +91,21 @@ func (c KLConfig) buildEncoder(b *builder) *klEncoder {
 	const p = "encoder."
 	moments := 2 * c.LatentChannels
 	last := len(c.Widths) - 1
-	e := &klEncoder{convIn: b.conv(p+"conv_in", c.Widths[0], c.ImageChannels, tensor.Same)}
+	e := &klEncoder{convIn: b.conv(p+"conv_in", c.Widths[0], c.ImageChannels, tensor.Conv3x3Same)}
 	in := c.Widths[0]
 	for i, width := range c.Widths {
 		level := fmt.Sprintf("%sdown_blocks.%d.", p, i)
 		l := c.buildLevel(b, level, c.Blocks, width, in)
 		if i < last {
 			// The original pads below and to the right only.
-			l.resize = b.conv(level+"downsamplers.0.conv", width, width, tensor.Geometry{Stride: 2, After: 1})
+			l.resize = b.conv(level+"downsamplers.0.conv", width, width, tensor.Conv3x3Geometry{Stride: 2, After: 1})
 		}
 		e.levels = append(e.levels, l)
 		in = width
 	}
 	e.mid = c.buildMiddle(b, p, in)
 	e.normOut = b.groupNorm(p+"conv_norm_out", in, c.Groups, klEps)
-	e.convOut = b.conv(p+"conv_out", moments, in, tensor.Same)
+	e.convOut = b.conv(p+"conv_out", moments, in, tensor.Conv3x3Same)
 	if c.Quant {
 		e.quant = b.pointwise("quant_conv", moments, moments)
 	}
@@ -120,19 +120,19 @@ func (c KLConfig) buildDecoder(b *builder) *klDecoder {
 		d.postQuant = b.pointwise("post_quant_conv", c.LatentChannels, c.LatentChannels)
 	}
 	in := c.Widths[last]
-	d.convIn = b.conv(p+"conv_in", in, c.LatentChannels, tensor.Same)
+	d.convIn = b.conv(p+"conv_in", in, c.LatentChannels, tensor.Conv3x3Same)
 	d.mid = c.buildMiddle(b, p, in)
 	for i, width := range slices.Backward(c.Widths) {
 		level := fmt.Sprintf("%sup_blocks.%d.", p, last-i)
 		l := c.buildLevel(b, level, c.Blocks+1, width, in)
 		if i > 0 {
-			l.resize = b.conv(level+"upsamplers.0.conv", width, width, tensor.Double)
+			l.resize = b.conv(level+"upsamplers.0.conv", width, width, tensor.Conv3x3Double)
 		}
 		d.levels = append(d.levels, l)
 		in = width
 	}
 	d.normOut = b.groupNorm(p+"conv_norm_out", in, c.Groups, klEps)
-	d.convOut = b.conv(p+"conv_out", c.ImageChannels, in, tensor.Same)
+	d.convOut = b.conv(p+"conv_out", c.ImageChannels, in, tensor.Conv3x3Same)
 	return d
 }
 
@@ -167,9 +167,9 @@ func (c KLConfig) buildMiddle(b *builder, p string, width int) klMiddle {
 func (c KLConfig) buildResnet(b *builder, p string, out, in int) *resnet {
 	r := &resnet{
 		norm1: b.groupNorm(p+"norm1", in, c.Groups, klEps),
-		conv1: b.conv(p+"conv1", out, in, tensor.Same),
+		conv1: b.conv(p+"conv1", out, in, tensor.Conv3x3Same),
 		norm2: b.groupNorm(p+"norm2", out, c.Groups, klEps),
-		conv2: b.conv(p+"conv2", out, out, tensor.Same),
+		conv2: b.conv(p+"conv2", out, out, tensor.Conv3x3Same),
 	}
 	if in != out {
 		r.shortcut = b.pointwise(p+"conv_shortcut", out, in)
