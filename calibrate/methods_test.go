@@ -156,7 +156,7 @@ func TestL2CTraining(t *testing.T) {
 	o.Updates, o.LR = 8, 0.5
 	options := L2COptions{Options: o, L1: 0.5, Threshold: 0.4}
 	var first, last float64
-	options.OnUpdate = func(r train.Report) {
+	options.OnUpdate = func(r train.StepStats) {
 		if r.Step == 1 {
 			first = r.Measures["cost"]
 		}
@@ -188,7 +188,7 @@ func TestL2CTraining(t *testing.T) {
 	}
 	options.Updates = 8
 	ctx, cancel := context.WithCancel(context.Background())
-	options.OnUpdate = func(r train.Report) {
+	options.OnUpdate = func(r train.StepStats) {
 		if r.Step < 4 {
 			t.Errorf("update %d was made again", r.Step)
 		}

@@ -42,12 +42,9 @@ func TestConv2D(t *testing.T) {
 				for k := range wide.Data {
 					wide.Data[k] = 9
 				}
-				got := g.Conv2DInto(
-					g.Columns(wide, 2, 2+out),
+				got := g.Conv2DInto(g.Columns(wide, 2, 2+out),
 					Images{X: FromSlice(x, samples*h*w, in), Height: h, Width: w},
-					NewConv2DWeight(weight, out, in, bias, r),
-					ReLU,
-				)
+					NewConv2DWeight(weight, out, in, bias, r), ReLU)
 				pool.Close()
 				if got.Height != oh || got.Width != ow {
 					t.Fatalf("%+v: %d x %d", r, got.Height, got.Width)

@@ -202,17 +202,11 @@ func TestConv3x3Workers(t *testing.T) {
 			), rapid.IntRange(
 				2,
 				20,
-			).Draw(
-				t,
-				"w",
-			)
+			).Draw(t, "w")
 			in, out := rapid.IntRange(1, 40).Draw(t, "in"), rapid.IntRange(1, 120).Draw(t, "out")
 			s := rapid.SampledFrom(
 				[]Conv3x3Geometry{Conv3x3Same, Conv3x3Double, Conv3x3Halve, {Stride: 2, After: 1}},
-			).Draw(
-				t,
-				"geometry",
-			)
+			).Draw(t, "geometry")
 			r := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
 			x := Images{X: FromSlice(normal(r, samples*h*w*in), samples*h*w, in), Height: h, Width: w}
 			weight := NewConv3x3Weight(normal(r, out*in*9), out, in, normal(r, out), s)

@@ -80,11 +80,8 @@ func TestGradients(t *testing.T) {
 	})
 
 	pw, pb := random(r, 7, 10), random(r, 1, 7)
-	w := NewTrainable(
-		&Param{Value: pw.Data, Grad: make([]float32, 70)},
-		&Param{Value: pb.Data, Grad: make([]float32, 7)},
-		7, 10,
-	)
+	w := NewTrainable(&Param{Value: pw.Data, Grad: make([]float32, 70)},
+		&Param{Value: pb.Data, Grad: make([]float32, 7)}, 7, 10)
 	params := map[string]*Tensor{"x": x, "W": w.W.Leaf(7, 10), "b": w.B.Leaf(1, 7)}
 	add("Linear", params, func(g *Graph) *Tensor { w.Repack(); return g.Linear(x, w) })
 	add("Linear and GELU", params, func(g *Graph) *Tensor { w.Repack(); return g.LinearGELU(x, w) })
@@ -194,11 +191,8 @@ func TestGradientsDoNotDependOnWorkers(t *testing.T) {
 	rows := Uniform(3, n/3)
 	x := leaf(r, n, d)
 	pw, pb := random(r, 3*d, d), random(r, 1, 3*d)
-	w := NewTrainable(
-		&Param{Value: pw.Data, Grad: make([]float32, 3*d*d)},
-		&Param{Value: pb.Data, Grad: make([]float32, 3*d)},
-		3*d, d,
-	)
+	w := NewTrainable(&Param{Value: pw.Data, Grad: make([]float32, 3*d*d)},
+		&Param{Value: pb.Data, Grad: make([]float32, 3*d)}, 3*d, d)
 	shift, scale := leaf(r, 3, d), leaf(r, 3, d)
 	bias, places := leaf(r, 4, 2*n/3-1), make([]int32, n)
 	for i := range places {

@@ -54,14 +54,8 @@ func TestGroupNorm(t *testing.T) {
 							)
 							chunk := math.Sqrt(float64(min(pixels, chunkFloats/tt.channels)))
 							if d := math.Abs(float64(got.X.Row(row)[c]) - want); !(d <= (8+chunk)*0x1p-24*size) {
-								t.Fatalf(
-									"sample %d, pixel %d, channel %d: got %v, want %v",
-									s,
-									p,
-									c,
-									got.X.Row(row)[c],
-									want,
-								)
+								t.Fatalf("sample %d, pixel %d, channel %d: got %v, want %v",
+									s, p, c, got.X.Row(row)[c], want)
 							}
 						}
 					}
