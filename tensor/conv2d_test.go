@@ -73,11 +73,8 @@ func TestConv2D(t *testing.T) {
 									continue
 								}
 								for c := range in {
-									p := float64(
-										weight[((o*in+c)*r.Height+dy)*r.Width+dx],
-									) * float64(
-										x[((sample*h+py)*w+px)*in+c],
-									)
+									a, b := weight[((o*in+c)*r.Height+dy)*r.Width+dx], x[((sample*h+py)*w+px)*in+c]
+									p := float64(a) * float64(b)
 									sum, bound = sum+p, bound+math.Abs(p)
 								}
 							}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -185,43 +186,33 @@ func TestConv3x3Input(t *testing.T) {
 
 // TestConv3x3Workers checks that results do not depend on the number of workers, bit for bit.
 func TestConv3x3Workers(t *testing.T) {
+	all := []Conv3x3Geometry{Conv3x3Same, Conv3x3Double, Conv3x3Halve, {Stride: 2, After: 1}}
+	var graphs []*Graph // of 1, 2 and 3 workers
+	for workers := 1; workers <= 3; workers++ {
+		pool := NewPool(workers)
+		defer pool.Close()
+		graphs = append(graphs, NewGraph(pool))
+	}
 	everyKernel(t, func(t *testing.T) {
 		rapid.Check(t, func(t *rapid.T) {
-			samples, h, w := rapid.IntRange(
-				1,
-				2,
-			).Draw(
-				t,
-				"samples",
-			), rapid.IntRange(
-				2,
-				24,
-			).Draw(
-				t,
-				"h",
-			), rapid.IntRange(
-				2,
-				20,
-			).Draw(t, "w")
+			samples := rapid.IntRange(1, 2).Draw(t, "samples")
+			h, w := rapid.IntRange(2, 24).Draw(t, "h"), rapid.IntRange(2, 20).Draw(t, "w")
 			in, out := rapid.IntRange(1, 40).Draw(t, "in"), rapid.IntRange(1, 120).Draw(t, "out")
-			s := rapid.SampledFrom(
-				[]Conv3x3Geometry{Conv3x3Same, Conv3x3Double, Conv3x3Halve, {Stride: 2, After: 1}},
-			).Draw(t, "geometry")
+			s := rapid.SampledFrom(all).Draw(t, "geometry")
 			r := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
 			x := Images{X: FromSlice(normal(r, samples*h*w*in), samples*h*w, in), Height: h, Width: w}
 			weight := NewConv3x3Weight(normal(r, out*in*9), out, in, normal(r, out), s)
 			ones := make([]float32, in)
 			var first []float32
-			for _, workers := range []int{1, 2, 3} {
-				g := NewGraph(NewPool(workers))
+			for _, g := range graphs {
+				g.Reset()
 				a := g.GroupNorm(x, 1, ones, ones, 1e-6)
 				y := g.Conv3x3(Conv3x3Input{Images: x, Affine: a, Activation: SiLU}, weight)
 				if first == nil {
 					first = append([]float32(nil), y.X.Flat()...)
-				} else if diff := cmp.Diff(first, y.X.Flat()); diff != "" {
-					t.Fatalf("%d workers: -one worker +got\n%s", workers, diff)
+				} else if !slices.Equal(first, y.X.Flat()) {
+					t.Fatalf("%d workers: -one worker +got\n%s", g.Workers(), cmp.Diff(first, y.X.Flat()))
 				}
-				g.pool.Close()
 			}
 		})
 	})

@@ -47,11 +47,8 @@ func TestGroupNorm(t *testing.T) {
 							// Scale, shift, their product and sum round numbers of this size. A
 							// channel's mean over a chunk is a sum of that many numbers, whose
 							// roundings are independent.
-							size := (math.Abs(v)+math.Abs(mean))*rstd*math.Abs(
-								float64(weight[c]),
-							) + math.Abs(
-								float64(bias[c]),
-							)
+							size := (math.Abs(v)+math.Abs(mean))*rstd*math.Abs(float64(weight[c])) +
+								math.Abs(float64(bias[c]))
 							chunk := math.Sqrt(float64(min(pixels, chunkFloats/tt.channels)))
 							if d := math.Abs(float64(got.X.Row(row)[c]) - want); !(d <= (8+chunk)*0x1p-24*size) {
 								t.Fatalf("sample %d, pixel %d, channel %d: got %v, want %v",

@@ -168,7 +168,7 @@ func TestMDTMicroBatch(t *testing.T) {
 	}
 }
 
-func TestFreshMDT(t *testing.T) {
+func TestInitMDT(t *testing.T) {
 	c := dit.Config{
 		Arch:        dit.ArchMDTv2,
 		InputSize:   16,
@@ -192,22 +192,21 @@ func TestFreshMDT(t *testing.T) {
 		"sideblocks.0.adaLN_modulation.1.weight":                       {6 * 256 * 256, 0},
 		"final_layer.linear.weight":                                    {256, 0},
 	} {
-		x := make([]float32, want.n)
-		if err := f.Read(name, x); err != nil {
-			t.Fatal(err)
-		}
-		squares := 0.0
-		for _, v := range x {
-			squares += float64(v) * float64(v)
-		}
-		// The deviation of n numbers is within some 3/sqrt(2n) of the distribution's.
-		if got := math.Sqrt(squares / float64(want.n)); math.Abs(
-			got-want.deviation,
-		) > want.deviation*3/math.Sqrt(
-			2*float64(want.n),
-		) {
-			t.Errorf("%s: deviation %g, want %g", name, got, want.deviation)
-		}
+		t.Run(name, func(t *testing.T) {
+			x := make([]float32, want.n)
+			if err := f.Read(name, x); err != nil {
+				t.Fatal(err)
+			}
+			squares := 0.0
+			for _, v := range x {
+				squares += float64(v) * float64(v)
+			}
+			// The deviation of n numbers is within some 3/sqrt(2n) of the distribution's.
+			got, tolerance := math.Sqrt(squares/float64(want.n)), want.deviation*3/math.Sqrt(2*float64(want.n))
+			if math.Abs(got-want.deviation) > tolerance {
+				t.Errorf("%s: deviation %g, want %g within %g", name, got, want.deviation, tolerance)
+			}
+		})
 	}
 }
 

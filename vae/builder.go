@@ -6,8 +6,8 @@ import (
 	"github.com/tokencache/tokencache/tensor"
 )
 
-// builder makes the layers of an autoencoder under canonical names. Without a loader it only lists the tensors that they are made of, and
-// the layers are nil: one walk through the architecture serves both.
+// builder makes the layers of an autoencoder under canonical names. Without a loader it only lists
+// their tensors and the layers are nil: one walk through the architecture serves both.
 type builder struct {
 	loader *nn.Loader
 	wants  []checkpoint.Want

@@ -7,7 +7,8 @@ import (
 	"github.com/tokencache/tokencache/tensor"
 )
 
-// KL is AutoencoderKL: a convolutional encoder to the mean and the variance of the latents, and a decoder.
+// KL is AutoencoderKL: a convolutional encoder to the mean and variance of the latents, and a
+// decoder.
 type KL struct {
 	KLConfig
 	encoder    *klEncoder
@@ -41,7 +42,7 @@ type klLevel struct {
 	resize *tensor.Conv3x3Weight // halves or doubles the resolution; nil in the last level
 }
 
-// klMiddle is what is done at the lowest resolution.
+// klMiddle is the blocks at the lowest resolution.
 type klMiddle struct {
 	before *resnet
 	attn   *pixelAttention // or nil
@@ -51,8 +52,11 @@ type klMiddle struct {
 // Spec describes the autoencoder.
 func (m *KL) Spec() Spec {
 	return Spec{
-		Name: "AutoencoderKL", ImageChannels: m.ImageChannels, LatentChannels: m.LatentChannels, Downscale: m.downscale(),
-		ScaleFactor: m.ScaleFactor, ShiftFactor: m.ShiftFactor, Parameters: m.parameters,
+		Name:           "AutoencoderKL",
+		ImageChannels:  m.ImageChannels,
+		LatentChannels: m.LatentChannels,
+		Downscale:      m.downscale(),
+		ScaleFactor:    m.ScaleFactor, ShiftFactor: m.ShiftFactor, Parameters: m.parameters,
 	}
 }
 
@@ -66,7 +70,8 @@ func (m *KL) Decode(g *tensor.Graph, latents *tensor.Tensor, h, w int) (*tensor.
 	return out, err
 }
 
-// Encode implements Autoencoder. The logarithms of the variances are limited to -30 up to 20, as in the original.
+// Encode implements Autoencoder. The logarithms of the variances are limited to -30 up to 20, as in
+// the original.
 func (m *KL) Encode(g *tensor.Graph, images *tensor.Tensor, height, width int) (Posterior, error) {
 	d := m.downscale()
 	if err := checkSize(height, width, d); err != nil {
@@ -109,22 +114,23 @@ func (d *klDecoder) forward(g *tensor.Graph, z tensor.Images) tensor.Images {
 	for i := range d.levels {
 		x = settle(g, mark, d.levels[i].forward(g, x))
 	}
-	return g.Conv3x3(tensor.Conv3x3Input{Images: x, Affine: d.normOut.Forward(g, x), Activation: tensor.SiLU}, d.convOut)
+	out := tensor.Conv3x3Input{Images: x, Affine: d.normOut.Forward(g, x), Activation: tensor.SiLU}
+	return g.Conv3x3(out, d.convOut)
 }
 
-// decoderFloats returns how many floats the decoder holds at its widest: a level's input, its result and, inside a block, one more of that
-// size, or, after them, what the next level starts from.
+// decoderFloats returns the decoder's peak memory in floats: a level's input, its result and,
+// inside a block, one more of that size, or, after the blocks, the input of the next level.
 func (c KLConfig) decoderFloats(latentPixels int) int {
-	most, in := 0, c.Widths[len(c.Widths)-1]
+	peak, in := 0, c.Widths[len(c.Widths)-1]
 	for i, width := range slices.Backward(c.Widths) {
-		most = max(most, latentPixels*(in+2*width))
+		peak = max(peak, latentPixels*(in+2*width))
 		if i > 0 {
-			most = max(most, latentPixels*(in+(1+4)*width))
+			peak = max(peak, latentPixels*(in+(1+4)*width))
 		}
 		latentPixels *= 4
 		in = width
 	}
-	return most + most/16 // for all that is small
+	return peak + peak/16 // the rest is small
 }
 
 func (l *klLevel) forward(g *tensor.Graph, x tensor.Images) tensor.Images {
@@ -145,7 +151,8 @@ func (m *klMiddle) forward(g *tensor.Graph, x tensor.Images) tensor.Images {
 	return m.after.forward(g, x)
 }
 
-// resnet is a residual block: x + conv2(silu(norm2(conv1(silu(norm1(x)))))), x mapped to the output's channels if they differ.
+// resnet is a residual block: x + conv2(silu(norm2(conv1(silu(norm1(x)))))), x mapped to the
+// output's channels if they differ.
 type resnet struct {
 	norm1, norm2 *nn.GroupNorm
 	conv1, conv2 *tensor.Conv3x3Weight
@@ -165,7 +172,7 @@ func (b *resnet) forward(g *tensor.Graph, x tensor.Images) tensor.Images {
 	return y
 }
 
-// pixelAttention is self-attention over all pixels of a picture, with a single head.
+// pixelAttention is single-head self-attention over all pixels of an image.
 type pixelAttention struct {
 	norm       *nn.GroupNorm
 	q, k, v    *tensor.Weight

@@ -31,7 +31,7 @@ const (
 	maxLevels     = 16
 )
 
-// StableDiffusion is the autoencoder of Stable Diffusion 1 and 2, which DiT's latents belong to.
+// StableDiffusion is the autoencoder of Stable Diffusion 1 and 2, which DiT uses.
 func StableDiffusion() KLConfig {
 	return KLConfig{
 		ImageChannels: 3, LatentChannels: 4, Widths: []int{128, 256, 512, 512}, Blocks: 2, Groups: klGroups,
@@ -39,23 +39,25 @@ func StableDiffusion() KLConfig {
 	}
 }
 
-// downscale returns the pixels, along a side, that a latent stands for.
+// downscale returns the pixels of a latent, along a side.
 func (c KLConfig) downscale() int { return 1 << (len(c.Widths) - 1) }
 
-// Validate reports sizes that no autoencoder can have.
+// Validate returns an error for sizes that no autoencoder can have.
 func (c KLConfig) Validate() error {
 	var errs []error
 	if n := len(c.Widths); n < 1 || n > maxLevels {
 		errs = append(errs, fmt.Errorf("%d levels, want 1 to %d", n, maxLevels))
 	}
 	if c.ImageChannels < 1 || c.LatentChannels < 1 || c.Blocks < 1 || c.Groups < 1 {
-		errs = append(errs, fmt.Errorf("%d image channels, %d latent channels, %d blocks, %d groups: want at least 1 of each",
+		errs = append(errs, fmt.Errorf("%d image channels, %d latent channels, %d blocks, %d groups: "+
+			"want 1 or more of each",
 			c.ImageChannels, c.LatentChannels, c.Blocks, c.Groups))
 		return errors.Join(errs...)
 	}
 	for i, w := range c.Widths {
 		if w < 1 || w%c.Groups != 0 {
-			errs = append(errs, fmt.Errorf("level %d: %d channels do not divide into %d groups: norm_num_groups in config.json says how many there are", i, w, c.Groups))
+			errs = append(errs, fmt.Errorf("level %d: %d channels do not divide into %d groups: "+
+				"norm_num_groups in config.json says how many there are", i, w, c.Groups))
 		}
 	}
 	if c.ScaleFactor <= 0 {
@@ -71,7 +73,8 @@ func (c KLConfig) Tensors() []checkpoint.Want {
 	return b.wants
 }
 
-// NewKL reads an autoencoder of the given size from src, under the canonical names: see KLConfig.Tensors.
+// NewKL reads an autoencoder of the given size from src, under the canonical names: see
+// KLConfig.Tensors.
 func NewKL(c KLConfig, src nn.Source) (*KL, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err

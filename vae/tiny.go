@@ -14,13 +14,13 @@ import (
 type TinyConfig struct {
 	LatentChannels int
 	Width          int  // channels of every level
-	Pool           bool // the blocks at the lowest resolution have a normalised branch besides
+	Pool           bool // the blocks at the lowest resolution have an additional normalised branch
 	ScaleFactor    float64
 	ShiftFactor    float64
 }
 
-// Tiny is a tiny autoencoder: TAESD and its kin. Its latents are the diffusion model's, unless its config.json says otherwise: the scale
-// factor is 1.
+// Tiny is a tiny autoencoder: TAESD and its relatives. Its latents are in the diffusion model's
+// scale (the scale factor is 1), unless its config.json says otherwise.
 type Tiny struct {
 	TinyConfig
 	encoder    *tinyEncoder // or nil
@@ -54,14 +54,15 @@ type tinyDecoder struct {
 	out    *tensor.Conv3x3Weight
 }
 
-// tinyLevel is the blocks at one resolution, and the step that leads there, in an encoder, or away, in a decoder; nil in its first
-// or last level.
+// tinyLevel is the blocks at one resolution. Resize is the step before them in an encoder, after
+// them in a decoder; nil in the encoder's first and the decoder's last level.
 type tinyLevel struct {
 	resize *tensor.Conv3x3Weight
 	blocks []*tinyBlock
 }
 
-// tinyBlock is relu(x + three convolutions of x with relu between them). Some add a normalised branch to x beforehand.
+// tinyBlock is relu(x + three convolutions of x with relu between them). Some add a normalised
+// branch to x beforehand.
 type tinyBlock struct {
 	conv [3]*tensor.Conv3x3Weight
 	pool *tinyPool // or nil
@@ -77,8 +78,11 @@ type tinyPool struct {
 // Spec describes the autoencoder.
 func (m *Tiny) Spec() Spec {
 	return Spec{
-		Name: "tiny autoencoder", ImageChannels: tinyImageChannels, LatentChannels: m.LatentChannels, Downscale: tinyDownscale,
-		ScaleFactor: m.ScaleFactor, ShiftFactor: m.ShiftFactor, Parameters: m.parameters,
+		Name:           "tiny autoencoder",
+		ImageChannels:  tinyImageChannels,
+		LatentChannels: m.LatentChannels,
+		Downscale:      tinyDownscale,
+		ScaleFactor:    m.ScaleFactor, ShiftFactor: m.ShiftFactor, Parameters: m.parameters,
 	}
 }
 
@@ -91,7 +95,7 @@ func (m *Tiny) Decode(g *tensor.Graph, latents *tensor.Tensor, h, w int) (*tenso
 	err := eachSample(g, latents, m.LatentChannels, h, w, func(s int, z tensor.Images) {
 		setSample(g, out, s, m.decoder.forward(g, z))
 	})
-	for i, v := range out.Flat() { // these networks' pictures are in [0,1]
+	for i, v := range out.Flat() { // these networks' images are in [0,1]
 		out.Data[i] = 2*v - 1
 	}
 	return out, err
@@ -163,11 +167,12 @@ func (b *tinyBlock) forward(g *tensor.Graph, x tensor.Images) {
 	g.Release(mark)
 }
 
-// Validate reports sizes that no tiny autoencoder can have.
+// Validate returns an error for sizes that no tiny autoencoder can have.
 func (c TinyConfig) Validate() error {
 	var errs []error
 	if c.LatentChannels < 1 || c.Width < 1 {
-		errs = append(errs, fmt.Errorf("%d latent channels, %d channels: want at least 1 of each", c.LatentChannels, c.Width))
+		errs = append(errs,
+			fmt.Errorf("%d latent channels, %d channels: want 1 or more of each", c.LatentChannels, c.Width))
 	}
 	if c.ScaleFactor <= 0 {
 		errs = append(errs, fmt.Errorf("scaling_factor is %g, want more than 0", c.ScaleFactor))
@@ -175,8 +180,8 @@ func (c TinyConfig) Validate() error {
 	return errors.Join(errs...)
 }
 
-// Tensors lists the weights by their canonical names, encoder.N and decoder.N, N counting what the original counts: convolutions, blocks,
-// activations and changes of size.
+// Tensors lists the weights by their canonical names, encoder.N and decoder.N. As in the original,
+// N counts convolutions, blocks, activations and changes of size.
 func (c TinyConfig) Tensors() []checkpoint.Want {
 	var b builder
 	c.buildEncoder(&b)
@@ -184,8 +189,8 @@ func (c TinyConfig) Tensors() []checkpoint.Want {
 	return b.wants
 }
 
-// NewTiny reads an autoencoder of the given size, under the canonical names: see TinyConfig.Tensors. Either source may be nil: the autoencoder then
-// lacks that half.
+// NewTiny reads an autoencoder of the given size, under the canonical names: see
+// TinyConfig.Tensors. Either source may be nil: the autoencoder then lacks that half.
 func NewTiny(c TinyConfig, encoder, decoder nn.Source) (*Tiny, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err

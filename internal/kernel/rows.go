@@ -5,9 +5,9 @@ import (
 	"math"
 )
 
-// rowOps is what one implementation brings to the operations over rows: maps, which write elements, and folds, which return a
-// number. All slices of a call have the same length, and it is not 0. An implementation adds in an order of its own, which depends on
-// nothing but the length.
+// rowOps is one implementation of the operations over rows: maps, which write elements, and folds,
+// which return a number. All slices of a call have the same length, and it is not 0. The order of
+// additions differs between implementations but depends only on the length.
 type rowOps struct {
 	add, sub  func(dst, a, b []float32)
 	mul       func(dst, a, b []float32)
@@ -37,8 +37,9 @@ type rowOps struct {
 	adamW       func(param, m, v, grad []float32, beta1, rest1, beta2, rest2, keep, step, root, eps float32)
 }
 
-// The operations over rows take slices of equal lengths, else they panic. The destination may be the same memory as any
-// operand, but must not overlap one otherwise. Slices of no elements are allowed; their sums are 0.
+// The operations over rows panic unless their slices have equal lengths. The destination may be the
+// same memory as any operand, but must not partly overlap one. Empty slices are allowed; their sums
+// are 0.
 
 // sameLength panics if two slices of an operation differ in length.
 func sameLength(what string, a, b []float32) {
@@ -178,7 +179,8 @@ func Tanh(dst, x []float32) {
 	}
 }
 
-// GELU sets dst to the tanh form of GELU, 0.5*x*(1+tanh(sqrt(2/π)*(x+0.044715*x³))). That of -Inf is NaN.
+// GELU sets dst to the tanh form of GELU, 0.5*x*(1+tanh(sqrt(2/π)*(x+0.044715*x³))). That of -Inf
+// is NaN.
 func GELU(dst, x []float32) {
 	sameLength("GELU", dst, x)
 	if len(dst) > 0 {
@@ -194,8 +196,8 @@ func SiLU(dst, x []float32) {
 	}
 }
 
-// Softmax sets dst to the softmax of scale*x. Scale must not be negative. If an element of x is NaN, or the highest one infinite,
-// dst is NaN.
+// Softmax sets dst to the softmax of scale*x. Scale must not be negative. If an element of x is
+// NaN, or the highest one infinite, dst is NaN.
 func Softmax(dst, x []float32, scale float32) {
 	sameLength("Softmax", dst, x)
 	if len(dst) == 0 {
@@ -206,8 +208,8 @@ func Softmax(dst, x []float32, scale float32) {
 	row.scale(dst, dst, 1/sum)
 }
 
-// LayerNormModulate sets dst to (x-mean)/sqrt(variance+eps)*(1+scale) + shift, the mean and the biased variance being those of x.
-// Shift and scale may both be nil, for zeros.
+// LayerNormModulate sets dst to (x-mean)/sqrt(variance+eps)*(1+scale) + shift, the mean and the
+// biased variance being those of x. Shift and scale may both be nil, for zeros.
 func LayerNormModulate(dst, x, shift, scale []float32, eps float32) {
 	sameLength("LayerNormModulate", dst, x)
 	modulated := shift != nil || scale != nil

@@ -2,8 +2,9 @@ package kernel
 
 import "math"
 
-// genericRow is the portable implementation. What takes more than an addition or a multiplication it mostly computes in float64. In sums of
-// products in float32 each product is rounded before it is added, so that processors with fused instructions give the same result.
+// genericRow is the portable implementation. It computes in float64 where one float32 operation is
+// not enough. In float32 sums of products, each product is rounded before it is added, so that
+// processors with fused instructions give the same result.
 var genericRow = rowOps{
 	add: func(dst, a, b []float32) {
 		for i, x := range a {

@@ -18,8 +18,8 @@ func (f Filter) support() float64 {
 	return 2
 }
 
-// weight is the filter's value at distance x. Explicit conversions keep a compiler from fusing products into sums, which
-// would round differently from Pillow.
+// weight is the filter's value at distance x. Explicit conversions keep a compiler from fusing
+// products into sums, which would round differently from Pillow.
 func (f Filter) weight(x float64) float64 {
 	if f == Box {
 		if x > -0.5 && x <= 0.5 {
@@ -57,7 +57,8 @@ func (f Filter) taps(in, out int) []tap {
 	return taps
 }
 
-// fixedPoint divides weights by their sum and rounds them, half away from zero, to weightBits binary places.
+// fixedPoint divides weights by their sum and rounds them, half away from zero, to weightBits
+// binary places.
 func fixedPoint(weights []float64, sum float64) []int32 {
 	fixed := make([]int32, len(weights))
 	for k, w := range weights {

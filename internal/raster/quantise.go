@@ -2,8 +2,9 @@ package raster
 
 import "fmt"
 
-// quantise converts a value of a sample, in [-1,1], to a byte as DiT's sample_ddp.py does, rounding to float32 after every
-// operation. Values beyond that range become the nearest byte, infinities too, and NaN becomes 0.
+// quantise converts a value of a sample, in [-1,1], to a byte as DiT's sample_ddp.py does, rounding
+// to float32 after every operation. Values beyond that range become the nearest byte, infinities
+// too, and NaN becomes 0.
 func quantise(x float32) uint8 {
 	x = float32(127.5*x) + 128
 	switch {
@@ -22,7 +23,8 @@ func FromSample(sample []float32, channels, height, width int) (*Image, error) {
 		return nil, err
 	}
 	if len(sample) != len(m.Pix) {
-		return nil, fmt.Errorf("sample of %d values, want %d: [%d, %d, %d]", len(sample), len(m.Pix), channels, height, width)
+		return nil, fmt.Errorf("sample of %d values, want %d: [%d, %d, %d]",
+			len(sample), len(m.Pix), channels, height, width)
 	}
 	plane := height * width
 	for c := range channels {

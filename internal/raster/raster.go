@@ -1,7 +1,8 @@
-// Package raster converts between samples and images: numbers to bytes and back, bytes to PNG files with text in them, and
-// images to the size that a model takes.
+// Package raster converts between samples and images: numbers to bytes and back, bytes to PNG files
+// with text in them, and images to the size that a model takes.
 //
-// Each conversion is bit for bit one in common use, since metrics see the difference. The package knows no model.
+// Each conversion is bit for bit one in common use, since metrics see the difference. The package
+// knows no model.
 package raster
 
 import "fmt"
@@ -18,8 +19,8 @@ type Image struct {
 // New returns a black image. Sizes must be positive, and the whole at most a gigabyte.
 func New(height, width, channels int) (*Image, error) {
 	if height <= 0 || width <= 0 || channels <= 0 || height > maxBytes/width/channels {
-		return nil, fmt.Errorf("image of %dx%d pixels (height x width), %d channels: want 1 or more of each, at most %d bytes",
-			height, width, channels, maxBytes)
+		return nil, fmt.Errorf("image of %dx%d pixels (height x width), %d channels: "+
+			"want 1 or more of each, at most %d bytes", height, width, channels, maxBytes)
 	}
 	return &Image{height, width, channels, make([]uint8, height*width*channels)}, nil
 }

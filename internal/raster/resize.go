@@ -2,8 +2,9 @@ package raster
 
 import "math"
 
-// CenterCrop returns a square image of size x size pixels, as DiT and ADM prepare their training images: halved by Box while
-// the shorter side is at least twice the size, then resized by Bicubic until it is the size, then cut out of the middle.
+// CenterCrop returns a square image of size x size pixels, as DiT and ADM prepare their training
+// images: halved by Box while the shorter side is at least twice the size, then resized by Bicubic
+// until it is the size, then cut out of the middle.
 func CenterCrop(m *Image, size int) (*Image, error) {
 	var err error
 	for min(m.Height, m.Width) >= 2*size && size > 0 {
@@ -31,7 +32,8 @@ func crop(m *Image, y, x, size int) (*Image, error) {
 	return out, nil
 }
 
-// Resize resizes an image as Pillow does, bit for bit: along rows first, then along columns, each result rounded to bytes.
+// Resize resizes an image as Pillow does, bit for bit: along rows first, then along columns, each
+// result rounded to bytes.
 func Resize(m *Image, height, width int, f Filter) (*Image, error) {
 	out, err := New(height, width, m.Channels)
 	if err != nil {
@@ -59,7 +61,8 @@ func Resize(m *Image, height, width int, f Filter) (*Image, error) {
 // weightBits is the number of binary places of a tap's weights.
 const weightBits = 22
 
-// tap says which pixels a new one is made of: len(weights) of them from first on. The weights sum to about 1<<weightBits.
+// tap says which pixels a new one is made of: len(weights) of them from first on. The weights sum
+// to about 1<<weightBits.
 type tap struct {
 	first   int
 	weights []int32

@@ -1,7 +1,7 @@
 // Package sheet lays images out in a grid with captions: contact sheets and comparisons.
 //
-// It is apart from internal/raster because captions need a font rasteriser, which a program that only generates images
-// should not link.
+// It is apart from internal/raster because captions need a font rasteriser, which a program that
+// only generates images should not link.
 package sheet
 
 import (
@@ -15,11 +15,13 @@ import (
 
 // Layout arranges images in a grid, row by row, with black captions on white.
 type Layout struct {
-	Columns int      // images per row
-	Scale   int      // each pixel becomes Scale x Scale; 0: brings small images nearest to 112 pixels, at most 4
-	Gap     int      // white pixels between images; 0: 2
-	Rows    []string // captions left of the rows, cut if too long; those beyond the last row are ignored
-	Heads   []string // captions above the columns, likewise
+	Columns int // images per row
+	Scale   int // each pixel becomes Scale x Scale; 0: up to 4, for images smaller than 112 pixels
+	Gap     int // white pixels between images; 0: 2
+
+	// Rows are captions left of the rows and Heads captions above the columns. They are cut if too
+	// long, and ignored if there are more than rows or columns.
+	Rows, Heads []string
 }
 
 const (
@@ -30,9 +32,11 @@ const (
 
 // Render returns the sheet of images, which must all have one size and number of channels.
 func (l Layout) Render(images []*raster.Image) (*raster.Image, error) {
-	if len(images) == 0 || l.Columns <= 0 || l.Scale < 0 || l.Scale > maxScaleOrGap || l.Gap < 0 || l.Gap > maxScaleOrGap {
+	if len(images) == 0 || l.Columns <= 0 ||
+		l.Scale < 0 || l.Scale > maxScaleOrGap || l.Gap < 0 || l.Gap > maxScaleOrGap {
 		return nil, fmt.Errorf("sheet of %d images, %d columns, scale %d, gap %d: "+
-			"want 1 image and 1 column or more, scale and gap 0 to %d", len(images), l.Columns, l.Scale, l.Gap, maxScaleOrGap)
+			"want 1 image and 1 column or more, scale and gap 0 to %d",
+			len(images), l.Columns, l.Scale, l.Gap, maxScaleOrGap)
 	}
 	first := images[0]
 	for i, m := range images {

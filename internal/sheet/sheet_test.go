@@ -13,7 +13,12 @@ import (
 
 // flat is an image of one value.
 func flat(height, width, channels int, v uint8) *raster.Image {
-	return &raster.Image{Height: height, Width: width, Channels: channels, Pix: bytes.Repeat([]byte{v}, height*width*channels)}
+	return &raster.Image{
+		Height:   height,
+		Width:    width,
+		Channels: channels,
+		Pix:      bytes.Repeat([]byte{v}, height*width*channels),
+	}
 }
 
 func TestSheet(t *testing.T) {
@@ -39,16 +44,19 @@ func TestSheetScale(t *testing.T) {
 	for side, want := range map[int]int{1: 4, 28: 4, 32: 3, 56: 2, 64: 1, 256: 1} {
 		got, err := sheet.Layout{Columns: 1}.Render([]*raster.Image{flat(side, side, 3, 0)})
 		if err != nil || got.Width != side*want+4 || got.Height != side*want+4 {
-			t.Errorf("side %d: sheet of %dx%d, %v; want scale %d and a gap of 2", side, got.Height, got.Width, err, want)
+			t.Errorf("side %d: sheet of %dx%d, %v; want scale %d and a gap of 2",
+				side, got.Height, got.Width, err, want)
 		}
 	}
 }
 
-// TestSheetCaptions checks that captions leave ink where they belong and nowhere else, however long they are.
+// TestSheetCaptions checks that captions leave ink where they belong and nowhere else, however long
+// they are.
 func TestSheetCaptions(t *testing.T) {
 	images := []*raster.Image{flat(28, 28, 3, 255), flat(28, 28, 3, 255), flat(28, 28, 3, 255)}
 	long := "a caption far too long for its place, such as the one on the right of this one and beyond"
-	got, err := sheet.Layout{Columns: 2, Rows: []string{"ankle boot", "", "beyond"}, Heads: []string{long}}.Render(images)
+	layout := sheet.Layout{Columns: 2, Rows: []string{"ankle boot", "", "beyond"}, Heads: []string{long}}
+	got, err := layout.Render(images)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +104,8 @@ func TestSheetRefuses(t *testing.T) {
 	}
 }
 
-// TestLibraryLinksNoFonts checks that a program which only generates images links neither fonts nor a text rasteriser.
+// TestLibraryLinksNoFonts checks that a program which only generates images links neither fonts nor
+// a text rasteriser.
 func TestLibraryLinksNoFonts(t *testing.T) {
 	const library = "github.com/tokencache/tokencache"
 	out, err := exec.Command("go", "list", "-deps", library).Output()
