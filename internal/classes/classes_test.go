@@ -108,12 +108,15 @@ func TestErrors(t *testing.T) {
 		{"1,,2", nil, `a class is empty: want a number, a name or a range (in the list "1,,2")`},
 		{"1,1000", nil, `class 1000 is out of range: this model has classes 0..999 (in the list "1,1000")`},
 		{"otter", nil, `class "otter": this model's classes have no names, only numbers 0..999`},
-		{"crane", imagenet.Names(), `class "crane" fits several: 134 (crane), 517 (crane); give a number or more of the name`},
-		{"panda", imagenet.Names(), `class "panda" fits several: 387 (lesser panda), 388 (giant panda); give a number or more of the name`},
-		{"terrier", imagenet.Names(), `class "terrier" fits several: 153 (Maltese dog), 158 (toy terrier), 179 (Staffordshire bullterrier), ` +
-			`180 (American Staffordshire terrier), 181 (Bedlington terrier), 182 (Border terrier), 183 (Kerry blue terrier), ` +
-			`184 (Irish terrier) and 16 more; give a number or more of the name`},
-		{"goldne retreiver", imagenet.Names(), `class "goldne retreiver" is unknown; did you mean golden retriever (207)?`},
+		{"crane", imagenet.Names(),
+			`class "crane" fits several: 134 (crane), 517 (crane); give a number or more of the name`},
+		{"panda", imagenet.Names(),
+			`class "panda" fits several: 387 (lesser panda), 388 (giant panda); give a number or more of the name`},
+		{"terrier", imagenet.Names(), `class "terrier" fits several: 153 (Maltese dog), 158 (toy terrier), ` +
+			`179 (Staffordshire bullterrier), 180 (American Staffordshire terrier), 181 (Bedlington terrier), ` +
+			`182 (Border terrier), 183 (Kerry blue terrier), 184 (Irish terrier) and 16 more; give a number or more of the name`},
+		{"goldne retreiver", imagenet.Names(),
+			`class "goldne retreiver" is unknown; did you mean golden retriever (207)?`},
 		{"sneeker", fashion, `class "sneeker" is unknown; did you mean sneaker (7)?`},
 		{"spaceship to Mars", imagenet.Names(), `class "spaceship to Mars" is unknown`},
 		{"?", fashion, `class "?" is unknown`},

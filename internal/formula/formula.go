@@ -21,7 +21,8 @@ func Uniform(name string, offset, scale float64, dst []float32) { fill(hash(name
 // Fill fills dst with the tensor of the given name and shape, by rows:
 //
 //   - an embedding table: uniform in ±0.5; a table of relative position biases: in ±1;
-//   - any other tensor of two or more dimensions: uniform, with variance 1/fan-in, fan-in being elements per first index;
+//   - any other tensor of two or more dimensions: uniform, with variance 1/fan-in, where fan-in is
+//     the number of elements per first index;
 //   - the weight of a norm: uniform in 1±0.1; anything else of one dimension: in ±0.1.
 //
 // Fixed position embeddings have another formula: see Source.Positions.

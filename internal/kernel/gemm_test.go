@@ -212,7 +212,7 @@ func TestGemmTaps(t *testing.T) {
 	tests := []struct {
 		name                            string
 		channels, outputs, side, stride int
-		rowsOfWindow                    bool // one tap for a row of the window, not one for each pixel
+		rowsOfWindow                    bool // one tap for each row of a window, not for each pixel
 	}{
 		{"pixels", 5, 7, 6, 1, false},
 		{"rows", 5, 50, 6, 1, true},
@@ -230,7 +230,7 @@ func TestGemmTaps(t *testing.T) {
 					fillRandom(rnd, padded[y*line+c:][:test.side*c])
 				}
 				k := window * window * c
-				w := randomFloats(rnd, test.outputs*k) // [outputs, window row, window column, channels]
+				w := randomFloats(rnd, test.outputs*k) // [outputs, window, window, channels]
 				bias := randomFloats(rnd, test.outputs)
 				packed := PackNK(AlignedFloats(PackedLen(test.outputs, k)), w, k, test.outputs, k)
 				var taps []int

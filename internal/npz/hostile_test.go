@@ -73,7 +73,7 @@ func TestCorrupt(t *testing.T) {
 
 // TestLies changes what an archive's table of contents says about its entry.
 func TestLies(t *testing.T) {
-	const flags, method, packed, inflated, local = 8, 10, 20, 24, 42 // places in an entry of the table
+	const flags, method, packed, inflated, local = 8, 10, 20, 24, 42 // offsets in an entry of the table
 	for _, test := range []struct {
 		name   string
 		method uint16

@@ -60,7 +60,7 @@ func Stream[T Element](w *Writer, name string, shape ...int) (*Elements[T], erro
 	f, err := w.zip.CreateHeader(&zip.FileHeader{
 		Name:     name + ".npy",
 		Method:   zip.Store,
-		Modified: time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC), // as np.savez: equal arrays make equal files
+		Modified: time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC), // as np.savez: equal arrays, equal files
 	})
 	if err != nil {
 		return nil, fmt.Errorf("array %q: %w", name, err)
