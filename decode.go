@@ -45,7 +45,7 @@ func (e *engine) decode(g *tensor.Graph, latents []float32) (Image, error) {
 		}
 		values = x.Flat()
 	}
-	m, err := raster.FromSample(values, img.Channels, img.Height, img.Width, raster.DiT)
+	m, err := raster.FromSample(values, img.Channels, img.Height, img.Width)
 	if err != nil {
 		return Image{}, err
 	}

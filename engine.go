@@ -144,9 +144,15 @@ func (e *engine) fail(j *job, err error) {
 
 // drop takes a sequence that is in no tick out of flight.
 func (e *engine) drop(s *sequence) {
-	s.job.denoised()
+	e.denoised(s.job)
 	e.leave(s)
 	s.close()
+}
+
+// denoised notes that a sequence of a job is at its end, or was dropped before.
+func (e *engine) denoised(j *job) {
+	j.tally(e.teams)
+	j.denoising--
 }
 
 // leave gives back what was reserved for a sequence.
@@ -203,6 +209,8 @@ func (e *engine) admit() {
 		e.flying++
 		e.rows += rows
 		e.bytes += next.bytes
+		next.tally(e.teams)
+		next.denoising++
 		e.ready = append(e.ready, next.newSequence())
 	}
 }

@@ -74,7 +74,7 @@ func (e *engine) await(j *job) (*Result, error) {
 		if complete {
 			e.mu.Lock()
 			defer e.mu.Unlock()
-			r := j.result(e.threads, kernel.ActiveLevel().String(), e.teams)
+			r := j.result(e.threads, kernel.ActiveLevel().String())
 			slices.SortFunc(images, func(a, b Image) int { return cmp.Compare(a.Index, b.Index) })
 			r.Images = images
 			return r, j.err

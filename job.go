@@ -34,8 +34,9 @@ type job struct {
 	cost        reuse.Cost
 	decode      time.Duration
 	denoising   int // sequences that are not at their end
+	decoding    int // those whose images are being decoded
 	since       time.Time
-	busy        time.Duration // while any sequence was denoising
+	busy        time.Duration // while any sequence was denoising: see tally
 }
 
 // torchNoise is the noise of RNGTorch: all numbers of a batch, drawn in the order of DiT's loop
@@ -161,21 +162,21 @@ func (j *job) newSequence() *sequence {
 	}
 	j.left -= count
 	j.running++
-	if j.denoising++; j.denoising == 1 {
-		j.since = time.Now()
-	}
 	return s
 }
 
-// denoised notes that a sequence is at its end, or has been dropped.
-func (j *job) denoised() {
-	if j.denoising--; j.denoising == 0 {
-		j.busy += time.Since(j.since)
+// tally adds up the wall-clock time in which the job denoises, less the share of the teams that decode
+// its images instead. It is called before either number changes.
+func (j *job) tally(teams int) {
+	now := time.Now()
+	if free := teams - j.decoding; j.denoising > 0 && free > 0 {
+		j.busy += now.Sub(j.since) * time.Duration(free) / time.Duration(teams)
 	}
+	j.since = now
 }
 
 // result is what the job made and took so far.
-func (j *job) result(threads int, level string, teams int) *Result {
+func (j *job) result(threads int, level string) *Result {
 	c := j.cost
 	stats := Stats{Cost: c, Images: j.delivered, Steps: j.sampler.Steps(), Threads: threads, Level: level}
 	if all := c.ISteps + c.PSteps; all > 0 {
@@ -188,6 +189,6 @@ func (j *job) result(threads int, level string, teams int) *Result {
 		stats.TokensShare = float64(c.ComputedRows) / float64(c.Rows)
 	}
 	stats.DecodeSeconds = j.decode.Seconds()
-	stats.Seconds = max(0, (j.busy - j.decode/time.Duration(teams)).Seconds())
+	stats.Seconds = j.busy.Seconds()
 	return &Result{Stats: stats}
 }

@@ -271,8 +271,15 @@ func (s *sequence) report(seconds float64, flops int64) {
 func (e *engine) finishImages(t *team, s *sequence) error {
 	j := s.job
 	e.mu.Lock()
-	j.denoised()
+	e.denoised(j)
+	j.decoding++
 	e.mu.Unlock()
+	defer func() {
+		e.mu.Lock()
+		j.tally(e.teams)
+		j.decoding--
+		e.mu.Unlock()
+	}()
 	for i := range s.images {
 		start := time.Now()
 		t.graph.Reset()
@@ -324,7 +331,7 @@ func (e *engine) settle(t *team, group []*sequence, failed *failure, took time.D
 			j.free = append(j.free, s)
 		case j.err != nil:
 			if !s.finished() {
-				j.denoised()
+				e.denoised(j)
 			}
 			e.leave(s)
 			s.close()

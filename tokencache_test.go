@@ -141,7 +141,7 @@ func TestRequestErrors(t *testing.T) {
 		"rng gpu: want own":               {Classes: []int{1}, Sampling: tokencache.Sampling{RNG: "gpu"}},
 		"guidance NaN: want a number":     {Classes: []int{1}, Sampling: tokencache.Sampling{Guidance: math.NaN()}},
 		"batch -1: want 1 or more":        {Classes: []int{1}, Batch: -1},
-		"cachememory -1: want 0":          {Classes: []int{1}, CacheMemory: -1},
+		"cache memory -1: want 0":         {Classes: []int{1}, CacheMemory: -1},
 	} {
 		t.Run(want, func(t *testing.T) {
 			if _, err := p.Generate(context.Background(), r); err == nil || !strings.Contains(err.Error(), want) {

@@ -44,7 +44,7 @@ type Options struct {
 	Weigh   Weighing // of what learned forecasts are away from the uncached images
 
 	OnStage  func(what string)            // a part of the work begins
-	OnUpdate func(train.Report)           // an update of the predictor was made
+	OnUpdate func(train.StepStats)        // an update of the predictor was made
 	OnImage  func(tokencache.Progress)    // trajectories and measurements go on
 	Command  string                       // recorded in the policy
 	Open     func() (*dit.Weights, error) // opens the model's weights once more, for training through them
@@ -275,7 +275,7 @@ func (m *maker) predictor(ctx context.Context, t *train.Trajectories, steps []in
 	loop.Every, loop.OnStep = time.Minute, m.OnUpdate
 	loop.Note = fmt.Sprintf("%s %v %s %s %d %g %s %s %g %g %d %d",
 		m.p.Fingerprint(), steps, m.Base.Importance, m.Base.Cached, m.Base.Order, m.Lambda, m.Sampler, m.StepsText(), m.Guidance, m.GuidancePower, m.Seed, m.Images)
-	if p, err := train.ReadProgress(m.work()); err == nil && p.Note == loop.Note && p.Settings == loop.Settings {
+	if p, err := train.ReadState(m.work()); err == nil && p.Note == loop.Note && p.Settings == loop.Settings {
 		if err := loop.Resume(); err != nil {
 			return nil, err
 		}

@@ -111,7 +111,7 @@ func (m *maker) routers(ctx context.Context, t *train.Trajectories, o L2COptions
 			return nil, err
 		}
 		if m.OnUpdate != nil {
-			m.OnUpdate(train.Report{Step: made + 1, Steps: m.Updates, LR: m.LR, Images: m.Batch, Seconds: time.Since(begin).Seconds(),
+			m.OnUpdate(train.StepStats{Step: made + 1, Steps: m.Updates, LR: m.LR, Images: m.Batch, Seconds: time.Since(begin).Seconds(),
 				Measures: map[string]float64{"loss": loss.Total, "cost": loss.Cost}})
 		}
 		if time.Since(saved) > saveEvery {

@@ -144,7 +144,7 @@ func TestLearner(t *testing.T) {
 		}
 		pool := tensor.NewPool(2)
 		g := tensor.NewGraph(pool)
-		l := &learner{policy: &policy, ref: ref, guidance: diffusion.Guidance{Scale: 1.5}}
+		l := &learner{policy: &policy, ref: ref, guidance: diffusion.Guidance{Scale: 1.5}, channels: m.InChannels}
 		guide := func(out *tensor.Tensor) [][]float32 {
 			guided := make([][]float32, images)
 			for i := range guided {
@@ -168,7 +168,7 @@ func TestLearner(t *testing.T) {
 				positions[i], b.T[i] = p, float32(ref.plan.Timesteps[p])
 			}
 			g.Reset()
-			run.Begin(b, positions)
+			run.Begin(g, b, positions)
 			out = m.Forward(g, run, b)
 		}
 		r := run.(*learnRun)

@@ -26,7 +26,7 @@ func tiny(t *testing.T) (*tokencache.Pipeline, Options) {
 	}
 	t.Cleanup(p.Close)
 	return p, Options{
-		Dir: t.TempDir(), Sampler: "ddim", Steps: "8", Guidance: 2, Seed: 1, Images: 3, Measure: 1, Updates: 3, Batch: 2, LR: 0.01, Threads: 2,
+		Dir: t.TempDir(), Sampling: tokencache.Sampling{Sampler: "ddim", Steps: 8, Guidance: 2}, Seed: 1, Images: 3, Measure: 1, Updates: 3, Batch: 2, LR: 0.01, Threads: 2,
 		Open: func() (*dit.Weights, error) { return dit.Open(tinyModel, dit.Options{}) },
 	}
 }
@@ -41,7 +41,7 @@ func reread(t *testing.T, p *tokencache.Pipeline, o Options, made *reuse.Trained
 	if !reflect.DeepEqual(got.Smooth, made.Smooth) || !reflect.DeepEqual(got.Tea, made.Tea) || got.L2C != nil && !reflect.DeepEqual(got.L2C.Logits, made.L2C.Logits) || got.Method != made.Method {
 		t.Errorf("read %+v, made %+v", got, made)
 	}
-	req := tokencache.Request{Classes: []int{1}, Sampler: o.Sampler, Steps: o.Steps, Guidance: o.Guidance, Policy: got}
+	req := tokencache.Request{Classes: []int{1}, Sampling: o.Sampling, Policy: got}
 	r, err := p.Generate(context.Background(), req)
 	if err != nil {
 		t.Fatal(err)
@@ -49,8 +49,8 @@ func reread(t *testing.T, p *tokencache.Pipeline, o Options, made *reuse.Trained
 	if r.Stats.CacheBytes == 0 {
 		t.Error("the policy was not used")
 	}
-	req.Steps = "5"
-	if _, err := p.Generate(context.Background(), req); err == nil || !strings.Contains(err.Error(), "--steps 8") {
+	req.Steps = 5
+	if _, err := p.Generate(context.Background(), req); err == nil || !strings.Contains(err.Error(), "with 8 steps") {
 		t.Errorf("error %v for another number of steps", err)
 	}
 	return got
@@ -77,7 +77,7 @@ func TestErrorsDoNotDependOnBatches(t *testing.T) {
 	p, o := tiny(t)
 	measure := func(batch int) *BranchErrors {
 		e := &BranchErrors{Lookahead: 2}
-		_, err := p.Generate(context.Background(), tokencache.Request{Classes: []int{1, 2, 3}, Sampler: o.Sampler, Steps: o.Steps, Policy: e, Batch: batch, Undivided: true})
+		_, err := p.Generate(context.Background(), tokencache.Request{Classes: []int{1, 2, 3}, Policy: e, Batch: batch, Sampling: tokencache.Sampling{Sampler: o.Sampler, Steps: o.Steps}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -156,7 +156,7 @@ func TestL2CTraining(t *testing.T) {
 	o.Updates, o.LR = 8, 0.5
 	options := L2COptions{Options: o, L1: 0.5, Threshold: 0.4}
 	var first, last float64
-	options.OnUpdate = func(r train.Report) {
+	options.OnUpdate = func(r train.StepStats) {
 		if r.Step == 1 {
 			first = r.Measures["cost"]
 		}
@@ -188,7 +188,7 @@ func TestL2CTraining(t *testing.T) {
 	}
 	options.Updates = 8
 	ctx, cancel := context.WithCancel(context.Background())
-	options.OnUpdate = func(r train.Report) {
+	options.OnUpdate = func(r train.StepStats) {
 		if r.Step < 4 {
 			t.Errorf("update %d was made again", r.Step)
 		}

@@ -7,15 +7,16 @@ import (
 	"strings"
 )
 
-// ConvertOptions says how to convert.
+// ConvertOptions are the options of Convert.
 type ConvertOptions struct {
 	Key   string // which of several sets of weights: see OpenKey
-	DType DType  // of floating-point tensors; "" keeps each one's own
+	DType DType  // of floating-point tensors; "" keeps their types
 }
 
-// Convert writes the weights at from, a file or a folder with one, to the file to: safetensors, or PyTorch's format if its name ends in .pt, .pth or
-// .bin. Names stay as they are. The config.json beside the weights goes into the metadata of a safetensors file. Tensors that are not floating-point
-// numbers are left out; their names are returned.
+// Convert writes the weights at from, a file or a folder with one, to the file to: safetensors, or
+// PyTorch's format if its name ends in .pt, .pth or .bin. It keeps the tensors' names, stores the
+// config.json next to the weights in the metadata of a safetensors file, and leaves out tensors
+// that are not floating-point numbers, whose names it returns.
 func Convert(from, to string, o ConvertOptions) (leftOut []string, err error) {
 	write := WriteSafetensors
 	switch ext := strings.ToLower(filepath.Ext(to)); ext {

@@ -11,19 +11,20 @@ import (
 	"github.com/tokencache/tokencache/internal/atomicfile"
 )
 
-// ConfigKey is the entry of a safetensors file's metadata in which a converted checkpoint keeps the config.json that lay beside
-// the original.
+// ConfigKey is the metadata key under which a converted safetensors file stores the config.json
+// that was next to the original.
 const ConfigKey = "config"
 
-// Content is what a file of weights is made of. Tensors are read one at a time while the file is written.
+// Content is the content of a file of weights. Tensors are read one at a time while the file is
+// written.
 type Content struct {
-	Tensors  []Info // of types F64, F32, F16 or BF16, as they are to be written
+	Tensors  []Info // with the types to write: F64, F32, F16 or BF16
 	Metadata map[string]string
 	Read     func(name string, dst []float32) error // as File.Read
 }
 
-// WriteSafetensors creates or replaces the safetensors file at path, whole or not at all. Values are rounded to the nearest, ties to
-// even.
+// WriteSafetensors creates or replaces the safetensors file at path, whole or not at all. Values
+// are rounded to the nearest, ties to even.
 func WriteSafetensors(path string, c Content) error {
 	header := make(map[string]any, len(c.Tensors)+1)
 	if len(c.Metadata) > 0 {
@@ -72,7 +73,7 @@ type headerEntry struct {
 	Offsets [2]int64 `json:"data_offsets"`
 }
 
-// writable reports a type that cannot be written.
+// writable returns an error for a type that cannot be written.
 func (i Info) writable() error {
 	if !i.DType.Float() {
 		return fmt.Errorf("tensor %s: elements of type %s cannot be written, want F64, F32, F16 or BF16", i.Name, i.DType)
@@ -80,7 +81,7 @@ func (i Info) writable() error {
 	return nil
 }
 
-// write writes the elements of t; buf is memory to use, which grows.
+// write writes the elements of t; buf is scratch memory, which grows.
 func (c *Content) write(w io.Writer, t Info, buf []float32) ([]float32, error) {
 	if n := t.Len(); cap(buf) < n {
 		buf = make([]float32, n)
@@ -104,11 +105,11 @@ func (c *Content) write(w io.Writer, t Info, buf []float32) ([]float32, error) {
 	return buf, nil
 }
 
-// torchClasses are the storages that torch.load makes of what is written.
+// torchClasses are the names of torch's storage classes.
 var torchClasses = map[DType]string{F64: "DoubleStorage", F32: "FloatStorage", F16: "HalfStorage", BF16: "BFloat16Storage"}
 
-// WritePyTorch creates or replaces the file at path, whole or not at all, with what torch.save makes of an ordered dict of tensors: torch.load
-// reads it, also with weights_only.
+// WritePyTorch creates or replaces the file at path, whole or not at all, in the format of
+// torch.save for an ordered dict of tensors. torch.load reads it, also with weights_only.
 func WritePyTorch(path string, c Content) error {
 	var p pickler
 	p.begin()
@@ -123,7 +124,8 @@ func WritePyTorch(path string, c Content) error {
 		counted := &counter{w: w}
 		z := zip.NewWriter(counted)
 		entry := func(name string) (io.Writer, error) {
-			// torch.load maps storages into memory where they are aligned: the name's length and an extra field bring the data to a multiple of 64.
+			// torch.load can map aligned storages into memory: the name's length and an extra field
+			// align the data to 64 bytes.
 			if err := z.Flush(); err != nil {
 				return nil, err
 			}
@@ -162,7 +164,7 @@ func WritePyTorch(path string, c Content) error {
 	})
 }
 
-// counter counts the bytes that pass.
+// counter counts the bytes written.
 type counter struct {
 	w io.Writer
 	n int64
@@ -211,7 +213,8 @@ func (p *pickler) begin() {
 
 func (p *pickler) end() { p.op(opSetItems, opStop) }
 
-// tensor adds name: torch._utils._rebuild_tensor_v2(storage, 0, size, stride, False, OrderedDict()).
+// tensor adds name: torch._utils._rebuild_tensor_v2(storage, 0, size, stride, False,
+// OrderedDict()).
 func (p *pickler) tensor(t Info, key int) {
 	p.string(t.Name)
 	p.global("torch._utils", "_rebuild_tensor_v2")

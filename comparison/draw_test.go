@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/tokencache/tokencache"
+	"github.com/tokencache/tokencache/diffusion"
 	"github.com/tokencache/tokencache/report"
 )
 
@@ -17,7 +18,7 @@ func TestInterruptedCell(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer p.Close()
-	o := Options{Dir: t.TempDir(), Pipeline: p, Sampler: "ddim", Steps: "3", Guidance: 2, Seed: 1, Batch: 2, Count: 8}
+	o := Options{Dir: t.TempDir(), Pipeline: p, Sampling: diffusion.Sampling{Sampler: "ddim", Steps: 3, Guidance: 2}, Seed: 1, Batch: 2, Count: 8}
 	uncached := subject{Method: report.Uncached, Policy: "none"}
 	begin := func(o Options) *run {
 		r, err := newRun(o)

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/tokencache/tokencache/internal/raster"
+	"github.com/tokencache/tokencache/internal/sheet"
 )
 
 const (
@@ -18,7 +19,7 @@ const (
 // Sheet draws the first images of each class, up to 10, a row for each class with its name; without labels, the first hundred images.
 // It shows the first 100 classes. A broken image is skipped if Options said so.
 func (s *Set) Sheet(ctx context.Context) (*raster.Image, error) {
-	var layout raster.Sheet
+	var layout sheet.Layout
 	layout.Columns = sheetColumns
 	var pictures []*raster.Image
 	for _, row := range s.sheetRows() {
@@ -49,7 +50,7 @@ func (s *Set) Sheet(ctx context.Context) (*raster.Image, error) {
 	if len(pictures) == 0 {
 		return nil, errors.New("data: no images for a sheet")
 	}
-	return layout.Draw(pictures)
+	return layout.Render(pictures)
 }
 
 // sheetRow is the images beside one caption.

@@ -5,6 +5,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"unicode"
 )
 
 // RNG names a source of random numbers.
@@ -60,7 +61,22 @@ type FieldError struct {
 }
 
 func (e *FieldError) Error() string {
-	return fmt.Sprintf("%s %v: want %s", strings.ToLower(e.Field), e.Value, e.Want)
+	return fmt.Sprintf("%s %v: want %s", words(e.Field), e.Value, e.Want)
+}
+
+// words returns a field's name as people read it: "guidance power" for GuidancePower.
+func words(field string) string {
+	if strings.ToUpper(field) == field {
+		return strings.ToLower(field)
+	}
+	var b strings.Builder
+	for i, r := range field {
+		if unicode.IsUpper(r) && i > 0 {
+			b.WriteByte(' ')
+		}
+		b.WriteRune(unicode.ToLower(r))
+	}
+	return b.String()
 }
 
 // Methods lists the samplers.

@@ -63,7 +63,7 @@ func (m *Model) Forward(g *tensor.Graph, r seam.Reuse, b *seam.Batch) *tensor.Te
 
 // Embed returns the tokens of the batch before the first block [samples*N, D], patches mapped to
 // width D plus their position embedding, with the conditioning [samples, D] on timestep and class,
-// which has passed SiLU. They are valid until the next call with g.
+// which has passed SiLU. They are valid until g is Reset.
 func (m *Model) Embed(g *tensor.Graph, b *seam.Batch) *seam.Tokens {
 	classes := g.Ints(len(b.Cond))
 	for i, c := range b.Cond {
@@ -71,13 +71,9 @@ func (m *Model) Embed(g *tensor.Graph, b *seam.Batch) *seam.Tokens {
 	}
 	c := g.SiLU(g.Add(m.timestep.Forward(g, b.T), g.Gather(m.class, classes)))
 	patches := g.Patchify(b.X, m.InChannels, m.InputSize, m.InputSize, m.PatchSize)
-	t := &passOf(g).tokens
-	rows, pos := t.Rows, t.Pos
-	samples, n := b.X.Rows, m.Tokens()
-	if rows == nil || rows.Samples() != samples || len(pos) != samples*n {
-		rows, pos = tensor.Uniform(samples, n), seam.WholeGrids(samples, n)
-	}
-	*t = seam.Tokens{X: g.AddCyclic(g.Linear(patches, m.patchEmbed), m.posEmbed), Rows: rows, Pos: pos, C: c}
+	t := seam.NewTokens(g)
+	t.X, t.C = g.AddCyclic(g.Linear(patches, m.patchEmbed), m.posEmbed), c
+	t.Rows, t.Pos = passOf(g).layout(b.X.Rows, m.Tokens())
 	return t
 }
 

@@ -105,18 +105,18 @@ func (c ClassifierConfig) JSON() ([]byte, error) {
 
 // Forward returns features [samples, Widths[2]] and logits [samples, classes] of pictures in [-1,1].
 func (n *Classifier) Forward(g *tensor.Graph, x tensor.Images) (features, logits *tensor.Tensor) {
-	conv := func(x tensor.Images, w *tensor.Weight, s tensor.Geometry) tensor.Images {
-		windows := g.Windows(x, s)
+	conv := func(x tensor.Images, w *tensor.Weight, s tensor.Conv3x3Geometry) tensor.Images {
+		windows := g.Unfold3x3(x, s)
 		return windows.With(g.LinearGELU(windows.X, w))
 	}
 	norm := func(x tensor.Images) tensor.Images {
 		return x.With(g.LayerNormModulate(x.X, nil, nil, tensor.Uniform(x.Samples(), x.Height*x.Width), classifierEps))
 	}
-	x = norm(conv(x, n.stem, tensor.Same))
-	x = norm(conv(x, n.down1, tensor.Halve))
-	x = norm(x.With(g.Add(x.X, conv(x, n.same1, tensor.Same).X)))
-	x = norm(conv(x, n.down2, tensor.Halve))
-	x = norm(x.With(g.Add(x.X, conv(x, n.same2, tensor.Same).X)))
+	x = norm(conv(x, n.stem, tensor.Conv3x3Same))
+	x = norm(conv(x, n.down1, tensor.Conv3x3Halve))
+	x = norm(x.With(g.Add(x.X, conv(x, n.same1, tensor.Conv3x3Same).X)))
+	x = norm(conv(x, n.down2, tensor.Conv3x3Halve))
+	x = norm(x.With(g.Add(x.X, conv(x, n.same2, tensor.Conv3x3Same).X)))
 	features = g.SampleMean(x.X, tensor.Uniform(x.Samples(), x.Height*x.Width))
 	return features, g.Linear(features, n.head)
 }

@@ -17,7 +17,7 @@ type Inception struct {
 	Fingerprint string
 	Bias        []float32 // of the logits, which Forward leaves out as the ADM evaluator does
 
-	stem          [5]*tensor.RectWeight
+	stem          [5]*tensor.Conv2DWeight
 	a             [3]inceptionA
 	b             inceptionB
 	c             [4]inceptionC
@@ -48,8 +48,8 @@ type inceptionConv struct {
 	valid         bool
 }
 
-func (c inceptionConv) rect() tensor.Rect {
-	r := tensor.Rect{Height: c.height, Width: c.width, Stride: max(c.stride, 1)}
+func (c inceptionConv) window() tensor.Window2D {
+	r := tensor.Window2D{Height: c.height, Width: c.width, Stride: max(c.stride, 1)}
 	if !c.valid {
 		r.PadY, r.PadX = c.height/2, c.width/2
 	}
@@ -76,7 +76,7 @@ func (b *inceptionBuilder) want(name string, shape ...int) []float32 {
 }
 
 // conv reads a convolution and folds the normalisation into it.
-func (b *inceptionBuilder) conv(c inceptionConv) *tensor.RectWeight {
+func (b *inceptionBuilder) conv(c inceptionConv) *tensor.Conv2DWeight {
 	w := b.want(c.name+".conv.weight", c.out, c.in, c.height, c.width)
 	scale, shift := b.want(c.name+".bn.weight", c.out), b.want(c.name+".bn.bias", c.out)
 	mean, variance := b.want(c.name+".bn.running_mean", c.out), b.want(c.name+".bn.running_var", c.out)
@@ -95,12 +95,12 @@ func (b *inceptionBuilder) conv(c inceptionConv) *tensor.RectWeight {
 			w[o*each+i] = float32(float64(w[o*each+i]) * f)
 		}
 	}
-	return tensor.NewRectWeight(w, c.out, c.in, bias, c.rect())
+	return tensor.NewConv2DWeight(w, c.out, c.in, bias, c.window())
 }
 
 // chain reads convolutions, each of the results of the one before, whose names begin with prefix.
-func (b *inceptionBuilder) chain(prefix string, in int, steps ...inceptionConv) []*tensor.RectWeight {
-	var list []*tensor.RectWeight
+func (b *inceptionBuilder) chain(prefix string, in int, steps ...inceptionConv) []*tensor.Conv2DWeight {
+	var list []*tensor.Conv2DWeight
 	for _, s := range steps {
 		s.name, s.in = prefix+s.name, in
 		list = append(list, b.conv(s))
@@ -119,16 +119,16 @@ func halving(name string, out int) inceptionConv {
 	return inceptionConv{name: name, out: out, height: 3, width: 3, stride: 2, valid: true}
 }
 
-type inceptionA struct{ one, five, three, pool []*tensor.RectWeight }
+type inceptionA struct{ one, five, three, pool []*tensor.Conv2DWeight }
 
-type inceptionB struct{ three, double []*tensor.RectWeight }
+type inceptionB struct{ three, double []*tensor.Conv2DWeight }
 
-type inceptionC struct{ one, seven, double, pool []*tensor.RectWeight }
+type inceptionC struct{ one, seven, double, pool []*tensor.Conv2DWeight }
 
-type inceptionD struct{ three, seven []*tensor.RectWeight }
+type inceptionD struct{ three, seven []*tensor.Conv2DWeight }
 
 // inceptionE has two branches that end in two windows side by side, 1x3 and 3x1.
-type inceptionE struct{ one, three, threeEnds, double, doubleEnds, pool []*tensor.RectWeight }
+type inceptionE struct{ one, three, threeEnds, double, doubleEnds, pool []*tensor.Conv2DWeight }
 
 func (b *inceptionBuilder) mixedA(name string, in, pool int) inceptionA {
 	return inceptionA{
@@ -150,7 +150,7 @@ func (b *inceptionBuilder) mixedC(name string, in, mid int) inceptionC {
 }
 
 func (b *inceptionBuilder) mixedE(name string, in int) inceptionE {
-	ends := func(branch string) []*tensor.RectWeight {
+	ends := func(branch string) []*tensor.Conv2DWeight {
 		return append(b.chain(name, 384, same(branch+"a", 384, 1, 3)), b.chain(name, 384, same(branch+"b", 384, 3, 1))...)
 	}
 	return inceptionE{
@@ -233,21 +233,21 @@ func (n *Inception) Identity() string {
 }
 
 // run sends x through a chain; the last result goes into dst or, if that is nil, into new memory.
-func run(g *tensor.Graph, dst *tensor.Tensor, x tensor.Images, chain []*tensor.RectWeight) tensor.Images {
+func run(g *tensor.Graph, dst *tensor.Tensor, x tensor.Images, chain []*tensor.Conv2DWeight) tensor.Images {
 	for i, w := range chain {
 		to := dst
 		if i < len(chain)-1 || dst == nil {
-			h, wd := w.Rect.Out(x.Height, x.Width)
+			h, wd := w.Window2D.Out(x.Height, x.Width)
 			to = g.New(x.Samples()*h*wd, w.Out)
 		}
-		x = g.RectConvInto(to, x, w, tensor.ReLU)
+		x = g.Conv2DInto(to, x, w, tensor.ReLU)
 	}
 	return x
 }
 
 var (
-	poolHalve = tensor.Rect{Height: 3, Width: 3, Stride: 2}
-	poolSame  = tensor.Rect{Height: 3, Width: 3, Stride: 1, PadY: 1, PadX: 1}
+	poolHalve = tensor.Window2D{Height: 3, Width: 3, Stride: 2}
+	poolSame  = tensor.Window2D{Height: 3, Width: 3, Stride: 1, PadY: 1, PadX: 1}
 )
 
 // halved returns the largest values of 3x3 windows, every second pixel, in dst or, if that is nil, in new memory.
@@ -275,7 +275,7 @@ func (j *joined) next(channels int) *tensor.Tensor {
 	return j.g.Columns(j.m.X, j.used-channels, j.used)
 }
 
-func (j *joined) branch(x tensor.Images, chain []*tensor.RectWeight) tensor.Images {
+func (j *joined) branch(x tensor.Images, chain []*tensor.Conv2DWeight) tensor.Images {
 	return run(j.g, j.next(chain[len(chain)-1].Out), x, chain)
 }
 
@@ -298,7 +298,7 @@ func blockC(g *tensor.Graph, x tensor.Images, b *inceptionC) (all, one tensor.Im
 }
 
 // blockHalve is one of the blocks that halve the size: two branches, and the largest values of the input.
-func blockHalve(g *tensor.Graph, x tensor.Images, first, second []*tensor.RectWeight) tensor.Images {
+func blockHalve(g *tensor.Graph, x tensor.Images, first, second []*tensor.Conv2DWeight) tensor.Images {
 	h, w := poolHalve.Out(x.Height, x.Width)
 	j := join(g, x.Samples(), h, w, first[len(first)-1].Out+second[len(second)-1].Out+x.X.Cols)
 	j.branch(x, first)

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/tokencache/tokencache"
+	"github.com/tokencache/tokencache/diffusion"
 	"github.com/tokencache/tokencache/models"
 )
 
@@ -24,11 +25,11 @@ func TestPoliciesFit(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, policy := range policies {
-			if err := p.Check(tokencache.Request{Classes: []int{0}, Sampler: policy.Sampler, Steps: policy.Steps, Policy: policy}); err != nil {
+			if err := p.Check(tokencache.Request{Classes: []int{0}, Sampling: policy.Sampling, Policy: policy}); err != nil {
 				t.Errorf("%s: %v", name, err)
 			}
-			if prefix := policy.Sampler + policy.Steps + "-"; !strings.HasPrefix(policy.String(), prefix) || policy.Guidance != models.Guidance[name] {
-				t.Errorf("%s: policy %s is for sampler %s, %s steps and guidance %g; the model's guidance is %g", name, policy, policy.Sampler, policy.Steps, policy.Guidance, models.Guidance[name])
+			if prefix := policy.Sampler + policy.StepsText() + "-"; !strings.HasPrefix(policy.String(), prefix) || policy.Guidance != models.Guidance[name] {
+				t.Errorf("%s: policy %s is for sampler %s, %s steps and guidance %g; the model's guidance is %g", name, policy, policy.Sampler, policy.StepsText(), policy.Guidance, models.Guidance[name])
 			}
 		}
 		p.Close()
@@ -36,14 +37,18 @@ func TestPoliciesFit(t *testing.T) {
 }
 
 func TestChoose(t *testing.T) {
-	w := models.Wanted{Sampler: "ddim", Steps: "50", Guidance: models.Guidance[models.Default]}
+	sampling := func(sampler string, steps int, guidance, eta, power float64) models.Wanted {
+		return models.Wanted{Sampling: diffusion.Sampling{Sampler: sampler, Steps: steps, Guidance: guidance, Eta: eta, GuidancePower: power}}
+	}
+	guidance := models.Guidance[models.Default]
+	w := sampling("ddim", 50, guidance, 0, 0)
 	got, why, err := models.Choose(models.Default, w)
 	if err != nil || got == nil || got.Speed.Wanted != models.DefaultSpeed {
 		t.Errorf("by default: %v (%s, %v), want the one of %gx", got, why, err, models.DefaultSpeed)
 	}
 	for _, other := range []models.Wanted{
-		{Sampler: "dpm++", Steps: "50", Guidance: w.Guidance}, {Sampler: "ddim", Steps: "49", Guidance: w.Guidance}, {Sampler: "ddim", Steps: "50", Guidance: 7},
-		{Sampler: "ddim", Steps: "50", Guidance: w.Guidance, Eta: 1}, {Sampler: "ddim", Steps: "50", Guidance: w.Guidance, Power: 2},
+		sampling("dpm++", 50, guidance, 0, 0), sampling("ddim", 49, guidance, 0, 0), sampling("ddim", 50, 7, 0, 0),
+		sampling("ddim", 50, guidance, 1, 0), sampling("ddim", 50, guidance, 0, 2),
 	} {
 		if got, why, err := models.Choose(models.Default, other); got != nil || err != nil || !strings.Contains(why, other.String()) {
 			t.Errorf("%s: chose %v (%q, %v), want none, and why", other, got, why, err)

@@ -2,12 +2,13 @@ package nn
 
 import "github.com/tokencache/tokencache/tensor"
 
-// Attention holds the weights of multi-head self-attention.
+// Attention holds the weights of multi-head self-attention, which models apply with
+// tensor.Graph.Attention.
 type Attention struct {
 	Heads int
 	QKV   *tensor.Weight // [3D, D]: queries, keys, values, each head by head
 	Proj  *tensor.Weight // [D, D]
-	Bias  *RelativeBias  // nil if there is none
+	Bias  *RelativeBias  // or nil
 }
 
 // LoadAttention reads prefix.qkv and prefix.proj.
@@ -30,5 +31,6 @@ func LoadMLP(l *Loader, prefix string, width, hidden int) *MLP {
 	return &MLP{FC1: l.Linear(prefix+".fc1", hidden, width), FC2: l.Linear(prefix+".fc2", width, hidden)}
 }
 
-// Hidden returns GELU(FC1(x)), [rows, ratio*D]: the caller applies FC2, so that what follows can be fused with it.
+// Hidden returns GELU(FC1(x)), [rows, ratio*D]. The caller applies FC2, to fuse it with the
+// operation that follows.
 func (m *MLP) Hidden(g *tensor.Graph, x *tensor.Tensor) *tensor.Tensor { return g.LinearGELU(x, m.FC1) }

@@ -2,10 +2,12 @@ package nn
 
 import "github.com/tokencache/tokencache/tensor"
 
-// TimestepWidth is the number of sines and cosines that a timestep is embedded by before the network of TimestepEmbedder.
+// TimestepWidth is the number of sines and cosines of a timestep, the input of TimestepEmbedder's
+// network.
 const TimestepWidth = 256
 
-// TimestepEmbedder maps timesteps, whole or fractional, to vectors: sines and cosines, then two linear maps with SiLU between.
+// TimestepEmbedder maps timesteps, whole or fractional, to vectors: sines and cosines, then two
+// linear maps with SiLU between.
 type TimestepEmbedder struct {
 	FC1 *tensor.Weight // [D, 256]
 	FC2 *tensor.Weight // [D, D]

@@ -2,7 +2,8 @@ package nn
 
 import "github.com/tokencache/tokencache/tensor"
 
-// GroupNorm normalises groups of channels over all pixels of a picture, and then scales and shifts each channel.
+// GroupNorm normalises groups of channels over all pixels of an image, then scales and shifts each
+// channel.
 type GroupNorm struct {
 	Groups       int
 	Eps          float32 // added to the variance
@@ -18,7 +19,7 @@ func LoadGroupNorm(l *Loader, prefix string, channels, groups int, eps float32) 
 	}
 }
 
-// Forward returns what normalises x, for Graph.Apply, or for a convolution that normalises what it reads.
+// Forward returns the affine map that normalises x, for Graph.Apply or the input of Graph.Conv3x3.
 func (n *GroupNorm) Forward(g *tensor.Graph, x tensor.Images) tensor.Affine {
 	return g.GroupNorm(x, n.Groups, n.Weight, n.Bias, n.Eps)
 }

@@ -1,6 +1,8 @@
-// Package nn holds the layers that models are made of: what they are given of weights, and the operations that they are.
+// Package nn loads layers from named weights and applies them.
 //
-// A layer knows no file format and no naming scheme but the last part of a tensor's name (weight, bias); models know the rest.
+// A layer knows no file format, and of names only the last part (weight, bias); models know the
+// rest. Where a model fuses operations across layers (attention, the MLP), the layer only holds its
+// weights.
 package nn
 
 import (
@@ -13,13 +15,14 @@ import (
 	"github.com/tokencache/tokencache/tensor"
 )
 
-// Source is where weights come from: Read fills dst with the elements of the named tensor, by rows.
+// Source provides weights. Read fills dst with the elements of the named tensor, by rows, and fails
+// if it has no such tensor or one of another size.
 type Source interface {
 	Read(name string, dst []float32) error
 }
 
-// Loader reads layers from a Source, holding no more of it in memory than one tensor at a time. The first error ends
-// the reading: later calls return layers of zeros, and Err returns that error.
+// Loader reads layers from a Source, holding one tensor at a time in memory besides the layers.
+// After the first error, which Err returns, it reads nothing more and returns layers of zeros.
 type Loader struct {
 	src  Source
 	buf  []float32
@@ -27,30 +30,32 @@ type Loader struct {
 	err  error
 
 	train  bool
-	frozen bool // what is trainable gets no gradient of its own
+	frozen bool // parameters have no gradients
 	params []*tensor.Param
 }
 
 // NewLoader returns a Loader that reads from src.
 func NewLoader(src Source) *Loader { return &Loader{src: src, hash: sha256.New()} }
 
-// Train makes the Loader return trainable layers from now on. Their parameters are those of Params.
+// Train makes the Loader return trainable layers from now on. Params lists their parameters.
 func (l *Loader) Train() { l.train = true }
 
-// Freeze makes the Loader return layers that gradients go back through, but that have none themselves.
+// Freeze makes the Loader return layers that pass gradients on to their inputs but have none
+// themselves.
 func (l *Loader) Freeze() { l.train, l.frozen = true, true }
 
-// Params returns the parameters of the trainable layers, in the order in which they were read.
+// Params returns the parameters of the trainable layers, layer by layer in the order of loading.
 func (l *Loader) Params() []*tensor.Param { return l.params }
 
-// Training reports whether layers are made trainable.
+// Training reports whether Train or Freeze was called.
 func (l *Loader) Training() bool { return l.train }
 
 // Err returns the first error met.
 func (l *Loader) Err() error { return l.err }
 
-// Fingerprint identifies what was read: the names, in their order, and every bit of the float32 values. It is 32 hexadecimal digits of a
-// SHA-256.
+// Fingerprint identifies what was read so far, trainable or not: the names, in the order of
+// reading, and every bit of the float32 values. The order of tensors in a file does not matter. It
+// is the first 32 hexadecimal digits of a SHA-256.
 func (l *Loader) Fingerprint() string { return hex.EncodeToString(l.hash.Sum(nil)[:16]) }
 
 // Vector returns the named tensor of n elements.
@@ -62,22 +67,25 @@ func (l *Loader) Vector(name string, n int) []float32 {
 
 // Linear returns the linear map of in to out features in prefix.weight and prefix.bias.
 func (l *Loader) Linear(prefix string, out, in int) *tensor.Weight {
-	if l.train {
-		return tensor.NewTrainable(l.param(prefix+".weight", out*in), l.param(prefix+".bias", out), out, in)
-	}
+	// The bias comes first, trainable or not: the fingerprint depends on the order of reading.
 	bias := l.Vector(prefix+".bias", out)
+	if l.train {
+		w := l.newParam(prefix+".weight", l.Vector(prefix+".weight", out*in))
+		return tensor.NewTrainable(w, l.newParam(prefix+".bias", bias), out, in)
+	}
 	return tensor.NewWeight(l.scratch(prefix+".weight", out*in), out, in, bias)
 }
 
-// Table returns the named matrix as it stands.
+// Table returns the named matrix of rows x cols.
 func (l *Loader) Table(name string, rows, cols int) *tensor.Tensor {
 	if l.train {
-		return l.param(name, rows*cols).Leaf(rows, cols)
+		return l.newParam(name, l.Vector(name, rows*cols)).Leaf(rows, cols)
 	}
 	return tensor.FromSlice(l.Vector(name, rows*cols), rows, cols)
 }
 
-// NewTable returns the named matrix with the given initial values, which the source does not have; they are no part of the fingerprint.
+// NewTable returns a rows x cols matrix with initial values that are not in the source. They do not
+// enter the fingerprint.
 func (l *Loader) NewTable(name string, values []float32, rows, cols int) *tensor.Tensor {
 	if l.train {
 		return l.newParam(name, values).Leaf(rows, cols)
@@ -85,12 +93,10 @@ func (l *Loader) NewTable(name string, values []float32, rows, cols int) *tensor
 	return tensor.FromSlice(values, rows, cols)
 }
 
-// Skip reads the named tensor of n elements for the fingerprint alone.
+// Skip reads the named tensor of n elements only for the fingerprint.
 func (l *Loader) Skip(name string, n int) { l.scratch(name, n) }
 
-// param reads a trainable parameter.
-func (l *Loader) param(name string, n int) *tensor.Param { return l.newParam(name, l.Vector(name, n)) }
-
+// newParam returns a new parameter, which keeps value.
 func (l *Loader) newParam(name string, value []float32) *tensor.Param {
 	p := &tensor.Param{Name: name, Value: value}
 	if !l.frozen {
@@ -119,7 +125,7 @@ func (l *Loader) read(name string, dst []float32) {
 	}
 	fmt.Fprintf(l.hash, "%s %d\n", name, len(dst))
 	if len(dst) > 0 {
-		// On a machine of the other byte order fingerprints would differ; there is none that Go and these models run on.
+		// Fingerprints would differ on a big-endian machine.
 		l.hash.Write(unsafe.Slice((*byte)(unsafe.Pointer(&dst[0])), 4*len(dst)))
 	}
 }

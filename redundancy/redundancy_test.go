@@ -79,7 +79,7 @@ func run(t *testing.T, m *dit.Model, p reuse.Policy, sets ...[]*seam.Batch) [][]
 		for p, b := range batches {
 			positions := slices.Repeat([]int{p}, b.X.Rows)
 			g.Reset()
-			r.Begin(b, positions)
+			r.Begin(g, b, positions)
 			out = append(out, slices.Clone(m.Forward(g, r, b).Flat()))
 		}
 	}
@@ -170,19 +170,16 @@ type keeper struct {
 	updates [][][]float32 // [step][block]
 }
 
-func (k *keeper) String() string { return "keeper" }
-func (k *keeper) NewRun(*tensor.Graph, *dit.Model, reuse.Plan, int, int64) (reuse.Run, error) {
-	return k, nil
-}
-func (k *keeper) Begin(*seam.Batch, []int) {
+func (k *keeper) String() string                                        { return "keeper" }
+func (k *keeper) NewRun(seam.Model, reuse.Plan, int) (reuse.Run, error) { return k, nil }
+func (k *keeper) CacheBytes(seam.Model, reuse.Plan, int) (int64, error) { return 0, nil }
+func (k *keeper) Sites() seam.Sites                                     { return seam.SitesOf(seam.Block) }
+func (k *keeper) Begin(*tensor.Graph, *seam.Batch, []int) {
 	k.updates = append(k.updates, make([][]float32, k.blocks))
 }
 func (k *keeper) Reset()            {}
 func (k *keeper) Stats() reuse.Cost { return reuse.Cost{} }
 func (k *keeper) Apply(at seam.Site, x *seam.Tokens, f func(*seam.Tokens) *seam.Tokens) *seam.Tokens {
-	if at.Part != seam.Block {
-		return f(x)
-	}
 	update := slices.Clone(x.X.Flat())
 	y := f(x)
 	for i, v := range y.X.Flat() {

@@ -265,9 +265,18 @@ func conformance(t *testing.T, m *dit.Model) {
 				t.Errorf("after Reset: %s", diff)
 			}
 
-			// The cache is bounded.
-			checkCacheBytes(t, m, made(t, m, text), caches(text))
 		})
+	}
+}
+
+// TestCacheBytes checks what policies say of their memory. It is a test of its own because others must
+// not allocate meanwhile.
+func TestCacheBytes(t *testing.T) {
+	for _, arch := range []dit.Arch{dit.ArchDiT, dit.ArchMDTv2} {
+		m := modelOf(t, arch)
+		for _, text := range policies {
+			t.Run(string(arch)+"/"+text, func(t *testing.T) { checkCacheBytes(t, m, made(t, m, text), caches(text)) })
+		}
 	}
 }
 

@@ -82,7 +82,7 @@ func (r *Routing) Apply(at seam.Site, x *seam.Tokens, f func(*seam.Tokens) *seam
 		for i := range alpha.Data {
 			alpha.Data[i] = r.weight[branch]
 		}
-		r.g.Want(alpha)
+		r.g.RequireGrad(alpha)
 		r.alpha[branch] = alpha
 		return x.With(r.g.Blend(alpha, y.X, cached))
 	}

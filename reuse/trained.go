@@ -86,7 +86,10 @@ type trainedFile struct {
 
 // MarshalJSON implements json.Marshaler.
 func (t *Trained) MarshalJSON() ([]byte, error) {
-	return json.Marshal(trainedFile{
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	err := e.Encode(trainedFile{
 		trainedFields: (*trainedFields)(t),
 		Sampler:       t.Sampler,
 		Steps:         t.StepsText(),
@@ -96,6 +99,7 @@ func (t *Trained) MarshalJSON() ([]byte, error) {
 		GuideAll:      t.GuideAll,
 		Clip:          t.Clip,
 	})
+	return b.Bytes(), err
 }
 
 // UnmarshalJSON implements json.Unmarshaler. It refuses fields that it does not know.

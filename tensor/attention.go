@@ -7,8 +7,9 @@ import (
 	"github.com/tokencache/tokencache/internal/kernel"
 )
 
-// AttentionInput is what attention is computed from: for each sample and head, softmax(Q·Kᵀ/sqrt(dim) + bias)·V.
-// Queries and keys may be different sets of tokens, of different number in each sample.
+// AttentionInput is what attention is computed from: for each sample and head,
+// softmax(Q·Kᵀ/sqrt(dim) + bias)·V. Queries and keys may be different sets of tokens, of different
+// number in each sample.
 type AttentionInput struct {
 	Heads int
 	Q     *Tensor // [query rows, heads*dim]
@@ -16,27 +17,28 @@ type AttentionInput struct {
 	K, V  *Tensor // [key rows, heads*dim]
 	KRows *Rows
 
-	// Bias, if not nil, holds for each head a number for every difference of places, [heads, differences]: to the product of query row q and key row
-	// k column QPlace[q] - KPlace[k] + BiasOrigin is added. A place is a number for every row; two rows of a sample may share one.
+	// Bias, if not nil, holds for each head a number for every difference of places, [heads,
+	// differences]: column QPlace[q] - KPlace[k] + BiasOrigin is added to the scaled product of
+	// query row q and key row k. Every row has a place; two rows of a sample may share one.
 	Bias           *Tensor
 	BiasOrigin     int
 	QPlace, KPlace []int32
 
-	// ColSums, if not nil, [samples, heads*most keys of a sample], receives the column sums of each head's softmax: what a key was given by all
-	// queries together.
+	// ColSums, if not nil, [samples, heads*(largest number of keys of a sample)], receives the
+	// column sums of each head's softmax: the attention that each key receives from all queries.
 	ColSums *Tensor
 }
 
-// attentionOp divides attention over samples, heads and blocks of queries. Keys and values are packed by the part that
-// uses them where a sample's head is one part, else beforehand.
+// attentionOp divides attention over samples, heads and blocks of queries. Keys and values are
+// packed by the part that uses them if a sample's head is one part, else beforehand.
 type attentionOp struct {
-	in       AttentionInput
-	dim      int
-	scale    float32
-	chunks   int // blocks of queries that a sample's head is divided into
-	packed   *Tensor
-	out      *Tensor
-	mostKeys int
+	in      AttentionInput
+	dim     int
+	scale   float32
+	chunks  int // blocks of queries that a sample's head is divided into
+	packed  *Tensor
+	out     *Tensor
+	maxKeys int
 }
 
 // newAttentionOp checks in's shapes.
@@ -48,7 +50,8 @@ func newAttentionOp(in AttentionInput, out *Tensor) attentionOp {
 	if in.Bias != nil {
 		mustMatch("bias", in.Bias, in.Heads, in.Bias.Cols)
 		if len(in.QPlace) != in.Q.Rows || len(in.KPlace) != in.K.Rows {
-			panic(fmt.Sprintf("tensor: attention: places of %d queries and %d keys, want %d and %d", len(in.QPlace), len(in.KPlace), in.Q.Rows, in.K.Rows))
+			panic(fmt.Sprintf("tensor: attention: places of %d queries and %d keys, want %d and %d",
+				len(in.QPlace), len(in.KPlace), in.Q.Rows, in.K.Rows))
 		}
 	}
 	if in.Heads < 1 || width%in.Heads != 0 {
@@ -58,7 +61,7 @@ func newAttentionOp(in AttentionInput, out *Tensor) attentionOp {
 	return attentionOp{in: in, dim: dim, scale: float32(1 / math.Sqrt(float64(dim))), out: out, chunks: 1}
 }
 
-// Attention returns the heads' results side by side, [query rows, heads*dim].
+// Attention returns the concatenated results of the heads, [query rows, heads*dim].
 func (g *Graph) Attention(in AttentionInput) *Tensor {
 	return g.AttentionInto(g.New(in.Q.Rows, in.Q.Cols), in)
 }
@@ -69,39 +72,39 @@ func (g *Graph) AttentionInto(out *Tensor, in AttentionInput) *Tensor {
 	op := &g.ops.attention
 	*op = newAttentionOp(in, out)
 	samples := in.QRows.Samples()
-	mostQueries := 0
+	maxQueries := 0
 	for s := range samples {
 		nq, nk := in.QRows.Start[s+1]-in.QRows.Start[s], in.KRows.Start[s+1]-in.KRows.Start[s]
 		if nq > 0 && nk == 0 {
 			panic(fmt.Sprintf("tensor: attention: sample %d has %d queries and no keys", s, nq))
 		}
-		mostQueries, op.mostKeys = max(mostQueries, nq), max(op.mostKeys, nk)
+		maxQueries, op.maxKeys = max(maxQueries, nq), max(op.maxKeys, nk)
 		g.count(4 * int64(nq) * int64(nk) * int64(in.Q.Cols))
 	}
 	if in.ColSums != nil {
-		mustMatch("column sums", in.ColSums, samples, in.Heads*op.mostKeys)
+		mustMatch("column sums", in.ColSums, samples, in.Heads*op.maxKeys)
 		clear(in.ColSums.Flat())
 	}
 	heads := samples * in.Heads
 	if want := g.Workers() * partsPerWorker / 2; heads < want && in.ColSums == nil {
-		op.chunks = max(1, min((want+heads-1)/heads, mostQueries/queryBlock))
+		op.chunks = max(1, min((want+heads-1)/heads, maxQueries/queryBlock))
 	}
 	if op.chunks > 1 {
 		m := g.Mark()
 		defer g.Release(m)
-		k := kernel.Attention{NK: op.mostKeys, Dim: op.dim}
+		k := kernel.Attention{NK: op.maxKeys, Dim: op.dim}
 		op.packed = g.New(heads, k.PackedLen())
 		g.ops.pack.op = op
 		g.run(&g.ops.pack, heads)
 	}
 	g.run(op, heads*op.chunks)
 	if g.recording(in.Q, in.K, in.V, in.Bias) {
-		g.record(out, func(dout *Tensor) { g.attentionBack(in, out, dout) })
+		g.record(out, func(dout *Tensor) { g.attentionBackward(in, out, dout) })
 	}
 	return out
 }
 
-// queryBlock is the least number of queries worth a part of their own.
+// queryBlock is the minimum number of queries of a part.
 const queryBlock = 32
 
 // head describes one head of one sample to the kernel.
@@ -119,7 +122,7 @@ func (op *attentionOp) head(sample, head int) kernel.Attention {
 	}
 	a.Q, a.K, a.V, a.Out = in.Q.from(q0)[col:], in.K.from(k0)[col:], in.V.from(k0)[col:], op.out.from(q0)[col:]
 	if in.ColSums != nil {
-		a.ColSum = in.ColSums.Row(sample)[head*op.mostKeys:][:a.NK]
+		a.ColSum = in.ColSums.Row(sample)[head*op.maxKeys:][:a.NK]
 	}
 	return a
 }

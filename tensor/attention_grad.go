@@ -2,7 +2,8 @@ package tensor
 
 import "github.com/tokencache/tokencache/internal/kernel"
 
-// attentionGradOp goes back through attention, a head of a sample at a time. The softmax is computed again rather than kept:
+// attentionGradOp is the backward pass of attention, a head of a sample at a time. The softmax is
+// recomputed, not kept:
 //
 //	P = softmax(scale·Q·Kᵀ + bias)    dV = Pᵀ·dO    dP = dO·Vᵀ
 //	dS = P∘(dP - rowsum(P∘dP))        dQ = scale·dS·K    dK = scale·dSᵀ·Q
@@ -15,8 +16,8 @@ type attentionGradOp struct {
 	dbias      *Tensor // of every sample's heads, [samples*heads, differences], or nil
 }
 
-// attentionBack adds to the gradients of queries, keys, values and the bias.
-func (g *Graph) attentionBack(in AttentionInput, out, dout *Tensor) {
+// attentionBackward adds to the gradients of queries, keys, values and the bias.
+func (g *Graph) attentionBackward(in AttentionInput, out, dout *Tensor) {
 	op := &g.ops.attentionGrad
 	*op = attentionGradOp{
 		forward: newAttentionOp(in, out), dout: dout,
@@ -39,7 +40,8 @@ func (g *Graph) attentionBack(in AttentionInput, out, dout *Tensor) {
 	}
 	g.Release(m)
 	for s := range in.QRows.Samples() {
-		g.count(10 * int64(in.QRows.Start[s+1]-in.QRows.Start[s]) * int64(in.KRows.Start[s+1]-in.KRows.Start[s]) * int64(in.Q.Cols))
+		nq, nk := in.QRows.Start[s+1]-in.QRows.Start[s], in.KRows.Start[s+1]-in.KRows.Start[s]
+		g.count(10 * int64(nq) * int64(nk) * int64(in.Q.Cols))
 	}
 }
 
@@ -57,8 +59,8 @@ func (op *attentionGradOp) run(part int, w *worker) {
 	dk := op.dk.from(in.KRows.Start[sample])[col:]
 	dv := op.dv.from(in.KRows.Start[sample])[col:]
 
-	most := max(nq, nk)
-	floats := w.floats(kernel.GemmScratch + 3*nq*nk + kernel.PackedLen(most, d) + kernel.PackedLen(d, most) + 64)
+	longest := max(nq, nk)
+	floats := w.floats(kernel.GemmScratch + 3*nq*nk + kernel.PackedLen(longest, d) + kernel.PackedLen(d, longest) + 64)
 	take := func(n int) []float32 {
 		n = (n + 15) / 16 * 16
 		s := floats[:n]
@@ -101,7 +103,8 @@ func (op *attentionGradOp) run(part int, w *worker) {
 	product(dk, op.dk.Stride, true, across, nq, nk, kernel.PackKN(packed, a.Q, a.LDQ, d, nq))
 }
 
-// scatterBias adds to d what ds, the gradient of a sample's head's scores times scale, gives the bias.
+// scatterBias adds to d, the bias's gradient, the elements of ds, which is scale times the gradient
+// of a head's scores.
 func (op *attentionGradOp) scatterBias(d, ds []float32, sample int) {
 	in := &op.forward.in
 	queries := in.QPlace[in.QRows.Start[sample]:in.QRows.Start[sample+1]]

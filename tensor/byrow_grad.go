@@ -6,11 +6,14 @@ import (
 	"github.com/tokencache/tokencache/internal/kernel"
 )
 
-// elementBack adds f(x, dy), an element-wise function's derivative at x times dy, to x's gradient.
-func (g *Graph) elementBack(f func(dst, x, dy []float32), x, dy *Tensor) {
+// elementBackward adds f(x, dy), an element-wise function's derivative at x times dy, to x's
+// gradient.
+func (g *Graph) elementBackward(f func(dst, x, dy []float32), x, dy *Tensor) {
 	m := g.Mark()
 	d := g.New(x.Rows, x.Cols)
-	op := rowOp{x: x, a: dy, element: f, row: func(op *rowOp, i int) { op.element(op.dst.Row(i), op.x.Row(i), op.a.Row(i)) }}
+	op := rowOp{x: x, dy: dy, element: f, row: func(op *rowOp, i int) {
+		op.element(op.dst.Row(i), op.x.Row(i), op.dy.Row(i))
+	}}
 	if x.grad == nil && x.base == nil {
 		x.grad = g.byRow(op, d)
 		return // the memory is x's gradient now
@@ -19,41 +22,47 @@ func (g *Graph) elementBack(f func(dst, x, dy []float32), x, dy *Tensor) {
 	g.Release(m)
 }
 
-// gateResidualBack goes back through out = residual + gate*y: the residual's gradient is dout, y's is gate*dout, and the gate's is the sum of y*dout
-// over the rows of its sample.
-func (g *Graph) gateResidualBack(residual, gate *Tensor, rows *Rows, y, dout *Tensor) {
+// gateResidualBackward is the backward pass of out = residual + gate*y: the residual's gradient is
+// dout, y's is gate*dout, and the gate's is the sum of y*dout over the rows of its sample.
+func (g *Graph) gateResidualBackward(residual, gate *Tensor, rows *Rows, y, dout *Tensor) {
 	if gate.wanted {
 		dgate := g.Grad(gate)
-		g.bySample(rows, rowOp{x: y, b: dout, by: rows, row: func(op *rowOp, i int) {
-			kernel.MulAdd(op.dst.Row(int(op.by.Sample[i])), op.x.Row(i), op.b.Row(i))
+		g.bySample(rows, rowOp{y: y, dy: dout, by: rows, row: func(op *rowOp, i int) {
+			kernel.MulAdd(op.dst.Row(int(op.by.Sample[i])), op.y.Row(i), op.dy.Row(i))
 		}}, dgate)
 	}
 	if y.wanted {
 		dy := g.Grad(y)
-		g.byRow(rowOp{a: gate, b: dout, by: rows, row: func(op *rowOp, i int) {
-			kernel.MulAdd(op.dst.Row(i), op.a.Row(int(op.by.Sample[i])), op.b.Row(i))
+		g.byRow(rowOp{gate: gate, dy: dout, by: rows, row: func(op *rowOp, i int) {
+			kernel.MulAdd(op.dst.Row(i), op.gate.Row(int(op.by.Sample[i])), op.dy.Row(i))
 		}}, dy)
 	}
 	g.passGrad(residual, dout)
 }
 
-// blendBack goes back through y = alpha*fresh + (1-alpha)*cached: dalpha is the sum over a row of dy*(fresh-cached).
-func (g *Graph) blendBack(alpha, fresh, cached, dy *Tensor) {
+// blendBackward is the backward pass of y = alpha*fresh + (1-alpha)*cached: dalpha is the sum over
+// a row of dy*(fresh-cached).
+func (g *Graph) blendBackward(alpha, fresh, cached, dy *Tensor) {
 	if alpha.wanted {
-		g.byRow(rowOp{x: fresh, a: cached, b: dy, row: func(op *rowOp, i int) {
-			op.dst.Row(i)[0] += kernel.Dot(op.b.Row(i), op.x.Row(i)) - kernel.Dot(op.b.Row(i), op.a.Row(i))
+		g.byRow(rowOp{fresh: fresh, cached: cached, dy: dy, row: func(op *rowOp, i int) {
+			op.dst.Row(i)[0] += kernel.Dot(op.dy.Row(i), op.fresh.Row(i)) - kernel.Dot(op.dy.Row(i), op.cached.Row(i))
 		}}, g.Grad(alpha))
 	}
 	if fresh.wanted {
-		g.byRow(rowOp{x: alpha, b: dy, row: func(op *rowOp, i int) { kernel.AXPY(op.dst.Row(i), op.x.Row(i)[0], op.b.Row(i)) }}, g.Grad(fresh))
+		g.byRow(rowOp{alpha: alpha, dy: dy, row: func(op *rowOp, i int) {
+			kernel.AXPY(op.dst.Row(i), op.alpha.Row(i)[0], op.dy.Row(i))
+		}}, g.Grad(fresh))
 	}
 	if cached.wanted {
-		g.byRow(rowOp{x: alpha, b: dy, row: func(op *rowOp, i int) { kernel.AXPY(op.dst.Row(i), 1-op.x.Row(i)[0], op.b.Row(i)) }}, g.Grad(cached))
+		g.byRow(rowOp{alpha: alpha, dy: dy, row: func(op *rowOp, i int) {
+			kernel.AXPY(op.dst.Row(i), 1-op.alpha.Row(i)[0], op.dy.Row(i))
+		}}, g.Grad(cached))
 	}
 }
 
-// mergeBack goes back through Merge. A row may be named many times: its gradients are added in their order.
-func (g *Graph) mergeBack(a, b *Tensor, index []int32, dy *Tensor) {
+// mergeBackward is the backward pass of Merge. If an index occurs several times, its gradients are
+// added in their order.
+func (g *Graph) mergeBackward(a, b *Tensor, index []int32, dy *Tensor) {
 	var da, db *Tensor
 	if a.wanted {
 		da = g.Grad(a)
@@ -72,8 +81,8 @@ func (g *Graph) mergeBack(a, b *Tensor, index []int32, dy *Tensor) {
 	}
 }
 
-// bySample runs op.row for every row, dividing the work by samples, so that what is summed over a sample's rows is summed in
-// their order by one worker.
+// bySample runs op.row for every row, dividing the work by samples, so that one worker adds up a
+// sample's rows in their order.
 func (g *Graph) bySample(rows *Rows, op rowOp, dst *Tensor) {
 	op.dst, op.rows = dst, newSplit(rows.Samples(), 1, g.Workers()*partsPerWorker)
 	op.samples = true
@@ -81,19 +90,20 @@ func (g *Graph) bySample(rows *Rows, op rowOp, dst *Tensor) {
 	g.run(&g.ops.byRow, op.rows.parts)
 }
 
-// normGradOp goes back through layerNorm and modulation, y = n·(1+scale) + shift with n = (x-mean)/sqrt(variance+eps), a sample at a time:
+// normGradOp is the backward pass of layer norm and modulation, y = n·(1+scale) + shift with
+// n = (x-mean)/sqrt(variance+eps), a sample at a time:
 //
 //	dn = dy·(1+scale)    dx = (dn - mean(dn) - n·mean(dn·n)) / sqrt(variance+eps)
 //	dshift = sum of dy   dscale = sum of dy·n, over the sample's rows
 type normGradOp struct {
 	x, dy, scale       *Tensor
-	dx, dshift, dscale *Tensor // nil where not wanted
+	dx, dshift, dscale *Tensor // nil if not required
 	by                 *Rows
 	eps                float32
 	samples            split
 }
 
-func (g *Graph) layerNormBack(x, shift, scale *Tensor, rows *Rows, eps float32, dy *Tensor) {
+func (g *Graph) layerNormBackward(x, shift, scale *Tensor, rows *Rows, eps float32, dy *Tensor) {
 	op := &g.ops.normGrad
 	*op = normGradOp{x: x, dy: dy, scale: scale, by: rows, eps: eps}
 	if x.wanted {
@@ -134,7 +144,8 @@ func (op *normGradOp) run(part int, w *worker) {
 			if op.scale != nil {
 				kernel.MulAdd(dn, dy, op.scale.Row(s))
 			}
-			// n·n = variance/(variance+eps) and n·x = variance/sqrt(variance+eps), both times the width.
+			// n·n = variance/(variance+eps) and n·x = variance/sqrt(variance+eps), both times the
+			// width.
 			inverse := float32(1 / math.Sqrt(float64(op.eps)))
 			if nx := kernel.Dot(n, x); nx > 0 {
 				inverse = kernel.SumSquares(n) / nx

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// gradCase is a computation with named inputs, each of which may want a gradient.
+// gradCase is a computation with inputs whose gradients it checks.
 type gradCase struct {
 	name    string
 	inputs  map[string]*Tensor // leaves
@@ -34,8 +34,8 @@ func loss(y *Tensor, weights []float32) float64 {
 // TestGradients compares the gradient of every operation with finite differences.
 func TestGradients(t *testing.T) {
 	r := rand.New(rand.NewPCG(11, 12))
-	rows := NewRows([]int{0, 5, 5, 12})
-	keyRows := NewRows([]int{0, 3, 4, 13})
+	rows := newRows([]int{0, 5, 5, 12})
+	keyRows := newRows([]int{0, 3, 4, 13})
 	var cases []gradCase
 	add := func(name string, inputs map[string]*Tensor, compute func(g *Graph) *Tensor) {
 		cases = append(cases, gradCase{name, inputs, compute})
@@ -47,17 +47,25 @@ func TestGradients(t *testing.T) {
 	add("SiLU", map[string]*Tensor{"x": x}, func(g *Graph) *Tensor { return g.SiLU(x) })
 	add("GELU", map[string]*Tensor{"x": x}, func(g *Graph) *Tensor { return g.gelu(x) })
 	add("Copy", map[string]*Tensor{"x": x}, func(g *Graph) *Tensor { return g.Add(g.Copy(x), g.SiLU(x)) })
-	add("Merge", map[string]*Tensor{"a": x, "b": y}, func(g *Graph) *Tensor { return g.Merge(x, y, []int32{3, -1, -12, 3, 11, -1, -1, 0}) })
+	add("Merge", map[string]*Tensor{"a": x, "b": y}, func(g *Graph) *Tensor {
+		return g.Merge(x, y, []int32{3, -1, -12, 3, 11, -1, -1, 0})
+	})
 	add("Gather", map[string]*Tensor{"x": x}, func(g *Graph) *Tensor { return g.Gather(x, []int32{3, 0, 3, 11}) })
 	add("columns and rows", map[string]*Tensor{"x": x}, func(g *Graph) *Tensor {
 		return g.Add(g.SiLU(g.Columns(x, 2, 5)), g.Columns(g.SiLU(x), 4, 7))
 	})
-	add("Unpatchify", map[string]*Tensor{"x": x}, func(g *Graph) *Tensor { return g.Unpatchify(g.Columns(x, 0, 8), 2, 4, 6, 2) })
+	add("Unpatchify", map[string]*Tensor{"x": x}, func(g *Graph) *Tensor {
+		return g.Unpatchify(g.Columns(x, 0, 8), 2, 4, 6, 2)
+	})
 
-	add("Concat", map[string]*Tensor{"a": x, "b": y}, func(g *Graph) *Tensor { return g.SiLU(g.Concat(g.SiLU(x), g.Columns(y, 3, 8))) })
+	add("Concat", map[string]*Tensor{"a": x, "b": y}, func(g *Graph) *Tensor {
+		return g.SiLU(g.Concat(g.SiLU(x), g.Columns(y, 3, 8)))
+	})
 	add("Transpose", map[string]*Tensor{"x": x}, func(g *Graph) *Tensor { return g.SiLU(g.Transpose(g.SiLU(x))) })
 	table := leaf(r, 5, 10)
-	add("AddCyclic", map[string]*Tensor{"x": x, "table": table}, func(g *Graph) *Tensor { return g.SiLU(g.AddCyclic(g.SiLU(x), table)) })
+	add("AddCyclic", map[string]*Tensor{"x": x, "table": table}, func(g *Graph) *Tensor {
+		return g.SiLU(g.AddCyclic(g.SiLU(x), table))
+	})
 
 	gate := leaf(r, 3, 10)
 	add("GateResidual", map[string]*Tensor{"residual": x, "gate": gate, "y": y}, func(g *Graph) *Tensor {
@@ -67,16 +75,20 @@ func TestGradients(t *testing.T) {
 	add("LayerNormModulate", map[string]*Tensor{"x": x, "shift": shift, "scale": scale}, func(g *Graph) *Tensor {
 		return g.LayerNormModulate(x, shift, scale, rows, 1e-6)
 	})
-	add("LayerNorm alone", map[string]*Tensor{"x": x}, func(g *Graph) *Tensor { return g.LayerNormModulate(x, nil, nil, rows, 1e-6) })
+	add("LayerNorm alone", map[string]*Tensor{"x": x}, func(g *Graph) *Tensor {
+		return g.LayerNormModulate(x, nil, nil, rows, 1e-6)
+	})
 
 	pw, pb := random(r, 7, 10), random(r, 1, 7)
-	w := NewTrainable(&Param{Value: pw.Data, Grad: make([]float32, 70)}, &Param{Value: pb.Data, Grad: make([]float32, 7)}, 7, 10)
+	w := NewTrainable(&Param{Value: pw.Data, Grad: make([]float32, 70)},
+		&Param{Value: pb.Data, Grad: make([]float32, 7)}, 7, 10)
 	params := map[string]*Tensor{"x": x, "W": w.W.Leaf(7, 10), "b": w.B.Leaf(1, 7)}
 	add("Linear", params, func(g *Graph) *Tensor { w.Repack(); return g.Linear(x, w) })
 	add("Linear and GELU", params, func(g *Graph) *Tensor { w.Repack(); return g.LinearGELU(x, w) })
 	add("LinearInto", params, func(g *Graph) *Tensor { w.Repack(); return g.LinearInto(g.New(12, 7), x, w) })
 	res, gate7 := leaf(r, 12, 7), leaf(r, 3, 7)
-	add("LinearGateResidual", map[string]*Tensor{"residual": res, "gate": gate7, "x": x, "W": params["W"], "b": params["b"]}, func(g *Graph) *Tensor {
+	gated := map[string]*Tensor{"residual": res, "gate": gate7, "x": x, "W": params["W"], "b": params["b"]}
+	add("LinearGateResidual", gated, func(g *Graph) *Tensor {
 		w.Repack()
 		return g.LinearGateResidual(g.Copy(res), gate7, rows, x, w)
 	})
@@ -86,11 +98,15 @@ func TestGradients(t *testing.T) {
 		return g.Blend(g.Columns(g.Sigmoid(alpha), 1, 2), x, y)
 	})
 	add("Sigmoid", map[string]*Tensor{"x": x}, func(g *Graph) *Tensor { return g.Sigmoid(x) })
-	add("Reshape", map[string]*Tensor{"x": x}, func(g *Graph) *Tensor { return g.SiLU(g.Reshape(g.Columns(x, 2, 6), 6, 8)) })
+	add("Reshape", map[string]*Tensor{"x": x}, func(g *Graph) *Tensor {
+		return g.SiLU(g.Reshape(g.Columns(x, 2, 6), 6, 8))
+	})
 	add("SampleMean", map[string]*Tensor{"x": x}, func(g *Graph) *Tensor { return g.SampleMean(x, rows) })
-	pictures := leaf(r, 2*5*4, 3)
-	for name, s := range map[string]Geometry{"same size": Same, "half the size": Halve} {
-		add("Windows, "+name, map[string]*Tensor{"x": pictures}, func(g *Graph) *Tensor { return g.Windows(Images{X: pictures, Height: 5, Width: 4}, s).X })
+	images := leaf(r, 2*5*4, 3)
+	for name, s := range map[string]Conv3x3Geometry{"same size": Conv3x3Same, "half the size": Conv3x3Halve} {
+		add("Unfold3x3, "+name, map[string]*Tensor{"x": images}, func(g *Graph) *Tensor {
+			return g.Unfold3x3(Images{X: images, Height: 5, Width: 4}, s).X
+		})
 	}
 
 	q, k, v := leaf(r, 12, 10), leaf(r, 13, 10), leaf(r, 13, 10)
@@ -106,11 +122,23 @@ func TestGradients(t *testing.T) {
 	}
 	qpos, kpos := pos(12), pos(13)
 	add("Attention with bias", map[string]*Tensor{"q": q, "k": k, "v": v, "bias": bias}, func(g *Graph) *Tensor {
-		return g.Attention(AttentionInput{Heads: 2, Q: q, QRows: rows, K: k, V: v, KRows: keyRows, Bias: bias, BiasOrigin: 19, QPlace: qpos, KPlace: kpos})
+		return g.Attention(AttentionInput{
+			Heads: 2,
+			Q:     q, QRows: rows,
+			K: k, V: v, KRows: keyRows,
+			Bias: bias, BiasOrigin: 19, QPlace: qpos, KPlace: kpos,
+		})
 	})
 	qkv := leaf(r, 12, 12)
 	add("Attention over columns of one matrix", map[string]*Tensor{"qkv": qkv}, func(g *Graph) *Tensor {
-		return g.Attention(AttentionInput{Heads: 2, Q: g.Columns(qkv, 0, 4), K: g.Columns(qkv, 4, 8), V: g.Columns(qkv, 8, 12), QRows: rows, KRows: rows})
+		return g.Attention(AttentionInput{
+			Heads: 2,
+			Q:     g.Columns(qkv, 0, 4),
+			K:     g.Columns(qkv, 4, 8),
+			V:     g.Columns(qkv, 8, 12),
+			QRows: rows,
+			KRows: rows,
+		})
 	})
 
 	for _, c := range cases {
@@ -132,8 +160,9 @@ func TestGradients(t *testing.T) {
 					g.Reset()
 					return loss(c.compute(g), weights.Data)
 				}
-				// The step balances the error of the difference, of order h^2, with that of rounding the results, of order 2^-24/h times their
-				// number's root: both are then of order 1e-3.
+				// The step balances the error of the difference, of order h^2, with that of
+				// rounding the results, of order 2^-24/h times their number's root: both are then
+				// of order 1e-3.
 				const h = 1.0 / 128
 				for name, in := range c.inputs {
 					for range 25 {
@@ -144,7 +173,8 @@ func TestGradients(t *testing.T) {
 						in.Data[i] = x - h
 						down := at()
 						in.Data[i] = x
-						if want := (up - down) / (2 * h); math.Abs(want-float64(got[name][i])) > 4e-3*(1+math.Abs(want)) {
+						want := (up - down) / (2 * h)
+						if math.Abs(want-float64(got[name][i])) > 4e-3*(1+math.Abs(want)) {
 							t.Errorf("gradient of %s[%d] is %g, finite differences say %g", name, i, got[name][i], want)
 						}
 					}
@@ -161,7 +191,8 @@ func TestGradientsDoNotDependOnWorkers(t *testing.T) {
 	rows := Uniform(3, n/3)
 	x := leaf(r, n, d)
 	pw, pb := random(r, 3*d, d), random(r, 1, 3*d)
-	w := NewTrainable(&Param{Value: pw.Data, Grad: make([]float32, 3*d*d)}, &Param{Value: pb.Data, Grad: make([]float32, 3*d)}, 3*d, d)
+	w := NewTrainable(&Param{Value: pw.Data, Grad: make([]float32, 3*d*d)},
+		&Param{Value: pb.Data, Grad: make([]float32, 3*d)}, 3*d, d)
 	shift, scale := leaf(r, 3, d), leaf(r, 3, d)
 	bias, places := leaf(r, 4, 2*n/3-1), make([]int32, n)
 	for i := range places {
@@ -177,7 +208,9 @@ func TestGradientsDoNotDependOnWorkers(t *testing.T) {
 			g.StartTape()
 			qkv := g.Linear(g.LayerNormModulate(x, shift, scale, rows, 1e-6), w)
 			out := g.Attention(AttentionInput{
-				Heads: 4, Q: g.Columns(qkv, 0, d), K: g.Columns(qkv, d, 2*d), V: g.Columns(qkv, 2*d, 3*d), QRows: rows, KRows: rows,
+				Heads: 4,
+				Q:     g.Columns(qkv, 0, d), QRows: rows,
+				K: g.Columns(qkv, d, 2*d), V: g.Columns(qkv, 2*d, 3*d), KRows: rows,
 				Bias: bias, BiasOrigin: n/3 - 1, QPlace: places, KPlace: places,
 			})
 			g.AddGrad(out, out)
@@ -199,7 +232,8 @@ func TestGradientsDoNotDependOnWorkers(t *testing.T) {
 	}
 }
 
-// TestFrozenParametersCostNothing holds that a frozen weight gets no gradient and that its products are saved.
+// TestFrozenParametersCostNothing checks that a frozen weight gets no gradient and costs no product
+// for one.
 func TestFrozenParametersCostNothing(t *testing.T) {
 	r := rand.New(rand.NewPCG(15, 16))
 	x := random(r, 20, 10)
@@ -208,16 +242,16 @@ func TestFrozenParametersCostNothing(t *testing.T) {
 	withGraph(t, 1, func(g *Graph) {
 		g.StartTape()
 		g.Linear(x, frozen)
-		if n := len(g.tape.back); n != 0 {
-			t.Errorf("%d operations recorded for a frozen weight and an input that wants no gradient", n)
+		if n := len(g.tape.backward); n != 0 {
+			t.Errorf("%d operations recorded for a frozen weight and an input that requires no gradient", n)
 		}
-		g.Want(x)
+		g.RequireGrad(x)
 		y := g.Linear(x, frozen)
 		g.ResetFLOPs()
 		g.AddGrad(y, y)
 		g.Backward()
 		if want := int64(2 * 20 * 10 * 30); g.FLOPs() != want {
-			t.Errorf("going back through a frozen weight took %d FLOPs, want %d", g.FLOPs(), want)
+			t.Errorf("the backward pass of a frozen weight took %d FLOPs, want %d", g.FLOPs(), want)
 		}
 		x.grad, x.wanted = nil, false
 	})

@@ -6,23 +6,24 @@ import (
 	"github.com/tokencache/tokencache/internal/kernel"
 )
 
-// Affine multiplies each channel of each sample by a number and adds another.
+// Affine scales and shifts each channel of each sample.
 type Affine struct{ Scale, Shift *Tensor } // [samples, channels]
 
-// groupNormOp finds the mean and the spread of every channel over chunks of pixels. Chunks do not depend on the number of workers, and are
-// put together in their order.
+// groupNormOp computes the mean and the squared deviations of every channel over chunks of pixels.
+// Chunks do not depend on the number of workers and are combined in their order.
 type groupNormOp struct {
 	x       *Tensor
 	chunks  split   // of a sample's pixels
-	moments *Tensor // [samples*chunks, 2*channels]: means, then sums of the squared deviations from them
-	ones    []float32
+	moments *Tensor // [samples*chunks, 2*channels]: means, then squared deviations
 }
 
-// chunkFloats is the number of elements of a chunk: it stays in a core's cache while it is read twice.
+// chunkFloats is the number of elements of a chunk, which stays in a core's cache while it is read
+// twice.
 const chunkFloats = 1 << 16
 
-// GroupNorm returns what normalises x: after Apply the channels of a sample, taken in groups of equal size, have mean 0 and variance 1
-// over all pixels of their group, and are then multiplied by weight and added to bias, each [channels]. The variance gains eps.
+// GroupNorm returns the affine map that normalises x: Apply then gives the channels of a sample, in
+// groups of equal size, mean 0 and variance 1 over all pixels of their group, multiplies them by
+// weight and adds bias, each [channels]. Eps is added to the variance. It has no backward pass.
 func (g *Graph) GroupNorm(x Images, groups int, weight, bias []float32, eps float32) Affine {
 	g.mustNotRecord("group norm", x.X)
 	samples, channels := x.Samples(), x.X.Cols
@@ -33,10 +34,7 @@ func (g *Graph) GroupNorm(x Images, groups int, weight, bias []float32, eps floa
 	mark := g.Mark()
 	pixels := x.Height * x.Width
 	op := &g.ops.norm
-	*op = groupNormOp{x: x.X, ones: g.floats.get(channels)}
-	for i := range op.ones {
-		op.ones[i] = 1
-	}
+	*op = groupNormOp{x: x.X}
 	op.chunks = newSplit(pixels, 1, (pixels*channels+chunkFloats-1)/chunkFloats)
 	op.moments = g.New(samples*op.chunks.parts, 2*channels)
 	g.run(op, op.moments.Rows)
@@ -63,23 +61,21 @@ func (op *groupNormOp) run(part int, w *worker) {
 	channels := op.x.Cols
 	moments := op.moments.Row(part)
 	mean, squares := moments[:channels], moments[channels:]
-	scratch := w.floats(2 * channels)
-	negMean, d := scratch[:channels], scratch[channels:]
+	d := w.floats(channels)
 
 	clear(mean)
 	for i := lo; i < hi; i++ {
 		kernel.Add(mean, mean, op.x.Row(first+i))
 	}
 	kernel.Scale(mean, mean, 1/float32(hi-lo))
-	kernel.Scale(negMean, mean, -1)
 	clear(squares)
 	for i := lo; i < hi; i++ {
-		kernel.ScaleShift(d, op.x.Row(first+i), op.ones, negMean)
+		kernel.Sub(d, op.x.Row(first+i), mean)
 		kernel.MulAdd(squares, d, d)
 	}
 }
 
-// group puts together the moments of channels c0 up to c1 of a sample.
+// group combines the moments of channels c0 up to c1 of a sample.
 func (op *groupNormOp) group(sample, c0, c1 int) (mean, variance float64) {
 	channels := op.x.Cols
 	for k := range op.chunks.parts {
@@ -103,13 +99,13 @@ func (op *groupNormOp) group(sample, c0, c1 int) (mean, variance float64) {
 	return mean, variance / n
 }
 
-// Apply returns x·scale + shift.
+// Apply returns x·scale + shift. It has no backward pass.
 func (g *Graph) Apply(x Images, a Affine) Images {
 	mustMatch("scale", a.Scale, x.Samples(), x.X.Cols)
 	mustMatch("shift", a.Shift, x.Samples(), x.X.Cols)
 	g.mustNotRecord("scale and shift of channels", x.X, a.Scale, a.Shift)
-	return x.With(g.byRow(rowOp{x: x.X, a: a.Scale, b: a.Shift, row: func(op *rowOp, i int) {
-		s := i / (op.x.Rows / op.a.Rows)
-		kernel.ScaleShift(op.dst.Row(i), op.x.Row(i), op.a.Row(s), op.b.Row(s))
+	return x.With(g.byRow(rowOp{x: x.X, scale: a.Scale, shift: a.Shift, row: func(op *rowOp, i int) {
+		s := i / (op.x.Rows / op.scale.Rows)
+		kernel.ScaleShift(op.dst.Row(i), op.x.Row(i), op.scale.Row(s), op.shift.Row(s))
 	}}, g.New(x.X.Rows, x.X.Cols)))
 }

@@ -44,12 +44,15 @@ func TestGroupNorm(t *testing.T) {
 							row := s*pixels + p
 							v := float64(x.X.Row(row)[c])
 							want := (v-mean)*rstd*float64(weight[c]) + float64(bias[c])
-							// Scale, shift, their product and sum round numbers of this size. A channel's mean over a chunk is a sum
-							// of that many numbers, whose roundings are independent.
-							size := (math.Abs(v)+math.Abs(mean))*rstd*math.Abs(float64(weight[c])) + math.Abs(float64(bias[c]))
+							// Scale, shift, their product and sum round numbers of this size. A
+							// channel's mean over a chunk is a sum of that many numbers, whose
+							// roundings are independent.
+							size := (math.Abs(v)+math.Abs(mean))*rstd*math.Abs(float64(weight[c])) +
+								math.Abs(float64(bias[c]))
 							chunk := math.Sqrt(float64(min(pixels, chunkFloats/tt.channels)))
 							if d := math.Abs(float64(got.X.Row(row)[c]) - want); !(d <= (8+chunk)*0x1p-24*size) {
-								t.Fatalf("sample %d, pixel %d, channel %d: got %v, want %v", s, p, c, got.X.Row(row)[c], want)
+								t.Fatalf("sample %d, pixel %d, channel %d: got %v, want %v",
+									s, p, c, got.X.Row(row)[c], want)
 							}
 						}
 					}

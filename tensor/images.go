@@ -6,14 +6,14 @@ import (
 	"github.com/tokencache/tokencache/internal/kernel"
 )
 
-// Images are pictures of one size: a row of X is a pixel, in reading order, one picture after another; a column is a channel. A 1x1
-// convolution is therefore Linear, and pixels are tokens to Attention.
+// Images are images of one size: a row of X is a pixel, in reading order, one image after another;
+// a column is a channel. A 1x1 convolution is therefore Linear, and pixels are tokens to Attention.
 type Images struct {
 	X             *Tensor // [samples*Height*Width, channels]
 	Height, Width int
 }
 
-// Samples returns the number of pictures.
+// Samples returns the number of images.
 func (m Images) Samples() int {
 	pixels := m.Height * m.Width
 	if pixels < 1 || m.X.Rows%pixels != 0 {
@@ -22,7 +22,7 @@ func (m Images) Samples() int {
 	return m.X.Rows / pixels
 }
 
-// With returns pictures of m's size with other channels.
+// With returns images of m's size over x, whose number of channels may differ.
 func (m Images) With(x *Tensor) Images {
 	mustMatch("pixels", x, m.X.Rows, x.Cols)
 	return Images{X: x, Height: m.Height, Width: m.Width}
@@ -47,7 +47,7 @@ func (a Activation) apply(x []float32) {
 	}
 }
 
-// Activate applies f to x in place and returns x.
+// Activate applies f to x in place and returns x. It has no backward pass.
 func (g *Graph) Activate(x *Tensor, f Activation) *Tensor {
 	g.mustNotRecord("an activation in place", x)
 	switch f {

@@ -2,26 +2,27 @@ package tensor
 
 import "github.com/tokencache/tokencache/internal/kernel"
 
-// Weight is a linear map from In to Out features, with an optional bias. The matrix is held packed for the kernels; a trainable
-// Weight has its parameters besides.
+// Weight is a linear map from In to Out features, with an optional bias. The matrix is packed for
+// the kernels; a trainable Weight also has its parameters.
 type Weight struct {
 	In, Out int
 	Bias    []float32 // [Out] or nil
 	packed  kernel.Packed
 
-	W, B                 *Param        // nil unless trainable; B also if there is no bias
-	across               kernel.Packed // the matrix transposed, to go back through
-	memory, acrossMemory []float32
+	W, B                     *Param        // nil unless trainable; B also if there is no bias
+	transposed               kernel.Packed // for the backward pass
+	memory, transposedMemory []float32
 }
 
-// NewWeight packs w, [out, in] by rows as PyTorch stores it; it keeps bias, which may be nil, and not w.
+// NewWeight packs w, [out, in] by rows as PyTorch stores it; it keeps bias, which may be nil, and
+// not w.
 func NewWeight(w []float32, out, in int, bias []float32) *Weight {
 	dst := kernel.AlignedFloats(kernel.PackedLen(out, in))
 	return &Weight{In: in, Out: out, Bias: bias, packed: kernel.PackNK(dst, w, in, out, in)}
 }
 
-// NewTrainable returns a Weight over the parameters w, [out, in], and b, which may be nil. After a change of their values it must be
-// told: Repack.
+// NewTrainable returns a Weight over the parameters w, [out, in], and b, which may be nil. Call
+// Repack after changing their values.
 func NewTrainable(w, b *Param, out, in int) *Weight {
 	t := &Weight{In: in, Out: out, W: w, B: b}
 	if b != nil {
@@ -31,14 +32,14 @@ func NewTrainable(w, b *Param, out, in int) *Weight {
 	return t
 }
 
-// Repack makes the Weight see its parameters' values.
+// Repack takes over the values of the Weight's parameters.
 func (w *Weight) Repack() {
 	if w.memory == nil {
 		w.memory = kernel.AlignedFloats(kernel.PackedLen(w.Out, w.In))
-		w.acrossMemory = kernel.AlignedFloats(kernel.PackedLen(w.In, w.Out))
+		w.transposedMemory = kernel.AlignedFloats(kernel.PackedLen(w.In, w.Out))
 	}
 	w.packed = kernel.PackNK(w.memory, w.W.Value, w.In, w.Out, w.In)
-	w.across = kernel.PackKN(w.acrossMemory, w.W.Value, w.In, w.In, w.Out)
+	w.transposed = kernel.PackKN(w.transposedMemory, w.W.Value, w.In, w.In, w.Out)
 }
 
 // trains reports whether the Weight has a parameter that is not frozen.
@@ -54,13 +55,13 @@ func (g *Graph) Linear(x *Tensor, w *Weight) *Tensor {
 	y := g.New(x.Rows, w.Out)
 	g.linear(x, w, y, kernel.Gemm{})
 	if g.tape != nil && (x.wanted || w.trains()) {
-		g.record(y, func(dy *Tensor) { g.linearBack(x, w, dy) })
+		g.record(y, func(dy *Tensor) { g.linearBackward(x, w, dy) })
 	}
 	return y
 }
 
-// LinearInto sets dst to x·Wᵀ + b and returns it; dst must not share memory with x. While a tape records it leaves dst as it is and
-// returns a matrix of its own.
+// LinearInto sets dst to x·Wᵀ + b and returns it; dst must not share memory with x. While a tape
+// records it leaves dst alone and returns a new matrix.
 func (g *Graph) LinearInto(dst, x *Tensor, w *Weight) *Tensor {
 	if g.tape != nil {
 		return g.Linear(x, w)
@@ -79,8 +80,9 @@ func (g *Graph) LinearGELU(x *Tensor, w *Weight) *Tensor {
 	return y
 }
 
-// LinearGateResidual adds gate * (x·Wᵀ + b) to residual in place and returns it; a row of sample s takes row s of gate. It rounds
-// exactly as Linear followed by GateResidual, and is that while a tape records.
+// LinearGateResidual adds gate * (x·Wᵀ + b) to residual in place and returns it; a row of sample s
+// takes row s of gate. It rounds exactly as Linear followed by GateResidual, and is that while a
+// tape records.
 func (g *Graph) LinearGateResidual(residual, gate *Tensor, rows *Rows, x *Tensor, w *Weight) *Tensor {
 	if g.tape != nil {
 		return g.GateResidual(residual, gate, rows, g.Linear(x, w))
@@ -127,18 +129,18 @@ func (op *linearOp) run(part int, w *worker) {
 	op.gemm.Run(w.floats(kernel.GemmScratch), r0, r1, p0, p1)
 }
 
-// linearBack adds to the gradients of x, W and b, where they are wanted, what dy gives them:
-// dx = dy·W, dW = dyᵀ·x, db = the sum of dy's rows.
-func (g *Graph) linearBack(x *Tensor, w *Weight, dy *Tensor) {
+// linearBackward adds to the gradients of x, W and b, where required: dx = dy·W, dW = dyᵀ·x, db =
+// the sum of dy's rows.
+func (g *Graph) linearBackward(x *Tensor, w *Weight, dy *Tensor) {
 	if x.wanted {
 		if w.W == nil {
-			panic("tensor: going back through weights that are for inference only")
+			panic("tensor: backward pass through a Weight that is not trainable")
 		}
 		fresh := x.grad == nil && x.base == nil
 		if fresh {
 			x.grad = g.New(x.Rows, x.Cols)
 		}
-		g.multiply(kernel.Gemm{B: &w.across, Accumulate: !fresh}, dy, g.Grad(x))
+		g.multiply(kernel.Gemm{B: &w.transposed, Accumulate: !fresh}, dy, g.Grad(x))
 	}
 	if !w.trains() || x.Rows == 0 {
 		return
@@ -156,8 +158,9 @@ func (g *Graph) linearBack(x *Tensor, w *Weight, dy *Tensor) {
 	g.Release(m)
 }
 
-// weightGradOp computes the gradients of a linear map's parameters: first dyᵀ and the bias's, divided over outputs, then the matrix's, divided
-// over inputs. Rows are taken gradRows at a time, so that what a part works on stays in its core's cache.
+// weightGradOp computes the gradients of a linear map's parameters: first dyᵀ and the bias's,
+// divided over outputs, then the matrix's, divided over inputs. Rows are taken gradRows at a time,
+// so that a part's operands stay in its core's cache.
 type weightGradOp struct {
 	x, dy  *Tensor
 	across *Tensor // dyᵀ

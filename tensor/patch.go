@@ -2,9 +2,9 @@ package tensor
 
 import "fmt"
 
-// Patchify cuts images [samples, channels*height*width], one channel after another, into patches of p x p: a row for each patch,
-// in reading order, that holds the patch channel by channel, [samples*(height/p)*(width/p), channels*p*p]. There is no way back
-// through it.
+// Patchify cuts images [samples, channels*height*width], one channel after another, into patches of
+// p x p: a row for each patch, in reading order, channel by channel, [samples*(height/p)*(width/p),
+// channels*p*p]. It has no backward pass.
 func (g *Graph) Patchify(images *Tensor, channels, height, width, p int) *Tensor {
 	mustMatch("images", images, images.Rows, channels*height*width)
 	g.mustNotRecord("Patchify", images)
@@ -26,8 +26,8 @@ func (g *Graph) Patchify(images *Tensor, channels, height, width, p int) *Tensor
 	return out
 }
 
-// Unpatchify puts patches together again, [samples, channels*height*width]; a patch's row holds it pixel by pixel, the channels
-// of a pixel together, as DiT's last layer gives it.
+// Unpatchify assembles images from patches, [samples, channels*height*width]. A row holds a patch
+// pixel by pixel, with the channels of a pixel together, as DiT's last layer does.
 func (g *Graph) Unpatchify(patches *Tensor, channels, height, width, p int) *Tensor {
 	mustDivide(height, width, p)
 	rows, cols := height/p, width/p
@@ -39,13 +39,15 @@ func (g *Graph) Unpatchify(patches *Tensor, channels, height, width, p int) *Ten
 	eachPatchPixel(patches, out, channels, height, width, p, func(patch, image *float32) { *image = *patch })
 	if g.recording(patches) {
 		g.record(out, func(dout *Tensor) {
-			eachPatchPixel(g.Grad(patches), dout, channels, height, width, p, func(patch, image *float32) { *patch += *image })
+			add := func(patch, image *float32) { *patch += *image }
+			eachPatchPixel(g.Grad(patches), dout, channels, height, width, p, add)
 		})
 	}
 	return out
 }
 
-// eachPatchPixel calls f with every element of patches, as the last layer gives them, and its place in the images.
+// eachPatchPixel calls f with every element of patches, in the order of Unpatchify, and its element
+// of the images.
 func eachPatchPixel(patches, images *Tensor, channels, height, width, p int, f func(patch, image *float32)) {
 	cols := width / p
 	each := height / p * cols

@@ -1,24 +1,24 @@
 package tensor
 
-// split divides n things into parts of nearly equal size, each but the last a multiple of unit.
+// split divides n items into parts of nearly equal size, each but the last a multiple of unit.
 type split struct{ n, unit, parts int }
 
 func newSplit(n, unit, parts int) split {
 	return split{n: n, unit: unit, parts: max(1, min(parts, (n+unit-1)/unit))}
 }
 
-// bounds returns the things lo up to hi of part i.
+// bounds returns the items lo up to hi of part i.
 func (s split) bounds(i int) (lo, hi int) {
 	units := (s.n + s.unit - 1) / s.unit
 	return min(s.n, i*units/s.parts*s.unit), min(s.n, (i+1)*units/s.parts*s.unit)
 }
 
-// partsPerWorker makes parts small enough that workers which finish early find another, large enough that handing
-// them out costs nothing.
+// partsPerWorker makes parts small enough that workers which finish early find another, and large
+// enough that handing them out costs nothing.
 const partsPerWorker = 4
 
-// divide splits a product among workers, over panels of columns first: a panel of weights then stays in one core's cache while
-// the rows pass by.
+// divide splits a product among workers, over panels of columns first: a panel of weights then
+// stays in one core's cache while all rows use it.
 func divide(workers, panels, rows int) (p, r split) {
 	if workers == 1 {
 		return newSplit(panels, 1, 1), newSplit(rows, 8, 1)

@@ -9,28 +9,29 @@ type Param struct {
 	Grad  []float32 // nil if the parameter is frozen
 }
 
-// tape is what Backward has to do, in the order that the operations ran. It keeps the operations' inputs and results alive.
-type tape struct{ back []func() }
+// tape holds the backward functions of the operations that ran, in their order.
+type tape struct{ backward []func() }
 
-// StartTape makes the operations that follow record how to go back through them. Memory is then kept until Reset: Release does
-// nothing while the tape records.
+// StartTape makes the operations that follow record their backward passes. Memory is then kept
+// until Reset: Release does nothing while the tape records.
 func (g *Graph) StartTape() { g.tape = &tape{} }
 
 // Training reports whether a tape records.
 func (g *Graph) Training() bool { return g.tape != nil }
 
-// Backward goes back through everything recorded, adding to the gradients of the parameters, and ends the recording. The gradients of
-// results that the loss depends on were given by AddGrad.
+// Backward runs the backward pass of everything recorded, which adds to the gradients of the
+// parameters, and ends the recording. It starts from the gradients that AddGrad gave to results.
 func (g *Graph) Backward() {
-	back := g.tape.back
+	backward := g.tape.backward
 	g.tape = nil
-	for i := len(back) - 1; i >= 0; i-- {
-		back[i]()
+	for i := len(backward) - 1; i >= 0; i-- {
+		backward[i]()
 	}
 }
 
-// Want marks t, an input, as one whose gradient is needed.
-func (g *Graph) Want(t *Tensor) { t.wanted = true }
+// RequireGrad marks an input t, so that operations on it are recorded and Backward computes its
+// gradient.
+func (g *Graph) RequireGrad(t *Tensor) { t.wanted = true }
 
 // Grad returns the gradient of t, zeros if nothing was added to it yet. It lives in g's memory.
 func (g *Graph) Grad(t *Tensor) *Tensor {
@@ -46,7 +47,7 @@ func (g *Graph) Grad(t *Tensor) *Tensor {
 	return t.grad
 }
 
-// AddGrad adds d to the gradient of t.
+// AddGrad adds d to the gradient of t, if t requires one.
 func (g *Graph) AddGrad(t, d *Tensor) {
 	mustMatch("gradient", d, t.Rows, t.Cols)
 	if !t.wanted {
@@ -55,7 +56,8 @@ func (g *Graph) AddGrad(t, d *Tensor) {
 	g.addInto(g.Grad(t), d)
 }
 
-// passGrad gives t the gradient d, which nothing else needs any more: without a copy if t has none yet.
+// passGrad adds d, which nothing else uses afterwards, to the gradient of t: without a copy if t
+// has none yet.
 func (g *Graph) passGrad(t, d *Tensor) {
 	switch {
 	case !t.wanted:
@@ -66,18 +68,18 @@ func (g *Graph) passGrad(t, d *Tensor) {
 	}
 }
 
-// record marks y as depending on something whose gradient is needed and notes how to go back through the operation that made it. back is
-// not called if nothing that the loss depends on came of y.
-func (g *Graph) record(y *Tensor, back func(dy *Tensor)) {
+// record notes the backward pass of the operation that made y, which then requires a gradient too.
+// backward is not called if the loss does not depend on y.
+func (g *Graph) record(y *Tensor, backward func(dy *Tensor)) {
 	y.wanted = true
-	g.tape.back = append(g.tape.back, func() {
+	g.tape.backward = append(g.tape.backward, func() {
 		if y.grad != nil {
-			back(y.grad)
+			backward(y.grad)
 		}
 	})
 }
 
-// recording reports whether an operation on these inputs has to be recorded.
+// recording reports whether an operation on these inputs must be recorded.
 func (g *Graph) recording(inputs ...*Tensor) bool {
 	if g.tape == nil {
 		return false
@@ -90,10 +92,10 @@ func (g *Graph) recording(inputs ...*Tensor) bool {
 	return false
 }
 
-// mustNotRecord is for operations that have no way back: they are used in inference only.
+// mustNotRecord panics if an input of an operation without a backward pass requires a gradient.
 func (g *Graph) mustNotRecord(what string, inputs ...*Tensor) {
 	if g.recording(inputs...) {
-		panic(fmt.Sprintf("tensor: there is no way back through %s", what))
+		panic(fmt.Sprintf("tensor: %s has no backward pass", what))
 	}
 }
 

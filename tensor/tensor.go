@@ -1,26 +1,20 @@
-// Package tensor runs operations on matrices of float32: it owns the memory that activations live in, the workers that
-// compute them, the count of floating-point operations, and cancellation.
-//
-// It may know of rows, samples and weights, and it has one file for each operation or family of operations. It
-// knows nothing of models, files or randomness; the arithmetic itself is in internal/kernel.
-//
-// Every operation gives the same bits whatever the number of workers.
 package tensor
 
 import "fmt"
 
-// Tensor is a matrix: a row is a token or a pixel, a column a feature. Rows are Stride floats apart, so that a range of
-// columns of a wider matrix is a Tensor too.
+// Tensor is a matrix: a row is a token or a pixel, a column a feature. Rows are Stride floats
+// apart, so that a range of columns of a wider matrix is a Tensor too.
 //
-// A Tensor made by a Graph is valid until the Graph releases its memory.
+// A Tensor made by a Graph is valid until the Graph releases its memory: see Ownership in the
+// package's documentation.
 type Tensor struct {
 	Rows, Cols int
 	Stride     int
 	Data       []float32 // at least (Rows-1)*Stride + Cols
 
-	grad     *Tensor // while a tape records: the gradient of the loss with respect to this matrix, or nil if there is none yet
-	wanted   bool    // while a tape records: the gradient is needed
-	base     *Tensor // what this matrix shares its memory with, beginning at row and column below, or nil
+	grad     *Tensor // of the loss, for this matrix; nil if there is none yet
+	wanted   bool    // requires grad: a tape records how to compute it
+	base     *Tensor // the matrix that this one is a view of, from row and col on, or nil
 	row, col int
 }
 
@@ -37,7 +31,7 @@ func (t *Tensor) Row(i int) []float32 {
 	return t.Data[i*t.Stride : i*t.Stride+t.Cols : i*t.Stride+t.Cols]
 }
 
-// Contiguous reports whether the rows lie one behind the other.
+// Contiguous reports whether the rows follow one another without gaps.
 func (t *Tensor) Contiguous() bool { return t.Stride == t.Cols || t.Rows <= 1 }
 
 // Flat returns all elements, row by row, of a contiguous matrix.
@@ -69,8 +63,8 @@ func mustMatch(what string, t *Tensor, rows, cols int) {
 	}
 }
 
-// Rows divides the rows of a matrix among the samples of a batch: sample s has the rows Start[s] up to Start[s+1]. Samples
-// may have different numbers of rows, none included.
+// Rows divides the rows of a matrix among the samples of a batch: sample s has the rows Start[s] up
+// to Start[s+1]. Samples may have different numbers of rows, none included.
 type Rows struct {
 	Start  []int   // one more than there are samples
 	Sample []int32 // the sample of each row
@@ -82,11 +76,12 @@ func Uniform(samples, each int) *Rows {
 	for s := range start {
 		start[s] = s * each
 	}
-	return NewRows(start)
+	return newRows(start)
 }
 
-// NewRows returns the division in which sample s has the rows start[s] up to start[s+1]; it keeps start.
-func NewRows(start []int) *Rows {
+// newRows returns the division in which sample s has the rows start[s] up to start[s+1]; it keeps
+// start.
+func newRows(start []int) *Rows {
 	r := &Rows{Start: start, Sample: make([]int32, start[len(start)-1])}
 	r.fill()
 	return r

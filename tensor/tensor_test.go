@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// withGraph runs f on a Graph of its own.
+// withGraph runs f on a new Graph.
 func withGraph(t testing.TB, workers int, f func(g *Graph)) {
 	t.Helper()
 	p := NewPool(workers)
@@ -26,7 +26,8 @@ func random(r *rand.Rand, rows, cols int) *Tensor {
 	return FromSlice(x, rows, cols)
 }
 
-// near reports how far got is from want, in units of what rounding may do to a sum of n products of size about 1.
+// near reports how far got is from want, in units of what rounding may do to a sum of n products of
+// size about 1.
 func near(t *testing.T, what string, got []float32, want []float64, n int) {
 	t.Helper()
 	tolerance := 4 * math.Sqrt(float64(n)) * 0x1p-23
@@ -56,7 +57,7 @@ func TestLinear(t *testing.T) {
 			}
 		}
 		residual, gate := random(r, rows, out), random(r, 2, out)
-		half := NewRows([]int{0, rows / 2, rows})
+		half := newRows([]int{0, rows / 2, rows})
 		withGraph(t, 2, func(g *Graph) {
 			weight := NewWeight(w.Data, out, in, b.Data)
 			y := g.Linear(x, weight)
@@ -67,7 +68,7 @@ func TestLinear(t *testing.T) {
 			fused := g.LinearGateResidual(g.Copy(residual), gate, half, x, weight)
 			apart := g.GateResidual(g.Copy(residual), gate, half, y)
 			if !slices.Equal(fused.Flat(), apart.Flat()) {
-				t.Errorf("linear %v: the fused gate rounds otherwise than the separate one", size)
+				t.Errorf("linear %v: the fused gate rounds differently from the separate one", size)
 			}
 			for i, v := range want {
 				want[i] = 0.5 * v * (1 + math.Tanh(math.Sqrt(2/math.Pi)*(v+0.044715*v*v*v)))
@@ -124,7 +125,7 @@ func TestAttentionOverRaggedSamples(t *testing.T) {
 		{name: "fewer queries than keys", heads: 2, dim: 32, queries: []int{7, 70, 1}, keys: []int{70, 70, 9}},
 		{name: "bias", heads: 2, dim: 24, queries: []int{40, 3}, keys: []int{61, 17}, bias: true},
 		{name: "column sums", heads: 4, dim: 16, queries: []int{40, 3}, keys: []int{70, 17}, colSums: true},
-		{name: "bias and column sums", heads: 1, dim: 64, queries: []int{64}, keys: []int{64}, bias: true, colSums: true},
+		{name: "both", heads: 1, dim: 64, queries: []int{64}, keys: []int{64}, bias: true, colSums: true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			rows := func(counts []int) *Rows {
@@ -132,7 +133,7 @@ func TestAttentionOverRaggedSamples(t *testing.T) {
 				for _, n := range counts {
 					start = append(start, start[len(start)-1]+n)
 				}
-				return NewRows(start)
+				return newRows(start)
 			}
 			in := AttentionInput{Heads: c.heads, QRows: rows(c.queries), KRows: rows(c.keys)}
 			width := c.heads * c.dim
@@ -263,7 +264,8 @@ func TestReleasedMemoryIsUsedAgain(t *testing.T) {
 	})
 }
 
-// TestPool runs rounds of every number of parts from several goroutines at once, with pauses that let helpers fall asleep.
+// TestPool runs rounds of every number of parts from several goroutines at once, with pauses that
+// let helpers fall asleep.
 func TestPool(t *testing.T) {
 	for _, workers := range []int{1, 2, 8} {
 		p := NewPool(workers)

@@ -2,13 +2,14 @@ package train
 
 import (
 	"math"
-	"sync"
+	"sync/atomic"
 
 	"github.com/tokencache/tokencache/internal/kernel"
 	"github.com/tokencache/tokencache/tensor"
 )
 
-// AdamW is the optimiser of Loshchilov and Hutter (arXiv 1711.05101) as PyTorch computes it. Weight decay is on every parameter.
+// AdamW is the optimiser of Loshchilov and Hutter (arXiv 1711.05101) as PyTorch computes it. Weight
+// decay applies to every parameter.
 type AdamW struct {
 	Beta1, Beta2, Eps, Decay float64
 
@@ -27,13 +28,14 @@ func NewAdamW(params []*tensor.Param, decay float64) *AdamW {
 	return a
 }
 
-// Update makes one step at learning rate lr.
+// Update takes one step at learning rate lr.
 func (a *AdamW) Update(lr float64) {
 	a.Step++
 	correction1 := 1 - math.Pow(a.Beta1, float64(a.Step))
 	correction2 := 1 - math.Pow(a.Beta2, float64(a.Step))
 	eachParam(a.params, func(i int, p *tensor.Param) {
-		kernel.AdamW(p.Value, a.m[i], a.v[i], p.Grad, float32(lr), float32(a.Beta1), float32(a.Beta2), float32(a.Eps), float32(a.Decay),
+		kernel.AdamW(p.Value, a.m[i], a.v[i], p.Grad,
+			float32(lr), float32(a.Beta1), float32(a.Beta2), float32(a.Eps), float32(a.Decay),
 			float32(correction1), float32(correction2))
 	})
 }
@@ -56,8 +58,8 @@ func GradNorm(params []*tensor.Param) float64 {
 	return math.Sqrt(total)
 }
 
-// ScaleGrads multiplies all gradients by s.
-func ScaleGrads(params []*tensor.Param, s float64) {
+// scaleGrads multiplies all gradients by s.
+func scaleGrads(params []*tensor.Param, s float64) {
 	eachParam(params, func(_ int, p *tensor.Param) { kernel.Scale(p.Grad, p.Grad, float32(s)) })
 }
 
@@ -66,29 +68,22 @@ func ZeroGrads(params []*tensor.Param) {
 	eachParam(params, func(_ int, p *tensor.Param) { clear(p.Grad) })
 }
 
-// eachParam calls f for every parameter, some at the same time.
+// eachParam calls f for every parameter, on several goroutines. A panic of f is the caller's.
 func eachParam(params []*tensor.Param, f func(i int, p *tensor.Param)) {
-	const most = 4 // memory bandwidth is spent by then
-	var next sync.Mutex
-	i := 0
-	take := func() int {
-		next.Lock()
-		defer next.Unlock()
-		i++
-		return i - 1
+	const workers = 4 // more do not help: memory bandwidth is the limit
+	var next atomic.Int64
+	err := parallel(workers, func(int) error {
+		for i := int(next.Add(1)) - 1; i < len(params); i = int(next.Add(1)) - 1 {
+			f(i, params[i])
+		}
+		return nil
+	})
+	if err != nil {
+		panic(err)
 	}
-	var wait sync.WaitGroup
-	for range most {
-		wait.Go(func() {
-			for i := take(); i < len(params); i = take() {
-				f(i, params[i])
-			}
-		})
-	}
-	wait.Wait()
 }
 
-// EMA is an exponential moving average of parameters, which models are sampled from.
+// EMA is an exponential moving average of parameters, the weights that models are sampled with.
 type EMA struct {
 	Decay  float64
 	Values [][]float32
@@ -104,7 +99,7 @@ func NewEMA(params []*tensor.Param, decay float64) *EMA {
 	return e
 }
 
-// Update takes the parameters' values in.
+// Update moves the average towards the parameters' values.
 func (e *EMA) Update(decay float64) {
 	eachParam(e.params, func(i int, p *tensor.Param) { kernel.Lerp(e.Values[i], p.Value, float32(decay)) })
 }

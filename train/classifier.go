@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"strings"
-	"sync"
 
 	"github.com/tokencache/tokencache/checkpoint"
 	"github.com/tokencache/tokencache/data"
@@ -13,11 +12,11 @@ import (
 	"github.com/tokencache/tokencache/tensor"
 )
 
-// ClassifierOptions says how a ClassifierTask draws its examples.
+// ClassifierOptions says how a ClassifierTask makes its examples.
 type ClassifierOptions struct {
 	Seed      uint64  `json:"seed"`
-	Shift     int     `json:"shift"` // most pixels that a picture is moved by, each way
-	Flip      bool    `json:"flip"`  // mirror every other picture
+	Shift     int     `json:"shift"` // maximum random shift in pixels, each way
+	Flip      bool    `json:"flip"`  // mirror an image with probability 1/2
 	Smoothing float64 `json:"label_smoothing"`
 }
 
@@ -32,37 +31,47 @@ type ClassifierTask struct {
 	order   *data.Order
 }
 
-// NewClassifierTask returns the training of a new classifier of configuration c on pictures with labels.
-func NewClassifierTask(c eval.ClassifierConfig, pictures Examples, labels []int32, o ClassifierOptions) (*ClassifierTask, error) {
-	if pictures.Len() == 0 {
-		return nil, errors.New("the data set has no pictures")
+// NewClassifierTask returns the training of a new classifier of configuration c on images with
+// labels.
+func NewClassifierTask(c eval.ClassifierConfig, images Examples, labels []int32,
+	o ClassifierOptions) (*ClassifierTask, error) {
+	if images.Len() == 0 {
+		return nil, errors.New("the data set has no images")
 	}
 	for i, y := range labels {
 		if y < 0 || int(y) >= len(c.Names) {
-			return nil, fmt.Errorf("picture %d has class %d: want 0..%d", i, y, len(c.Names)-1)
+			return nil, fmt.Errorf("image %d has class %d: want 0..%d", i, y, len(c.Names)-1)
 		}
 	}
-	net, params, err := eval.NewTrainableClassifier(c, freshClassifier{c, o.Seed})
+	net, params, err := eval.NewTrainableClassifier(c, initClassifier{c, o.Seed})
 	if err != nil {
 		return nil, err
 	}
-	return &ClassifierTask{Net: net, params: params, options: o, data: pictures, labels: labels, order: data.NewOrder(pictures.Len(), o.Seed)}, nil
+	return &ClassifierTask{
+		Net:     net,
+		params:  params,
+		options: o,
+		data:    images,
+		labels:  labels,
+		order:   data.NewOrder(images.Len(), o.Seed),
+	}, nil
 }
 
-// freshClassifier is the source of new weights: normal, of the variance that keeps activations' size under GELU, and zero biases.
-type freshClassifier struct {
+// initClassifier is the source of initial weights: He initialisation (normal, variance 2/inputs)
+// and zero biases.
+type initClassifier struct {
 	eval.ClassifierConfig
 	seed uint64
 }
 
-func (f freshClassifier) Read(name string, dst []float32) error {
+func (f initClassifier) Read(name string, dst []float32) error {
 	if strings.HasSuffix(name, ".bias") {
 		clear(dst)
 		return nil
 	}
 	for _, w := range f.Tensors() {
 		if w.Name == name {
-			r, deviation := draws("weights "+name, f.seed), math.Sqrt(2/float64(w.Shape[1]))
+			r, deviation := newRand("weights "+name, f.seed), math.Sqrt(2/float64(w.Shape[1]))
 			for i := range dst {
 				dst[i] = float32(deviation * r.NormFloat64())
 			}
@@ -75,10 +84,10 @@ func (f freshClassifier) Read(name string, dst []float32) error {
 // Params lists all parameters.
 func (t *ClassifierTask) Params() []*tensor.Param { return t.params }
 
-// Measures are the loss and the share of examples whose likeliest class is theirs.
+// Measures are the loss and the accuracy.
 func (t *ClassifierTask) Measures() []string { return []string{"loss", "accuracy"} }
 
-// Changed makes the network see its parameters' values.
+// Changed implements Task: it repacks the weights.
 func (t *ClassifierTask) Changed() { t.Net.Repack() }
 
 // Accumulate implements Task.
@@ -91,18 +100,15 @@ func (t *ClassifierTask) Accumulate(g *tensor.Graph, first int64, count int, sca
 	for i := range index {
 		index[i] = t.order.At(first + int64(i))
 	}
-	errs := make([]error, count)
-	var wait sync.WaitGroup
-	for i := range count {
-		wait.Go(func() {
-			sample := make([]float32, n.Channels*pixels)
-			if errs[i] = t.data.Read(index[i], sample); errs[i] == nil {
-				n.Input(x.X, i, t.augment(sample, uint64(first)+uint64(i)))
-			}
-		})
-	}
-	wait.Wait()
-	if err := errors.Join(errs...); err != nil {
+	err := parallel(count, func(i int) error {
+		sample := make([]float32, n.Channels*pixels)
+		if err := t.data.Read(index[i], sample); err != nil {
+			return err
+		}
+		n.Input(x.X, i, t.augment(sample, uint64(first)+uint64(i)))
+		return nil
+	})
+	if err != nil {
 		return nil, err
 	}
 	g.StartTape()
@@ -125,13 +131,13 @@ func (t *ClassifierTask) Accumulate(g *tensor.Graph, first int64, count int, sca
 	return sums, g.Err()
 }
 
-// augment moves and mirrors the picture of example k at random; what comes in from beyond its edges is black.
+// augment shifts and mirrors the image of example k at random, padding with black.
 func (t *ClassifierTask) augment(x []float32, k uint64) []float32 {
-	r, size, most := draws("classifier example", t.options.Seed, k), t.Net.Size, t.options.Shift
+	r, size, shift := newRand("classifier example", t.options.Seed, k), t.Net.Size, t.options.Shift
 	if flip := r.IntN(2) == 1; flip && t.options.Flip {
 		data.FlipHorizontal(x, t.Net.Channels, size)
 	}
-	down, right := r.IntN(2*most+1)-most, r.IntN(2*most+1)-most
+	down, right := r.IntN(2*shift+1)-shift, r.IntN(2*shift+1)-shift
 	moved := make([]float32, len(x))
 	for i := range moved {
 		c, row, col := i/(size*size), i/size%size-down, i%size-right
@@ -143,8 +149,9 @@ func (t *ClassifierTask) augment(x []float32, k uint64) []float32 {
 	return moved
 }
 
-// crossEntropy returns the loss of logits where class y is right, in nats, and sets grad to scale times its gradient. With smoothing the target
-// gives that share of probability to all classes alike (Szegedy et al. 2016, arXiv 1512.00567, section 7).
+// crossEntropy returns the loss of logits for class y, in nats, and whether y has the largest
+// logit, and sets grad to scale times the gradient. Label smoothing spreads that share of the
+// target's probability evenly over all classes (Szegedy et al. 2016, arXiv 1512.00567, section 7).
 func crossEntropy(grad, logits []float32, y int, smoothing, scale float64) (loss float64, right bool) {
 	best, largest := 0, math.Inf(-1)
 	for i, v := range logits {
@@ -170,15 +177,15 @@ func crossEntropy(grad, logits []float32, y int, smoothing, scale float64) (loss
 }
 
 // Tensors lists the network's tensors.
-func (t *ClassifierTask) Tensors() []Tensor {
-	var list []Tensor
+func (t *ClassifierTask) Tensors() []ModelTensor {
+	var list []ModelTensor
 	for _, w := range t.Net.ClassifierConfig.Tensors() {
-		list = append(list, Tensor{Name: w.Name, Shape: w.Shape})
+		list = append(list, ModelTensor{Name: w.Name, Shape: w.Shape})
 	}
 	return list
 }
 
-// Metadata tells the network's size and its classes' names.
+// Metadata returns the network's configuration and its classes' names.
 func (t *ClassifierTask) Metadata() (map[string]string, error) {
 	b, err := t.Net.ClassifierConfig.JSON()
 	return map[string]string{checkpoint.ConfigKey: string(b)}, err

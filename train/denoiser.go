@@ -3,7 +3,6 @@ package train
 import (
 	"errors"
 	"fmt"
-	"sync"
 
 	"github.com/tokencache/tokencache/checkpoint"
 	"github.com/tokencache/tokencache/data"
@@ -13,20 +12,20 @@ import (
 	"github.com/tokencache/tokencache/tensor"
 )
 
-// Examples are labelled pictures, as data.Set.
+// Examples are images to train on, such as a data.Set.
 type Examples interface {
 	Len() int
-	Read(i int, dst []float32) error // [C*S*S] in [-1,1]
+	Read(i int, dst []float32) error // [C*S*S] in [-1,1]; called from several goroutines at once
 }
 
-// DenoiserOptions says how a Denoiser draws its examples.
+// DenoiserOptions says how a Denoiser makes its examples.
 type DenoiserOptions struct {
 	Seed    uint64  `json:"seed"`
-	Dropout float64 `json:"label_dropout"` // share of examples whose class is replaced by the null class, which guidance needs
-	Flip    bool    `json:"flip"`          // mirror every other picture
+	Dropout float64 `json:"label_dropout"` // probability of the null class, for guidance
+	Flip    bool    `json:"flip"`          // mirror an image with probability 1/2
 	MinSNR  float64 `json:"min_snr"`       // see Objective
 
-	Mask *MaskOptions `json:"mask,omitempty"` // of the masked passes of an MDT, which must have them; nil: none
+	Mask *MaskOptions `json:"mask,omitempty"` // required for an MDT, nil for a DiT
 }
 
 // Denoiser is the training of a DiT, or of an MDT.
@@ -42,14 +41,16 @@ type Denoiser struct {
 	names   []string
 
 	batch   seam.Batch
-	samples []Sample
+	samples []Example
 	masked  maskedPass // of an MDT
 }
 
-// NewDenoiser returns the training of m, made for training with params, on pictures with labels; names are the classes'.
-func NewDenoiser(m *dit.Model, params []*tensor.Param, pictures Examples, labels []int32, names []string, o DenoiserOptions) (*Denoiser, error) {
-	if pictures.Len() == 0 {
-		return nil, errors.New("the data set has no pictures")
+// NewDenoiser returns the training of m and its params, as dit.NewTrainable returns them, on images
+// with labels; names are the classes' names.
+func NewDenoiser(m *dit.Model, params []*tensor.Param, images Examples, labels []int32, names []string,
+	o DenoiserOptions) (*Denoiser, error) {
+	if images.Len() == 0 {
+		return nil, errors.New("the data set has no images")
 	}
 	if o.Dropout < 0 || o.Dropout > 1 {
 		return nil, fmt.Errorf("label dropout of %g: want 0 to 1", o.Dropout)
@@ -59,7 +60,7 @@ func NewDenoiser(m *dit.Model, params []*tensor.Param, pictures Examples, labels
 	}
 	for i, y := range labels {
 		if y < 0 || int(y) >= m.NumClasses {
-			return nil, fmt.Errorf("picture %d has class %d: the model has classes 0..%d", i, y, m.NumClasses-1)
+			return nil, fmt.Errorf("image %d has class %d: the model has classes 0..%d", i, y, m.NumClasses-1)
 		}
 	}
 	objective, err := NewObjective(m.LearnSigma, o.MinSNR)
@@ -67,16 +68,23 @@ func NewDenoiser(m *dit.Model, params []*tensor.Param, pictures Examples, labels
 		return nil, err
 	}
 	return &Denoiser{
-		Model: m, Objective: objective, params: params, options: o,
-		data: pictures, labels: labels, names: names, order: data.NewOrder(pictures.Len(), o.Seed),
+		Model:     m,
+		Objective: objective,
+		params:    params,
+		options:   o,
+		data:      images,
+		labels:    labels,
+		names:     names,
+		order:     data.NewOrder(images.Len(), o.Seed),
 	}, nil
 }
 
 // Params lists everything but the fixed position embedding.
 func (d *Denoiser) Params() []*tensor.Param { return d.params }
 
-// Measures are the loss, the noise's mean squared error and the variational bound. Those of an MDT are of the full pass, but for the last, the loss
-// of the masked one; what it is trained for is the sum of the two losses.
+// Measures are the loss, the noise's mean squared error and, if the variance is learned, the
+// variational bound. For an MDT these are of the full pass, and the loss of the masked pass
+// follows; the objective is the sum of the two losses.
 func (d *Denoiser) Measures() []string {
 	list := []string{"loss", "mse"}
 	if d.Model.LearnSigma {
@@ -88,7 +96,7 @@ func (d *Denoiser) Measures() []string {
 	return list
 }
 
-// Changed makes the model see its parameters' values.
+// Changed implements Task: it repacks the weights.
 func (d *Denoiser) Changed() { d.Model.Repack() }
 
 // Accumulate implements Task.
@@ -117,13 +125,22 @@ func (d *Denoiser) Accumulate(g *tensor.Graph, first int64, count int, scale flo
 	return append(sums, masked), err
 }
 
-// Gradients adds to the gradients of m's parameters those of the losses of samples, which are b's, times scale, and returns the losses.
-func Gradients(g *tensor.Graph, m *dit.Model, o *Objective, b *seam.Batch, samples []Sample, scale float64) ([]Loss, error) {
+// Gradients returns the losses of the examples of batch b, and adds scale times their gradients to
+// those of m's parameters.
+func Gradients(
+	g *tensor.Graph,
+	m *dit.Model,
+	o *Objective,
+	b *seam.Batch,
+	samples []Example,
+	scale float64,
+) ([]Loss, error) {
 	return passGradients(g, o, samples, scale, func() *tensor.Tensor { return m.Forward(g, seam.Always, b) })
 }
 
 // passGradients is Gradients for the predictions that forward makes.
-func passGradients(g *tensor.Graph, o *Objective, samples []Sample, scale float64, forward func() *tensor.Tensor) ([]Loss, error) {
+func passGradients(g *tensor.Graph, o *Objective, samples []Example, scale float64,
+	forward func() *tensor.Tensor) ([]Loss, error) {
 	defer g.Reset()
 	g.StartTape()
 	out := forward()
@@ -132,11 +149,13 @@ func passGradients(g *tensor.Graph, o *Objective, samples []Sample, scale float6
 	}
 	grad := g.New(out.Rows, out.Cols)
 	losses := make([]Loss, len(samples))
-	var wait sync.WaitGroup
-	for i := range samples {
-		wait.Go(func() { losses[i] = o.Loss(grad.Row(i), out.Row(i), &samples[i], scale) })
+	err := parallel(len(samples), func(i int) error {
+		losses[i] = o.Loss(grad.Row(i), out.Row(i), &samples[i], scale)
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
-	wait.Wait()
 	g.AddGrad(out, grad)
 	g.Backward()
 	return losses, g.Err()
@@ -153,38 +172,36 @@ func (d *Denoiser) allocate(count, size int) {
 	}
 }
 
-// newExamples returns a batch and its examples, for count pictures of size elements.
-func newExamples(count, size int) (seam.Batch, []Sample) {
-	b := seam.Batch{X: tensor.FromSlice(make([]float32, count*size), count, size), T: make([]float32, count), Cond: make([]seam.Condition, count)}
-	samples := make([]Sample, count)
+// newExamples returns a batch of count images of size elements, and its examples.
+func newExamples(count, size int) (seam.Batch, []Example) {
+	b := seam.Batch{
+		X:    tensor.FromSlice(make([]float32, count*size), count, size),
+		T:    make([]float32, count),
+		Cond: make([]seam.Condition, count),
+	}
+	samples := make([]Example, count)
 	for i := range samples {
-		samples[i] = Sample{X: b.X.Row(i), XStart: make([]float32, size), Noise: make([]float32, size)}
+		samples[i] = Example{X: b.X.Row(i), XStart: make([]float32, size), Noise: make([]float32, size)}
 	}
 	return b, samples
 }
 
-// prepare makes the batch of examples first to first+count-1.
+// prepare fills the batch with examples first to first+count-1.
 func (d *Denoiser) prepare(first int64, count int) error {
-	index := make([]int, count) // the order is not for several goroutines
+	index := make([]int, count) // beforehand: the order is not for several goroutines
 	for i := range index {
 		index[i] = d.order.At(first + int64(i))
 	}
-	errs := make([]error, count)
-	var wait sync.WaitGroup
-	for i := range count {
-		wait.Go(func() { errs[i] = d.example(i, index[i], uint64(first)+uint64(i)) })
-	}
-	wait.Wait()
-	return errors.Join(errs...)
+	return parallel(count, func(i int) error { return d.example(i, index[i], uint64(first)+uint64(i)) })
 }
 
-// example makes entry i of the batch: picture index, as number k of the run.
+// example prepares entry i of the batch: image index, as example k of the run.
 func (d *Denoiser) example(i, index int, k uint64) error {
 	s, c := &d.samples[i], d.Model.Config
 	if err := d.data.Read(index, s.XStart); err != nil {
 		return err
 	}
-	r := draws("training example", d.options.Seed, k)
+	r := newRand("training example", d.options.Seed, k)
 	s.T = r.IntN(d.Objective.Process.Steps())
 	d.batch.T[i], d.batch.Cond[i] = float32(s.T), dit.Class(c.NullClass())
 	if r.Float64() >= d.options.Dropout {
@@ -202,10 +219,10 @@ func (d *Denoiser) example(i, index int, k uint64) error {
 }
 
 // Tensors lists the model's tensors.
-func (d *Denoiser) Tensors() []Tensor {
-	var list []Tensor
+func (d *Denoiser) Tensors() []ModelTensor {
+	var list []ModelTensor
 	for _, w := range d.Model.Config.Tensors() {
-		t := Tensor{Name: w.Name, Shape: w.Shape}
+		t := ModelTensor{Name: w.Name, Shape: w.Shape}
 		if w.Optional {
 			t.Values = d.Model.PositionEmbedding()
 		}
@@ -214,7 +231,7 @@ func (d *Denoiser) Tensors() []Tensor {
 	return list
 }
 
-// Metadata tells the model's size and its classes' names.
+// Metadata returns the model's configuration and its classes' names.
 func (d *Denoiser) Metadata() (map[string]string, error) {
 	b, err := d.Model.Config.JSON(d.names)
 	return map[string]string{checkpoint.ConfigKey: string(b)}, err

@@ -1,6 +1,6 @@
-// Package train makes models: the diffusion objective, AdamW, the moving average of the weights, and the loops that turn a data set into
-// a checkpoint, resuming bit for bit.
+// Package train trains models: the diffusion objective, AdamW, the moving average of the weights,
+// and the loop that turns a data set into a checkpoint and resumes bit for bit.
 //
-// It may import the models, the data sets and the files that weights live in. It knows no flags and draws no pictures: callers are
-// told of progress, and may sample the weights as they are.
+// It may import models, data sets and checkpoint files. It knows no flags and generates no images:
+// callbacks report progress, and callers may sample from the current weights.
 package train

@@ -12,13 +12,14 @@ import (
 	"github.com/tokencache/tokencache/internal/atomicfile"
 )
 
-// runLog is the file of a run's reports, a line for each update.
+// runLog is the log of a run, a line of StepStats for each update.
 type runLog struct {
 	f *os.File
 	w *bufio.Writer
 }
 
-// openLog opens the log in dir to go on after update number step: what stands there of later ones is dropped.
+// openLog opens the log in dir to continue after update number step, and drops lines of later
+// updates.
 func openLog(dir string, step int) (*runLog, error) {
 	if dir == "" {
 		return &runLog{}, nil
@@ -27,13 +28,13 @@ func openLog(dir string, step int) (*runLog, error) {
 		return nil, err
 	}
 	path := filepath.Join(dir, LogFile)
-	reports, err := ReadLog(dir)
+	steps, err := ReadLog(dir)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
 	err = atomicfile.Write(path, func(w io.Writer) error {
 		e := json.NewEncoder(w)
-		for _, r := range reports {
+		for _, r := range steps {
 			if r.Step <= step {
 				if err := e.Encode(r); err != nil {
 					return err
@@ -52,7 +53,7 @@ func openLog(dir string, step int) (*runLog, error) {
 	return &runLog{f: f, w: bufio.NewWriter(f)}, nil
 }
 
-func (l *runLog) write(r Report) error {
+func (l *runLog) write(r StepStats) error {
 	if l.f == nil {
 		return nil
 	}
@@ -73,15 +74,15 @@ func (l *runLog) close() error {
 	return errors.Join(l.w.Flush(), l.f.Close())
 }
 
-// ReadLog returns the reports of the run in dir. A last line that was cut off is left out.
-func ReadLog(dir string) ([]Report, error) {
+// ReadLog returns the log of the run in dir. A last line that was cut off is left out.
+func ReadLog(dir string) ([]StepStats, error) {
 	path := filepath.Join(dir, LogFile)
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	var reports []Report
+	var steps []StepStats
 	lines := bufio.NewScanner(f)
 	lines.Buffer(nil, 1<<20)
 	var bad error
@@ -89,12 +90,12 @@ func ReadLog(dir string) ([]Report, error) {
 		if bad != nil {
 			return nil, bad
 		}
-		var r Report
+		var r StepStats
 		if err := json.Unmarshal(lines.Bytes(), &r); err != nil {
 			bad = fmt.Errorf("%s: line %d: %w", path, n, err)
 			continue
 		}
-		reports = append(reports, r)
+		steps = append(steps, r)
 	}
-	return reports, lines.Err()
+	return steps, lines.Err()
 }

@@ -13,15 +13,17 @@ import (
 // Loop trains a Task. It keeps its state in a folder, from which it resumes bit for bit.
 type Loop struct {
 	Settings Settings
-	Dir      string        // of the run: see Files
-	Every    time.Duration // between two checkpoints
-	Note     string        // kept in the state, for the caller: what the task was made from
+	Dir      string        // folder of the run: see StateFile, ModelFile, LogFile; "" keeps nothing
+	Every    time.Duration // time between two checkpoints
+	Note     string        // stored in the state, for the caller: what the task was made from
 
-	// OnStep, if not nil, is told of every update.
-	OnStep func(Report)
+	// OnStep, if not nil, is called after every update.
+	OnStep func(StepStats)
 	// OnSave, if not nil, is called after every checkpoint.
-	OnSave func(Report) error
-	// OnSaveError, if not nil, is told why a checkpoint in between could not be written; the run goes on with the one before and tries again later.
+	OnSave func(StepStats) error
+	// OnSaveError, if not nil, is called with the error of a checkpoint during the run, which then
+	// continues with the previous checkpoint and tries again later. The last checkpoint's error is
+	// Run's.
 	OnSaveError func(error)
 
 	task  Task
@@ -33,19 +35,19 @@ type Loop struct {
 	log   *runLog
 }
 
-// Report says how far a run is.
-type Report struct {
+// StepStats are the measurements of one update, a line of a run's log.
+type StepStats struct {
 	Step     int                `json:"step"` // updates made
 	Steps    int                `json:"-"`
 	Measures map[string]float64 `json:"measures"` // means over the update's examples
 	GradNorm float64            `json:"grad_norm"`
 	LR       float64            `json:"lr"`
-	Seconds  float64            `json:"seconds"` // that the update took
+	Seconds  float64            `json:"seconds"` // wall-clock time of the update
 	Images   int                `json:"images"`  // examples of the update
-	FLOPs    int64              `json:"flops"`   // of its products, forward and back
+	FLOPs    int64              `json:"flops"`   // of its products, forward and backward
 }
 
-// NewLoop returns a Loop that begins at the task's weights.
+// NewLoop returns a Loop that begins at the task's weights, with a checkpoint every three minutes.
 func NewLoop(task Task, g *tensor.Graph, dir string, s Settings) (*Loop, error) {
 	if err := s.Validate(); err != nil {
 		return nil, err
@@ -59,8 +61,9 @@ func NewLoop(task Task, g *tensor.Graph, dir string, s Settings) (*Loop, error) 
 // Step returns the number of updates made.
 func (l *Loop) Step() int { return l.step }
 
-// Run trains until Settings.Steps updates are made, and saves at the end, when ctx is done, and in between. A loss or gradient that is not a
-// number, or a loss that has grown far beyond what it was, ends the run with an error; the last checkpoint is then from before.
+// Run trains until Settings.Steps updates are made. It saves during the run, at the end and when
+// ctx is done. A run that diverges ends with a *DivergedError, and a panic of the task with an
+// error; the last checkpoint is then from before.
 func (l *Loop) Run(ctx context.Context) (err error) {
 	if l.log, err = openLog(l.Dir, l.step); err != nil {
 		return err
@@ -69,7 +72,7 @@ func (l *Loop) Run(ctx context.Context) (err error) {
 	l.graph.SetContext(ctx)
 	defer l.graph.SetContext(context.Background())
 	saved := time.Now()
-	var last Report
+	var last StepStats
 	for l.step < l.Settings.Steps {
 		r, err := l.update()
 		if ctx.Err() != nil {
@@ -99,7 +102,8 @@ func (l *Loop) Run(ctx context.Context) (err error) {
 }
 
 // update makes one update, unless the graph was cancelled: then nothing has changed.
-func (l *Loop) update() (Report, error) {
+func (l *Loop) update() (r StepStats, err error) {
+	defer recoverTo(&err)
 	s := l.Settings
 	start := time.Now()
 	params := l.task.Params()
@@ -112,16 +116,23 @@ func (l *Loop) update() (Report, error) {
 		count := min(s.Micro, s.Batch-done)
 		part, err := l.task.Accumulate(l.graph, first+int64(done), count, 1/float64(s.Batch))
 		if err != nil {
-			return Report{}, err
+			return StepStats{}, err
 		}
 		for i, v := range part {
 			sums[i] += v / float64(s.Batch)
 		}
 	}
 	if err := l.graph.Err(); err != nil {
-		return Report{}, err
+		return StepStats{}, err
 	}
-	r := Report{Step: l.step + 1, Steps: s.Steps, Measures: map[string]float64{}, LR: s.rate(l.step), Images: s.Batch, FLOPs: l.graph.FLOPs()}
+	r = StepStats{
+		Step:     l.step + 1,
+		Steps:    s.Steps,
+		Measures: map[string]float64{},
+		LR:       s.rate(l.step),
+		Images:   s.Batch,
+		FLOPs:    l.graph.FLOPs(),
+	}
 	for i, name := range names {
 		r.Measures[name] = sums[i]
 	}
@@ -130,7 +141,7 @@ func (l *Loop) update() (Report, error) {
 		return r, err
 	}
 	if s.Clip > 0 && r.GradNorm > s.Clip {
-		ScaleGrads(params, s.Clip/r.GradNorm)
+		scaleGrads(params, s.Clip/r.GradNorm)
 	}
 	l.adam.Update(r.LR)
 	l.task.Changed()
@@ -140,21 +151,40 @@ func (l *Loop) update() (Report, error) {
 	return r, nil
 }
 
-// watch notices a run that is going wrong.
+// DivergedError reports an update whose loss or gradient is not finite, or before which the mean
+// loss grew far beyond its minimum. A lower Settings.LR or Settings.Clip may help.
+type DivergedError struct {
+	Step     int     // of the update
+	Loss     float64 // of the update
+	GradNorm float64 // of the update
+	Mean     float64 // of the loss over recent updates; 0 if Loss or GradNorm is not finite
+	Best     float64 // minimum of Mean before; 0 likewise
+}
+
+func (e *DivergedError) Error() string {
+	if e.Mean == 0 {
+		return fmt.Sprintf("update %d: loss %g, gradient norm %g: the run diverged; the last checkpoint is from before",
+			e.Step, e.Loss, e.GradNorm)
+	}
+	return fmt.Sprintf("update %d: mean loss of the last %d updates %.4g, at best %.4g before: the run diverged; "+
+		"an earlier checkpoint is kept", e.Step, watchSpan, e.Mean, e.Best)
+}
+
+// watch detects divergence.
 type watch struct {
-	mean float64 // of the loss, over some hundred updates
-	best float64 // the least mean so far
-	seen int
+	mean float64 // of the loss over the last watchSpan updates or so
+	best float64 // minimum of mean
+	seen int     // updates
 }
 
 const (
-	watchSpan  = 100 // updates that the mean looks back
+	watchSpan  = 100 // updates
 	watchLimit = 4   // times the best mean
 )
 
 func (w *watch) check(step int, loss, norm float64) error {
 	if math.IsNaN(loss) || math.IsInf(loss, 0) || math.IsNaN(norm) || math.IsInf(norm, 0) {
-		return fmt.Errorf("update %d: loss %g, gradient norm %g: the run diverged; the last checkpoint is from before. Lower the learning rate (--lr) or clip the gradient (--clip)", step, loss, norm)
+		return &DivergedError{Step: step, Loss: loss, GradNorm: norm}
 	}
 	w.seen++
 	share := 1 / float64(min(w.seen, watchSpan))
@@ -166,8 +196,7 @@ func (w *watch) check(step int, loss, norm float64) error {
 		w.best = w.mean
 	}
 	if w.mean > watchLimit*w.best {
-		return fmt.Errorf("update %d: the loss of the last %d updates is %.4g on average, %d times what it had been (%.4g): the run diverges; an earlier checkpoint is kept. Lower the learning rate (--lr) or clip the gradient (--clip)",
-			step, watchSpan, w.mean, watchLimit, w.best)
+		return &DivergedError{Step: step, Loss: loss, GradNorm: norm, Mean: w.mean, Best: w.best}
 	}
 	return nil
 }

@@ -29,18 +29,23 @@ func mdtOptions(arch dit.Arch) DenoiserOptions {
 
 var mdtArchs = []dit.Arch{dit.ArchMDTv1, dit.ArchMDTv2}
 
-// TestMDTResume is TestResume for MDTs: masks, too, depend on nothing but the seed and the example's number.
+// TestMDTResume is TestResume for MDTs: masks, too, depend on nothing but the seed and the
+// example's number.
 func TestMDTResume(t *testing.T) {
 	s := quick
 	s.Steps = 6
 	for _, arch := range mdtArchs {
-		whole, parts, task := t.TempDir(), t.TempDir(), func() Task { return newDenoiser(t, smallMDT(arch), mdtOptions(arch)) }
-		var reports []Report
-		if err := runTask(t, task(), whole, s, context.Background(), 1, false, func(r Report) { reports = append(reports, r) }); err != nil {
+		whole, parts := t.TempDir(), t.TempDir()
+		task := func() Task { return newDenoiser(t, smallMDT(arch), mdtOptions(arch)) }
+		var reports []StepStats
+		err := runTask(t, task(), whole, s, context.Background(), 1, false, func(r StepStats) {
+			reports = append(reports, r)
+		})
+		if err != nil {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithCancel(context.Background())
-		err := runTask(t, task(), parts, s, ctx, 3, false, func(r Report) {
+		err = runTask(t, task(), parts, s, ctx, 3, false, func(r StepStats) {
 			if r.Step == 4 {
 				cancel()
 			}
@@ -74,14 +79,15 @@ func TestMDTResume(t *testing.T) {
 	}
 }
 
-// TestMaskedLossHasItsGradient holds that both losses are trained: a step against the gradient lowers their sum by what the gradient says.
+// TestMaskedLossHasItsGradient checks that both losses are trained: a step against the gradient
+// lowers their sum by what the gradient says.
 func TestMaskedLossHasItsGradient(t *testing.T) {
 	for _, arch := range mdtArchs {
 		c := smallMDT(arch)
-		c.LearnSigma = false // the bound does not train the mean, so that the loss's slope would be another
+		c.LearnSigma = false // the bound does not train the mean: its slope is another
 		d := newDenoiser(t, c, mdtOptions(arch))
-		for _, p := range d.Params() { // a new model is the identity: nothing would come of its blocks
-			r := draws("test "+p.Name, 1)
+		for _, p := range d.Params() { // the blocks of a new model are the identity
+			r := newRand("test "+p.Name, 1)
 			for i := range p.Value {
 				p.Value[i] += float32(0.1 * r.NormFloat64())
 			}
@@ -122,7 +128,8 @@ func TestMaskedLossHasItsGradient(t *testing.T) {
 	}
 }
 
-// TestMDTMicroBatch holds that masks do not depend on how an update is divided, and that the paper's shares are masked.
+// TestMDTMicroBatch checks that masks do not depend on how an update is divided, and that the
+// paper's shares are masked.
 func TestMDTMicroBatch(t *testing.T) {
 	for _, arch := range mdtArchs {
 		kept := func(micro int) [][]int32 {
@@ -143,25 +150,38 @@ func TestMDTMicroBatch(t *testing.T) {
 		if !slices.EqualFunc(all, kept(2), slices.Equal) {
 			t.Errorf("%s: other masks in smaller batches", arch)
 		}
-		least, most := 16, 0
+		fewest, largest := 16, 0
 		for i, places := range all {
-			least, most = min(least, len(places)), max(most, len(places))
+			fewest, largest = min(fewest, len(places)), max(largest, len(places))
 			if len(places) != len(all[i/6*6]) {
-				t.Errorf("%s: example %d keeps %d tokens, the first of its update %d", arch, i, len(places), len(all[i/6*6]))
+				t.Errorf("%s: example %d keeps %d tokens, the first of its update %d",
+					arch, i, len(places), len(all[i/6*6]))
 			}
 			if i > 0 && slices.Equal(places, all[i-1]) {
 				t.Errorf("%s: examples %d and %d have one mask", arch, i-1, i)
 			}
 		}
-		if arch == dit.ArchMDTv1 && (least != 11 || most != 11) || arch == dit.ArchMDTv2 && (least < 8 || most > 11 || least == most) {
-			t.Errorf("%s: %d to %d of 16 tokens kept", arch, least, most)
+		if arch == dit.ArchMDTv1 && (fewest != 11 || largest != 11) ||
+			arch == dit.ArchMDTv2 && (fewest < 8 || largest > 11 || fewest == largest) {
+			t.Errorf("%s: %d to %d of 16 tokens kept", arch, fewest, largest)
 		}
 	}
 }
 
-func TestFreshMDT(t *testing.T) {
-	c := dit.Config{Arch: dit.ArchMDTv2, InputSize: 16, PatchSize: 1, InChannels: 1, Hidden: 256, Depth: 3, DecodeLayer: 1, Heads: 8, MLPHidden: 32, NumClasses: 3}
-	f := NewFresh(c, 3)
+func TestInitMDT(t *testing.T) {
+	c := dit.Config{
+		Arch:        dit.ArchMDTv2,
+		InputSize:   16,
+		PatchSize:   1,
+		InChannels:  1,
+		Hidden:      256,
+		Depth:       3,
+		DecodeLayer: 1,
+		Heads:       8,
+		MLPHidden:   32,
+		NumClasses:  3,
+	}
+	f := NewInit(c, 3)
 	for name, want := range map[string]struct {
 		n         int
 		deviation float64
@@ -172,18 +192,21 @@ func TestFreshMDT(t *testing.T) {
 		"sideblocks.0.adaLN_modulation.1.weight":                       {6 * 256 * 256, 0},
 		"final_layer.linear.weight":                                    {256, 0},
 	} {
-		x := make([]float32, want.n)
-		if err := f.Read(name, x); err != nil {
-			t.Fatal(err)
-		}
-		squares := 0.0
-		for _, v := range x {
-			squares += float64(v) * float64(v)
-		}
-		// The deviation of n numbers is within some 3/sqrt(2n) of the distribution's.
-		if got := math.Sqrt(squares / float64(want.n)); math.Abs(got-want.deviation) > want.deviation*3/math.Sqrt(2*float64(want.n)) {
-			t.Errorf("%s: deviation %g, want %g", name, got, want.deviation)
-		}
+		t.Run(name, func(t *testing.T) {
+			x := make([]float32, want.n)
+			if err := f.Read(name, x); err != nil {
+				t.Fatal(err)
+			}
+			squares := 0.0
+			for _, v := range x {
+				squares += float64(v) * float64(v)
+			}
+			// The deviation of n numbers is within some 3/sqrt(2n) of the distribution's.
+			got, tolerance := math.Sqrt(squares/float64(want.n)), want.deviation*3/math.Sqrt(2*float64(want.n))
+			if math.Abs(got-want.deviation) > tolerance {
+				t.Errorf("%s: deviation %g, want %g within %g", name, got, want.deviation, tolerance)
+			}
+		})
 	}
 }
 
@@ -195,20 +218,23 @@ func TestBadMasks(t *testing.T) {
 		want   string
 	}{
 		{v1, nil, "is trained with masked passes"},
-		{small, &MaskOptions{Least: 0.3, Most: 0.3}, "a DiT is not trained with masked passes"},
-		{v1, &MaskOptions{Least: 0.5, Most: 0.3}, "mask ratio of 0.5 to 0.3"},
-		{v1, &MaskOptions{Least: -0.1, Most: 0.3}, "mask ratio of -0.1 to 0.3"},
-		{v1, &MaskOptions{Least: 0.3, Most: 1}, "mask ratio of 0.3 to 1"},
-		{v1, &MaskOptions{Least: math.NaN(), Most: 0.3}, "mask ratio of NaN"},
-		{v1, &MaskOptions{Least: 0.3, Most: 0.3, Group: -1}, "-1 examples together"},
+		{small, &MaskOptions{Min: 0.3, Max: 0.3}, "a DiT is not trained with masked passes"},
+		{v1, &MaskOptions{Min: 0.5, Max: 0.3}, "mask ratio of 0.5 to 0.3"},
+		{v1, &MaskOptions{Min: -0.1, Max: 0.3}, "mask ratio of -0.1 to 0.3"},
+		{v1, &MaskOptions{Min: 0.3, Max: 1}, "mask ratio of 0.3 to 1"},
+		{v1, &MaskOptions{Min: math.NaN(), Max: 0.3}, "mask ratio of NaN"},
+		{v1, &MaskOptions{Min: 0.3, Max: 0.3, Group: -1}, "-1 examples together"},
 	} {
-		m, params, err := dit.NewTrainable(c.config, NewFresh(c.config, 7), false)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, err = NewDenoiser(m, params, &noisePictures{pictures: [][]float32{make([]float32, 16)}}, []int32{0}, nil, DenoiserOptions{Mask: c.mask})
-		if err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("error %v, want one with %q", err, c.want)
-		}
+		t.Run(c.want, func(t *testing.T) {
+			m, params, err := dit.NewTrainable(c.config, NewInit(c.config, 7), false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			images := &noiseImages{images: [][]float32{make([]float32, 16)}}
+			_, err = NewDenoiser(m, params, images, []int32{0}, nil, DenoiserOptions{Mask: c.mask})
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("error %v, want one with %q", err, c.want)
+			}
+		})
 	}
 }

@@ -7,15 +7,19 @@ import (
 	"github.com/tokencache/tokencache/diffusion"
 )
 
-// Objective is what a denoiser is trained for, as in DiT's code: the mean squared error of the predicted noise, plus, if the
-// variance is learned, the variational bound at the sampled timestep, through which the mean is not trained (Nichol and Dhariwal
-// 2021, arXiv 2102.09672, section 3.1). An Objective is immutable and may be shared.
+// Objective is the loss of a denoiser, as in DiT's code: the mean squared error of the predicted
+// noise, plus, if the variance is learned, the variational bound at the sampled timestep, which
+// does not train the mean (Nichol and Dhariwal 2021, arXiv 2102.09672, section 3.1). An Objective
+// is immutable and may be shared.
 type Objective struct {
 	Process    *diffusion.Process // all timesteps of the schedule
 	LearnSigma bool
-	MinSNR     float64 // weights the noise's error by min(SNR, MinSNR)/SNR (Hang et al. 2023, arXiv 2303.09556); 0: not at all
 
-	logVariance, logBeta []float64 // of each timestep; the first is clipped to the second's, as there the posterior has no variance
+	// MinSNR weights the noise's error by min(SNR, MinSNR)/SNR (Hang et al. 2023, arXiv
+	// 2303.09556); 0: no weighting.
+	MinSNR float64
+
+	logVariance, logBeta []float64 // by timestep; logVariance[0] repeats logVariance[1]
 	weight               []float64
 }
 
@@ -50,20 +54,20 @@ func NewObjective(learnSigma bool, minSNR float64) (*Objective, error) {
 type Loss struct {
 	Total float64 // MSE, weighted, + VB
 	MSE   float64 // of the noise
-	VB    float64 // variational bound at the timestep, in bits per dimension; 0 unless the variance is learned
+	VB    float64 // variational bound in bits per dimension, if the variance is learned
 }
 
-// Sample is one training example: data with noise, as the model saw it.
-type Sample struct {
+// Example is one training example: data with noise, as the model saw it.
+type Example struct {
 	T              int
 	XStart, Noise  []float32 // [C*HW]
 	X              []float32 // [C*HW]: XStart with Noise at timestep T
 	mean, trueMean []float32 // scratch of the bound
 }
 
-// Loss returns the loss of s for the network's output, [C*HW] or, with learned variance, [2*C*HW], and sets grad, of the same length, to scale times
-// the loss's gradient.
-func (o *Objective) Loss(grad, out []float32, s *Sample, scale float64) Loss {
+// Loss returns the loss of s for the network's output, [C*HW] or, with learned variance, [2*C*HW],
+// and sets grad, of the same length, to scale times the loss's gradient.
+func (o *Objective) Loss(grad, out []float32, s *Example, scale float64) Loss {
 	n := len(s.X)
 	var l Loss
 	for i, eps := range out[:n] {
@@ -79,10 +83,11 @@ func (o *Objective) Loss(grad, out []float32, s *Sample, scale float64) Loss {
 	return l
 }
 
-// bound returns the variational bound's term at s.T and sets grad to scale times its gradient by the variance values, the second
-// half of out. It is the divergence of the model's distribution of x_{t-1} from the true posterior, and at timestep 0 the
-// negative log-likelihood of the data's 256 grey levels.
-func (o *Objective) bound(grad, out []float32, s *Sample, scale float64) float64 {
+// bound returns the variational bound's term at s.T and sets grad to scale times its gradient with
+// respect to the variance values, the second half of out. The term is the KL divergence of the
+// model's distribution of x_{t-1} from the true posterior, and at timestep 0 the negative
+// log-likelihood of the data's 256 grey levels.
+func (o *Objective) bound(grad, out []float32, s *Example, scale float64) float64 {
 	n, t := len(s.X), s.T
 	if len(s.mean) != n {
 		s.mean, s.trueMean = make([]float32, n), make([]float32, n)
@@ -101,7 +106,7 @@ func (o *Objective) bound(grad, out []float32, s *Sample, scale float64) float64
 	for i, v := range out[n:] {
 		share := (float64(v) + 1) / 2
 		logVar := share*high + (1-share)*low
-		var value, slope float64 // by logVar
+		var value, slope float64 // slope is d value / d logVar
 		if t > 0 {
 			value, slope = normalKL(float64(s.trueMean[i]), low, float64(s.mean[i]), logVar)
 		} else {
@@ -113,26 +118,27 @@ func (o *Objective) bound(grad, out []float32, s *Sample, scale float64) float64
 	return total
 }
 
-// normalKL returns, in nats, the divergence of the normal distribution with mean2 and logVar2 from the one with mean1 and logVar1, and its
-// derivative by logVar2.
+// normalKL returns, in nats, the KL divergence of the normal distribution with mean2 and logVar2
+// from the one with mean1 and logVar1, and its derivative with respect to logVar2.
 func normalKL(mean1, logVar1, mean2, logVar2 float64) (kl, slope float64) {
 	d := mean1 - mean2
 	ratio, distance := math.Exp(logVar1-logVar2), d*d*math.Exp(-logVar2)
 	return 0.5 * (-1 + logVar2 - logVar1 + ratio + distance), 0.5 * (1 - ratio - distance)
 }
 
-// leastProbability bounds logarithms.
-const leastProbability = 1e-12
+// minProbability bounds logarithms.
+const minProbability = 1e-12
 
-// greyLevelNLL returns, in nats, the negative log-likelihood of x, one of 256 levels in [-1,1], under the normal distribution with mean and logVar,
-// integrated over the level, and its derivative by logVar. The outermost levels reach to infinity. Probabilities are rounded to float32, as in
-// the public code, where those of the far tails so become 0 and have no gradient.
+// greyLevelNLL returns, in nats, the negative log-likelihood of x, one of 256 levels in [-1,1],
+// under the normal distribution with mean and logVar, integrated over the level, and its derivative
+// with respect to logVar. The outermost levels extend to infinity. Probabilities are rounded to
+// float32 as in the public code, so those of the far tails are 0 and have no gradient.
 func greyLevelNLL(x, mean float32, logVar float64) (nll, slope float64) {
 	inverse := float32(math.Exp(-0.5 * logVar))
 	upper, lower := inverse*(x-mean+1.0/255), inverse*(x-mean-1.0/255)
 	above, aboveSlope := normalCDF(upper)
 	below, belowSlope := normalCDF(lower)
-	// An argument's derivative by logVar is -1/2 of itself.
+	// The derivative of an argument with respect to logVar is -1/2 times the argument.
 	aboveSlope, belowSlope = -0.5*float64(upper)*aboveSlope, -0.5*float64(lower)*belowSlope
 	p, dp := above-below, aboveSlope-belowSlope
 	switch {
@@ -141,13 +147,14 @@ func greyLevelNLL(x, mean float32, logVar float64) (nll, slope float64) {
 	case x > 0.999:
 		p, dp = 1-below, -belowSlope
 	}
-	if p < leastProbability {
-		return -math.Log(leastProbability), 0
+	if p < minProbability {
+		return -math.Log(minProbability), 0
 	}
 	return -math.Log(float64(p)), -dp / float64(p)
 }
 
-// normalCDF returns the tanh approximation of the standard normal distribution function, and its derivative.
+// normalCDF returns the tanh approximation of the standard normal distribution function, and its
+// derivative.
 func normalCDF(x float32) (p float32, slope float64) {
 	const c = 0.7978845608028654 // sqrt(2/pi)
 	y := float32(math.Tanh(float64(float32(c * (x + float32(0.044715*float32(x*x*x)))))))

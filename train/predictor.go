@@ -13,8 +13,8 @@ import (
 	"github.com/tokencache/tokencache/tensor"
 )
 
-// Trajectories are the states of images on their way from noise to a sample, as the model's own sampler took them: what a predictor is trained on, without
-// any pictures.
+// Trajectories are the states of the model's own samples from noise to image. They train a
+// predictor without a data set.
 type Trajectories struct {
 	Plan   reuse.Plan
 	X      [][]float32 // of each image, [steps, C*S*S]: before each step
@@ -25,18 +25,21 @@ type Trajectories struct {
 type PredictorOptions struct {
 	Lambda   float64      `json:"lambda"` // weight of the mean importance, the cost
 	Cached   reuse.Cached `json:"cached"`
-	Order    int          `json:"order"` // of the forecasts that pruned tokens get
+	Order    int          `json:"order"` // of the forecasts of pruned tokens
 	ISteps   []int        `json:"i_steps"`
 	Seed     uint64       `json:"seed"`
-	Guidance bool         `json:"guidance"` // half of the examples have the null class, as guidance's second rows have
+	Guidance bool         `json:"guidance"` // give half of the examples the null class
 }
 
-// PredictorTask is the training of a cache predictor with the model frozen. An example is a P-step of a trajectory: passes of the model at the I-steps before it fill the
-// cache, a pass at the step itself gives the target x[L], and a pass in which every block's update is superposed with its cached one gives the estimate x^[L]:
+// PredictorTask is the training of a cache predictor with the model frozen. An example is a P-step
+// of a trajectory: passes of the model at the I-steps before it fill the cache, a pass at the step
+// itself gives the target x[L], and a pass in which every block's update is superposed with its
+// cached one gives the estimate x^[L]:
 //
 //	loss = |x^[L] - x[L]|² / |x⁰[L] - x[L]|² + lambda * mean(alpha)
 //
-// where x⁰ is the estimate without any computation, so that steps count alike and lambda has a meaning of its own.
+// where x⁰ is the estimate without any computation. The ratio makes all steps count equally and
+// lambda independent of scale.
 type PredictorTask struct {
 	Predictor *reuse.Predictor
 
@@ -45,20 +48,26 @@ type PredictorTask struct {
 	options PredictorOptions
 	data    *Trajectories
 	targets []int   // the P-steps
-	before  [][]int // for each of them, the I-steps that fill the cache
+	before  [][]int // the I-steps that fill the cache, for each of targets
 	soft    *reuse.Superposition
 	samples int
 	batch   seam.Batch
 	target  []float32
 }
 
-// NewPredictorTask returns the training of a new predictor for a frozen model, whose weights src gives.
-func NewPredictorTask(kind reuse.Importance, m *dit.Model, src nn.Source, t *Trajectories, o PredictorOptions) (*PredictorTask, error) {
+// NewPredictorTask returns the training of a new predictor for a frozen model with weights src.
+func NewPredictorTask(kind reuse.Importance, m *dit.Model, src nn.Source, t *Trajectories,
+	o PredictorOptions) (*PredictorTask, error) {
 	if len(t.X) == 0 {
 		return nil, errors.New("no trajectories to train a predictor on")
 	}
 	config := reuse.NewPredictorConfig(kind, m)
-	p, params, err := reuse.NewTrainablePredictor(config, reuse.FreshPredictor{Config: config, Model: src, Block: m.BlockName(0), Seed: o.Seed})
+	p, params, err := reuse.NewTrainablePredictor(config, reuse.FreshPredictor{
+		Config: config,
+		Model:  src,
+		Block:  m.BlockName(0),
+		Seed:   o.Seed,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -80,33 +89,83 @@ func NewPredictorTask(kind reuse.Importance, m *dit.Model, src nn.Source, t *Tra
 		task.before = append(task.before, append([]int(nil), fill[max(0, len(fill)-o.Order-1):]...))
 	}
 	if len(task.targets) == 0 {
-		return nil, fmt.Errorf("all %d steps are I-steps: there is nothing to predict", len(full))
+		return nil, fmt.Errorf("all %d steps are I-steps: want at least 1 P-step to predict", len(full))
 	}
 	return task, nil
 }
 
-// Params lists the predictor's.
+// Params lists the predictor's parameters.
 func (t *PredictorTask) Params() []*tensor.Param { return t.params }
 
 // Measures are the loss, the relative error of the estimate, and the mean importance.
 func (t *PredictorTask) Measures() []string { return []string{"loss", "error", "alpha"} }
 
-// Changed makes the predictor see its parameters' values.
+// Changed implements Task: it repacks the weights.
 func (t *PredictorTask) Changed() { t.Predictor.Repack() }
 
-// Accumulate implements Task. The examples of a call are at one step.
+// Accumulate implements Task. The examples of a call share one step.
 func (t *PredictorTask) Accumulate(g *tensor.Graph, first int64, count int, scale float64) ([]float64, error) {
 	defer g.Reset()
 	size := len(t.data.X[0]) / t.data.Plan.Steps()
-	if t.soft == nil || t.samples != count {
-		t.samples = count
-		t.soft = reuse.NewSuperposition(g, t.model.Shape(), count, t.options.Cached, t.options.Order)
-		t.batch = seam.Batch{X: tensor.FromSlice(make([]float32, count*size), count, size), T: make([]float32, count), Cond: make([]seam.Condition, count)}
-		t.target = make([]float32, count*t.model.Tokens()*t.model.Hidden)
+	t.allocate(g, count, size)
+	position, without := t.prepare(g, first, count, size)
+	if err := g.Err(); err != nil {
+		return nil, err
 	}
-	r := draws("predictor example", t.options.Seed, uint64(first))
+	g.StartTape()
+	alpha := t.Predictor.Forward(g, t.model, &t.batch)
+	t.soft.Estimate(alpha, position)
+	t.model.Forward(g, t.soft, &t.batch)
+	estimate := t.soft.Last()
+	if err := g.Err(); err != nil {
+		return nil, err
+	}
+	const eps = 1e-12
+	norm := 1 / (without + eps)
+	left := squaredError(estimate.Flat(), t.target) * norm
+	grad := g.New(estimate.Rows, estimate.Cols)
+	weight := scale * float64(count) // the loss is of the examples together
+	kernel.Sub(grad.Flat(), estimate.Flat(), t.target)
+	kernel.Scale(grad.Flat(), grad.Flat(), float32(2*norm*weight))
+	g.AddGrad(estimate, grad)
+
+	all := alpha.All()
+	cost := g.New(all.Rows, all.Cols)
+	mean := 0.0
+	for i := range all.Rows {
+		mean += float64(kernel.Sum(all.Row(i))) / float64(all.Rows*all.Cols)
+		for j := range all.Cols {
+			cost.Row(i)[j] = float32(t.options.Lambda * weight / float64(all.Rows*all.Cols))
+		}
+	}
+	g.AddGrad(all, cost)
+	g.Backward()
+	n := float64(count)
+	return []float64{n * (left + t.options.Lambda*mean), n * left, n * mean}, g.Err()
+}
+
+// allocate makes the scratch memory for batches of count examples of size elements.
+func (t *PredictorTask) allocate(g *tensor.Graph, count, size int) {
+	if t.soft != nil && t.samples == count {
+		return
+	}
+	t.samples = count
+	t.soft = reuse.NewSuperposition(g, t.model.Shape(), count, t.options.Cached, t.options.Order)
+	t.batch = seam.Batch{
+		X:    tensor.FromSlice(make([]float32, count*size), count, size),
+		T:    make([]float32, count),
+		Cond: make([]seam.Condition, count),
+	}
+	t.target = make([]float32, count*t.model.Tokens()*t.model.Hidden)
+}
+
+// prepare chooses the examples of a call, fills the cache at the I-steps before theirs and sets the
+// batch and the target. It returns the examples' step and the squared error of the estimate without
+// any computation.
+func (t *PredictorTask) prepare(g *tensor.Graph, first int64, count, size int) (position int, without float64) {
+	r := newRand("predictor example", t.options.Seed, uint64(first))
 	which := r.IntN(len(t.targets))
-	position := t.targets[which]
+	position = t.targets[which]
 	images := make([]int, count)
 	for i := range images {
 		images[i] = r.IntN(len(t.data.X))
@@ -134,53 +193,19 @@ func (t *PredictorTask) Accumulate(g *tensor.Graph, first int64, count int, scal
 	copy(t.target, t.soft.Last().Flat())
 	g.Reset()
 	x := t.model.Embed(g, &t.batch)
-	without := squaredError(t.soft.Forecast(x.X, position).Flat(), t.target)
+	without = squaredError(t.soft.Forecast(x.X, position).Flat(), t.target)
 	g.Reset()
-	if err := g.Err(); err != nil {
-		return nil, err
-	}
-
-	g.StartTape()
-	alpha := t.Predictor.Forward(g, t.model, &t.batch)
-	t.soft.Estimate(alpha, position)
-	t.model.Forward(g, t.soft, &t.batch)
-	estimate := t.soft.Last()
-	if err := g.Err(); err != nil {
-		return nil, err
-	}
-	const least = 1e-12
-	norm := 1 / (without + least)
-	left := squaredError(estimate.Flat(), t.target) * norm
-	grad := g.New(estimate.Rows, estimate.Cols)
-	weight := scale * float64(count) // the loss is of the examples together
-	kernel.Scale(grad.Flat(), t.target, -1)
-	kernel.Add(grad.Flat(), grad.Flat(), estimate.Flat())
-	kernel.Scale(grad.Flat(), grad.Flat(), float32(2*norm*weight))
-	g.AddGrad(estimate, grad)
-
-	all := alpha.All()
-	cost := g.New(all.Rows, all.Cols)
-	mean := 0.0
-	for i := range all.Rows {
-		mean += float64(kernel.Sum(all.Row(i))) / float64(all.Rows*all.Cols)
-		for j := range all.Cols {
-			cost.Row(i)[j] = float32(t.options.Lambda * weight / float64(all.Rows*all.Cols))
-		}
-	}
-	g.AddGrad(all, cost)
-	g.Backward()
-	n := float64(count)
-	return []float64{n * (left + t.options.Lambda*mean), n * left, n * mean}, g.Err()
+	return position, without
 }
 
+// squaredError returns |a - b|², summed in float64 over chunks summed in float32.
 func squaredError(a, b []float32) float64 {
 	const chunk = 1 << 10
 	sum := 0.0
 	diff := make([]float32, chunk)
 	for len(a) > 0 {
 		n := min(chunk, len(a))
-		kernel.Scale(diff[:n], b[:n], -1)
-		kernel.Add(diff[:n], diff[:n], a[:n])
+		kernel.Sub(diff[:n], a[:n], b[:n])
 		sum += float64(kernel.SumSquares(diff[:n]))
 		a, b = a[n:], b[n:]
 	}
@@ -188,15 +213,15 @@ func squaredError(a, b []float32) float64 {
 }
 
 // Tensors lists the predictor's tensors.
-func (t *PredictorTask) Tensors() []Tensor {
-	var list []Tensor
+func (t *PredictorTask) Tensors() []ModelTensor {
+	var list []ModelTensor
 	for _, w := range t.Predictor.PredictorConfig.Tensors() {
-		list = append(list, Tensor{Name: w.Name, Shape: w.Shape})
+		list = append(list, ModelTensor{Name: w.Name, Shape: w.Shape})
 	}
 	return list
 }
 
-// Metadata tells the predictor's size.
+// Metadata returns the predictor's configuration.
 func (t *PredictorTask) Metadata() (map[string]string, error) {
 	b, err := t.Predictor.PredictorConfig.JSON()
 	return map[string]string{checkpoint.ConfigKey: string(b)}, err

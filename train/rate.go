@@ -5,23 +5,23 @@ import (
 	"math"
 )
 
-// Schedules are the names that Settings.Schedule takes.
+// Schedules are the values of Settings.Schedule.
 var Schedules = []string{"constant", "cosine"}
 
 // Settings says how a Loop trains. They are kept in the run's state.
 type Settings struct {
 	Steps    int     `json:"steps"`        // updates in all
 	Batch    int     `json:"batch"`        // examples of an update
-	Micro    int     `json:"micro_batch"`  // examples that are in memory together; the results depend on it only in rounding
+	Micro    int     `json:"micro_batch"`  // examples of a forward pass
 	LR       float64 `json:"lr"`           // learning rate after the warm-up
 	Warmup   int     `json:"warmup"`       // updates over which the rate rises to LR
-	Schedule string  `json:"schedule"`     // constant, or cosine: from LR down to a hundredth of it at Steps
+	Schedule string  `json:"schedule"`     // constant, or cosine: from LR to LR/100 at Steps
 	Decay    float64 `json:"weight_decay"` // of AdamW
-	Clip     float64 `json:"clip"`         // the gradient's norm is brought down to this; 0: as it is
-	EMA      float64 `json:"ema"`          // decay of the moving average, reached gradually: (1+step)/(10+step) while that is less
+	Clip     float64 `json:"clip"`         // maximum norm of the gradient; 0: unlimited
+	EMA      float64 `json:"ema"`          // decay of the average; at most (1+step)/(10+step)
 }
 
-// Validate reports settings that nothing can be trained with.
+// Validate returns an error for settings that nothing can be trained with.
 func (s Settings) Validate() error {
 	switch {
 	case s.Steps < 1:
@@ -50,9 +50,9 @@ func (s Settings) rate(step int) float64 {
 	if s.Schedule == "constant" {
 		return s.LR
 	}
-	const least = 0.01
+	const floor = 0.01
 	done := float64(step-s.Warmup) / float64(max(s.Steps-s.Warmup, 1))
-	return s.LR * (least + (1-least)*0.5*(1+math.Cos(math.Pi*min(done, 1))))
+	return s.LR * (floor + (1-floor)*0.5*(1+math.Cos(math.Pi*min(done, 1))))
 }
 
 // emaDecay returns the decay of the moving average after update number step.

@@ -15,25 +15,27 @@ import (
 	"github.com/tokencache/tokencache/tensor"
 )
 
-// mostLogit bounds the routers' logits, as the method's code does.
-const mostLogit = 5
+// maxLogit is the bound of the routers' logits, as in the method's code.
+const maxLogit = 5
 
 // RouterOptions says how routers are trained.
 type RouterOptions struct {
-	L1        float64 // weight of the sum of all w, the cost
-	Threshold float64 // if above 0, w is 1 above it and 0 below, and the gradient passes as if it was not
+	L1        float64 // weight of the cost, the sum of all w
+	Threshold float64 // if above 0, w is 1 above it, else 0; the gradient passes straight through
 }
 
-// Routers is the training of Learning-to-Cache's routers ("Learning-to-Cache: Accelerating Diffusion Transformer via Layer Caching", arXiv 2406.01733) with the model frozen. At a step whose
-// neighbour before it was computed whole each branch is a mixture of what it gives now and of what it gave then, with weights w that are the sigmoids of the step's logits:
+// Routers is the training of Learning-to-Cache's routers ("Learning-to-Cache: Accelerating
+// Diffusion Transformer via Layer Caching", arXiv 2406.01733) with the model frozen. After a full
+// step, each branch outputs w·current + (1-w)·cached, where w is the sigmoid of the step's logit
+// for that branch:
 //
 //	loss = mean |student - teacher|² + L1 * sum of w
 //
-// over all values that the model predicts; teacher is the model itself. The optimiser is AdamW without decay, of which each router has one of its own, so that only that
-// of the step at hand moves.
+// over all predicted values; the teacher is the model itself. Each router has its own AdamW,
+// without decay, so that an update moves only the router of its step.
 type Routers struct {
-	Logits  [][]float32 // by steps that count down: [steps][2*blocks]
-	Grads   [][]float32 // of the last call of Gradients, for its step
+	Logits  [][]float32 // [steps][2*blocks]; the last step of sampling first
+	Grads   [][]float32 // [steps][2*blocks]: set by Gradients for its step
 	Options RouterOptions
 
 	model   *dit.Model // frozen
@@ -43,11 +45,16 @@ type Routers struct {
 	teacher []float32
 }
 
-// NewRouters returns the training of a router for each of steps steps of a frozen model, from logits of 0.
+// NewRouters returns the training of a router for each of steps steps of a frozen model, from
+// logits of 0.
 func NewRouters(m *dit.Model, steps int, o RouterOptions) *Routers {
 	r := &Routers{Options: o, model: m}
 	for i := range steps {
-		p := &tensor.Param{Name: fmt.Sprintf("routers.%d.prob", i), Value: make([]float32, 2*len(m.Blocks)), Grad: make([]float32, 2*len(m.Blocks))}
+		p := &tensor.Param{
+			Name:  fmt.Sprintf("routers.%d.prob", i),
+			Value: make([]float32, 2*len(m.Blocks)),
+			Grad:  make([]float32, 2*len(m.Blocks)),
+		}
 		r.Logits, r.Grads = append(r.Logits, p.Value), append(r.Grads, p.Grad)
 		r.adam = append(r.adam, NewAdamW([]*tensor.Param{p}, 0))
 	}
@@ -57,11 +64,12 @@ func NewRouters(m *dit.Model, steps int, o RouterOptions) *Routers {
 // RouterLoss is the loss of a batch.
 type RouterLoss struct {
 	MSE   []float64 // of each sample
-	Cost  float64   // the sum of all w before any threshold
+	Cost  float64   // sum of all w before the threshold
 	Total float64
 }
 
-// Fill runs the model on a batch at the step before, fills the cache, and returns the prediction, in g's memory.
+// Fill runs the model on a batch at the full step before, which fills the cache, and returns the
+// prediction, in g's memory.
 func (r *Routers) Fill(g *tensor.Graph, b *seam.Batch) *tensor.Tensor {
 	if r.mix == nil || r.samples != b.X.Rows {
 		r.samples = b.X.Rows
@@ -71,10 +79,11 @@ func (r *Routers) Fill(g *tensor.Graph, b *seam.Batch) *tensor.Tensor {
 	return r.model.Forward(g, r.mix, b)
 }
 
-// Gradients returns the loss at a step, for the batch that Fill ran but at this step, and sets the step's Grads. It resets g.
+// Gradients returns the loss at a step for the images of Fill's batch, at this step, and sets the
+// step's Grads. It resets g.
 func (r *Routers) Gradients(g *tensor.Graph, step int, b *seam.Batch) (RouterLoss, error) {
 	if b.X.Rows != r.samples {
-		return RouterLoss{}, fmt.Errorf("a batch of %d samples after one of %d", b.X.Rows, r.samples)
+		return RouterLoss{}, fmt.Errorf("batch of %d samples, want the %d of Fill", b.X.Rows, r.samples)
 	}
 	defer g.Reset()
 	g.Reset()
@@ -109,8 +118,7 @@ func (r *Routers) Gradients(g *tensor.Graph, step int, b *seam.Batch) (RouterLos
 		teacher := r.teacher[s*per : (s+1)*per]
 		loss.MSE = append(loss.MSE, squaredError(student.Row(s), teacher)/float64(per))
 		loss.Total += loss.MSE[s] / float64(r.samples)
-		kernel.Scale(grad.Row(s), teacher, -1)
-		kernel.Add(grad.Row(s), grad.Row(s), student.Row(s))
+		kernel.Sub(grad.Row(s), student.Row(s), teacher)
 		kernel.Scale(grad.Row(s), grad.Row(s), float32(2*scale))
 	}
 	loss.Total += r.Options.L1 * loss.Cost
@@ -124,26 +132,27 @@ func (r *Routers) Gradients(g *tensor.Graph, step int, b *seam.Batch) (RouterLos
 	return loss, g.Err()
 }
 
-// Update moves the router of a step by its Grads.
+// Update takes an optimiser step with the Grads of the router of a step.
 func (r *Routers) Update(step int, lr float64) {
 	r.adam[step].Update(lr)
 	for i, v := range r.Logits[step] {
-		r.Logits[step][i] = min(max(v, -mostLogit), mostLogit)
+		r.Logits[step][i] = min(max(v, -maxLogit), maxLogit)
 	}
 }
 
-// Names of the tensors that Save writes, each [steps, 2*blocks], and of one number for each step.
+// The names of the tensors that Save writes, [steps, 2*blocks] except the last.
 const (
 	routerLogits  = "logits"
 	routerFirst   = "first_moments"
 	routerSecond  = "second_moments"
-	routerUpdates = "updates" // of each step
+	routerUpdates = "updates" // [steps]
 )
 
 // routersOf and routersMade are the keys of Save's metadata.
 const routersOf, routersMade = "of", "made"
 
-// Save writes the state of the training to a safetensors file: of says what it trains, and made is the number of updates.
+// Save writes the state of the training to a safetensors file: of identifies the training, and made
+// is the number of updates.
 func (r *Routers) Save(path, of string, made int) error {
 	steps, branches := len(r.Logits), len(r.Logits[0])
 	c := checkpoint.Content{Metadata: map[string]string{routersOf: of, routersMade: strconv.Itoa(made)}}
@@ -181,7 +190,8 @@ func (r *Routers) state(name string) [][]float32 {
 	return rows
 }
 
-// Resume takes over the state that Save wrote of the same training, and returns the number of updates made: 0 if there is none, or of another training.
+// Resume restores the state that Save wrote and returns its number of updates: 0, and nothing is
+// restored, if there is no file or it is of another training.
 func (r *Routers) Resume(path, of string) (made int, err error) {
 	f, err := checkpoint.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -195,7 +205,7 @@ func (r *Routers) Resume(path, of string) (made int, err error) {
 		return 0, nil
 	}
 	if made, err = strconv.Atoi(f.Metadata()[routersMade]); err != nil || made < 0 {
-		return 0, fmt.Errorf("%s: %q is no number of updates", path, f.Metadata()[routersMade])
+		return 0, fmt.Errorf("%s: got %q, want a number of updates", path, f.Metadata()[routersMade])
 	}
 	for _, name := range []string{routerLogits, routerFirst, routerSecond} {
 		rows := r.state(name)

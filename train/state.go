@@ -13,20 +13,20 @@ import (
 
 // A run's folder holds these files.
 const (
-	StateFile = "state.safetensors" // everything that the run resumes from: weights, their average, the optimiser's averages
-	ModelFile = "model.safetensors" // the averaged weights, a model like any other
-	LogFile   = "log.jsonl"         // a Report in each line
+	StateFile = "state.safetensors" // a State, weights, their average, and the optimiser's
+	ModelFile = "model.safetensors" // the averaged weights, as a model file
+	LogFile   = "log.jsonl"         // a StepStats in each line
 )
 
-// stateKey is the entry of a state's metadata that holds its progress.
+// stateKey is the metadata key of a State in StateFile.
 const stateKey = "train"
 
-// Progress is what a state says of its run, beside the tensors.
-type Progress struct {
-	Settings Settings `json:"settings"`
-	Step     int      `json:"step"`
-	Note     string   `json:"note"`
-	Watch    [3]float64
+// State is the state of a run apart from its tensors.
+type State struct {
+	Settings Settings   `json:"settings"`
+	Step     int        `json:"step"` // updates made
+	Note     string     `json:"note"` // see Loop.Note
+	Watch    [3]float64 // mean and best loss, and their number of updates
 }
 
 // The prefixes of the names of a state's tensors.
@@ -41,7 +41,13 @@ const (
 func (l *Loop) arrays() (names []string, arrays map[string][]float32) {
 	arrays = map[string][]float32{}
 	for i, p := range l.task.Params() {
-		for prefix, a := range map[string][]float32{valuePrefix: p.Value, emaPrefix: l.ema.Values[i], mPrefix: l.adam.m[i], vPrefix: l.adam.v[i]} {
+		ofParam := map[string][]float32{
+			valuePrefix: p.Value,
+			emaPrefix:   l.ema.Values[i],
+			mPrefix:     l.adam.m[i],
+			vPrefix:     l.adam.v[i],
+		}
+		for prefix, a := range ofParam {
 			names = append(names, prefix+p.Name)
 			arrays[prefix+p.Name] = a
 		}
@@ -51,14 +57,19 @@ func (l *Loop) arrays() (names []string, arrays map[string][]float32) {
 }
 
 // save writes the model and then the state, each whole or not at all.
-func (l *Loop) save(r Report) error {
+func (l *Loop) save(r StepStats) error {
 	if l.Dir == "" {
 		return nil
 	}
 	if err := l.writeModel(filepath.Join(l.Dir, ModelFile)); err != nil {
 		return err
 	}
-	text, err := json.Marshal(Progress{Settings: l.Settings, Step: l.step, Note: l.Note, Watch: [3]float64{l.watch.mean, l.watch.best, float64(l.watch.seen)}})
+	text, err := json.Marshal(State{
+		Settings: l.Settings,
+		Step:     l.step,
+		Note:     l.Note,
+		Watch:    [3]float64{l.watch.mean, l.watch.best, float64(l.watch.seen)},
+	})
 	if err != nil {
 		return err
 	}
@@ -79,7 +90,7 @@ func (l *Loop) save(r Report) error {
 
 // writeModel writes the averaged weights.
 func (l *Loop) writeModel(path string) error {
-	byName := map[string]Tensor{}
+	byName := map[string]ModelTensor{}
 	var names []string
 	for _, t := range l.task.Tensors() {
 		names = append(names, t.Name)
@@ -88,7 +99,7 @@ func (l *Loop) writeModel(path string) error {
 	for i, p := range l.task.Params() {
 		t, ok := byName[p.Name]
 		if !ok {
-			return fmt.Errorf("parameter %s is no tensor of the model", p.Name)
+			return fmt.Errorf("parameter %s is not a tensor of the model", p.Name)
 		}
 		t.Values = l.ema.Values[i]
 		byName[p.Name] = t
@@ -117,8 +128,8 @@ func content(names []string, find func(name string) (shape []int, values []float
 	return c
 }
 
-// ReadProgress returns what the state in dir says of its run.
-func ReadProgress(dir string) (Progress, error) {
+// ReadState returns the state of the run in dir.
+func ReadState(dir string) (State, error) {
 	f, p, err := openState(dir)
 	if err != nil {
 		return p, err
@@ -126,8 +137,8 @@ func ReadProgress(dir string) (Progress, error) {
 	return p, f.Close()
 }
 
-func openState(dir string) (*checkpoint.File, Progress, error) {
-	var p Progress
+func openState(dir string) (*checkpoint.File, State, error) {
+	var p State
 	path := filepath.Join(dir, StateFile)
 	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
 		return nil, p, fmt.Errorf("%s: no training run to resume: there is no %s in it", dir, StateFile)
@@ -144,7 +155,7 @@ func openState(dir string) (*checkpoint.File, Progress, error) {
 	return f, p, nil
 }
 
-// Resume makes the Loop continue the run in its folder.
+// Resume loads the state of the run in the Loop's folder, which Run then continues.
 func (l *Loop) Resume() error {
 	f, p, err := openState(l.Dir)
 	if err != nil {

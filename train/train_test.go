@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -16,36 +17,48 @@ import (
 	"github.com/tokencache/tokencache/tensor"
 )
 
-// noisePictures are random pictures.
-type noisePictures struct{ pictures [][]float32 }
+// noiseImages are random images.
+type noiseImages struct{ images [][]float32 }
 
-func (p *noisePictures) Len() int { return len(p.pictures) }
-func (p *noisePictures) Read(i int, dst []float32) error {
-	if len(dst) != len(p.pictures[i]) {
+func (p *noiseImages) Len() int { return len(p.images) }
+func (p *noiseImages) Read(i int, dst []float32) error {
+	if len(dst) != len(p.images[i]) {
 		return errors.New("wrong size")
 	}
-	copy(dst, p.pictures[i])
+	copy(dst, p.images[i])
 	return nil
 }
 
-var small = dit.Config{Arch: dit.ArchDiT, InputSize: 4, PatchSize: 2, InChannels: 1, Hidden: 16, Depth: 2, Heads: 2, MLPHidden: 32, NumClasses: 3, LearnSigma: true}
+var small = dit.Config{
+	Arch:       dit.ArchDiT,
+	InputSize:  4,
+	PatchSize:  2,
+	InChannels: 1,
+	Hidden:     16,
+	Depth:      2,
+	Heads:      2,
+	MLPHidden:  32,
+	NumClasses: 3,
+	LearnSigma: true,
+}
 
 func newSmall(t *testing.T, o DenoiserOptions) *Denoiser { return newDenoiser(t, small, o) }
 
-// newDenoiser returns the training of a new model of configuration c on ten pictures of three classes.
+// newDenoiser returns the training of a new model of configuration c on ten images of three
+// classes.
 func newDenoiser(t *testing.T, c dit.Config, o DenoiserOptions) *Denoiser {
 	t.Helper()
 	r := rand.New(rand.NewPCG(1, 2))
-	var p noisePictures
+	var p noiseImages
 	var labels []int32
 	for i := range 10 {
 		x := make([]float32, 16)
 		for j := range x {
 			x[j] = float32(i%3)*0.5 - 0.5 + 0.1*r.Float32()
 		}
-		p.pictures, labels = append(p.pictures, x), append(labels, int32(i%3))
+		p.images, labels = append(p.images, x), append(labels, int32(i%3))
 	}
-	m, params, err := dit.NewTrainable(c, NewFresh(c, 7), false)
+	m, params, err := dit.NewTrainable(c, NewInit(c, 7), false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +75,8 @@ func newGraph(t *testing.T, workers int) *tensor.Graph {
 	return tensor.NewGraph(pool)
 }
 
-// TestLossGradient holds the gradient of every term against finite differences of the loss, at timesteps that take each branch.
+// TestLossGradient compares the gradient of every term with finite differences of the loss, at
+// timesteps that take each branch.
 func TestLossGradient(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	for _, minSNR := range []float64{0, 5} {
@@ -72,7 +86,7 @@ func TestLossGradient(t *testing.T) {
 		}
 		for _, step := range []int{0, 1, 17, 500, 999} {
 			const n = 12
-			s := Sample{T: step, X: make([]float32, n)}
+			s := Example{T: step, X: make([]float32, n)}
 			for i := range n {
 				s.XStart = append(s.XStart, []float32{-1, 0.25, 1}[i%3])
 				s.Noise = append(s.Noise, float32(r.NormFloat64()))
@@ -85,7 +99,8 @@ func TestLossGradient(t *testing.T) {
 			}
 			o.Loss(grad, out, &s, 1)
 			for i := range out {
-				// The mean is not trained through the bound, so epsilon's part is of the squared error alone.
+				// The mean is not trained through the bound, so epsilon's part is of the squared
+				// error alone.
 				value := func(x float32) float64 {
 					changed := slices.Clone(out)
 					changed[i] = x
@@ -98,7 +113,8 @@ func TestLossGradient(t *testing.T) {
 				const h = 1e-2
 				want := (value(out[i]+h) - value(out[i]-h)) / (2 * h)
 				if d := math.Abs(float64(grad[i]) - want); d > 2e-3*(1e-2+math.Abs(want)) {
-					t.Errorf("min-SNR %g, timestep %d, output %d: gradient %g, finite differences %g", minSNR, step, i, grad[i], want)
+					t.Errorf("min-SNR %g, timestep %d, output %d: gradient %g, finite differences %g",
+						minSNR, step, i, grad[i], want)
 				}
 			}
 		}
@@ -119,14 +135,42 @@ func TestMinSNRWeights(t *testing.T) {
 	}
 }
 
-var quick = Settings{Steps: 12, Batch: 6, Micro: 4, LR: 1e-3, Warmup: 3, Schedule: "cosine", Decay: 0.01, Clip: 0.5, EMA: 0.99}
-
-func runLoop(t *testing.T, dir string, s Settings, ctx context.Context, workers int, resume bool, onStep func(Report)) error {
-	t.Helper()
-	return runTask(t, newSmall(t, DenoiserOptions{Seed: 5, Dropout: 0.2, Flip: true}), dir, s, ctx, workers, resume, onStep)
+var quick = Settings{
+	Steps:    12,
+	Batch:    6,
+	Micro:    4,
+	LR:       1e-3,
+	Warmup:   3,
+	Schedule: "cosine",
+	Decay:    0.01,
+	Clip:     0.5,
+	EMA:      0.99,
 }
 
-func runTask(t *testing.T, task Task, dir string, s Settings, ctx context.Context, workers int, resume bool, onStep func(Report)) error {
+func runLoop(
+	t *testing.T,
+	dir string,
+	s Settings,
+	ctx context.Context,
+	workers int,
+	resume bool,
+	onStep func(StepStats),
+) error {
+	t.Helper()
+	return runTask(t, newSmall(t, DenoiserOptions{Seed: 5, Dropout: 0.2, Flip: true}), dir, s, ctx, workers, resume,
+		onStep)
+}
+
+func runTask(
+	t *testing.T,
+	task Task,
+	dir string,
+	s Settings,
+	ctx context.Context,
+	workers int,
+	resume bool,
+	onStep func(StepStats),
+) error {
 	t.Helper()
 	l, err := NewLoop(task, newGraph(t, workers), dir, s)
 	if err != nil {
@@ -141,15 +185,15 @@ func runTask(t *testing.T, task Task, dir string, s Settings, ctx context.Contex
 	return l.Run(ctx)
 }
 
-// TestResume stops a run in the middle of an epoch and continues it: state, model and log are those of a run that was not stopped, bit for bit,
-// also with another number of workers.
+// TestResume stops a run in the middle of an epoch and continues it: state, model and log are those
+// of a run that was not stopped, bit for bit, also with another number of workers.
 func TestResume(t *testing.T) {
 	whole, parts := t.TempDir(), t.TempDir()
 	if err := runLoop(t, whole, quick, context.Background(), 1, false, nil); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	err := runLoop(t, parts, quick, ctx, 3, false, func(r Report) {
+	err := runLoop(t, parts, quick, ctx, 3, false, func(r StepStats) {
 		if r.Step == 5 {
 			cancel()
 		}
@@ -157,7 +201,7 @@ func TestResume(t *testing.T) {
 	if !errors.Is(err, context.Canceled) {
 		t.Fatalf("error %v, want that the run was cancelled", err)
 	}
-	p, err := ReadProgress(parts)
+	p, err := ReadState(parts)
 	if err != nil || p.Step != 5 || p.Settings != quick {
 		t.Fatalf("progress %+v, error %v, want step 5 of %+v", p, err, quick)
 	}
@@ -190,7 +234,8 @@ func TestResume(t *testing.T) {
 	}
 }
 
-// TestMicroBatch holds that accumulating over smaller batches gives the same gradients but for rounding.
+// TestMicroBatch checks that accumulating over smaller batches gives the same gradients but for
+// rounding.
 func TestMicroBatch(t *testing.T) {
 	gradients := func(micro int) []float32 {
 		d := newSmall(t, DenoiserOptions{Seed: 5, Dropout: 0.2})
@@ -221,7 +266,10 @@ func TestLossFalls(t *testing.T) {
 	s := quick
 	s.Steps, s.LR, s.Schedule = 300, 3e-3, "constant"
 	var losses []float64
-	if err := runLoop(t, t.TempDir(), s, context.Background(), 2, false, func(r Report) { losses = append(losses, r.Measures["loss"]) }); err != nil {
+	err := runLoop(t, t.TempDir(), s, context.Background(), 2, false, func(r StepStats) {
+		losses = append(losses, r.Measures["loss"])
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
 	mean := func(x []float64) float64 {
@@ -236,7 +284,8 @@ func TestLossFalls(t *testing.T) {
 	}
 }
 
-// TestDivergence holds that a run that goes wrong stops with an error and leaves the checkpoint from before.
+// TestDivergence checks that a run that goes wrong stops with an error and leaves the checkpoint
+// from before.
 func TestDivergence(t *testing.T) {
 	dir := t.TempDir()
 	s := quick
@@ -257,14 +306,16 @@ func TestDivergence(t *testing.T) {
 	if err := l.Resume(); err != nil {
 		t.Fatal(err)
 	}
-	l.OnStep = func(r Report) {
+	l.OnStep = func(r StepStats) {
 		if r.Step == 6 {
 			d.Params()[0].Value[0] = float32(math.NaN())
 			d.Changed()
 		}
 	}
-	if err := l.Run(context.Background()); err == nil || !strings.Contains(err.Error(), "update 7") {
-		t.Fatalf("error %v, want one that names update 7", err)
+	var diverged *DivergedError
+	err = l.Run(context.Background())
+	if !errors.As(err, &diverged) || diverged.Step != 7 || !math.IsNaN(diverged.Loss) {
+		t.Fatalf("error %v, want a DivergedError of update 7", err)
 	}
 	after, err := os.ReadFile(filepath.Join(dir, StateFile))
 	if err != nil || !bytes.Equal(before, after) {
@@ -282,28 +333,80 @@ func TestDivergence(t *testing.T) {
 			break
 		}
 	}
-	if err == nil {
-		t.Error("a loss that grows tenfold is not noticed")
+	if !errors.As(err, &diverged) || diverged.Step < 150 || diverged.Best != 1 || diverged.Mean <= watchLimit {
+		t.Errorf("error %v after the loss grew tenfold at update 150, want a DivergedError", err)
 	}
 }
 
 func TestBadSettings(t *testing.T) {
-	for _, change := range []func(*Settings){
-		func(s *Settings) { s.Steps = 0 },
-		func(s *Settings) { s.Batch = 0 },
-		func(s *Settings) { s.Micro = -1 },
-		func(s *Settings) { s.LR = math.NaN() },
-		func(s *Settings) { s.Schedule = "linear" },
-		func(s *Settings) { s.EMA = 1 },
-		func(s *Settings) { s.Clip = -1 },
+	for name, change := range map[string]func(*Settings){
+		"training steps": func(s *Settings) { s.Steps = 0 },
+		"batch of 0":     func(s *Settings) { s.Batch = 0 },
+		"-1 at a time":   func(s *Settings) { s.Micro = -1 },
+		"learning rate":  func(s *Settings) { s.LR = math.NaN() },
+		"warm-up":        func(s *Settings) { s.Warmup = -1 },
+		"schedule":       func(s *Settings) { s.Schedule = "linear" },
+		"weight decay":   func(s *Settings) { s.Decay = math.NaN() },
+		"EMA decay":      func(s *Settings) { s.EMA = 1 },
+		"clip":           func(s *Settings) { s.Clip = -1 },
 	} {
-		s := quick
-		change(&s)
-		if err := s.Validate(); err == nil {
-			t.Errorf("no error for %+v", s)
-		}
+		t.Run(name, func(t *testing.T) {
+			s := quick
+			change(&s)
+			if err := s.Validate(); err == nil || !strings.Contains(err.Error(), name) {
+				t.Errorf("error %v, want one with %q", err, name)
+			}
+		})
 	}
-	if _, err := ReadProgress(t.TempDir()); err == nil || !strings.Contains(err.Error(), "no training run") {
+	if _, err := ReadState(t.TempDir()); err == nil || !strings.Contains(err.Error(), "no training run") {
 		t.Errorf("error %v", err)
 	}
+}
+
+// panickingImages panic when image 3 is read.
+type panickingImages struct{ noiseImages }
+
+func (p *panickingImages) Read(i int, dst []float32) error {
+	if i == 3 {
+		panic("image 3 is broken")
+	}
+	return p.noiseImages.Read(i, dst)
+}
+
+// TestPanicBecomesError checks that a data set that panics on a goroutine of the training ends the
+// run with an error, and that the loop can run again.
+func TestPanicBecomesError(t *testing.T) {
+	d := newSmall(t, DenoiserOptions{Seed: 5})
+	images := d.data.(*noiseImages)
+	d.data = &panickingImages{*images}
+	dir := t.TempDir()
+	l, err := NewLoop(d, newGraph(t, 2), dir, quick)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Run(context.Background()); err == nil || !strings.Contains(err.Error(), "image 3 is broken") {
+		t.Fatalf("error %v, want the panic's text", err)
+	}
+	if l.Step() >= quick.Steps {
+		t.Fatalf("%d updates before the panic", l.Step())
+	}
+	d.data = images
+	if err := l.Run(context.Background()); err != nil || l.Step() != quick.Steps {
+		t.Errorf("without the panic: error %v after update %d, want %d updates", err, l.Step(), quick.Steps)
+	}
+}
+
+// TestEachParamPanics checks that a panic on a goroutine of eachParam reaches the caller, which can
+// recover it.
+func TestEachParamPanics(t *testing.T) {
+	defer func() {
+		if p := recover(); p == nil || !strings.Contains(fmt.Sprint(p), "frozen") {
+			t.Errorf("recovered %v, want the panic of the function", p)
+		}
+	}()
+	eachParam(make([]*tensor.Param, 9), func(i int, _ *tensor.Param) {
+		if i == 7 {
+			panic("frozen")
+		}
+	})
 }

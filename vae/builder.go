@@ -6,8 +6,8 @@ import (
 	"github.com/tokencache/tokencache/tensor"
 )
 
-// builder makes the layers of an autoencoder under canonical names. Without a loader it only lists the tensors that they are made of, and
-// the layers are nil: one walk through the architecture serves both.
+// builder makes the layers of an autoencoder under canonical names. Without a loader it only lists
+// their tensors and the layers are nil: one walk through the architecture serves both.
 type builder struct {
 	loader *nn.Loader
 	wants  []checkpoint.Want
@@ -18,22 +18,22 @@ func (b *builder) want(name string, shape ...int) {
 }
 
 // conv makes a 3x3 convolution.
-func (b *builder) conv(name string, out, in int, s tensor.Geometry) *tensor.ConvWeight {
+func (b *builder) conv(name string, out, in int, s tensor.Conv3x3Geometry) *tensor.Conv3x3Weight {
 	b.want(name+".weight", out, in, 3, 3)
 	b.want(name+".bias", out)
 	if b.loader == nil {
 		return nil
 	}
-	return b.loader.Conv(name, out, in, s)
+	return b.loader.Conv3x3(name, out, in, s)
 }
 
 // convNoBias makes a 3x3 convolution without a bias.
-func (b *builder) convNoBias(name string, out, in int, s tensor.Geometry) *tensor.ConvWeight {
+func (b *builder) convNoBias(name string, out, in int, s tensor.Conv3x3Geometry) *tensor.Conv3x3Weight {
 	b.want(name+".weight", out, in, 3, 3)
 	if b.loader == nil {
 		return nil
 	}
-	return b.loader.ConvNoBias(name, out, in, s)
+	return b.loader.Conv3x3NoBias(name, out, in, s)
 }
 
 // pointwise makes a 1x1 convolution.

@@ -7,7 +7,8 @@ import (
 	"github.com/tokencache/tokencache/tensor"
 )
 
-// KL is AutoencoderKL: a convolutional encoder to the mean and the variance of the latents, and a decoder.
+// KL is AutoencoderKL: a convolutional encoder to the mean and variance of the latents, and a
+// decoder.
 type KL struct {
 	KLConfig
 	encoder     *klEncoder
@@ -18,31 +19,31 @@ type KL struct {
 
 // klEncoder goes from pixels to moments through levels of falling resolution.
 type klEncoder struct {
-	convIn  *tensor.ConvWeight
+	convIn  *tensor.Conv3x3Weight
 	levels  []klLevel
 	mid     klMiddle
 	normOut *nn.GroupNorm
-	convOut *tensor.ConvWeight
+	convOut *tensor.Conv3x3Weight
 	quant   *tensor.Weight // [2L, 2L], or nil
 }
 
 // klDecoder goes from latents to pixels through levels of rising resolution.
 type klDecoder struct {
 	postQuant *tensor.Weight // [L, L], or nil
-	convIn    *tensor.ConvWeight
+	convIn    *tensor.Conv3x3Weight
 	mid       klMiddle
 	levels    []klLevel
 	normOut   *nn.GroupNorm
-	convOut   *tensor.ConvWeight
+	convOut   *tensor.Conv3x3Weight
 }
 
 // klLevel is the blocks at one resolution, and the step to the next.
 type klLevel struct {
 	blocks []*resnet
-	resize *tensor.ConvWeight // halves or doubles the resolution; nil in the last level
+	resize *tensor.Conv3x3Weight // halves or doubles the resolution; nil in the last level
 }
 
-// klMiddle is what is done at the lowest resolution.
+// klMiddle is the blocks at the lowest resolution.
 type klMiddle struct {
 	before *resnet
 	attn   *pixelAttention // or nil
@@ -52,8 +53,11 @@ type klMiddle struct {
 // Spec describes the autoencoder.
 func (m *KL) Spec() Spec {
 	return Spec{
-		Name: "AutoencoderKL", ImageChannels: m.ImageChannels, LatentChannels: m.LatentChannels, Downscale: m.downscale(),
-		ScaleFactor: m.ScaleFactor, ShiftFactor: m.ShiftFactor, Parameters: m.parameters, Fingerprint: m.fingerprint,
+		Name:           "AutoencoderKL",
+		ImageChannels:  m.ImageChannels,
+		LatentChannels: m.LatentChannels,
+		Downscale:      m.downscale(),
+		ScaleFactor:    m.ScaleFactor, ShiftFactor: m.ShiftFactor, Parameters: m.parameters, Fingerprint: m.fingerprint,
 	}
 }
 
@@ -67,7 +71,8 @@ func (m *KL) Decode(g *tensor.Graph, latents *tensor.Tensor, h, w int) (*tensor.
 	return out, err
 }
 
-// Encode implements Autoencoder. The logarithms of the variances are limited to -30 up to 20, as in the original.
+// Encode implements Autoencoder. The logarithms of the variances are limited to -30 up to 20, as in
+// the original.
 func (m *KL) Encode(g *tensor.Graph, images *tensor.Tensor, height, width int) (Posterior, error) {
 	d := m.downscale()
 	if err := checkSize(height, width, d); err != nil {
@@ -88,12 +93,12 @@ func (m *KL) Encode(g *tensor.Graph, images *tensor.Tensor, height, width int) (
 }
 
 func (e *klEncoder) forward(g *tensor.Graph, x tensor.Images) tensor.Images {
-	x = g.Conv(tensor.ConvInput{Images: x}, e.convIn)
+	x = g.Conv3x3(tensor.Conv3x3Input{Images: x}, e.convIn)
 	for i := range e.levels {
 		x = e.levels[i].forward(g, x)
 	}
 	x = e.mid.forward(g, x)
-	x = g.Conv(tensor.ConvInput{Images: x, Affine: e.normOut.Forward(g, x), Activation: tensor.SiLU}, e.convOut)
+	x = g.Conv3x3(tensor.Conv3x3Input{Images: x, Affine: e.normOut.Forward(g, x), Activation: tensor.SiLU}, e.convOut)
 	if e.quant != nil {
 		x = x.With(g.Linear(x.X, e.quant))
 	}
@@ -105,27 +110,28 @@ func (d *klDecoder) forward(g *tensor.Graph, z tensor.Images) tensor.Images {
 		z = z.With(g.Linear(z.X, d.postQuant))
 	}
 	mark := g.Mark()
-	x := g.Conv(tensor.ConvInput{Images: z}, d.convIn)
+	x := g.Conv3x3(tensor.Conv3x3Input{Images: z}, d.convIn)
 	x = d.mid.forward(g, x)
 	for i := range d.levels {
 		x = settle(g, mark, d.levels[i].forward(g, x))
 	}
-	return g.Conv(tensor.ConvInput{Images: x, Affine: d.normOut.Forward(g, x), Activation: tensor.SiLU}, d.convOut)
+	out := tensor.Conv3x3Input{Images: x, Affine: d.normOut.Forward(g, x), Activation: tensor.SiLU}
+	return g.Conv3x3(out, d.convOut)
 }
 
-// decoderFloats returns how many floats the decoder holds at its widest: a level's input, its result and, inside a block, one more of that
-// size, or, after them, what the next level starts from.
+// decoderFloats returns the decoder's peak memory in floats: a level's input, its result and,
+// inside a block, one more of that size, or, after the blocks, the input of the next level.
 func (c KLConfig) decoderFloats(latentPixels int) int {
-	most, in := 0, c.Widths[len(c.Widths)-1]
+	peak, in := 0, c.Widths[len(c.Widths)-1]
 	for i, width := range slices.Backward(c.Widths) {
-		most = max(most, latentPixels*(in+2*width))
+		peak = max(peak, latentPixels*(in+2*width))
 		if i > 0 {
-			most = max(most, latentPixels*(in+(1+4)*width))
+			peak = max(peak, latentPixels*(in+(1+4)*width))
 		}
 		latentPixels *= 4
 		in = width
 	}
-	return most + most/16 // for all that is small
+	return peak + peak/16 // the rest is small
 }
 
 func (l *klLevel) forward(g *tensor.Graph, x tensor.Images) tensor.Images {
@@ -133,7 +139,7 @@ func (l *klLevel) forward(g *tensor.Graph, x tensor.Images) tensor.Images {
 		x = b.forward(g, x)
 	}
 	if l.resize != nil {
-		x = g.Conv(tensor.ConvInput{Images: x}, l.resize)
+		x = g.Conv3x3(tensor.Conv3x3Input{Images: x}, l.resize)
 	}
 	return x
 }
@@ -146,10 +152,11 @@ func (m *klMiddle) forward(g *tensor.Graph, x tensor.Images) tensor.Images {
 	return m.after.forward(g, x)
 }
 
-// resnet is a residual block: x + conv2(silu(norm2(conv1(silu(norm1(x)))))), x mapped to the output's channels if they differ.
+// resnet is a residual block: x + conv2(silu(norm2(conv1(silu(norm1(x)))))), x mapped to the
+// output's channels if they differ.
 type resnet struct {
 	norm1, norm2 *nn.GroupNorm
-	conv1, conv2 *tensor.ConvWeight
+	conv1, conv2 *tensor.Conv3x3Weight
 	shortcut     *tensor.Weight // or nil
 }
 
@@ -160,13 +167,13 @@ func (b *resnet) forward(g *tensor.Graph, x tensor.Images) tensor.Images {
 		y = x.With(g.Linear(x.X, b.shortcut))
 	}
 	mark := g.Mark()
-	h := g.Conv(tensor.ConvInput{Images: x, Affine: b.norm1.Forward(g, x), Activation: tensor.SiLU}, b.conv1)
-	g.ConvAdd(y, tensor.ConvInput{Images: h, Affine: b.norm2.Forward(g, h), Activation: tensor.SiLU}, b.conv2)
+	h := g.Conv3x3(tensor.Conv3x3Input{Images: x, Affine: b.norm1.Forward(g, x), Activation: tensor.SiLU}, b.conv1)
+	g.Conv3x3Add(y, tensor.Conv3x3Input{Images: h, Affine: b.norm2.Forward(g, h), Activation: tensor.SiLU}, b.conv2)
 	g.Release(mark)
 	return y
 }
 
-// pixelAttention is self-attention over all pixels of a picture, with a single head.
+// pixelAttention is single-head self-attention over all pixels of an image.
 type pixelAttention struct {
 	norm       *nn.GroupNorm
 	q, k, v    *tensor.Weight

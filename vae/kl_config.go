@@ -31,7 +31,7 @@ const (
 	maxLevels     = 16
 )
 
-// StableDiffusion is the autoencoder of Stable Diffusion 1 and 2, which DiT's latents belong to.
+// StableDiffusion is the autoencoder of Stable Diffusion 1 and 2, which DiT uses.
 func StableDiffusion() KLConfig {
 	return KLConfig{
 		ImageChannels: 3, LatentChannels: 4, Widths: []int{128, 256, 512, 512}, Blocks: 2, Groups: klGroups,
@@ -39,23 +39,25 @@ func StableDiffusion() KLConfig {
 	}
 }
 
-// downscale returns the pixels, along a side, that a latent stands for.
+// downscale returns the pixels of a latent, along a side.
 func (c KLConfig) downscale() int { return 1 << (len(c.Widths) - 1) }
 
-// Validate reports sizes that no autoencoder can have.
+// Validate returns an error for sizes that no autoencoder can have.
 func (c KLConfig) Validate() error {
 	var errs []error
 	if n := len(c.Widths); n < 1 || n > maxLevels {
 		errs = append(errs, fmt.Errorf("%d levels, want 1 to %d", n, maxLevels))
 	}
 	if c.ImageChannels < 1 || c.LatentChannels < 1 || c.Blocks < 1 || c.Groups < 1 {
-		errs = append(errs, fmt.Errorf("%d image channels, %d latent channels, %d blocks, %d groups: want at least 1 of each",
+		errs = append(errs, fmt.Errorf("%d image channels, %d latent channels, %d blocks, %d groups: "+
+			"want 1 or more of each",
 			c.ImageChannels, c.LatentChannels, c.Blocks, c.Groups))
 		return errors.Join(errs...)
 	}
 	for i, w := range c.Widths {
 		if w < 1 || w%c.Groups != 0 {
-			errs = append(errs, fmt.Errorf("level %d: %d channels do not divide into %d groups: norm_num_groups in config.json says how many there are", i, w, c.Groups))
+			errs = append(errs, fmt.Errorf("level %d: %d channels do not divide into %d groups: "+
+				"norm_num_groups in config.json says how many there are", i, w, c.Groups))
 		}
 	}
 	if c.ScaleFactor <= 0 {
@@ -71,7 +73,8 @@ func (c KLConfig) Tensors() []checkpoint.Want {
 	return b.wants
 }
 
-// NewKL reads an autoencoder of the given size from src, under the canonical names: see KLConfig.Tensors.
+// NewKL reads an autoencoder of the given size from src, under the canonical names: see
+// KLConfig.Tensors.
 func NewKL(c KLConfig, src nn.Source) (*KL, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
@@ -92,21 +95,21 @@ func (c KLConfig) buildEncoder(b *builder) *klEncoder {
 	const p = "encoder."
 	moments := 2 * c.LatentChannels
 	last := len(c.Widths) - 1
-	e := &klEncoder{convIn: b.conv(p+"conv_in", c.Widths[0], c.ImageChannels, tensor.Same)}
+	e := &klEncoder{convIn: b.conv(p+"conv_in", c.Widths[0], c.ImageChannels, tensor.Conv3x3Same)}
 	in := c.Widths[0]
 	for i, width := range c.Widths {
 		level := fmt.Sprintf("%sdown_blocks.%d.", p, i)
 		l := c.buildLevel(b, level, c.Blocks, width, in)
 		if i < last {
 			// The original pads below and to the right only.
-			l.resize = b.conv(level+"downsamplers.0.conv", width, width, tensor.Geometry{Stride: 2, After: 1})
+			l.resize = b.conv(level+"downsamplers.0.conv", width, width, tensor.Conv3x3Geometry{Stride: 2, After: 1})
 		}
 		e.levels = append(e.levels, l)
 		in = width
 	}
 	e.mid = c.buildMiddle(b, p, in)
 	e.normOut = b.groupNorm(p+"conv_norm_out", in, c.Groups, klEps)
-	e.convOut = b.conv(p+"conv_out", moments, in, tensor.Same)
+	e.convOut = b.conv(p+"conv_out", moments, in, tensor.Conv3x3Same)
 	if c.Quant {
 		e.quant = b.pointwise("quant_conv", moments, moments)
 	}
@@ -121,19 +124,19 @@ func (c KLConfig) buildDecoder(b *builder) *klDecoder {
 		d.postQuant = b.pointwise("post_quant_conv", c.LatentChannels, c.LatentChannels)
 	}
 	in := c.Widths[last]
-	d.convIn = b.conv(p+"conv_in", in, c.LatentChannels, tensor.Same)
+	d.convIn = b.conv(p+"conv_in", in, c.LatentChannels, tensor.Conv3x3Same)
 	d.mid = c.buildMiddle(b, p, in)
 	for i, width := range slices.Backward(c.Widths) {
 		level := fmt.Sprintf("%sup_blocks.%d.", p, last-i)
 		l := c.buildLevel(b, level, c.Blocks+1, width, in)
 		if i > 0 {
-			l.resize = b.conv(level+"upsamplers.0.conv", width, width, tensor.Double)
+			l.resize = b.conv(level+"upsamplers.0.conv", width, width, tensor.Conv3x3Double)
 		}
 		d.levels = append(d.levels, l)
 		in = width
 	}
 	d.normOut = b.groupNorm(p+"conv_norm_out", in, c.Groups, klEps)
-	d.convOut = b.conv(p+"conv_out", c.ImageChannels, in, tensor.Same)
+	d.convOut = b.conv(p+"conv_out", c.ImageChannels, in, tensor.Conv3x3Same)
 	return d
 }
 
@@ -168,9 +171,9 @@ func (c KLConfig) buildMiddle(b *builder, p string, width int) klMiddle {
 func (c KLConfig) buildResnet(b *builder, p string, out, in int) *resnet {
 	r := &resnet{
 		norm1: b.groupNorm(p+"norm1", in, c.Groups, klEps),
-		conv1: b.conv(p+"conv1", out, in, tensor.Same),
+		conv1: b.conv(p+"conv1", out, in, tensor.Conv3x3Same),
 		norm2: b.groupNorm(p+"norm2", out, c.Groups, klEps),
-		conv2: b.conv(p+"conv2", out, out, tensor.Same),
+		conv2: b.conv(p+"conv2", out, out, tensor.Conv3x3Same),
 	}
 	if in != out {
 		r.shortcut = b.pointwise(p+"conv_shortcut", out, in)

@@ -34,13 +34,14 @@ type source struct {
 
 func (s source) Read(name string, dst []float32) error { return s.store.Read(s.rename(name), dst) }
 
-// wants translates a list of tensors for the file. A 1x1 convolution may also be stored as a matrix, and is in some generations of
-// the files.
+// wants translates a list of tensors for the file. A 1x1 convolution may also be stored as a
+// matrix, as in some generations of the files.
 func (s source) wants(canonical []checkpoint.Want) []checkpoint.Want {
 	var list []checkpoint.Want
 	for _, w := range canonical {
 		w.Name = s.rename(w.Name)
-		if info, ok := s.Lookup(w.Name); ok && len(w.Shape) == 4 && w.Shape[2] == 1 && w.Shape[3] == 1 && len(info.Shape) == 2 {
+		if info, ok := s.Lookup(w.Name); ok && len(w.Shape) == 4 && w.Shape[2] == 1 && w.Shape[3] == 1 &&
+			len(info.Shape) == 2 {
 			w.Shape = w.Shape[:2]
 		}
 		list = append(list, w)
@@ -48,10 +49,11 @@ func (s source) wants(canonical []checkpoint.Want) []checkpoint.Want {
 	return list
 }
 
-// ldmPrefix is what an autoencoder's names begin with in the file of a whole latent diffusion model.
+// ldmPrefix is the prefix of an autoencoder's names in the file of a whole latent diffusion model.
 const ldmPrefix = "first_stage_model."
 
-// klNaming recognises the convention by names that only one has. Canonical are the names of diffusers, of the later generation.
+// klNaming recognises the convention by names that only one has. The canonical names are those of
+// recent diffusers versions.
 func klNaming(s store) (n naming, ok bool) {
 	switch {
 	case has(s, "encoder.down_blocks.0.resnets.0.conv1.weight"):
@@ -67,7 +69,7 @@ func klNaming(s store) (n naming, ok bool) {
 	return naming{}, false
 }
 
-// klEarlyAttention gives diffusers' earlier names of the attention's parts.
+// klEarlyAttention translates to diffusers' earlier names of the attention's parts.
 var klEarlyAttention = strings.NewReplacer(
 	".to_q.", ".query.",
 	".to_k.", ".key.",
@@ -75,7 +77,7 @@ var klEarlyAttention = strings.NewReplacer(
 	".to_out.0.", ".proj_attn.",
 )
 
-// ldmWords gives the names of the original latent diffusion code.
+// ldmWords translates to the names of the original latent diffusion code.
 var ldmWords = strings.NewReplacer(
 	"mid_block.resnets.0.", "mid.block_1.",
 	"mid_block.resnets.1.", "mid.block_2.",
@@ -94,8 +96,9 @@ var ldmWords = strings.NewReplacer(
 	"conv_norm_out.", "norm_out.",
 )
 
-// ldmNaming counts the levels of the decoder from the highest resolution on, diffusers in order of execution. Its files may hold the
-// training loss's network, and, with a prefix, the whole of a model beside the autoencoder.
+// ldmNaming counts the decoder's levels from the highest resolution on; diffusers counts them in
+// order of execution. Its files may also hold the network of the training loss and, with a prefix,
+// the rest of a diffusion model.
 func ldmNaming(s store, prefix string) naming {
 	levels := 0
 	for has(s, fmt.Sprintf("%sencoder.down.%d.block.0.conv1.weight", prefix, levels)) {

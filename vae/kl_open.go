@@ -27,7 +27,7 @@ func openKL(s store, n naming, given *fileConfig) (*KL, error) {
 	return NewKL(c, src)
 }
 
-// measureKL reads the sizes off the tensors' shapes.
+// measureKL derives the sizes from the tensors' shapes.
 func measureKL(s source) (KLConfig, error) {
 	var errs []error
 	// shape returns the shape of a tensor that every AutoencoderKL has.
@@ -65,7 +65,8 @@ func measureKL(s source) (KLConfig, error) {
 	return c, errors.Join(errs...)
 }
 
-// completeKL fills in what the tensors did not tell and reports contradictions.
+// completeKL adds what config.json says and the tensors do not, and returns an error for
+// contradictions.
 func (f *fileConfig) completeKL(c *KLConfig) error {
 	var errs []error
 	if f.Class != "" && f.Class != "AutoencoderKL" {
@@ -75,7 +76,8 @@ func (f *fileConfig) completeKL(c *KLConfig) error {
 		errs = append(errs, fmt.Errorf("act_fn is %q, want silu", f.Activation))
 	}
 	if f.LatentChannels != 0 && f.LatentChannels != c.LatentChannels {
-		errs = append(errs, fmt.Errorf("latent_channels: %d by the tensors, %d by config.json", c.LatentChannels, f.LatentChannels))
+		errs = append(errs,
+			fmt.Errorf("latent_channels: %d by the tensors, %d by config.json", c.LatentChannels, f.LatentChannels))
 	}
 	if f.Widths != nil && !slices.Equal(f.Widths, c.Widths) {
 		errs = append(errs, fmt.Errorf("block_out_channels: %v by the tensors, %v by config.json", c.Widths, f.Widths))

@@ -12,11 +12,12 @@ import (
 	"github.com/tokencache/tokencache/checkpoint"
 )
 
-// Open reads an autoencoder: a file of weights in any format and naming that is known, with perhaps a config.json beside it; a folder of
-// these; a diffusers pipeline, whose folder vae is read; or, for a tiny autoencoder in two files, the folder or either file.
+// Open reads an autoencoder. Path is a file of weights in any known format and naming, with or
+// without a config.json next to it; a folder of these; a diffusers pipeline, whose folder vae is
+// read; or, for a tiny autoencoder in two files, the folder or either file.
 //
-// What the autoencoder is comes from its tensors; config.json adds what they do not tell, and a contradiction is an error, and so is any
-// missing, unexpected or misshapen tensor.
+// The tensors determine the autoencoder, and config.json adds what they do not. A contradiction
+// between the two is an error, as is any missing, unexpected or misshapen tensor.
 func Open(path string) (Autoencoder, error) {
 	fail := func(err error) (Autoencoder, error) { return nil, fmt.Errorf("autoencoder %s: %w", path, err) }
 	paths, dir, err := locate(path)
@@ -31,7 +32,7 @@ func Open(path string) (Autoencoder, error) {
 	for _, p := range paths {
 		f, err := checkpoint.Open(p)
 		if err != nil {
-			return nil, err // it names the file
+			return nil, err // names the file
 		}
 		defer f.Close()
 		files = append(files, f)
@@ -43,7 +44,7 @@ func Open(path string) (Autoencoder, error) {
 	return a, nil
 }
 
-// recognise finds out what the files hold and reads it.
+// recognise determines the kind of autoencoder and reads it.
 func recognise(files []store, given *fileConfig) (Autoencoder, error) {
 	if len(files) == 1 {
 		if n, ok := klNaming(files[0]); ok {
@@ -53,7 +54,7 @@ func recognise(files []store, given *fileConfig) (Autoencoder, error) {
 	return openTiny(files, given)
 }
 
-// unknown reports a file that holds no autoencoder known here.
+// unknown returns the error for a file without a known autoencoder.
 func unknown(s store) error {
 	if has(s, "x_embedder.proj.weight") || has(s, "pos_embed.proj.weight") {
 		return errors.New("these are the weights of a diffusion transformer, not of an autoencoder")
@@ -62,10 +63,11 @@ func unknown(s store) error {
 	if len(names) > 4 {
 		names = append(slices.Clone(names[:4]), "...")
 	}
-	return fmt.Errorf("no autoencoder that is known here: neither AutoencoderKL nor a tiny one; its tensors are %s", strings.Join(names, ", "))
+	return fmt.Errorf("no autoencoder that is known here: neither AutoencoderKL nor a tiny one; its tensors are %s",
+		strings.Join(names, ", "))
 }
 
-// locate returns the files of weights that path means and the folder that they are in.
+// locate returns the files of weights at path and their folder.
 func locate(path string) (files []string, dir string, err error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -85,7 +87,7 @@ func locate(path string) (files []string, dir string, err error) {
 	return []string{file}, dir, err
 }
 
-// The files of a tiny autoencoder's halves are named alike but for these words.
+// The names of the files of a tiny autoencoder's halves differ in these words only.
 const encoderMark, decoderMark = "_encoder.", "_decoder."
 
 // halves returns the files of a tiny autoencoder's halves in a folder, or nil if there are none.
@@ -105,12 +107,14 @@ func halves(dir string) ([]string, error) {
 		}
 	}
 	if len(files) > 1 || len(decoders) > 1 {
-		return nil, fmt.Errorf("several autoencoders in one folder: %s; name the file", strings.Join(append(files, decoders...), ", "))
+		return nil, fmt.Errorf("several autoencoders in one folder: %s; name the file",
+			strings.Join(append(files, decoders...), ", "))
 	}
 	return append(files, decoders...), nil
 }
 
-// withOtherHalf returns path and, if path is named as one half of a tiny autoencoder, the file of the other one if there is one.
+// withOtherHalf returns path and, if its name is that of one half of a tiny autoencoder, the file
+// of the other half if it exists.
 func withOtherHalf(path string) []string {
 	dir, name := filepath.Split(path)
 	for _, swap := range [][2]string{{encoderMark, decoderMark}, {decoderMark, encoderMark}} {
@@ -125,7 +129,7 @@ func withOtherHalf(path string) []string {
 	return []string{path}
 }
 
-// fileConfig is a config.json of diffusers, where it concerns an autoencoder; zero means not given.
+// fileConfig is the autoencoder part of a diffusers config.json; zero means absent.
 type fileConfig struct {
 	Class          string   `json:"_class_name"`
 	Widths         []int    `json:"block_out_channels"`
@@ -137,7 +141,8 @@ type fileConfig struct {
 	ShiftFactor    *float64 `json:"shift_factor"`
 }
 
-// readConfig reads a config.json, if there is one. One of something other than an autoencoder, which may lie in the same folder, is as none.
+// readConfig reads a config.json, if it exists. One of something other than an autoencoder is
+// ignored.
 func readConfig(path string) (*fileConfig, error) {
 	c := new(fileConfig)
 	b, err := os.ReadFile(path)
@@ -156,7 +161,7 @@ func readConfig(path string) (*fileConfig, error) {
 	return c, nil
 }
 
-// factors sets what the file gives.
+// factors sets the fields that the file gives.
 func (f *fileConfig) factors(scale, shift *float64) {
 	if f.ScaleFactor != nil {
 		*scale = *f.ScaleFactor

@@ -50,7 +50,8 @@ func (m *memory) Read(name string, dst []float32) error {
 	return nil
 }
 
-// filled returns a store of the listed tensors, filled by the formula of their canonical names and named by rename.
+// filled returns a store of the listed tensors, filled by the formula of their canonical names and
+// named by rename.
 func filled(wants []checkpoint.Want, rename func(string) string) *memory {
 	m := new(memory)
 	for _, w := range wants {
@@ -66,7 +67,8 @@ func filled(wants []checkpoint.Want, rename func(string) string) *memory {
 }
 
 var smallKL = KLConfig{
-	ImageChannels: 3, LatentChannels: 2, Widths: []int{8, 16, 24}, Blocks: 1, Groups: 4, Attention: true, Quant: true, PostQuant: true,
+	ImageChannels: 3, LatentChannels: 2, Widths: []int{8, 16, 24}, Blocks: 1, Groups: 4,
+	Attention: true, Quant: true, PostQuant: true,
 	ScaleFactor: 0.5, ShiftFactor: 0.25,
 }
 
@@ -78,7 +80,8 @@ func smallConfig() *fileConfig {
 
 func identity(name string) string { return name }
 
-// ldmNames are names that the original code gives, and diffusers' names of the same tensors, in an autoencoder of three levels.
+// ldmNames are names that the original code gives, and diffusers' names of the same tensors, in an
+// autoencoder of three levels.
 var ldmNames = map[string]string{
 	"encoder.conv_in.weight":                               "encoder.conv_in.weight",
 	"encoder.down_blocks.0.resnets.0.norm1.weight":         "encoder.down.0.block.0.norm1.weight",
@@ -136,14 +139,17 @@ func TestKLNamings(t *testing.T) {
 			m.set("loss.logvar", []int{}, []float32{1})
 			m.set("model_ema.decay", []int{}, []float32{1})
 		}},
-		"original, in the file of a whole model": {func(name string) string { return "first_stage_model." + original(name) }, func(m *memory) {
-			m.set("model.diffusion_model.out.2.weight", []int{2}, []float32{1, 2})
-			m.set("first_stage_model.loss.logvar", []int{}, []float32{1})
-		}},
+		"original, in the file of a whole model": {
+			func(name string) string { return "first_stage_model." + original(name) },
+			func(m *memory) {
+				m.set("model.diffusion_model.out.2.weight", []int{2}, []float32{1, 2})
+				m.set("first_stage_model.loss.logvar", []int{}, []float32{1})
+			},
+		},
 	}
 	z := tensor.FromSlice(make([]float32, 2*5*3), 1, 2*5*3)
 	formula.Unit("input.z", z.Data)
-	picture := decode(t, want, 2, z, 5, 3)
+	image := decode(t, want, 2, z, 5, 3)
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			m := filled(smallKL.Tensors(), tt.rename)
@@ -158,9 +164,7 @@ func TestKLNamings(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(picture, decode(t, got, 2, z, 5, 3)); diff != "" {
-				t.Error("-want +got\n", diff)
-			}
+			same(t, "decoded", image, decode(t, got, 2, z, 5, 3))
 		})
 	}
 }
@@ -168,7 +172,8 @@ func TestKLNamings(t *testing.T) {
 func TestTinyNamings(t *testing.T) {
 	config := TinyConfig{LatentChannels: 3, Width: 8, Pool: true, ScaleFactor: 1}
 	half := func(half string) *memory {
-		return filled(slices.DeleteFunc(config.Tensors(), func(w checkpoint.Want) bool { return !strings.HasPrefix(w.Name, half) }), tinyBareName)
+		other := func(w checkpoint.Want) bool { return !strings.HasPrefix(w.Name, half) }
+		return filled(slices.DeleteFunc(config.Tensors(), other), tinyBareName)
 	}
 	if got, want := tinyDiffusersName("decoder.3.conv.0.weight"), "decoder.layers.2.conv.0.weight"; got != want {
 		t.Errorf("got %s, want %s", got, want)
@@ -179,7 +184,7 @@ func TestTinyNamings(t *testing.T) {
 	z, x := tensor.FromSlice(make([]float32, 3*2*3), 1, 3*2*3), tensor.FromSlice(make([]float32, 3*16*24), 1, 3*16*24)
 	formula.Unit("input.z", z.Data)
 	formula.Unit("input.image", x.Data)
-	var picture []float32
+	var image []float32
 	var posterior Posterior
 	for name, files := range map[string][]store{
 		"both halves":   {filled(config.Tensors(), identity)},
@@ -196,15 +201,11 @@ func TestTinyNamings(t *testing.T) {
 				t.Error("-want +got\n", diff)
 			}
 			p, y := encode(t, m, 2, x, 16, 24), decode(t, m, 2, z, 2, 3)
-			if picture == nil {
-				picture, posterior = y, p
+			if image == nil {
+				image, posterior = y, p
 			}
-			if diff := cmp.Diff(picture, y); diff != "" {
-				t.Error("decoded: -one naming +another\n", diff)
-			}
-			if diff := cmp.Diff(numbers(posterior), numbers(p)); diff != "" {
-				t.Error("encoded: -one naming +another\n", diff)
-			}
+			same(t, "decoded", image, y)
+			same(t, "encoded", numbers(posterior), numbers(p))
 		})
 	}
 
@@ -226,7 +227,7 @@ func TestTinyNamings(t *testing.T) {
 		t.Error(err)
 	}
 	if _, err := encoder.Encode(newGraph(t, 1), x, 12, 32); err == nil {
-		t.Error("encode a picture of 12 x 32: got no error")
+		t.Error("encode an image of 12 x 32: got no error")
 	}
 	if _, err := openTiny([]store{half("encoder."), half("encoder.")}, new(fileConfig)); err == nil {
 		t.Error("two encoders: got no error")
@@ -258,7 +259,12 @@ func TestKLErrors(t *testing.T) {
 				m.set("decoder.extra", []int{1}, []float32{0})
 				m.shapes["quant_conv.bias"] = []int{5}
 			},
-			[]string{"decoder.conv_out.bias", "encoder.mid_block.resnets.1.norm2.weight", "decoder.extra", "quant_conv.bias"},
+			[]string{
+				"decoder.conv_out.bias",
+				"encoder.mid_block.resnets.1.norm2.weight",
+				"decoder.extra",
+				"quant_conv.bias",
+			},
 		},
 		"first tensors": {
 			func(m *memory, _ *fileConfig) {
@@ -267,8 +273,14 @@ func TestKLErrors(t *testing.T) {
 			},
 			[]string{"encoder.conv_in.weight is missing", "decoder.conv_in.weight: shape [24]"},
 		},
-		"groups":       {func(_ *memory, given *fileConfig) { given.Groups = 0 }, []string{"8 channels", "32 groups", "norm_num_groups"}},
-		"class":        {func(_ *memory, given *fileConfig) { given.Class = "AutoencoderTiny" }, []string{"AutoencoderTiny"}},
+		"groups": {
+			func(_ *memory, given *fileConfig) { given.Groups = 0 },
+			[]string{"8 channels", "32 groups", "norm_num_groups"},
+		},
+		"class": {
+			func(_ *memory, given *fileConfig) { given.Class = "AutoencoderTiny" },
+			[]string{"AutoencoderTiny"},
+		},
 		"activation":   {func(_ *memory, given *fileConfig) { given.Activation = "gelu" }, []string{"gelu"}},
 		"scale factor": {func(_ *memory, given *fileConfig) { *given.ScaleFactor = 0 }, []string{"scaling_factor"}},
 		"contradictions": {
@@ -303,7 +315,8 @@ func TestTinyErrors(t *testing.T) {
 	wantError(t, err, "AutoencoderKL")
 
 	halfOf := func(c TinyConfig, half string) *memory {
-		return filled(slices.DeleteFunc(c.Tensors(), func(w checkpoint.Want) bool { return !strings.HasPrefix(w.Name, half) }), tinyBareName)
+		other := func(w checkpoint.Want) bool { return !strings.HasPrefix(w.Name, half) }
+		return filled(slices.DeleteFunc(c.Tensors(), other), tinyBareName)
 	}
 	other := config
 	other.LatentChannels = 5

@@ -14,13 +14,13 @@ import (
 type TinyConfig struct {
 	LatentChannels int
 	Width          int  // channels of every level
-	Pool           bool // the blocks at the lowest resolution have a normalised branch besides
+	Pool           bool // the blocks at the lowest resolution have an additional normalised branch
 	ScaleFactor    float64
 	ShiftFactor    float64
 }
 
-// Tiny is a tiny autoencoder: TAESD and its kin. Its latents are the diffusion model's, unless its config.json says otherwise: the scale
-// factor is 1.
+// Tiny is a tiny autoencoder: TAESD and its relatives. Its latents are in the diffusion model's
+// scale (the scale factor is 1), unless its config.json says otherwise.
 type Tiny struct {
 	TinyConfig
 	encoder     *tinyEncoder // or nil
@@ -44,27 +44,28 @@ const (
 )
 
 type tinyEncoder struct {
-	in     *tensor.ConvWeight
+	in     *tensor.Conv3x3Weight
 	levels []tinyLevel
-	out    *tensor.ConvWeight
+	out    *tensor.Conv3x3Weight
 }
 
 type tinyDecoder struct {
-	in     *tensor.ConvWeight
+	in     *tensor.Conv3x3Weight
 	levels []tinyLevel
-	out    *tensor.ConvWeight
+	out    *tensor.Conv3x3Weight
 }
 
-// tinyLevel is the blocks at one resolution, and the step that leads there, in an encoder, or away, in a decoder; nil in its first
-// or last level.
+// tinyLevel is the blocks at one resolution. Resize is the step before them in an encoder, after
+// them in a decoder; nil in the encoder's first and the decoder's last level.
 type tinyLevel struct {
-	resize *tensor.ConvWeight
+	resize *tensor.Conv3x3Weight
 	blocks []*tinyBlock
 }
 
-// tinyBlock is relu(x + three convolutions of x with relu between them). Some add a normalised branch to x beforehand.
+// tinyBlock is relu(x + three convolutions of x with relu between them). Some add a normalised
+// branch to x beforehand.
 type tinyBlock struct {
-	conv [3]*tensor.ConvWeight
+	conv [3]*tensor.Conv3x3Weight
 	pool *tinyPool // or nil
 }
 
@@ -78,8 +79,11 @@ type tinyPool struct {
 // Spec describes the autoencoder.
 func (m *Tiny) Spec() Spec {
 	return Spec{
-		Name: "tiny autoencoder", ImageChannels: tinyImageChannels, LatentChannels: m.LatentChannels, Downscale: tinyDownscale,
-		ScaleFactor: m.ScaleFactor, ShiftFactor: m.ShiftFactor, Parameters: m.parameters, Fingerprint: m.fingerprint,
+		Name:           "tiny autoencoder",
+		ImageChannels:  tinyImageChannels,
+		LatentChannels: m.LatentChannels,
+		Downscale:      tinyDownscale,
+		ScaleFactor:    m.ScaleFactor, ShiftFactor: m.ShiftFactor, Parameters: m.parameters, Fingerprint: m.fingerprint,
 	}
 }
 
@@ -92,7 +96,7 @@ func (m *Tiny) Decode(g *tensor.Graph, latents *tensor.Tensor, h, w int) (*tenso
 	err := eachSample(g, latents, m.LatentChannels, h, w, func(s int, z tensor.Images) {
 		setSample(g, out, s, m.decoder.forward(g, z))
 	})
-	for i, v := range out.Flat() { // these networks' pictures are in [0,1]
+	for i, v := range out.Flat() { // these networks' images are in [0,1]
 		out.Data[i] = 2*v - 1
 	}
 	return out, err
@@ -117,16 +121,16 @@ func (m *Tiny) Encode(g *tensor.Graph, images *tensor.Tensor, height, width int)
 }
 
 func (e *tinyEncoder) forward(g *tensor.Graph, x tensor.Images) tensor.Images {
-	x = g.Conv(tensor.ConvInput{Images: x}, e.in)
+	x = g.Conv3x3(tensor.Conv3x3Input{Images: x}, e.in)
 	for _, l := range e.levels {
 		if l.resize != nil {
-			x = g.Conv(tensor.ConvInput{Images: x}, l.resize)
+			x = g.Conv3x3(tensor.Conv3x3Input{Images: x}, l.resize)
 		}
 		for _, b := range l.blocks {
 			b.forward(g, x)
 		}
 	}
-	return g.Conv(tensor.ConvInput{Images: x}, e.out)
+	return g.Conv3x3(tensor.Conv3x3Input{Images: x}, e.out)
 }
 
 // tinyLatentLimit is where the decoder's input saturates.
@@ -136,17 +140,17 @@ func (d *tinyDecoder) forward(g *tensor.Graph, z tensor.Images) tensor.Images {
 	for i, v := range z.X.Flat() {
 		z.X.Data[i] = float32(tinyLatentLimit * math.Tanh(float64(v)/tinyLatentLimit))
 	}
-	x := g.Conv(tensor.ConvInput{Images: z}, d.in)
+	x := g.Conv3x3(tensor.Conv3x3Input{Images: z}, d.in)
 	g.Activate(x.X, tensor.ReLU)
 	for _, l := range d.levels {
 		for _, b := range l.blocks {
 			b.forward(g, x)
 		}
 		if l.resize != nil {
-			x = g.Conv(tensor.ConvInput{Images: x}, l.resize)
+			x = g.Conv3x3(tensor.Conv3x3Input{Images: x}, l.resize)
 		}
 	}
-	return g.Conv(tensor.ConvInput{Images: x}, d.out)
+	return g.Conv3x3(tensor.Conv3x3Input{Images: x}, d.out)
 }
 
 // forward overwrites x with the block's result.
@@ -157,18 +161,19 @@ func (b *tinyBlock) forward(g *tensor.Graph, x tensor.Images) {
 		h = g.Apply(h, p.norm.Forward(g, h))
 		g.AddInto(x.X, g.Linear(g.Activate(h.X, tensor.ReLU), p.out))
 	}
-	h := g.Conv(tensor.ConvInput{Images: x}, b.conv[0])
-	h = g.Conv(tensor.ConvInput{Images: h, Activation: tensor.ReLU}, b.conv[1])
-	g.ConvAdd(x, tensor.ConvInput{Images: h, Activation: tensor.ReLU}, b.conv[2])
+	h := g.Conv3x3(tensor.Conv3x3Input{Images: x}, b.conv[0])
+	h = g.Conv3x3(tensor.Conv3x3Input{Images: h, Activation: tensor.ReLU}, b.conv[1])
+	g.Conv3x3Add(x, tensor.Conv3x3Input{Images: h, Activation: tensor.ReLU}, b.conv[2])
 	g.Activate(x.X, tensor.ReLU)
 	g.Release(mark)
 }
 
-// Validate reports sizes that no tiny autoencoder can have.
+// Validate returns an error for sizes that no tiny autoencoder can have.
 func (c TinyConfig) Validate() error {
 	var errs []error
 	if c.LatentChannels < 1 || c.Width < 1 {
-		errs = append(errs, fmt.Errorf("%d latent channels, %d channels: want at least 1 of each", c.LatentChannels, c.Width))
+		errs = append(errs,
+			fmt.Errorf("%d latent channels, %d channels: want 1 or more of each", c.LatentChannels, c.Width))
 	}
 	if c.ScaleFactor <= 0 {
 		errs = append(errs, fmt.Errorf("scaling_factor is %g, want more than 0", c.ScaleFactor))
@@ -176,8 +181,8 @@ func (c TinyConfig) Validate() error {
 	return errors.Join(errs...)
 }
 
-// Tensors lists the weights by their canonical names, encoder.N and decoder.N, N counting what the original counts: convolutions, blocks,
-// activations and changes of size.
+// Tensors lists the weights by their canonical names, encoder.N and decoder.N. As in the original,
+// N counts convolutions, blocks, activations and changes of size.
 func (c TinyConfig) Tensors() []checkpoint.Want {
 	var b builder
 	c.buildEncoder(&b)
@@ -185,8 +190,8 @@ func (c TinyConfig) Tensors() []checkpoint.Want {
 	return b.wants
 }
 
-// NewTiny reads an autoencoder of the given size, under the canonical names: see TinyConfig.Tensors. Either source may be nil: the autoencoder then
-// lacks that half.
+// NewTiny reads an autoencoder of the given size, under the canonical names: see
+// TinyConfig.Tensors. Either source may be nil: the autoencoder then lacks that half.
 func NewTiny(c TinyConfig, encoder, decoder nn.Source) (*Tiny, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
@@ -215,25 +220,25 @@ func NewTiny(c TinyConfig, encoder, decoder nn.Source) (*Tiny, error) {
 
 func (c TinyConfig) buildEncoder(b *builder) *tinyEncoder {
 	n := counter{prefix: "encoder."}
-	e := &tinyEncoder{in: b.conv(n.next(), c.Width, tinyImageChannels, tensor.Same)}
+	e := &tinyEncoder{in: b.conv(n.next(), c.Width, tinyImageChannels, tensor.Conv3x3Same)}
 	for i, blocks := range tinyEncoderBlocks {
 		var l tinyLevel
 		if i > 0 {
-			l.resize = b.convNoBias(n.next(), c.Width, c.Width, tensor.Halve)
+			l.resize = b.convNoBias(n.next(), c.Width, c.Width, tensor.Conv3x3Halve)
 		}
 		for range blocks {
 			l.blocks = append(l.blocks, c.buildBlock(b, n.next(), i == len(tinyEncoderBlocks)-1))
 		}
 		e.levels = append(e.levels, l)
 	}
-	e.out = b.conv(n.next(), c.LatentChannels, c.Width, tensor.Same)
+	e.out = b.conv(n.next(), c.LatentChannels, c.Width, tensor.Conv3x3Same)
 	return e
 }
 
 func (c TinyConfig) buildDecoder(b *builder) *tinyDecoder {
 	n := counter{prefix: "decoder."}
 	n.skip() // the limit of the latents
-	d := &tinyDecoder{in: b.conv(n.next(), c.Width, c.LatentChannels, tensor.Same)}
+	d := &tinyDecoder{in: b.conv(n.next(), c.Width, c.LatentChannels, tensor.Conv3x3Same)}
 	n.skip() // relu
 	for i, blocks := range tinyDecoderBlocks {
 		var l tinyLevel
@@ -242,18 +247,18 @@ func (c TinyConfig) buildDecoder(b *builder) *tinyDecoder {
 		}
 		if i < len(tinyDecoderBlocks)-1 {
 			n.skip() // doubling
-			l.resize = b.convNoBias(n.next(), c.Width, c.Width, tensor.Double)
+			l.resize = b.convNoBias(n.next(), c.Width, c.Width, tensor.Conv3x3Double)
 		}
 		d.levels = append(d.levels, l)
 	}
-	d.out = b.conv(n.next(), tinyImageChannels, c.Width, tensor.Same)
+	d.out = b.conv(n.next(), tinyImageChannels, c.Width, tensor.Conv3x3Same)
 	return d
 }
 
 func (c TinyConfig) buildBlock(b *builder, name string, lowest bool) *tinyBlock {
 	var t tinyBlock
 	for i := range t.conv {
-		t.conv[i] = b.conv(fmt.Sprintf("%s.conv.%d", name, 2*i), c.Width, c.Width, tensor.Same)
+		t.conv[i] = b.conv(fmt.Sprintf("%s.conv.%d", name, 2*i), c.Width, c.Width, tensor.Conv3x3Same)
 	}
 	if c.Pool && lowest {
 		wide := tinyPoolRatio * c.Width

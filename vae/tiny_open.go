@@ -10,8 +10,8 @@ import (
 	"github.com/tokencache/tokencache/nn"
 )
 
-// tinyHalves says which halves of a tiny autoencoder a file holds, and how they are named. Canonical are the original's names when both
-// are in one file.
+// tinyHalves says which halves of a tiny autoencoder a file holds, and how they are named. The
+// canonical names are the original's when both are in one file.
 type tinyHalves struct {
 	encoder, decoder bool
 	naming
@@ -37,13 +37,14 @@ func tinyNaming(s store) (h tinyHalves, ok bool) {
 	return tinyHalves{}, false
 }
 
-// tinyBareName is the name in a file that holds one half alone.
+// tinyBareName is the name in a file of one half only.
 func tinyBareName(name string) string {
 	_, rest, _ := strings.Cut(name, ".")
 	return rest
 }
 
-// tinyDiffusersName is the name that diffusers' AutoencoderTiny uses: it does not count the limit of the decoder's input.
+// tinyDiffusersName is the name that diffusers' AutoencoderTiny uses: it does not count the limit
+// of the decoder's input.
 func tinyDiffusersName(name string) string {
 	half, rest, _ := strings.Cut(name, ".")
 	number, rest, _ := strings.Cut(rest, ".")
@@ -53,7 +54,8 @@ func tinyDiffusersName(name string) string {
 	return half + ".layers." + number + "." + rest
 }
 
-// openTiny recognises and reads a tiny autoencoder from one file, or from two that hold a half each.
+// openTiny recognises and reads a tiny autoencoder from one file, or from two that hold a half
+// each.
 func openTiny(files []store, given *fileConfig) (*Tiny, error) {
 	var c TinyConfig
 	var encoder, decoder nn.Source
@@ -71,8 +73,8 @@ func openTiny(files []store, given *fileConfig) (*Tiny, error) {
 			return nil, err
 		}
 		if c != (TinyConfig{}) && own != c {
-			return nil, fmt.Errorf("the encoder and the decoder belong to different autoencoders: %d and %d latent channels, width %d and %d",
-				c.LatentChannels, own.LatentChannels, c.Width, own.Width)
+			return nil, fmt.Errorf("the encoder and the decoder belong to different autoencoders: "+
+				"%d and %d latent channels, width %d and %d", c.LatentChannels, own.LatentChannels, c.Width, own.Width)
 		}
 		if err := checkpoint.Check(f, src.wants(wants), nil); err != nil {
 			return nil, err
@@ -91,7 +93,8 @@ func openTiny(files []store, given *fileConfig) (*Tiny, error) {
 	return NewTiny(c, encoder, decoder)
 }
 
-// measureTiny reads the sizes off the tensors' shapes and lists the tensors of the halves that the file holds.
+// measureTiny derives the sizes from the tensors' shapes and lists the tensors of the halves that
+// the file holds.
 func measureTiny(s source, h tinyHalves) (TinyConfig, []checkpoint.Want, error) {
 	var errs []error
 	shape := func(name string) []int {
@@ -126,7 +129,8 @@ func measureTiny(s source, h tinyHalves) (TinyConfig, []checkpoint.Want, error) 
 	return c, b.wants, errors.Join(errs...)
 }
 
-// completeTiny fills in what the tensors did not tell and reports contradictions.
+// completeTiny adds what config.json says and the tensors do not, and returns an error for
+// contradictions.
 func (f *fileConfig) completeTiny(c *TinyConfig) error {
 	if f.Class != "" && f.Class != "AutoencoderTiny" {
 		return fmt.Errorf("_class_name is %s, and the tensors are those of a tiny autoencoder", f.Class)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -17,9 +18,10 @@ import (
 
 const testdata = "../testdata"
 
-// tolerance bounds the largest error in units of the reference's root mean square. One convolution sums up to 4608 products: rounding makes
-// it wrong by some sqrt(4608)*2^-24 = 4e-6 of its size, in either program; sixty of them, one after another, by sqrt(2*60) times
-// that, 4e-5; the largest of 50,000 numbers lies further out than most.
+// tolerance bounds the largest error in units of the reference's root mean square. One convolution
+// sums up to 4608 products: rounding makes it wrong by some sqrt(4608)*2^-24 = 4e-6 of its size, in
+// either program; sixty of them, one after another, by sqrt(2*60) times that, 4e-5; the largest of
+// 50,000 errors is some standard deviations more.
 const tolerance = 1e-4
 
 // near compares got with a reference.
@@ -93,14 +95,21 @@ func encode(t *testing.T, a Autoencoder, workers int, x *tensor.Tensor, h, w int
 	return p
 }
 
-// numbers returns what p holds.
-func numbers(p Posterior) (all [][]float32) {
-	for _, t := range []*tensor.Tensor{p.Mean, p.LogVar} {
-		if t != nil {
-			all = append(all, t.Flat())
-		}
+// numbers returns the elements of both tensors of p.
+func numbers(p Posterior) []float32 {
+	all := slices.Clone(p.Mean.Flat())
+	if p.LogVar != nil {
+		all = append(all, p.LogVar.Flat()...)
 	}
 	return all
+}
+
+// same checks that all elements are equal. cmp.Diff alone takes seconds for images.
+func same(t *testing.T, what string, want, got []float32) {
+	t.Helper()
+	if !slices.Equal(want, got) {
+		t.Errorf("%s: -want +got\n%s", what, cmp.Diff(want, got))
+	}
 }
 
 func mustOpen(t *testing.T, path string) Autoencoder {
@@ -118,22 +127,17 @@ func checkKL(t *testing.T, a Autoencoder, c cases) {
 	want, _, _ := c.get("decoded")
 	one := decode(t, a, 1, z, h, w)
 	near(t, "decoded", want.Flat(), one)
-	if diff := cmp.Diff(one, decode(t, a, 2, z, h, w)); diff != "" {
-		t.Error("decoded by 2 workers: -one worker +got\n", diff)
-	}
+	same(t, "decoded by 2 workers", one, decode(t, a, 2, z, h, w))
 	image, h, w := c.get("image")
 	mean, _, _ := c.get("mean")
 	logvar, _, _ := c.get("logvar")
 	p := encode(t, a, 1, image, h, w)
 	near(t, "mean", mean.Flat(), p.Mean.Flat())
 	near(t, "logvar", logvar.Flat(), p.LogVar.Flat())
-	two := encode(t, a, 2, image, h, w)
-	if diff := cmp.Diff(numbers(p), numbers(two)); diff != "" {
-		t.Error("encoded by 2 workers: -one worker +got\n", diff)
-	}
+	same(t, "encoded by 2 workers", numbers(p), numbers(encode(t, a, 2, image, h, w)))
 }
 
-// checkTiny compares a tiny autoencoder with references whose pictures are in [0,1].
+// checkTiny compares a tiny autoencoder with references whose images are in [0,1].
 func checkTiny(t *testing.T, a Autoencoder, c cases, image, encoded, latent, decoded string) {
 	x, h, w := c.get(image)
 	for i, v := range x.Data {
@@ -145,15 +149,11 @@ func checkTiny(t *testing.T, a Autoencoder, c cases, image, encoded, latent, dec
 	if p.LogVar != nil {
 		t.Error("a tiny autoencoder's latents are certain, got a variance")
 	}
-	if diff := cmp.Diff(numbers(p), numbers(encode(t, a, 2, x, h, w))); diff != "" {
-		t.Error("encoded by 2 workers: -one worker +got\n", diff)
-	}
+	same(t, "encoded by 2 workers", numbers(p), numbers(encode(t, a, 2, x, h, w)))
 	z, h, w := c.get(latent)
 	want, _, _ = c.get(decoded)
 	one := decode(t, a, 1, z, h, w)
-	if diff := cmp.Diff(one, decode(t, a, 2, z, h, w)); diff != "" {
-		t.Error("decoded by 2 workers: -one worker +got\n", diff)
-	}
+	same(t, "decoded by 2 workers", one, decode(t, a, 2, z, h, w))
 	for i, v := range one {
 		one[i] = (v + 1) / 2
 	}
@@ -162,11 +162,25 @@ func checkTiny(t *testing.T, a Autoencoder, c cases, image, encoded, latent, dec
 
 func TestKL(t *testing.T) {
 	c := openCases(t, "vae-tiny/cases.safetensors")
-	for _, path := range []string{"vae-tiny", "vae-tiny/diffusion_pytorch_model.safetensors", "vae-tiny/diffusion_pytorch_model.legacy.bin"} {
+	fingerprint := mustOpen(t, "vae-tiny").Spec().Fingerprint // of whatever file
+	if len(fingerprint) < 32 {
+		t.Errorf("fingerprint %q", fingerprint)
+	}
+	for _, path := range []string{
+		"vae-tiny",
+		"vae-tiny/diffusion_pytorch_model.safetensors",
+		"vae-tiny/diffusion_pytorch_model.legacy.bin",
+	} {
 		t.Run(filepath.Base(path), func(t *testing.T) {
 			a := mustOpen(t, path)
 			want := Spec{
-				Name: "AutoencoderKL", ImageChannels: 3, LatentChannels: 4, Downscale: 8, ScaleFactor: 0.18215, Parameters: a.Spec().Parameters,
+				Name:           "AutoencoderKL",
+				ImageChannels:  3,
+				LatentChannels: 4,
+				Downscale:      8,
+				ScaleFactor:    0.18215,
+				Parameters:     a.Spec().Parameters,
+				Fingerprint:    fingerprint,
 			}
 			if diff := cmp.Diff(want, a.Spec()); diff != "" {
 				t.Error("-want +got\n", diff)
@@ -178,11 +192,21 @@ func TestKL(t *testing.T) {
 
 func TestTiny(t *testing.T) {
 	c := openCases(t, "taesd/taef2_cases.safetensors")
+	fingerprint := mustOpen(t, "taesd").Spec().Fingerprint // of whatever file
+	if len(fingerprint) < 32 {
+		t.Errorf("fingerprint %q", fingerprint)
+	}
 	for _, path := range []string{"taesd", "taesd/taef2_encoder.pth", "taesd/taef2_decoder.pth"} {
 		t.Run(filepath.Base(path), func(t *testing.T) {
 			a := mustOpen(t, path)
 			want := Spec{
-				Name: "tiny autoencoder", ImageChannels: 3, LatentChannels: 32, Downscale: 8, ScaleFactor: 1, Parameters: a.Spec().Parameters,
+				Name:           "tiny autoencoder",
+				ImageChannels:  3,
+				LatentChannels: 32,
+				Downscale:      8,
+				ScaleFactor:    1,
+				Parameters:     a.Spec().Parameters,
+				Fingerprint:    fingerprint,
 			}
 			if diff := cmp.Diff(want, a.Spec()); diff != "" {
 				t.Error("-want +got\n", diff)
@@ -209,7 +233,7 @@ func TestFullSizeKL(t *testing.T) {
 	case kernel.ActiveLevel() == kernel.Generic:
 		t.Skip("at level generic 150 billion operations take a minute; the reduced autoencoder runs the same code")
 	case raceDetector:
-		t.Skip("under the race detector filling 84 million weights takes a minute; the reduced autoencoder runs the same code")
+		t.Skip("filling 84 million weights takes a minute under the race detector; TestKL runs the same code")
 	}
 	config := StableDiffusion()
 	m, err := NewKL(config, formulaSource(config.Tensors()))
@@ -236,7 +260,10 @@ func TestPosteriorSample(t *testing.T) {
 	g := newGraph(t, 1)
 	mean := tensor.FromSlice([]float32{1, 2, 3, 4}, 2, 2)
 	noise := []float32{1, -1, 0.5, 0}
-	p := Posterior{Mean: mean, LogVar: tensor.FromSlice([]float32{0, float32(2 * math.Ln2), float32(-2 * math.Ln2), 5}, 2, 2)}
+	p := Posterior{
+		Mean:   mean,
+		LogVar: tensor.FromSlice([]float32{0, float32(2 * math.Ln2), float32(-2 * math.Ln2), 5}, 2, 2),
+	}
 	if diff := cmp.Diff([]float32{2, 0, 3.25, 4}, p.Sample(g, noise).Flat()); diff != "" {
 		t.Error("-want +got\n", diff)
 	}
@@ -266,16 +293,18 @@ func TestCancelled(t *testing.T) {
 		a := mustOpen(t, path)
 		g := newGraph(t, 2)
 		g.SetContext(ctx)
-		if _, err := a.Decode(g, tensor.FromSlice(make([]float32, a.Spec().LatentChannels*16), 1, a.Spec().LatentChannels*16), 4, 4); !errors.Is(err, context.Canceled) {
+		latents := a.Spec().LatentChannels * 4 * 4
+		if _, err := a.Decode(g, zeros(latents), 4, 4); !errors.Is(err, context.Canceled) {
 			t.Errorf("%s: decode: got error %v, want %v", path, err, context.Canceled)
 		}
-		if _, err := a.Encode(g, tensor.FromSlice(make([]float32, 3*16*16), 1, 3*16*16), 16, 16); !errors.Is(err, context.Canceled) {
+		if _, err := a.Encode(g, zeros(3*16*16), 16, 16); !errors.Is(err, context.Canceled) {
 			t.Errorf("%s: encode: got error %v, want %v", path, err, context.Canceled)
 		}
 	}
 }
 
-// TestMemory holds that memory for activations does not grow with the number of samples, and that running again takes none.
+// TestMemory checks that memory for activations does not grow with the number of samples, and that
+// running again takes none.
 func TestMemory(t *testing.T) {
 	a := mustOpen(t, "vae-tiny")
 	const side, samples = 8, 16
@@ -292,9 +321,9 @@ func TestMemory(t *testing.T) {
 	if again := run(g, 1); again != one {
 		t.Errorf("the second run took %d bytes, the first %d", again, one)
 	}
-	pictures := int64(samples * 3 * 64 * 64 * 4)
-	if many := run(newGraph(t, 2), samples); many > 2*one+pictures {
-		t.Errorf("%d samples take %d bytes, one takes %d and the pictures %d", samples, many, one, pictures)
+	images := int64(samples * 3 * 64 * 64 * 4)
+	if many := run(newGraph(t, 2), samples); many > 2*one+images {
+		t.Errorf("%d samples take %d bytes, one takes %d and the images %d", samples, many, one, images)
 	}
 }
 
@@ -303,8 +332,9 @@ type nothing struct{}
 
 func (nothing) Read(string, []float32) error { return nil }
 
-// TestMemoryOfLargePictures holds what 512 pixels take. A cancelled run takes its memory and computes nothing.
-func TestMemoryOfLargePictures(t *testing.T) {
+// TestMemoryOfLargeImages checks the memory that 512 pixels take. A cancelled run takes its memory
+// and computes nothing.
+func TestMemoryOfLargeImages(t *testing.T) {
 	m, err := NewKL(StableDiffusion(), nothing{})
 	if err != nil {
 		t.Fatal(err)
@@ -312,22 +342,23 @@ func TestMemoryOfLargePictures(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	const side = 64
-	most := int64(600 << 20) // the widest level: 512*512 pixels by 256 channels and twice 128, and some
+	// The widest level is 512*512 pixels by 256 channels and twice 128.
+	limit := int64(600 << 20)
 	g := newGraph(t, 2)
 	g.SetContext(ctx)
-	if _, err := m.Decode(g, tensor.FromSlice(make([]float32, 4*side*side), 1, 4*side*side), side, side); !errors.Is(err, context.Canceled) {
+	if _, err := m.Decode(g, zeros(4*side*side), side, side); !errors.Is(err, context.Canceled) {
 		t.Fatal(err)
 	}
-	if g.Bytes() > most {
-		t.Errorf("decoding takes %d MB, want at most %d", g.Bytes()>>20, most>>20)
+	if g.Bytes() > limit {
+		t.Errorf("decoding takes %d MB, want at most %d", g.Bytes()>>20, limit>>20)
 	}
 	g = newGraph(t, 2)
 	g.SetContext(ctx)
-	if _, err := m.Encode(g, tensor.FromSlice(make([]float32, 3*64*side*side), 1, 3*64*side*side), 8*side, 8*side); !errors.Is(err, context.Canceled) {
+	if _, err := m.Encode(g, zeros(3*64*side*side), 8*side, 8*side); !errors.Is(err, context.Canceled) {
 		t.Fatal(err)
 	}
-	if g.Bytes() > most {
-		t.Errorf("encoding takes %d MB, want at most %d", g.Bytes()>>20, most>>20)
+	if g.Bytes() > limit {
+		t.Errorf("encoding takes %d MB, want at most %d", g.Bytes()>>20, limit>>20)
 	}
 }
 
@@ -356,3 +387,6 @@ func BenchmarkDecode(b *testing.B) {
 		})
 	}
 }
+
+// zeros returns one row of n zeros.
+func zeros(n int) *tensor.Tensor { return tensor.FromSlice(make([]float32, n), 1, n) }

@@ -116,7 +116,7 @@ func (c *calibrateCmd) Run(a *app) error {
 			what = stage
 			a.note("%s", stage)
 		},
-		OnUpdate: func(r train.Report) {
+		OnUpdate: func(r train.StepStats) {
 			bar.set(float64(r.Step), float64(r.Steps))
 			if r.Step%50 == 0 || r.Step == r.Steps {
 				a.note("update %d/%d  error %.3f of the forecast's  mean importance %.3f", r.Step, r.Steps, r.Measures["error"], r.Measures["alpha"])
@@ -133,6 +133,9 @@ func (c *calibrateCmd) Run(a *app) error {
 	if err != nil {
 		if a.ctx.Err() != nil && what != "" {
 			a.note("stopped while %s; the same command goes on from there", what)
+		}
+		if diverged := (*train.DivergedError)(nil); errors.As(err, &diverged) {
+			return fmt.Errorf("%w. Lower the learning rate (--lr)", err)
 		}
 		return err
 	}

@@ -50,7 +50,7 @@ func (c *calibrateMethods) run(a *app, bar *progress, p *tokencache.Pipeline, o 
 		return calibrate.TeaCache(a.ctx, p, calibrate.TeaCacheOptions{Options: o, Threshold: threshold})
 	}
 	o.LR = c.RouterLR
-	o.OnUpdate = func(r train.Report) {
+	o.OnUpdate = func(r train.StepStats) {
 		bar.set(float64(r.Step), float64(r.Steps))
 		if r.Step%50 == 0 || r.Step == r.Steps {
 			a.note("update %d/%d  loss %.5f  sum of weights %.2f", r.Step, r.Steps, r.Measures["loss"], r.Measures["cost"])

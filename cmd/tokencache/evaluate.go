@@ -9,6 +9,7 @@ import (
 	"github.com/tokencache/tokencache/eval"
 	"github.com/tokencache/tokencache/internal/npz"
 	"github.com/tokencache/tokencache/internal/raster"
+	"github.com/tokencache/tokencache/internal/sheet"
 	"github.com/tokencache/tokencache/tensor"
 )
 
@@ -366,14 +367,14 @@ func neighbourSheet(path string, samples *labelled, chosen []int, reference *dat
 		return 0, err
 	}
 	const pairs = 2 // samples in a row of the sheet
-	sheet := raster.Sheet{Columns: pairs * (count + 1)}
+	sheet := sheet.Layout{Columns: pairs * (count + 1)}
 	for range pairs {
 		sheet.Heads = append(append(sheet.Heads, "drawn", "nearest"), make([]string, count-1)...)
 	}
 	var cells []*raster.Image
 	mean := 0.0
 	for s, list := range nearest {
-		m, err := raster.FromSample(pictures[s], reference.Channels, reference.Size, reference.Size, raster.DiT)
+		m, err := raster.FromSample(pictures[s], reference.Channels, reference.Size, reference.Size)
 		if err != nil {
 			return 0, err
 		}
@@ -386,7 +387,7 @@ func neighbourSheet(path string, samples *labelled, chosen []int, reference *dat
 			cells = append(cells, m)
 		}
 	}
-	m, err := sheet.Draw(cells)
+	m, err := sheet.Render(cells)
 	if err != nil {
 		return 0, err
 	}

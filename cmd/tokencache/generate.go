@@ -137,7 +137,11 @@ func (c *generateCmd) Run(a *app) (err error) {
 	}
 	req.OnImage = func(img tokencache.Image) error {
 		if c.SaveLatents != "" {
-			latents = append(latents, img.Latents...)
+			size := len(img.Latents)
+			if latents == nil {
+				latents = make([]float32, len(chosen)*size)
+			}
+			copy(latents[img.Index*size:], img.Latents)
 		}
 		return sink.Add(output.Image{Index: img.Index, Picture: &raster.Image{Height: img.Height, Width: img.Width, Channels: img.Channels, Pix: img.Pixels}})
 	}

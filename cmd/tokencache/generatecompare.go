@@ -9,6 +9,7 @@ import (
 	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/internal/classes"
 	"github.com/tokencache/tokencache/internal/raster"
+	"github.com/tokencache/tokencache/internal/sheet"
 	"github.com/tokencache/tokencache/measure"
 )
 
@@ -57,7 +58,7 @@ func (c *generateCmd) compare(a *app, p *tokencache.Pipeline, req tokencache.Req
 // writeComparison writes a sheet in which each picture without the policy stands beside the one with it.
 func writeComparison(path string, names []string, r *measure.Comparison) error {
 	const most, pairs = 40, 4
-	sheet := raster.Sheet{Columns: 2 * pairs}
+	sheet := sheet.Layout{Columns: 2 * pairs}
 	for range pairs {
 		sheet.Heads = append(sheet.Heads, "uncached", "policy")
 	}
@@ -74,7 +75,7 @@ func writeComparison(path string, names []string, r *measure.Comparison) error {
 			pictures = append(pictures, &raster.Image{Height: m.Height, Width: m.Width, Channels: m.Channels, Pix: m.Pixels})
 		}
 	}
-	m, err := sheet.Draw(pictures)
+	m, err := sheet.Render(pictures)
 	if err != nil {
 		return err
 	}

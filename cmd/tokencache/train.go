@@ -16,6 +16,7 @@ import (
 	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/internal/classes"
 	"github.com/tokencache/tokencache/internal/raster"
+	"github.com/tokencache/tokencache/internal/sheet"
 	"github.com/tokencache/tokencache/report"
 	"github.com/tokencache/tokencache/tensor"
 	"github.com/tokencache/tokencache/train"
@@ -212,7 +213,7 @@ func (c *trainDiTCmd) model(w *dit.Weights, set *data.Set, seed uint64) (*dit.Mo
 	if config.NumClasses == 0 {
 		return nil, nil, nil, fmt.Errorf("%s: the pictures have no classes", set.Path)
 	}
-	m, params, err := dit.NewTrainable(config, train.NewFresh(config, seed), false)
+	m, params, err := dit.NewTrainable(config, train.NewInit(config, seed), false)
 	return m, params, set.Classes, err
 }
 
@@ -231,7 +232,7 @@ func (c *trainRun) checkNew() error {
 // resumed takes the settings of the run in --out, and into note what its state keeps beside; flags that would change the run are
 // refused, with those already found.
 func (c *trainRun) resumed(s *train.Settings, note any, refused []string) error {
-	p, err := train.ReadProgress(c.Out)
+	p, err := train.ReadState(c.Out)
 	if err != nil {
 		return err
 	}
@@ -277,7 +278,7 @@ func (c *trainRun) steps(pictures, batch int, epochs float64) int {
 
 // trainReport is what --json prints.
 type trainReport struct {
-	train.Report
+	train.StepStats
 	Steps   int     `json:"steps"`
 	Seconds float64 `json:"seconds"` // of this run of the program
 	Images  float64 `json:"images_per_second"`
@@ -301,12 +302,12 @@ func (c *trainRun) run(a *app, task train.Task, s train.Settings, note string, o
 		a.note("resuming after update %d", l.Step())
 	}
 	line := newTrainLine(a, l.Step(), s.Steps)
-	var last train.Report
-	l.OnStep = func(r train.Report) {
+	var last train.StepStats
+	l.OnStep = func(r train.StepStats) {
 		last = r
 		line.step(r)
 	}
-	l.OnSave = func(train.Report) error {
+	l.OnSave = func(train.StepStats) error {
 		if err := lossCurve(c.Out); err != nil {
 			return err
 		}
@@ -320,12 +321,15 @@ func (c *trainRun) run(a *app, task train.Task, s train.Settings, note string, o
 		if errors.Is(err, context.Canceled) {
 			a.note("stopped after update %d of %d, saved in %s; the same --out with --resume continues", l.Step(), s.Steps, c.Out)
 		}
+		if diverged := (*train.DivergedError)(nil); errors.As(err, &diverged) {
+			return fmt.Errorf("%w. Lower the learning rate (--lr) or clip the gradient (--clip)", err)
+		}
 		return err
 	}
 	a.note("wrote %s", model)
 	if c.JSON {
 		images, flops := line.rates()
-		return a.printJSON(trainReport{Report: last, Steps: s.Steps, Seconds: line.seconds(), Images: images, GFLOPs: flops, Model: model})
+		return a.printJSON(trainReport{StepStats: last, Steps: s.Steps, Seconds: line.seconds(), Images: images, GFLOPs: flops, Model: model})
 	}
 	return nil
 }
@@ -370,7 +374,7 @@ func (s *sampler) draw(a *app) error {
 	}
 	defer p.Close()
 	var chosen []int
-	sheet := raster.Sheet{Columns: columns}
+	sheet := sheet.Layout{Columns: columns}
 	for class := range min(s.config.NumClasses, mostRows) {
 		for range columns {
 			chosen = append(chosen, class)
@@ -387,7 +391,7 @@ func (s *sampler) draw(a *app) error {
 	for _, m := range r.Images {
 		pictures = append(pictures, &raster.Image{Height: m.Height, Width: m.Width, Channels: m.Channels, Pix: m.Pixels})
 	}
-	grid, err := sheet.Draw(pictures)
+	grid, err := sheet.Render(pictures)
 	if err != nil {
 		return err
 	}

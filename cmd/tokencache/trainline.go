@@ -39,7 +39,7 @@ func newTrainLine(a *app, first, steps int) *trainLine {
 	return l
 }
 
-func (l *trainLine) step(r train.Report) {
+func (l *trainLine) step(r train.StepStats) {
 	l.made++
 	l.images += r.Images
 	l.flops += r.FLOPs

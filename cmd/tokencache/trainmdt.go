@@ -69,7 +69,7 @@ func (c *trainDiTCmd) extend(w *dit.Weights, arch dit.Arch, seed uint64) (*dit.M
 	if err := config.Validate(); err != nil {
 		return nil, nil, err
 	}
-	source, err := w.Extend(config, train.NewFresh(config, seed))
+	source, err := w.Extend(config, train.NewInit(config, seed))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -86,9 +86,9 @@ func (c *trainDiTCmd) mask(m dit.Config, batch int) (*train.MaskOptions, error) 
 	}
 	o := train.DefaultMask(m.Arch)
 	if c.Mask != nil {
-		o.Least, o.Most = c.Mask.least, c.Mask.most
+		o.Min, o.Max = c.Mask.least, c.Mask.most
 	}
-	if o.Least != o.Most {
+	if o.Min != o.Max {
 		o.Group = batch
 	}
 	return &o, nil

@@ -1,5 +1,5 @@
-// Package atomicfile writes whole files or none: the content goes to a temporary name in the same folder, is synced, and
-// is renamed into place. Nothing else belongs here.
+// Package atomicfile writes whole files or none: the content goes to a temporary name in the same
+// folder, is synced, and is renamed into place.
 package atomicfile
 
 import (
@@ -10,8 +10,8 @@ import (
 	"path/filepath"
 )
 
-// Write creates or replaces the file at path with what write sends to its argument. If anything fails, a file that was
-// there before is untouched, the temporary file is removed, and the error names path.
+// Write creates or replaces the file at path with what write writes to its argument. If anything
+// fails, an existing file is untouched, the temporary file is removed, and the error names path.
 func Write(path string, write func(w io.Writer) error) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*.tmp")
 	if err != nil {
@@ -47,7 +47,7 @@ func Write(path string, write func(w io.Writer) error) (err error) {
 	return nil
 }
 
-// syncDir makes a rename in dir durable where the system can; a system that cannot sync a folder loses nothing by it.
+// syncDir makes a rename in dir durable, on systems that can sync a folder.
 func syncDir(dir string) {
 	d, err := os.Open(dir)
 	if err != nil {

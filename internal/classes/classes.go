@@ -1,7 +1,7 @@
-// Package classes understands how a user names a model's classes: by number, name, list or range.
+// Package classes parses a user's selection of a model's classes: by number, name, list or range.
 //
-// It knows neither models nor where names come from. A class's name is one line of text; synonyms, if it has several, stand
-// behind one another with ", " between them, the commonest first.
+// It knows neither models nor where names come from. A class's name is one line of text: its
+// synonyms, separated by ", ", the most common first.
 package classes
 
 import (
@@ -12,15 +12,15 @@ import (
 	"strings"
 )
 
-// Select returns the classes that selections name, in their order, for a model of count classes with the given names (nil if
-// they have none). A selection is
+// Select returns the classes that selections name, in their order, for a model of count classes
+// with the given names (nil if they have none). A selection is
 //
 //	7              a number
 //	3-7 or 3..7    a range, both ends included
 //	ankle boot     a name, as Lookup finds it
 //	1,5-7,otter    a list of those
 //
-// Names may contain commas and hyphens: a selection that is a name as a whole is not taken apart.
+// Names may contain commas and hyphens: a selection that is a name as a whole is not split.
 func Select(selections []string, count int, names []string) ([]int, error) {
 	m := model{count, names}
 	var chosen []int
@@ -43,7 +43,7 @@ func All(count int) []int {
 	return all
 }
 
-// Cycle returns count classes: those chosen, over and over.
+// Cycle returns count classes: those chosen, repeated.
 func Cycle(chosen []int, count int) []int {
 	if len(chosen) == 0 {
 		return nil
@@ -55,13 +55,13 @@ func Cycle(chosen []int, count int) []int {
 	return cycle
 }
 
-// Short returns the commonest of a name's synonyms.
+// Short returns the most common of a name's synonyms.
 func Short(name string) string {
 	short, _, _ := strings.Cut(name, ", ")
 	return short
 }
 
-// model is what selections are about.
+// model is the classes that selections refer to.
 type model struct {
 	count int
 	names []string
@@ -72,7 +72,7 @@ var (
 	rangeForm  = regexp.MustCompile(`^([0-9]+) *(?:-|\.\.) *([0-9]+)$`)
 )
 
-// selection understands one selection.
+// selection parses one selection.
 func (m model) selection(s string) ([]int, error) {
 	if strings.Contains(s, ",") && len(exact(m.names, fold(s))) == 0 {
 		var chosen []int
@@ -88,7 +88,7 @@ func (m model) selection(s string) ([]int, error) {
 	return m.item(s)
 }
 
-// item understands a selection that is not a list.
+// item parses a selection that is not a list.
 func (m model) item(s string) ([]int, error) {
 	if s == "" {
 		return nil, errors.New("a class is empty: want a number, a name or a range")

@@ -10,7 +10,18 @@ import (
 	"pgregory.net/rapid"
 )
 
-var fashion = []string{"T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"}
+var fashion = []string{
+	"T-shirt/top",
+	"trouser",
+	"pullover",
+	"dress",
+	"coat",
+	"sandal",
+	"shirt",
+	"sneaker",
+	"bag",
+	"ankle boot",
+}
 
 func TestSelect(t *testing.T) {
 	for _, test := range []struct {
@@ -30,10 +41,12 @@ func TestSelect(t *testing.T) {
 		{[]string{"shirt", "boot", "ankle_boot"}, fashion, []int{6, 9, 9}},
 		{[]string{"red, white and blue", "red"}, []string{"red, white and blue", "green"}, []int{0, 0}},
 	} {
-		got, err := Select(test.selections, 10, test.names)
-		if diff := cmp.Diff(test.want, got); err != nil || diff != "" {
-			t.Errorf("%q: %v (-want +got):\n%s", test.selections, err, diff)
-		}
+		t.Run(fmt.Sprintf("%q", test.selections), func(t *testing.T) {
+			got, err := Select(test.selections, 10, test.names)
+			if diff := cmp.Diff(test.want, got); err != nil || diff != "" {
+				t.Errorf("%q: %v (-want +got):\n%s", test.selections, err, diff)
+			}
+		})
 	}
 }
 
@@ -56,16 +69,19 @@ func TestSelectOfImageNet(t *testing.T) {
 		"potter's wheel":               {739},
 		"goldfish, Carassius auratus ": {1},
 	} {
-		got, err := Select([]string{selection}, imagenet.Count, imagenet.Names())
-		if (want == nil) != (err != nil) {
-			t.Errorf("%q: error %v", selection, err)
-		} else if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("%q (-want +got):\n%s", selection, diff)
-		}
+		t.Run(selection, func(t *testing.T) {
+			got, err := Select([]string{selection}, imagenet.Count, imagenet.Names())
+			if (want == nil) != (err != nil) {
+				t.Errorf("%q: error %v", selection, err)
+			} else if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("%q (-want +got):\n%s", selection, diff)
+			}
+		})
 	}
 }
 
-// TestEveryName finds every class of ImageNet by its whole name, but for the few whose only name is another's commonest too.
+// TestEveryName finds every class of ImageNet by its whole name, except the few whose only name is
+// also another's most common.
 func TestEveryName(t *testing.T) {
 	names := imagenet.Names()
 	shared := map[int]string{134: "crane", 517: "crane", 474: "cardigan", 638: "maillot"}
@@ -92,20 +108,25 @@ func TestErrors(t *testing.T) {
 		{"1,,2", nil, `a class is empty: want a number, a name or a range (in the list "1,,2")`},
 		{"1,1000", nil, `class 1000 is out of range: this model has classes 0..999 (in the list "1,1000")`},
 		{"otter", nil, `class "otter": this model's classes have no names, only numbers 0..999`},
-		{"crane", imagenet.Names(), `class "crane" fits several: 134 (crane), 517 (crane); give a number or more of the name`},
-		{"panda", imagenet.Names(), `class "panda" fits several: 387 (lesser panda), 388 (giant panda); give a number or more of the name`},
-		{"terrier", imagenet.Names(), `class "terrier" fits several: 153 (Maltese dog), 158 (toy terrier), 179 (Staffordshire bullterrier), ` +
-			`180 (American Staffordshire terrier), 181 (Bedlington terrier), 182 (Border terrier), 183 (Kerry blue terrier), ` +
-			`184 (Irish terrier) and 16 more; give a number or more of the name`},
-		{"goldne retreiver", imagenet.Names(), `class "goldne retreiver" is unknown; did you mean golden retriever (207)?`},
+		{"crane", imagenet.Names(),
+			`class "crane" fits several: 134 (crane), 517 (crane); give a number or more of the name`},
+		{"panda", imagenet.Names(),
+			`class "panda" fits several: 387 (lesser panda), 388 (giant panda); give a number or more of the name`},
+		{"terrier", imagenet.Names(), `class "terrier" fits several: 153 (Maltese dog), 158 (toy terrier), ` +
+			`179 (Staffordshire bullterrier), 180 (American Staffordshire terrier), 181 (Bedlington terrier), ` +
+			`182 (Border terrier), 183 (Kerry blue terrier), 184 (Irish terrier) and 16 more; give a number or more of the name`},
+		{"goldne retreiver", imagenet.Names(),
+			`class "goldne retreiver" is unknown; did you mean golden retriever (207)?`},
 		{"sneeker", fashion, `class "sneeker" is unknown; did you mean sneaker (7)?`},
 		{"spaceship to Mars", imagenet.Names(), `class "spaceship to Mars" is unknown`},
 		{"?", fashion, `class "?" is unknown`},
 	} {
-		_, err := Select([]string{test.selection}, 1000, test.names)
-		if got := fmt.Sprint(err); got != test.want {
-			t.Errorf("%q: error\n\t%s\nwant\n\t%s", test.selection, got, test.want)
-		}
+		t.Run(test.selection, func(t *testing.T) {
+			_, err := Select([]string{test.selection}, 1000, test.names)
+			if got := fmt.Sprint(err); got != test.want {
+				t.Errorf("%q: error\n\t%s\nwant\n\t%s", test.selection, got, test.want)
+			}
+		})
 	}
 }
 
@@ -116,7 +137,7 @@ func TestMoreNamesThanClasses(t *testing.T) {
 	}
 }
 
-// TestAnything holds that whatever is typed gives classes of the model or an error.
+// TestAnything checks that any input gives classes of the model or an error.
 func TestAnything(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := rapid.OneOf(rapid.String(), rapid.StringMatching(`[0-9a-z,.\- ]{0,12}`)).Draw(t, "selection")
@@ -153,10 +174,13 @@ func TestDistance(t *testing.T) {
 		a, b string
 		want int
 	}{
-		{"", "", 0}, {"otter", "otter", 0}, {"oter", "otter", 1}, {"ottre", "otter", 1}, {"udder", "otter", 3}, {"größe", "grösse", 2}, {"a", "abcdefgh", 6},
+		{"", "", 0}, {"otter", "otter", 0}, {"oter", "otter", 1}, {"ottre", "otter", 1},
+		{"udder", "otter", 3}, {"größe", "grösse", 2}, {"a", "abcdefgh", 6},
 	} {
-		if got := distance(test.a, test.b, 5); got != test.want {
-			t.Errorf("%q, %q: %d, want %d", test.a, test.b, got, test.want)
-		}
+		t.Run(test.a+" "+test.b, func(t *testing.T) {
+			if got := distance(test.a, test.b, 5); got != test.want {
+				t.Errorf("%q, %q: %d, want %d", test.a, test.b, got, test.want)
+			}
+		})
 	}
 }

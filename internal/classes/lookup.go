@@ -8,9 +8,10 @@ import (
 	"unicode/utf8"
 )
 
-// Lookup returns the class that query names: the one that has it as its name or as a synonym, else the one whose name contains it.
-// If several have it as a synonym, but one of them as its commonest, it is that one. Case does not matter, and an underscore is a
-// space. The error for a query that fits several classes lists them; that for one that fits none lists names spelt nearly so.
+// Lookup returns the class that query names: the one that has it as its name or as a synonym, else
+// the one whose name contains it. Of several with that synonym it is the one that has it as its
+// most common, if only one does. Case does not matter, and an underscore is a space. The error
+// lists the classes if several match, and similar names if none does.
 func Lookup(names []string, query string) (int, error) {
 	q := fold(query)
 	found := exact(names, q)
@@ -48,22 +49,23 @@ func exact(names []string, q string) (found []int) {
 
 func synonyms(name string) []string { return strings.Split(name, ", ") }
 
-// fold brings a name to the form in which names are compared.
+// fold returns the form in which names are compared.
 func fold(s string) string {
 	return strings.Join(strings.Fields(strings.ToLower(strings.ReplaceAll(s, "_", " "))), " ")
 }
 
 func ambiguous(names []string, query string, found []int) error {
-	const most = 8
+	const maxListed = 8
 	var list []string
-	for _, i := range found[:min(len(found), most)] {
+	for _, i := range found[:min(len(found), maxListed)] {
 		list = append(list, fmt.Sprintf("%d (%s)", i, Short(names[i])))
 	}
 	rest := ""
 	if n := len(found) - len(list); n > 0 {
 		rest = fmt.Sprintf(" and %d more", n)
 	}
-	return fmt.Errorf("class %q fits several: %s%s; give a number or more of the name", query, strings.Join(list, ", "), rest)
+	return fmt.Errorf("class %q fits several: %s%s; give a number or more of the name",
+		query, strings.Join(list, ", "), rest)
 }
 
 func unknown(names []string, query string) error {
@@ -74,9 +76,10 @@ func unknown(names []string, query string) error {
 	return fmt.Errorf("class %q is unknown; did you mean %s?", query, strings.Join(near, ", "))
 }
 
-// nearest returns the few synonyms that differ from q, folded, in at most a third of its letters, nearest first.
+// nearest returns the few synonyms that differ from q, folded, in at most a third of its letters,
+// nearest first.
 func nearest(names []string, q string) []string {
-	const most = 3
+	const maxListed = 3
 	type candidate struct {
 		name     string
 		distance int
@@ -91,15 +94,15 @@ func nearest(names []string, q string) []string {
 		}
 	}
 	slices.SortStableFunc(near, func(a, b candidate) int { return cmp.Compare(a.distance, b.distance) })
-	list := make([]string, min(len(near), most))
+	list := make([]string, min(len(near), maxListed))
 	for i := range list {
 		list[i] = near[i].name
 	}
 	return list
 }
 
-// distance is the number of letters to insert, remove, replace, or swap with their neighbour, that makes b of a; of
-// words whose lengths alone differ by more than limit, it is limit+1.
+// distance is the number of letters to insert, remove, replace, or swap with their neighbour to
+// turn a into b. If the lengths alone differ by more than limit, it is limit+1.
 func distance(a, b string, limit int) int {
 	from, to := []rune(a), []rune(b)
 	if max(len(from)-len(to), len(to)-len(from)) > limit {

@@ -1,5 +1,5 @@
-// Package formula fills the weights of a model from a formula over the tensors' names, so that full-size networks can be
-// compared with other implementations, and timed, without their files.
+// Package formula fills the weights of a model from a formula over the tensors' names, so that
+// full-size networks can be compared with other implementations, and timed, without their files.
 //
 // It knows names, shapes and numbers. It knows no model and no file.
 package formula
@@ -11,20 +11,21 @@ import (
 	"strings"
 )
 
-// Unit fills dst with the numbers in [-1,1) that belong to a name, as float32: the whole of the formula's randomness. Element i
-// is a 32-bit hash of the name's FNV-1a hash and of i.
+// Unit fills dst with the pseudorandom float32 numbers in [-1,1) of a name. Element i is a 32-bit
+// hash of the name's FNV-1a hash and of i. All other functions derive from it.
 func Unit(name string, dst []float32) { fill(hash(name), 0, 1, dst) }
 
-// Uniform fills dst with the numbers in offset±scale that belong to a name.
+// Uniform fills dst with the pseudorandom numbers in offset±scale of a name.
 func Uniform(name string, offset, scale float64, dst []float32) { fill(hash(name), offset, scale, dst) }
 
 // Fill fills dst with the tensor of the given name and shape, by rows:
 //
 //   - an embedding table: uniform in ±0.5; a table of relative position biases: in ±1;
-//   - any other tensor of two or more dimensions: uniform, with variance 1/fan-in, fan-in being elements per first index;
+//   - any other tensor of two or more dimensions: uniform, with variance 1/fan-in, where fan-in is
+//     the number of elements per first index;
 //   - the weight of a norm: uniform in 1±0.1; anything else of one dimension: in ±0.1.
 //
-// A fixed position embedding is not the formula's: see Source.Positions.
+// Fixed position embeddings have another formula: see Source.Positions.
 func Fill(name string, shape []int, dst []float32) {
 	offset, scale := 0.0, 0.1
 	switch {
@@ -62,9 +63,9 @@ func fill(seed uint32, offset, scale float64, dst []float32) {
 	}
 }
 
-// Source gives the tensors of a model by name; it is an nn.Source.
+// Source provides the tensors of a model by name; it is an nn.Source.
 type Source struct {
-	// Positions, if not nil, fills the fixed position embeddings, which no formula over names gives: the tensors named pos_embed and
+	// Positions, if not nil, fills the fixed position embeddings: the tensors named pos_embed and
 	// decoder_pos_embed.
 	Positions func(name string, shape []int, dst []float32)
 
@@ -79,7 +80,8 @@ func (s *Source) Add(name string, shape ...int) {
 	s.shapes[name] = slices.Clone(shape)
 }
 
-// Read fills dst with the named tensor, by rows. It fails if the source has no such tensor or dst is not of its size.
+// Read fills dst with the named tensor, by rows. It fails if the source has no such tensor or dst
+// is not of its size.
 func (s *Source) Read(name string, dst []float32) error {
 	shape, ok := s.shapes[name]
 	if !ok {

@@ -1,6 +1,7 @@
 package formula
 
 import (
+	"fmt"
 	"math"
 	"strings"
 	"testing"
@@ -8,7 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// first are the first numbers of some names, worked out apart from this package.
+// first are the first numbers of some names, computed independently of this package.
 var first = map[string][]float64{
 	"encoder.conv_in.weight":            {0.7621637019328773, 0.22199470456689596, 0.7157066236250103},
 	"decoder.conv_norm_out.weight":      {-0.5080096391029656, -0.09742484660819173, 0.6507800086401403},
@@ -30,17 +31,19 @@ func TestFill(t *testing.T) {
 		{"y_embedder.embedding_table.weight", []int{3, 1}, 0, 0.5},
 	}
 	for _, tt := range tests {
-		n := 1
-		for _, d := range tt.shape {
-			n *= d
-		}
-		got := make([]float32, n)
-		Fill(tt.name, tt.shape, got)
-		for i, u := range first[tt.name] {
-			if want := float32(tt.offset + tt.scale*u); got[i] != want {
-				t.Errorf("%s %v, element %d: got %v, want %v", tt.name, tt.shape, i, got[i], want)
+		t.Run(fmt.Sprint(tt.name, tt.shape), func(t *testing.T) {
+			n := 1
+			for _, d := range tt.shape {
+				n *= d
 			}
-		}
+			got := make([]float32, n)
+			Fill(tt.name, tt.shape, got)
+			for i, u := range first[tt.name] {
+				if want := float32(tt.offset + tt.scale*u); got[i] != want {
+					t.Errorf("%s %v, element %d: got %v, want %v", tt.name, tt.shape, i, got[i], want)
+				}
+			}
+		})
 	}
 }
 

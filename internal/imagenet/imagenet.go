@@ -1,4 +1,4 @@
-// Package imagenet holds the names of ImageNet's thousand classes (ILSVRC 2012), which are WordNet's, and nothing else.
+// Package imagenet has the names of ImageNet's thousand classes (ILSVRC 2012), which are WordNet's.
 package imagenet
 
 import (
@@ -16,6 +16,6 @@ var text string
 
 var names = sync.OnceValue(func() []string { return strings.Split(strings.TrimSuffix(text, "\n"), "\n") })
 
-// Names returns the classes' names by index: each all its synonyms, the commonest first, with ", " between them. Some synonyms
-// belong to two classes.
+// Names returns the classes' names by index. A name is all synonyms, the most common first,
+// separated by ", ". Some synonyms belong to two classes.
 func Names() []string { return slices.Clone(names()) }

@@ -13,7 +13,8 @@ func archImpls() []*Impl {
 	}
 }
 
-// machineLevel returns the best level that the processor has and whose registers the operating system saves.
+// machineLevel returns the best level that the processor has and whose registers the operating
+// system saves.
 func machineLevel() Level {
 	x := &cpu.X86
 	switch {

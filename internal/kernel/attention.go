@@ -2,7 +2,8 @@ package kernel
 
 import "fmt"
 
-// Attention is one head of one sample: Out = softmax(Scale·Q·Kᵀ + Bias)·V, the softmax over each row.
+// Attention is one head of one sample: Out = softmax(Scale·Q·Kᵀ + Bias)·V, the softmax over each
+// row.
 type Attention struct {
 	// Q is [NQ, Dim], K and V are [NK, Dim]; their rows are LDQ, LDK and LDV floats apart.
 	Q       []float32
@@ -21,12 +22,13 @@ type Attention struct {
 	Out   []float32 // [NQ, Dim]
 	LDOut int
 
-	// ColSum, [NK] or nil: Run adds to it, row after row, the attention that each key received. Goroutines that share a
-	// head must not share ColSum.
+	// ColSum, [NK] or nil: Run adds to it, row after row, the attention that each key received.
+	// Goroutines that share a head must not share ColSum.
 	ColSum []float32
 }
 
-// PackedLen returns how many floats Pack writes. It depends on NK and Dim alone and grows with either.
+// PackedLen returns how many floats Pack writes. It depends on NK and Dim alone and grows with
+// either.
 func (a *Attention) PackedLen() int {
 	return a.packedKeysLen() + PackedLen(a.Dim, a.NK)
 }
@@ -37,7 +39,7 @@ func (a *Attention) packedKeysLen() int {
 }
 
 // ScratchLen returns how many floats of scratch memory Run needs.
-func (a *Attention) ScratchLen() int { return (mostRows + 1) * a.scoresStride() }
+func (a *Attention) ScratchLen() int { return (maxRows + 1) * a.scoresStride() }
 
 func (a *Attention) scoresStride() int { return roundUp(a.NK, cacheLine/4) }
 
@@ -48,8 +50,9 @@ func (a *Attention) Pack(dst []float32) {
 	PackKN(dst[a.packedKeysLen():], a.V, a.LDV, a.Dim, a.NK)
 }
 
-// Run computes rows q0 up to q1 of Out from what Pack wrote; it does not read K and V. Scratch is ScratchLen floats that no
-// other goroutine uses. How rows are divided among calls changes no bit of Out.
+// Run computes rows q0 up to q1 of Out from what Pack wrote; it does not read K and V. Scratch is
+// ScratchLen floats that no other goroutine uses. How rows are divided among calls changes no bit
+// of Out.
 func (a *Attention) Run(packed, scratch []float32, q0, q1 int) {
 	a.check(packed, scratch, q0, q1)
 	if q0 >= q1 {
@@ -58,7 +61,7 @@ func (a *Attention) Run(packed, scratch []float32, q0, q1 int) {
 	keys := newPacked(packed, a.NK, a.Dim)
 	values := newPacked(packed[a.packedKeysLen():], a.Dim, a.NK)
 	stride := a.scoresStride()
-	scores, biased := scratch[:mostRows*stride], scratch[mostRows*stride:][:a.NK]
+	scores, biased := scratch[:maxRows*stride], scratch[maxRows*stride:][:a.NK]
 	blocks := (q1 - q0 + active.product.rows - 1) / active.product.rows
 	for block := range blocks {
 		first, rows := share(q1-q0, blocks, block)
@@ -81,7 +84,8 @@ func (a *Attention) Run(packed, scratch []float32, q0, q1 int) {
 	}
 }
 
-// multiply sets c to the product of one tile's rows of a and b, whose lengths the caller has checked.
+// multiply sets c to the product of one tile's rows of a and b, whose lengths the caller has
+// checked.
 func multiply(c []float32, ldc int, a []float32, lda, rows int, b *Packed) {
 	t := tile{rows: rows, a: a[:(rows-1)*lda+b.K], lda: lda, k: b.K, taps: oneTap, ldc: ldc}
 	for panel := range b.Panels() {

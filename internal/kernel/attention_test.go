@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// newAttention returns a head on guarded memory, and the guard of its output. Its queries and keys lie side by side in
-// rows of 3*dim floats, as a model's do.
+// newAttention returns a head on guarded memory, and the guard of its output. Its queries and keys
+// lie side by side in rows of 3*dim floats, as a model's do.
 func newAttention(t *testing.T, rnd *rand.Rand, nq, nk, dim int, bias, colSum bool) (*Attention, *guard) {
 	ld := 3*dim + 1
 	operand := func(rows int) []float32 { return newGuard(t, rows*ld).matrix(rnd, rows, dim, ld) }
@@ -31,8 +31,8 @@ func newAttention(t *testing.T, rnd *rand.Rand, nq, nk, dim int, bias, colSum bo
 	return a, out
 }
 
-// reference returns softmax(Scale·Q·Kᵀ + Bias)·V and the sums of the columns of the softmax, in float64, and the largest
-// error that float32 may add to an exponent of the softmax.
+// reference returns softmax(Scale·Q·Kᵀ + Bias)·V and the sums of the columns of the softmax, in
+// float64, and the largest error that float32 may add to an exponent of the softmax.
 func (a *Attention) reference() (out, colSum []float64, exponentError float64) {
 	out, colSum = make([]float64, a.NQ*a.Dim), make([]float64, a.NK)
 	for q := range a.NQ {
@@ -70,7 +70,8 @@ func (a *Attention) reference() (out, colSum []float64, exponentError float64) {
 
 // run packs and computes the whole head on guarded memory.
 func (a *Attention) run(t *testing.T) {
-	packed, scratch := newGuard(t, a.PackedLen()).slice(a.PackedLen()), newGuard(t, a.ScratchLen()).slice(a.ScratchLen())
+	packed := newGuard(t, a.PackedLen()).slice(a.PackedLen())
+	scratch := newGuard(t, a.ScratchLen()).slice(a.ScratchLen())
 	a.Pack(packed)
 	a.Run(packed, scratch, 0, a.NQ)
 }
@@ -85,18 +86,19 @@ func TestAttention(t *testing.T) {
 				a.run(t)
 				guard.check(t, "output", nq, dim, a.LDOut)
 				out, sums, exponentError := a.reference()
-				// An error e in each exponent moves each weight, and the sum that divides it, by a factor within exp(±e);
-				// rounding adds a few units to each weight and one for each of the nk terms.
+				// An error e in each exponent moves each weight, and the sum that divides it, by a
+				// factor within exp(±e); rounding adds a few units to each weight and one for each
+				// of the nk terms.
 				relative := 2*math.Expm1(exponentError) + float64(2*nk+16)*unit
 				for q := range nq {
 					for i := range dim {
-						var most float64
+						var largest float64
 						for k := range nk {
-							most = max(most, math.Abs(float64(a.V[k*a.LDV+i])))
+							largest = max(largest, math.Abs(float64(a.V[k*a.LDV+i])))
 						}
 						got, want := float64(a.Out[q*a.LDOut+i]), out[q*dim+i]
-						if !(math.Abs(got-want) <= relative*most) {
-							t.Fatalf("Out[%d,%d] = %v, want %v within %.2g", q, i, got, want, relative*most)
+						if !(math.Abs(got-want) <= relative*largest) {
+							t.Fatalf("Out[%d,%d] = %v, want %v within %.2g", q, i, got, want, relative*largest)
 						}
 					}
 				}

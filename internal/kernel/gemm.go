@@ -12,16 +12,17 @@ const (
 )
 
 // GemmScratch is how many floats of scratch memory Gemm.Run needs.
-const GemmScratch = mostRows * mostColumns
+const GemmScratch = maxRows * maxColumns
 
 // Gemm is the product C = epilogue(A·Bᵀ + Bias).
 //
-// Every element of C is its bias followed by its K products in the order of k, so neither the size of the
-// product nor its division into parts changes a bit of it.
+// Every element of C is its bias followed by its K products in the order of k, so neither the size
+// of the product nor its division into parts changes a bit of it.
 type Gemm struct {
-	// A is [M, K], its rows LDA floats apart; rows may overlap. With Taps, row r of A is not contiguous: it is
-	// len(Taps) stretches of K/len(Taps) floats each, that of tap t beginning at A[r*LDA+Taps[t]]. A convolution over
-	// an image with padding is such a product, with one tap for each contiguous stretch of its window.
+	// A is [M, K], its rows LDA floats apart; rows may overlap. With Taps, row r of A is not
+	// contiguous: it is len(Taps) stretches of K/len(Taps) floats each, that of tap t beginning at
+	// A[r*LDA+Taps[t]]. A convolution over an image with padding is such a product, with one tap
+	// for each contiguous stretch of its window.
 	A    []float32
 	LDA  int
 	M    int
@@ -34,9 +35,9 @@ type Gemm struct {
 	Accumulate bool
 
 	Epilogue Epilogue
-	// Gate, [samples, N] with rows LDGate floats apart, and Residual, [M, N] with rows LDResidual floats apart, are for
-	// EpilogueGateResidual. Row r takes row RowSample[r] of Gate, or row 0 if RowSample is nil. Residual may be the
-	// same memory as C.
+	// Gate, [samples, N] with rows LDGate floats apart, and Residual, [M, N] with rows LDResidual
+	// floats apart, are for EpilogueGateResidual. Row r takes row RowSample[r] of Gate, or row 0 if
+	// RowSample is nil. Residual may be the same memory as C.
 	Gate       []float32
 	LDGate     int
 	RowSample  []int32
@@ -101,12 +102,14 @@ func (g *Gemm) reach() (lowest, end int) {
 // oneTap is the tap of a product without taps.
 var oneTap = []int{0}
 
-// Run computes rows row0 up to row1 of the columns of panels panel0 up to panel1. Scratch is GemmScratch floats that no
-// other goroutine uses. Parts that do not overlap may run at the same time.
+// Run computes rows row0 up to row1 of the columns of panels panel0 up to panel1. Scratch is
+// GemmScratch floats that no other goroutine uses. Parts that do not overlap may run at the same
+// time.
 func (g *Gemm) Run(scratch []float32, row0, row1, panel0, panel1 int) {
 	g.Check()
 	if row0 < 0 || row1 > g.M || panel0 < 0 || panel1 > g.B.Panels() {
-		panic(fmt.Sprintf("kernel: part [%d:%d, %d:%d] of a Gemm of %d rows and %d panels", row0, row1, panel0, panel1, g.M, g.B.Panels()))
+		panic(fmt.Sprintf("kernel: part [%d:%d, %d:%d] of a Gemm of %d rows and %d panels",
+			row0, row1, panel0, panel1, g.M, g.B.Panels()))
 	}
 	if row0 >= row1 {
 		return
@@ -153,7 +156,8 @@ func (g *Gemm) Run(scratch []float32, row0, row1, panel0, panel1 int) {
 				}
 			case EpilogueGateResidual:
 				t.c = c
-				t.residual, t.ldresidual = g.Residual[row*g.LDResidual+first:][:(rows-1)*g.LDResidual+cols], g.LDResidual
+				t.residual = g.Residual[row*g.LDResidual+first:][:(rows-1)*g.LDResidual+cols]
+				t.ldresidual = g.LDResidual
 				for r := range rows {
 					sample := 0
 					if g.RowSample != nil {

@@ -62,11 +62,13 @@ func (gs *guards) product(rnd *rand.Rand, m, n, k, variant int) *product {
 	return p
 }
 
-// check compares C with the product in float64. A sum of k products of which each has a rounding error, and each partial
-// sum another, is within (k+2)·unit of the sum of magnitudes; an epilogue scales that error, and adds its own.
+// check compares C with the product in float64. A sum of k products of which each has a rounding
+// error, and each partial sum another, is within (k+2)·unit of the sum of magnitudes; an epilogue
+// scales that error, and adds its own.
 func (p *product) check(t *testing.T) {
 	t.Helper()
-	name := fmt.Sprintf("%d x %d x %d, epilogue %d, accumulate %v, bias %v", p.M, p.n, p.k, p.Epilogue, p.Accumulate, p.Bias != nil)
+	name := fmt.Sprintf("%d x %d x %d, epilogue %d, accumulate %v, bias %v",
+		p.M, p.n, p.k, p.Epilogue, p.Accumulate, p.Bias != nil)
 	p.c.check(t, name, p.M, p.n, p.LDC)
 	for r := range p.M {
 		for j := range p.n {
@@ -85,7 +87,8 @@ func (p *product) check(t *testing.T) {
 			switch p.Epilogue {
 			case EpilogueGELU:
 				want = 0.5 * sum * (1 + math.Tanh(math.Sqrt(2/math.Pi)*(sum+0.044715*sum*sum*sum)))
-				tolerance = 1.13*tolerance + 16*unit*(1+math.Abs(sum)) // 1.13 is the steepest that GELU becomes
+				const maxSlope = 1.13 // of GELU
+				tolerance = maxSlope*tolerance + 16*unit*(1+math.Abs(sum))
 			case EpilogueGateResidual:
 				sample := 0
 				if p.RowSample != nil {
@@ -129,13 +132,15 @@ func TestGemmEverySize(t *testing.T) {
 
 func TestTilesFitTheirBounds(t *testing.T) {
 	for _, impl := range Impls() {
-		if ops := impl.product; ops.rows > mostRows || ops.lanes*ops.vectors > mostColumns {
-			t.Errorf("%v: tiles of %d x %d, at most %d x %d", impl, ops.rows, ops.lanes*ops.vectors, mostRows, mostColumns)
+		if ops := impl.product; ops.rows > maxRows || ops.lanes*ops.vectors > maxColumns {
+			t.Errorf("%v: tiles of %d x %d, at most %d x %d",
+				impl, ops.rows, ops.lanes*ops.vectors, maxRows, maxColumns)
 		}
 	}
 }
 
-// TestGemmEveryVariant meets every combination of bias, accumulation, epilogue and distances of rows.
+// TestGemmEveryVariant meets every combination of bias, accumulation, epilogue and distances of
+// rows.
 func TestGemmEveryVariant(t *testing.T) {
 	eachImpl(t, func(t *testing.T) {
 		rnd := rand.New(rand.NewPCG(3, 4))
@@ -169,7 +174,8 @@ func TestGemmDivisionKeepsEveryBit(t *testing.T) {
 				p.Run(scratch, 0, row, 0, panel)
 				for i, v := range p.C {
 					if math.Float32bits(v) != math.Float32bits(whole[i]) {
-						t.Fatalf("variant %d, rows from %d, panels from %d: C[%d,%d] = %v, undivided %v", variant, row, panel, i/p.LDC, i%p.LDC, v, whole[i])
+						t.Fatalf("variant %d, rows from %d, panels from %d: C[%d,%d] = %v, undivided %v",
+							variant, row, panel, i/p.LDC, i%p.LDC, v, whole[i])
 					}
 				}
 			}
@@ -177,7 +183,8 @@ func TestGemmDivisionKeepsEveryBit(t *testing.T) {
 	})
 }
 
-// TestGemmGateResidualEqualsRowOperation compares the epilogue with the plain product followed by GateResidual, bit for bit.
+// TestGemmGateResidualEqualsRowOperation compares the epilogue with the plain product followed by
+// GateResidual, bit for bit.
 func TestGemmGateResidualEqualsRowOperation(t *testing.T) {
 	eachImpl(t, func(t *testing.T) {
 		rnd := rand.New(rand.NewPCG(7, 8))
@@ -205,7 +212,7 @@ func TestGemmTaps(t *testing.T) {
 	tests := []struct {
 		name                            string
 		channels, outputs, side, stride int
-		rowsOfWindow                    bool // one tap for a row of the window, its rows overlapping, not one for each pixel
+		rowsOfWindow                    bool // one tap for each row of a window, not for each pixel
 	}{
 		{"pixels", 5, 7, 6, 1, false},
 		{"rows", 5, 50, 6, 1, true},
@@ -223,7 +230,7 @@ func TestGemmTaps(t *testing.T) {
 					fillRandom(rnd, padded[y*line+c:][:test.side*c])
 				}
 				k := window * window * c
-				w := randomFloats(rnd, test.outputs*k) // [outputs, window row, window column, channels]
+				w := randomFloats(rnd, test.outputs*k) // [outputs, window, window, channels]
 				bias := randomFloats(rnd, test.outputs)
 				packed := PackNK(AlignedFloats(PackedLen(test.outputs, k)), w, k, test.outputs, k)
 				var taps []int
@@ -252,7 +259,8 @@ func TestGemmTaps(t *testing.T) {
 								sum += v
 								magnitude += math.Abs(v)
 							}
-							if got := float64(out[x*test.outputs+o]); !(math.Abs(got-sum) <= float64(2*k+4)*unit*magnitude) {
+							got := float64(out[x*test.outputs+o])
+							if !(math.Abs(got-sum) <= float64(2*k+4)*unit*magnitude) {
 								t.Fatalf("pixel %d,%d output %d: %v, want %v", y, x, o, got, sum)
 							}
 						}
@@ -325,7 +333,12 @@ func BenchmarkGemm(b *testing.B) {
 				})
 			}
 		}
-		for name, epilogue := range map[string]Epilogue{"plain": EpiloguePlain, "GELU": EpilogueGELU, "GateResidual": EpilogueGateResidual} {
+		epilogues := map[string]Epilogue{
+			"plain":        EpiloguePlain,
+			"GELU":         EpilogueGELU,
+			"GateResidual": EpilogueGateResidual,
+		}
+		for name, epilogue := range epilogues {
 			b.Run("epilogue/"+name, func(b *testing.B) { benchmarkGemm(b, 256, 1152, 1152, epilogue) })
 		}
 	})

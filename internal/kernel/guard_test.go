@@ -9,7 +9,8 @@ import (
 // A guard gives slices that end where readable memory ends and begin behind guard values.
 type guard struct{ mem []float32 }
 
-// guardValue is a NaN that no arithmetic produces: it shows both writes outside a slice and values taken from there.
+// guardValue is a NaN that no arithmetic produces: it shows both writes outside a slice and values
+// taken from there.
 var guardValue = math.Float32frombits(0x7fc0dead)
 
 const guardFloats = 64

@@ -8,11 +8,13 @@ import (
 	"unsafe"
 )
 
-// fencedMemory returns n or more floats that are followed by memory whose use ends the process.
+// fencedMemory returns n or more floats that are followed by protected memory: an access ends the
+// process.
 func fencedMemory(t *testing.T, n int) []float32 {
 	page := syscall.Getpagesize()
 	size := roundUp(4*n, page)
-	mem, err := syscall.Mmap(-1, 0, size+page, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
+	mem, err := syscall.Mmap(-1, 0, size+page, syscall.PROT_READ|syscall.PROT_WRITE,
+		syscall.MAP_ANON|syscall.MAP_PRIVATE)
 	if err != nil {
 		t.Fatalf("mapping memory: %v", err)
 	}

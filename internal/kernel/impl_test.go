@@ -2,7 +2,8 @@ package kernel
 
 import "testing"
 
-// eachImpl runs test with every implementation in this binary in use in turn, and logs those that this machine cannot run.
+// eachImpl runs test with each implementation in this binary, and logs those that this machine
+// cannot run.
 func eachImpl(t *testing.T, test func(t *testing.T)) {
 	t.Helper()
 	for _, impl := range Impls() {

@@ -1,12 +1,13 @@
-// Package kernel holds the arithmetic that everything else stands on: matrix products with packed weights,
-// attention, and the operations over rows of activations, on plain float32 slices, in generic Go and in
+// Package kernel is the arithmetic of all other packages: matrix products with packed weights,
+// attention, and operations over rows of activations, on plain float32 slices, in generic Go and in
 // AVX2+FMA and AVX-512 assembly.
 //
-// It knows nothing of tensors, models or goroutines: a caller divides an operation into parts and runs each part on
-// a goroutine of its choosing. How an operation is divided never changes its result, bit for bit.
+// It knows nothing of tensors, models or goroutines: a caller divides an operation into parts and
+// runs each part on a goroutine of its choosing. How an operation is divided never changes its
+// result, bit for bit.
 //
-// The assembly is written by the generator in _asm; see CONTRIBUTING.md. An assembly routine is entered only
-// after Go code has checked every length.
+// The assembly is written by the generator in _asm; see CONTRIBUTING.md. An assembly routine is
+// entered only after Go code has checked every length.
 package kernel
 
 import (
@@ -24,8 +25,8 @@ const (
 	AVX512               // x86-64 with AVX-512 F, DQ, BW and VL
 )
 
-// EnvLevel names the environment variable that lowers the level the program runs at, for tests and for comparing
-// machines: "generic", "avx2" or "avx512". A level that the machine lacks is never raised to.
+// EnvLevel is the environment variable that limits the level, for tests and for comparing machines:
+// "generic", "avx2" or "avx512". It never raises the level above the machine's.
 const EnvLevel = "TOKENCACHE_CPU"
 
 var levelNames = [...]string{Generic: "generic", AVX2: "avx2", AVX512: "avx512"}
@@ -54,16 +55,16 @@ type Impl struct {
 	row     rowOps     // rows.go
 }
 
-// impls holds every implementation compiled into this binary, lowest level first; the assembly files add theirs.
-// impls[0] is the generic one.
+// impls holds every implementation compiled into this binary, lowest level first; the assembly
+// files add theirs. impls[0] is the generic one.
 var impls = append([]*Impl{{Level: Generic, product: genericProduct, row: genericRow}}, archImpls()...)
 
-// active is the implementation in use. It is the only global state of the package, is set once at start, and is
-// changed later only by tests and benchmarks, through Use.
+// active is the implementation in use. It is the only global state of the package, is set once at
+// start, and is changed later only by tests and benchmarks, through Use.
 var active = choose(os.Getenv(EnvLevel))
 
-// Impls lists the implementations compiled into this binary, lowest level first, whether or not this machine
-// can run them: see Impl.Supported.
+// Impls lists the implementations compiled into this binary, lowest level first, whether or not
+// this machine can run them: see Impl.Supported.
 func Impls() []*Impl { return impls }
 
 // Supported reports whether this machine can run the implementation.
@@ -77,8 +78,8 @@ func Active() *Impl { return active }
 // ActiveLevel returns the level of the implementation in use.
 func ActiveLevel() Level { return active.Level }
 
-// Use makes im the implementation in use and returns the one that was. Weights packed before the call are
-// unusable after it. It must not run beside any operation: it is for tests and benchmarks.
+// Use makes im the implementation in use and returns the one that was. Weights packed before the
+// call are unusable after it. It must not run during any operation: it is for tests and benchmarks.
 func Use(im *Impl) (previous *Impl) {
 	if !im.Supported() {
 		panic("kernel: " + im.String() + " is not supported by this machine")
@@ -87,7 +88,7 @@ func Use(im *Impl) (previous *Impl) {
 	return previous
 }
 
-// EnvError reports a value of the environment variable EnvLevel that names no level; the best level is in use then.
+// EnvError returns an error if the value of EnvLevel is not a level; then the best level is in use.
 func EnvError() error {
 	if s := os.Getenv(EnvLevel); s != "" {
 		if _, err := ParseLevel(s); err != nil {
@@ -97,15 +98,15 @@ func EnvError() error {
 	return nil
 }
 
-// choose returns the best implementation that the machine supports, at most the named level.
+// choose returns the best implementation that the machine supports, up to the named level.
 func choose(limit string) *Impl {
-	most := AVX512
+	highest := AVX512
 	if l, err := ParseLevel(limit); err == nil {
-		most = l
+		highest = l
 	}
 	best := impls[0]
 	for _, im := range impls {
-		if im.Supported() && im.Level <= most {
+		if im.Supported() && im.Level <= highest {
 			best = im
 		}
 	}

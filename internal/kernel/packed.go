@@ -5,11 +5,11 @@ import (
 	"unsafe"
 )
 
-// Packed is the right-hand side of products: the weights [N outputs, K inputs] of a linear map, or any matrix in its
-// place, laid out as the implementation that packed it reads them.
+// Packed is the right-hand side of products: the weights [N outputs, K inputs] of a linear map, or
+// any other matrix, in the layout of the implementation that packed it.
 //
-// The outputs are divided into panels, as even as whole vectors allow. A panel holds, for one input after
-// another, the weights of all its outputs, padded with zeros to whole vectors.
+// The outputs are divided into panels, as even as whole vectors allow. A panel holds, for one input
+// after another, the weights of all its outputs, padded with zeros to whole vectors.
 type Packed struct {
 	N, K   int
 	impl   *Impl
@@ -19,10 +19,11 @@ type Packed struct {
 	narrow int // vectors of every other panel
 }
 
-// cacheLine is the alignment that packed panels want, in bytes.
+// cacheLine is the alignment of packed panels, in bytes.
 const cacheLine = 64
 
-// AlignedFloats returns n zeros that begin at a cache line, as packed matrices and scratch memory should.
+// AlignedFloats returns n zeros that begin at a cache line, as packed matrices and scratch memory
+// should.
 func AlignedFloats(n int) []float32 {
 	const floats = cacheLine / 4
 	s := make([]float32, n+floats-1)
@@ -36,7 +37,8 @@ func PackedLen(n, k int) int { return roundUp(n, active.product.lanes) * k }
 
 func roundUp(n, to int) int { return (n + to - 1) / to * to }
 
-// PackNK packs w [n, k], of rows ldw floats apart, into dst, which is kept: the weights of a linear map as usually stored.
+// PackNK packs w [n, k], of rows ldw floats apart, into dst, which is kept: the weights of a linear
+// map as usually stored.
 func PackNK(dst, w []float32, ldw, n, k int) Packed {
 	checkMatrix("PackNK", w, ldw, n, k)
 	p := newPacked(dst, n, k)
@@ -53,7 +55,8 @@ func PackNK(dst, w []float32, ldw, n, k int) Packed {
 	return p
 }
 
-// PackKN packs w [k, n], of rows ldw floats apart, into dst, which is kept: a right-hand matrix as it stands.
+// PackKN packs w [k, n], of rows ldw floats apart, into dst, which is kept: an untransposed
+// right-hand matrix.
 func PackKN(dst, w []float32, ldw, n, k int) Packed {
 	checkMatrix("PackKN", w, ldw, k, n)
 	p := newPacked(dst, n, k)
@@ -89,13 +92,13 @@ func newPacked(dst []float32, n, k int) Packed {
 // floatsOfLine is the number of floats in a cache line.
 const floatsOfLine = cacheLine / 4
 
-// mostAhead is the size, in floats, of the largest panel that is fetched while the one before it is in use: two of them, and what passes by, fit
-// into a second-level cache of 1 MiB.
-const mostAhead = 96 << 10
+// maxAhead is the maximum size, in floats, of a panel that is prefetched while the one before it is
+// in use: two of them and the rows that pass by fit into a second-level cache of 1 MiB.
+const maxAhead = 96 << 10
 
-// ahead returns panel i if it can be fetched while another is in use, else nil.
+// ahead returns panel i if it can be prefetched while another is in use, else nil.
 func (p *Packed) ahead(i int) []float32 {
-	if b, _ := p.panel(i); len(b) <= mostAhead {
+	if b, _ := p.panel(i); len(b) <= maxAhead {
 		return b
 	}
 	return nil
@@ -137,6 +140,7 @@ func checkMatrix(what string, m []float32, ld, rows, cols int) {
 		panic(fmt.Sprintf("kernel: %s: matrix [%d, %d] with rows %d floats apart", what, rows, cols, ld))
 	}
 	if rows > 0 && len(m) < (rows-1)*ld+cols {
-		panic(fmt.Sprintf("kernel: %s: %d floats for a matrix [%d, %d] with rows %d floats apart", what, len(m), rows, cols, ld))
+		panic(fmt.Sprintf("kernel: %s: %d floats for a matrix [%d, %d] with rows %d floats apart",
+			what, len(m), rows, cols, ld))
 	}
 }

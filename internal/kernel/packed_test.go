@@ -18,7 +18,8 @@ func TestAlignedFloats(t *testing.T) {
 	}
 }
 
-// TestPanelsCoverColumns checks that panels follow each other without gaps and that none is more than a vector wider than another.
+// TestPanelsCoverColumns checks that panels follow each other without gaps and that none is more
+// than a vector wider than another.
 func TestPanelsCoverColumns(t *testing.T) {
 	eachImpl(t, func(t *testing.T) {
 		lanes, vectors := active.product.lanes, active.product.vectors
@@ -29,7 +30,8 @@ func TestPanelsCoverColumns(t *testing.T) {
 				first, cols := p.Panel(i)
 				_, width := p.panel(i)
 				if first != next || cols < 1 || width != roundUp(cols, lanes) {
-					t.Fatalf("%d columns, panel %d: first %d (want %d), columns %d, width %d", n, i, first, next, cols, width)
+					t.Fatalf("%d columns, panel %d: first %d (want %d), columns %d, width %d",
+						n, i, first, next, cols, width)
 				}
 				next = first + cols
 				narrowest, widest = min(narrowest, width), max(widest, width)

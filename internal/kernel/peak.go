@@ -2,8 +2,8 @@ package kernel
 
 import "runtime"
 
-// PeakFLOPs executes rounds of multiply-adds that depend on nothing but themselves, at the active level, and returns how many
-// floating-point operations that were: timed, the speed that no product can exceed.
+// PeakFLOPs executes rounds of independent multiply-adds at the active level and returns the number
+// of floating-point operations. Timed, it is the speed that no product can exceed.
 func PeakFLOPs(rounds int) (flops int64) {
 	return int64(active.product.peak(rounds)) * int64(rounds)
 }

@@ -24,8 +24,8 @@ func BenchmarkPeak(b *testing.B) {
 	})
 }
 
-// reportOfPeak runs f, alternately with multiply-adds that nothing hinders, and reports the best speed of f and its share of the
-// best of those: on a shared machine, the two numbers that mean something.
+// reportOfPeak alternates f with PeakFLOPs and reports the best speed of f and its share of the
+// best peak, the two numbers that are meaningful on a shared machine.
 func reportOfPeak(b *testing.B, flops float64, f func()) {
 	fastest := func(flops float64, f func()) float64 {
 		start := time.Now()

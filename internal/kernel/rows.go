@@ -5,11 +5,12 @@ import (
 	"math"
 )
 
-// rowOps is what one implementation brings to the operations over rows: maps, which write elements, and folds, which return a
-// number. All slices of a call have the same length, and it is not 0. An implementation adds in an order of its own, which depends on
-// nothing but the length.
+// rowOps is one implementation of the operations over rows: maps, which write elements, and folds,
+// which return a number. All slices of a call have the same length, and it is not 0. The order of
+// additions differs between implementations but depends only on the length.
 type rowOps struct {
-	add, mul  func(dst, a, b []float32)
+	add, sub  func(dst, a, b []float32)
+	mul       func(dst, a, b []float32)
 	mulAdd    func(dst, c, a, b []float32) // a*b + c, rounded once
 	scale     func(dst, x []float32, s float32)
 	axpy      func(dst, x []float32, s float32)
@@ -26,9 +27,9 @@ type rowOps struct {
 	sum           func(x []float32) float32
 	dot           func(a, b []float32) float32
 	l1Diff        func(a, b []float32) float32
+	l1Norm        func(x []float32) float32
 	squaresAround func(x []float32, mean float32) float32
 	highest       func(x []float32) float32
-	maxAbs        func(x []float32) float32
 
 	geluGrad    func(dst, x, dy []float32)
 	siluGrad    func(dst, x, dy []float32)
@@ -36,8 +37,9 @@ type rowOps struct {
 	adamW       func(param, m, v, grad []float32, beta1, rest1, beta2, rest2, keep, step, root, eps float32)
 }
 
-// The operations over rows take slices of equal lengths, else they panic. The destination may be the same memory as any
-// operand, but must not overlap one otherwise. Slices of no elements are allowed; their sums are 0.
+// The operations over rows panic unless their slices have equal lengths. The destination may be the
+// same memory as any operand, but must not partly overlap one. Empty slices are allowed; their sums
+// are 0.
 
 // sameLength panics if two slices of an operation differ in length.
 func sameLength(what string, a, b []float32) {
@@ -52,6 +54,15 @@ func Add(dst, a, b []float32) {
 	sameLength("Add", dst, b)
 	if len(dst) > 0 {
 		active.row.add(dst, a, b)
+	}
+}
+
+// Sub sets dst to a - b.
+func Sub(dst, a, b []float32) {
+	sameLength("Sub", dst, a)
+	sameLength("Sub", dst, b)
+	if len(dst) > 0 {
+		active.row.sub(dst, a, b)
 	}
 }
 
@@ -136,12 +147,12 @@ func L1Diff(a, b []float32) float32 {
 	return active.row.l1Diff(a, b)
 }
 
-// MaxAbs returns the highest of |x|, which is NaN if any of x is.
-func MaxAbs(x []float32) float32 {
+// L1Norm returns the sum of |x|. It has the bits of L1Diff between x and zeros.
+func L1Norm(x []float32) float32 {
 	if len(x) == 0 {
 		return 0
 	}
-	return active.row.maxAbs(x)
+	return active.row.l1Norm(x)
 }
 
 // ReLU sets dst to max(x, 0). NaN remains NaN.
@@ -168,7 +179,8 @@ func Tanh(dst, x []float32) {
 	}
 }
 
-// GELU sets dst to the tanh form of GELU, 0.5*x*(1+tanh(sqrt(2/π)*(x+0.044715*x³))). That of -Inf is NaN.
+// GELU sets dst to the tanh form of GELU, 0.5*x*(1+tanh(sqrt(2/π)*(x+0.044715*x³))). That of -Inf
+// is NaN.
 func GELU(dst, x []float32) {
 	sameLength("GELU", dst, x)
 	if len(dst) > 0 {
@@ -184,8 +196,8 @@ func SiLU(dst, x []float32) {
 	}
 }
 
-// Softmax sets dst to the softmax of scale*x. Scale must not be negative. If an element of x is NaN, or the highest one infinite,
-// dst is NaN.
+// Softmax sets dst to the softmax of scale*x. Scale must not be negative. If an element of x is
+// NaN, or the highest one infinite, dst is NaN.
 func Softmax(dst, x []float32, scale float32) {
 	sameLength("Softmax", dst, x)
 	if len(dst) == 0 {
@@ -196,8 +208,8 @@ func Softmax(dst, x []float32, scale float32) {
 	row.scale(dst, dst, 1/sum)
 }
 
-// LayerNormModulate sets dst to (x-mean)/sqrt(variance+eps)*(1+scale) + shift, the mean and the biased variance being those of x.
-// Shift and scale may both be nil, for zeros.
+// LayerNormModulate sets dst to (x-mean)/sqrt(variance+eps)*(1+scale) + shift, the mean and the
+// biased variance being those of x. Shift and scale may both be nil, for zeros.
 func LayerNormModulate(dst, x, shift, scale []float32, eps float32) {
 	sameLength("LayerNormModulate", dst, x)
 	modulated := shift != nil || scale != nil

@@ -4,6 +4,7 @@ package kernel
 
 var rowAVX2 = rowOps{
 	add:       addAVX2,
+	sub:       subAVX2,
 	mul:       mulAVX2,
 	mulAdd:    mulAddAVX2,
 	scale:     scaleAVX2,
@@ -21,9 +22,9 @@ var rowAVX2 = rowOps{
 	sum:           sumAVX2,
 	dot:           dotAVX2,
 	l1Diff:        l1DiffAVX2,
+	l1Norm:        l1NormAVX2,
 	squaresAround: squaresAroundAVX2,
 	highest:       highestAVX2,
-	maxAbs:        maxAbsAVX2,
 
 	geluGrad:    geluGradAVX2,
 	siluGrad:    siluGradAVX2,
@@ -33,6 +34,7 @@ var rowAVX2 = rowOps{
 
 var rowAVX512 = rowOps{
 	add:       addAVX512,
+	sub:       subAVX512,
 	mul:       mulAVX512,
 	mulAdd:    mulAddAVX512,
 	scale:     scaleAVX512,
@@ -50,9 +52,9 @@ var rowAVX512 = rowOps{
 	sum:           sumAVX512,
 	dot:           dotAVX512,
 	l1Diff:        l1DiffAVX512,
+	l1Norm:        l1NormAVX512,
 	squaresAround: squaresAroundAVX512,
 	highest:       highestAVX512,
-	maxAbs:        maxAbsAVX512,
 
 	geluGrad:    geluGradAVX512,
 	siluGrad:    siluGradAVX512,

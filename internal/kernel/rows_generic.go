@@ -2,12 +2,18 @@ package kernel
 
 import "math"
 
-// genericRow is the portable implementation. What takes more than an addition or a multiplication it mostly computes in float64. In sums of
-// products in float32 each product is rounded before it is added, so that processors with fused instructions give the same result.
+// genericRow is the portable implementation. It computes in float64 where one float32 operation is
+// not enough. In float32 sums of products, each product is rounded before it is added, so that
+// processors with fused instructions give the same result.
 var genericRow = rowOps{
 	add: func(dst, a, b []float32) {
 		for i, x := range a {
 			dst[i] = x + b[i]
+		}
+	},
+	sub: func(dst, a, b []float32) {
+		for i, x := range a {
+			dst[i] = x - b[i]
 		}
 	},
 	mul: func(dst, a, b []float32) {
@@ -103,6 +109,13 @@ var genericRow = rowOps{
 		}
 		return float32(sum)
 	},
+	l1Norm: func(x []float32) float32 {
+		var sum float64
+		for _, x := range x {
+			sum += math.Abs(float64(x))
+		}
+		return float32(sum)
+	},
 	squaresAround: func(x []float32, mean float32) float32 {
 		var sum float64
 		for _, x := range x {
@@ -119,13 +132,6 @@ var genericRow = rowOps{
 			}
 		}
 		return highest
-	},
-	maxAbs: func(x []float32) float32 {
-		var highest uint32 // without their signs, floats are ordered as their bits are, and NaNs are above all
-		for _, x := range x {
-			highest = max(highest, math.Float32bits(x)&(1<<31-1))
-		}
-		return math.Float32frombits(highest)
 	},
 
 	geluGrad: func(dst, x, dy []float32) {

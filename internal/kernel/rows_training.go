@@ -20,8 +20,8 @@ func SiLUGrad(dst, x, dy []float32) {
 	}
 }
 
-// SoftmaxGrad sets dst to the gradient at x of a function whose gradient at p, the Softmax of scale*x, is dp:
-// scale * p * (dp - sum(p*dp)).
+// SoftmaxGrad sets dst to the gradient at x of a function whose gradient at p, the Softmax of
+// scale*x, is dp: scale * p * (dp - sum(p*dp)).
 func SoftmaxGrad(dst, p, dp []float32, scale float32) {
 	sameLength("SoftmaxGrad", dst, p)
 	sameLength("SoftmaxGrad", dst, dp)
@@ -30,7 +30,8 @@ func SoftmaxGrad(dst, p, dp []float32, scale float32) {
 	}
 }
 
-// AdamW takes one step of Adam with decoupled weight decay: it updates the running means m of the gradient and v of its square, and
+// AdamW takes one step of Adam with decoupled weight decay: it updates the running means m of the
+// gradient and v of its square, and
 //
 //	param = (1-lr*decay)*param - lr * (m/correction1) / (sqrt(v/correction2)+eps)
 //

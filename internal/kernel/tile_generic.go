@@ -1,6 +1,7 @@
 package kernel
 
-// genericProduct is the portable implementation. Its tile is 2 rows by 3 columns, as many sums as compilers keep in registers.
+// genericProduct is the portable implementation. Its tile is 2 rows by 3 columns, as many sums as
+// compilers keep in registers.
 var genericProduct = productOps{lanes: genericLanes, vectors: 1, rows: genericRows, peak: genericPeak}
 
 const (
@@ -8,8 +9,9 @@ const (
 	genericRows  = 2
 )
 
-// runGeneric computes a tile in portable Go: the reference of the assembly, but for fused rounding. Products are rounded before they
-// are added, on every machine, so that a row is the same whether it has a neighbour or not.
+// runGeneric computes a tile in portable Go: the reference of the assembly, but for fused rounding.
+// Products are rounded before they are added, on every machine, so that a row is the same whether
+// it has a neighbour or not.
 func (t *tile) runGeneric() {
 	var sums [genericRows][genericLanes]float32
 	for r := range t.rows {

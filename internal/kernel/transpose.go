@@ -1,6 +1,7 @@
 package kernel
 
-// Transpose sets dst [cols, rows], of rows ldd floats apart, to the transpose of src [rows, cols], of rows lds floats apart.
+// Transpose sets dst [cols, rows], of rows ldd floats apart, to the transpose of src [rows, cols],
+// of rows lds floats apart.
 func Transpose(dst []float32, ldd int, src []float32, lds, rows, cols int) {
 	checkMatrix("destination of Transpose", dst, ldd, cols, rows)
 	checkMatrix("source of Transpose", src, lds, rows, cols)
@@ -21,5 +22,6 @@ func Transpose(dst []float32, ldd int, src []float32, lds, rows, cols int) {
 	}
 }
 
-// transposeBlock is the side of the squares that an implementation's own transpose moves; it takes whole squares only.
+// transposeBlock is the side of the squares that an implementation's own transpose moves; it takes
+// whole squares only.
 const transposeBlock = 8

@@ -9,6 +9,11 @@ package kernel
 //go:noescape
 func addAVX512(dst []float32, a []float32, b []float32)
 
+// subAVX512 sets dst to a - b.
+//
+//go:noescape
+func subAVX512(dst []float32, a []float32, b []float32)
+
 // mulAVX512 sets dst to a * b.
 //
 //go:noescape
@@ -89,6 +94,11 @@ func dotAVX512(a []float32, b []float32) (sum float32)
 //go:noescape
 func l1DiffAVX512(a []float32, b []float32) (sum float32)
 
+// l1NormAVX512 returns the sum of |x|.
+//
+//go:noescape
+func l1NormAVX512(x []float32) (sum float32)
+
 // squaresAroundAVX512 returns the sum of (x-mean)².
 //
 //go:noescape
@@ -98,11 +108,6 @@ func squaresAroundAVX512(x []float32, mean float32) (sum float32)
 //
 //go:noescape
 func highestAVX512(x []float32) (highest float32)
-
-// maxAbsAVX512 returns the highest of |x|, or 0; a NaN if there is one.
-//
-//go:noescape
-func maxAbsAVX512(x []float32) (highest float32)
 
 // geluGradAVX512 sets dst to dy times the derivative of GELU at x.
 //
@@ -133,6 +138,11 @@ func adamWAVX512(param []float32, m []float32, v []float32, grad []float32, beta
 //
 //go:noescape
 func addAVX2(dst []float32, a []float32, b []float32)
+
+// subAVX2 sets dst to a - b.
+//
+//go:noescape
+func subAVX2(dst []float32, a []float32, b []float32)
 
 // mulAVX2 sets dst to a * b.
 //
@@ -214,6 +224,11 @@ func dotAVX2(a []float32, b []float32) (sum float32)
 //go:noescape
 func l1DiffAVX2(a []float32, b []float32) (sum float32)
 
+// l1NormAVX2 returns the sum of |x|.
+//
+//go:noescape
+func l1NormAVX2(x []float32) (sum float32)
+
 // squaresAroundAVX2 returns the sum of (x-mean)².
 //
 //go:noescape
@@ -223,11 +238,6 @@ func squaresAroundAVX2(x []float32, mean float32) (sum float32)
 //
 //go:noescape
 func highestAVX2(x []float32) (highest float32)
-
-// maxAbsAVX2 returns the highest of |x|, or 0; a NaN if there is one.
-//
-//go:noescape
-func maxAbsAVX2(x []float32) (highest float32)
 
 // geluGradAVX2 sets dst to dy times the derivative of GELU at x.
 //

@@ -325,6 +325,43 @@ done:
 	VZEROUPPER
 	RET
 
+// func subAVX512(dst []float32, a []float32, b []float32)
+TEXT ·subAVX512(SB), NOSPLIT, $0-72
+	MOVQ dst_len+8(FP), CX
+	MOVQ dst_base+0(FP), DI
+	MOVQ a_base+24(FP), SI
+	MOVQ b_base+48(FP), DX
+	XORL AX, AX
+	SUBQ $16, CX
+	JLT vectorEnd
+	PCALIGN $32
+
+vector:
+	VMOVUPS 0(SI)(AX*1), Z0
+	VMOVUPS 0(DX)(AX*1), Z1
+	VSUBPS Z1, Z0, Z0
+	VMOVUPS Z0, 0(DI)(AX*1)
+	ADDQ $64, AX
+	SUBQ $16, CX
+	JGE vector
+
+vectorEnd:
+	ADDQ $16, CX
+	TESTQ CX, CX
+	JEQ done
+	MOVL $1, BX
+	SHLL CX, BX
+	DECL BX
+	KMOVW BX, K1
+	VMOVUPS.Z 0(SI)(AX*1), K1, Z0
+	VMOVUPS.Z 0(DX)(AX*1), K1, Z1
+	VSUBPS Z1, Z0, Z0
+	VMOVUPS Z0, K1, 0(DI)(AX*1)
+
+done:
+	VZEROUPPER
+	RET
+
 // func mulAVX512(dst []float32, a []float32, b []float32)
 TEXT ·mulAVX512(SB), NOSPLIT, $0-72
 	MOVQ dst_len+8(FP), CX
@@ -1272,6 +1309,78 @@ done:
 	VZEROUPPER
 	RET
 
+// func l1NormAVX512(x []float32) (sum float32)
+TEXT ·l1NormAVX512(SB), NOSPLIT, $0-28
+	MOVQ x_len+8(FP), CX
+	MOVQ x_base+0(FP), DI
+	XORL AX, AX
+	VBROADCASTSS const_00000000<>(SB), Z4
+	VBROADCASTSS const_00000000<>(SB), Z5
+	VBROADCASTSS const_00000000<>(SB), Z6
+	VBROADCASTSS const_00000000<>(SB), Z7
+	SUBQ $64, CX
+	JLT blockEnd
+	PCALIGN $32
+
+block:
+	VMOVUPS 0(DI)(AX*1), Z0
+	VANDPS.BCST const_7fffffff<>(SB), Z0, Z0
+	VADDPS Z0, Z4, Z4
+	VMOVUPS 64(DI)(AX*1), Z0
+	VANDPS.BCST const_7fffffff<>(SB), Z0, Z0
+	VADDPS Z0, Z5, Z5
+	VMOVUPS 128(DI)(AX*1), Z0
+	VANDPS.BCST const_7fffffff<>(SB), Z0, Z0
+	VADDPS Z0, Z6, Z6
+	VMOVUPS 192(DI)(AX*1), Z0
+	VANDPS.BCST const_7fffffff<>(SB), Z0, Z0
+	VADDPS Z0, Z7, Z7
+	ADDQ $256, AX
+	SUBQ $64, CX
+	JGE block
+
+blockEnd:
+	ADDQ $64, CX
+	SUBQ $16, CX
+	JLT vectorEnd
+	PCALIGN $32
+
+vector:
+	VMOVUPS 0(DI)(AX*1), Z0
+	VANDPS.BCST const_7fffffff<>(SB), Z0, Z0
+	VADDPS Z0, Z4, Z4
+	ADDQ $64, AX
+	SUBQ $16, CX
+	JGE vector
+
+vectorEnd:
+	ADDQ $16, CX
+	TESTQ CX, CX
+	JEQ done
+	MOVL $1, BX
+	SHLL CX, BX
+	DECL BX
+	KMOVW BX, K1
+	VMOVUPS.Z 0(DI)(AX*1), K1, Z0
+	VANDPS.BCST const_7fffffff<>(SB), Z0, Z0
+	VADDPS Z0, Z4, Z4
+
+done:
+	VADDPS Z6, Z4, Z4
+	VADDPS Z7, Z5, Z5
+	VADDPS Z5, Z4, Z4
+	VEXTRACTF64X4 $1, Z4, Y0
+	VADDPS Y0, Y4, Y4
+	VEXTRACTF128 $1, Y4, X0
+	VADDPS X0, X4, X4
+	VPSHUFD $14, X4, X0
+	VADDPS X0, X4, X4
+	VPSHUFD $1, X4, X0
+	VADDPS X0, X4, X4
+	VMOVSS X4, sum+24(FP)
+	VZEROUPPER
+	RET
+
 // func squaresAroundAVX512(x []float32, mean float32) (sum float32)
 TEXT ·squaresAroundAVX512(SB), NOSPLIT, $0-36
 	MOVQ x_len+8(FP), CX
@@ -1413,78 +1522,6 @@ done:
 	VMAXPS X0, X4, X4
 	VPSHUFD $1, X4, X0
 	VMAXPS X0, X4, X4
-	VMOVSS X4, highest+24(FP)
-	VZEROUPPER
-	RET
-
-// func maxAbsAVX512(x []float32) (highest float32)
-TEXT ·maxAbsAVX512(SB), NOSPLIT, $0-28
-	MOVQ x_len+8(FP), CX
-	MOVQ x_base+0(FP), DI
-	XORL AX, AX
-	VBROADCASTSS const_00000000<>(SB), Z4
-	VBROADCASTSS const_00000000<>(SB), Z5
-	VBROADCASTSS const_00000000<>(SB), Z6
-	VBROADCASTSS const_00000000<>(SB), Z7
-	SUBQ $64, CX
-	JLT blockEnd
-	PCALIGN $32
-
-block:
-	VMOVUPS 0(DI)(AX*1), Z0
-	VANDPS.BCST const_7fffffff<>(SB), Z0, Z0
-	VPMAXSD Z0, Z4, Z4
-	VMOVUPS 64(DI)(AX*1), Z0
-	VANDPS.BCST const_7fffffff<>(SB), Z0, Z0
-	VPMAXSD Z0, Z5, Z5
-	VMOVUPS 128(DI)(AX*1), Z0
-	VANDPS.BCST const_7fffffff<>(SB), Z0, Z0
-	VPMAXSD Z0, Z6, Z6
-	VMOVUPS 192(DI)(AX*1), Z0
-	VANDPS.BCST const_7fffffff<>(SB), Z0, Z0
-	VPMAXSD Z0, Z7, Z7
-	ADDQ $256, AX
-	SUBQ $64, CX
-	JGE block
-
-blockEnd:
-	ADDQ $64, CX
-	SUBQ $16, CX
-	JLT vectorEnd
-	PCALIGN $32
-
-vector:
-	VMOVUPS 0(DI)(AX*1), Z0
-	VANDPS.BCST const_7fffffff<>(SB), Z0, Z0
-	VPMAXSD Z0, Z4, Z4
-	ADDQ $64, AX
-	SUBQ $16, CX
-	JGE vector
-
-vectorEnd:
-	ADDQ $16, CX
-	TESTQ CX, CX
-	JEQ done
-	MOVL $1, BX
-	SHLL CX, BX
-	DECL BX
-	KMOVW BX, K1
-	VMOVUPS.Z 0(DI)(AX*1), K1, Z0
-	VANDPS.BCST const_7fffffff<>(SB), Z0, Z0
-	VPMAXSD Z0, Z4, Z4
-
-done:
-	VPMAXSD Z6, Z4, Z4
-	VPMAXSD Z7, Z5, Z5
-	VPMAXSD Z5, Z4, Z4
-	VEXTRACTF64X4 $1, Z4, Y0
-	VPMAXSD Y0, Y4, Y4
-	VEXTRACTF128 $1, Y4, X0
-	VPMAXSD X0, X4, X4
-	VPSHUFD $14, X4, X0
-	VPMAXSD X0, X4, X4
-	VPSHUFD $1, X4, X0
-	VPMAXSD X0, X4, X4
 	VMOVSS X4, highest+24(FP)
 	VZEROUPPER
 	RET
@@ -1832,6 +1869,42 @@ vectorEnd:
 	VMASKMOVPS 0(SI)(AX*1), Y15, Y0
 	VMASKMOVPS 0(DX)(AX*1), Y15, Y1
 	VADDPS Y1, Y0, Y0
+	VMASKMOVPS Y0, Y15, 0(DI)(AX*1)
+
+done:
+	VZEROUPPER
+	RET
+
+// func subAVX2(dst []float32, a []float32, b []float32)
+TEXT ·subAVX2(SB), NOSPLIT, $0-72
+	MOVQ dst_len+8(FP), CX
+	MOVQ dst_base+0(FP), DI
+	MOVQ a_base+24(FP), SI
+	MOVQ b_base+48(FP), DX
+	XORL AX, AX
+	SUBQ $8, CX
+	JLT vectorEnd
+	PCALIGN $32
+
+vector:
+	VMOVUPS 0(SI)(AX*1), Y0
+	VMOVUPS 0(DX)(AX*1), Y1
+	VSUBPS Y1, Y0, Y0
+	VMOVUPS Y0, 0(DI)(AX*1)
+	ADDQ $32, AX
+	SUBQ $8, CX
+	JGE vector
+
+vectorEnd:
+	ADDQ $8, CX
+	TESTQ CX, CX
+	JEQ done
+	MOVQ CX, X15
+	VPBROADCASTD X15, Y15
+	VPCMPGTD lane<>(SB), Y15, Y15
+	VMASKMOVPS 0(SI)(AX*1), Y15, Y0
+	VMASKMOVPS 0(DX)(AX*1), Y15, Y1
+	VSUBPS Y1, Y0, Y0
 	VMASKMOVPS Y0, Y15, 0(DI)(AX*1)
 
 done:
@@ -2840,6 +2913,75 @@ done:
 	VZEROUPPER
 	RET
 
+// func l1NormAVX2(x []float32) (sum float32)
+TEXT ·l1NormAVX2(SB), NOSPLIT, $0-28
+	MOVQ x_len+8(FP), CX
+	MOVQ x_base+0(FP), DI
+	XORL AX, AX
+	VBROADCASTSS const_00000000<>(SB), Y4
+	VBROADCASTSS const_00000000<>(SB), Y5
+	VBROADCASTSS const_00000000<>(SB), Y6
+	VBROADCASTSS const_00000000<>(SB), Y7
+	SUBQ $32, CX
+	JLT blockEnd
+	PCALIGN $32
+
+block:
+	VMOVUPS 0(DI)(AX*1), Y0
+	VANDPS wide_7fffffff<>(SB), Y0, Y0
+	VADDPS Y0, Y4, Y4
+	VMOVUPS 32(DI)(AX*1), Y0
+	VANDPS wide_7fffffff<>(SB), Y0, Y0
+	VADDPS Y0, Y5, Y5
+	VMOVUPS 64(DI)(AX*1), Y0
+	VANDPS wide_7fffffff<>(SB), Y0, Y0
+	VADDPS Y0, Y6, Y6
+	VMOVUPS 96(DI)(AX*1), Y0
+	VANDPS wide_7fffffff<>(SB), Y0, Y0
+	VADDPS Y0, Y7, Y7
+	ADDQ $128, AX
+	SUBQ $32, CX
+	JGE block
+
+blockEnd:
+	ADDQ $32, CX
+	SUBQ $8, CX
+	JLT vectorEnd
+	PCALIGN $32
+
+vector:
+	VMOVUPS 0(DI)(AX*1), Y0
+	VANDPS wide_7fffffff<>(SB), Y0, Y0
+	VADDPS Y0, Y4, Y4
+	ADDQ $32, AX
+	SUBQ $8, CX
+	JGE vector
+
+vectorEnd:
+	ADDQ $8, CX
+	TESTQ CX, CX
+	JEQ done
+	MOVQ CX, X15
+	VPBROADCASTD X15, Y15
+	VPCMPGTD lane<>(SB), Y15, Y15
+	VMASKMOVPS 0(DI)(AX*1), Y15, Y0
+	VANDPS wide_7fffffff<>(SB), Y0, Y0
+	VADDPS Y0, Y4, Y4
+
+done:
+	VADDPS Y6, Y4, Y4
+	VADDPS Y7, Y5, Y5
+	VADDPS Y5, Y4, Y4
+	VEXTRACTF128 $1, Y4, X0
+	VADDPS X0, X4, X4
+	VPSHUFD $14, X4, X0
+	VADDPS X0, X4, X4
+	VPSHUFD $1, X4, X0
+	VADDPS X0, X4, X4
+	VMOVSS X4, sum+24(FP)
+	VZEROUPPER
+	RET
+
 // func squaresAroundAVX2(x []float32, mean float32) (sum float32)
 TEXT ·squaresAroundAVX2(SB), NOSPLIT, $0-36
 	MOVQ x_len+8(FP), CX
@@ -2973,75 +3115,6 @@ done:
 	VMAXPS X0, X4, X4
 	VPSHUFD $1, X4, X0
 	VMAXPS X0, X4, X4
-	VMOVSS X4, highest+24(FP)
-	VZEROUPPER
-	RET
-
-// func maxAbsAVX2(x []float32) (highest float32)
-TEXT ·maxAbsAVX2(SB), NOSPLIT, $0-28
-	MOVQ x_len+8(FP), CX
-	MOVQ x_base+0(FP), DI
-	XORL AX, AX
-	VBROADCASTSS const_00000000<>(SB), Y4
-	VBROADCASTSS const_00000000<>(SB), Y5
-	VBROADCASTSS const_00000000<>(SB), Y6
-	VBROADCASTSS const_00000000<>(SB), Y7
-	SUBQ $32, CX
-	JLT blockEnd
-	PCALIGN $32
-
-block:
-	VMOVUPS 0(DI)(AX*1), Y0
-	VANDPS wide_7fffffff<>(SB), Y0, Y0
-	VPMAXSD Y0, Y4, Y4
-	VMOVUPS 32(DI)(AX*1), Y0
-	VANDPS wide_7fffffff<>(SB), Y0, Y0
-	VPMAXSD Y0, Y5, Y5
-	VMOVUPS 64(DI)(AX*1), Y0
-	VANDPS wide_7fffffff<>(SB), Y0, Y0
-	VPMAXSD Y0, Y6, Y6
-	VMOVUPS 96(DI)(AX*1), Y0
-	VANDPS wide_7fffffff<>(SB), Y0, Y0
-	VPMAXSD Y0, Y7, Y7
-	ADDQ $128, AX
-	SUBQ $32, CX
-	JGE block
-
-blockEnd:
-	ADDQ $32, CX
-	SUBQ $8, CX
-	JLT vectorEnd
-	PCALIGN $32
-
-vector:
-	VMOVUPS 0(DI)(AX*1), Y0
-	VANDPS wide_7fffffff<>(SB), Y0, Y0
-	VPMAXSD Y0, Y4, Y4
-	ADDQ $32, AX
-	SUBQ $8, CX
-	JGE vector
-
-vectorEnd:
-	ADDQ $8, CX
-	TESTQ CX, CX
-	JEQ done
-	MOVQ CX, X15
-	VPBROADCASTD X15, Y15
-	VPCMPGTD lane<>(SB), Y15, Y15
-	VMASKMOVPS 0(DI)(AX*1), Y15, Y0
-	VANDPS wide_7fffffff<>(SB), Y0, Y0
-	VPMAXSD Y0, Y4, Y4
-
-done:
-	VPMAXSD Y6, Y4, Y4
-	VPMAXSD Y7, Y5, Y5
-	VPMAXSD Y5, Y4, Y4
-	VEXTRACTF128 $1, Y4, X0
-	VPMAXSD X0, X4, X4
-	VPSHUFD $14, X4, X0
-	VPMAXSD X0, X4, X4
-	VPSHUFD $1, X4, X0
-	VPMAXSD X0, X4, X4
 	VMOVSS X4, highest+24(FP)
 	VZEROUPPER
 	RET

@@ -8,7 +8,8 @@ import (
 	"slices"
 )
 
-// chunk is how much of a file is taken into memory before more of it has been seen: elements and bytes.
+// chunk is how much of a file is taken into memory before more of it has been seen: elements and
+// bytes.
 const chunk = 1 << 18
 
 // Array is one array of an archive, its header read, its elements not.
@@ -38,8 +39,8 @@ func (a *Array) NumRows() int {
 // Seekable says whether Seek finds any row at once: not in a deflated entry, nor in Fortran order.
 func (a *Array) Seekable() bool { return a.entry.at != nil && (!a.Fortran || len(a.Shape) < 2) }
 
-// Read returns all elements in row-major order. Integers, bool and floats can be read as floats, rounded if need be; integers
-// and bool as int64; u1 and bool as uint8.
+// Read returns all elements in row-major order. Integers, bool and floats can be read as floats,
+// rounded if need be; integers and bool as int64; u1 and bool as uint8.
 func Read[T Element](a *Array) ([]T, error) {
 	rows, err := a.Rows()
 	if err != nil {
@@ -60,8 +61,8 @@ func Read[T Element](a *Array) ([]T, error) {
 	return out, rows.fail(rows.finish())
 }
 
-// Rows returns a reader of the array's rows, which starts at the first. The caller closes it. An array in Fortran order is
-// brought into memory whole.
+// Rows returns a reader of the array's rows, which starts at the first. The caller closes it. An
+// array in Fortran order is brought into memory whole.
 func (a *Array) Rows() (*Rows, error) {
 	r := &Rows{array: a}
 	var err error
@@ -123,9 +124,9 @@ type Rows struct {
 	buf    []byte
 }
 
-// Next reads as many whole rows as fit into dst and are left, in row-major order, and returns their number. After the last it
-// returns 0 and io.EOF. The checksum of an archive's entry is verified with its last row, unless Seek was used on one that is
-// not deflated.
+// Next reads as many whole rows as fit into dst and are left, in row-major order, and returns their
+// number. After the last it returns 0 and io.EOF. The checksum of an archive's entry is verified
+// with its last row, unless Seek was used on one that is not deflated.
 func Next[T Element](r *Rows, dst []T) (int, error) {
 	left := r.array.NumRows() - r.row
 	if left == 0 {
@@ -151,8 +152,8 @@ func Next[T Element](r *Rows, dst []T) (int, error) {
 	return n, nil
 }
 
-// Seek makes row the next to be read. Rows of a stored entry are found at once; in a deflated one all rows before it are read,
-// from the first one if it lies behind.
+// Seek makes row the next to be read. Rows of a stored entry are found at once; in a deflated one
+// all rows before it are read, from the first one if it lies behind.
 func (r *Rows) Seek(row int) error {
 	if row < 0 || row > r.array.NumRows() {
 		return r.fail(fmt.Errorf("row %d of %d", row, r.array.NumRows()))

@@ -63,8 +63,8 @@ func dtypeOf[T Element]() DType {
 	}
 }
 
-// convertible says whether T can hold what the format holds: floats hold any number, if rounded; int64 holds integers, and
-// uint8 only its own and bool.
+// convertible says whether T can hold what the format holds: floats hold any number, if rounded;
+// int64 holds integers, and uint8 only its own and bool.
 func convertible[T Element](d DType) error {
 	ok := true
 	switch any(*new(T)).(type) {

@@ -28,8 +28,8 @@ type header struct {
 	row     int   // elements per first index
 }
 
-// readHeader reads the header of a .npy file of size bytes, versions 1 to 3, and checks that the elements it announces are
-// exactly what the rest of the file holds.
+// readHeader reads the header of a .npy file of size bytes, versions 1 to 3, and checks that the
+// elements it announces are exactly what the rest of the file holds.
 func readHeader(r io.Reader, size int64) (header, error) {
 	var fixed [12]byte // magic, version, length of the text: 2 bytes in version 1, else 4
 	if _, err := io.ReadFull(r, fixed[:10]); err != nil {
@@ -75,7 +75,8 @@ func noEOF(err error) error {
 	return err
 }
 
-// measure fills in count and row from shape and dtype; sizes beyond the machine's integers are an error.
+// measure fills in count and row from shape and dtype; sizes beyond the machine's integers are an
+// error.
 func (h *header) measure() error {
 	row, err := product(h.shape[min(1, len(h.shape)):], h.dtype.size)
 	if err != nil {
@@ -101,7 +102,8 @@ func product(sizes []int, size int) (int, error) {
 	return int(n), nil
 }
 
-// formatHeader is the header that NumPy writes, version 1.0: padded so that the elements are aligned.
+// formatHeader is the header that NumPy writes, version 1.0: padded so that the elements are
+// aligned.
 func formatHeader(dtype DType, shape []int) ([]byte, error) {
 	var dims strings.Builder
 	for i, n := range shape {

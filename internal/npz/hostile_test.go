@@ -44,7 +44,8 @@ func TestTruncated(t *testing.T) {
 	}
 }
 
-// TestCorrupt changes a checksum: it must show when an array is read whole, and when its last row is.
+// TestCorrupt changes a checksum: it must show when an array is read whole, and when its last row
+// is.
 func TestCorrupt(t *testing.T) {
 	const checksum = 16 // place in an entry of the table of contents
 	for name, method := range map[string]uint16{"stored": zip.Store, "deflated": zip.Deflate} {
@@ -72,7 +73,7 @@ func TestCorrupt(t *testing.T) {
 
 // TestLies changes what an archive's table of contents says about its entry.
 func TestLies(t *testing.T) {
-	const flags, method, packed, inflated, local = 8, 10, 20, 24, 42 // places in an entry of the table
+	const flags, method, packed, inflated, local = 8, 10, 20, 24, 42 // offsets in an entry of the table
 	for _, test := range []struct {
 		name   string
 		method uint16
@@ -88,16 +89,18 @@ func TestLies(t *testing.T) {
 		{"a little more", zip.Deflate, inflated, 300, "bytes"},
 		{"elsewhere", zip.Store, local, 1 << 30, ""},
 	} {
-		file := archive(t, test.method, npy(dict("|u1", "(3,)"), []byte{1, 2, 3}))
-		entry := file[bytes.Index(file, []byte("PK\x01\x02")):]
-		if test.at < 12 {
-			binary.LittleEndian.PutUint16(entry[test.at:], uint16(test.value))
-		} else {
-			binary.LittleEndian.PutUint32(entry[test.at:], test.value)
-		}
-		if err := readAll(file); err == nil || !strings.Contains(err.Error(), test.fails) {
-			t.Errorf("%s: error %v, want %q", test.name, err, test.fails)
-		}
+		t.Run(test.name, func(t *testing.T) {
+			file := archive(t, test.method, npy(dict("|u1", "(3,)"), []byte{1, 2, 3}))
+			entry := file[bytes.Index(file, []byte("PK\x01\x02")):]
+			if test.at < 12 {
+				binary.LittleEndian.PutUint16(entry[test.at:], uint16(test.value))
+			} else {
+				binary.LittleEndian.PutUint32(entry[test.at:], test.value)
+			}
+			if err := readAll(file); err == nil || !strings.Contains(err.Error(), test.fails) {
+				t.Errorf("%s: error %v, want %q", test.name, err, test.fails)
+			}
+		})
 	}
 }
 
@@ -112,7 +115,8 @@ func TestNotAnArchive(t *testing.T) {
 		dir:                           "not a regular file",
 		filepath.Join(dir, "missing"): "no such file",
 	} {
-		if _, err := Open(path); err == nil || !strings.Contains(err.Error(), fails) || !strings.Contains(err.Error(), path) {
+		if _, err := Open(path); err == nil || !strings.Contains(err.Error(), fails) ||
+			!strings.Contains(err.Error(), path) {
 			t.Errorf("%s: error %v, want %q", path, err, fails)
 		}
 	}

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// parseHeader reads the Python dictionary in a .npy header: descr, fortran_order and shape, each once, in any order. It
-// understands the literals that NumPy writes there and evaluates nothing.
+// parseHeader reads the Python dictionary in a .npy header: descr, fortran_order and shape, each
+// once, in any order. It understands the literals that NumPy writes there and evaluates nothing.
 func parseHeader(text string) (header, error) {
 	var h header
 	seen := map[string]bool{}
@@ -62,7 +62,7 @@ func parseHeader(text string) (header, error) {
 // literal is what is left to read of Python source text.
 type literal struct{ rest string }
 
-// space skips white space and returns the rest.
+// space skips white space and returns the remaining text.
 func (p *literal) space() string {
 	p.rest = strings.TrimLeft(p.rest, " \t\r\n")
 	return p.rest
@@ -161,9 +161,9 @@ func (p *literal) size() (int, error) {
 
 // clip shortens text from a file for an error message.
 func clip(s string) string {
-	const most = 40
-	if len(s) > most {
-		return s[:most] + "…"
+	const maxLen = 40
+	if len(s) > maxLen {
+		return s[:maxLen] + "…"
 	}
 	return s
 }

@@ -1,7 +1,8 @@
-// Package npz reads and writes NumPy's array files: .npz archives, and single .npy files as archives of one array.
+// Package npz reads and writes NumPy's array files: .npz archives, and single .npy files as
+// archives of one array.
 //
-// Arrays are read row by row, so that a file of fifty thousand images needs the memory of one. It knows file layout and
-// number formats, and nothing of what the arrays mean.
+// Arrays are read row by row, so that a file of fifty thousand images needs the memory of one. It
+// knows file layout and number formats, and nothing of what the arrays mean.
 package npz
 
 import (
@@ -15,10 +16,11 @@ import (
 	"strings"
 )
 
-// maxInflation is the most bytes that deflate can make of one: a longer claim is a lie.
+// maxInflation is the maximum ratio of deflate: a size that claims more is false.
 const maxInflation = 1032
 
-// Archive is an open .npz or .npy file. Its arrays may be read at the same time by several goroutines.
+// Archive is an open .npz or .npy file. Its arrays may be read at the same time by several
+// goroutines.
 type Archive struct {
 	names   []string
 	entries map[string]*entry
@@ -51,8 +53,8 @@ func open(f *os.File) (*Archive, error) {
 	return NewReader(f, info.Size())
 }
 
-// NewReader reads the table of contents of a file of size bytes. A .npy file becomes an archive whose one array is arr_0,
-// the name that np.savez gives to an array without one.
+// NewReader reads the table of contents of a file of size bytes. A .npy file becomes an archive
+// whose one array is arr_0, the name that np.savez gives to an array without one.
 func NewReader(r io.ReaderAt, size int64) (*Archive, error) {
 	start := make([]byte, len(npyMagic))
 	if n, err := r.ReadAt(start, 0); n < len(start) {
@@ -102,7 +104,8 @@ func (a *Archive) Close() error {
 	return a.file.Close()
 }
 
-// Names returns the arrays' names in the file's order, without the ending .npy. Entries that are not arrays are left out.
+// Names returns the arrays' names in the file's order, without the ending .npy. Entries that are
+// not arrays are left out.
 func (a *Archive) Names() []string { return slices.Clone(a.names) }
 
 // Array reads the header of the named array. The error of a missing one lists those there are.
@@ -154,7 +157,8 @@ func zipEntry(r io.ReaderAt, size int64, f *zip.File) (*entry, error) {
 	return e, nil
 }
 
-// open returns the entry's bytes from the first on. Those of a zip archive are held against their checksum at the end.
+// open returns the entry's bytes from the first on. Those of a zip archive are checked against
+// their checksum at the end.
 func (e *entry) open() (io.ReadCloser, error) {
 	if e.file != nil {
 		return e.file.Open()

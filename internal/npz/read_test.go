@@ -61,7 +61,8 @@ func TestFilesByNumPy(t *testing.T) {
 				got.Sum += v
 				magnitude += math.Abs(v)
 			}
-			// Sums in another order differ by at most a rounding of 2^-53 per addition; "sum" itself may be off as much.
+			// Sums in another order differ by at most a rounding of 2^-53 per addition; "sum"
+			// itself may be off as much.
 			if tolerance := 2 * float64(len(values)) * 0x1p-53 * magnitude; math.Abs(got.Sum-want.Sum) <= tolerance {
 				got.Sum = want.Sum
 			}
@@ -86,7 +87,8 @@ func TestOwnElementTypes(t *testing.T) {
 	if diff := cmp.Diff([]int64{3, 1, 4, 1}, got); err != nil || diff != "" {
 		t.Errorf("labels: %v\n%s", err, diff)
 	}
-	if _, err := Read[uint8](labels); err == nil || !strings.Contains(err.Error(), `array "arr_1": dtype <i8 cannot be read as uint8`) {
+	if _, err := Read[uint8](labels); err == nil ||
+		!strings.Contains(err.Error(), `array "arr_1": dtype <i8 cannot be read as uint8`) {
 		t.Errorf("labels as uint8: error %v", err)
 	}
 	if _, err := a.Array("arr_2"); err == nil || !strings.Contains(err.Error(), "the file has arr_0, arr_1") {
@@ -131,19 +133,22 @@ func TestDTypes(t *testing.T) {
 		{"<u4", []byte{0, 0, 0, 0x80}, []float64{1 << 31}},
 		{">i8", []byte{0x80, 0, 0, 0, 0, 0, 0, 0}, []float64{-1 << 63}},
 		{"<u8", []byte{0, 0, 0, 0, 0, 0, 0, 0x80}, []float64{1 << 63}},
-		{"<f2", []byte{0, 0x3c, 0xff, 0x7b, 1, 0, 0, 0x84, 0, 0x7c, 0, 0xfc}, []float64{1, 65504, 0x1p-24, -0x1p-14, math.Inf(1), math.Inf(-1)}},
+		{"<f2", []byte{0, 0x3c, 0xff, 0x7b, 1, 0, 0, 0x84, 0, 0x7c, 0, 0xfc},
+			[]float64{1, 65504, 0x1p-24, -0x1p-14, math.Inf(1), math.Inf(-1)}},
 		{">f2", []byte{0x35, 0x55}, []float64{0x1.554p-2}},
 		{">f8", []byte{0xbf, 0xf8, 0, 0, 0, 0, 0, 0}, []float64{-1.5}},
 	} {
-		array, err := only(npy(dict(test.descr, fmt.Sprintf("(%d,)", len(test.want))), test.data))
-		if err != nil {
-			t.Errorf("%s: %v", test.descr, err)
-			continue
-		}
-		got, err := Read[float64](array)
-		if diff := cmp.Diff(test.want, got); err != nil || diff != "" {
-			t.Errorf("%s: %v (-want +got):\n%s", test.descr, err, diff)
-		}
+		t.Run(test.descr, func(t *testing.T) {
+			array, err := only(npy(dict(test.descr, fmt.Sprintf("(%d,)", len(test.want))), test.data))
+			if err != nil {
+				t.Errorf("%s: %v", test.descr, err)
+				return
+			}
+			got, err := Read[float64](array)
+			if diff := cmp.Diff(test.want, got); err != nil || diff != "" {
+				t.Errorf("%s: %v (-want +got):\n%s", test.descr, err, diff)
+			}
+		})
 	}
 	nan, err := only(npy(dict("<f2", "()"), []byte{1, 0x7c}))
 	if err != nil {
@@ -191,13 +196,15 @@ func TestHeaders(t *testing.T) {
 		{`{`, "is not a string"},
 		{``, "'{' should be"},
 	} {
-		_, err := only(npy(test.text, four))
-		switch {
-		case err == nil && test.fails != "":
-			t.Errorf("%s: no error, want %q", test.text, test.fails)
-		case err != nil && (test.fails == "" || !strings.Contains(err.Error(), test.fails)):
-			t.Errorf("%s: error %v, want %q", test.text, err, test.fails)
-		}
+		t.Run(test.text, func(t *testing.T) {
+			_, err := only(npy(test.text, four))
+			switch {
+			case err == nil && test.fails != "":
+				t.Errorf("%s: no error, want %q", test.text, test.fails)
+			case err != nil && (test.fails == "" || !strings.Contains(err.Error(), test.fails)):
+				t.Errorf("%s: error %v, want %q", test.text, err, test.fails)
+			}
+		})
 	}
 }
 
@@ -316,7 +323,9 @@ func TestRows(t *testing.T) {
 }
 
 func TestEmpty(t *testing.T) {
-	for shape, want := range map[string][2]int{"(0, 3)": {0, 3}, "(3, 0)": {3, 0}, "(0,)": {0, 1}, "(9000000, 0)": {9000000, 0}} {
+	for shape, want := range map[string][2]int{
+		"(0, 3)": {0, 3}, "(3, 0)": {3, 0}, "(0,)": {0, 1}, "(9000000, 0)": {9000000, 0},
+	} {
 		array, err := only(npy(dict("<f4", shape), nil))
 		if err != nil {
 			t.Errorf("%s: %v", shape, err)
@@ -331,7 +340,7 @@ func TestEmpty(t *testing.T) {
 	}
 }
 
-// zeros is a file of a given start, and zeros after it.
+// zeros is a file that begins with the given bytes, followed by zeros.
 type zeros struct{ start []byte }
 
 func (z zeros) ReadAt(p []byte, off int64) (int, error) {
@@ -342,7 +351,8 @@ func (z zeros) ReadAt(p []byte, off int64) (int, error) {
 	return len(p), nil
 }
 
-// TestMemory reads from the sizes that evaluation is about, and holds that memory does not grow with them.
+// TestMemory reads arrays of the sizes that evaluation uses, and checks that memory does not grow
+// with them.
 func TestMemory(t *testing.T) {
 	const row, limit = 256 * 256 * 3, 4 << 20 // a row, chunks, and what inflating needs
 	start := npy(dict("|u1", "(50000, 256, 256, 3)"), nil)

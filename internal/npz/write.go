@@ -16,7 +16,8 @@ type Writer struct {
 	last  *stream
 }
 
-// Write creates or replaces the file at path, whole or not at all, with the arrays that write puts into its argument.
+// Write creates or replaces the file at path, whole or not at all, with the arrays that write puts
+// into its argument.
 func Write(path string, write func(w *Writer) error) error {
 	return atomicfile.Write(path, func(f io.Writer) error {
 		w := &Writer{zip: zip.NewWriter(f), names: map[string]bool{}}
@@ -39,7 +40,8 @@ func Put[T Element](w *Writer, name string, values []T, shape ...int) error {
 	return s.Append(values)
 }
 
-// Stream begins an array of the given shape, whose elements then follow piece by piece, all of them before the next array.
+// Stream begins an array of the given shape, whose elements then follow piece by piece, all of them
+// before the next array.
 func Stream[T Element](w *Writer, name string, shape ...int) (*Elements[T], error) {
 	if err := w.complete(); err != nil {
 		return nil, err
@@ -58,7 +60,7 @@ func Stream[T Element](w *Writer, name string, shape ...int) (*Elements[T], erro
 	f, err := w.zip.CreateHeader(&zip.FileHeader{
 		Name:     name + ".npy",
 		Method:   zip.Store,
-		Modified: time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC), // as np.savez: equal arrays make equal files
+		Modified: time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC), // as np.savez: equal arrays, equal files
 	})
 	if err != nil {
 		return nil, fmt.Errorf("array %q: %w", name, err)
@@ -110,12 +112,13 @@ func (e *Elements[T]) Append(values []T) error {
 	return nil
 }
 
-// Samples is a set of images to be written as DiT's sample_ddp.py and the ADM evaluation suite name and lay them out: arr_0
-// [Count, Height, Width, Channels] of u1 and, with labels, arr_1 [Count] of i8.
+// Samples is a set of images to be written as DiT's sample_ddp.py and the ADM evaluation suite name
+// and lay them out: arr_0 [Count, Height, Width, Channels] of u1 and, with labels, arr_1 [Count] of
+// i8.
 type Samples struct {
 	Count, Height, Width, Channels int
 	Labels                         []int64                     // nil or [Count]
-	Image                          func(i int) ([]byte, error) // [Height, Width, Channels]; called once for each i, in order
+	Image                          func(i int) ([]byte, error) // [Height, Width, Channels]; called in order
 }
 
 // Write creates or replaces the file at path, whole or not at all. It holds one image at a time.

@@ -14,7 +14,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestSamplesAsNumPy writes again what NumPy wrote: the .npy files inside must be the same, byte for byte.
+// TestSamplesAsNumPy writes again what NumPy wrote: the .npy files inside must be the same, byte
+// for byte.
 func TestSamplesAsNumPy(t *testing.T) {
 	for _, name := range []string{"dit_samples_4x16x16x3.npz", "adm_samples_labels.npz"} {
 		want := entries(t, filepath.Join("testdata", name))
@@ -124,23 +125,30 @@ func roundTrip[T Element](t *testing.T) {
 func TestWrongUse(t *testing.T) {
 	stop := errors.New("stop")
 	for fails, write := range map[string]func(*Writer) error{
-		"1 elements are missing":  func(w *Writer) error { _, err := Stream[uint8](w, "a", 1); return err },
-		"2 elements more than":    func(w *Writer) error { return Put(w, "a", []uint8{1, 2, 3}, 1) },
-		"written twice":           func(w *Writer) error { return errors.Join(Put(w, "a", []uint8{}, 0), Put(w, "a", []uint8{}, 0)) },
-		"has a negative size":     func(w *Writer) error { return Put(w, "a", []uint8{}, -1) },
-		"too large":               func(w *Writer) error { return Put(w, "a", []int64{}, 1<<31, 1<<31) },
-		"65 dimensions are too":   func(w *Writer) error { return Put(w, "a", []int64{}, make([]int, 65)...) },
-		"stop":                    func(w *Writer) error { return stop },
-		"\"a\": 3 elements are m": func(w *Writer) error { return errors.Join(Put(w, "a", []uint8{}, 3), Put(w, "b", []uint8{}, 0)) },
+		"1 elements are missing": func(w *Writer) error { _, err := Stream[uint8](w, "a", 1); return err },
+		"2 elements more than":   func(w *Writer) error { return Put(w, "a", []uint8{1, 2, 3}, 1) },
+		"written twice": func(w *Writer) error {
+			return errors.Join(Put(w, "a", []uint8{}, 0), Put(w, "a", []uint8{}, 0))
+		},
+		"has a negative size":   func(w *Writer) error { return Put(w, "a", []uint8{}, -1) },
+		"too large":             func(w *Writer) error { return Put(w, "a", []int64{}, 1<<31, 1<<31) },
+		"65 dimensions are too": func(w *Writer) error { return Put(w, "a", []int64{}, make([]int, 65)...) },
+		"stop":                  func(w *Writer) error { return stop },
+		"\"a\": 3 elements are m": func(w *Writer) error {
+			return errors.Join(Put(w, "a", []uint8{}, 3), Put(w, "b", []uint8{}, 0))
+		},
 	} {
-		dir := t.TempDir()
-		path := filepath.Join(dir, "a.npz")
-		if err := Write(path, write); err == nil || !strings.Contains(err.Error(), fails) || !strings.Contains(err.Error(), path) {
-			t.Errorf("error %v, want %q and the path", err, fails)
-		}
-		if left, _ := os.ReadDir(dir); len(left) != 0 {
-			t.Errorf("%q left a file behind", fails)
-		}
+		t.Run(fails, func(t *testing.T) {
+			dir := t.TempDir()
+			path := filepath.Join(dir, "a.npz")
+			if err := Write(path, write); err == nil || !strings.Contains(err.Error(), fails) ||
+				!strings.Contains(err.Error(), path) {
+				t.Errorf("error %v, want %q and the path", err, fails)
+			}
+			if left, _ := os.ReadDir(dir); len(left) != 0 {
+				t.Errorf("%q left a file behind", fails)
+			}
+		})
 	}
 }
 
@@ -153,7 +161,8 @@ func TestWrongSamples(t *testing.T) {
 	}{
 		{Samples{1, 2, 2, 1, nil, small}, "image 0: 3 bytes, want 4"},
 		{Samples{1, 1, 1, 3, []int64{1, 2}, small}, "2 labels for 1 images"},
-		{Samples{1, 1, 1, 3, nil, func(int) ([]byte, error) { return nil, io.ErrClosedPipe }}, "image 0: io: read/write on closed pipe"},
+		{Samples{1, 1, 1, 3, nil, func(int) ([]byte, error) { return nil, io.ErrClosedPipe }},
+			"image 0: io: read/write on closed pipe"},
 	} {
 		if err := test.s.Write(path); err == nil || !strings.Contains(err.Error(), test.fails) {
 			t.Errorf("error %v, want %q", err, test.fails)

@@ -1,36 +1,25 @@
 package raster
 
-import (
-	"fmt"
-	"math"
-)
+import "math"
 
-// Filter is a way to scale pictures, by Pillow's name.
+// Filter is a way to resize images, by Pillow's name.
 type Filter int
 
 const (
-	Nearest Filter = iota
-	Box
-	Bilinear
-	Hamming
+	Box Filter = iota
 	Bicubic
-	Lanczos
 )
 
-func (f Filter) String() string {
-	if f < Nearest || f > Lanczos {
-		return fmt.Sprintf("Filter(%d)", int(f))
-	}
-	return [...]string{"nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"}[f]
-}
-
-// support is half the width of the filter, in pixels of the coarser picture.
+// support is half the width of the filter, in pixels of the coarser image.
 func (f Filter) support() float64 {
-	return map[Filter]float64{Box: 0.5, Bilinear: 1, Hamming: 1, Bicubic: 2, Lanczos: 3}[f]
+	if f == Box {
+		return 0.5
+	}
+	return 2
 }
 
-// weight is the filter's value at distance x. Explicit conversions keep a compiler from fusing products into sums, which
-// would round otherwise than Pillow.
+// weight is the filter's value at distance x. Explicit conversions keep a compiler from fusing
+// products into sums, which would round differently from Pillow.
 func (f Filter) weight(x float64) float64 {
 	if f == Box {
 		if x > -0.5 && x <= 0.5 {
@@ -38,39 +27,17 @@ func (f Filter) weight(x float64) float64 {
 		}
 		return 0
 	}
-	if f == Lanczos {
-		if x >= -3 && x < 3 {
-			return sinc(x) * sinc(x/3)
-		}
-		return 0
-	}
 	x = math.Abs(x)
 	switch {
-	case f == Bilinear && x < 1:
-		return 1 - x
-	case f == Hamming && x == 0:
-		return 1
-	case f == Hamming && x < 1:
-		x *= math.Pi
-		const a, b = float32(0.54), float32(0.46) // Pillow has them as float
-		return math.Sin(x) / x * (float64(a) + float64(float64(b)*math.Cos(x)))
-	case f == Bicubic && x < 1:
+	case x < 1:
 		return float64((float64(1.5*x)-2.5)*x*x) + 1
-	case f == Bicubic && x < 2:
+	case x < 2:
 		return (float64((float64((x-5)*x)+8)*x) - 4) * -0.5
 	}
 	return 0
 }
 
-func sinc(x float64) float64 {
-	if x == 0 {
-		return 1
-	}
-	x *= math.Pi
-	return math.Sin(x) / x
-}
-
-// taps returns what makes out pixels of in.
+// taps returns, for each of out pixels, the weights of the in pixels that it is made of.
 func (f Filter) taps(in, out int) []tap {
 	scale := float64(in) / float64(out)
 	widen := max(scale, 1) // when shrinking, the filter covers all pixels that become one
@@ -90,7 +57,8 @@ func (f Filter) taps(in, out int) []tap {
 	return taps
 }
 
-// fixedPoint divides weights by their sum and rounds them, half away from zero, to weightBits binary places.
+// fixedPoint divides weights by their sum and rounds them, half away from zero, to weightBits
+// binary places.
 func fixedPoint(weights []float64, sum float64) []int32 {
 	fixed := make([]int32, len(weights))
 	for k, w := range weights {

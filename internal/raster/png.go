@@ -18,7 +18,8 @@ import (
 
 const pngMagic = "\x89PNG\r\n\x1a\n"
 
-// EncodePNG writes m, which has 1 channel (grey) or 3 (red, green, blue), as a PNG file with texts before the pixels.
+// EncodePNG writes m, which has 1 channel (grey) or 3 (red, green, blue), as a PNG file with texts
+// before the pixels.
 func EncodePNG(w io.Writer, m *Image, texts ...Text) error {
 	pixels, err := m.standard()
 	if err != nil {
@@ -28,7 +29,8 @@ func EncodePNG(w io.Writer, m *Image, texts ...Text) error {
 	if err := png.Encode(&file, pixels); err != nil {
 		return fmt.Errorf("encode PNG: %w", err)
 	}
-	const start = len(pngMagic) + 4 + 4 + 13 + 4 // the IHDR chunk, which must be first, has 13 bytes of data
+	// The IHDR chunk, which must be first, has 13 bytes of data.
+	const start = len(pngMagic) + 4 + 4 + 13 + 4
 	out := append([]byte(nil), file.Next(start)...)
 	for _, t := range texts {
 		kind, data, err := t.chunk()
@@ -44,12 +46,12 @@ func EncodePNG(w io.Writer, m *Image, texts ...Text) error {
 	return err
 }
 
-// WritePNG creates or replaces the file at path, whole or not at all, with what EncodePNG makes.
+// WritePNG creates or replaces the file at path, whole or not at all, with the output of EncodePNG.
 func WritePNG(path string, m *Image, texts ...Text) error {
 	return atomicfile.Write(path, func(w io.Writer) error { return EncodePNG(w, m, texts...) })
 }
 
-// standard is the picture as the standard library's encoder takes it.
+// standard returns the image for the standard library's encoder.
 func (m *Image) standard() (image.Image, error) {
 	bounds := image.Rect(0, 0, m.Width, m.Height)
 	switch m.Channels {
@@ -63,7 +65,7 @@ func (m *Image) standard() (image.Image, error) {
 		}
 		return out, nil
 	}
-	return nil, fmt.Errorf("a picture of %d channels has no PNG form (1 and 3 have)", m.Channels)
+	return nil, fmt.Errorf("an image of %d channels has no PNG form (1 and 3 have)", m.Channels)
 }
 
 // ReadTexts returns the texts of the PNG file at path, as DecodeTexts does.
@@ -80,8 +82,8 @@ func ReadTexts(path string) ([]Text, error) {
 	return texts, nil
 }
 
-// DecodeTexts reads a PNG file to its end and returns its texts in their order; compressed ones are left out. All checksums are
-// verified, so that a file without an error is whole.
+// DecodeTexts reads a PNG file to its end and returns its texts in order, except compressed ones.
+// It verifies all checksums: a file without an error is complete.
 func DecodeTexts(r io.Reader) ([]Text, error) {
 	magic := make([]byte, len(pngMagic))
 	if _, err := io.ReadFull(r, magic); err != nil || string(magic) != pngMagic {
@@ -113,9 +115,9 @@ func appendChunk(b []byte, kind string, data []byte) []byte {
 	return binary.BigEndian.AppendUint32(b, crc32.ChecksumIEEE(b[len(b)-len(data)-4:]))
 }
 
-// readChunk reads a chunk. The data of those that are not text is only verified and not returned.
+// readChunk reads a chunk and verifies its checksum. It returns the data of text chunks only.
 func readChunk(r io.Reader) (kind string, data []byte, err error) {
-	const most = 1 << 24 // bytes of a text; more is not text
+	const maxText = 1 << 24 // bytes
 	var head [8]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {
 		return "", nil, fmt.Errorf("cut off: %w", io.ErrUnexpectedEOF)
@@ -123,10 +125,10 @@ func readChunk(r io.Reader) (kind string, data []byte, err error) {
 	length, kind := int64(binary.BigEndian.Uint32(head[:])), string(head[4:])
 	sum := crc32.NewIEEE()
 	sum.Write(head[4:])
-	var text bytes.Buffer // grows with what comes, not with what the length says
+	var text bytes.Buffer // grows with the data, not with the length field
 	to := io.Writer(sum)
 	if isText(kind) {
-		if length > most {
+		if length > maxText {
 			return "", nil, fmt.Errorf("chunk %q of %d bytes", kind, length)
 		}
 		to = io.MultiWriter(sum, &text)

@@ -13,7 +13,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// gradient is a picture in which every byte differs from its neighbours.
+// gradient is an image in which every byte differs from its neighbours.
 func gradient(height, width, channels int) *raster.Image {
 	m := &raster.Image{Height: height, Width: width, Channels: channels, Pix: make([]uint8, height*width*channels)}
 	for i := range m.Pix {
@@ -75,9 +75,11 @@ func TestPNGRefuses(t *testing.T) {
 		{Key: ""}, {Key: " seed"}, {Key: "two  spaces"}, {Key: "日本"}, {Key: "a\nb"}, {Key: strings.Repeat("k", 80)},
 		{Key: "zero", Value: "a\x00b"}, {Key: "broken", Value: "\xff"},
 	} {
-		if err := raster.EncodePNG(&b, gradient(2, 2, 1), text); err == nil {
-			t.Errorf("%q: no error", text)
-		}
+		t.Run(text.Key, func(t *testing.T) {
+			if err := raster.EncodePNG(&b, gradient(2, 2, 1), text); err == nil {
+				t.Errorf("%q: no error", text)
+			}
+		})
 	}
 	if b.Len() != 0 {
 		t.Errorf("%d bytes were written all the same", b.Len())
@@ -98,7 +100,8 @@ func TestTexts(t *testing.T) {
 	})
 }
 
-// TestBrokenPNG cuts a file off at every place, and changes every byte of its chunks' contents and checksums.
+// TestBrokenPNG cuts a file off at every place, and changes every byte of its chunks' contents and
+// checksums.
 func TestBrokenPNG(t *testing.T) {
 	var b bytes.Buffer
 	if err := raster.EncodePNG(&b, gradient(3, 3, 3), texts...); err != nil {

@@ -1,6 +1,7 @@
 package raster_test
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/tokencache/tokencache/internal/npz"
@@ -35,7 +36,7 @@ func read[T npz.Element](v vectors, name string) ([]T, []int) {
 	return values, array.Shape
 }
 
-// image is a picture [height, width, channels] of the file.
+// image is an image [height, width, channels] of the file.
 func (v vectors) image(name string) *raster.Image {
 	v.t.Helper()
 	pix, shape := read[uint8](v, name)
@@ -44,8 +45,10 @@ func (v vectors) image(name string) *raster.Image {
 
 func TestNewRefuses(t *testing.T) {
 	for _, size := range [][3]int{{0, 1, 1}, {1, -1, 1}, {1, 1, 0}, {1 << 20, 1 << 20, 3}, {1 << 40, 1 << 40, 3}} {
-		if _, err := raster.New(size[0], size[1], size[2]); err == nil {
-			t.Errorf("%v: no error", size)
-		}
+		t.Run(fmt.Sprint(size), func(t *testing.T) {
+			if _, err := raster.New(size[0], size[1], size[2]); err == nil {
+				t.Error("no error")
+			}
+		})
 	}
 }

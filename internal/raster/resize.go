@@ -2,8 +2,9 @@ package raster
 
 import "math"
 
-// CenterCrop makes a square picture of size x size pixels as DiT and ADM prepare their training images: halved by Box while the
-// shorter side is at least twice the size, then brought to it by Bicubic, then cut out of the middle.
+// CenterCrop returns a square image of size x size pixels, as DiT and ADM prepare their training
+// images: halved by Box while the shorter side is at least twice the size, then resized by Bicubic
+// until it is the size, then cut out of the middle.
 func CenterCrop(m *Image, size int) (*Image, error) {
 	var err error
 	for min(m.Height, m.Width) >= 2*size && size > 0 {
@@ -26,20 +27,17 @@ func crop(m *Image, y, x, size int) (*Image, error) {
 		return nil, err
 	}
 	for i := range size {
-		copy(out.row(i), m.row(y + i)[x*m.Channels:])
+		copy(out.Row(i), m.Row(y + i)[x*m.Channels:])
 	}
 	return out, nil
 }
 
-// Resize scales a picture as Pillow does, bit for bit: along rows first, then along columns, each result rounded to bytes.
+// Resize resizes an image as Pillow does, bit for bit: along rows first, then along columns, each
+// result rounded to bytes.
 func Resize(m *Image, height, width int, f Filter) (*Image, error) {
 	out, err := New(height, width, m.Channels)
 	if err != nil {
 		return nil, err
-	}
-	if f == Nearest {
-		nearest(out, m)
-		return out, nil
 	}
 	wide := m
 	if width != m.Width {
@@ -48,52 +46,29 @@ func Resize(m *Image, height, width int, f Filter) (*Image, error) {
 		}
 		taps := f.taps(m.Width, width)
 		for y := range m.Height {
-			blend(wide.row(y), m.row(y), taps, m.Channels)
+			blend(wide.Row(y), m.Row(y), taps, m.Channels)
 		}
 	}
 	if height == m.Height {
 		copy(out.Pix, wide.Pix)
 		return out, nil
 	}
-	// A picture's rows are, for this purpose, the pixels of one row, with as many channels as a row has bytes.
+	// Here each row counts as one pixel, with as many channels as the row has bytes.
 	blend(out.Pix, wide.Pix, f.taps(m.Height, height), width*m.Channels)
 	return out, nil
-}
-
-// nearest takes for each pixel of dst the one of src that lies under its centre.
-func nearest(dst, src *Image) {
-	columns, rows := centres(src.Width, dst.Width), centres(src.Height, dst.Height)
-	for y, from := range rows {
-		d, s := dst.row(y), src.row(from)
-		for x, from := range columns {
-			copy(d[x*dst.Channels:][:dst.Channels], s[from*src.Channels:])
-		}
-	}
-}
-
-// centres returns, for each of out pixels, the one of in pixels under its centre. The position is added up, as in Pillow,
-// whose roundings it thereby has.
-func centres(in, out int) []int {
-	scale := float64(in) / float64(out)
-	at := float64(scale * 0.5)
-	from := make([]int, out)
-	for i := range from {
-		from[i] = min(int(at), in-1)
-		at += scale
-	}
-	return from
 }
 
 // weightBits is the number of binary places of a tap's weights.
 const weightBits = 22
 
-// tap says which pixels make a new one: those from first on, as many as there are weights, which add up to about 1<<weightBits.
+// tap says which pixels a new one is made of: len(weights) of them from first on. The weights sum
+// to about 1<<weightBits.
 type tap struct {
 	first   int
 	weights []int32
 }
 
-// blend makes len(taps) pixels of those in src.
+// blend sets len(taps) pixels of dst to weighted sums of the pixels of src.
 func blend(dst, src []uint8, taps []tap, channels int) {
 	for i, t := range taps {
 		d, s := dst[i*channels:][:channels], src[t.first*channels:]

@@ -12,9 +12,9 @@ import (
 func TestResize(t *testing.T) {
 	v := open(t, "testdata/resize.npz")
 	in := v.image("pil.in_24x31")
-	for f := raster.Nearest; f <= raster.Lanczos; f++ {
+	for pillow, f := range map[string]raster.Filter{"BOX": raster.Box, "BICUBIC": raster.Bicubic} {
 		for _, size := range [][2]int{{17, 13}, {40, 50}} {
-			name := fmt.Sprintf("pil.%s_to_%dx%d", strings.ToUpper(f.String()), size[0], size[1])
+			name := fmt.Sprintf("pil.%s_to_%dx%d", pillow, size[0], size[1])
 			got, err := raster.Resize(in, size[0], size[1], f)
 			if diff := cmp.Diff(v.image(name), got); err != nil || diff != "" {
 				t.Errorf("%s: %v (-want +got):\n%s", name, err, diff)
@@ -22,7 +22,7 @@ func TestResize(t *testing.T) {
 		}
 		same, err := raster.Resize(in, in.Height, in.Width, f)
 		if diff := cmp.Diff(in, same); err != nil || diff != "" {
-			t.Errorf("%v to its own size: %v (-want +got):\n%s", f, err, diff)
+			t.Errorf("%s to its own size: %v (-want +got):\n%s", pillow, err, diff)
 		}
 	}
 	if _, err := raster.Resize(in, 0, 5, raster.Box); err == nil {

@@ -7,7 +7,7 @@ import (
 	"unicode/utf8"
 )
 
-// Text is a remark in a PNG file, such as the seed that its picture was made from.
+// Text is a text entry of a PNG file, such as the seed of its image.
 type Text struct {
 	Key   string // 1 to 79 characters of Latin-1; no space at either end, nor two together
 	Value string // UTF-8
@@ -20,10 +20,12 @@ const (
 
 func isText(kind string) bool { return kind == latinText || kind == unicodeText }
 
-// chunk returns the text as a PNG chunk: of the older kind, which every program reads, if its value is Latin-1.
+// chunk returns the text as a PNG chunk: tEXt, which every program reads, if its value is Latin-1,
+// else iTXt.
 func (t Text) chunk() (kind string, data []byte, err error) {
 	key, ok := toLatin1(t.Key)
-	if !ok || len(key) == 0 || len(key) > 79 || strings.ContainsAny(t.Key, "\n\u00a0") || strings.Contains(t.Key, "  ") ||
+	if !ok || len(key) == 0 || len(key) > 79 ||
+		strings.ContainsAny(t.Key, "\n\u00a0") || strings.Contains(t.Key, "  ") ||
 		strings.TrimSpace(t.Key) != t.Key {
 		return "", nil, fmt.Errorf("text key %q is not 1 to 79 Latin-1 characters, single spaces inside allowed", t.Key)
 	}
@@ -38,7 +40,7 @@ func (t Text) chunk() (kind string, data []byte, err error) {
 	return unicodeText, append(data, t.Value...), nil
 }
 
-// parseText reads the data of a chunk. It is no text if the chunk is of another kind or compressed.
+// parseText parses the data of a chunk. is is false if the chunk is of another kind or compressed.
 func parseText(kind string, data []byte) (t Text, is bool, err error) {
 	if !isText(kind) {
 		return Text{}, false, nil
@@ -63,7 +65,8 @@ func parseText(kind string, data []byte) (t Text, is bool, err error) {
 	return t, true, nil
 }
 
-// toLatin1 converts to the characters that PNG allows in Latin-1 text: printable ones and the line feed.
+// toLatin1 converts to the characters that PNG allows in Latin-1 text: printable ones and the line
+// feed.
 func toLatin1(s string) ([]byte, bool) {
 	b := make([]byte, 0, len(s))
 	for _, r := range s {

@@ -25,9 +25,9 @@ type table struct {
 	values []uint32
 }
 
-// Func begins a function. Signature is a Go parameter list with one type per name and at most one, named, result:
-// "dst *float32, n int" or "x *float32, n int) (sum float32". Doc is the comment of the Go declaration, without
-// slashes: the reference loop that the function must equal.
+// Func begins a function. Signature is a Go parameter list with one type per name and at most one,
+// named, result: "dst *float32, n int" or "x *float32, n int) (sum float32". Doc is the comment of
+// the Go declaration, without slashes: the reference loop that the function must equal.
 func (a *asm) Func(name, signature, doc string) {
 	a.stubs.WriteByte('\n')
 	for line := range strings.Lines(strings.TrimSpace(doc)) {
@@ -74,7 +74,8 @@ func (a *asm) layout(list string, offset int) int {
 
 func align(n, to int) int { return (n + to - 1) / to * to }
 
-// Param is the operand of a parameter or result of the current function; of a slice s, s_base and s_len are.
+// Param is the operand of a parameter or result of the current function; of a slice s, s_base and
+// s_len are.
 func (a *asm) Param(name string) string {
 	offset, ok := a.params[name]
 	if !ok {

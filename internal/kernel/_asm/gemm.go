@@ -15,22 +15,32 @@ func genGemm(a *asm) {
 
 // A tiles describes the tiles of one instruction set.
 //
-// Accumulator r*vectors+v holds vector v of row r. Behind the accumulators, registers from b on hold the vectors of the panel
-// for one k, and those from x on, taken in turn, the element of each row, in all lanes.
+// Accumulator r*vectors+v holds vector v of row r. Behind the accumulators, registers from b on
+// hold the vectors of the panel for one k, and those from x on, used alternately, the element of
+// each row, in all lanes.
 type tiles struct {
 	level   string
 	reg     string // of vector registers
 	lanes   int
-	rows    int // most in a tile
-	vectors int // most in a tile
+	rows    int // maximum of a tile
+	vectors int // maximum of a tile
 	unroll  int // of the loop over k
 	b       int
 	x       []int
 }
 
 var (
-	avx512Tiles = tiles{level: "AVX512", reg: "Z", lanes: 16, rows: 8, vectors: 3, unroll: 4, b: 24, x: []int{27, 28, 29, 30, 31}}
-	avx2Tiles   = tiles{level: "AVX2", reg: "Y", lanes: 8, rows: 6, vectors: 2, unroll: 4, b: 12, x: []int{14, 15}}
+	avx512Tiles = tiles{
+		level:   "AVX512",
+		reg:     "Z",
+		lanes:   16,
+		rows:    8,
+		vectors: 3,
+		unroll:  4,
+		b:       24,
+		x:       []int{27, 28, 29, 30, 31},
+	}
+	avx2Tiles = tiles{level: "AVX2", reg: "Y", lanes: 8, rows: 6, vectors: 2, unroll: 4, b: 12, x: []int{14, 15}}
 )
 
 const tileDoc = `%[1]s computes a tile of 1 to %[2]d rows by 1 to %[3]d vectors of %[4]d columns. It equals, each multiplication being
@@ -99,7 +109,8 @@ func (ts *tiles) generate(a *asm) {
 	}
 }
 
-// loadMask makes K1 the mask of the columns of the last vector. AVX2 has no mask registers: see maskYMM.
+// loadMask makes K1 the mask of the columns of the last vector. AVX2 has no mask registers: see
+// maskYMM.
 func (ts *tiles) loadMask(a *asm) {
 	if ts.reg != "Z" {
 		return
@@ -228,7 +239,8 @@ func (t *tileBody) step(k int) {
 	}
 }
 
-// element is the operand of an element of a row of A: R8 and R9 are one and three times the distance of rows.
+// element is the operand of an element of a row of A: R8 and R9 are one and three times the
+// distance of rows.
 func (t *tileBody) element(r, k int) string {
 	base := [...]string{"SI", "BX"}[r/4]
 	index := [...]string{"", "(R8*1)", "(R8*2)", "(R9*1)"}[r%4]
@@ -344,11 +356,12 @@ transposeAVX2 transposes a matrix whose rows and cols are positive multiples of 
 		if i >= 4 {
 			base = far
 		}
-		return [...]string{"(" + base + ")", "(" + base + ")(" + by + "*1)", "(" + base + ")(" + by + "*2)", "(" + base + ")(" + thrice + "*1)"}[i%4]
+		return "(" + base + ")" + [...]string{"", "(" + by + "*1)", "(" + by + "*2)", "(" + thrice + "*1)"}[i%4]
 	}
 	a.P("LEAQ (AX)(R10*4), BX")
 	a.P("LEAQ (DX)(R8*4), R13")
-	// Rows i and i+4 share a register, so that one pass of unpacking and one of shuffling finish four columns of both.
+	// Rows i and i+4 share a register, so that one pass of unpacking and one of shuffling finish
+	// four columns of both.
 	for half := range 2 {
 		for i := range 4 {
 			a.P("VMOVUPS %d%s, X%d", 16*half, row("AX", "BX", "R10", "R11", i), i)

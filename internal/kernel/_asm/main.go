@@ -1,8 +1,8 @@
-// Command _asm writes the amd64 assembly of package kernel and the Go declarations of its functions.
-// Run it with "go generate ./internal/kernel".
+// Command _asm writes the amd64 assembly of package kernel and the Go declarations of its
+// functions. Run it with "go generate ./internal/kernel".
 //
-// It is a plain text generator: a Go loop prints instructions of the Go assembler, and nothing more. What an
-// instruction means is to be looked up in the processor's manual, not here.
+// It is a plain text generator: a Go loop prints instructions of the Go assembler, and nothing
+// more. What an instruction means is to be looked up in the processor's manual, not here.
 package main
 
 import "log"

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// genRows writes the operations over rows. Each is a map, which writes elements, or a fold, which reduces them to
-// a number, or both.
+// genRows writes the operations over rows. Each is a map, which writes elements, or a fold, which
+// reduces them to a number, or both.
 func genRows(a *asm) {
 	for _, set := range []simd{{"AVX512", "Z", 16}, {"AVX2", "Y", 8}} {
 		r := &rows{asm: a, simd: set}
@@ -25,13 +25,14 @@ type simd struct {
 	lanes int
 }
 
-// A vec is a vector register. Y15 is the mask of an incomplete vector where there are no mask registers.
+// A vec is a vector register. Y15 is the mask of an incomplete vector where there are no mask
+// registers.
 type vec int
 
 // rows writes one function after another.
 //
-// AX is the offset of the vector at hand in every slice, in bytes, and CX counts the elements left. Scalars are in
-// all lanes of the registers from 13 downwards.
+// AX is the offset of the vector at hand in every slice, in bytes, and CX counts the elements left.
+// Scalars are in all lanes of the registers from 13 downwards.
 type rows struct {
 	*asm
 	simd
@@ -162,8 +163,8 @@ func (r *rows) fill(v vec, number float64) {
 	r.P("VBROADCASTSS %s, %s", r.F32(number), r.name(v))
 }
 
-// do prints an instruction with its operands in the order of the processor's manual. The last is a vec, a number
-// (float64) or a bit pattern (uint32).
+// do prints an instruction with its operands in the order of the processor's manual. The last is a
+// vec, a number (float64) or a bit pattern (uint32).
 func (r *rows) do(op string, to, a vec, b any) {
 	var bits uint32
 	switch b := b.(type) {
@@ -191,7 +192,8 @@ const (
 	others  = signBit - 1
 )
 
-// The multiples of x and x³ whose sum is the argument of the logistic function by which GELU multiplies x.
+// The multiples of x and x³ whose sum is the argument of the logistic function by which GELU
+// multiplies x.
 var (
 	gelu1 = 2 * math.Sqrt(2/math.Pi)
 	gelu3 = 0.044715 * gelu1
@@ -199,7 +201,7 @@ var (
 
 // arithmetic writes the operations that take one or two instructions.
 func (r *rows) arithmetic() {
-	for _, op := range [][3]string{{"add", "VADDPS", "+"}, {"mul", "VMULPS", "*"}} {
+	for _, op := range [][3]string{{"add", "VADDPS", "+"}, {"sub", "VSUBPS", "-"}, {"mul", "VMULPS", "*"}} {
 		r.maps(op[0], "dst []float32, a []float32, b []float32", "sets dst to a "+op[2]+" b.", func() {
 			r.load(0, "a")
 			r.load(1, "b")
@@ -207,13 +209,14 @@ func (r *rows) arithmetic() {
 			r.store("dst", 0)
 		})
 	}
-	r.maps("mulAdd", "dst []float32, c []float32, a []float32, b []float32", "sets dst to a*b + c, rounded once.", func() {
-		r.load(0, "a")
-		r.load(1, "b")
-		r.load(2, "c")
-		r.do("VFMADD213PS", 0, 1, vec(2))
-		r.store("dst", 0)
-	})
+	r.maps("mulAdd", "dst []float32, c []float32, a []float32, b []float32",
+		"sets dst to a*b + c, rounded once.", func() {
+			r.load(0, "a")
+			r.load(1, "b")
+			r.load(2, "c")
+			r.do("VFMADD213PS", 0, 1, vec(2))
+			r.store("dst", 0)
+		})
 	r.maps("scale", "dst []float32, x []float32, s float32", "sets dst to s*x.", func() {
 		r.load(0, "x")
 		r.do("VMULPS", 0, 0, r.scalars["s"])
@@ -225,25 +228,27 @@ func (r *rows) arithmetic() {
 		r.do("VFMADD213PS", 0, r.scalars["s"], vec(1))
 		r.store("dst", 0)
 	})
-	r.maps("blend", "dst []float32, a []float32, b []float32, alpha float32, beta float32", "sets dst to alpha*a + beta*b, the sum rounded once.", func() {
-		r.load(0, "a")
-		r.load(1, "b")
-		r.do("VMULPS", 0, 0, r.scalars["alpha"])
-		r.do("VFMADD231PS", 0, 1, r.scalars["beta"])
-		r.store("dst", 0)
-	})
+	r.maps("blend", "dst []float32, a []float32, b []float32, alpha float32, beta float32",
+		"sets dst to alpha*a + beta*b, the sum rounded once.", func() {
+			r.load(0, "a")
+			r.load(1, "b")
+			r.do("VMULPS", 0, 0, r.scalars["alpha"])
+			r.do("VFMADD231PS", 0, 1, r.scalars["beta"])
+			r.store("dst", 0)
+		})
 	r.maps("relu", "dst []float32, x []float32", "sets dst to max(x, 0).", func() {
 		r.load(0, "x")
 		r.do("VXORPS", 1, 1, vec(1))
 		r.do("VMAXPS", 0, 1, vec(0)) // a NaN in the last operand stays
 		r.store("dst", 0)
 	})
-	r.maps("normalise", "dst []float32, x []float32, mean float32, inverse float32", "sets dst to (x-mean) * inverse.", func() {
-		r.load(0, "x")
-		r.do("VSUBPS", 0, 0, r.scalars["mean"])
-		r.do("VMULPS", 0, 0, r.scalars["inverse"])
-		r.store("dst", 0)
-	})
+	r.maps("normalise", "dst []float32, x []float32, mean float32, inverse float32",
+		"sets dst to (x-mean) * inverse.", func() {
+			r.load(0, "x")
+			r.do("VSUBPS", 0, 0, r.scalars["mean"])
+			r.do("VMULPS", 0, 0, r.scalars["inverse"])
+			r.store("dst", 0)
+		})
 	r.maps("modulate", "dst []float32, x []float32, shift []float32, scale []float32, mean float32, inverse float32",
 		"sets dst to (x-mean)*inverse*(1+scale) + shift, the sum rounded once.", func() {
 			r.load(0, "x")
@@ -257,8 +262,9 @@ func (r *rows) arithmetic() {
 		})
 }
 
-// expTerms are the coefficients of q in exp(r) = 1 + r + r²q(r) for |r| <= ln(2)/2, the interpolation of q in Chebyshev's points,
-// the constant one last. Its error is 1/15 of a unit in the last place.
+// expTerms are the coefficients of q in exp(r) = 1 + r + r²q(r) for |r| <= ln(2)/2, the
+// interpolation of q in Chebyshev's points, the constant one last. Its error is 1/15 of a unit in
+// the last place.
 var expTerms = []float64{0.0013926376, 0.00836333308, 0.0416665535, 0.166665761, 0.5}
 
 // tanhTerms are those of q in tanh(x) = x + x³q(x²) for |x| < tanhSmall.
@@ -274,7 +280,8 @@ func (r *rows) polynomial(p, x vec, terms []float64) {
 	}
 }
 
-// exp sets x to its exponential: with n the multiple of ln(2) nearest to x, 2ⁿ·exp(x - n·ln(2)). It uses registers n, p and t.
+// exp sets x to its exponential: with n the multiple of ln(2) nearest to x, 2ⁿ·exp(x - n·ln(2)). It
+// uses registers n, p and t.
 func (r *rows) exp(x, n, p, t vec) {
 	// The limits are beyond those of what float32 can hold. A NaN in the last operand stays.
 	r.fill(n, -105)
@@ -384,7 +391,8 @@ func (r *rows) nonlinear() {
 	r.reduce("VADDPS", 1, "sum")
 }
 
-// Folds collect in four registers from sums on, so that their additions need not wait for each other.
+// Folds collect in four registers from sums on, so that their additions need not wait for each
+// other.
 const sums = vec(4)
 
 // start sets the given number of collecting registers.
@@ -443,96 +451,22 @@ func (r *rows) folds() {
 		r.do("VANDPS", 0, 0, others)
 		r.do("VADDPS", sum, sum, vec(0))
 	})
-	r.fold("squaresAround", "x []float32, mean float32) (sum float32", "returns the sum of (x-mean)².", "VADDPS", 0, func(sum vec) {
-		r.load(0, "x")
-		r.do("VSUBPS", 0, 0, r.scalars["mean"])
-		r.outside(0, 0, 1)
-		r.do("VFMADD231PS", sum, 0, vec(0))
-	})
-	r.fold("highest", "x []float32) (highest float32", "returns the highest of x, NaNs left out, or -Inf.", "VMAXPS", math.Inf(-1), func(highest vec) {
-		r.load(0, "x")
-		r.outside(0, math.Inf(-1), 1)
-		r.do("VMAXPS", highest, 0, highest)
-	})
-	// Without their signs, floats are ordered as their bits are, and NaNs are above all.
-	r.fold("maxAbs", "x []float32) (highest float32", "returns the highest of |x|, or 0; a NaN if there is one.", "VPMAXSD", 0, func(highest vec) {
+	r.fold("l1Norm", "x []float32) (sum float32", "returns the sum of |x|.", "VADDPS", 0, func(sum vec) {
 		r.load(0, "x")
 		r.do("VANDPS", 0, 0, others)
-		r.do("VPMAXSD", highest, highest, vec(0))
+		r.do("VADDPS", sum, sum, vec(0))
 	})
-}
-
-// training writes the operations of training.
-func (r *rows) training() {
-	r.maps("geluGrad", "dst []float32, x []float32, dy []float32", "sets dst to dy times the derivative of GELU at x.", func() {
-		// The derivative of x·s(u(x)) is s + x·u'·s·(1-s). At the limits, s is 0 or 1.
-		r.limited(0, "x", 16)
-		r.geluArgument(1, 0, 5)
-		r.exp(1, 2, 3, 4)
-		r.fill(2, gelu1)
-		r.do("VFMADD231PS", 2, 5, 3*gelu3)
-		r.do("VMULPS", 2, 2, vec(0))
-		r.logisticGrad()
-	})
-	r.maps("siluGrad", "dst []float32, x []float32, dy []float32", "sets dst to dy times the derivative of SiLU at x.", func() {
-		r.limited(2, "x", 1000)
-		r.do("VXORPS", 1, 2, signBit)
-		r.exp(1, 3, 4, 5)
-		r.logisticGrad()
-	})
-	r.maps("softmaxGrad", "dst []float32, p []float32, dp []float32, mean float32, scale float32", "sets dst to scale * p * (dp-mean).", func() {
-		r.load(0, "dp")
-		r.load(1, "p")
-		r.do("VSUBPS", 0, 0, r.scalars["mean"])
-		r.do("VMULPS", 0, 0, vec(1))
-		r.do("VMULPS", 0, 0, r.scalars["scale"])
-		r.store("dst", 0)
-	})
-	r.maps("adamW", "param []float32, m []float32, v []float32, grad []float32, "+
-		"beta1 float32, rest1 float32, beta2 float32, rest2 float32, keep float32, step float32, root float32, eps float32", `
-sets, sums being rounded once,
-
-	m = beta1*m + rest1*grad
-	v = beta2*v + rest2*grad²
-	param = keep*param - step*m/(root*sqrt(v)+eps)`, func() {
-		r.load(0, "grad")
-		r.load(1, "m")
-		r.load(2, "v")
-		r.load(3, "param")
-		r.do("VMULPS", 1, 1, r.scalars["beta1"])
-		r.do("VFMADD231PS", 1, 0, r.scalars["rest1"])
-		r.store("m", 1)
-		r.do("VMULPS", 0, 0, vec(0))
-		r.do("VMULPS", 2, 2, r.scalars["beta2"])
-		r.do("VFMADD231PS", 2, 0, r.scalars["rest2"])
-		r.store("v", 2)
-		r.P("VSQRTPS %[1]s, %[1]s", r.name(2))
-		r.do("VFMADD213PS", 2, r.scalars["root"], r.scalars["eps"])
-		r.do("VDIVPS", 1, 1, vec(2))
-		r.do("VMULPS", 3, 3, r.scalars["keep"])
-		r.do("VFNMADD231PS", 3, 1, r.scalars["step"])
-		r.store("param", 3)
-	})
-}
-
-// limited loads a vector and limits it to [-limit, limit]. It uses register 1.
-func (r *rows) limited(v vec, slice string, limit float64) {
-	r.load(v, slice)
-	r.fill(1, -limit)
-	r.do("VMAXPS", v, 1, v) // a NaN in the last operand stays
-	r.fill(1, limit)
-	r.do("VMINPS", v, 1, v)
-}
-
-// logisticGrad sets dst to dy·(s + w·s·(1-s)), s being 1/(1+register 1) and w register 2.
-func (r *rows) logisticGrad() {
-	r.do("VADDPS", 1, 1, 1.0)
-	r.fill(0, 1)
-	r.do("VDIVPS", 1, 0, vec(1))
-	r.do("VSUBPS", 0, 0, vec(1))
-	r.do("VMULPS", 0, 0, vec(2))
-	r.do("VFMADD213PS", 0, 1, vec(1))
-	r.load(1, "dy")
-	r.do("VMULPS", 0, 0, vec(1))
-	r.store("dst", 0)
+	r.fold("squaresAround", "x []float32, mean float32) (sum float32",
+		"returns the sum of (x-mean)².", "VADDPS", 0, func(sum vec) {
+			r.load(0, "x")
+			r.do("VSUBPS", 0, 0, r.scalars["mean"])
+			r.outside(0, 0, 1)
+			r.do("VFMADD231PS", sum, 0, vec(0))
+		})
+	r.fold("highest", "x []float32) (highest float32",
+		"returns the highest of x, NaNs left out, or -Inf.", "VMAXPS", math.Inf(-1), func(highest vec) {
+			r.load(0, "x")
+			r.outside(0, math.Inf(-1), 1)
+			r.do("VMAXPS", highest, 0, highest)
+		})
 }

@@ -38,7 +38,7 @@ type TrainOptions struct {
 // Train measures whole updates of a new model on random pictures: noise, forward pass, loss, backward pass, an MDT's masked
 // passes too, AdamW, moving average.
 func Train(ctx context.Context, o TrainOptions) (*TrainReport, error) {
-	m, params, err := dit.NewTrainable(o.Config, train.NewFresh(o.Config, 1), false)
+	m, params, err := dit.NewTrainable(o.Config, train.NewInit(o.Config, 1), false)
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +68,7 @@ func Train(ctx context.Context, o TrainOptions) (*TrainReport, error) {
 	var peaks, times []float64
 	var flops int64
 	begin := time.Time{}
-	l.OnStep = func(r train.Report) {
+	l.OnStep = func(r train.StepStats) {
 		peaks = append(peaks, measurePeak(pool.Workers()))
 		if begin.IsZero() { // the first update warms up
 			begin = time.Now()

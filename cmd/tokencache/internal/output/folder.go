@@ -16,7 +16,7 @@ import (
 type folder struct {
 	dir   string
 	run   Run
-	sheet *sheet
+	sheet *contactSheet
 	have  []bool
 }
 

@@ -18,8 +18,9 @@ import (
 type npzFile struct {
 	path   string
 	run    Run
-	pixels *os.File // path.partial: raw pixels of images 0, 1, ...
-	have   int      // whole images in it
+	pixels *os.File       // path.partial: raw pixels of images 0, 1, ...
+	have   int            // whole images in it
+	early  map[int][]byte // images that were finished before others that come first
 	state  npzState
 }
 
@@ -111,17 +112,30 @@ func (f *npzFile) Add(img Image) error {
 			return err
 		}
 	}
-	if img.Index != f.have || len(m.Pix) != f.imageSize() {
-		return fmt.Errorf("output %s: image %d of %d bytes, want image %d of %d", f.path, img.Index, len(m.Pix), f.have, f.imageSize())
+	if img.Index < f.have || len(m.Pix) != f.imageSize() {
+		return fmt.Errorf("output %s: image %d of %d bytes, want image %d or a later one, of %d", f.path, img.Index, len(m.Pix), f.have, f.imageSize())
 	}
-	if _, err := f.pixels.WriteAt(m.Pix, int64(f.have)*int64(f.imageSize())); err != nil {
-		return err
+	if f.early == nil {
+		f.early = map[int][]byte{}
 	}
-	f.have++
-	return nil
+	f.early[img.Index] = m.Pix
+	for {
+		pixels, ok := f.early[f.have]
+		if !ok {
+			return nil
+		}
+		if _, err := f.pixels.WriteAt(pixels, int64(f.have)*int64(f.imageSize())); err != nil {
+			return err
+		}
+		delete(f.early, f.have)
+		f.have++
+	}
 }
 
 func (f *npzFile) Finish() ([]string, error) {
+	if len(f.early) > 0 {
+		return nil, fmt.Errorf("output %s: image %d was never finished", f.path, f.have)
+	}
 	buf := make([]byte, f.imageSize())
 	samples := npz.Samples{
 		Count: f.have, Height: f.state.Height, Width: f.state.Width, Channels: f.state.Channels,

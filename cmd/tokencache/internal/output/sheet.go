@@ -2,30 +2,31 @@ package output
 
 import (
 	"github.com/tokencache/tokencache/internal/raster"
+	"github.com/tokencache/tokencache/internal/sheet"
 )
 
 // mostOnSheet bounds a sheet, so that it can be looked at and memory stays small: it shows the run's first images.
 const mostOnSheet = 100
 
-// sheet gathers the images that a contact sheet shows. Images that cycle through classes get a row for each class, as long as
+// contactSheet gathers the images that a contact sheet shows. Images that cycle through classes get a row for each class, as long as
 // there is more than one image of a class; others follow one another.
-type sheet struct {
+type contactSheet struct {
 	run      Run
 	pictures []*raster.Image // by index
 }
 
-func newSheet(run Run) *sheet {
-	return &sheet{run: run, pictures: make([]*raster.Image, min(len(run.Classes), mostOnSheet))}
+func newSheet(run Run) *contactSheet {
+	return &contactSheet{run: run, pictures: make([]*raster.Image, min(len(run.Classes), mostOnSheet))}
 }
 
-func (s *sheet) add(img Image) {
+func (s *contactSheet) add(img Image) {
 	if img.Index < len(s.pictures) {
 		s.pictures[img.Index] = img.Picture
 	}
 }
 
 // period is the number of classes that the images cycle through, or 0 if they do not.
-func (s *sheet) period() int {
+func (s *contactSheet) period() int {
 	c := s.run.Classes[:len(s.pictures)]
 	period := 1
 	for period < len(c) && c[period] != c[0] {
@@ -39,9 +40,9 @@ func (s *sheet) period() int {
 	return period
 }
 
-func (s *sheet) draw() (*raster.Image, error) {
+func (s *contactSheet) draw() (*raster.Image, error) {
 	n, period := len(s.pictures), s.period()
-	layout := raster.Sheet{}
+	layout := sheet.Layout{}
 	var ordered []*raster.Image
 	if period > 0 && n >= 2*period && n%period == 0 {
 		layout.Columns = n / period
@@ -59,13 +60,13 @@ func (s *sheet) draw() (*raster.Image, error) {
 	if n == 1 {
 		layout.Scale = 1
 	}
-	return layout.Draw(ordered)
+	return layout.Render(ordered)
 }
 
 // sheetFile writes a sheet, or a single image as it is.
 type sheetFile struct {
 	path  string
-	sheet *sheet
+	sheet *contactSheet
 }
 
 func (f *sheetFile) Have(int) bool { return false }

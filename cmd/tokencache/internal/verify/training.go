@@ -72,7 +72,7 @@ func (r *run) training(w *dit.Weights, c *recording) error {
 }
 
 // trainingBatch reads x_start, noise, t and y, and adds the noise.
-func (c *recording) trainingBatch(m *dit.Model, o *train.Objective) (*seam.Batch, []train.Sample, error) {
+func (c *recording) trainingBatch(m *dit.Model, o *train.Objective) (*seam.Batch, []train.Example, error) {
 	start, err := c.matrix("x_start")
 	if err != nil {
 		return nil, nil, err
@@ -96,13 +96,13 @@ func (c *recording) trainingBatch(m *dit.Model, o *train.Objective) (*seam.Batch
 	if noise.Rows != start.Rows || noise.Cols != start.Cols {
 		return nil, nil, errors.New("x_start and noise have different shapes")
 	}
-	samples := make([]train.Sample, start.Rows)
+	samples := make([]train.Example, start.Rows)
 	for i := range samples {
 		t := int(b.T[i])
 		if t < 0 || t >= o.Process.Steps() {
 			return nil, nil, fmt.Errorf("tensor t: timestep %d is not in 0..%d", t, o.Process.Steps()-1)
 		}
-		samples[i] = train.Sample{T: t, XStart: start.Row(i), Noise: noise.Row(i), X: b.X.Row(i)}
+		samples[i] = train.Example{T: t, XStart: start.Row(i), Noise: noise.Row(i), X: b.X.Row(i)}
 		o.Process.QSample(b.X.Row(i), start.Row(i), noise.Row(i), t)
 	}
 	return b, samples, nil

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -20,9 +21,16 @@ func normal(r *rand.Rand, n int) []float32 {
 	return v
 }
 
-// directConv is the definition of a convolution of prepared pictures [samples*h*w, in], in float64. bound is the same with absolute values:
-// what the rounding errors of the sum are proportional to.
-func directConv(x []float64, samples, h, w int, weight []float32, out, in int, bias []float32, s Geometry) (y, bound []float64, oh, ow int) {
+// directConv is the definition of a convolution of prepared images [samples*h*w, in], in float64.
+// bound is the same with absolute values: what the rounding errors of the sum are proportional to.
+func directConv(
+	x []float64,
+	samples, h, w int,
+	weight []float32,
+	out, in int,
+	bias []float32,
+	s Conv3x3Geometry,
+) (y, bound []float64, oh, ow int) {
 	zoom := 1
 	if s.Upsample {
 		zoom = 2
@@ -72,26 +80,37 @@ func everyKernel(t *testing.T, test func(t *testing.T)) {
 	}
 }
 
-var geometries = map[string]Geometry{
-	"same": Same, "double": Double, "halve": Halve, "halve, zeros after only": {Stride: 2, After: 1}, "no zeros": {Stride: 1},
+var geometries = map[string]Conv3x3Geometry{
+	"same":                    Conv3x3Same,
+	"double":                  Conv3x3Double,
+	"halve":                   Conv3x3Halve,
+	"halve, zeros after only": {Stride: 2, After: 1},
+	"no zeros":                {Stride: 1},
 }
 
-func TestConv(t *testing.T) {
+func TestConv3x3(t *testing.T) {
 	sizes := []struct{ samples, h, w, in, out int }{
-		{1, 8, 8, 16, 16}, {2, 5, 7, 3, 5}, {1, 3, 3, 1, 1}, {3, 4, 6, 17, 50}, {1, 9, 33, 20, 97}, {1, 17, 3, 64, 3}, {1, 40, 6, 8, 49},
+		{1, 8, 8, 16, 16},
+		{2, 5, 7, 3, 5},
+		{1, 3, 3, 1, 1},
+		{3, 4, 6, 17, 50},
+		{1, 9, 33, 20, 97},
+		{1, 17, 3, 64, 3},
+		{1, 40, 6, 8, 49},
 	}
 	everyKernel(t, func(t *testing.T) {
 		for name, s := range geometries {
 			for i, z := range sizes {
 				t.Run(fmt.Sprintf("%s/%v", name, z), func(t *testing.T) {
-					checkConv(t, rand.New(rand.NewPCG(1, uint64(i))), z.samples, z.h, z.w, z.in, z.out, s, i%2 == 0, i%3 == 0)
+					r := rand.New(rand.NewPCG(1, uint64(i)))
+					checkConv(t, r, z.samples, z.h, z.w, z.in, z.out, s, i%2 == 0, i%3 == 0)
 				})
 			}
 		}
 	})
 }
 
-func checkConv(t *testing.T, r *rand.Rand, samples, h, w, in, out int, s Geometry, withBias, add bool) {
+func checkConv(t *testing.T, r *rand.Rand, samples, h, w, in, out int, s Conv3x3Geometry, withBias, add bool) {
 	x, weight := normal(r, samples*h*w*in), normal(r, out*in*9)
 	var bias []float32
 	if withBias {
@@ -106,19 +125,20 @@ func checkConv(t *testing.T, r *rand.Rand, samples, h, w, in, out int, s Geometr
 
 	g := NewGraph(NewPool(2))
 	defer g.pool.Close()
-	cw := NewConvWeight(weight, out, in, bias, s)
-	input := ConvInput{Images: Images{X: FromSlice(x, samples*h*w, in), Height: h, Width: w}}
+	cw := NewConv3x3Weight(weight, out, in, bias, s)
+	input := Conv3x3Input{Images: Images{X: FromSlice(x, samples*h*w, in), Height: h, Width: w}}
 	var got Images
 	if add {
-		got = g.ConvAdd(Images{X: FromSlice(append([]float32(nil), before...), samples*oh*ow, out), Height: oh, Width: ow}, input, cw)
+		dst := FromSlice(append([]float32(nil), before...), samples*oh*ow, out)
+		got = g.Conv3x3Add(Images{X: dst, Height: oh, Width: ow}, input, cw)
 	} else {
-		got = g.Conv(input, cw)
+		got = g.Conv3x3(input, cw)
 	}
 	if got.Height != oh || got.Width != ow || got.Samples() != samples {
 		t.Fatalf("got %d images of %d x %d, want %d of %d x %d", got.Samples(), got.Height, got.Width, samples, oh, ow)
 	}
-	// A sum of n products, in any order, is off by at most n roundings of the sum of their absolute values; bias, residual and the sums of
-	// weights that a doubling convolution makes add a few.
+	// A sum of n products, in any order, is off by at most n roundings of the sum of their absolute
+	// values; bias, residual and the sums of weights that a doubling convolution makes add a few.
 	n := float64(9*in + 5)
 	for i, v := range got.X.Flat() {
 		want, bound := want[i], bound[i]
@@ -138,21 +158,25 @@ func checkConv(t *testing.T, r *rand.Rand, samples, h, w, in, out int, s Geometr
 	}
 }
 
-// TestConvInput holds that a convolution prepares its input as the operations that it stands for do.
-func TestConvInput(t *testing.T) {
+// TestConv3x3Input checks that a convolution prepares its input as the separate operations do, bit
+// for bit.
+func TestConv3x3Input(t *testing.T) {
 	everyKernel(t, func(t *testing.T) {
 		const samples, h, w, in, out = 2, 13, 11, 24, 40
 		r := rand.New(rand.NewPCG(2, 3))
 		g := NewGraph(NewPool(2))
 		defer g.pool.Close()
 		x := Images{X: FromSlice(normal(r, samples*h*w*in), samples*h*w, in), Height: h, Width: w}
-		a := Affine{Scale: FromSlice(normal(r, samples*in), samples, in), Shift: FromSlice(normal(r, samples*in), samples, in)}
-		weight := NewConvWeight(normal(r, out*in*9), out, in, normal(r, out), Same)
+		a := Affine{
+			Scale: FromSlice(normal(r, samples*in), samples, in),
+			Shift: FromSlice(normal(r, samples*in), samples, in),
+		}
+		weight := NewConv3x3Weight(normal(r, out*in*9), out, in, normal(r, out), Conv3x3Same)
 		for _, f := range []Activation{Identity, SiLU, ReLU} {
 			prepared := g.Apply(x, a)
 			g.Activate(prepared.X, f)
-			want := g.Conv(ConvInput{Images: prepared}, weight)
-			got := g.Conv(ConvInput{Images: x, Affine: a, Activation: f}, weight)
+			want := g.Conv3x3(Conv3x3Input{Images: prepared}, weight)
+			got := g.Conv3x3(Conv3x3Input{Images: x, Affine: a, Activation: f}, weight)
 			if diff := cmp.Diff(want.X.Flat(), got.X.Flat()); diff != "" {
 				t.Errorf("activation %v: -want +got\n%s", f, diff)
 			}
@@ -160,44 +184,51 @@ func TestConvInput(t *testing.T) {
 	})
 }
 
-// TestConvWorkers holds that results do not depend on the number of workers, bit for bit.
-func TestConvWorkers(t *testing.T) {
+// TestConv3x3Workers checks that results do not depend on the number of workers, bit for bit.
+func TestConv3x3Workers(t *testing.T) {
+	all := []Conv3x3Geometry{Conv3x3Same, Conv3x3Double, Conv3x3Halve, {Stride: 2, After: 1}}
+	var graphs []*Graph // of 1, 2 and 3 workers
+	for workers := 1; workers <= 3; workers++ {
+		pool := NewPool(workers)
+		defer pool.Close()
+		graphs = append(graphs, NewGraph(pool))
+	}
 	everyKernel(t, func(t *testing.T) {
 		rapid.Check(t, func(t *rapid.T) {
-			samples, h, w := rapid.IntRange(1, 2).Draw(t, "samples"), rapid.IntRange(2, 24).Draw(t, "h"), rapid.IntRange(2, 20).Draw(t, "w")
+			samples := rapid.IntRange(1, 2).Draw(t, "samples")
+			h, w := rapid.IntRange(2, 24).Draw(t, "h"), rapid.IntRange(2, 20).Draw(t, "w")
 			in, out := rapid.IntRange(1, 40).Draw(t, "in"), rapid.IntRange(1, 120).Draw(t, "out")
-			s := rapid.SampledFrom([]Geometry{Same, Double, Halve, {Stride: 2, After: 1}}).Draw(t, "geometry")
+			s := rapid.SampledFrom(all).Draw(t, "geometry")
 			r := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
 			x := Images{X: FromSlice(normal(r, samples*h*w*in), samples*h*w, in), Height: h, Width: w}
-			weight := NewConvWeight(normal(r, out*in*9), out, in, normal(r, out), s)
+			weight := NewConv3x3Weight(normal(r, out*in*9), out, in, normal(r, out), s)
 			ones := make([]float32, in)
 			var first []float32
-			for _, workers := range []int{1, 2, 3} {
-				g := NewGraph(NewPool(workers))
+			for _, g := range graphs {
+				g.Reset()
 				a := g.GroupNorm(x, 1, ones, ones, 1e-6)
-				y := g.Conv(ConvInput{Images: x, Affine: a, Activation: SiLU}, weight)
+				y := g.Conv3x3(Conv3x3Input{Images: x, Affine: a, Activation: SiLU}, weight)
 				if first == nil {
 					first = append([]float32(nil), y.X.Flat()...)
-				} else if diff := cmp.Diff(first, y.X.Flat()); diff != "" {
-					t.Fatalf("%d workers: -one worker +got\n%s", workers, diff)
+				} else if !slices.Equal(first, y.X.Flat()) {
+					t.Fatalf("%d workers: -one worker +got\n%s", g.Workers(), cmp.Diff(first, y.X.Flat()))
 				}
-				g.pool.Close()
 			}
 		})
 	})
 }
 
-func TestConvAllocations(t *testing.T) {
+func TestConv3x3Allocations(t *testing.T) {
 	r := rand.New(rand.NewPCG(4, 5))
 	g := NewGraph(NewPool(2))
 	defer g.pool.Close()
 	x := Images{X: FromSlice(normal(r, 32*32*32), 32*32, 32), Height: 32, Width: 32}
-	weight := NewConvWeight(normal(r, 32*32*9), 32, 32, nil, Same)
+	weight := NewConv3x3Weight(normal(r, 32*32*9), 32, 32, nil, Conv3x3Same)
 	gamma, beta := normal(r, 32), normal(r, 32)
 	run := func() {
 		g.Reset()
 		a := g.GroupNorm(x, 8, gamma, beta, 1e-6)
-		g.ConvAdd(x, ConvInput{Images: g.Apply(x, a), Affine: a, Activation: SiLU}, weight)
+		g.Conv3x3Add(x, Conv3x3Input{Images: g.Apply(x, a), Affine: a, Activation: SiLU}, weight)
 	}
 	run()
 	if n := testing.AllocsPerRun(10, run); n > 0 {
@@ -205,28 +236,30 @@ func TestConvAllocations(t *testing.T) {
 	}
 }
 
-func BenchmarkConv(b *testing.B) {
-	for _, z := range []struct{ side, in, out int }{{32, 512, 512}, {128, 256, 256}, {256, 256, 128}, {256, 128, 128}, {128, 64, 64}, {256, 128, 3}, {256, 3, 128}} {
+func BenchmarkConv3x3(b *testing.B) {
+	for _, z := range []struct{ side, in, out int }{
+		{32, 512, 512}, {128, 256, 256}, {256, 256, 128}, {256, 128, 128}, {128, 64, 64}, {256, 128, 3}, {256, 3, 128},
+	} {
 		b.Run(fmt.Sprintf("%dx%dx%d-%d", z.side, z.side, z.in, z.out), func(b *testing.B) {
 			r := rand.New(rand.NewPCG(6, 7))
 			g := NewGraph(NewPool(0))
 			defer g.pool.Close()
 			x := Images{X: FromSlice(normal(r, z.side*z.side*z.in), z.side*z.side, z.in), Height: z.side, Width: z.side}
-			weight := NewConvWeight(normal(r, z.out*z.in*9), z.out, z.in, nil, Same)
+			weight := NewConv3x3Weight(normal(r, z.out*z.in*9), z.out, z.in, nil, Conv3x3Same)
 			ones := make([]float32, z.in)
 			a := g.GroupNorm(x, 1, ones, ones, 1e-6)
 			mark := g.Mark()
 			for b.Loop() {
 				g.Release(mark)
-				g.Conv(ConvInput{Images: x, Affine: a, Activation: SiLU}, weight)
+				g.Conv3x3(Conv3x3Input{Images: x, Affine: a, Activation: SiLU}, weight)
 			}
 			b.ReportMetric(float64(g.FLOPs())/b.Elapsed().Seconds()*1e-9, "GFLOP/s")
 		})
 	}
 }
 
-// TestWindows holds that Windows and Linear are the convolution.
-func TestWindows(t *testing.T) {
+// TestUnfold3x3 checks that Unfold3x3 and Linear are the convolution.
+func TestUnfold3x3(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
 	g := NewGraph(NewPool(2))
 	for name, s := range geometries {
@@ -243,9 +276,9 @@ func TestWindows(t *testing.T) {
 				}
 			}
 		}
-		pictures := Images{X: FromSlice(x, samples*h*w, in), Height: h, Width: w}
-		want := g.Conv(ConvInput{Images: pictures}, NewConvWeight(weight, out, in, bias, s))
-		windows := g.Windows(pictures, s)
+		images := Images{X: FromSlice(x, samples*h*w, in), Height: h, Width: w}
+		want := g.Conv3x3(Conv3x3Input{Images: images}, NewConv3x3Weight(weight, out, in, bias, s))
+		windows := g.Unfold3x3(images, s)
 		got := g.Linear(windows.X, NewWeight(planes, out, 9*in, bias))
 		if windows.Height != want.Height || windows.Width != want.Width {
 			t.Fatalf("%s: %d x %d, want %d x %d", name, windows.Height, windows.Width, want.Height, want.Width)

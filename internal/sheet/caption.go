@@ -1,4 +1,4 @@
-package raster
+package sheet
 
 import (
 	"fmt"
@@ -12,7 +12,7 @@ import (
 	"golang.org/x/image/math/fixed"
 )
 
-// captionFont writes captions. It is for one goroutine.
+// captionFont writes captions. It must not be used by two goroutines at once.
 type captionFont struct{ face font.Face }
 
 var parseFont = sync.OnceValues(func() (*opentype.Font, error) { return opentype.Parse(goregular.TTF) })
@@ -29,13 +29,13 @@ func newCaptionFont() (*captionFont, error) {
 	return &captionFont{face}, nil
 }
 
-// height is that of a line, in pixels.
+// height is the height of a line, in pixels.
 func (f *captionFont) height() int { return f.face.Metrics().Height.Ceil() }
 
-// width is that of a text, in pixels.
+// width is the width of text, in pixels.
 func (f *captionFont) width(text string) int { return font.MeasureString(f.face, text).Ceil() }
 
-// draw writes text into the box, in the middle of its height, cut with an ellipsis to its width.
+// draw writes text into box, vertically centred and cut with an ellipsis to its width.
 func (f *captionFont) draw(dst *image.Gray, text string, box image.Rectangle, centre bool) {
 	text = f.fit(text, box.Dx())
 	x := box.Min.X
@@ -48,7 +48,7 @@ func (f *captionFont) draw(dst *image.Gray, text string, box image.Rectangle, ce
 	d.DrawString(text)
 }
 
-// fit cuts text so that it is no wider than width.
+// fit cuts text to at most width pixels.
 func (f *captionFont) fit(text string, width int) string {
 	if f.width(text) <= width {
 		return text

@@ -6,39 +6,42 @@ import (
 	"github.com/tokencache/tokencache/internal/kernel"
 )
 
-// Rect says which pixels a result of a convolution or a pooling with windows of any size reads.
-type Rect struct {
+// Window2D is the geometry of a convolution or a pooling: the pixels that each result reads.
+type Window2D struct {
 	Height, Width int // of the window
 	Stride        int // pixels between the windows of neighbouring results
-	PadY, PadX    int // pixels beyond the picture, above and below, and left and right
+	PadY, PadX    int // padding in pixels, above and below, and left and right
 }
 
-// Out returns the size of the results of pictures of the given size.
-func (r Rect) Out(height, width int) (outHeight, outWidth int) {
+// Out returns the size of the results of images of the given size.
+func (r Window2D) Out(height, width int) (outHeight, outWidth int) {
 	return (height+2*r.PadY-r.Height)/r.Stride + 1, (width+2*r.PadX-r.Width)/r.Stride + 1
 }
 
-func (r Rect) valid() bool {
-	return r.Height >= 1 && r.Width >= 1 && r.Stride >= 1 && r.PadY >= 0 && r.PadX >= 0 && r.PadY < r.Height && r.PadX < r.Width
+func (r Window2D) valid() bool {
+	return r.Height >= 1 && r.Width >= 1 && r.Stride >= 1 &&
+		r.PadY >= 0 && r.PadX >= 0 && r.PadY < r.Height && r.PadX < r.Width
 }
 
-// mustFit panics unless at least one window fits into the pictures.
-func (r Rect) mustFit(in Images) {
+// mustFit panics unless at least one window fits into the images.
+func (r Window2D) mustFit(in Images) {
 	if !r.valid() || in.Height+2*r.PadY < r.Height || in.Width+2*r.PadX < r.Width {
 		panic(fmt.Sprintf("tensor: windows %+v of an image of %d x %d", r, in.Height, in.Width))
 	}
 }
 
-// RectWeight is a convolution of In to Out channels with windows of any size, for inference. The weights are packed for the kernels.
-type RectWeight struct {
-	Rect
+// Conv2DWeight is a convolution of In to Out channels with windows of any size, for inference. The
+// weights are packed for the kernels.
+type Conv2DWeight struct {
+	Window2D
 	In, Out int
 	Bias    []float32 // [Out] or nil
 	packed  kernel.Packed
 }
 
-// NewRectWeight packs w, [out, in, r.Height, r.Width] by rows as PyTorch stores it; it keeps bias, which may be nil, and not w.
-func NewRectWeight(w []float32, out, in int, bias []float32, r Rect) *RectWeight {
+// NewConv2DWeight packs w, [out, in, r.Height, r.Width] by rows as PyTorch stores it; it keeps
+// bias, which may be nil, and not w.
+func NewConv2DWeight(w []float32, out, in int, bias []float32, r Window2D) *Conv2DWeight {
 	pixels := r.Height * r.Width
 	if !r.valid() || len(w) != out*in*pixels {
 		panic(fmt.Sprintf("tensor: %d floats of a convolution of %d to %d channels, %+v", len(w), in, out, r))
@@ -48,20 +51,21 @@ func NewRectWeight(w []float32, out, in int, bias []float32, r Rect) *RectWeight
 		one := o * pixels * in
 		kernel.Transpose(planes[one:], in, w[one:], pixels, in, pixels)
 	}
-	return &RectWeight{Rect: r, In: in, Out: out, Bias: bias, packed: pack(planes, out)}
+	return &Conv2DWeight{Window2D: r, In: in, Out: out, Bias: bias, packed: pack(planes, out)}
 }
 
 // Bytes returns the memory that the weight takes.
-func (w *RectWeight) Bytes() int64 {
+func (w *Conv2DWeight) Bytes() int64 {
 	return 4 * int64(kernel.PackedLen(w.Out, w.Height*w.Width*w.In)+len(w.Bias))
 }
 
-// RectConvInto sets dst, which may be columns of a wider matrix, to f of the convolution of in with w and returns it as pictures. Beyond the edges are zeros.
-func (g *Graph) RectConvInto(dst *Tensor, in Images, w *RectWeight, f Activation) Images {
+// Conv2DInto sets dst, which may be columns of a wider matrix, to f of the convolution of in with w
+// and returns it as images. The padding is zeros. It has no backward pass.
+func (g *Graph) Conv2DInto(dst *Tensor, in Images, w *Conv2DWeight, f Activation) Images {
 	w.mustFit(in)
 	g.mustNotRecord("a convolution", in.X, dst)
 	out := Images{X: dst}
-	out.Height, out.Width = w.Rect.Out(in.Height, in.Width)
+	out.Height, out.Width = w.Window2D.Out(in.Height, in.Width)
 	samples := in.Samples()
 	mustMatch("input of the convolution", in.X, in.X.Rows, w.In)
 	mustMatch("output of the convolution", dst, samples*out.Height*out.Width, w.Out)
@@ -76,7 +80,7 @@ func (g *Graph) RectConvInto(dst *Tensor, in Images, w *RectWeight, f Activation
 		want = g.Workers() * partsPerWorker
 	}
 	rows := min((out.Height*samples+want-1)/want, stripFloats/(op.line*w.Stride))
-	op.strips = newSplit(out.Height, 1, out.Height/min(out.Height, max(rows, leastStrip)))
+	op.strips = newSplit(out.Height, 1, out.Height/min(out.Height, max(rows, minStrip)))
 	parts := samples * op.strips.parts
 	op.panels = newSplit(w.packed.Panels(), 1, (want+parts-1)/parts)
 	g.run(op, parts*op.panels.parts)
@@ -87,7 +91,7 @@ func (g *Graph) RectConvInto(dst *Tensor, in Images, w *RectWeight, f Activation
 // rectConvOp is divided, and reads its pixels, as convOp is.
 type rectConvOp struct {
 	in     Images
-	w      *RectWeight
+	w      *Conv2DWeight
 	dst    Images
 	f      Activation
 	line   int // floats of a row of the copy
@@ -107,10 +111,17 @@ func (op *rectConvOp) run(part int, worker *worker) {
 	op.prepare(pixels, sample, y0*w.Stride-w.PadY, rows)
 
 	p0, p1 := op.panels.bounds(group)
-	gemm := kernel.Gemm{LDA: w.Stride * w.In, M: op.dst.Width, Taps: op.taps, B: &w.packed, Bias: w.Bias, LDC: op.dst.X.Stride}
-	step := 1 // rows of results that are one product
+	gemm := kernel.Gemm{
+		LDA:  w.Stride * w.In,
+		M:    op.dst.Width,
+		Taps: op.taps,
+		B:    &w.packed,
+		Bias: w.Bias,
+		LDC:  op.dst.X.Stride,
+	}
+	step := 1 // rows of results per product
 	if w.Width == 1 && w.Stride == 1 {
-		step = y1 - y0 // their pixels lie one behind the other
+		step = y1 - y0 // their pixels are contiguous
 		gemm.M *= step
 	}
 	for y := y0; y < y1; y += step {
@@ -126,7 +137,8 @@ func (op *rectConvOp) run(part int, worker *worker) {
 	}
 }
 
-// prepare fills dst with the given number of a sample's rows from row top on, which may be above the picture, zeros around them.
+// prepare fills dst with the given number of a sample's rows from row top on, which may be above
+// the image, with zeros around them.
 func (op *rectConvOp) prepare(dst []float32, sample, top, rows int) {
 	channels := op.w.In
 	left, right := op.w.PadX*channels, (op.w.PadX+op.in.Width)*channels
@@ -146,8 +158,12 @@ func (op *rectConvOp) prepare(dst []float32, sample, top, rows int) {
 	}
 }
 
-// MaxPoolInto sets dst, which may be columns of a wider matrix, to the largest values in the windows r and returns it as pictures. What is beyond the edges does not count.
-func (g *Graph) MaxPoolInto(dst *Tensor, in Images, r Rect) Images {
+// takePixel combines a pixel of a window with dst; first says that it is the window's first pixel.
+type takePixel func(dst, pixel []float32, first bool)
+
+// MaxPoolInto sets dst, which may be columns of a wider matrix, to the largest values in the
+// windows r and returns it as images. Padding does not count. It has no backward pass.
+func (g *Graph) MaxPoolInto(dst *Tensor, in Images, r Window2D) Images {
 	return g.pool2D(dst, in, r, func(dst, pixel []float32, first bool) {
 		if first {
 			copy(dst, pixel)
@@ -159,8 +175,9 @@ func (g *Graph) MaxPoolInto(dst *Tensor, in Images, r Rect) Images {
 	}, false)
 }
 
-// MeanPoolInto sets dst to the mean values in the windows r and returns it as pictures. What is beyond the edges does not count.
-func (g *Graph) MeanPoolInto(dst *Tensor, in Images, r Rect) Images {
+// MeanPoolInto sets dst to the mean values in the windows r and returns it as images. Padding does
+// not count. It has no backward pass.
+func (g *Graph) MeanPoolInto(dst *Tensor, in Images, r Window2D) Images {
 	return g.pool2D(dst, in, r, func(dst, pixel []float32, first bool) {
 		if first {
 			copy(dst, pixel)
@@ -170,7 +187,9 @@ func (g *Graph) MeanPoolInto(dst *Tensor, in Images, r Rect) Images {
 	}, true)
 }
 
-func (g *Graph) pool2D(dst *Tensor, in Images, r Rect, take func(dst, pixel []float32, first bool), mean bool) Images {
+// pool2D calls take for every pixel of every window, and divides the results by the number of
+// pixels for a mean.
+func (g *Graph) pool2D(dst *Tensor, in Images, r Window2D, take takePixel, mean bool) Images {
 	r.mustFit(in)
 	g.mustNotRecord("a pooling", in.X, dst)
 	out := Images{X: dst}
@@ -179,7 +198,8 @@ func (g *Graph) pool2D(dst *Tensor, in Images, r Rect, take func(dst, pixel []fl
 	pixels := out.Height * out.Width
 	g.byRow(rowOp{x: in.X, row: func(op *rowOp, i int) {
 		to := op.dst.Row(i)
-		sample, y, x := i/pixels, i%pixels/out.Width*r.Stride-r.PadY, i%out.Width*r.Stride-r.PadX
+		sample := i / pixels
+		y, x := i%pixels/out.Width*r.Stride-r.PadY, i%out.Width*r.Stride-r.PadX
 		count := 0
 		for dy := range r.Height {
 			for dx := range r.Width {

@@ -6,42 +6,47 @@ import (
 	"github.com/tokencache/tokencache/internal/kernel"
 )
 
-// Geometry says which pixels a 3x3 convolution reads. The zero value is invalid: see Same, Halve and Double.
-type Geometry struct {
+// Conv3x3Geometry is the stride and padding of a 3x3 convolution. The zero value is invalid: see
+// Conv3x3Same, Conv3x3Double and Conv3x3Halve.
+type Conv3x3Geometry struct {
 	Stride        int  // pixels between the windows of neighbouring results
-	Before, After int  // pixels of zeros above and left, and below and right, of the picture
-	Upsample      bool // the picture is first made twice as large, each pixel four times
+	Before, After int  // padding in pixels: above and left, and below and right
+	Upsample      bool // the image is first doubled by nearest neighbour
 }
 
+// The usual geometries: they keep the size of the image, double it, or halve it, rounding up.
 var (
-	Same   = Geometry{Stride: 1, Before: 1, After: 1}                 // keeps the size
-	Double = Geometry{Stride: 1, Before: 1, After: 1, Upsample: true} // doubles it
-	Halve  = Geometry{Stride: 2, Before: 1, After: 1}                 // halves it, rounding up
+	Conv3x3Same   = Conv3x3Geometry{Stride: 1, Before: 1, After: 1}
+	Conv3x3Double = Conv3x3Geometry{Stride: 1, Before: 1, After: 1, Upsample: true}
+	Conv3x3Halve  = Conv3x3Geometry{Stride: 2, Before: 1, After: 1}
 )
 
-// out returns the number of results along a side of n pixels, before any doubling, which is by phase.
-func (s Geometry) out(n int) int { return (n+s.Before+s.After-window)/s.Stride + 1 }
+// out returns the number of results along a side of n pixels; with Upsample, of each phase.
+func (s Conv3x3Geometry) out(n int) int { return (n+s.Before+s.After-window)/s.Stride + 1 }
 
 // window is the side of the square of pixels, as stored, that a result depends on.
 const window = 3
 
-// ConvWeight is a 3x3 convolution of In to Out channels. The weights are held once, packed for the kernels.
-type ConvWeight struct {
+// Conv3x3Weight is a 3x3 convolution of In to Out channels, for inference. The weights are packed
+// for the kernels.
+type Conv3x3Weight struct {
 	In, Out int
 	Bias    []float32 // [Out] or nil
-	Geometry
-	// A convolution of a doubled picture is four convolutions of the picture itself, one for each of the four results that a pixel
-	// gives rise to, with 2x2 windows whose weights are sums of the 3x3 ones: 4/9 of the work. Any other is one convolution.
+	Conv3x3Geometry
+	// A convolution of a doubled image is four convolutions (phases) of the image itself, one for
+	// each of the four results of a pixel, with 2x2 windows whose weights are sums of the 3x3 ones:
+	// 4/9 of the work. Any other has one phase.
 	phases [][]kernel.Packed // by row, by column
 	side   int               // of the windows of the phases
 }
 
-// NewConvWeight packs w, [out, in, 3, 3] by rows as PyTorch stores it; it keeps bias, which may be nil, and not w.
-func NewConvWeight(w []float32, out, in int, bias []float32, s Geometry) *ConvWeight {
-	if len(w) != out*in*window*window || s.Stride < 1 || s.Upsample && s != Double {
+// NewConv3x3Weight packs w, [out, in, 3, 3] by rows as PyTorch stores it; it keeps bias, which may
+// be nil, and not w.
+func NewConv3x3Weight(w []float32, out, in int, bias []float32, s Conv3x3Geometry) *Conv3x3Weight {
+	if len(w) != out*in*window*window || s.Stride < 1 || s.Upsample && s != Conv3x3Double {
 		panic(fmt.Sprintf("tensor: %d floats of a convolution of %d to %d channels, %+v", len(w), in, out, s))
 	}
-	c := &ConvWeight{In: in, Out: out, Bias: bias, Geometry: s, side: window}
+	c := &Conv3x3Weight{In: in, Out: out, Bias: bias, Conv3x3Geometry: s, side: window}
 	planes := make([]float32, len(w)) // [out, 3, 3, in]
 	for o := range out {
 		one := o * window * window * in
@@ -53,7 +58,8 @@ func NewConvWeight(w []float32, out, in int, bias []float32, s Geometry) *ConvWe
 	}
 	c.side = 2
 	sums := make([]float32, out*c.side*c.side*in)
-	halves := [][][]int{{{0}, {1, 2}}, {{0, 1}, {2}}} // by phase, by row or column of its window: those of the 3x3 window that meet there
+	// By phase, by row or column of its window: the rows or columns of the 3x3 window that it sums.
+	halves := [][][]int{{{0}, {1, 2}}, {{0, 1}, {2}}}
 	for _, rows := range halves {
 		var phases []kernel.Packed
 		for _, cols := range halves {
@@ -70,7 +76,8 @@ func pack(w []float32, out int) kernel.Packed {
 	return kernel.PackNK(kernel.AlignedFloats(kernel.PackedLen(out, k)), w, k, out, k)
 }
 
-// addPlanes sums planes, [out, 3, 3, in], over the given rows and columns of the window into dst, [out, len(rows), len(cols), in].
+// addPlanes sums planes, [out, 3, 3, in], over the given rows and columns of the window into dst,
+// [out, len(rows), len(cols), in].
 func addPlanes(dst, planes []float32, out, in int, rows, cols [][]int) {
 	for o := range out {
 		for i, ys := range rows {
@@ -88,25 +95,26 @@ func addPlanes(dst, planes []float32, out, in int, rows, cols [][]int) {
 }
 
 // Bytes returns the memory that the weight takes.
-func (w *ConvWeight) Bytes() int64 {
+func (w *Conv3x3Weight) Bytes() int64 {
 	n := len(w.phases) * len(w.phases) * kernel.PackedLen(w.Out, w.side*w.side*w.In)
 	return 4 * int64(n+len(w.Bias))
 }
 
-// OutputSize returns the size of the results of pictures of the given size.
-func (w *ConvWeight) OutputSize(height, width int) (outHeight, outWidth int) {
+// OutputSize returns the size of the results of images of the given size.
+func (w *Conv3x3Weight) OutputSize(height, width int) (outHeight, outWidth int) {
 	return w.out(height) * len(w.phases), w.out(width) * len(w.phases)
 }
 
-// ConvInput is what a convolution reads: f(x·scale + shift), surrounded by zeros. It is never stored as a whole.
-type ConvInput struct {
+// Conv3x3Input is the input of a convolution: Activation(x·scale + shift), padded with zeros. It is
+// never stored as a whole.
+type Conv3x3Input struct {
 	Images
 	Affine     Affine // the zero value for none
 	Activation Activation
 }
 
-// Conv returns the convolution of in with w.
-func (g *Graph) Conv(in ConvInput, w *ConvWeight) Images {
+// Conv3x3 returns the convolution of in with w. It has no backward pass.
+func (g *Graph) Conv3x3(in Conv3x3Input, w *Conv3x3Weight) Images {
 	dst := Images{}
 	dst.Height, dst.Width = w.OutputSize(in.Height, in.Width)
 	dst.X = g.New(in.Samples()*dst.Height*dst.Width, w.Out)
@@ -114,18 +122,20 @@ func (g *Graph) Conv(in ConvInput, w *ConvWeight) Images {
 	return dst
 }
 
-// ConvAdd adds the convolution of in with w to dst in place and returns dst.
-func (g *Graph) ConvAdd(dst Images, in ConvInput, w *ConvWeight) Images {
+// Conv3x3Add adds the convolution of in with w to dst in place and returns dst. It has no backward
+// pass.
+func (g *Graph) Conv3x3Add(dst Images, in Conv3x3Input, w *Conv3x3Weight) Images {
 	g.conv(in, w, dst, true)
 	return dst
 }
 
-// convOp divides a convolution over strips of rows of each sample and groups of panels. Each part makes its own copy of the rows that
-// its strip depends on, prepared and bordered with zeros; in that copy the pixels under a row of a window lie one behind the
-// other, so that a convolution is a matrix product with one tap for each row of the window, and nothing is gathered.
+// convOp divides a convolution over strips of rows of each sample and groups of panels. Each part
+// copies the rows that its strip depends on, prepared and padded with zeros. In that copy the
+// pixels under a row of a window are contiguous, so that a convolution is a matrix product with one
+// tap for each row of the window, and nothing is gathered.
 type convOp struct {
-	in     ConvInput
-	w      *ConvWeight
+	in     Conv3x3Input
+	w      *Conv3x3Weight
 	dst    Images
 	add    bool
 	line   int // floats of a row of the copy
@@ -135,11 +145,11 @@ type convOp struct {
 }
 
 const (
-	leastStrip  = 4       // rows of results: fewer prepare too many rows twice
-	stripFloats = 1 << 19 // of a copy, where that gives no fewer rows
+	minStrip    = 4       // rows of results: fewer prepare too many rows twice
+	stripFloats = 1 << 19 // maximum size of a copy, unless minStrip needs more
 )
 
-func (g *Graph) conv(in ConvInput, w *ConvWeight, dst Images, add bool) {
+func (g *Graph) conv(in Conv3x3Input, w *Conv3x3Weight, dst Images, add bool) {
 	g.mustNotRecord("a convolution", in.X, dst.X)
 	samples := in.Samples()
 	height, width := w.out(in.Height), w.out(in.Width)
@@ -160,7 +170,7 @@ func (g *Graph) conv(in ConvInput, w *ConvWeight, dst Images, add bool) {
 		want = g.Workers() * partsPerWorker
 	}
 	rows := min((height*samples+want-1)/want, stripFloats/(line*w.Stride))
-	op.strips = newSplit(height, 1, height/min(height, max(rows, leastStrip)))
+	op.strips = newSplit(height, 1, height/min(height, max(rows, minStrip)))
 	parts := samples * op.strips.parts
 	op.panels = newSplit(w.phases[0][0].Panels(), 1, (want+parts-1)/parts)
 	g.run(op, parts*op.panels.parts)
@@ -197,7 +207,8 @@ func (op *convOp) run(part int, worker *worker) {
 	}
 }
 
-// prepare fills dst with the given number of a sample's rows from row top on, which may be above the picture.
+// prepare fills dst with the given number of a sample's rows from row top on, which may be above
+// the image.
 func (op *convOp) prepare(dst []float32, sample, top, rows int) {
 	in, channels := &op.in, op.w.In
 	for r := range rows {

@@ -6,12 +6,13 @@ import (
 	"github.com/tokencache/tokencache/internal/kernel"
 )
 
-// Windows returns the 3x3 neighbourhoods that a convolution of geometry s reads, a row for each result: nine pixels in reading order, all channels
-// of a pixel together, zeros beyond the edges; [samples*height*width, 9*channels]. Linear then completes the convolution. This is how
-// small networks are trained; Conv, which never stores the neighbourhoods, has no way back.
-func (g *Graph) Windows(in Images, s Geometry) Images {
+// Unfold3x3 returns the 3x3 neighbourhoods that a convolution of geometry s reads (im2col), a row
+// for each result: nine pixels in reading order, all channels of a pixel together, zeros as
+// padding; [samples*height*width, 9*channels]. Linear then completes the convolution. This is how
+// small networks are trained: Conv3x3 has no backward pass.
+func (g *Graph) Unfold3x3(in Images, s Conv3x3Geometry) Images {
 	if s.Upsample || s.Stride < 1 {
-		panic(fmt.Sprintf("tensor: no windows of %+v", s))
+		panic(fmt.Sprintf("tensor: no neighbourhoods of %+v", s))
 	}
 	channels := in.X.Cols
 	out := Images{Height: s.out(in.Height), Width: s.out(in.Width)}
@@ -33,8 +34,9 @@ func (g *Graph) Windows(in Images, s Geometry) Images {
 	}}, out.X)
 	if g.recording(in.X) {
 		g.record(out.X, func(dout *Tensor) {
-			g.bySample(Uniform(in.Samples(), pixels), rowOp{x: dout, by: Uniform(in.Samples(), pixels), row: func(op *rowOp, i int) {
-				from := op.x.Row(i)
+			rows := Uniform(in.Samples(), pixels)
+			g.bySample(rows, rowOp{dy: dout, by: rows, row: func(op *rowOp, i int) {
+				from := op.dy.Row(i)
 				sample, y, x := i/pixels, i%pixels/out.Width, i%out.Width
 				for dy := range window {
 					for dx := range window {
@@ -49,7 +51,7 @@ func (g *Graph) Windows(in Images, s Geometry) Images {
 	return out
 }
 
-// pixel returns the row of X that holds a sample's pixel, if it is in the picture.
+// pixel returns the row of X that holds a sample's pixel, if it is in the image.
 func (m Images) pixel(sample, y, x int) (row int, ok bool) {
 	return (sample*m.Height+y)*m.Width + x, y >= 0 && y < m.Height && x >= 0 && x < m.Width
 }
@@ -57,7 +59,7 @@ func (m Images) pixel(sample, y, x int) (row int, ok bool) {
 // SampleMean returns the mean of each sample's rows, [samples, columns].
 func (g *Graph) SampleMean(x *Tensor, rows *Rows) *Tensor {
 	if rows.Len() != x.Rows {
-		panic(fmt.Sprintf("tensor: mean: %v has other rows than the %d that are divided among samples", x, rows.Len()))
+		panic(fmt.Sprintf("tensor: mean: input is %v, the samples have %d rows", x, rows.Len()))
 	}
 	y := g.byRow(rowOp{x: x, by: rows, row: func(op *rowOp, s int) {
 		dst := op.dst.Row(s)
@@ -70,9 +72,9 @@ func (g *Graph) SampleMean(x *Tensor, rows *Rows) *Tensor {
 	}}, g.New(rows.Samples(), x.Cols))
 	if g.recording(x) {
 		g.record(y, func(dy *Tensor) {
-			g.byRow(rowOp{x: dy, by: rows, row: func(op *rowOp, i int) {
+			g.byRow(rowOp{dy: dy, by: rows, row: func(op *rowOp, i int) {
 				s := int(op.by.Sample[i])
-				kernel.AXPY(op.dst.Row(i), 1/float32(op.by.Start[s+1]-op.by.Start[s]), op.x.Row(s))
+				kernel.AXPY(op.dst.Row(i), 1/float32(op.by.Start[s+1]-op.by.Start[s]), op.dy.Row(s))
 			}}, g.Grad(x))
 		})
 	}

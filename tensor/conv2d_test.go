@@ -7,16 +7,25 @@ import (
 	"testing"
 )
 
-var rects = []Rect{
-	{Height: 1, Width: 1, Stride: 1}, {Height: 1, Width: 1, Stride: 2}, {Height: 3, Width: 3, Stride: 2}, {Height: 3, Width: 3, Stride: 1}, {Height: 3, Width: 3, Stride: 1, PadY: 1, PadX: 1},
-	{Height: 5, Width: 5, Stride: 1, PadY: 2, PadX: 2}, {Height: 1, Width: 7, Stride: 1, PadX: 3}, {Height: 7, Width: 1, Stride: 1, PadY: 3}, {Height: 1, Width: 3, Stride: 1, PadX: 1},
-	{Height: 3, Width: 1, Stride: 1, PadY: 1}, {Height: 2, Width: 4, Stride: 3, PadY: 1, PadX: 2},
+var windows2D = []Window2D{
+	{Height: 1, Width: 1, Stride: 1},
+	{Height: 1, Width: 1, Stride: 2},
+	{Height: 3, Width: 3, Stride: 2},
+	{Height: 3, Width: 3, Stride: 1},
+	{Height: 3, Width: 3, Stride: 1, PadY: 1, PadX: 1},
+	{Height: 5, Width: 5, Stride: 1, PadY: 2, PadX: 2},
+	{Height: 1, Width: 7, Stride: 1, PadX: 3},
+	{Height: 7, Width: 1, Stride: 1, PadY: 3},
+	{Height: 1, Width: 3, Stride: 1, PadX: 1},
+	{Height: 3, Width: 1, Stride: 1, PadY: 1},
+	{Height: 2, Width: 4, Stride: 3, PadY: 1, PadX: 2},
 }
 
-// TestRectConv compares with the definition, in float64, into columns of a wider matrix, whose other columns must stay.
-func TestRectConv(t *testing.T) {
+// TestConv2D compares with the definition, in float64, into columns of a wider matrix, whose other
+// columns must stay.
+func TestConv2D(t *testing.T) {
 	everyKernel(t, func(t *testing.T) {
-		for i, r := range rects {
+		for i, r := range windows2D {
 			rnd := rand.New(rand.NewPCG(uint64(i), 1))
 			samples, h, w, in, out := 1+i%3, 7+i, 8+i%4, 1+3*i%5, 3+11*i
 			x, weight := normal(rnd, samples*h*w*in), normal(rnd, out*in*r.Height*r.Width)
@@ -33,7 +42,9 @@ func TestRectConv(t *testing.T) {
 				for k := range wide.Data {
 					wide.Data[k] = 9
 				}
-				got := g.RectConvInto(g.Columns(wide, 2, 2+out), Images{X: FromSlice(x, samples*h*w, in), Height: h, Width: w}, NewRectWeight(weight, out, in, bias, r), ReLU)
+				got := g.Conv2DInto(g.Columns(wide, 2, 2+out),
+					Images{X: FromSlice(x, samples*h*w, in), Height: h, Width: w},
+					NewConv2DWeight(weight, out, in, bias, r), ReLU)
 				pool.Close()
 				if got.Height != oh || got.Width != ow {
 					t.Fatalf("%+v: %d x %d", r, got.Height, got.Width)
@@ -62,7 +73,8 @@ func TestRectConv(t *testing.T) {
 									continue
 								}
 								for c := range in {
-									p := float64(weight[((o*in+c)*r.Height+dy)*r.Width+dx]) * float64(x[((sample*h+py)*w+px)*in+c])
+									a, b := weight[((o*in+c)*r.Height+dy)*r.Width+dx], x[((sample*h+py)*w+px)*in+c]
+									p := float64(a) * float64(b)
 									sum, bound = sum+p, bound+math.Abs(p)
 								}
 							}
@@ -84,7 +96,7 @@ func TestPooling(t *testing.T) {
 	defer pool.Close()
 	const samples, h, w, channels = 2, 9, 8, 3
 	in := Images{X: FromSlice(normal(rnd, samples*h*w*channels), samples*h*w, channels), Height: h, Width: w}
-	for _, r := range rects {
+	for _, r := range windows2D {
 		g := NewGraph(pool)
 		oh, ow := r.Out(h, w)
 		largest := g.MaxPoolInto(g.New(samples*oh*ow, channels), in, r)

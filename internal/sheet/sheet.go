@@ -1,0 +1,123 @@
+// Package sheet lays images out in a grid with captions: contact sheets and comparisons.
+//
+// It is apart from internal/raster because captions need a font rasteriser, which a program that
+// only generates images should not link.
+package sheet
+
+import (
+	"fmt"
+	"image"
+	"image/color"
+	"image/draw"
+
+	"github.com/tokencache/tokencache/internal/raster"
+)
+
+// Layout arranges images in a grid, row by row, with black captions on white.
+type Layout struct {
+	Columns int // images per row
+	Scale   int // each pixel becomes Scale x Scale; 0: up to 4, for images smaller than 112 pixels
+	Gap     int // white pixels between images; 0: 2
+
+	// Rows are captions left of the rows and Heads captions above the columns. They are cut if too
+	// long, and ignored if there are more than rows or columns.
+	Rows, Heads []string
+}
+
+const (
+	captionMargin   = 6    // pixels next to a caption
+	maxCaptionWidth = 180  // pixels of a row's caption
+	maxScaleOrGap   = 1024 // pixels
+)
+
+// Render returns the sheet of images, which must all have one size and number of channels.
+func (l Layout) Render(images []*raster.Image) (*raster.Image, error) {
+	if len(images) == 0 || l.Columns <= 0 ||
+		l.Scale < 0 || l.Scale > maxScaleOrGap || l.Gap < 0 || l.Gap > maxScaleOrGap {
+		return nil, fmt.Errorf("sheet of %d images, %d columns, scale %d, gap %d: "+
+			"want 1 image and 1 column or more, scale and gap 0 to %d",
+			len(images), l.Columns, l.Scale, l.Gap, maxScaleOrGap)
+	}
+	first := images[0]
+	for i, m := range images {
+		if m.Height != first.Height || m.Width != first.Width || m.Channels != first.Channels {
+			return nil, fmt.Errorf("sheet: image %d is %dx%dx%d, image 0 %dx%dx%d", i,
+				m.Height, m.Width, m.Channels, first.Height, first.Width, first.Channels)
+		}
+	}
+	g, err := l.grid(len(images), first)
+	if err != nil {
+		return nil, err
+	}
+	out, err := raster.New(g.height(), g.width(), first.Channels)
+	if err != nil {
+		return nil, fmt.Errorf("sheet: %w", err)
+	}
+	captions := image.NewGray(image.Rect(0, 0, out.Width, out.Height))
+	draw.Draw(captions, captions.Bounds(), image.NewUniform(color.White), image.Point{}, draw.Src)
+	for i, text := range l.Rows[:min(len(l.Rows), g.rows)] {
+		g.font.draw(captions, text, image.Rect(captionMargin, g.y(i), g.left, g.y(i)+g.tileHeight), false)
+	}
+	for i, text := range l.Heads[:min(len(l.Heads), g.columns)] {
+		g.font.draw(captions, text, image.Rect(g.x(i), 0, g.x(i)+g.tileWidth, g.top), true)
+	}
+	for i := range out.Pix {
+		out.Pix[i] = captions.Pix[i/out.Channels]
+	}
+	for i, m := range images {
+		paste(out, m, g.y(i/l.Columns), g.x(i%l.Columns), g.scale)
+	}
+	return out, nil
+}
+
+// paste copies m into dst at (y, x), each pixel scale x scale.
+func paste(dst, m *raster.Image, y, x, scale int) {
+	c := m.Channels
+	for i := range m.Height * scale {
+		from, to := m.Row(i/scale), dst.Row(y + i)[x*c:]
+		for j := range m.Width * scale {
+			copy(to[j*c:][:c], from[j/scale*c:])
+		}
+	}
+}
+
+// grid is where everything is on a sheet, in pixels.
+type grid struct {
+	rows, columns         int
+	tileHeight, tileWidth int
+	top, left             int // room for the captions
+	gap, scale            int
+	font                  *captionFont
+}
+
+func (l Layout) grid(images int, m *raster.Image) (*grid, error) {
+	g := &grid{
+		rows:    (images + l.Columns - 1) / l.Columns,
+		columns: min(l.Columns, images),
+		gap:     l.Gap,
+		scale:   l.Scale,
+	}
+	if g.gap == 0 {
+		g.gap = 2
+	}
+	if g.scale == 0 {
+		g.scale = min(max(112/max(m.Height, m.Width), 1), 4)
+	}
+	g.tileHeight, g.tileWidth = m.Height*g.scale, m.Width*g.scale
+	var err error
+	if g.font, err = newCaptionFont(); err != nil {
+		return nil, err
+	}
+	if len(l.Heads) > 0 {
+		g.top = g.font.height() + captionMargin
+	}
+	for _, text := range l.Rows {
+		g.left = max(g.left, min(g.font.width(text), maxCaptionWidth)+2*captionMargin)
+	}
+	return g, nil
+}
+
+func (g *grid) y(row int) int    { return g.top + g.gap + row*(g.tileHeight+g.gap) }
+func (g *grid) x(column int) int { return g.left + g.gap + column*(g.tileWidth+g.gap) }
+func (g *grid) height() int      { return g.y(g.rows) }
+func (g *grid) width() int       { return g.x(g.columns) }
