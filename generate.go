@@ -69,6 +69,7 @@ func (e *engine) await(j *job) (*Result, error) {
 				images = append(images, img)
 			} else if err := j.req.OnImage(img); err != nil {
 				e.cancel(j, err)
+				break // the images that follow are not wanted any more
 			}
 		}
 		if complete {

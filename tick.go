@@ -47,9 +47,8 @@ func (e *engine) work(i int) {
 		if t == nil {
 			return
 		}
-		start := time.Now()
 		failed := e.tick(t, group)
-		e.settle(t, group, failed, time.Since(start))
+		e.settle(t, group, failed)
 	}
 }
 
@@ -63,7 +62,6 @@ func (e *engine) next(i int) (*team, []*sequence) {
 		}
 		want := e.wantTeams()
 		if want != e.teams && e.ticking == 0 {
-			e.trim()
 			e.teams = want
 			e.cond.Broadcast()
 		}
@@ -77,11 +75,11 @@ func (e *engine) next(i int) (*team, []*sequence) {
 	}
 }
 
-// trim gives back what the teams, none of which is in a tick, held for more work than there was.
+// trim gives back, whenever the engine has nothing left to do, what the work since the last time did
+// not need.
 func (e *engine) trim() {
 	for _, teams := range e.layouts {
 		for _, t := range teams {
-			t.graph.Reset()
 			t.graph.Trim()
 		}
 	}
@@ -110,6 +108,16 @@ func (e *engine) take(t *team) []*sequence {
 		s.job.ticking++
 	}
 	return group
+}
+
+// forget drops what a team still holds of the sequences of a tick.
+func (t *team) forget() {
+	t.graph.Reset()
+	t.group.Leave()
+	clear(t.taken[:cap(t.taken)])
+	clear(t.members[:cap(t.members)])
+	clear(t.batch.Cond[:cap(t.batch.Cond)])
+	t.begun = nil
 }
 
 // failure is why a tick failed, and whose fault it was, if that is known.
@@ -214,6 +222,7 @@ func (t *team) pass(m seam.Model, group []*sequence) {
 	t.group.Join(g, t.members)
 	t.group.Charge()
 	x := m.Embed(g, &t.batch)
+	t.group.Enter(x)
 	for i := range m.Shape().Blocks {
 		x = m.Block(g, &t.group, i, x)
 	}
@@ -301,14 +310,9 @@ func (e *engine) finishImages(t *team, s *sequence) error {
 }
 
 // settle puts the sequences of a tick back, or ends them.
-func (e *engine) settle(t *team, group []*sequence, failed *failure, took time.Duration) {
+func (e *engine) settle(t *team, group []*sequence, failed *failure) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.ticking--
-	if t.ticks++; t.ticks%trimTicks == 0 {
-		t.graph.Reset()
-		t.graph.Trim()
-	}
 	if failed != nil && failed.of != nil && failed.of.job.err == nil {
 		failed.of.job.err = failed.err
 	}
@@ -349,7 +353,15 @@ func (e *engine) settle(t *team, group []*sequence, failed *failure, took time.D
 			e.finish(s.job)
 		}
 	}
+	t.forget()
+	e.ticking--
 	e.admit()
+	if t.ticks++; t.ticks%trimTicks == 0 {
+		t.graph.Trim()
+	}
+	if e.flying == 0 && e.ticking == 0 {
+		e.trim()
+	}
 }
 
 // failedPanic returns the panic of a failed tick.

@@ -17,7 +17,12 @@ func newMemory() any { return &memory{} }
 func memoryOf(g *tensor.Graph) *memory { return g.Scratch(memoryKey{}, newMemory).(*memory) }
 
 // Reset frees everything: the Graph calls it when it is Reset.
-func (m *memory) Reset() { m.usedTokens, m.usedMods = 0, 0 }
+func (m *memory) Reset() {
+	for _, t := range m.tokens[:m.usedTokens] {
+		*t = Tokens{}
+	}
+	m.usedTokens, m.usedMods = 0, 0
+}
 
 // NewTokens returns empty Tokens that are valid until g is Reset.
 func NewTokens(g *tensor.Graph) *Tokens {
@@ -27,7 +32,6 @@ func NewTokens(g *tensor.Graph) *Tokens {
 	}
 	t := m.tokens[m.usedTokens]
 	m.usedTokens++
-	*t = Tokens{}
 	return t
 }
 

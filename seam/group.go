@@ -3,6 +3,7 @@ package seam
 import (
 	"errors"
 	"iter"
+	"runtime/debug"
 
 	"github.com/tokencache/tokencache/tensor"
 )
@@ -23,6 +24,7 @@ type Group struct {
 	levels []level // by depth
 	sites  Sites
 	parts  []*Tokens
+	whole  []*Tokens // of each member: its tokens before the first block
 	failed *Member
 }
 
@@ -72,8 +74,14 @@ func newCall(m *Member) *call {
 	c := &call{}
 	c.next, c.stop = iter.Pull(func(yield func(struct{}) bool) {
 		defer func() {
-			if v := recover(); v != nil && v != errStopped {
+			switch v := recover().(type) {
+			case nil:
+			case *tensor.Panic:
 				panic(v)
+			default:
+				if v != errStopped {
+					panic(&tensor.Panic{Value: v, Stack: debug.Stack()}) // the coroutine's stack is lost otherwise
+				}
 			}
 		}()
 		f := func(x *Tokens) *Tokens {
@@ -111,6 +119,31 @@ func (gr *Group) Join(g *tensor.Graph, members []*Member) {
 	}
 }
 
+// Leave ends a pass: the group keeps nothing of its members.
+func (gr *Group) Leave() {
+	gr.active, gr.parts, gr.whole = emptied(gr.active), emptied(gr.parts), emptied(gr.whole)
+	for i := range gr.levels {
+		gr.levels[i].joined, gr.levels[i].parts = emptied(gr.levels[i].joined), emptied(gr.levels[i].parts)
+	}
+}
+
+// emptied returns s without elements, and with nothing left behind its end.
+func emptied[T any](s []T) []T {
+	clear(s[:cap(s)])
+	return s[:0]
+}
+
+// Enter tells which rows of the tokens before the first block are whose.
+func (gr *Group) Enter(x *Tokens) {
+	first := len(gr.parts)
+	gr.split(x, gr.active)
+	gr.whole = gr.whole[:0]
+	for _, p := range gr.parts[first:] {
+		gr.whole = append(gr.whole, p.Copy(gr.g))
+	}
+	x.Parts, gr.parts = gr.whole, gr.parts[:first]
+}
+
 // Charge makes the Graph count the operations that follow for all members by their samples.
 func (gr *Group) Charge() {
 	gr.g.ClearCharge(0)
@@ -136,44 +169,72 @@ func (gr *Group) Apply(at Site, x *Tokens, f func(*Tokens) *Tokens) *Tokens {
 		x.ChargeRows(gr.g)
 		return m.Reuse.Apply(at, x, f)
 	}
-	depth := gr.depth
 	first := len(gr.parts)
 	gr.split(x, active)
 	parts := gr.parts[first:]
-
-	// Ask every member what it wants computed.
-	for len(gr.levels) <= depth {
-		gr.levels = append(gr.levels, level{})
-	}
-	joined := gr.levels[depth].joined[:0]
-	for k, m := range active {
-		c := m.at(depth)
-		c.at, c.x, c.answer = at, parts[k], Tokens{}
-		if !m.Reuse.Sites().Has(at.Part) {
-			c.asked, c.result = parts[k], nil
-		} else {
-			gr.resume(m, c)
-		}
-		if c.asked != nil {
-			joined = append(joined, m)
-		}
-	}
-	gr.levels[depth].joined = joined
-
-	// Compute that together, and let every member go on with its share of the results.
+	joined := gr.ask(at, active, parts)
 	var out *Tokens
-	if len(joined) > 0 {
-		u, same := gr.union(x, parts, joined, len(joined) == len(active))
-		gr.active, gr.depth = joined, depth+1
+	if joined > 0 {
+		u, same := gr.union(at, x, active, parts)
+		depth := gr.depth
+		if at.Part == Block {
+			gr.active = gr.levels[depth].joined
+		}
+		gr.depth++
 		u.ChargeRows(gr.g)
 		out = f(u)
 		gr.active, gr.depth = active, depth
-		gr.share(out, joined, same && out.X == u.X)
+		gr.answer(at, u, out, active, same && out.X == u.X)
 	}
-	for _, m := range joined {
-		c := m.at(depth)
+	y := gr.assemble(at, x, active, parts, out)
+	gr.parts = gr.parts[:first]
+	return y
+}
+
+// ask lets every member say what it wants computed, and returns how many want anything. A member
+// without rows is absent: it wanted nothing of the site that this one lies in.
+func (gr *Group) ask(at Site, active []*Member, parts []*Tokens) int {
+	for len(gr.levels) <= gr.depth {
+		gr.levels = append(gr.levels, level{})
+	}
+	level := &gr.levels[gr.depth]
+	level.joined = level.joined[:0]
+	for k, m := range active {
+		c := m.at(gr.depth)
+		c.at, c.x, c.answer, c.asked, c.result = at, parts[k], Tokens{}, nil, parts[k]
+		switch {
+		case parts[k].X.Rows == 0:
+			continue
+		case !m.Reuse.Sites().Has(at.Part):
+			c.asked = parts[k]
+		default:
+			gr.resume(m, c)
+		}
+		if c.asked != nil {
+			level.joined = append(level.joined, m)
+		}
+	}
+	return len(level.joined)
+}
+
+// answer gives each member its rows of what was computed, in place where that is so of them all, and
+// lets it go on.
+func (gr *Group) answer(at Site, u, out *Tokens, active []*Member, inPlace bool) {
+	row := 0
+	for _, m := range active {
+		c := m.at(gr.depth)
+		if c.asked == nil {
+			continue
+		}
+		c.answer = *c.asked
+		c.answer.Modulation, c.answer.ColSums, c.answer.From = nil, nil, nil
+		n := c.asked.X.Rows
+		if !inPlace {
+			c.answer.X = gr.g.RowRange(out.X, row, row+n)
+		}
+		row += n
 		if !m.Reuse.Sites().Has(at.Part) {
-			c.result, c.asked = &c.answer, nil
+			c.result = &c.answer
 			continue
 		}
 		gr.resume(m, c)
@@ -182,9 +243,6 @@ func (gr *Group) Apply(at Site, x *Tokens, f func(*Tokens) *Tokens) *Tokens {
 			panic("seam: Apply called f twice")
 		}
 	}
-	y := gr.assemble(at, x, parts, active, out)
-	gr.parts = gr.parts[:first]
-	return y
 }
 
 // resume lets a member's Apply run until it asks for a computation or returns.
@@ -240,81 +298,90 @@ func (gr *Group) rows(all *tensor.Rows, first, samples int) *tensor.Rows {
 
 // union returns the tokens that members asked for, one after another. Where all asked for all of
 // theirs it has the memory of x, and same is true.
-func (gr *Group) union(x *Tokens, parts []*Tokens, joined []*Member, all bool) (u *Tokens, same bool) {
-	depth := gr.depth
+//
+// At a whole block it is of the members that asked for anything. Within a block it is of all samples
+// of x, of which some may have no rows, as what the block has made of the conditioning is of all.
+func (gr *Group) union(at Site, x *Tokens, active []*Member, parts []*Tokens) (u *Tokens, same bool) {
 	u = NewTokens(gr.g)
 	*u = *x
-	u.Parts, u.Modulation, u.KV, u.From, u.ColSums = gr.levels[depth].parts[:0], nil, nil, nil, nil
-	same, rows, samples := all, 0, 0
-	for k, m := range joined {
-		asked := m.at(depth).asked
+	level := &gr.levels[gr.depth]
+	u.Parts, u.Modulation, u.KV, u.From, u.ColSums = level.parts[:0], nil, nil, nil, nil
+	rows, samples := 0, 0
+	same = true
+	for k, m := range active {
+		asked := m.at(gr.depth).asked
+		absent := parts[k].X.Rows == 0
+		same = same && (absent && at.Part != Block || asked != nil && asked.X == parts[k].X && asked.Skip == parts[k].Skip)
+		if asked == nil {
+			if at.Part == Block {
+				continue
+			}
+			asked = gr.none(m)
+		}
+		asked.Owner = m.owner
 		u.Parts = append(u.Parts, asked)
-		same = same && asked.X == parts[k].X && asked.Skip == parts[k].Skip
 		rows, samples = rows+asked.X.Rows, samples+m.Samples
 	}
-	gr.levels[depth].parts = u.Parts
-	for k, m := range joined {
-		u.Parts[k].Owner = m.owner
+	level.parts = u.Parts
+	if !same {
+		gr.gather(u, x, rows, samples)
 	}
-	if same {
-		return u, true
-	}
-	counts, row, sample := gr.g.Ints(samples), 0, 0
+	return u, same
+}
+
+// none returns no rows of a member's samples.
+func (gr *Group) none(m *Member) *Tokens {
+	counts := gr.g.Ints(m.Samples)
+	clear(counts)
+	t := NewTokens(gr.g)
+	t.X, t.Rows = gr.g.New(0, 0), gr.g.Rows(counts)
+	return t
+}
+
+// gather copies the rows of u's parts one after another.
+func (gr *Group) gather(u, x *Tokens, rows, samples int) {
 	u.X = gr.g.New(rows, x.X.Cols)
-	pos := gr.g.Ints(rows)
-	if x.C != nil {
+	counts, pos := gr.g.Ints(samples), gr.g.Ints(rows)
+	all := samples == x.Rows.Samples()
+	if x.C != nil && !all {
 		u.C = gr.g.New(samples, x.C.Cols)
 	}
 	if x.Skip != nil {
 		u.Skip = gr.g.New(rows, x.Skip.Cols)
 	}
+	row, sample := 0, 0
 	for _, p := range u.Parts {
 		for i := range p.Rows.Samples() {
 			counts[sample+i] = int32(p.Rows.Start[i+1] - p.Rows.Start[i])
-			if x.C != nil {
+			if x.C != nil && !all {
 				copy(u.C.Row(sample+i), p.C.Row(i))
 			}
 		}
 		copyRows(u.X, row, p.X)
 		copy(pos[row:], p.Pos)
-		if x.Skip != nil {
+		if x.Skip != nil && p.X.Rows > 0 {
 			copyRows(u.Skip, row, p.Skip)
 		}
 		row, sample = row+p.X.Rows, sample+p.Rows.Samples()
 	}
 	u.Rows, u.Pos = gr.g.Rows(counts), pos
-	return u, false
-}
-
-// share gives each member its rows of what was computed, in place where that is so of them all.
-func (gr *Group) share(out *Tokens, joined []*Member, inPlace bool) {
-	row := 0
-	for _, m := range joined {
-		c := m.at(gr.depth)
-		c.answer = *c.asked
-		c.answer.Modulation, c.answer.ColSums, c.answer.From = nil, nil, nil
-		n := c.asked.X.Rows
-		if !inPlace {
-			c.answer.X = gr.g.RowRange(out.X, row, row+n)
-		}
-		row += n
-	}
 }
 
 // assemble puts what the members' Apply returned together.
-func (gr *Group) assemble(at Site, x *Tokens, parts []*Tokens, active []*Member, out *Tokens) *Tokens {
+func (gr *Group) assemble(at Site, x *Tokens, active []*Member, parts []*Tokens, out *Tokens) *Tokens {
 	inPlace, passed := true, out != nil
 	for k, m := range active {
 		c := m.at(gr.depth)
+		absent := parts[k].X.Rows == 0
 		inPlace = inPlace && c.result.X == parts[k].X
-		passed = passed && c.result.X == c.answer.X
+		passed = passed && (absent || c.result.X == c.answer.X)
 	}
 	branch := at.Part == Attention || at.Part == MLP
 	switch {
 	case inPlace && !branch:
 		return x
 	case passed && out.X.Rows == x.X.Rows:
-		return x.With(out.X)
+		return gr.with(x, out.X)
 	}
 	y := x.X
 	if branch {
@@ -328,9 +395,16 @@ func (gr *Group) assemble(at Site, x *Tokens, parts []*Tokens, active []*Member,
 		row += parts[k].X.Rows
 	}
 	if branch {
-		return x.With(y)
+		return gr.with(x, y)
 	}
 	return x
+}
+
+// with returns a copy of x with other values.
+func (gr *Group) with(x *Tokens, y *tensor.Tensor) *Tokens {
+	u := x.Copy(gr.g)
+	u.X, u.Modulation, u.ColSums = y, nil, nil
+	return u
 }
 
 // copyRows copies the rows of src to dst from a row on.

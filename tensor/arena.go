@@ -53,6 +53,13 @@ func (a *arena[T]) trim() {
 	a.slabs, a.reached = a.slabs[:keep], 0
 }
 
+// wipe zeroes everything, so that nothing is kept alive by what was made before.
+func (a *arena[T]) wipe() {
+	for _, s := range a.slabs {
+		clear(s)
+	}
+}
+
 // bytes is the memory that the arena holds.
 func (a *arena[T]) bytes() int64 {
 	var n int64

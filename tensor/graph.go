@@ -171,13 +171,16 @@ func (g *Graph) Reset() {
 	}
 }
 
-// Trim gives memory back that the passes since the last Trim did not need.
+// Trim resets the Graph and gives memory back that the passes since the last Trim did not need.
 func (g *Graph) Trim() {
+	g.Reset()
 	g.floats.trim()
 	g.ints.trim()
 	g.starts.trim()
 	g.headers.trim()
+	g.headers.wipe() // headers of old matrices would keep their memory alive
 	g.rows.trim()
+	g.rows.wipe()
 	g.pool.trim()
 }
 
