@@ -11,19 +11,26 @@ import (
 	"github.com/tokencache/tokencache/internal/atomicfile"
 )
 
-// ConfigKey is the entry of a safetensors file's metadata in which a converted checkpoint keeps the config.json that lay beside
-// the original.
-const ConfigKey = "config"
+// The entries of a safetensors file's metadata in which a converted checkpoint keeps what was next
+// to the original.
+const (
+	ConfigKey    = "config"           // its config.json
+	SchedulerKey = "scheduler_config" // the scheduler_config.json of a diffusers pipeline
+	PipelineKey  = "model_index"      // the model_index.json of a diffusers pipeline
+	SourceKey    = "source"           // the name of the original file
+	settingsKey  = "args"             // the training script's arguments: see File.Setting
+)
 
-// Content is what a file of weights is made of. Tensors are read one at a time while the file is written.
+// Content is what a file of weights is made of. Tensors are read one at a time while the file is
+// written.
 type Content struct {
 	Tensors  []Info // of types F64, F32, F16 or BF16, as they are to be written
 	Metadata map[string]string
 	Read     func(name string, dst []float32) error // as File.Read
 }
 
-// WriteSafetensors creates or replaces the safetensors file at path, whole or not at all. Values are rounded to the nearest, ties to
-// even.
+// WriteSafetensors creates or replaces the safetensors file at path, whole or not at all. Values
+// are rounded to the nearest, ties to even.
 func WriteSafetensors(path string, c Content) error {
 	header := make(map[string]any, len(c.Tensors)+1)
 	if len(c.Metadata) > 0 {
@@ -74,8 +81,9 @@ type headerEntry struct {
 
 // writable reports a type that cannot be written.
 func (i Info) writable() error {
-	if !i.DType.Float() {
-		return fmt.Errorf("tensor %s: elements of type %s cannot be written, want F64, F32, F16 or BF16", i.Name, i.DType)
+	if !i.DType.writable() {
+		return fmt.Errorf("tensor %s: elements of type %s cannot be written, want F64, F32, F16 or BF16",
+			i.Name, i.DType)
 	}
 	return nil
 }
@@ -105,10 +113,15 @@ func (c *Content) write(w io.Writer, t Info, buf []float32) ([]float32, error) {
 }
 
 // torchClasses are the storages that torch.load makes of what is written.
-var torchClasses = map[DType]string{F64: "DoubleStorage", F32: "FloatStorage", F16: "HalfStorage", BF16: "BFloat16Storage"}
+var torchClasses = map[DType]string{
+	F64:  "DoubleStorage",
+	F32:  "FloatStorage",
+	F16:  "HalfStorage",
+	BF16: "BFloat16Storage",
+}
 
-// WritePyTorch creates or replaces the file at path, whole or not at all, with what torch.save makes of an ordered dict of tensors: torch.load
-// reads it, also with weights_only.
+// WritePyTorch creates or replaces the file at path, whole or not at all, with what torch.save
+// makes of an ordered dict of tensors: torch.load reads it, also with weights_only.
 func WritePyTorch(path string, c Content) error {
 	var p pickler
 	p.begin()
@@ -123,14 +136,16 @@ func WritePyTorch(path string, c Content) error {
 		counted := &counter{w: w}
 		z := zip.NewWriter(counted)
 		entry := func(name string) (io.Writer, error) {
-			// torch.load maps storages into memory where they are aligned: the name's length and an extra field bring the data to a multiple of 64.
+			// torch.load maps storages into memory where they are aligned: the name's length and an
+			// extra field bring the data to a multiple of 64.
 			if err := z.Flush(); err != nil {
 				return nil, err
 			}
 			const localHeader, extraHeader = 30, 4
 			pad := int(64-(counted.n+localHeader+int64(len(name))+extraHeader)%64) % 64
 			extra := binary.LittleEndian.AppendUint16([]byte("FB"), uint16(pad))
-			return z.CreateHeader(&zip.FileHeader{Name: name, Method: zip.Store, Extra: append(extra, make([]byte, pad)...)})
+			extra = append(extra, make([]byte, pad)...)
+			return z.CreateHeader(&zip.FileHeader{Name: name, Method: zip.Store, Extra: extra})
 		}
 		text := func(name string, b []byte) error {
 			e, err := entry(name)
@@ -211,7 +226,8 @@ func (p *pickler) begin() {
 
 func (p *pickler) end() { p.op(opSetItems, opStop) }
 
-// tensor adds name: torch._utils._rebuild_tensor_v2(storage, 0, size, stride, False, OrderedDict()).
+// tensor adds name: torch._utils._rebuild_tensor_v2(storage, 0, size, stride, False,
+// OrderedDict()).
 func (p *pickler) tensor(t Info, key int) {
 	p.string(t.Name)
 	p.global("torch._utils", "_rebuild_tensor_v2")
