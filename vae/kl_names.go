@@ -15,8 +15,8 @@ type store interface {
 	Read(name string, dst []float32) error
 }
 
-func has(s store, name string) bool {
-	_, ok := s.Lookup(name)
+func has(l checkpoint.Lister, name string) bool {
+	_, ok := l.Lookup(name)
 	return ok
 }
 
@@ -32,7 +32,10 @@ type source struct {
 	naming
 }
 
-func (s source) Read(name string, dst []float32) error { return s.store.Read(s.rename(name), dst) }
+// Read fills dst with the named tensor, whose numbers must be finite.
+func (s source) Read(name string, dst []float32) error {
+	return checkpoint.ReadFinite(s.store, s.rename(name), dst)
+}
 
 // wants translates a list of tensors for the file. A 1x1 convolution may also be stored as a matrix, and is in some generations of
 // the files.
@@ -52,7 +55,7 @@ func (s source) wants(canonical []checkpoint.Want) []checkpoint.Want {
 const ldmPrefix = "first_stage_model."
 
 // klNaming recognises the convention by names that only one has. Canonical are the names of diffusers, of the later generation.
-func klNaming(s store) (n naming, ok bool) {
+func klNaming(s checkpoint.Lister) (n naming, ok bool) {
 	switch {
 	case has(s, "encoder.down_blocks.0.resnets.0.conv1.weight"):
 		if has(s, "decoder.mid_block.attentions.0.query.weight") {
@@ -96,7 +99,7 @@ var ldmWords = strings.NewReplacer(
 
 // ldmNaming counts the levels of the decoder from the highest resolution on, diffusers in order of execution. Its files may hold the
 // training loss's network, and, with a prefix, the whole of a model beside the autoencoder.
-func ldmNaming(s store, prefix string) naming {
+func ldmNaming(s checkpoint.Lister, prefix string) naming {
 	levels := 0
 	for has(s, fmt.Sprintf("%sencoder.down.%d.block.0.conv1.weight", prefix, levels)) {
 		levels++

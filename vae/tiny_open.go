@@ -10,14 +10,14 @@ import (
 	"github.com/tokencache/tokencache/nn"
 )
 
-// tinyHalves says which halves of a tiny autoencoder a file holds, and how they are named. Canonical are the original's names when both
-// are in one file.
+// tinyHalves says which halves of a tiny autoencoder a file holds, and how they are named.
+// Canonical are the original's names when both are in one file.
 type tinyHalves struct {
 	encoder, decoder bool
 	naming
 }
 
-func tinyNaming(s store) (h tinyHalves, ok bool) {
+func tinyNaming(s checkpoint.Lister) (h tinyHalves, ok bool) {
 	switch {
 	case has(s, "encoder.0.weight") || has(s, "decoder.1.weight"):
 		return tinyHalves{
@@ -43,7 +43,8 @@ func tinyBareName(name string) string {
 	return rest
 }
 
-// tinyDiffusersName is the name that diffusers' AutoencoderTiny uses: it does not count the limit of the decoder's input.
+// tinyDiffusersName is the name that diffusers' AutoencoderTiny uses: it does not count the limit
+// of the decoder's input.
 func tinyDiffusersName(name string) string {
 	half, rest, _ := strings.Cut(name, ".")
 	number, rest, _ := strings.Cut(rest, ".")
@@ -53,7 +54,8 @@ func tinyDiffusersName(name string) string {
 	return half + ".layers." + number + "." + rest
 }
 
-// openTiny recognises and reads a tiny autoencoder from one file, or from two that hold a half each.
+// openTiny recognises and reads a tiny autoencoder from one file, or from two that hold a half
+// each.
 func openTiny(files []store, given *fileConfig) (*Tiny, error) {
 	var c TinyConfig
 	var encoder, decoder nn.Source
@@ -71,7 +73,8 @@ func openTiny(files []store, given *fileConfig) (*Tiny, error) {
 			return nil, err
 		}
 		if c != (TinyConfig{}) && own != c {
-			return nil, fmt.Errorf("the encoder and the decoder belong to different autoencoders: %d and %d latent channels, width %d and %d",
+			return nil, fmt.Errorf("the encoder and the decoder belong to different autoencoders: %d and %d "+
+				"latent channels, width %d and %d",
 				c.LatentChannels, own.LatentChannels, c.Width, own.Width)
 		}
 		if err := checkpoint.Check(f, src.wants(wants), nil); err != nil {
@@ -91,7 +94,8 @@ func openTiny(files []store, given *fileConfig) (*Tiny, error) {
 	return NewTiny(c, encoder, decoder)
 }
 
-// measureTiny reads the sizes off the tensors' shapes and lists the tensors of the halves that the file holds.
+// measureTiny reads the sizes off the tensors' shapes and lists the tensors of the halves that the
+// file holds.
 func measureTiny(s source, h tinyHalves) (TinyConfig, []checkpoint.Want, error) {
 	var errs []error
 	shape := func(name string) []int {
@@ -135,6 +139,5 @@ func (f *fileConfig) completeTiny(c *TinyConfig) error {
 		return fmt.Errorf("latent_channels: %d by the tensors, %d by config.json", c.LatentChannels, f.LatentChannels)
 	}
 	c.ScaleFactor = 1
-	f.factors(&c.ScaleFactor, &c.ShiftFactor)
-	return nil
+	return f.factors(&c.ScaleFactor, &c.ShiftFactor)
 }
