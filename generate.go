@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/tokencache/tokencache/diffusion"
@@ -76,6 +77,10 @@ func (p *Pipeline) newRun(req Request) (*run, error) {
 		return nil, errors.New("no images asked for: give at least one class")
 	case req.Batch < 0:
 		return nil, fmt.Errorf("batch of %d images: want 1 or more", req.Batch)
+	case math.IsNaN(req.Guidance) || math.IsInf(req.Guidance, 0):
+		return nil, fmt.Errorf("scale of guidance %g: want a finite number", req.Guidance)
+	case req.Guidance != 1 && p.model.NoNullClass:
+		return nil, fmt.Errorf("guidance of scale %g: the model has no null class, want none (scale 1)", req.Guidance)
 	case !(req.GuidancePower >= 0):
 		return nil, fmt.Errorf("power of guidance %g: want 0 or more", req.GuidancePower)
 	case req.Noise != nil && len(req.Noise) != len(req.Classes)*r.size:

@@ -14,6 +14,7 @@
 package tokencache
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/tokencache/tokencache/dit"
@@ -30,9 +31,10 @@ type Options struct {
 	// makes pixels of 1 or 3 channels needs none.
 	VAE string
 
-	Threads   int // workers; 0 means as many as there are processors
-	Heads     int // attention heads, where neither the width nor a config.json tells
-	InputSize int // side of the latents, where the checkpoint does not tell
+	Threads   int    // workers; 0 means as many as there are processors
+	Key       string // which of several sets of weights to take; "" prefers an average: see checkpoint.OpenOptions
+	Heads     int    // attention heads, where neither the width nor a config.json tells
+	InputSize int    // side of the latents, where the checkpoint does not tell
 
 	// DecodeLayer is the number of an MDTv1's blocks that are its decoder, which its checkpoints do not tell; 0 means what config.json says, else
 	// 2, as in the published model.
@@ -55,16 +57,30 @@ type Pipeline struct {
 
 // Open reads the model at path: a checkpoint, a folder with one, or a diffusers pipeline.
 func Open(path string, o Options) (*Pipeline, error) {
-	w, err := dit.Open(path, dit.Options{Heads: o.Heads, InputSize: o.InputSize, DecodeLayer: o.DecodeLayer})
+	return OpenContext(context.Background(), path, o)
+}
+
+// OpenContext is Open. When ctx ends, it fails soon.
+func OpenContext(ctx context.Context, path string, o Options) (*Pipeline, error) {
+	w, err := dit.OpenContext(ctx, path, dit.Options{
+		Key:         o.Key,
+		Heads:       o.Heads,
+		InputSize:   o.InputSize,
+		DecodeLayer: o.DecodeLayer,
+	})
 	if err != nil {
 		return nil, err
 	}
 	defer w.Close()
-	return FromWeights(w, o)
+	return fromWeights(ctx, w, o)
 }
 
 // FromWeights reads the model of a checkpoint that is open already, such as one embedded in a program: see package models.
 func FromWeights(w *dit.Weights, o Options) (*Pipeline, error) {
+	return fromWeights(context.Background(), w, o)
+}
+
+func fromWeights(ctx context.Context, w *dit.Weights, o Options) (*Pipeline, error) {
 	if o.Threads < 0 {
 		return nil, fmt.Errorf("%d threads: want 1 or more, or 0 for all processors", o.Threads)
 	}
@@ -75,7 +91,7 @@ func FromWeights(w *dit.Weights, o Options) (*Pipeline, error) {
 		decoder = w.VAE
 	}
 	if decoder != "" {
-		if p.decoder, err = vae.Open(decoder); err != nil {
+		if p.decoder, err = vae.OpenContext(ctx, decoder); err != nil {
 			return nil, err
 		}
 	}
@@ -128,8 +144,12 @@ func (p *Pipeline) SelectClasses(selections []string) ([]int, error) {
 // Assumed says what was taken for granted of the model because neither its checkpoint nor Options told it, for people to read, or "".
 func (p *Pipeline) Assumed() string { return p.assumed }
 
-// OfficialGuidance returns the scale of guidance that the model's own code draws with, and its power: see Request.
+// OfficialGuidance returns the scale of guidance that the model's own code draws with, and its power: see Request. A model
+// without a null class has none: 1.
 func (p *Pipeline) OfficialGuidance() (scale, power float64) {
+	if p.model.NoNullClass {
+		return 1, 0
+	}
 	if p.model.Arch == dit.ArchDiT {
 		return 4, 0
 	}

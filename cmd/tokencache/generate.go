@@ -39,6 +39,7 @@ type generateCmd struct {
 	Batch     int      `help:"Images denoised together." default:"4"`
 	RNG       string   `name:"rng" help:"Random numbers: own (image i of a seed is the same in any batch) or torch-cpu (the noise that PyTorch draws on a CPU, for whole batches, as in DiT's sampling loop; what PyTorch draws on a GPU cannot be reproduced)." enum:"own,torch-cpu" default:"own"`
 	Threads   int      `help:"Worker threads. Default: all processors." placeholder:"N"`
+	Key       string   `help:"Which of several sets of weights in the checkpoint to take. Default: an average (ema), if there is one." placeholder:"KEY"`
 	Heads     int      `help:"Attention heads, for a model of unusual width whose checkpoint does not say." placeholder:"N"`
 	InputSize int      `help:"Side of the latents where the checkpoint does not say: 32 for images of 256 pixels, 64 for 512." placeholder:"N"`
 	Decode    int      `name:"decode-layer" help:"Blocks of an MDTv1's decoder, which its checkpoint does not say. Default: what config.json says, else 2." placeholder:"N"`
@@ -83,7 +84,14 @@ func (c *generateCmd) Run(a *app) (err error) {
 	if err != nil {
 		return err
 	}
-	p, guidance, err := openModel(&c.Model, tokencache.Options{VAE: c.VAE, Threads: c.Threads, Heads: c.Heads, InputSize: c.InputSize, DecodeLayer: c.Decode})
+	p, guidance, err := openModel(a.ctx, &c.Model, tokencache.Options{
+		VAE:         c.VAE,
+		Threads:     c.Threads,
+		Key:         c.Key,
+		Heads:       c.Heads,
+		InputSize:   c.InputSize,
+		DecodeLayer: c.Decode,
+	})
 	if err != nil {
 		return err
 	}
