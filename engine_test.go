@@ -18,6 +18,7 @@ import (
 	"github.com/tokencache/tokencache/checkpoint"
 	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/internal/formula"
+	"github.com/tokencache/tokencache/models"
 	"github.com/tokencache/tokencache/reuse"
 	"github.com/tokencache/tokencache/seam"
 	"github.com/tokencache/tokencache/tensor"
@@ -506,10 +507,18 @@ func TestShare(t *testing.T) {
 // TestMemoryGoesBack checks that after a large request a pipeline holds little more than one that never
 // had one.
 func TestMemoryGoesBack(t *testing.T) {
+	w, err := models.Open("fashion")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
 	resident := func(large bool) uint64 {
-		p := small(t, tokencache.Options{Threads: 2})
+		p, err := tokencache.FromWeights(w, tokencache.Options{Threads: 2})
+		if err != nil {
+			t.Fatal(err)
+		}
 		defer p.Close()
-		one := tokencache.Request{Classes: []int{1}, Policy: policy(t, "taylorseer:n=2,order=2"), Sampling: tokencache.Sampling{Steps: 3, Guidance: 1.5}}
+		one := tokencache.Request{Classes: []int{1}, Policy: policy(t, "taylorseer:n=2,order=2"), Sampling: tokencache.Sampling{Steps: 1, Guidance: 1.5}}
 		if large {
 			many := one
 			many.Classes, many.Batch = make([]int, 256), 256

@@ -15,6 +15,7 @@ func TestImportDirection(t *testing.T) {
 	allowed := map[string]string{
 		"internal/kernel":                 "",
 		"internal/atomicfile":             "",
+		"internal/bounded":                "",
 		"internal/median":                 "",
 		"internal/npz":                    "internal/atomicfile",
 		"internal/raster":                 "internal/atomicfile",

@@ -94,6 +94,9 @@ func (p *Pipeline) plan(req Request) (*plan, error) {
 	}
 	pl.steps = reuse.NewPlan(req.Sampling, pl.sampler)
 	if pl.guidance = req.Sampling.Guide(); pl.guidance.Enabled() {
+		if p.net.NullCondition() == nil {
+			return nil, &FieldError{Field: "Guidance", Value: req.Guidance, Want: "1: the model has no null class"}
+		}
 		pl.samples = 2
 	}
 	for i := range req.images() {

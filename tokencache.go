@@ -56,9 +56,10 @@ type Options struct {
 	// brings its own; a model that makes pixels of 1 or 3 channels needs none.
 	VAE string
 
-	Threads   int // workers; 0 means as many as there are processors
-	Heads     int // attention heads, where neither the width nor a config.json tells
-	InputSize int // side of the latents, where the checkpoint does not tell
+	Threads   int    // workers; 0 means as many as there are processors
+	Key       string // which of several sets of weights to take; "" prefers an average: see checkpoint.OpenOptions
+	Heads     int    // attention heads, where neither the width nor a config.json tells
+	InputSize int    // side of the latents, where the checkpoint does not tell
 
 	// DecodeLayer is the number of an MDTv1's blocks that are its decoder, which its checkpoints do not
 	// tell; 0 means what config.json says, else 2, as in the published model.
@@ -82,16 +83,30 @@ type Pipeline struct {
 
 // Open reads the model at path: a checkpoint, a folder with one, or a diffusers pipeline.
 func Open(path string, o Options) (*Pipeline, error) {
-	w, err := dit.Open(path, dit.Options{Heads: o.Heads, InputSize: o.InputSize, DecodeLayer: o.DecodeLayer})
+	return OpenContext(context.Background(), path, o)
+}
+
+// OpenContext is Open. When ctx ends, it fails soon.
+func OpenContext(ctx context.Context, path string, o Options) (*Pipeline, error) {
+	w, err := dit.OpenContext(ctx, path, dit.Options{
+		Key:         o.Key,
+		Heads:       o.Heads,
+		InputSize:   o.InputSize,
+		DecodeLayer: o.DecodeLayer,
+	})
 	if err != nil {
 		return nil, err
 	}
 	defer w.Close()
-	return FromWeights(w, o)
+	return fromWeights(ctx, w, o)
 }
 
 // FromWeights reads the model of a checkpoint that is open already, such as one embedded in a program.
 func FromWeights(w *dit.Weights, o Options) (*Pipeline, error) {
+	return fromWeights(context.Background(), w, o)
+}
+
+func fromWeights(ctx context.Context, w *dit.Weights, o Options) (*Pipeline, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
@@ -102,7 +117,7 @@ func FromWeights(w *dit.Weights, o Options) (*Pipeline, error) {
 		decoder = w.VAE
 	}
 	if decoder != "" {
-		if p.decoder, err = vae.Open(decoder); err != nil {
+		if p.decoder, err = vae.OpenContext(ctx, decoder); err != nil {
 			return nil, err
 		}
 	}

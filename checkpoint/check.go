@@ -2,8 +2,6 @@ package checkpoint
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -26,6 +24,7 @@ type MismatchError struct {
 	Missing    []string
 	Unexpected []string
 	Misshapen  []string // each with the shape that it has and the one it should have
+	Unreadable []string // each with the reason
 }
 
 // mostNamed bounds how many tensors of a kind an error names.
@@ -46,10 +45,12 @@ func (e *MismatchError) Error() string {
 	add(fmt.Sprintf("%d tensors missing", len(e.Missing)), e.Missing)
 	add(fmt.Sprintf("%d unexpected", len(e.Unexpected)), e.Unexpected)
 	add(fmt.Sprintf("%d of the wrong shape", len(e.Misshapen)), e.Misshapen)
+	add(fmt.Sprintf("%d that cannot be used", len(e.Unreadable)), e.Unreadable)
 	return strings.Join(parts, "; ")
 }
 
-// Check compares the tensors of f with those wanted and returns a *MismatchError of all differences, or nil. Unexpected tensors that ignore,
+// Check compares the tensors of f with those wanted, which are weights and so of floating-point
+// numbers, and returns a *MismatchError of all differences, or nil. Unexpected tensors that ignore,
 // which may be nil, reports are passed over.
 func Check(f Lister, wants []Want, ignore func(name string) bool) error {
 	var e MismatchError
@@ -57,7 +58,10 @@ func Check(f Lister, wants []Want, ignore func(name string) bool) error {
 	for _, w := range wants {
 		known[w.Name] = true
 		info, ok := f.Lookup(w.Name)
+		reason := unreadable(f, w.Name, info, ok)
 		switch {
+		case reason != nil && (ok || !w.Optional):
+			e.Unreadable = append(e.Unreadable, fmt.Sprintf("%s: %v", w.Name, reason))
 		case !ok && !w.Optional:
 			e.Missing = append(e.Missing, w.Name)
 		case ok && !slices.Equal(info.Shape, w.Shape):
@@ -69,41 +73,26 @@ func Check(f Lister, wants []Want, ignore func(name string) bool) error {
 			e.Unexpected = append(e.Unexpected, name)
 		}
 	}
-	if len(e.Missing)+len(e.Unexpected)+len(e.Misshapen) > 0 {
+	if len(e.Missing)+len(e.Unexpected)+len(e.Misshapen)+len(e.Unreadable) > 0 {
 		return &e
 	}
 	return nil
 }
 
-// weightNames are the names under which weights are published, those that open fastest first.
-var weightNames = []string{
-	"model.safetensors", "diffusion_pytorch_model.safetensors",
-	"model.safetensors.index.json", "diffusion_pytorch_model.safetensors.index.json",
-	"checkpoint.pt", "model.pt", "diffusion_pytorch_model.bin", "pytorch_model.bin", "diffusion_pytorch_model.legacy.bin",
-}
-
-// FindWeights returns the file of weights in dir: one with a name under which weights are published, else the only file there whose
-// ending is that of weights.
-func FindWeights(dir string) (string, error) {
-	for _, name := range weightNames {
-		path := filepath.Join(dir, name)
-		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
-			return path, nil
-		}
+// unreadable says why the tensor called name, which f describes by info if it has one, cannot be a
+// weight, or nil.
+func unreadable(f Lister, name string, info Info, found bool) error {
+	file, ok := f.(interface{ Unreadable(string) error })
+	if !ok {
+		return nil
 	}
-	var found []string
-	for _, ending := range []string{"*.safetensors", "*.pt", "*.pth", "*.bin", "*.ckpt"} {
-		list, err := filepath.Glob(filepath.Join(dir, ending))
-		if err != nil {
-			return "", err
-		}
-		found = append(found, list...)
+	err := file.Unreadable(name)
+	switch {
+	case err == errMissing:
+		return nil
+	case err == nil && found && !info.DType.Float():
+		return fmt.Errorf("elements of type %s, want floating-point numbers: quantised weights cannot be run",
+			info.DType)
 	}
-	switch len(found) {
-	case 1:
-		return found[0], nil
-	case 0:
-		return "", fmt.Errorf("folder %s has no weights: looked for %s, or a single file of that kind", dir, strings.Join(weightNames, ", "))
-	}
-	return "", fmt.Errorf("folder %s has several files that may be the weights (%s): name one", dir, strings.Join(found, ", "))
+	return err
 }

@@ -2,104 +2,200 @@ package checkpoint
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 )
 
-// preferred are the keys under which training scripts keep weights, the best first.
-var preferred = []string{"ema", "model", "state_dict", "params"}
+// ChoiceError says that a file holds other sets of weights than the one that was asked for, or
+// several of which none is to be preferred.
+type ChoiceError struct {
+	Key  string   // that was asked for, or ""
+	Keys []string // that there are
+}
 
-// choose takes the tensors out of what torch.load would return: a dict of tensors, or a dict of such dicts, of which key names one. Place
-// finds a storage; size is the file's.
-func (f *File) choose(root any, key string, size int64, place func(*storageRef) (placed, error)) error {
-	d, ok := root.(*dict)
-	if !ok {
-		return fmt.Errorf("it holds %s, want a dict of tensors", kind(root))
+func (e *ChoiceError) Error() string {
+	keys := strings.Join(e.Keys, ", ")
+	switch {
+	case e.Key != "" && keys == "":
+		return fmt.Sprintf("no weights under %q: the file holds one set of weights", e.Key)
+	case e.Key != "":
+		return fmt.Sprintf("no weights under %q; there are weights under %s", e.Key, keys)
 	}
-	chosen, name, err := pick(d, key)
+	return fmt.Sprintf("several sets of weights, under %s: say by its key which to take", keys)
+}
+
+// averaged matches the names under which training scripts keep the average of the weights.
+var averaged = regexp.MustCompile(`(?i)(^|[._-])(ema|shadow)([._-]|$)`)
+
+// preferred are the keys under which training scripts keep the weights themselves, the best first.
+var preferred = []string{"model", "state_dict", "params", "net"}
+
+// optimizer matches the keys of an optimizer's state, whose tensors are not weights.
+var optimizer = regexp.MustCompile(`^(opt|optim|optimizer)([._s]|$)`)
+
+// choose takes one of the sets: of those that hold a known model, the one under key; else the
+// average; else the weights themselves. If none is known, all sets are to choose from, with their
+// names as they are.
+func (f *File) choose(sets []*set, o OpenOptions) error {
+	for _, s := range sets {
+		slices.Sort(s.names)
+	}
+	var all []candidate
+	if o.Known != nil {
+		for _, s := range sets {
+			all = append(all, s.models(o.Known)...)
+		}
+	}
+	models := len(all)
+	if models == 0 {
+		for _, s := range sets {
+			if label := strings.Join(s.path, "."); o.Key != "" || !optimizer.MatchString(label) {
+				all = append(all, candidate{s, label, "", s.names})
+			}
+		}
+		all = append(all, named(all, o.Key)...)
+	}
+	c, err := choice(all, o.Key, f.keys())
 	if err != nil {
 		return err
 	}
-	if chosen != d {
-		f.Note = fmt.Sprintf("%s of {%s}", name, strings.Join(d.names(), ", "))
+	f.note(c, all)
+	f.Assumed = ""
+	if o.Key == "" && models > 1 {
+		f.Assumed = fmt.Sprintf("the weights are %s, of several sets: %s",
+			quoted(c.label), strings.Join(labels(all), ", "))
 	}
-	for _, p := range chosen.pairs {
-		tensor, isString := p.key.(string)
-		v, isTensor := p.value.(*view)
-		if !isString || !isTensor {
+	return f.adopt(c)
+}
+
+// named returns the tensors whose names in a candidate begin with what key says beyond that
+// candidate's label.
+func named(all []candidate, key string) []candidate {
+	for _, c := range all {
+		rest, ok := strings.CutPrefix("."+key+".", "."+c.label+".")
+		if c.label == "" {
+			rest, ok = key+".", key != ""
+		}
+		if !ok || rest == "" {
 			continue
 		}
-		s, err := place(v.storage)
-		if err != nil {
-			return fmt.Errorf("tensor %s: %w", tensor, err)
+		first, _ := slices.BinarySearch(c.names, rest)
+		last := first
+		for last < len(c.names) && strings.HasPrefix(c.names[last], rest) {
+			last++
 		}
-		t, err := v.place(tensor, s, max(size, 1))
-		if err != nil {
-			return fmt.Errorf("tensor %s: %w", tensor, err)
+		if first < last {
+			return []candidate{{c.set, key, rest, c.names[first:last]}}
 		}
-		f.tensors[tensor] = t
-	}
-	for _, p := range d.pairs {
-		if _, isTensor := p.value.(*view); isTensor || p.value == any(chosen) {
-			continue
-		}
-		entry, isString := p.key.(string)
-		if !isString {
-			entry = show(p.key)
-		}
-		f.entries = append(f.entries, Entry{Name: entry, Value: show(p.value)})
 	}
 	return nil
 }
 
-// pick returns the dict of tensors in d, or d itself, and its key.
-func pick(d *dict, key string) (*dict, string, error) {
-	if key == "" && d.hasTensors() {
-		return d, "", nil
-	}
-	candidates := preferred
+// choice returns the candidate under key or, without one, the one to prefer.
+func choice(all []candidate, key string, keys []string) (candidate, error) {
 	if key != "" {
-		candidates = []string{key}
+		for _, c := range all {
+			if c.label == key {
+				return c, nil
+			}
+		}
+		return candidate{}, &ChoiceError{Key: key, Keys: labels(all)}
 	}
-	for _, k := range candidates {
-		v, _ := d.get(k)
-		if inner, ok := v.(*dict); ok && inner.hasTensors() {
-			return inner, k, nil
+	if len(all) == 0 {
+		return candidate{}, fmt.Errorf("no tensors; it holds {%s}", strings.Join(keys, ", "))
+	}
+	if len(all) == 1 {
+		return all[0], nil
+	}
+	var averages []candidate
+	for _, c := range all {
+		if averaged.MatchString(c.label) {
+			averages = append(averages, c)
 		}
 	}
-	if key != "" {
-		return nil, "", fmt.Errorf("no tensors under %q; it holds {%s}", key, strings.Join(d.names(), ", "))
+	if len(averages) == 1 {
+		return averages[0], nil
 	}
-	var only []pair
-	for _, p := range d.pairs {
-		if inner, ok := p.value.(*dict); ok && inner.hasTensors() {
-			only = append(only, p)
+	if len(averages) == 0 {
+		for _, want := range append([]string{""}, preferred...) {
+			for _, c := range all {
+				if c.label == want {
+					return c, nil
+				}
+			}
 		}
 	}
-	if len(only) == 1 {
-		return only[0].value.(*dict), show(only[0].key), nil
-	}
-	return nil, "", fmt.Errorf("%d sets of tensors, none under %s; it holds {%s}", len(only), strings.Join(preferred, ", "), strings.Join(d.names(), ", "))
+	return candidate{}, &ChoiceError{Keys: labels(all)}
 }
 
-func (d *dict) hasTensors() bool {
-	return slices.ContainsFunc(d.pairs, func(p pair) bool { _, ok := p.value.(*view); return ok })
-}
+// maxListed bounds how many keys a message names.
+const maxListed = 12
 
-// names lists the first keys, in alphabetical order.
-func (d *dict) names() []string {
-	const most = 12
-	var names []string
-	for _, p := range d.pairs[:min(len(d.pairs), most)] {
-		if s, ok := p.key.(string); ok {
-			names = append(names, s[:min(len(s), 100)])
-		} else {
-			names = append(names, show(p.key))
+// labels returns the keys of the first candidates.
+func labels(all []candidate) []string {
+	var list []string
+	for _, c := range all[:min(len(all), maxListed)] {
+		if c.label != "" {
+			list = append(list, Clean(c.label))
 		}
 	}
-	slices.Sort(names)
-	if len(d.pairs) > most {
-		names = append(names, "...")
+	if len(all) > maxListed {
+		list = append(list, "...")
 	}
-	return names
+	return list
+}
+
+func quoted(label string) string {
+	if label == "" {
+		return "those at the top"
+	}
+	return fmt.Sprintf("%q", label)
+}
+
+// note says in f.Note what was taken of what else.
+func (f *File) note(c candidate, all []candidate) {
+	keys := f.keys()
+	if len(c.path) == 0 {
+		keys = labels(all)
+	}
+	var parts []string
+	if c.label != "" {
+		parts = append(parts, fmt.Sprintf("%s of {%s}", Clean(c.label), strings.Join(keys, ", ")))
+	}
+	if c.prefix != "" {
+		parts = append(parts, fmt.Sprintf("names without %q", c.prefix))
+	}
+	if f.Note != "" {
+		parts = append(parts, f.Note)
+	}
+	f.Note = strings.Join(parts, "; ")
+}
+
+// adopt makes a candidate's tensors the file's.
+func (f *File) adopt(c candidate) error {
+	total := int64(0)
+	f.tensors = make(map[string]*stored, len(c.names))
+	for _, name := range c.names {
+		t := c.tensors[name]
+		t.Name = name[len(c.prefix):]
+		f.tensors[t.Name] = t
+		f.names = append(f.names, t.Name)
+		if t.bad == nil {
+			total += t.span()
+		}
+		if total > inflated(f.size) {
+			return fmt.Errorf("its tensors take far more than the %d bytes of the file: they share what is stored",
+				f.size)
+		}
+	}
+	f.foreign = map[string]string{}
+	for name, what := range c.foreign {
+		if rest, ok := strings.CutPrefix(name, c.prefix); ok {
+			f.foreign[rest] = what
+		}
+	}
+	f.listEntries(c.set)
+	f.root = nil
+	return nil
 }

@@ -13,6 +13,8 @@ const (
 	F32  DType = "F32"
 	F16  DType = "F16"
 	BF16 DType = "BF16"
+	F8E4 DType = "F8_E4M3" // 4 bits of exponent, 3 of fraction; no infinities
+	F8E5 DType = "F8_E5M2" // the upper half of an F16
 	I64  DType = "I64"
 	I32  DType = "I32"
 	I16  DType = "I16"
@@ -30,14 +32,17 @@ func (d DType) Size() int {
 		return 4
 	case F16, BF16, I16:
 		return 2
-	case I8, U8, Bool:
+	case I8, U8, Bool, F8E4, F8E5:
 		return 1
 	}
 	return 0
 }
 
 // Float reports whether the elements are floating-point numbers that can be read.
-func (d DType) Float() bool { return d == F64 || d == F32 || d == F16 || d == BF16 }
+func (d DType) Float() bool { return d.writable() || d == F8E4 || d == F8E5 }
+
+// writable reports whether tensors of the type can be written.
+func (d DType) writable() bool { return d == F64 || d == F32 || d == F16 || d == BF16 }
 
 // floats converts raw elements, little-endian, to float32.
 func (d DType) floats(dst []float32, raw []byte) {
@@ -57,6 +62,14 @@ func (d DType) floats(dst []float32, raw []byte) {
 	case BF16:
 		for i := range len(raw) / 2 {
 			dst[i] = BFloat16(binary.LittleEndian.Uint16(raw[2*i:]))
+		}
+	case F8E4:
+		for i, b := range raw {
+			dst[i] = float8E4[b]
+		}
+	case F8E5:
+		for i, b := range raw {
+			dst[i] = Float16(uint16(b) << 8)
 		}
 	default:
 		for i := range len(raw) / d.Size() {

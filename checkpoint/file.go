@@ -1,11 +1,11 @@
 package checkpoint
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"slices"
 )
 
 // Info describes a tensor.
@@ -28,112 +28,143 @@ func (i Info) Len() int {
 type File struct {
 	Path   string
 	Format string // "safetensors", "PyTorch zip" or "PyTorch legacy"
-	// Note says which of several things in the file was taken, such as "ema of {args, ema, model, opt}", and is empty where there was no choice.
+	// Note says which of several things in the file was taken, such as "ema of {args, ema, model,
+	// opt}", and is empty where there was no choice.
 	Note string
+	// Assumed says which set of weights was taken where several hold a model and no key chose one,
+	// or is empty.
+	Assumed string
 
+	ctx      context.Context // of OpenContext: it ends reading too
 	tensors  map[string]*stored
 	names    []string // sorted
+	foreign  map[string]string
 	metadata map[string]string
 	entries  []Entry
+	settings map[string]string
+	root     *dict // of a file of torch.save, while it is opened
 	files    []*os.File
+	size     int64 // of all files together
 }
 
-// Entry is something in a file that is not one of its tensors: a name and a short description of the value.
-type Entry struct{ Name, Value string }
+// OpenOptions says how to open a checkpoint.
+type OpenOptions struct {
+	// Key says which to take of several sets of weights, as training scripts save them ({model,
+	// ema, opt, args}): the keys that lead to it, joined by ".". A set may be known by what all of
+	// its names begin with, too. "" takes the average (ema, shadow) if there is one, else the
+	// weights themselves.
+	Key string
+	// Known, if not nil, reports whether tensors are those of a model that the caller can run. Only
+	// sets that it knows are to choose from, and what wrappers put before all of their names comes
+	// off. If it knows none, it is as if it were nil.
+	Known func(Lister) bool
+}
 
-// Open opens the checkpoint at path and recognises its format by its content. The index of a sharded safetensors checkpoint
-// (model.safetensors.index.json) opens all files that it names. The caller closes it.
+// Open opens the checkpoint at path and recognises its format by its content. The index of a
+// sharded checkpoint (model.safetensors.index.json) opens all files that it names. The caller
+// closes it.
 func Open(path string) (*File, error) { return OpenKey(path, "") }
 
-// OpenKey is Open for a file that holds several sets of weights, as training scripts save them ({model, ema, opt, args}), of which key
-// is to be taken. With an empty key it takes the ema if there is one, else the model, state_dict or params, else the only set there is.
+// OpenKey is Open for a file that holds several sets of weights, of which key is to be taken: see
+// OpenOptions.
 func OpenKey(path, key string) (*File, error) {
-	f := &File{Path: path, tensors: map[string]*stored{}}
+	return OpenContext(context.Background(), path, OpenOptions{Key: key})
+}
+
+// OpenContext is Open with options. When ctx ends, opening fails soon, and so does every later
+// reading of the file's tensors.
+func OpenContext(ctx context.Context, path string, o OpenOptions) (*File, error) {
+	f := &File{Path: path, ctx: ctx}
 	file, size, err := f.openFile(path)
 	if err == nil {
-		err = f.open(file, size, key)
+		err = f.open(file, size, o)
 	}
 	if err != nil {
 		f.Close()
 		return nil, fmt.Errorf("checkpoint %s: %w", path, err)
 	}
-	return f.sorted(), nil
+	return f, nil
 }
 
-// NewReader reads a checkpoint of size bytes that is not a file of its own, such as one that is embedded in a program. Errors call it by name.
-// An index of shards, which names other files, is refused.
+// NewReader reads a checkpoint of size bytes that is not a file, such as one that is
+// embedded in a program. Errors call it by name. An index of shards, which names other files, is
+// refused.
 func NewReader(name string, r io.ReaderAt, size int64) (*File, error) {
-	f := &File{Path: name, tensors: map[string]*stored{}}
-	if err := f.open(r, size, ""); err != nil {
+	f := &File{Path: name, ctx: context.Background(), size: size}
+	if err := f.open(r, size, OpenOptions{}); err != nil {
 		f.Close()
 		return nil, fmt.Errorf("checkpoint %s: %w", name, err)
 	}
-	return f.sorted(), nil
+	return f, nil
 }
 
-// sorted returns f with its tensors' names in order.
-func (f *File) sorted() *File {
-	for name := range f.tensors {
-		f.names = append(f.names, name)
+// open reads what is in the file but the tensors' elements, and chooses among its sets of weights.
+func (f *File) open(file io.ReaderAt, size int64, o OpenOptions) error {
+	head, err := readHead(file)
+	if err != nil {
+		return err
 	}
-	slices.Sort(f.names)
-	return f
+	var sets []*set
+	switch {
+	case !isIndex(head):
+		sets, err = f.parse(file, size)
+	case len(f.files) == 0:
+		err = errors.New("an index of shards, want the weights themselves")
+	default:
+		var all *set
+		if all, err = f.openShards(file, size); err == nil {
+			sets = []*set{all}
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if err := f.ctx.Err(); err != nil {
+		return err
+	}
+	return f.choose(sets, o)
 }
 
-func (f *File) open(file io.ReaderAt, size int64, key string) error {
+// readHead returns the first bytes of a file, by which its format is known.
+func readHead(file io.ReaderAt) ([]byte, error) {
 	var head [32]byte
 	n, err := file.ReadAt(head[:], 0)
 	if err != nil && err != io.EOF {
-		return err
+		return nil, err
 	}
-	open := f.openSafetensors
+	if n == 0 {
+		return nil, errors.New("the file is empty")
+	}
+	return head[:n], checkPointer(head[:n])
+}
+
+// parse reads a file of weights, in any format.
+func (f *File) parse(file io.ReaderAt, size int64) ([]*set, error) {
+	head, err := readHead(file)
+	if err != nil {
+		return nil, err
+	}
 	switch {
-	case n == 0:
-		return errors.New("the file is empty")
-	case isZip(head[:n]):
-		return f.openZip(file, size, key)
-	case isLegacy(head[:n]):
-		return f.openLegacy(file, size, key)
-	case isIndex(head[:n]) && len(f.files) == 0:
-		return errors.New("an index of shards, want the weights themselves")
-	case isIndex(head[:n]):
-		open = f.openShards
-	case !isSafetensors(head[:n], size):
-		return errors.New("unknown format: neither safetensors nor a file of torch.save")
+	case isZip(head):
+		return f.openZip(file, size)
+	case isLegacy(head):
+		return f.openLegacy(file, size)
+	case isSafetensors(head, size):
+		s, err := f.openSafetensors(file, size)
+		return []*set{s}, err
 	}
-	if key != "" {
-		return fmt.Errorf("no %q: a safetensors file holds one set of weights", key)
-	}
-	return open(file, size)
+	return nil, errors.New("unknown format: neither safetensors nor a file of torch.save")
 }
 
 // openFile opens a file that is closed with f.
-func (f *File) openFile(path string) (*os.File, int64, error) {
-	info, err := os.Stat(path)
+func (f *File) openFile(path string) (io.ReaderAt, int64, error) {
+	file, size, err := openRegular(path)
 	if err != nil {
-		return nil, 0, withoutPath(err)
-	}
-	if info.IsDir() {
-		return nil, 0, errors.New("a folder, not a file")
-	}
-	if !info.Mode().IsRegular() { // opening a pipe would wait for a writer
-		return nil, 0, errors.New("not a regular file")
-	}
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, 0, withoutPath(err)
+		return nil, 0, err
 	}
 	f.files = append(f.files, file)
-	return file, info.Size(), nil
-}
-
-// withoutPath drops the path from an error of package os, where the caller names it.
-func withoutPath(err error) error {
-	var p *os.PathError
-	if errors.As(err, &p) {
-		return p.Err
-	}
-	return err
+	f.size += size
+	return cancellable{f.ctx, file}, size, nil
 }
 
 // Close closes the file.
@@ -158,13 +189,15 @@ func (f *File) Lookup(name string) (Info, bool) {
 	return t.Info, true
 }
 
-// Metadata is the text that a safetensors file carries in __metadata__, or nil. The caller must not change it.
+// Metadata is the text that a safetensors file carries in __metadata__, or nil. The caller must not
+// change it.
 func (f *File) Metadata() map[string]string { return f.metadata }
 
-// Entries lists what else is in the file, such as a training script's arguments, in the file's order.
-func (f *File) Entries() []Entry { return f.entries }
+// Size returns the size of the file, or of all shards together, in bytes.
+func (f *File) Size() int64 { return f.size }
 
-// Read fills dst with the named tensor by rows, converted to float32. It fails if dst has another number of elements than the tensor.
+// Read fills dst with the named tensor by rows, converted to float32. It fails if dst has another
+// number of elements than the tensor.
 func (f *File) Read(name string, dst []float32) error {
 	t, err := f.readable(name)
 	if err != nil {
@@ -175,7 +208,7 @@ func (f *File) Read(name string, dst []float32) error {
 	}
 	return f.failed(name, t.read(func(at int, raw []byte) error {
 		t.DType.floats(dst[at:], raw)
-		return nil
+		return f.ctx.Err()
 	}))
 }
 
@@ -192,7 +225,8 @@ func (f *File) Float32(name string) ([]float32, error) {
 	return dst, nil
 }
 
-// Int64 returns the named tensor of integers by rows. It fails if the elements are floating-point numbers.
+// Int64 returns the named tensor of integers by rows. It fails if the elements are floating-point
+// numbers.
 func (f *File) Int64(name string) ([]int64, error) {
 	t, err := f.readable(name)
 	if err != nil {
@@ -204,7 +238,7 @@ func (f *File) Int64(name string) ([]int64, error) {
 	dst := make([]int64, t.Len())
 	err = t.read(func(at int, raw []byte) error {
 		t.DType.ints(dst[at:], raw)
-		return nil
+		return f.ctx.Err()
 	})
 	if err != nil {
 		return nil, f.failed(name, err)
@@ -212,16 +246,32 @@ func (f *File) Int64(name string) ([]int64, error) {
 	return dst, nil
 }
 
+var errMissing = errors.New("missing")
+
+// Unreadable says why the named tensor cannot be read as weights, or nil if it can: it is missing
+// and another object stands in its place, its elements are of a type that is not read here, or it
+// is not stored as weights are.
+func (f *File) Unreadable(name string) error {
+	t, ok := f.tensors[name]
+	switch {
+	case !ok && f.foreign[name] != "":
+		return fmt.Errorf("%s, not a tensor", f.foreign[name])
+	case !ok:
+		return errMissing
+	case t.bad != nil:
+		return t.bad
+	case t.DType.Size() == 0:
+		return fmt.Errorf("elements of type %s cannot be read", t.DType)
+	}
+	return nil
+}
+
 // readable returns the named tensor if its elements can be read.
 func (f *File) readable(name string) (*stored, error) {
-	t, ok := f.tensors[name]
-	if !ok {
-		return nil, f.failed(name, errors.New("missing"))
+	if err := f.Unreadable(name); err != nil {
+		return nil, f.failed(name, err)
 	}
-	if t.DType.Size() == 0 {
-		return nil, f.failed(name, fmt.Errorf("elements of type %s cannot be read", t.DType))
-	}
-	return t, nil
+	return f.tensors[name], nil
 }
 
 // failed wraps an error of the named tensor; no error stays none.
@@ -229,5 +279,5 @@ func (f *File) failed(name string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("checkpoint %s: tensor %s: %w", f.Path, name, err)
+	return fmt.Errorf("checkpoint %s: tensor %s: %w", f.Path, Clean(name), err)
 }

@@ -28,7 +28,8 @@ func Float16(b uint16) float32 {
 	return math.Float32frombits(sign | (exponent+112)<<23 | fraction<<13)
 }
 
-// ToFloat16 rounds x to an IEEE 754 half, ties to even; what is too large becomes infinite, a NaN stays one.
+// ToFloat16 rounds x to an IEEE 754 half, ties to even; what is too large becomes infinite, a NaN
+// stays one.
 func ToFloat16(x float32) uint16 {
 	b := math.Float32bits(x)
 	sign := uint16(b >> 16 & 0x8000)
@@ -46,3 +47,23 @@ func ToFloat16(x float32) uint16 {
 	abs -= 112 << 23
 	return sign | uint16((abs+0xFFF+abs>>13&1)>>13)
 }
+
+// float8E4 are the numbers that the bytes of F8E4 stand for: exponents of bias 7, subnormals, and
+// NaN where all bits but the sign are set.
+var float8E4 = func() (all [256]float32) {
+	for b := range all {
+		exponent, fraction := b>>3&0xF, float64(b&7)/8
+		x := math.Ldexp(1+fraction, exponent-7)
+		switch {
+		case b&0x7F == 0x7F:
+			x = math.NaN()
+		case exponent == 0:
+			x = math.Ldexp(fraction, -6)
+		}
+		if b >= 0x80 {
+			x = math.Copysign(x, -1)
+		}
+		all[b] = float32(x)
+	}
+	return all
+}()

@@ -8,7 +8,8 @@ import (
 
 // storage is a run of raw elements in a file, of which tensors are parts.
 type storage interface {
-	// open returns a reader of length bytes from offset on, which ends there and, if it finds then that they are damaged, says so.
+	// open returns a reader of length bytes from offset on, which ends there and, if it finds then
+	// that they are damaged, says so.
 	open(offset, length int64) (io.ReadCloser, error)
 }
 
@@ -28,12 +29,26 @@ type stored struct {
 	data    storage
 	offset  int64   // bytes from the storage's beginning to the first element
 	strides []int64 // in elements; nil if the elements lie by rows
+	bad     error   // why the elements cannot be read, if they cannot
+}
+
+// span returns how many bytes of its storage the tensor reaches over.
+func (t *stored) span() int64 {
+	n := int64(t.Len())
+	if n > 0 && t.strides != nil {
+		n = 1
+		for d, size := range t.Shape {
+			n += int64(size-1) * t.strides[d]
+		}
+	}
+	return n * int64(t.DType.Size())
 }
 
 // chunk is how many bytes of a tensor are read at a time.
 const chunk = 1 << 20
 
-// read calls f with the tensor's raw elements by rows, some at a time; at counts the elements before them.
+// read calls f with the tensor's raw elements by rows, some at a time; at counts the elements
+// before them.
 func (t *stored) read(f func(at int, raw []byte) error) error {
 	if t.Len() == 0 {
 		return nil
@@ -42,17 +57,16 @@ func (t *stored) read(f func(at int, raw []byte) error) error {
 		return t.gather(f)
 	}
 	size := t.DType.Size()
-	return readStorage(t.data, t.offset, int64(t.Len()*size), func(at int64, raw []byte) error { return f(int(at)/size, raw) })
+	return readStorage(t.data, t.offset, int64(t.Len()*size), func(at int64, raw []byte) error {
+		return f(int(at)/size, raw)
+	})
 }
 
-// gather reads a tensor whose elements do not lie by rows: the part of the storage that it spans, and from there its elements.
+// gather reads a tensor whose elements do not lie by rows: the part of the storage that it spans,
+// and from there its elements.
 func (t *stored) gather(f func(at int, raw []byte) error) error {
 	size := t.DType.Size()
-	last := int64(0)
-	for d, n := range t.Shape {
-		last += int64(n-1) * t.strides[d]
-	}
-	span := make([]byte, (last+1)*int64(size))
+	span := make([]byte, t.span())
 	err := readStorage(t.data, t.offset, int64(len(span)), func(at int64, raw []byte) error {
 		copy(span[at:], raw)
 		return nil
@@ -62,8 +76,8 @@ func (t *stored) gather(f func(at int, raw []byte) error) error {
 	}
 	total := t.Len()
 	index := make([]int, len(t.Shape))
-	buf := make([]byte, 0, min(total*size, chunk))
-	from := int64(0) // position in the span, in elements
+	buf := make([]byte, 0, min(total*size, chunk/16)) // often, so that f notices a cancelled context
+	from := int64(0)                                  // position in the span, in elements
 	for at := 0; at < total; {
 		begin := at
 		for buf = buf[:0]; at < total && len(buf)+size <= cap(buf); at++ {
@@ -85,7 +99,8 @@ func (t *stored) gather(f func(at int, raw []byte) error) error {
 	return nil
 }
 
-// readStorage calls f with length bytes of s from offset on, a chunk at a time; at counts the bytes before it.
+// readStorage calls f with length bytes of s from offset on, a chunk at a time; at counts the bytes
+// before it.
 func readStorage(s storage, offset, length int64, f func(at int64, raw []byte) error) error {
 	r, err := s.open(offset, length)
 	if err != nil {
@@ -112,7 +127,8 @@ func readStorage(s storage, offset, length int64, f func(at int64, raw []byte) e
 	return nil
 }
 
-// elements returns the number of elements of a shape, or an error if a dimension is negative or there are more than limit.
+// elements returns the number of elements of a shape, or an error if a dimension is negative or
+// there are more than limit.
 func elements(shape []int, limit int64) (int64, error) {
 	limit = min(limit, math.MaxInt/8) // so that the size in bytes, and that of what is read from it, is an int
 	n := int64(1)

@@ -16,11 +16,14 @@ type (
 	// wide is an integer of more than 64 bits, little-endian, as it stands in the pickle.
 	wide []byte
 
-	// record is an object of a class that means nothing here, such as argparse.Namespace: its class, and what it was made of.
+	// record is an object of a class that means nothing here, such as argparse.Namespace: its
+	// class, what it was made of, and what it holds if the class is a list or a dict.
 	record struct {
 		class string
 		args  tuple
 		state any
+		list  list
+		dict  dict
 	}
 )
 
@@ -56,9 +59,9 @@ func kind(v any) string {
 	case *dict:
 		return "a dict"
 	case *global:
-		return v.name
+		return Clean(v.name)
 	case *record:
-		return "a " + v.class
+		return "a " + Clean(v.class)
 	case *view:
 		return "a tensor"
 	case *storageRef:
@@ -72,7 +75,8 @@ const (
 	maxDepth = 4    // of values within values
 )
 
-// show writes a value for people, as Python would but for what is long or deep, which it cuts short. A list that contains itself is deep.
+// show writes a value for people, as Python would, and cuts short what is long or deep. A list that
+// contains itself is deep.
 func show(v any) string {
 	s := shower{}
 	s.value(v, 0)
@@ -119,26 +123,31 @@ func (s *shower) value(v any, depth int) {
 	}
 }
 
-// record shows a class with the arguments and the attributes that an object of it was made of.
+// record shows a class with the arguments, the attributes and the items that an object of it was
+// made of.
 func (s *shower) record(r *record, depth int) {
-	s.WriteString(r.class)
-	attributes, _ := r.state.(*dict)
-	if attributes == nil {
-		attributes = new(dict)
+	s.WriteString(Clean(r.class))
+	named := r.dict.pairs
+	if attributes, ok := r.state.(*dict); ok && len(attributes.pairs) > 0 {
+		named = attributes.pairs
 	}
-	s.sequence("(", ")", len(r.args)+len(attributes.pairs), func(i int) {
-		if i < len(r.args) {
+	args, items := len(r.args), len(r.list.items)
+	s.sequence("(", ")", args+items+len(named), func(i int) {
+		switch {
+		case i < args:
 			s.value(r.args[i], depth+1)
-			return
+		case i < args+items:
+			s.value(r.list.items[i-args], depth+1)
+		default:
+			p := named[i-args-items]
+			if name, ok := p.key.(string); ok {
+				s.WriteString(Clean(name))
+			} else {
+				s.value(p.key, depth+1)
+			}
+			s.WriteString("=")
+			s.value(p.value, depth+1)
 		}
-		p := attributes.pairs[i-len(r.args)]
-		if name, ok := p.key.(string); ok {
-			s.WriteString(name[:min(len(name), maxShown)])
-		} else {
-			s.value(p.key, depth+1)
-		}
-		s.WriteString("=")
-		s.value(p.value, depth+1)
 	})
 }
 

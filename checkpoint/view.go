@@ -6,16 +6,19 @@ import (
 	"math"
 )
 
-// storageRef is a storage as a pickle refers to it; where its bytes are is known to the file around the pickle.
+// storageRef is a storage as a pickle refers to it; where its bytes are is known to the file around
+// the pickle.
 type storageRef struct {
 	key   string
 	dtype DType // of its elements
 	count int64 // of its elements
-	// first is the element of the storage named key at which this one begins: not 0 only for the views that files of PyTorch before 0.4 have.
+	// first is the element of the storage named key at which this one begins: not 0 only for the
+	// views that files of PyTorch before 0.4 have.
 	first int64
 }
 
-// view is a tensor as a pickle describes it: elements of a storage. Nothing about it is checked but that it has no negative sizes.
+// view is a tensor as a pickle describes it: elements of a storage. Nothing about it is checked but
+// that it has no negative sizes.
 type view struct {
 	storage *storageRef
 	dtype   DType
@@ -27,10 +30,18 @@ type view struct {
 // maxDims bounds the dimensions of a tensor, as PyTorch does.
 const maxDims = 64
 
-// rebuildTensor is torch._utils._rebuild_tensor_v2(storage, storage_offset, size, stride, requires_grad, backward_hooks).
-func rebuildTensor(args tuple) (any, error) {
+// inert returns a record in place of a tensor that depends on an object of a class that means
+// nothing here.
+func inert(function string, args tuple) *record { return &record{class: function, args: args} }
+
+// rebuildTensor is torch._utils._rebuild_tensor_v2(storage, storage_offset, size, stride,
+// requires_grad, backward_hooks).
+func rebuildTensor(u *unpickler, args tuple) (any, error) {
 	if len(args) < 4 {
 		return nil, fmt.Errorf("a tensor of %d arguments, want at least 4", len(args))
+	}
+	if r, ok := args[0].(*record); ok {
+		return inert("tensor in "+kind(r), args), nil
 	}
 	storage, ok := args[0].(*storageRef)
 	if !ok {
@@ -51,6 +62,9 @@ func rebuildTensor(args tuple) (any, error) {
 	if len(strides) != len(sizes) {
 		return nil, fmt.Errorf("a tensor of %d sizes and %d strides", len(sizes), len(strides))
 	}
+	if err := u.spend(int64(len(sizes)) * itemCost); err != nil {
+		return nil, err
+	}
 	shape := make([]int, len(sizes))
 	for i, n := range sizes {
 		if n > math.MaxInt {
@@ -61,52 +75,54 @@ func rebuildTensor(args tuple) (any, error) {
 	return &view{storage, storage.dtype, offset, shape, strides}, nil
 }
 
-// rebuildTensorV3 is torch._utils._rebuild_tensor_v3(storage, storage_offset, size, stride, requires_grad, backward_hooks, dtype, ...).
-func rebuildTensorV3(args tuple) (any, error) {
+// rebuildTensorV3 is torch._utils._rebuild_tensor_v3(storage, storage_offset, size, stride,
+// requires_grad, backward_hooks, dtype, ...).
+func rebuildTensorV3(u *unpickler, args tuple) (any, error) {
 	if len(args) < 7 {
 		return nil, fmt.Errorf("a tensor of %d arguments, want at least 7", len(args))
 	}
 	dtype, ok := args[6].(*global)
 	if !ok || dtype.dtype == "" {
-		return nil, fmt.Errorf("a tensor of type %s", kind(args[6]))
+		return inert("tensor of type "+kind(args[6]), args), nil
 	}
-	v, err := rebuildTensor(args)
-	if err != nil {
-		return nil, err
+	v, err := rebuildTensor(u, args)
+	if v, ok := v.(*view); ok {
+		v.dtype = dtype.dtype
 	}
-	v.(*view).dtype = dtype.dtype
-	return v, nil
+	return v, err
 }
 
-// rebuildFromType is torch._tensor._rebuild_from_type_v2(function, class, arguments, state), of a tensor that has attributes.
-func rebuildFromType(args tuple) (any, error) {
+// rebuildFromType is torch._tensor._rebuild_from_type_v2(function, class, arguments, state), of a
+// tensor that has attributes.
+func rebuildFromType(u *unpickler, args tuple) (any, error) {
 	if len(args) != 4 {
 		return nil, fmt.Errorf("a tensor with attributes of %d arguments, want 4", len(args))
 	}
 	function, ok := args[0].(*global)
 	if !ok || function.call == nil || function.name == "torch._tensor._rebuild_from_type_v2" {
-		return nil, fmt.Errorf("a tensor rebuilt by %s", kind(args[0]))
+		return inert("tensor rebuilt by "+kind(args[0]), args), nil
 	}
 	inner, ok := args[2].(tuple)
 	if !ok {
 		return nil, fmt.Errorf("a tensor rebuilt of %s", kind(args[2]))
 	}
-	v, err := function.call(inner)
+	v, err := function.call(u, inner)
 	if err != nil {
 		return nil, err
 	}
-	return firstTensor(tuple{v})
+	return firstTensor(u, tuple{v})
 }
 
 // firstTensor is torch._utils._rebuild_parameter(data, ...): a parameter is its tensor.
-func firstTensor(args tuple) (any, error) {
+func firstTensor(_ *unpickler, args tuple) (any, error) {
 	if len(args) == 0 {
 		return nil, errors.New("a parameter of nothing")
 	}
-	if _, ok := args[0].(*view); !ok {
-		return nil, fmt.Errorf("a parameter of %s, want a tensor", kind(args[0]))
+	switch args[0].(type) {
+	case *view, *record:
+		return args[0], nil
 	}
-	return args[0], nil
+	return nil, fmt.Errorf("a parameter of %s, want a tensor", kind(args[0]))
 }
 
 // wholeNumbers returns the items of a short tuple or list of numbers that are not negative.
@@ -129,15 +145,20 @@ func wholeNumbers(v any) ([]int64, error) {
 	return numbers, nil
 }
 
-// storageID reads a persistent id: ("storage", class, key, device, elements[, (root's key, first element, elements)]).
-func storageID(id any) (*storageRef, error) {
+// persistent returns what a persistent id refers to, a storage: ("storage", class, key, device,
+// elements[, (root's key, first element, elements)]). An id of something else, or of a storage of
+// an unknown class, makes a record.
+func persistent(id any) (any, error) {
 	t, ok := id.(tuple)
-	if !ok || len(t) < 5 || len(t) > 6 || t[0] != "storage" {
-		return nil, fmt.Errorf("a reference to %s, want a storage", kind(id))
+	if !ok || len(t) == 0 || t[0] != "storage" {
+		return inert("reference to "+kind(id), nil), nil
+	}
+	if len(t) < 5 || len(t) > 6 {
+		return nil, fmt.Errorf("a storage of %d arguments, want 5 or 6", len(t))
 	}
 	class, ok := t[1].(*global)
 	if !ok || class.dtype == "" {
-		return nil, fmt.Errorf("a storage of class %s", kind(t[1]))
+		return inert("storage of class "+kind(t[1]), nil), nil
 	}
 	key, isString := t[2].(string)
 	count, isInt := t[4].(int64)
@@ -170,31 +191,50 @@ type placed struct {
 	size int64 // in bytes
 }
 
-// place makes a readable tensor of a view, whose storage is s, after checking that all its elements lie in the storage and that they are not
-// more than limit: a view may repeat elements, so that the storage alone does not bound them.
-func (v *view) place(name string, s placed, limit int64) (*stored, error) {
-	n, err := elements(v.shape, limit)
-	if err != nil {
-		return nil, err
-	}
+// place makes a tensor of a view, whose storage is s, after checking that all its elements lie in
+// the storage. A view that repeats elements (a stride of 0, rows that overlap) is not stored
+// weights.
+func (v *view) place(s placed) (*stored, error) {
+	t := &stored{Info: v.info(), data: s.data}
 	size := int64(v.dtype.Size())
-	t := &stored{Info: Info{Name: name, DType: v.dtype, Shape: v.shape}, data: s.data}
-	if size == 0 || n == 0 {
-		return t, nil
+	n, err := elements(v.shape, math.MaxInt64)
+	if size == 0 || n == 0 || err != nil {
+		return t, err
 	}
 	unit := int64(v.storage.dtype.Size())
 	if v.storage.first > s.size/unit || v.storage.count > s.size/unit-v.storage.first {
-		return nil, fmt.Errorf("storage %s has %d bytes, too few for its %d elements of %s", v.storage.key, s.size, v.storage.count, v.storage.dtype)
+		return t, fmt.Errorf("storage %s has %d bytes, too few for its %d elements of %s",
+			Clean(v.storage.key), s.size, v.storage.count, v.storage.dtype)
 	}
 	room := v.storage.count * unit / size // elements of the tensor's type
 	if !v.within(room) {
-		return nil, fmt.Errorf("shape %v, strides %v and offset %d reach beyond the %d elements of storage %s", v.shape, v.strides, v.offset, room, v.storage.key)
+		return t, fmt.Errorf("shape %v, strides %v and offset %d reach beyond the %d elements of storage %s",
+			v.shape, v.strides, v.offset, room, Clean(v.storage.key))
+	}
+	if v.repeats(n) {
+		return t, fmt.Errorf("shape %v with strides %v repeats elements of its storage: these are not stored weights",
+			v.shape, v.strides)
 	}
 	t.offset = v.storage.first*unit + v.offset*size
 	if !v.byRows() {
 		t.strides = v.strides
 	}
 	return t, nil
+}
+
+func (v *view) info() Info { return Info{DType: v.dtype, Shape: v.shape} }
+
+// repeats reports whether a view of n elements, which lies within its storage, has some of them
+// twice.
+func (v *view) repeats(n int64) bool {
+	last := int64(0)
+	for d, size := range v.shape {
+		if size > 1 && v.strides[d] == 0 {
+			return true
+		}
+		last += int64(size-1) * v.strides[d]
+	}
+	return n > last+1
 }
 
 // within reports whether all elements of a view that has some lie in a storage of room elements.
@@ -215,7 +255,8 @@ func (v *view) within(room int64) bool {
 	return true
 }
 
-// byRows reports whether the elements of a view lie one behind the other in the order of its indices.
+// byRows reports whether the elements of a view lie one behind the other in the order of its
+// indices.
 func (v *view) byRows() bool {
 	run := int64(1)
 	for d := len(v.shape) - 1; d >= 0; d-- {

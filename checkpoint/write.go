@@ -11,11 +11,17 @@ import (
 	"github.com/tokencache/tokencache/internal/atomicfile"
 )
 
-// ConfigKey is the metadata key under which a converted safetensors file stores the config.json
-// that was next to the original.
-const ConfigKey = "config"
+// The entries of a safetensors file's metadata in which a converted checkpoint keeps what was next
+// to the original.
+const (
+	ConfigKey    = "config"           // its config.json
+	SchedulerKey = "scheduler_config" // the scheduler_config.json of a diffusers pipeline
+	PipelineKey  = "model_index"      // the model_index.json of a diffusers pipeline
+	SourceKey    = "source"           // the name of the original file
+	settingsKey  = "args"             // the training script's arguments: see File.Setting
+)
 
-// Content is the content of a file of weights. Tensors are read one at a time while the file is
+// Content is what a file of weights is made of. Tensors are read one at a time while the file is
 // written.
 type Content struct {
 	Tensors  []Info // with the types to write: F64, F32, F16 or BF16
@@ -75,8 +81,9 @@ type headerEntry struct {
 
 // writable returns an error for a type that cannot be written.
 func (i Info) writable() error {
-	if !i.DType.Float() {
-		return fmt.Errorf("tensor %s: elements of type %s cannot be written, want F64, F32, F16 or BF16", i.Name, i.DType)
+	if !i.DType.writable() {
+		return fmt.Errorf("tensor %s: elements of type %s cannot be written, want F64, F32, F16 or BF16",
+			i.Name, i.DType)
 	}
 	return nil
 }
@@ -105,11 +112,16 @@ func (c *Content) write(w io.Writer, t Info, buf []float32) ([]float32, error) {
 	return buf, nil
 }
 
-// torchClasses are the names of torch's storage classes.
-var torchClasses = map[DType]string{F64: "DoubleStorage", F32: "FloatStorage", F16: "HalfStorage", BF16: "BFloat16Storage"}
+// torchClasses are the storages that torch.load makes of what is written.
+var torchClasses = map[DType]string{
+	F64:  "DoubleStorage",
+	F32:  "FloatStorage",
+	F16:  "HalfStorage",
+	BF16: "BFloat16Storage",
+}
 
-// WritePyTorch creates or replaces the file at path, whole or not at all, in the format of
-// torch.save for an ordered dict of tensors. torch.load reads it, also with weights_only.
+// WritePyTorch creates or replaces the file at path, whole or not at all, with what torch.save
+// makes of an ordered dict of tensors: torch.load reads it, also with weights_only.
 func WritePyTorch(path string, c Content) error {
 	var p pickler
 	p.begin()
@@ -124,15 +136,16 @@ func WritePyTorch(path string, c Content) error {
 		counted := &counter{w: w}
 		z := zip.NewWriter(counted)
 		entry := func(name string) (io.Writer, error) {
-			// torch.load can map aligned storages into memory: the name's length and an extra field
-			// align the data to 64 bytes.
+			// torch.load maps storages into memory where they are aligned: the name's length and an
+			// extra field bring the data to a multiple of 64.
 			if err := z.Flush(); err != nil {
 				return nil, err
 			}
 			const localHeader, extraHeader = 30, 4
 			pad := int(64-(counted.n+localHeader+int64(len(name))+extraHeader)%64) % 64
 			extra := binary.LittleEndian.AppendUint16([]byte("FB"), uint16(pad))
-			return z.CreateHeader(&zip.FileHeader{Name: name, Method: zip.Store, Extra: append(extra, make([]byte, pad)...)})
+			extra = append(extra, make([]byte, pad)...)
+			return z.CreateHeader(&zip.FileHeader{Name: name, Method: zip.Store, Extra: extra})
 		}
 		text := func(name string, b []byte) error {
 			e, err := entry(name)

@@ -3,10 +3,12 @@ package checkpoint
 import (
 	"archive/zip"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"path"
+	"sync"
 )
 
 // isZip recognises a zip archive, and not a safetensors file with a header of 67,324,752 bytes.
@@ -14,122 +16,163 @@ func isZip(head []byte) bool {
 	return bytes.HasPrefix(head, []byte("PK\x03\x04")) && (len(head) < 9 || head[8] != '{')
 }
 
-// Files of torch.save are not compressed, but someone may have packed one again. Zeros shrink a thousandfold, weights hardly at all; an
-// archive that promises more than maxInflation times its size is refused, but small ones may promise smallArchive.
-const (
-	maxInflation = 16
-	smallArchive = 1 << 20
-)
-
-// openZip opens what torch.save writes since version 1.6: a zip archive with the pickle data.pkl and each storage as a file data/KEY.
-func (f *File) openZip(r io.ReaderAt, size int64, key string) error {
+// openZip opens what torch.save writes since version 1.6: a zip archive with the pickle data.pkl
+// and each storage as a file data/KEY.
+func (f *File) openZip(r io.ReaderAt, size int64) ([]*set, error) {
 	f.Format = "PyTorch zip"
 	archive, err := zip.NewReader(r, size)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	z := archived{r, size, make(map[string]*zip.File, len(archive.File))}
+	z := archived{r: r, size: size, members: make(map[string]*member, len(archive.File))}
 	folder := ""
-	left := uint64(size)*maxInflation + smallArchive
+	left := uint64(inflated(size))
 	for _, e := range archive.File {
-		if z.entries[e.Name] != nil {
-			return fmt.Errorf("the archive has %q twice", e.Name)
+		if z.members[e.Name] != nil {
+			return nil, fmt.Errorf("the archive has %s twice", Clean(e.Name))
 		}
 		if e.UncompressedSize64 > left {
-			return fmt.Errorf("the archive's files, %q among them, are far larger than itself", e.Name)
+			return nil, fmt.Errorf("the archive's files, %s among them, are far larger than itself", Clean(e.Name))
 		}
 		left -= e.UncompressedSize64
-		z.entries[e.Name] = e
+		z.members[e.Name] = &member{entry: e}
 		if dir, base := path.Split(e.Name); base == "data.pkl" && (folder == "" || len(dir) < len(folder)) {
 			folder = dir
 		}
 	}
-	if order, err := z.bytes(folder + "byteorder"); err == nil && string(order) != "little" {
-		return fmt.Errorf("byte order %.10q, want little", order)
+	if order := z.members[folder+"byteorder"]; order != nil {
+		if text, err := order.text(); err != nil || text != "little" {
+			return nil, fmt.Errorf("byte order %.10q, want little", text)
+		}
 	}
-	if z.entries[folder+"constants.pkl"] != nil {
-		return errors.New("a TorchScript program, not weights: save the model's state_dict")
+	if z.members[folder+"constants.pkl"] != nil {
+		return nil, errors.New("a TorchScript program, not weights: save the model's state_dict")
 	}
-	pickle, err := z.bytes(folder + "data.pkl")
+	root, err := z.unpickle(f.ctx, folder+"data.pkl")
 	if err != nil {
-		return fmt.Errorf("not a file of torch.save, or a damaged one: %w", err)
+		return nil, err
 	}
-	root, err := newUnpickler(bytes.NewReader(pickle), int64(len(pickle))).load()
-	if err != nil {
-		return err
-	}
-	return f.choose(root, key, size, func(s *storageRef) (placed, error) { return z.place(folder + "data/" + s.key) })
+	return f.setsIn(root, func(s *storageRef) (placed, error) { return z.place(folder + "data/" + s.key) })
 }
 
 // archived is the files of an archive.
 type archived struct {
 	r       io.ReaderAt
 	size    int64
-	entries map[string]*zip.File
+	members map[string]*member
 }
 
-// bytes reads a whole file of the archive, which may not be larger than a pickle.
-func (z *archived) bytes(name string) ([]byte, error) {
-	e := z.entries[name]
-	if e == nil {
-		return nil, fmt.Errorf("the archive has no %q", name)
+// unpickle runs the pickle of that name as it is inflated.
+func (z *archived) unpickle(ctx context.Context, name string) (any, error) {
+	m := z.members[name]
+	if m == nil {
+		return nil, fmt.Errorf("not a file of torch.save, or a damaged one: the archive has no %q", name)
 	}
-	if e.UncompressedSize64 > maxPickle {
-		return nil, fmt.Errorf("%q has %d bytes, want at most %d", name, e.UncompressedSize64, maxPickle)
+	size := m.entry.UncompressedSize64
+	if size > maxPickle {
+		return nil, fmt.Errorf("%q has %d bytes, want at most %d", name, size, maxPickle)
 	}
-	r, err := e.Open()
+	r, err := m.entry.Open()
 	if err != nil {
 		return nil, fmt.Errorf("%q: %w", name, err)
 	}
 	defer r.Close()
-	var b bytes.Buffer
-	if _, err := io.Copy(&b, r); err != nil {
+	u := newUnpickler(ctx, r, int64(size), allowance(z.size))
+	root, err := u.load()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := io.Copy(io.Discard, u.r); err != nil { // the checksum is compared at the end
 		return nil, fmt.Errorf("%q: %w", name, err)
 	}
-	return b.Bytes(), nil
+	return root, nil
 }
 
 // place finds a file of the archive.
 func (z *archived) place(name string) (placed, error) {
-	e := z.entries[name]
-	if e == nil {
-		return placed{}, fmt.Errorf("the archive has no %q", name)
+	m := z.members[name]
+	if m == nil {
+		return placed{}, fmt.Errorf("the archive has no %s", Clean(name))
 	}
-	s := zipped{entry: e}
-	if e.Method == zip.Store {
+	m.tensors++
+	e := m.entry
+	if e.Method == zip.Store && m.plain == nil {
 		at, err := e.DataOffset()
 		if err != nil {
-			return placed{}, fmt.Errorf("%q: %w", name, err)
+			return placed{}, fmt.Errorf("%s: %w", Clean(name), err)
 		}
 		if e.UncompressedSize64 != e.CompressedSize64 || at < 0 || int64(e.UncompressedSize64) > z.size-at {
-			return placed{}, fmt.Errorf("%q of %d bytes is cut off", name, e.UncompressedSize64)
+			return placed{}, fmt.Errorf("%s of %d bytes is cut off", Clean(name), e.UncompressedSize64)
 		}
-		s.plain = &section{z.r, at}
+		m.plain = &section{z.r, at}
 	}
-	return placed{s, int64(e.UncompressedSize64)}, nil
+	return placed{m, int64(e.UncompressedSize64)}, nil
 }
 
-// zipped is a storage in a zip archive.
-type zipped struct {
-	entry *zip.File
-	plain *section // nil if it is compressed
+// member is a file of an archive, such as a storage.
+type member struct {
+	entry   *zip.File
+	plain   *section // nil if it is compressed
+	tensors int      // that are in it
+
+	once  sync.Once
+	bytes []byte // its content, inflated once for all tensors, if they are several
+	err   error
 }
 
-// open reads through package zip, which checks the sum, what is compressed or wanted whole; else from the file itself.
-func (z zipped) open(offset, length int64) (io.ReadCloser, error) {
-	whole := offset == 0 && length == int64(z.entry.UncompressedSize64)
-	if z.plain != nil && !whole {
-		return z.plain.open(offset, length)
+// open reads through package zip, which checks the sum, what is compressed or wanted whole; else
+// from the file itself.
+func (m *member) open(offset, length int64) (io.ReadCloser, error) {
+	whole := offset == 0 && length == int64(m.entry.UncompressedSize64)
+	switch {
+	case m.plain != nil && !whole:
+		return m.plain.open(offset, length)
+	case m.plain != nil, m.tensors < 2 && whole:
+		return m.entry.Open()
+	case m.tensors > 1:
+		m.once.Do(func() { m.bytes, m.err = m.inflate() })
+		if m.err != nil {
+			return nil, m.err
+		}
+		return io.NopCloser(bytes.NewReader(m.bytes[offset : offset+length])), nil
 	}
-	r, err := z.entry.Open()
-	if err != nil || whole {
-		return r, err
+	r, err := m.entry.Open()
+	if err != nil {
+		return nil, err
 	}
 	if _, err := io.CopyN(io.Discard, r, offset); err != nil {
 		r.Close()
 		return nil, cutOff(err)
 	}
 	return limited{io.LimitReader(r, length), r}, nil
+}
+
+// inflate returns the whole content. Its size is bounded: see openZip.
+func (m *member) inflate() ([]byte, error) {
+	r, err := m.entry.Open()
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	b := make([]byte, m.entry.UncompressedSize64)
+	if _, err := io.ReadFull(r, b); err != nil {
+		return nil, cutOff(err)
+	}
+	if _, err := r.Read(make([]byte, 1)); err != io.EOF {
+		return nil, err
+	}
+	return b, nil
+}
+
+// text returns the beginning of the content, for a member that is a word.
+func (m *member) text() (string, error) {
+	r, err := m.entry.Open()
+	if err != nil {
+		return "", err
+	}
+	defer r.Close()
+	b, err := io.ReadAll(io.LimitReader(r, 64))
+	return string(b), err
 }
 
 // limited is a part of what a reader has left.

@@ -31,6 +31,7 @@ type Config struct {
 	MLPHidden   int // width of the MLP's hidden layer
 	NumClasses  int // without the null class
 	LearnSigma  bool
+	NoNullClass bool // the label table has no null class: the model cannot be guided
 
 	// TimestepShift is 1 in diffusers' port of DiT, which embeds timesteps at slightly other frequencies than the official code, and else 0.
 	TimestepShift int

@@ -2,18 +2,19 @@ package dit
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 
 	"github.com/tokencache/tokencache/checkpoint"
 )
 
-// fileConfig is a config.json: the arguments of the official constructor, or diffusers' names of them.
+// fileConfig is a config.json: the arguments of the official constructor, or diffusers' names of
+// them.
 type fileConfig struct {
 	Arch       string   `json:"arch"`
-	InputSize  int      `json:"input_size"`
+	InputSize  extent   `json:"input_size"`
 	PatchSize  int      `json:"patch_size"`
 	InChannels int      `json:"in_channels"`
 	Hidden     int      `json:"hidden_size"`
@@ -24,37 +25,78 @@ type fileConfig struct {
 	LearnSigma *bool    `json:"learn_sigma"`
 	Decode     int      `json:"decode_layer,omitempty"`
 	Names      []string `json:"class_names,omitempty"`
+	// Dropout is the share of labels dropped in training; without any there is no null class.
+	Dropout *float64 `json:"class_dropout_prob,omitempty"`
+
+	PathType string `json:"path_type,omitempty"` // of a flow
 
 	TimestepShift int `json:"timestep_shift,omitempty"` // our own: the checkpoint came of a diffusers one
 
 	ClassName     string `json:"_class_name,omitempty"`
 	DiffHeads     int    `json:"num_attention_heads,omitempty"`
 	DiffDepth     int    `json:"num_layers,omitempty"`
-	DiffSize      int    `json:"sample_size,omitempty"`
+	DiffHeadWidth int    `json:"attention_head_dim,omitempty"`
+	DiffOut       int    `json:"out_channels,omitempty"`
+	DiffSize      extent `json:"sample_size,omitempty"`
 	DiffClasses   int    `json:"num_embeds_ada_norm,omitempty"`
 	DiffNormType  string `json:"norm_type,omitempty"`
 	DiffActivator string `json:"activation_fn,omitempty"`
+	DiffAffine    bool   `json:"norm_elementwise_affine,omitempty"`
+	DiffBias      *bool  `json:"attention_bias,omitempty"`
 }
 
-// JSON returns the configuration as a config.json that Open reads, with the names of the classes, which may be nil.
+// extent is the side of a square: a number, or both sides.
+type extent int
+
+func (e *extent) UnmarshalJSON(b []byte) error {
+	var sides []int
+	if len(b) > 0 && b[0] != '[' {
+		return json.Unmarshal(b, (*int)(e))
+	}
+	if err := json.Unmarshal(b, &sides); err != nil {
+		return err
+	}
+	if len(sides) != 2 || sides[0] != sides[1] {
+		return fmt.Errorf("a size of %v: latents that are not square are not supported", sides)
+	}
+	*e = extent(sides[0])
+	return nil
+}
+
+// JSON returns the configuration as a config.json that Open reads, with the names of the classes,
+// which may be nil.
 func (c Config) JSON(names []string) ([]byte, error) {
-	return json.Marshal(fileConfig{
-		Arch: string(c.Arch), InputSize: c.InputSize, PatchSize: c.PatchSize, InChannels: c.InChannels, Hidden: c.Hidden, Depth: c.Depth,
-		Decode: c.DecodeLayer, Heads: c.Heads, MLPRatio: float64(c.MLPHidden) / float64(c.Hidden), NumClasses: c.NumClasses, LearnSigma: &c.LearnSigma, Names: names,
+	f := fileConfig{
+		Arch:          string(c.Arch),
+		InputSize:     extent(c.InputSize),
+		PatchSize:     c.PatchSize,
+		InChannels:    c.InChannels,
+		Hidden:        c.Hidden,
+		Depth:         c.Depth,
+		Decode:        c.DecodeLayer,
+		Heads:         c.Heads,
+		MLPRatio:      float64(c.MLPHidden) / float64(c.Hidden),
+		NumClasses:    c.NumClasses,
+		LearnSigma:    &c.LearnSigma,
+		Names:         names,
 		TimestepShift: c.TimestepShift,
-	})
+	}
+	if c.NoNullClass {
+		f.Dropout = new(float64)
+	}
+	return json.Marshal(f)
 }
 
 // diffusersClasses are the classes of diffusers whose weights are those of a DiT.
 var diffusersClasses = []string{"Transformer2DModel", "DiTTransformer2DModel"}
 
-// readConfig reads the config.json at path or, if there is none, the one that convert left in the checkpoint's metadata. One of
-// something else that lies beside a file that was named is as none.
+// readConfig reads the config.json at path or, if there is none, the one that convert left in the
+// checkpoint's metadata. One of something else that lies next to a file that was named is as none.
 func readConfig(path string, f *checkpoint.File, named bool) (*fileConfig, error) {
 	b := []byte(f.Metadata()[checkpoint.ConfigKey])
 	if path != "" {
 		var err error
-		if b, err = os.ReadFile(path); err != nil {
+		if b, err = checkpoint.ReadText(path); err != nil {
 			return nil, err
 		}
 	} else {
@@ -67,20 +109,40 @@ func readConfig(path string, f *checkpoint.File, named bool) (*fileConfig, error
 	if err := json.Unmarshal(b, c); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	if c.ClassName != "" {
-		if !slices.Contains(diffusersClasses, c.ClassName) {
-			if named {
-				return new(fileConfig), nil
-			}
-			return nil, fmt.Errorf("%s: class %s is not a DiT: want one of %s", path, c.ClassName, strings.Join(diffusersClasses, ", "))
+	switch {
+	case c.ClassName == "":
+		return c, nil
+	case slices.Contains(diffusersClasses, c.ClassName):
+		if err := c.fromDiffusers(); err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
 		}
-		if c.DiffNormType != "" && c.DiffNormType != "ada_norm_zero" {
-			return nil, fmt.Errorf("%s: norm_type %q: want ada_norm_zero, as a DiT has", path, c.DiffNormType)
-		}
-		if c.DiffActivator != "" && c.DiffActivator != "gelu-approximate" {
-			return nil, fmt.Errorf("%s: activation_fn %q: want gelu-approximate, as a DiT has", path, c.DiffActivator)
-		}
-		c.Heads, c.Depth, c.InputSize, c.NumClasses = c.DiffHeads, c.DiffDepth, c.DiffSize, c.DiffClasses
+		return c, nil
+	case named:
+		return new(fileConfig), nil
 	}
-	return c, nil
+	return nil, fmt.Errorf("%s: class %s is not a DiT: want one of %s",
+		path, checkpoint.Clean(c.ClassName), strings.Join(diffusersClasses, ", "))
+}
+
+// fromDiffusers takes over what diffusers' config.json says, and reports what no DiT has.
+func (c *fileConfig) fromDiffusers() error {
+	c.Heads, c.Depth, c.InputSize, c.NumClasses = c.DiffHeads, c.DiffDepth, c.DiffSize, c.DiffClasses
+	c.Hidden = c.DiffHeads * c.DiffHeadWidth
+	if c.DiffOut != 0 && c.InChannels != 0 {
+		learned := c.DiffOut == 2*c.InChannels
+		c.LearnSigma = &learned
+	}
+	switch {
+	case c.DiffNormType != "" && c.DiffNormType != "ada_norm_zero":
+		return fmt.Errorf("norm_type %s: want ada_norm_zero, as a DiT has", checkpoint.Clean(c.DiffNormType))
+	case c.DiffActivator != "" && c.DiffActivator != "gelu-approximate":
+		return fmt.Errorf("activation_fn %s: want gelu-approximate, as a DiT has", checkpoint.Clean(c.DiffActivator))
+	case c.DiffAffine:
+		return errors.New("norm_elementwise_affine: want false, as a DiT has")
+	case c.DiffBias != nil && !*c.DiffBias:
+		return errors.New("attention_bias is false: want true, as a DiT has")
+	case c.DiffHeads < 0 || c.DiffHeads > maxExtent || c.DiffHeadWidth < 0 || c.DiffHeadWidth > maxExtent:
+		return fmt.Errorf("%d heads of %d: want at most %d", c.DiffHeads, c.DiffHeadWidth, maxExtent)
+	}
+	return nil
 }

@@ -8,10 +8,11 @@ import (
 	"github.com/tokencache/tokencache/checkpoint"
 )
 
-// Diffusers keeps a copy of the timestep and class embedders in every block, with equal values, and queries, keys and values apart; it
-// does not keep the position embedding.
+// Diffusers keeps a copy of the timestep and class embedders in every block, with equal values, and
+// queries, keys and values apart; it does not keep the position embedding.
 
-// diffusersEmbedders are the tensors repeated in each block, official name and diffusers' below transformer_blocks.N.
+// diffusersEmbedders are the tensors repeated in each block, official name and diffusers' below
+// transformer_blocks.N.
 var diffusersEmbedders = [][2]string{
 	{"t_embedder.mlp.0.weight", "norm1.emb.timestep_embedder.linear_1.weight"},
 	{"t_embedder.mlp.0.bias", "norm1.emb.timestep_embedder.linear_1.bias"},
@@ -62,7 +63,8 @@ func (c Config) diffusersTensors() []checkpoint.Want {
 		if i := slices.IndexFunc(diffusersEmbedders, func(e [2]string) bool { return e[0] == t.Name }); i >= 0 {
 			for block := range c.Depth {
 				list = append(list, checkpoint.Want{
-					Name: fmt.Sprintf("transformer_blocks.%d.%s", block, diffusersEmbedders[i][1]), Shape: t.Shape, Optional: block > 0,
+					Name: fmt.Sprintf("transformer_blocks.%d.%s",
+						block, diffusersEmbedders[i][1]), Shape: t.Shape, Optional: block > 0,
 				})
 			}
 			continue
@@ -77,7 +79,8 @@ func (c Config) diffusersTensors() []checkpoint.Want {
 	return list
 }
 
-// sameEmbedders reports embedders that differ between blocks: the model computes the conditioning once for all of them.
+// sameEmbedders reports embedders that differ between blocks: the model computes the conditioning
+// once for all of them.
 func (w *Weights) sameEmbedders() error {
 	for _, e := range diffusersEmbedders {
 		first, err := w.File.Float32("transformer_blocks.0." + e[1])
@@ -94,7 +97,8 @@ func (w *Weights) sameEmbedders() error {
 				return err
 			}
 			if !slices.Equal(first, other) {
-				return fmt.Errorf("tensor %s differs from block 0's: blocks with embedders of their own are not a DiT", name)
+				return fmt.Errorf("tensor %s differs from block 0's: blocks with embedders of their own are not a DiT",
+					name)
 			}
 		}
 	}

@@ -17,12 +17,13 @@ func (c Config) Tensors() []checkpoint.Want {
 		add(name+".weight", out, in)
 		add(name+".bias", out)
 	}
-	list = append(list, checkpoint.Want{Name: posEmbedName, Shape: []int{1, c.Tokens(), d}, Optional: c.Arch == ArchDiT})
+	add(posEmbedName, 1, c.Tokens(), d)
+	list[0].Optional = c.Arch == ArchDiT
 	add("x_embedder.proj.weight", d, c.InChannels, p, p)
 	add("x_embedder.proj.bias", d)
 	linear("t_embedder.mlp.0", d, nn.TimestepWidth)
 	linear("t_embedder.mlp.2", d, d)
-	add("y_embedder.embedding_table.weight", c.NumClasses+1, d)
+	add("y_embedder.embedding_table.weight", c.labelRows(), d)
 	for i := range c.Depth {
 		list = append(list, c.blockTensors(c.BlockName(i), c.HasSkip(i))...)
 	}
@@ -39,8 +40,12 @@ func (c Config) Tensors() []checkpoint.Want {
 func (c Config) blockTensors(name string, skip bool) []checkpoint.Want {
 	d := c.Hidden
 	var list []checkpoint.Want
+	add := func(what string, shape ...int) {
+		list = append(list, checkpoint.Want{Name: name + what, Shape: shape})
+	}
 	linear := func(what string, out, in int) {
-		list = append(list, checkpoint.Want{Name: name + what + ".weight", Shape: []int{out, in}}, checkpoint.Want{Name: name + what + ".bias", Shape: []int{out}})
+		add(what+".weight", out, in)
+		add(what+".bias", out)
 	}
 	linear(".attn.qkv", 3*d, d)
 	linear(".attn.proj", d, d)
@@ -48,7 +53,7 @@ func (c Config) blockTensors(name string, skip bool) []checkpoint.Want {
 	linear(".mlp.fc2", d, c.MLPHidden)
 	linear(".adaLN_modulation.1", 6*d, d)
 	if c.isMDT() {
-		list = append(list, checkpoint.Want{Name: name + "." + biasTableName, Shape: []int{nn.RelativeDistances(c.InputSize / c.PatchSize), c.Heads}})
+		add("."+biasTableName, nn.RelativeDistances(c.InputSize/c.PatchSize), c.Heads)
 	}
 	if skip {
 		linear(".skip_linear", d, 2*d)
@@ -56,14 +61,23 @@ func (c Config) blockTensors(name string, skip bool) []checkpoint.Want {
 	return list
 }
 
-// New reads a model of the given size from src, under the official names. Weights are packed one by one, so that no more than one of
-// them is in memory twice. Without a position embedding in src the fixed one is computed, which is what an MDT's learned ones begin as.
+// labelRows returns the rows of the label table.
+func (c Config) labelRows() int {
+	if c.NoNullClass {
+		return c.NumClasses
+	}
+	return c.NumClasses + 1
+}
+
+// New reads a model of the given size from src, under the official names. Weights are packed one by
+// one, so that no more than one of them is in memory twice. Without a position embedding in src the
+// fixed one is computed, which is what an MDT's learned ones begin as.
 func New(c Config, src nn.Source, havePosEmbed bool) (*Model, error) {
 	return load(c, nn.NewLoader(src), havePosEmbed)
 }
 
-// NewTrainable is New for training: it also returns the parameters, everything but the fixed position embedding. When their values
-// have changed, Repack makes the model see it.
+// NewTrainable is New for training: it also returns the parameters, everything but the fixed
+// position embedding. When their values have changed, Repack makes the model see it.
 func NewTrainable(c Config, src nn.Source, havePosEmbed bool) (*Model, []*tensor.Param, error) {
 	l := nn.NewLoader(src)
 	l.Train()
@@ -71,14 +85,16 @@ func NewTrainable(c Config, src nn.Source, havePosEmbed bool) (*Model, []*tensor
 	return m, l.Params(), err
 }
 
-// NewFrozen is New for training something that works through the model: gradients go back through it, and its weights stay as they are.
+// NewFrozen is New for training something that works through the model: gradients go back through
+// it, and its weights stay as they are.
 func NewFrozen(c Config, src nn.Source, havePosEmbed bool) (*Model, error) {
 	l := nn.NewLoader(src)
 	l.Freeze()
 	return load(c, l, havePosEmbed)
 }
 
-// LoadBlock reads one block of a model of configuration c, without a long skip, under names that begin with prefix.
+// LoadBlock reads one block of a model of configuration c, without a long skip, under names that
+// begin with prefix.
 func LoadBlock(l *nn.Loader, prefix string, c Config) *Block {
 	d := c.Hidden
 	b := &Block{
@@ -101,7 +117,7 @@ func load(c Config, l *nn.Loader, havePosEmbed bool) (*Model, error) {
 		Config:     c,
 		patchEmbed: l.Linear("x_embedder.proj", d, c.InChannels*p*p),
 		timestep:   nn.LoadTimestepEmbedder(l, "t_embedder", d, c.TimestepShift),
-		class:      l.Table("y_embedder.embedding_table.weight", c.NumClasses+1, d),
+		class:      l.Table("y_embedder.embedding_table.weight", c.labelRows(), d),
 		finalAdaLN: l.Linear("final_layer.adaLN_modulation.1", 2*d, d),
 		final:      l.Linear("final_layer.linear", p*p*c.OutChannels(), d),
 	}

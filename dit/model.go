@@ -159,7 +159,12 @@ func (m *Model) CheckCondition(c seam.Condition) error {
 }
 
 // NullCondition implements seam.Model.
-func (m *Model) NullCondition() seam.Condition { return Class(m.NullClass()) }
+func (m *Model) NullCondition() seam.Condition {
+	if m.NoNullClass {
+		return nil
+	}
+	return Class(m.NullClass())
+}
 
 // PassFLOPs implements seam.Model.
 func (m *Model) PassFLOPs(samples int) int64 { return m.FLOPs(samples, m.Tokens()) }

@@ -1,6 +1,7 @@
 package dit
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -12,60 +13,90 @@ import (
 
 // Options gives what a checkpoint may not tell; zero means not given.
 type Options struct {
-	Heads       int // number of attention heads
-	InputSize   int // side of the latents
-	DecodeLayer int // MDT: number of blocks of the decoder
+	Key         string // which of several sets of weights to take: see checkpoint.OpenOptions
+	Heads       int    // number of attention heads
+	InputSize   int    // side of the latents
+	DecodeLayer int    // MDT: number of blocks of the decoder
 }
 
-// Weights is an opened checkpoint of a recognised model: what it is, and its weights under their official names.
+// NeededError says that neither the tensors nor config.json tell something that Options has to
+// give.
+type NeededError struct {
+	Option string // the name of the field of Options
+	Reason string
+}
+
+func (e *NeededError) Error() string { return e.Reason }
+
+// Weights is an opened checkpoint of a recognised model: what it is, and its weights under their
+// official names.
 type Weights struct {
 	Config
 	File       *checkpoint.File
-	ClassNames []string // from config.json, or nil
+	Process    Process  // the diffusion process that the model was trained for
+	ClassNames []string // from config.json or model_index.json, or nil
 	VAE        string   // the folder of the autoencoder that came with the model, or ""
 	Assumed    string   // what was taken for granted because nothing told it, for the user to know, or ""
 
-	rename   func(name string) []string // the tensors, in the file, that an official tensor is made of, one behind the other
+	// rename gives the tensors, in the file, that an official tensor is made of, one behind the
+	// other.
+	rename   func(name string) []string
 	posEmbed bool
 }
 
-// Open opens a model: a checkpoint in any format that package checkpoint reads, a folder with such a file and perhaps config.json, or
-// a diffusers pipeline. What the model is comes from its tensors, then from config.json, then from o; a
-// contradiction is an error, and so is any missing, unexpected or misshapen tensor.
+// Open opens a model: a checkpoint in any format that package checkpoint reads, a folder with such
+// a file and perhaps config.json, or a diffusers pipeline. What the model is comes from its
+// tensors, then from config.json, then from o; a contradiction is an error, and so is any missing,
+// unexpected, misshapen or unreadable tensor. Of several sets of weights in a file, only those that
+// hold a model are to choose from.
 func Open(path string, o Options) (*Weights, error) {
-	weights, config, err := locate(path)
+	return OpenContext(context.Background(), path, o)
+}
+
+// OpenContext is Open. When ctx ends, it fails soon, and so does every later reading of the
+// weights.
+func OpenContext(ctx context.Context, path string, o Options) (*Weights, error) {
+	at, err := locate(path)
 	if err != nil {
 		return nil, err
 	}
-	f, err := checkpoint.Open(weights)
+	f, err := checkpoint.OpenContext(ctx, at.weights, checkpoint.OpenOptions{Key: o.Key, Known: known})
 	if err != nil {
 		return nil, err
 	}
-	given, err := readConfig(config, f, weights == path)
+	w, err := openFile(f, at, o)
 	if err != nil {
 		f.Close()
 		return nil, err
-	}
-	w := &Weights{File: f, ClassNames: given.Names}
-	if dir := filepath.Join(path, "vae"); exists(filepath.Join(path, "model_index.json")) != "" {
-		w.VAE = exists(dir)
-	}
-	if err := w.recognise(given, o); err != nil {
-		f.Close()
-		return nil, fmt.Errorf("model %s: %w", weights, err)
 	}
 	return w, nil
 }
 
-// FromFile is Open for a checkpoint that is open already, which is w's from now on; what it is comes from its tensors and metadata.
+// FromFile is Open for a checkpoint that is open already, which is w's from now on; what it is
+// comes from its tensors and metadata.
 func FromFile(f *checkpoint.File, o Options) (*Weights, error) {
-	given, err := readConfig("", f, true)
+	return openFile(f, place{weights: f.Path, named: true}, o)
+}
+
+// openFile recognises the model in f.
+func openFile(f *checkpoint.File, at place, o Options) (*Weights, error) {
+	given, err := readConfig(at.config, f, at.named)
 	if err != nil {
 		return nil, err
 	}
-	w := &Weights{File: f, ClassNames: given.Names}
+	w := &Weights{File: f, VAE: at.vae, Assumed: f.Assumed}
+	if w.Process, err = readProcess(at, f, given); err != nil {
+		return nil, err
+	}
+	names, err := readLabels(at.index, f)
+	if err != nil {
+		return nil, err
+	}
+	if given.Names == nil {
+		given.Names = names
+	}
 	if err := w.recognise(given, o); err != nil {
-		return nil, fmt.Errorf("model %s: %w", f.Path, err)
+		return nil, fmt.Errorf("model %s: %w", at.weights, err)
 	}
 	return w, nil
 }
@@ -73,63 +104,104 @@ func FromFile(f *checkpoint.File, o Options) (*Weights, error) {
 // Close closes the checkpoint.
 func (w *Weights) Close() error { return w.File.Close() }
 
-// Load reads the weights.
+// Load reads the weights. It fails with a *checkpoint.NotFiniteError for weights that are not
+// numbers.
 func (w *Weights) Load() (*Model, error) {
+	if err := w.Unsupported(); err != nil {
+		return nil, w.failed(err)
+	}
 	m, err := New(w.Config, w, w.posEmbed)
 	if err != nil {
-		return nil, fmt.Errorf("model %s: %w", w.File.Path, err)
+		return nil, w.failed(err)
 	}
 	return m, nil
 }
 
 // Trainable reads the weights for training, and returns the parameters: see NewTrainable.
 func (w *Weights) Trainable() (*Model, []*tensor.Param, error) {
+	if err := w.Unsupported(); err != nil {
+		return nil, nil, w.failed(err)
+	}
+	if w.NoNullClass {
+		return nil, nil, w.failed(errors.New("its label table has no null class, which training needs"))
+	}
 	m, params, err := NewTrainable(w.Config, w, w.posEmbed)
 	if err != nil {
-		return nil, nil, fmt.Errorf("model %s: %w", w.File.Path, err)
+		return nil, nil, w.failed(err)
 	}
 	return m, params, nil
 }
 
 // Frozen reads the weights to go back through: see NewFrozen.
 func (w *Weights) Frozen() (*Model, error) {
+	if err := w.Unsupported(); err != nil {
+		return nil, w.failed(err)
+	}
 	m, err := NewFrozen(w.Config, w, w.posEmbed)
 	if err != nil {
-		return nil, fmt.Errorf("model %s: %w", w.File.Path, err)
+		return nil, w.failed(err)
 	}
 	return m, nil
 }
 
-// Read fills dst with the named tensor.
+func (w *Weights) failed(err error) error { return fmt.Errorf("model %s: %w", w.File.Path, err) }
+
+// Read fills dst with the named tensor, whose numbers must be finite.
 func (w *Weights) Read(name string, dst []float32) error {
 	parts := w.rename(name)
 	n := len(dst) / len(parts)
 	for i, part := range parts {
-		if err := w.File.Read(part, dst[i*n:(i+1)*n]); err != nil {
+		if err := checkpoint.ReadFinite(w.File, part, dst[i*n:(i+1)*n]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// locate returns the file of weights that path means, and the config.json beside it, or "".
-func locate(path string) (weights, config string, err error) {
+// place is where the files of a model are; each but the weights may be missing and is "" then.
+type place struct {
+	weights   string
+	config    string // config.json
+	index     string // model_index.json of a diffusers pipeline
+	scheduler string // scheduler_config.json
+	vae       string // the folder of the pipeline's autoencoder
+	named     bool   // the file of weights was named, not found in a folder
+}
+
+// locate finds the files that path means. What belongs to a pipeline is found from inside its
+// transformer's folder, too.
+func locate(path string) (place, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return "", "", fmt.Errorf("model %s: %w", path, errors.Unwrap(err))
+		return place{}, fmt.Errorf("model %s: %w", path, errors.Unwrap(err))
 	}
-	if !info.IsDir() {
-		return path, exists(filepath.Join(filepath.Dir(path), "config.json")), nil
+	at := place{weights: path, named: !info.IsDir()}
+	dir, pipeline := path, path
+	switch {
+	case at.named:
+		dir = filepath.Dir(path)
+		pipeline = filepath.Dir(dir)
+	case exists(filepath.Join(path, "model_index.json")) != "":
+		dir = filepath.Join(path, "transformer")
+	default:
+		pipeline = filepath.Dir(path)
 	}
-	dir := path
-	if exists(filepath.Join(dir, "model_index.json")) != "" {
-		dir = filepath.Join(dir, "transformer")
+	if !at.named {
+		if at.weights, err = checkpoint.FindWeights(dir); err != nil {
+			return place{}, fmt.Errorf("model %s: %w", path, err)
+		}
 	}
-	weights, err = checkpoint.FindWeights(dir)
-	if err != nil {
-		return "", "", fmt.Errorf("model %s: %w", path, err)
+	at.config = exists(filepath.Join(dir, "config.json"))
+	at.scheduler = exists(filepath.Join(dir, schedulerFile))
+	index := exists(filepath.Join(pipeline, "model_index.json"))
+	if index != "" && filepath.Base(dir) == "transformer" {
+		at.index = index
+		at.vae = exists(filepath.Join(pipeline, "vae"))
+		if s := exists(filepath.Join(pipeline, "scheduler", schedulerFile)); s != "" {
+			at.scheduler = s
+		}
 	}
-	return weights, exists(filepath.Join(dir, "config.json")), nil
+	return at, nil
 }
 
 func exists(path string) string {

@@ -14,16 +14,19 @@ import (
 
 // recognise finds out what the model is and checks every tensor.
 func (w *Weights) recognise(given *fileConfig, o Options) error {
-	naming, arch, err := w.naming()
-	if err != nil {
-		return err
+	naming, arch, ok := namingOf(w.File)
+	if !ok {
+		return unknown(w.File)
 	}
 	w.rename = naming.rename
 	c, err := w.measure(naming, arch)
 	if err != nil {
 		return err
 	}
-	if err := c.complete(given, o); err != nil {
+	if err := w.settleLabels(&c, given); err != nil {
+		return err
+	}
+	if err := w.complete(&c, given, o); err != nil {
 		return err
 	}
 	c.TimestepShift = given.TimestepShift
@@ -32,12 +35,20 @@ func (w *Weights) recognise(given *fileConfig, o Options) error {
 	}
 	if c.Arch == ArchMDTv1 && c.DecodeLayer == 0 {
 		c.DecodeLayer = defaultDecodeLayer
-		w.Assumed = fmt.Sprintf("the decoder is the last %d of the %d blocks (--decode-layer), as in the published model: MDTv1's tensors do not tell", c.DecodeLayer, c.Depth)
+		w.assume("the decoder is the last %d of the %d blocks, as in the published model: MDTv1's tensors do not tell",
+			c.DecodeLayer, c.Depth)
 	}
 	w.Config = c
 	if err := c.Validate(); err != nil {
 		return err
 	}
+	if err := w.checkGrid(); err != nil {
+		return err
+	}
+	if err := checkNames(given.Names, c.NumClasses); err != nil {
+		return err
+	}
+	w.ClassNames = given.Names
 	_, w.posEmbed = w.File.Lookup(posEmbedName)
 	wants := c.Tensors()
 	if naming.diffusers {
@@ -57,6 +68,14 @@ func (w *Weights) recognise(given *fileConfig, o Options) error {
 	return nil
 }
 
+// assume notes what is taken for granted.
+func (w *Weights) assume(format string, args ...any) {
+	if w.Assumed != "" {
+		w.Assumed += "; "
+	}
+	w.Assumed += fmt.Sprintf(format, args...)
+}
+
 // naming is a convention of tensor names.
 type naming struct {
 	diffusers bool
@@ -64,26 +83,58 @@ type naming struct {
 	rename    func(string) []string
 }
 
-// naming recognises the convention and the architecture by names that only one has.
-func (w *Weights) naming() (naming, Arch, error) {
-	has := func(name string) bool { _, ok := w.File.Lookup(name); return ok }
-	switch {
-	case has("en_inblocks.0.attn.qkv.weight") || has("en_outblocks.0.attn.qkv.weight") || has("de_blocks.0.attn.qkv.weight"):
-		return officialNaming, ArchMDTv2, nil
-	case has(maskTokenName) || has(decoderPosEmbedName) || has(sideBlockName+".attn.qkv.weight") || has("blocks.0."+biasTableName):
-		return officialNaming, ArchMDTv1, nil
-	case has("x_embedder.proj.weight"):
-		return officialNaming, ArchDiT, nil
-	case has("pos_embed.proj.weight") && has("transformer_blocks.0.norm1.linear.weight"):
-		return diffusersNaming, ArchDiT, nil
-	case has("decoder.conv_in.weight") || has("first_stage_model.decoder.conv_in.weight") || has("decoder.1.weight"):
-		return naming{}, "", errors.New("these are the weights of an autoencoder, not of a diffusion transformer: give them as --vae")
+var (
+	officialNaming = naming{
+		block:  regexp.MustCompile(`^blocks\.(\d+)\.`),
+		rename: func(name string) []string { return []string{name} },
 	}
-	names := w.File.Names()
+	diffusersNaming = naming{
+		diffusers: true,
+		block:     regexp.MustCompile(`^transformer_blocks\.(\d+)\.`),
+		rename:    diffusersNames,
+	}
+)
+
+// namingOf recognises the convention and the architecture by names that only one has.
+func namingOf(f checkpoint.Lister) (n naming, arch Arch, ok bool) {
+	has := func(name string) bool { _, ok := f.Lookup(name); return ok }
+	switch {
+	case has("en_inblocks.0.attn.qkv.weight"), has("en_outblocks.0.attn.qkv.weight"), has("de_blocks.0.attn.qkv.weight"):
+		return officialNaming, ArchMDTv2, true
+	case has(maskTokenName), has(decoderPosEmbedName), has(sideBlockName + ".attn.qkv.weight"), has("blocks.0." + biasTableName):
+		return officialNaming, ArchMDTv1, true
+	case has("x_embedder.proj.weight"):
+		return officialNaming, ArchDiT, true
+	case has("pos_embed.proj.weight") && has("transformer_blocks.0.norm1.linear.weight"):
+		return diffusersNaming, ArchDiT, true
+	}
+	return naming{}, "", false
+}
+
+// known reports whether tensors are those of a model of this package.
+func known(f checkpoint.Lister) bool {
+	_, _, ok := namingOf(f)
+	return ok
+}
+
+// unknown reports tensors that are none of a model's.
+func unknown(f checkpoint.Lister) error {
+	for _, name := range []string{
+		"decoder.conv_in.weight",
+		"first_stage_model.decoder.conv_in.weight",
+		"decoder.1.weight",
+	} {
+		if _, ok := f.Lookup(name); ok {
+			return errors.New("these are the weights of an autoencoder, not of a diffusion transformer")
+		}
+	}
+	names := f.Names()
 	if len(names) > 4 {
 		names = append(slices.Clone(names[:4]), "...")
 	}
-	return naming{}, "", fmt.Errorf("not a diffusion transformer that is known here: it has neither x_embedder.proj.weight (official naming) nor pos_embed.proj.weight (diffusers); its tensors are %s", strings.Join(names, ", "))
+	return fmt.Errorf("not a diffusion transformer that is known here: it has neither "+
+		"x_embedder.proj.weight (official naming) nor "+
+		"pos_embed.proj.weight (diffusers); its tensors are %s", strings.Join(names, ", "))
 }
 
 // measure reads the sizes off the tensors' shapes; what they do not tell stays 0.
@@ -107,7 +158,7 @@ func (w *Weights) measure(n naming, arch Arch) (Config, error) {
 	}
 	patch := shape("x_embedder.proj.weight", 4)
 	c.Hidden, c.InChannels, c.PatchSize = patch[0], patch[1], patch[2]
-	c.NumClasses = shape("y_embedder.embedding_table.weight", 2)[0] - 1
+	c.NumClasses = shape("y_embedder.embedding_table.weight", 2)[0] - 1 // see settleLabels
 	out := shape("final_layer.linear.weight", 2)[0]
 	first := "blocks.0."
 	if arch == ArchMDTv2 {
@@ -134,15 +185,19 @@ func (w *Weights) measure(n naming, arch Arch) (Config, error) {
 		c.Depth = w.countBlocks(n.block)
 	}
 	if info, ok := w.File.Lookup(posEmbedName); ok && len(info.Shape) == 3 {
-		if side := int(math.Sqrt(float64(info.Shape[1]))); side*side == info.Shape[1] {
-			c.InputSize = side * c.PatchSize
+		side := int(math.Sqrt(float64(info.Shape[1])))
+		if side*side != info.Shape[1] {
+			return c, fmt.Errorf("tensor %s: shape %v, %d positions, which are no square grid: latents that "+
+				"are not square are not supported",
+				posEmbedName, info.Shape, info.Shape[1])
 		}
+		c.InputSize = side * c.PatchSize
 	}
 	return c, nil
 }
 
-// countBlocks returns one more than the highest number in names that block matches. A block that the file has no room for is left to be reported
-// as unexpected.
+// countBlocks returns one more than the highest number in names that block matches. A block that
+// the file has no room for is left to be reported as unexpected.
 func (w *Weights) countBlocks(block *regexp.Regexp) int {
 	count := 0
 	for _, name := range w.File.Names() {
@@ -155,8 +210,31 @@ func (w *Weights) countBlocks(block *regexp.Regexp) int {
 	return count
 }
 
+// settleLabels finds out whether the last row of the label table is the null class, which a model
+// that was trained without dropping labels does not have. Only what is given can tell; official
+// models have it.
+func (w *Weights) settleLabels(c *Config, given *fileConfig) error {
+	rows := c.NumClasses + 1
+	classes := given.NumClasses
+	if n := setting(w.File, "num_classes"); classes == 0 && (n == rows || n == rows-1) {
+		classes = n
+	}
+	never := given.Dropout != nil && *given.Dropout == 0
+	switch {
+	case classes == rows && given.Dropout != nil && *given.Dropout > 0:
+		return fmt.Errorf("class_dropout_prob is %g, but the label table has no row for the null class: "+
+			"%d rows for %d classes",
+			*given.Dropout, rows, classes)
+	case classes == rows, classes == 0 && (never || rows == 1):
+		c.NumClasses, c.NoNullClass = rows, true
+	case never:
+		w.assume("the last of the label table's %d rows is the null class, although class_dropout_prob is 0", rows)
+	}
+	return nil
+}
+
 // complete fills in what the tensors did not tell and reports contradictions.
-func (c *Config) complete(given *fileConfig, o Options) error {
+func (w *Weights) complete(c *Config, given *fileConfig, o Options) error {
 	var errs []error
 	settle := func(what string, own *int, others ...int) {
 		by := "by the tensors"
@@ -168,16 +246,23 @@ func (c *Config) complete(given *fileConfig, o Options) error {
 			}
 		}
 	}
-	settle("input_size", &c.InputSize, o.InputSize, given.InputSize)
+	settle("input_size", &c.InputSize, o.InputSize, int(given.InputSize))
 	settle("patch_size", &c.PatchSize, given.PatchSize)
 	settle("in_channels", &c.InChannels, given.InChannels)
 	settle("hidden_size", &c.Hidden, given.Hidden)
 	settle("num_classes", &c.NumClasses, given.NumClasses)
 	if given.Arch != "" && !strings.EqualFold(given.Arch, string(c.Arch)) {
-		errs = append(errs, fmt.Errorf("arch: %s by the tensors%s, %s as given", c.Arch, archSigns[c.Arch], given.Arch))
+		errs = append(errs, fmt.Errorf("arch: %s by the tensors%s, %s as given",
+			c.Arch, archSigns[c.Arch], checkpoint.Clean(given.Arch)))
 	} else {
 		settle("depth"+c.groups(), &c.Depth, given.Depth)
 		settle("decode_layer", &c.DecodeLayer, o.DecodeLayer, given.Decode)
+	}
+	if given.LearnSigma != nil && *given.LearnSigma != c.LearnSigma {
+		errs = append(errs, fmt.Errorf("learn_sigma: %t by the tensors, %t as given", c.LearnSigma, *given.LearnSigma))
+	}
+	if width := given.MLPRatio * float64(c.Hidden); given.MLPRatio != 0 && math.Abs(width-float64(c.MLPHidden)) >= 1 {
+		errs = append(errs, fmt.Errorf("mlp_ratio: width %d by the tensors, %g as given", c.MLPHidden, width))
 	}
 	if c.Heads != 0 {
 		settle("num_heads", &c.Heads, o.Heads, given.Heads)
@@ -187,20 +272,61 @@ func (c *Config) complete(given *fileConfig, o Options) error {
 	if c.Heads == 0 {
 		var ok bool
 		if c.Heads, ok = HeadsOfWidth(c.Hidden); !ok {
-			errs = append(errs, fmt.Errorf("the number of heads cannot be told from the tensors: width %d is none of the official ones (384: 6 heads, 768: 12, 1024: 16, 1152: 16); give --heads, or num_heads in config.json", c.Hidden))
+			errs = append(errs, &NeededError{"Heads", fmt.Sprintf("the number of heads cannot be told from the "+
+				"tensors: width %d is none of the official ones (384: 6 heads, 768: 12, 1024: 16, 1152: 16), and "+
+				"num_heads is not in config.json", c.Hidden)})
 		}
 	}
 	if c.InputSize == 0 {
-		if c.NumClasses == 1000 {
-			c.InputSize = 32 // the diffusers port of the official 256-pixel model
-		} else {
-			errs = append(errs, errors.New("the side of the latents cannot be told from the tensors: there is no pos_embed; give --input-size, or input_size in config.json"))
+		if err := w.guessInputSize(c); err != nil {
+			errs = append(errs, err)
 		}
 	}
 	return errors.Join(errs...)
 }
 
-var (
-	officialNaming  = naming{block: regexp.MustCompile(`^blocks\.(\d+)\.`), rename: func(name string) []string { return []string{name} }}
-	diffusersNaming = naming{diffusers: true, block: regexp.MustCompile(`^transformer_blocks\.(\d+)\.`), rename: diffusersNames}
-)
+// guessInputSize takes the side of the latents from the training script's image_size, if an
+// autoencoder makes the latents; of a model of ImageNet's classes from the published model,
+// diffusers' port of which has no position embedding.
+func (w *Weights) guessInputSize(c *Config) error {
+	const downscale, latentChannels = 8, 4 // of Stable Diffusion's autoencoder
+	side := setting(w.File, "image_size")
+	switch {
+	case c.InChannels == latentChannels && side > 0 && side%downscale == 0:
+		c.InputSize = side / downscale
+		w.assume("the latents are %d x %d, as images of %d pixels have: there is no pos_embed",
+			c.InputSize, c.InputSize, side)
+	case c.NumClasses == 1000:
+		c.InputSize = 32
+		w.assume("the latents are taken for %d x %d, as in the published 256-pixel model: there is no "+
+			"pos_embed, and no input_size",
+			c.InputSize, c.InputSize)
+	default:
+		return &NeededError{"InputSize", "the side of the latents cannot be told from the tensors: " +
+			"there is no pos_embed, and input_size is not in config.json"}
+	}
+	return nil
+}
+
+// maxTokens bounds the tokens of a sample where no position embedding in the file does: 4096 pixels
+// with latents of 1/8 and patches of 2.
+const maxTokens = 1 << 16
+
+// checkGrid reports a grid that only config.json makes large: what a sample takes is bounded by the
+// file's size, too.
+func (w *Weights) checkGrid() error {
+	side := int64(w.InputSize / w.PatchSize)
+	tokens := side * side
+	if tokens > maxTokens {
+		return fmt.Errorf("input_size is %d: %d tokens with patches of %d, want at most %d",
+			w.InputSize, tokens, w.PatchSize, maxTokens)
+	}
+	room := 16<<20 + 4*w.File.Size() // numbers: 64 MiB, and 16 times the file
+	patch := int64(w.PatchSize) * int64(w.PatchSize)
+	perToken := max(int64(w.Hidden), patch*int64(w.OutChannels()))
+	if perToken > room/max(tokens, 1) {
+		return fmt.Errorf("input_size is %d: %d tokens of %d numbers are too much for a model of %d bytes",
+			w.InputSize, tokens, perToken, w.File.Size())
+	}
+	return nil
+}

@@ -9,7 +9,8 @@ import (
 	"github.com/tokencache/tokencache/nn"
 )
 
-// defaultDecodeLayer is the depth of the published MDTv1 models' decoder, of which their tensors bear no trace.
+// defaultDecodeLayer is the depth of the published MDTv1 models' decoder, of which their tensors
+// bear no trace.
 const defaultDecodeLayer = 2
 
 // archSigns say how each architecture is told by its tensors.
@@ -19,7 +20,8 @@ var archSigns = map[Arch]string{
 	ArchMDTv2: " (en_inblocks.N, en_outblocks.N and de_blocks.N, the latter two with long skips)",
 }
 
-// ignoredInMDT reports whether an MDT's file may have a tensor that is no weight: a DiT's has none of that name.
+// ignoredInMDT reports whether an MDT's file may have a tensor that is no weight: a DiT's has none
+// of that name.
 func ignoredInMDT(name string) bool { return strings.HasSuffix(name, "."+biasIndexName) }
 
 // The groups of MDTv2's blocks.
@@ -33,7 +35,9 @@ var (
 func (w *Weights) measureU(c *Config) error {
 	in, out, decoder := w.countBlocks(inBlock), w.countBlocks(outBlock), w.countBlocks(decoderBlock)
 	if in != out || in == 0 || decoder == 0 {
-		return fmt.Errorf("%d in-blocks (en_inblocks), %d out-blocks (en_outblocks) and %d blocks of the decoder (de_blocks): an MDTv2 has as many in-blocks as out-blocks, and a decoder; this looks like one of %d blocks with some left out",
+		return fmt.Errorf("%d in-blocks (en_inblocks), %d out-blocks (en_outblocks) and %d blocks of the "+
+			"decoder (de_blocks): an MDTv2 has as many in-blocks as out-blocks, and a decoder; this looks like one "+
+			"of %d blocks with some left out",
 			in, out, decoder, 2*max(in, out)+max(decoder, 1))
 	}
 	c.Depth, c.DecodeLayer = in+out+decoder, decoder
@@ -48,7 +52,8 @@ func (c *Config) groups() string {
 	return fmt.Sprintf(" (%d in-blocks, %d out-blocks, %d of the decoder)", c.inBlocks(), c.inBlocks(), c.DecodeLayer)
 }
 
-// checkBias reports tables of relative position biases that are not of the model's grid, and whose they look like.
+// checkBias reports tables of relative position biases that are not of the model's grid, and whose
+// they look like.
 func (w *Weights) checkBias() error {
 	side := w.InputSize / w.PatchSize
 	names := []string{sideBlockName}
@@ -63,8 +68,10 @@ func (w *Weights) checkBias() error {
 		}
 		rows := info.Shape[0]
 		looks := "no square grid has as many"
-		if other := (int(math.Round(math.Sqrt(float64(rows-3)))) + 1) / 2; rows > 3 && nn.RelativeDistances(other) == rows {
-			looks = fmt.Sprintf("it looks like one of a grid of %d x %d, latents of %d x %d", other, other, other*w.PatchSize, other*w.PatchSize)
+		other := (int(math.Round(math.Sqrt(float64(max(rows-3, 0))))) + 1) / 2
+		if rows > 3 && nn.RelativeDistances(other) == rows {
+			looks = fmt.Sprintf("it looks like one of a grid of %d x %d, latents of %d x %d",
+				other, other, other*w.PatchSize, other*w.PatchSize)
 		}
 		return fmt.Errorf("tensor %s: shape %v, want %d rows, (2*%d-1)^2+3, for a grid of %d x %d tokens: %s",
 			name, info.Shape, nn.RelativeDistances(side), side, side, side, looks)

@@ -20,8 +20,12 @@ const Default = "fashion"
 // Guidance is the scale of classifier-free guidance at which each model is at its best.
 var Guidance = map[string]float64{"fashion": 1.5, "fashion-mdt": 1.5}
 
-// Official returns how a model's own code samples it: the guidance of DiT, or MDT's that grows.
+// Official returns how a model's own code samples it: the guidance of DiT, or MDT's that grows. A
+// model without a null class has none.
 func Official(c dit.Config) diffusion.Sampling {
+	if c.NoNullClass {
+		return diffusion.Sampling{Guidance: 1}
+	}
 	if c.Arch == dit.ArchDiT {
 		return diffusion.Sampling{Guidance: 4}
 	}

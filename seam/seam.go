@@ -161,7 +161,7 @@ type Model interface {
 	Head(g *tensor.Graph, x *Tokens) *tensor.Tensor
 
 	// CheckCondition reports a condition that the model does not take, by an error that says which it
-	// does. NullCondition is that of guidance's unconditional half.
+	// does. NullCondition is that of guidance's unconditional half, nil if the model has none.
 	CheckCondition(c Condition) error
 	NullCondition() Condition
 

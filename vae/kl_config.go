@@ -3,6 +3,7 @@ package vae
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/tokencache/tokencache/checkpoint"
@@ -49,8 +50,8 @@ func (c KLConfig) Validate() error {
 		errs = append(errs, fmt.Errorf("%d levels, want 1 to %d", n, maxLevels))
 	}
 	if c.ImageChannels < 1 || c.LatentChannels < 1 || c.Blocks < 1 || c.Groups < 1 {
-		errs = append(errs, fmt.Errorf("%d image channels, %d latent channels, %d blocks, %d groups: "+
-			"want 1 or more of each",
+		errs = append(errs, fmt.Errorf("%d image channels, %d latent channels, %d blocks, %d groups: want "+
+			"at least 1 of each",
 			c.ImageChannels, c.LatentChannels, c.Blocks, c.Groups))
 		return errors.Join(errs...)
 	}
@@ -60,10 +61,21 @@ func (c KLConfig) Validate() error {
 				"norm_num_groups in config.json says how many there are", i, w, c.Groups))
 		}
 	}
-	if c.ScaleFactor <= 0 {
-		errs = append(errs, fmt.Errorf("scaling_factor is %g, want more than 0", c.ScaleFactor))
-	}
+	errs = append(errs, checkFactors(c.ScaleFactor, c.ShiftFactor))
 	return errors.Join(errs...)
+}
+
+// checkFactors reports a scale that is not positive, and factors with which latents would leave the
+// range of float32.
+func checkFactors(scale, shift float64) error {
+	const most = 1e6
+	if !(scale >= 1/most && scale <= most) {
+		return fmt.Errorf("scaling_factor is %g, want %g to %g", scale, 1/most, most)
+	}
+	if !(math.Abs(shift) <= most) {
+		return fmt.Errorf("shift_factor is %g, want %g to %g", shift, -most, most)
+	}
+	return nil
 }
 
 // Tensors lists the weights by their canonical names, those of diffusers.

@@ -15,8 +15,8 @@ type store interface {
 	Read(name string, dst []float32) error
 }
 
-func has(s store, name string) bool {
-	_, ok := s.Lookup(name)
+func has(l checkpoint.Lister, name string) bool {
+	_, ok := l.Lookup(name)
 	return ok
 }
 
@@ -32,7 +32,10 @@ type source struct {
 	naming
 }
 
-func (s source) Read(name string, dst []float32) error { return s.store.Read(s.rename(name), dst) }
+// Read fills dst with the named tensor, whose numbers must be finite.
+func (s source) Read(name string, dst []float32) error {
+	return checkpoint.ReadFinite(s.store, s.rename(name), dst)
+}
 
 // wants translates a list of tensors for the file. A 1x1 convolution may also be stored as a
 // matrix, as in some generations of the files.
@@ -52,9 +55,8 @@ func (s source) wants(canonical []checkpoint.Want) []checkpoint.Want {
 // ldmPrefix is the prefix of an autoencoder's names in the file of a whole latent diffusion model.
 const ldmPrefix = "first_stage_model."
 
-// klNaming recognises the convention by names that only one has. The canonical names are those of
-// recent diffusers versions.
-func klNaming(s store) (n naming, ok bool) {
+// klNaming recognises the convention by names that only one has. Canonical are the names of diffusers, of the later generation.
+func klNaming(s checkpoint.Lister) (n naming, ok bool) {
 	switch {
 	case has(s, "encoder.down_blocks.0.resnets.0.conv1.weight"):
 		if has(s, "decoder.mid_block.attentions.0.query.weight") {
@@ -96,10 +98,9 @@ var ldmWords = strings.NewReplacer(
 	"conv_norm_out.", "norm_out.",
 )
 
-// ldmNaming counts the decoder's levels from the highest resolution on; diffusers counts them in
-// order of execution. Its files may also hold the network of the training loss and, with a prefix,
-// the rest of a diffusion model.
-func ldmNaming(s store, prefix string) naming {
+// ldmNaming counts the levels of the decoder from the highest resolution on, diffusers in order of execution. Its files may hold the
+// training loss's network, and, with a prefix, the whole of a model beside the autoencoder.
+func ldmNaming(s checkpoint.Lister, prefix string) naming {
 	levels := 0
 	for has(s, fmt.Sprintf("%sencoder.down.%d.block.0.conv1.weight", prefix, levels)) {
 		levels++

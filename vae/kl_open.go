@@ -75,21 +75,44 @@ func (f *fileConfig) completeKL(c *KLConfig) error {
 	if f.Activation != "" && f.Activation != "silu" && f.Activation != "swish" {
 		errs = append(errs, fmt.Errorf("act_fn is %q, want silu", f.Activation))
 	}
-	if f.LatentChannels != 0 && f.LatentChannels != c.LatentChannels {
-		errs = append(errs,
-			fmt.Errorf("latent_channels: %d by the tensors, %d by config.json", c.LatentChannels, f.LatentChannels))
+	in, out := f.InChannels, f.OutChannels
+	if f.Class == "" { // the file may be about the diffusion model in the same folder, whose channels are the latents'
+		in, out = 0, 0
+	}
+	for _, n := range []struct {
+		what       string
+		own, given int
+	}{
+		{"latent_channels", c.LatentChannels, f.LatentChannels},
+		{"layers_per_block", c.Blocks, f.Layers},
+		{"in_channels", c.ImageChannels, in},
+		{"out_channels", c.ImageChannels, out},
+	} {
+		if n.given != 0 && n.given != n.own {
+			errs = append(errs, fmt.Errorf("%s: %d by the tensors, %d by config.json", n.what, n.own, n.given))
+		}
+	}
+	for _, b := range []struct {
+		what  string
+		own   bool
+		given *bool
+	}{
+		{"use_quant_conv", c.Quant, f.Quant},
+		{"use_post_quant_conv", c.PostQuant, f.PostQuant},
+		{"mid_block_add_attention", c.Attention, f.Attention},
+	} {
+		if b.given != nil && *b.given != b.own {
+			errs = append(errs, fmt.Errorf("%s: %t by the tensors, %t by config.json", b.what, b.own, *b.given))
+		}
 	}
 	if f.Widths != nil && !slices.Equal(f.Widths, c.Widths) {
 		errs = append(errs, fmt.Errorf("block_out_channels: %v by the tensors, %v by config.json", c.Widths, f.Widths))
-	}
-	if f.Layers != 0 && f.Layers != c.Blocks {
-		errs = append(errs, fmt.Errorf("layers_per_block: %d by the tensors, %d by config.json", c.Blocks, f.Layers))
 	}
 	c.Groups = klGroups
 	if f.Groups != 0 {
 		c.Groups = f.Groups
 	}
 	c.ScaleFactor = sdScaleFactor
-	f.factors(&c.ScaleFactor, &c.ShiftFactor)
+	errs = append(errs, f.factors(&c.ScaleFactor, &c.ShiftFactor))
 	return errors.Join(errs...)
 }

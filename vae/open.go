@@ -1,6 +1,7 @@
 package vae
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,13 +13,17 @@ import (
 	"github.com/tokencache/tokencache/checkpoint"
 )
 
-// Open reads an autoencoder. Path is a file of weights in any known format and naming, with or
-// without a config.json next to it; a folder of these; a diffusers pipeline, whose folder vae is
-// read; or, for a tiny autoencoder in two files, the folder or either file.
+// Open reads an autoencoder: a file of weights in any format and naming that is known, with perhaps
+// a config.json next to it; a folder of these; a diffusers pipeline, whose folder vae is read; or,
+// for a tiny autoencoder in two files, the folder or either file.
 //
-// The tensors determine the autoencoder, and config.json adds what they do not. A contradiction
-// between the two is an error, as is any missing, unexpected or misshapen tensor.
-func Open(path string) (Autoencoder, error) {
+// What the autoencoder is comes from its tensors; config.json adds what they do not tell, and a
+// contradiction is an error, and so is any missing, unexpected, misshapen or unreadable tensor, or
+// one whose numbers are not finite.
+func Open(path string) (Autoencoder, error) { return OpenContext(context.Background(), path) }
+
+// OpenContext is Open. When ctx ends, it fails soon.
+func OpenContext(ctx context.Context, path string) (Autoencoder, error) {
 	fail := func(err error) (Autoencoder, error) { return nil, fmt.Errorf("autoencoder %s: %w", path, err) }
 	paths, dir, err := locate(path)
 	if err != nil {
@@ -30,7 +35,7 @@ func Open(path string) (Autoencoder, error) {
 	}
 	var files []store
 	for _, p := range paths {
-		f, err := checkpoint.Open(p)
+		f, err := checkpoint.OpenContext(ctx, p, checkpoint.OpenOptions{Known: known})
 		if err != nil {
 			return nil, err // names the file
 		}
@@ -44,7 +49,14 @@ func Open(path string) (Autoencoder, error) {
 	return a, nil
 }
 
-// recognise determines the kind of autoencoder and reads it.
+// known reports whether tensors are those of an autoencoder of this package, or of half of one.
+func known(l checkpoint.Lister) bool {
+	_, kl := klNaming(l)
+	_, tiny := tinyNaming(l)
+	return kl || tiny
+}
+
+// recognise finds out what the files hold and reads it.
 func recognise(files []store, given *fileConfig) (Autoencoder, error) {
 	if len(files) == 1 {
 		if n, ok := klNaming(files[0]); ok {
@@ -87,7 +99,7 @@ func locate(path string) (files []string, dir string, err error) {
 	return []string{file}, dir, err
 }
 
-// The names of the files of a tiny autoencoder's halves differ in these words only.
+// The files of a tiny autoencoder's halves differ in these words of their names.
 const encoderMark, decoderMark = "_encoder.", "_decoder."
 
 // halves returns the files of a tiny autoencoder's halves in a folder, or nil if there are none.
@@ -113,8 +125,8 @@ func halves(dir string) ([]string, error) {
 	return append(files, decoders...), nil
 }
 
-// withOtherHalf returns path and, if its name is that of one half of a tiny autoencoder, the file
-// of the other half if it exists.
+// withOtherHalf returns path and, if path is named as one half of a tiny autoencoder, the file of
+// the other one if there is one.
 func withOtherHalf(path string) []string {
 	dir, name := filepath.Split(path)
 	for _, swap := range [][2]string{{encoderMark, decoderMark}, {decoderMark, encoderMark}} {
@@ -131,42 +143,64 @@ func withOtherHalf(path string) []string {
 
 // fileConfig is the autoencoder part of a diffusers config.json; zero means absent.
 type fileConfig struct {
-	Class          string   `json:"_class_name"`
-	Widths         []int    `json:"block_out_channels"`
-	Layers         int      `json:"layers_per_block"`
-	LatentChannels int      `json:"latent_channels"`
-	Groups         int      `json:"norm_num_groups"`
-	Activation     string   `json:"act_fn"`
-	ScaleFactor    *float64 `json:"scaling_factor"`
-	ShiftFactor    *float64 `json:"shift_factor"`
+	Class          string    `json:"_class_name"`
+	Widths         []int     `json:"block_out_channels"`
+	Layers         int       `json:"layers_per_block"`
+	InChannels     int       `json:"in_channels"`
+	OutChannels    int       `json:"out_channels"`
+	LatentChannels int       `json:"latent_channels"`
+	Groups         int       `json:"norm_num_groups"`
+	Activation     string    `json:"act_fn"`
+	Quant          *bool     `json:"use_quant_conv"`
+	PostQuant      *bool     `json:"use_post_quant_conv"`
+	Attention      *bool     `json:"mid_block_add_attention"`
+	ScaleFactor    *float64  `json:"scaling_factor"`
+	ShiftFactor    *float64  `json:"shift_factor"`
+	Mean           []float64 `json:"latents_mean"`
+	Std            []float64 `json:"latents_std"`
 }
 
-// readConfig reads a config.json, if it exists. One of something other than an autoencoder is
-// ignored.
+// readConfig reads a config.json, if there is one. One of something other than an autoencoder,
+// which may lie in the same folder, is as none.
 func readConfig(path string) (*fileConfig, error) {
 	c := new(fileConfig)
-	b, err := os.ReadFile(path)
+	b, err := checkpoint.ReadText(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return c, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	if err := json.Unmarshal(b, c); err != nil {
+	if c, err = parseConfig(b); err != nil {
 		return nil, fmt.Errorf("%s: %w", filepath.Base(path), err)
-	}
-	if c.Class != "" && !strings.HasPrefix(c.Class, "Autoencoder") {
-		return new(fileConfig), nil
 	}
 	return c, nil
 }
 
-// factors sets the fields that the file gives.
-func (f *fileConfig) factors(scale, shift *float64) {
+func parseConfig(text []byte) (*fileConfig, error) {
+	var class struct {
+		Name string `json:"_class_name"`
+	}
+	if err := json.Unmarshal(text, &class); err != nil {
+		return nil, err
+	}
+	c := new(fileConfig)
+	if class.Name != "" && !strings.HasPrefix(class.Name, "Autoencoder") {
+		return c, nil
+	}
+	return c, json.Unmarshal(text, c)
+}
+
+// factors sets what the file gives.
+func (f *fileConfig) factors(scale, shift *float64) error {
+	if f.Mean != nil || f.Std != nil {
+		return errors.New("config.json has latents_mean or latents_std: latents scaled for each channel are not supported")
+	}
 	if f.ScaleFactor != nil {
 		*scale = *f.ScaleFactor
 	}
 	if f.ShiftFactor != nil {
 		*shift = *f.ShiftFactor
 	}
+	return checkFactors(*scale, *shift)
 }

@@ -10,14 +10,14 @@ import (
 	"github.com/tokencache/tokencache/nn"
 )
 
-// tinyHalves says which halves of a tiny autoencoder a file holds, and how they are named. The
-// canonical names are the original's when both are in one file.
+// tinyHalves says which halves of a tiny autoencoder a file holds, and how they are named.
+// Canonical are the original's names when both are in one file.
 type tinyHalves struct {
 	encoder, decoder bool
 	naming
 }
 
-func tinyNaming(s store) (h tinyHalves, ok bool) {
+func tinyNaming(s checkpoint.Lister) (h tinyHalves, ok bool) {
 	switch {
 	case has(s, "encoder.0.weight") || has(s, "decoder.1.weight"):
 		return tinyHalves{
@@ -73,8 +73,9 @@ func openTiny(files []store, given *fileConfig) (*Tiny, error) {
 			return nil, err
 		}
 		if c != (TinyConfig{}) && own != c {
-			return nil, fmt.Errorf("the encoder and the decoder belong to different autoencoders: "+
-				"%d and %d latent channels, width %d and %d", c.LatentChannels, own.LatentChannels, c.Width, own.Width)
+			return nil, fmt.Errorf("the encoder and the decoder belong to different autoencoders: %d and %d "+
+				"latent channels, width %d and %d",
+				c.LatentChannels, own.LatentChannels, c.Width, own.Width)
 		}
 		if err := checkpoint.Check(f, src.wants(wants), nil); err != nil {
 			return nil, err
@@ -93,8 +94,8 @@ func openTiny(files []store, given *fileConfig) (*Tiny, error) {
 	return NewTiny(c, encoder, decoder)
 }
 
-// measureTiny derives the sizes from the tensors' shapes and lists the tensors of the halves that
-// the file holds.
+// measureTiny reads the sizes off the tensors' shapes and lists the tensors of the halves that the
+// file holds.
 func measureTiny(s source, h tinyHalves) (TinyConfig, []checkpoint.Want, error) {
 	var errs []error
 	shape := func(name string) []int {
@@ -139,6 +140,5 @@ func (f *fileConfig) completeTiny(c *TinyConfig) error {
 		return fmt.Errorf("latent_channels: %d by the tensors, %d by config.json", c.LatentChannels, f.LatentChannels)
 	}
 	c.ScaleFactor = 1
-	f.factors(&c.ScaleFactor, &c.ShiftFactor)
-	return nil
+	return f.factors(&c.ScaleFactor, &c.ShiftFactor)
 }

@@ -35,6 +35,7 @@ type calibrateCmd struct {
 	Seed     uint64   `help:"Seed of trajectories and training." default:"${fitSeed}"`
 	Out      string   `help:"Folder of the policy." placeholder:"DIR" required:""`
 	Threads  int      `help:"Worker threads. Default: all processors." placeholder:"N"`
+	Key      string   `help:"Which of several sets of weights in the checkpoint to take, as for generate." placeholder:"KEY"`
 	HeadsOpt int      `name:"heads" help:"Attention heads, as for generate." placeholder:"N"`
 	calibrateMethods
 	calibrateTarget
@@ -94,8 +95,8 @@ func (c *calibrateCmd) Run(a *app) error {
 	if c.Images < 1 || c.Updates < 1 || c.Batch < 1 || c.Measure < 1 || c.Trials < 0 || c.Few < 1 || c.Halves < 0 {
 		return errors.New("--images, --updates, --batch, --measure and --few: want 1 or more; --trials and --halves: 0 or more")
 	}
-	options := tokencache.Options{VAE: c.VAE, Threads: c.Threads, Heads: c.HeadsOpt}
-	p, suits, err := openModel(&c.Model, options)
+	options := tokencache.Options{VAE: c.VAE, Threads: c.Threads, Key: c.Key, Heads: c.HeadsOpt}
+	p, suits, err := openModel(a.ctx, &c.Model, options)
 	if err != nil {
 		return err
 	}
@@ -111,7 +112,9 @@ func (c *calibrateCmd) Run(a *app) error {
 		Dir: c.Out, Base: base, Percent: c.Percent, Speed: speed, Sampling: sampling, Seed: c.Seed,
 		Images: c.Images, Updates: c.Updates, Batch: c.Batch, LR: c.LR, Lambda: c.Lambda, Measure: c.Measure, Trials: c.Trials, Few: c.Few, Halves: c.Halves, Weigh: calibrate.Weighing(c.Weigh), Threads: c.Threads,
 		Command: "tokencache " + strings.Join(os.Args[1:], " "),
-		Open:    func() (*dit.Weights, error) { return openWeights(c.Model, dit.Options{Heads: c.HeadsOpt}) },
+		Open: func() (*dit.Weights, error) {
+			return openWeights(a.ctx, c.Model, dit.Options{Key: c.Key, Heads: c.HeadsOpt})
+		},
 		OnStage: func(stage string) {
 			what = stage
 			a.note("%s", stage)

@@ -46,7 +46,7 @@ func (c *calibrateCmd) seek(a *app) error {
 	if c.Evidence < 2 {
 		return errors.New("--evidence: want 2 images or more")
 	}
-	p, suits, err := openModel(&c.Model, tokencache.Options{VAE: c.VAE, Threads: c.Threads, Heads: c.HeadsOpt})
+	p, suits, err := openModel(a.ctx, &c.Model, tokencache.Options{VAE: c.VAE, Threads: c.Threads, Key: c.Key, Heads: c.HeadsOpt})
 	if err != nil {
 		return err
 	}
@@ -62,7 +62,7 @@ func (c *calibrateCmd) seek(a *app) error {
 		Open:    func(text string) (reuse.Policy, error) { return openPolicy(c.Model, text) },
 		OnStage: func(what string) { a.note("%s", what) },
 	}
-	o.Fit = (&fitter{a: a, p: p, model: c.Model, dir: filepath.Join(work, "policies"), measure: evidenceBatch, threads: c.Threads, trials: searchTrials, few: searchFew, o: o}).fit
+	o.Fit = (&fitter{a: a, p: p, model: c.Model, key: c.Key, dir: filepath.Join(work, "policies"), measure: evidenceBatch, threads: c.Threads, trials: searchTrials, few: searchFew, o: o}).fit
 	result := beginComparison(c.Model, o)
 	if err := (judges{reference: c.Reference, threads: c.Threads}).look(a, p, &o, &result); err != nil {
 		return err

@@ -18,6 +18,7 @@ import (
 
 type compareCmd struct {
 	Model    string `help:"Model: a path, or the name of an embedded one: ${models}. Default: ${model}." placeholder:"PATH|NAME"`
+	Key      string `help:"Which of several sets of weights in the checkpoint to take. Default: an average (ema), if there is one." placeholder:"KEY"`
 	VAE      string `name:"vae" help:"The model's autoencoder, as for generate." placeholder:"PATH"`
 	Policies string `help:"What to compare, separated by commas or, where parameters have commas, by spaces: names that stand for a method at all --speeds (${families}), all of them (all), or policies as for generate. steps=N is the uncached model with N steps. Default: all; with --quick those that need no fitting, without variants and controls." placeholder:"LIST"`
 	Speeds   string `help:"Speeds of methods, times the uncached model." default:"1.5x,2x,3x,4x"`
@@ -65,7 +66,7 @@ func (c *compareCmd) Run(a *app) error {
 		}
 		speeds = append(speeds, speed)
 	}
-	p, suits, err := openModel(&c.Model, tokencache.Options{VAE: c.VAE, Threads: c.Threads})
+	p, suits, err := openModel(a.ctx, &c.Model, tokencache.Options{VAE: c.VAE, Threads: c.Threads, Key: c.Key})
 	if err != nil {
 		return err
 	}
@@ -80,7 +81,7 @@ func (c *compareCmd) Run(a *app) error {
 		Open:    func(text string) (reuse.Policy, error) { return openPolicy(c.Model, text) },
 		OnStage: func(what string) { a.note("%s", what) },
 	}
-	o.Fit = (&fitter{a: a, p: p, model: c.Model, dir: filepath.Join(c.Out, "policies"), measure: c.Timed, threads: c.Threads, o: o}).fit
+	o.Fit = (&fitter{a: a, p: p, model: c.Model, key: c.Key, dir: filepath.Join(c.Out, "policies"), measure: c.Timed, threads: c.Threads, o: o}).fit
 	o.Shipped = func(speed float64) (string, error) {
 		t, _, err := models.Choose(c.Model, models.Wanted{Sampling: o.Sampling, Speed: speed})
 		if t == nil || err != nil {

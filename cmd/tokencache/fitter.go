@@ -41,6 +41,7 @@ type fitter struct {
 	a       *app
 	p       *tokencache.Pipeline
 	model   string
+	key     string // of the model's weights: see tokencache.Options
 	dir     string // of the policies made, a folder for each; one that is there is taken
 	measure int    // images of a measurement of speed
 	threads int
@@ -71,7 +72,7 @@ func (f *fitter) fit(ctx context.Context, method string, speed float64) (string,
 	made := calibrate.Options{
 		Dir: dir, Work: filepath.Join(f.dir, method+"-work"), Speed: speed, Sampling: f.o.Sampling, Seed: fitSeed,
 		Images: fitImages, Updates: fitUpdates, Batch: fitBatch, LR: fitRouterRate, Measure: f.measure, Threads: f.threads, Trials: f.trials, Few: f.few, Command: cost.Command, OnStage: f.o.OnStage,
-		Open: func() (*dit.Weights, error) { return openWeights(f.model, dit.Options{}) },
+		Open: func() (*dit.Weights, error) { return openWeights(f.a.ctx, f.model, dit.Options{Key: f.key}) },
 	}
 	var t *reuse.Trained
 	var err error

@@ -12,6 +12,7 @@ import (
 
 type inspectCmd struct {
 	Path      string `arg:"" optional:"" help:"A checkpoint, an autoencoder, a folder, or a diffusers pipeline; with --redundancy also the name of an embedded model, by default ${model}."`
+	Key       string `help:"Which of several sets of weights in the checkpoint to take. Default: an average (ema), if there is one." placeholder:"KEY"`
 	Heads     int    `help:"Attention heads, where the checkpoint does not say." placeholder:"N"`
 	InputSize int    `help:"Side of the latents, where the checkpoint does not say." placeholder:"N"`
 	Decode    int    `name:"decode-layer" help:"Blocks of an MDTv1's decoder, where config.json does not say." placeholder:"N"`
@@ -28,7 +29,7 @@ func (c *inspectCmd) Run(a *app) error {
 	case c.Path == "":
 		return errors.New("give the path of a model, or --redundancy to look at one as it draws")
 	}
-	r, err := inspect.Path(c.Path, dit.Options{Heads: c.Heads, InputSize: c.InputSize, DecodeLayer: c.Decode})
+	r, err := inspect.Path(a.ctx, c.Path, dit.Options{Key: c.Key, Heads: c.Heads, InputSize: c.InputSize, DecodeLayer: c.Decode})
 	if err != nil {
 		return err
 	}

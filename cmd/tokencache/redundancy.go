@@ -59,7 +59,14 @@ func (c *inspectCmd) redundancy(a *app) error {
 	if c.Count < 1 {
 		return errors.New("--count: want 1 or more")
 	}
-	p, suits, err := openModel(&c.Path, tokencache.Options{VAE: c.VAE, Threads: c.Threads, Heads: c.Heads, InputSize: c.InputSize, DecodeLayer: c.Decode})
+	p, suits, err := openModel(a.ctx, &c.Path, tokencache.Options{
+		VAE:         c.VAE,
+		Threads:     c.Threads,
+		Key:         c.Key,
+		Heads:       c.Heads,
+		InputSize:   c.InputSize,
+		DecodeLayer: c.Decode,
+	})
 	if err != nil {
 		return err
 	}

@@ -55,6 +55,7 @@ type trainDiTCmd struct {
 	trainRun
 	Arch    string        `help:"Architecture of a new model: dit, or mdtv1 or mdtv2, a masked diffusion transformer. Default: dit." placeholder:"NAME"`
 	Model   string        `help:"Fine-tune this checkpoint instead of beginning with new weights. With --arch mdtv1 or mdtv2 it is a DiT, and the new MDT begins as one that computes the same." placeholder:"PATH|NAME"`
+	Key     string        `help:"Which of several sets of weights in the checkpoint to begin with, as for generate." placeholder:"KEY"`
 	Width   *int          `help:"Width of a new model. Default: 128." placeholder:"N"`
 	Depth   *int          `help:"Blocks of a new model. Default: 10." placeholder:"N"`
 	Heads   *int          `help:"Attention heads. Default: one for each 32 of the width." placeholder:"N"`
@@ -106,7 +107,7 @@ func (c *trainDiTCmd) Run(a *app) error {
 	} else if err := errors.Join(c.checkNew(), c.checkArch()); err != nil {
 		return err
 	}
-	weights, err := c.open()
+	weights, err := c.open(a.ctx)
 	if err != nil {
 		return err
 	}
@@ -177,16 +178,16 @@ func (c *trainDiTCmd) resumed(s *train.Settings, n *ditNote) error {
 }
 
 // open returns the model that training begins at, or nil for a new one.
-func (c *trainDiTCmd) open() (*dit.Weights, error) {
+func (c *trainDiTCmd) open(ctx context.Context) (*dit.Weights, error) {
 	switch {
 	case c.Resume:
 		return dit.Open(filepath.Join(c.Out, train.ModelFile), dit.Options{})
 	case c.Model != "":
-		o := dit.Options{Heads: or(c.Heads, 0)}
+		o := dit.Options{Key: c.Key, Heads: or(c.Heads, 0)}
 		if c.Arch == "" {
 			o.DecodeLayer = or(c.Decode, 0)
 		}
-		return openWeights(c.Model, o)
+		return openWeights(ctx, c.Model, o)
 	}
 	return nil, nil
 }

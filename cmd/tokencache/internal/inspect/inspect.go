@@ -2,6 +2,7 @@
 package inspect
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -40,12 +41,17 @@ func (r *Report) add(name, format string, args ...any) {
 
 // Path inspects a checkpoint, a folder or a diffusers pipeline; o is what the checkpoint does not say. It fails only if no weights can be opened
 // there.
-func Path(path string, o dit.Options) (*Report, error) {
-	w, modelErr := dit.Open(path, o)
+func Path(ctx context.Context, path string, o dit.Options) (*Report, error) {
+	w, modelErr := dit.OpenContext(ctx, path, o)
 	if modelErr == nil {
 		defer w.Close()
 		r := newReport(w.File)
 		r.model(w.Config)
+		if err := w.Unsupported(); err != nil {
+			r.Reason = err.Error()
+		} else if err := w.File.NotFinite(); err != nil {
+			r.Reason = err.Error()
+		}
 		if w.Assumed != "" {
 			r.add("assumed", "%s", w.Assumed)
 		}
@@ -65,13 +71,14 @@ func Path(path string, o dit.Options) (*Report, error) {
 			return nil, modelErr
 		}
 	}
-	f, err := checkpoint.Open(file)
+	f, err := checkpoint.OpenContext(ctx, file, checkpoint.OpenOptions{Key: o.Key})
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
 	r := newReport(f)
-	if a, err := vae.Open(path); err == nil {
+	a, err := vae.OpenContext(ctx, path)
+	if err == nil {
 		s := a.Spec()
 		r.Architecture = s.Name
 		r.Parameters = s.Parameters
@@ -83,6 +90,11 @@ func Path(path string, o dit.Options) (*Report, error) {
 	}
 	r.Architecture = "unknown"
 	r.Reason = reason(modelErr)
+	var bad *checkpoint.NotFiniteError
+	if errors.As(err, &bad) {
+		r.Architecture = "an autoencoder"
+		r.Reason = bad.Error()
+	}
 	for _, t := range r.Tensors {
 		r.Parameters += int64(t.Len())
 	}
@@ -127,7 +139,11 @@ func (r *Report) model(c dit.Config) {
 		encoder := c.Depth - c.DecodeLayer
 		r.add("decoder", "the last %d blocks; long skips from the first %d to the %d between", c.DecodeLayer, encoder/2, encoder/2)
 	}
-	r.add("classes", "%d and the null class", c.NumClasses)
+	if c.NoNullClass {
+		r.add("classes", "%d, without the null class that guidance needs", c.NumClasses)
+	} else {
+		r.add("classes", "%d and the null class", c.NumClasses)
+	}
 	r.Parameters = c.Parameters()
 	r.FLOPsPerStep = c.FLOPs(1, c.Tokens())
 	r.WeightBytes = 4 * r.Parameters

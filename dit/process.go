@@ -1,0 +1,227 @@
+package dit
+
+import (
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/tokencache/tokencache/checkpoint"
+)
+
+// Process is the diffusion process that a model was trained for, in diffusers' words.
+type Process struct {
+	Prediction string  // what the model predicts: "epsilon", "v_prediction", "sample", or "velocity" of a flow
+	Schedule   string  // of the betas: "linear", "scaled_linear", ..., "trained", or "flow" where there are none
+	BetaStart  float64 // beta of the first timestep
+	BetaEnd    float64 // beta of the last timestep
+	Timesteps  int
+	ZeroSNR    bool   // betas are rescaled so that the last timestep is noise alone
+	Source     string // what told it, or "" where nothing did and it is the official models'
+}
+
+// officialProcess is that of DiT and MDT: Ho et al. 2020, section 4.
+var officialProcess = Process{
+	Prediction: "epsilon",
+	Schedule:   "linear",
+	BetaStart:  1e-4,
+	BetaEnd:    0.02,
+	Timesteps:  1000,
+}
+
+// UnsupportedError says that a model is recognised but cannot be run.
+type UnsupportedError struct{ Reason string }
+
+func (e *UnsupportedError) Error() string { return e.Reason }
+
+// Unsupported returns an *UnsupportedError if this version cannot run the model, or nil.
+func (w *Weights) Unsupported() error {
+	p, want := w.Process, officialProcess
+	want.Source = p.Source
+	switch {
+	case p == want:
+		return nil
+	case p.Schedule == "flow":
+		return &UnsupportedError{fmt.Sprintf("%s: it predicts the velocity of a flow, as SiT does: flow "+
+			"matching is not supported, only "+
+			"the prediction of noise (epsilon)", p.Source)}
+	case p.Prediction != want.Prediction:
+		return &UnsupportedError{fmt.Sprintf("%s: prediction_type %s is not supported, only %s",
+			p.Source, p.Prediction, want.Prediction)}
+	}
+	rescaled := ""
+	if p.ZeroSNR {
+		rescaled = " rescaled to zero terminal SNR (rescale_betas_zero_snr)"
+	}
+	return &UnsupportedError{fmt.Sprintf("%s: a %s noise schedule with betas from %g to %g over %d "+
+		"timesteps%s is not supported, only "+
+		"%s, from %g to %g over %d", p.Source, p.Schedule, p.BetaStart, p.BetaEnd, p.Timesteps, rescaled,
+		want.Schedule, want.BetaStart, want.BetaEnd, want.Timesteps)}
+}
+
+const schedulerFile = "scheduler_config.json"
+
+// schedulerConfig is a scheduler_config.json of diffusers, where it concerns what the model was
+// trained for. What is not given is as diffusers' default, which is the official process.
+type schedulerConfig struct {
+	Class      string          `json:"_class_name"`
+	Prediction *string         `json:"prediction_type"`
+	Schedule   *string         `json:"beta_schedule"`
+	BetaStart  *float64        `json:"beta_start"`
+	BetaEnd    *float64        `json:"beta_end"`
+	Timesteps  *int            `json:"num_train_timesteps"`
+	Trained    json.RawMessage `json:"trained_betas"`
+	ZeroSNR    bool            `json:"rescale_betas_zero_snr"`
+}
+
+// readProcess finds out which process the model was trained for: from scheduler_config.json, which
+// convert also keeps in the checkpoint's metadata, from the arguments of the training script, and
+// from the name of the file, since a flow's tensors are those of a DiT.
+func readProcess(at place, f *checkpoint.File, given *fileConfig) (Process, error) {
+	p := officialProcess
+	flow := flowSign(at, f)
+	if given.PathType != "" {
+		flow = "config.json: path_type " + checkpoint.Clean(given.PathType)
+	}
+	if flow != "" {
+		return Process{Prediction: "velocity", Schedule: "flow", Source: flow}, nil
+	}
+	text := []byte(f.Metadata()[checkpoint.SchedulerKey])
+	source := schedulerFile
+	if at.scheduler != "" {
+		var err error
+		if text, err = checkpoint.ReadText(at.scheduler); err != nil {
+			return p, err
+		}
+		source = at.scheduler
+	}
+	if len(text) == 0 {
+		return p, nil
+	}
+	var c schedulerConfig
+	if err := json.Unmarshal(text, &c); err != nil {
+		return p, fmt.Errorf("%s: %w", source, err)
+	}
+	p.Source = filepath.Base(source)
+	if strings.HasPrefix(c.Class, "FlowMatch") {
+		return Process{Prediction: "velocity", Schedule: "flow", Source: p.Source}, nil
+	}
+	set(&p.Prediction, c.Prediction)
+	set(&p.Schedule, c.Schedule)
+	set(&p.BetaStart, c.BetaStart)
+	set(&p.BetaEnd, c.BetaEnd)
+	set(&p.Timesteps, c.Timesteps)
+	p.Prediction, p.Schedule = checkpoint.Clean(p.Prediction), checkpoint.Clean(p.Schedule)
+	p.ZeroSNR = c.ZeroSNR
+	if t := string(c.Trained); t != "" && t != "null" {
+		p.Schedule = "trained"
+	}
+	return p, nil
+}
+
+func set[T any](own, given *T) {
+	if given != nil {
+		*own = *given
+	}
+}
+
+// sitName matches SiT as a word in the name of a file or of a model: SiT-XL-2-256x256.pt, SiT-XL/2.
+var sitName = regexp.MustCompile(`(?i)(^|[^a-z])sit([^a-z]|$)`)
+
+// flowSign says what tells that the model is a flow, or returns "".
+func flowSign(at place, f *checkpoint.File) string {
+	if model, _ := f.Setting("model"); sitName.MatchString(model) {
+		return "args: model " + checkpoint.Clean(model)
+	}
+	if path, ok := f.Setting("path_type"); ok {
+		return "args: path_type " + checkpoint.Clean(path)
+	}
+	if prediction, _ := f.Setting("prediction"); prediction == "velocity" || prediction == "score" {
+		return "args: prediction " + prediction
+	}
+	original := f.Metadata()[checkpoint.SourceKey]
+	for _, name := range []string{filepath.Base(at.weights), original, filepath.Base(at.folder())} {
+		if sitName.MatchString(name) {
+			return "the name " + checkpoint.Clean(name)
+		}
+	}
+	return ""
+}
+
+// folder returns the model's folder, if one was given rather than a file.
+func (at place) folder() string {
+	switch {
+	case at.named:
+		return ""
+	case at.index != "":
+		return filepath.Dir(at.index)
+	}
+	return filepath.Dir(at.weights)
+}
+
+// readLabels reads the names of the classes from a pipeline's model_index.json, which convert also
+// keeps in the checkpoint's metadata: {"id2label": {"0": "tench, Tinca tinca", ...}}. Without them
+// it returns nil.
+func readLabels(path string, f *checkpoint.File) ([]string, error) {
+	text := []byte(f.Metadata()[checkpoint.PipelineKey])
+	if path != "" {
+		var err error
+		if text, err = checkpoint.ReadText(path); err != nil {
+			return nil, err
+		}
+	} else {
+		path = "model_index.json"
+	}
+	if len(text) == 0 {
+		return nil, nil
+	}
+	var index struct {
+		Labels map[string]string `json:"id2label"`
+	}
+	if err := json.Unmarshal(text, &index); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if len(index.Labels) == 0 {
+		return nil, nil
+	}
+	names := make([]string, len(index.Labels))
+	seen := make([]bool, len(names))
+	for key, label := range index.Labels {
+		i, err := strconv.Atoi(key)
+		if err != nil || i < 0 || i >= len(names) || seen[i] {
+			return nil, fmt.Errorf("%s: id2label has the key %s, want 0 to %d, each once",
+				path, checkpoint.Clean(key), len(names)-1)
+		}
+		names[i], seen[i] = label, true
+	}
+	return names, nil
+}
+
+// checkNames reports names of classes that are not the model's or cannot be printed.
+func checkNames(names []string, classes int) error {
+	if names == nil {
+		return nil
+	}
+	if len(names) != classes {
+		return fmt.Errorf("%d names of classes, want %d", len(names), classes)
+	}
+	for i, name := range names {
+		if clean := checkpoint.Clean(name); clean != name {
+			return fmt.Errorf("the name of class %d, %s, is too long or cannot be printed", i, clean)
+		}
+	}
+	return nil
+}
+
+// setting returns a whole number among the arguments of the training script that saved the file, or
+// 0.
+func setting(f *checkpoint.File, name string) int {
+	text, _ := f.Setting(name)
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		return 0
+	}
+	return n
+}

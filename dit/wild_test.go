@@ -1,0 +1,266 @@
+package dit
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/tokencache/tokencache/checkpoint"
+)
+
+const wild = "../testdata/wild/"
+
+// TestFormsOfOneModel checks that one model in the forms in which trainers leave it has the same
+// weights.
+func TestFormsOfOneModel(t *testing.T) {
+	fingerprint := func(t *testing.T, file string) string {
+		t.Helper()
+		w, err := Open(wild+file, Options{Heads: 2})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer w.Close()
+		m, err := w.Load()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m.Fingerprint
+	}
+	plain, narrow := fingerprint(t, "plain.safetensors"), fingerprint(t, "widened.safetensors")
+	for _, file := range []string{
+		"module.pt", "average.pt", "wrapped.pt", "deeper.pt", "net.pt", "two-nets.pt", "model_ema.pt", "state_dict_ema.pt", "ema_state_dict.pt",
+		"shadow.pt", "lightning.ckpt", "torchversion.pt", "omegaconf.pt", "defaultdict.pt", "datetime.pt", "deflated.pt",
+		"zip64.pt", "other-root.pt", "shared-storage.pt", "fp8.safetensors",
+	} {
+		t.Run(file, func(t *testing.T) {
+			want := plain
+			if file == "fp8.safetensors" {
+				want = narrow
+			}
+			if got := fingerprint(t, file); got != want {
+				t.Errorf("fingerprint %s, want %s", got, want)
+			}
+		})
+	}
+	// Of diffusers' naming is the same model but for its timesteps; by its folder and by its index.
+	if a, b := fingerprint(t, "shards"), fingerprint(t, "shards/diffusion_pytorch_model.bin.index.json"); a != plain || b != plain {
+		t.Errorf("fingerprints %s and %s of shards, want %s", a, b, plain)
+	}
+}
+
+func TestKey(t *testing.T) {
+	for key, assumed := range map[string]bool{"": true, "net": false, "net_ema": false} {
+		w, err := Open(wild+"two-nets.pt", Options{Heads: 2, Key: key})
+		if err != nil {
+			t.Fatal(err)
+		}
+		x := make([]float32, 8)
+		if err := w.Read("x_embedder.proj.bias", x); err != nil {
+			t.Error(err)
+		}
+		if key != "" && w.Assumed != "" || key == "" && !strings.Contains(w.Assumed, `the weights are "net_ema", of several sets: net, net_ema`) {
+			t.Errorf("key %q: assumed %q, want something: %t", key, w.Assumed, assumed)
+		}
+		w.Close()
+	}
+	_, err := Open(wild+"two-nets.pt", Options{Heads: 2, Key: "none"})
+	var choice *checkpoint.ChoiceError
+	if !errors.As(err, &choice) || !slices.Equal(choice.Keys, []string{"net", "net_ema"}) {
+		t.Errorf("error %v", err)
+	}
+}
+
+// copied returns plain.safetensors' tensors by name, to be changed and written again.
+func copied(t testing.TB) map[string]tensorData {
+	t.Helper()
+	f, err := checkpoint.Open(wild + "plain.safetensors")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	all := map[string]tensorData{}
+	for _, name := range f.Names() {
+		info, _ := f.Lookup(name)
+		values, err := f.Float32(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all[name] = tensorData{info.Shape, values}
+	}
+	return all
+}
+
+type tensorData struct {
+	shape  []int
+	values []float32
+}
+
+// write writes tensors, with the metadata, to a file of this name in a new folder, with the other
+// files; it returns the folder.
+func write(t testing.TB, name string, all map[string]tensorData, metadata map[string]string, files map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	c := checkpoint.Content{Metadata: metadata, Read: func(name string, dst []float32) error { copy(dst, all[name].values); return nil }}
+	for _, tensor := range slices.Sorted(maps.Keys(all)) {
+		c.Tensors = append(c.Tensors, checkpoint.Info{Name: tensor, DType: checkpoint.F32, Shape: all[tensor].shape})
+	}
+	if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := checkpoint.WriteSafetensors(filepath.Join(dir, name), c); err != nil {
+		t.Fatal(err)
+	}
+	for file, text := range files {
+		path := filepath.Join(dir, file)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// wantError checks an error's text; want "" is for none.
+func wantError(t *testing.T, err error, want string) {
+	t.Helper()
+	if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+		t.Errorf("error %v, want one with %q", err, want)
+	}
+}
+
+// TestProcess checks that a model of another process than DiT's opens, says so, and is not loaded.
+func TestProcess(t *testing.T) {
+	for _, c := range []struct{ name, scheduler, want string }{
+		{"none", "", ""},
+		{
+			"the official one",
+			`{"_class_name":"DDIMScheduler","num_train_timesteps":1000,"beta_start":0.0001,"beta_end":0.02,"beta_schedule":"linear","prediction_type":"epsilon"}`,
+			"",
+		},
+		{"by default", `{"_class_name":"DDPMScheduler"}`, ""},
+		{"v-prediction", `{"prediction_type":"v_prediction"}`, "prediction_type v_prediction is not supported"},
+		{"sample", `{"prediction_type":"sample"}`, "prediction_type sample is not supported"},
+		{
+			"scaled betas",
+			`{"beta_schedule":"scaled_linear","beta_start":0.00085,"beta_end":0.012}`,
+			"a scaled_linear noise schedule with betas from 0.00085 to 0.012 over 1000",
+		},
+		{"other betas", `{"beta_end":0.012}`, "a linear noise schedule with betas from 0.0001 to 0.012"},
+		{"other timesteps", `{"num_train_timesteps":4000}`, "over 4000 timesteps"},
+		{"betas of its own", `{"trained_betas":[0.1,0.2]}`, "a trained noise schedule"},
+		{"none of its own", `{"trained_betas":null}`, ""},
+		{"zero SNR", `{"rescale_betas_zero_snr":true}`, "zero terminal SNR"},
+		{"a flow", `{"_class_name":"FlowMatchEulerDiscreteScheduler"}`, "flow matching is not supported"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			files := map[string]string{"model_index.json": "{}"}
+			if c.scheduler != "" {
+				files["scheduler/scheduler_config.json"] = c.scheduler
+			}
+			dir := write(t, "transformer/model.safetensors", copied(t), nil, files)
+			converted := filepath.Join(t.TempDir(), "converted.safetensors")
+			if _, err := checkpoint.Convert(dir, converted, checkpoint.ConvertOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			// As a pipeline, by its transformer, by its file, and converted: the process is known
+			// in each.
+			for _, path := range []string{dir, filepath.Join(dir, "transformer"), filepath.Join(dir, "transformer/model.safetensors"), converted} {
+				w, err := Open(path, Options{Heads: 2})
+				if err != nil {
+					t.Fatal(err)
+				}
+				_, err = w.Load()
+				wantError(t, err, c.want)
+				var unsupported *UnsupportedError
+				if errors.As(err, &unsupported) != (c.want != "") || (w.Unsupported() == nil) != (c.want == "") {
+					t.Errorf("error %v, unsupported %v", err, w.Unsupported())
+				}
+				w.Close()
+			}
+		})
+	}
+}
+
+// TestFlowsAreRefused checks that a flow, whose tensors are a DiT's, is known by what else there
+// is.
+func TestFlowsAreRefused(t *testing.T) {
+	for _, c := range []struct{ name, file, config, want string }{
+		{
+			"SiT in a name",
+			"SiT-XL-2-256x256.safetensors",
+			"",
+			"the name SiT-XL-2-256x256.safetensors: it predicts the velocity of a flow",
+		},
+		{"in lower case", "my_sit_b2.safetensors", "", "velocity of a flow"},
+		{"not a word", "transit-situation.safetensors", "", ""},
+		{"in config.json", "model.safetensors", `{"path_type":"Linear"}`, "config.json: path_type Linear"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			files := map[string]string{}
+			if c.config != "" {
+				files["config.json"] = c.config
+			}
+			w, err := Open(filepath.Join(write(t, c.file, copied(t), nil, files), c.file), Options{Heads: 2})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer w.Close()
+			_, err = w.Load()
+			wantError(t, err, c.want)
+		})
+	}
+	converted := filepath.Join(t.TempDir(), "model.safetensors")
+	if _, err := checkpoint.Convert(wild+"sit-args.pt", converted, checkpoint.ConvertOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{wild + "sit-args.pt", converted} {
+		w, err := Open(path, Options{Heads: 2})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = w.Frozen()
+		wantError(t, err, "args: model SiT-XL/2: it predicts the velocity of a flow")
+		w.Close()
+	}
+}
+
+// TestNotANumber checks that weights which are not finite are found where they are loaded.
+func TestNotANumber(t *testing.T) {
+	all := copied(t)
+	all["blocks.0.mlp.fc1.weight"].values[7] = float32(math.Inf(1))
+	w, err := Open(write(t, "model.safetensors", all, nil, nil), Options{Heads: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	_, err = w.Load()
+	var bad *checkpoint.NotFiniteError
+	if !errors.As(err, &bad) || bad.Tensors[0] != (checkpoint.NotFinite{Name: "blocks.0.mlp.fc1.weight", Count: 1, Len: 256}) {
+		t.Errorf("error %v", err)
+	}
+}
+
+// TestCancelledOpen checks that a context that has ended ends opening, and loading.
+func TestCancelledOpen(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	w, err := OpenContext(ctx, wild+"plain.safetensors", Options{Heads: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	cancel()
+	if _, err := w.Load(); !errors.Is(err, context.Canceled) {
+		t.Errorf("loading: %v", err)
+	}
+	if _, err := OpenContext(ctx, wild+"plain.safetensors", Options{Heads: 2}); !errors.Is(err, context.Canceled) {
+		t.Errorf("opening: %v", err)
+	}
+}
