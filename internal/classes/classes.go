@@ -1,7 +1,7 @@
 // Package classes understands how a user names a model's classes: by number, name, list or range.
 //
-// It knows neither models nor where names come from. A class's name is one line of text; synonyms, if it has several, stand
-// behind one another with ", " between them, the commonest first.
+// It knows neither models nor where names come from. A class's name is one line of text; synonyms,
+// if it has several, stand behind one another with ", " between them, the commonest first.
 package classes
 
 import (
@@ -12,15 +12,16 @@ import (
 	"strings"
 )
 
-// Select returns the classes that selections name, in their order, for a model of count classes with the given names (nil if
-// they have none). A selection is
+// Select returns the classes that selections name, in their order, for a model of count classes
+// with the given names (nil if they have none). A selection is
 //
 //	7              a number
 //	3-7 or 3..7    a range, both ends included
 //	ankle boot     a name, as Lookup finds it
 //	1,5-7,otter    a list of those
 //
-// Names may contain commas and hyphens: a selection that is a name as a whole is not taken apart.
+// Names may contain commas and hyphens: a selection that is a name as a whole is not taken apart. A
+// number that is also another class's name is ambiguous, which is an error.
 func Select(selections []string, count int, names []string) ([]int, error) {
 	m := model{count, names}
 	var chosen []int
@@ -109,7 +110,7 @@ func (m model) item(s string) ([]int, error) {
 	}
 	find := m.name
 	if numberForm.MatchString(s) {
-		find = m.number
+		find = m.numbered
 	}
 	i, err := find(s)
 	if err != nil {

@@ -8,9 +8,11 @@ import (
 	"unicode/utf8"
 )
 
-// Lookup returns the class that query names: the one that has it as its name or as a synonym, else the one whose name contains it.
-// If several have it as a synonym, but one of them as its commonest, it is that one. Case does not matter, and an underscore is a
-// space. The error for a query that fits several classes lists them; that for one that fits none lists names spelt nearly so.
+// Lookup returns the class that query names: the one that has it as its name or as a synonym, else
+// the one whose name contains it. If several have it as a synonym, but one of them as its
+// commonest, it is that one. Case does not matter, and an underscore is a space. The error for a
+// query that fits several classes lists them; that for one that fits none lists names spelt nearly
+// so.
 func Lookup(names []string, query string) (int, error) {
 	q := fold(query)
 	found := exact(names, q)
@@ -53,6 +55,26 @@ func fold(s string) string {
 	return strings.Join(strings.Fields(strings.ToLower(strings.ReplaceAll(s, "_", " "))), " ")
 }
 
+// numbered returns the class that a number selects: the one with that name if none has that number,
+// else the one with that number. It refuses a number that is another class's name; a range is
+// always of numbers.
+func (m model) numbered(s string) (int, error) {
+	named := exact(m.names, fold(s))
+	i, err := m.number(s)
+	switch {
+	case len(named) == 0 || err == nil && slices.Equal(named, []int{i}):
+		return i, err
+	case err != nil:
+		return m.name(s)
+	}
+	other := named[0]
+	if other == i {
+		other = named[1]
+	}
+	return 0, fmt.Errorf("class %s is ambiguous: the number of class %q, and the name of class number %d; %d-%d and %d-%d, "+
+		"ranges of numbers, are not", s, Short(m.names[i]), other, i, i, other, other)
+}
+
 func ambiguous(names []string, query string, found []int) error {
 	const most = 8
 	var list []string
@@ -74,7 +96,8 @@ func unknown(names []string, query string) error {
 	return fmt.Errorf("class %q is unknown; did you mean %s?", query, strings.Join(near, ", "))
 }
 
-// nearest returns the few synonyms that differ from q, folded, in at most a third of its letters, nearest first.
+// nearest returns the few synonyms that differ from q, folded, in at most a third of its letters,
+// nearest first.
 func nearest(names []string, q string) []string {
 	const most = 3
 	type candidate struct {
@@ -98,8 +121,8 @@ func nearest(names []string, q string) []string {
 	return list
 }
 
-// distance is the number of letters to insert, remove, replace, or swap with their neighbour, that makes b of a; of
-// words whose lengths alone differ by more than limit, it is limit+1.
+// distance is the number of letters to insert, remove, replace, or swap with their neighbour, that
+// makes b of a; of words whose lengths alone differ by more than limit, it is limit+1.
 func distance(a, b string, limit int) int {
 	from, to := []rune(a), []rune(b)
 	if max(len(from)-len(to), len(to)-len(from)) > limit {
