@@ -88,15 +88,12 @@ func (t *ClassifierTask) Accumulate(g *tensor.Graph, first int64, count int, sca
 	pixels := n.Size * n.Size
 	x := tensor.Images{X: g.New(count*pixels, n.Channels), Height: n.Size, Width: n.Size}
 	index := make([]int, count)
-	for i := range index {
-		index[i] = t.order.At(first + int64(i))
-	}
 	errs := make([]error, count)
 	var wait sync.WaitGroup
 	for i := range count {
 		wait.Go(func() {
 			sample := make([]float32, n.Channels*pixels)
-			if errs[i] = t.data.Read(index[i], sample); errs[i] == nil {
+			if index[i], errs[i] = t.order.Read(first+int64(i), t.data, sample); errs[i] == nil {
 				n.Input(x.X, i, t.augment(sample, uint64(first)+uint64(i)))
 			}
 		})

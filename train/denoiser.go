@@ -164,25 +164,23 @@ func newExamples(count, size int) (dit.Batch, []Sample) {
 
 // prepare makes the batch of examples first to first+count-1.
 func (d *Denoiser) prepare(first int64, count int) error {
-	index := make([]int, count) // the order is not for several goroutines
-	for i := range index {
-		index[i] = d.order.At(first + int64(i))
-	}
 	errs := make([]error, count)
 	var wait sync.WaitGroup
 	for i := range count {
-		wait.Go(func() { errs[i] = d.example(i, index[i], uint64(first)+uint64(i)) })
+		wait.Go(func() { errs[i] = d.example(i, first+int64(i)) })
 	}
 	wait.Wait()
 	return errors.Join(errs...)
 }
 
-// example makes entry i of the batch: picture index, as number k of the run.
-func (d *Denoiser) example(i, index int, k uint64) error {
+// example makes entry i of the batch: element n of the order.
+func (d *Denoiser) example(i int, n int64) error {
 	s, c := &d.samples[i], d.Model.Config
-	if err := d.data.Read(index, s.XStart); err != nil {
+	index, err := d.order.Read(n, d.data, s.XStart)
+	if err != nil {
 		return err
 	}
+	k := uint64(n)
 	r := draws("training example", d.options.Seed, k)
 	s.T = r.IntN(d.Objective.Process.Steps())
 	d.batch.T[i], d.batch.Y[i] = float32(s.T), int32(c.NullClass())
