@@ -1,17 +1,14 @@
 package data
 
-import (
-	"fmt"
+import "fmt"
 
-	"github.com/tokencache/tokencache/internal/raster"
-)
-
-// withChannels makes grey pictures of RGB ones and the other way round, as Pillow's convert("L") and convert("RGB").
-func withChannels(m *raster.Image, channels int) (*raster.Image, error) {
+// withChannels makes grey images of RGB ones and the other way round, as Pillow's convert("L") and
+// convert("RGB").
+func withChannels(m *Image, channels int) (*Image, error) {
 	if m.Channels == channels {
 		return m, nil
 	}
-	out, err := raster.New(m.Height, m.Width, channels)
+	out, err := newImage(m.Height, m.Width, channels)
 	if err != nil {
 		return nil, err
 	}
@@ -25,12 +22,13 @@ func withChannels(m *raster.Image, channels int) (*raster.Image, error) {
 			out.Pix[i] = luma(m.Pix[3*i], m.Pix[3*i+1], m.Pix[3*i+2])
 		}
 	default:
-		return nil, fmt.Errorf("picture of %d channels, want %d: only 1 and 3 become each other", m.Channels, channels)
+		return nil, fmt.Errorf("image of %d channels, want %d: only 1 and 3 can be converted", m.Channels, channels)
 	}
 	return out, nil
 }
 
-// luma is the brightness of a colour after ITU-R BT.601, in Pillow's integers: weights in 1/65536, rounded. That of a grey is itself.
+// luma is the brightness of a colour after ITU-R BT.601, in Pillow's integers: weights in 1/65536,
+// rounded. That of a grey is itself.
 func luma(r, g, b uint8) uint8 {
 	return uint8((uint32(r)*19595 + uint32(g)*38470 + uint32(b)*7471 + 1<<15) >> 16)
 }

@@ -9,7 +9,13 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/tokencache/tokencache/internal/imagefile"
 )
+
+// errCIFARPickle is the error of CIFAR's files for Python.
+var errCIFARPickle = errors.New("Python pickles, as in CIFAR's Python version: want its binary version, " +
+	"which has the same images in .bin files")
 
 const (
 	cifarSide   = 32
@@ -87,7 +93,7 @@ func openCIFAR(dir string, form cifarForm, there map[string]bool, o Options) (*S
 			err = images.add(part)
 		}
 		if err != nil {
-			if err := o.broken(err); err != nil {
+			if err := o.broken(name, err); err != nil {
 				return nil, err
 			}
 			continue
@@ -124,7 +130,7 @@ func openCIFARFile(path string, size int64, o Options) (*Set, error) {
 // classNames reads the names from the folder, a line each.
 func (c cifarForm) classNames(dir string) ([]string, error) {
 	const most = 1 << 16 // bytes of a file of names
-	f, err := os.Open(filepath.Join(dir, c.names))
+	f, _, err := imagefile.Open(filepath.Join(dir, c.names))
 	if errors.Is(err, os.ErrNotExist) {
 		return slices.Clone(c.classes), nil
 	}
@@ -148,19 +154,13 @@ func (c cifarForm) classNames(dir string) ([]string, error) {
 	return names, nil
 }
 
-func (c cifarForm) readFile(path string) (images *memory, labels []int32, err error) {
-	f, err := os.Open(path)
-	if err == nil {
-		defer f.Close()
-		var info os.FileInfo
-		if info, err = f.Stat(); err == nil {
-			images, labels, err = c.read(f, info.Size())
-		}
-	}
+func (c cifarForm) readFile(path string) (*memory, []int32, error) {
+	f, size, err := imagefile.Open(path)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", filepath.Base(path), cause(err))
+		return nil, nil, cause(err)
 	}
-	return images, labels, nil
+	defer f.Close()
+	return c.read(f, size)
 }
 
 // read reads a file of size bytes.

@@ -93,9 +93,11 @@ func TestCIFARMistakes(t *testing.T) {
 		})
 	}
 	dir := t.TempDir()
-	wantError(t, write(t, dir, "other.bin", good[:100]), Options{}, "100 bytes: want a multiple of 3073 (CIFAR-10) or of 3074")
+	other := write(t, dir, "other.bin", good[:100])
+	wantError(t, other, Options{}, "100 bytes: want a multiple of 3073 (CIFAR-10) or of 3074")
 	wantError(t, write(t, dir, "both.bin", make([]byte, 3073*3074)), Options{}, "not of both")
-	if _, _, err := cifarForms[0].read(bytes.NewReader(good), 2*3073); err == nil || !strings.Contains(err.Error(), "image 1 of 2: unexpected EOF") {
+	_, _, err := cifarForms[0].read(bytes.NewReader(good), 2*3073)
+	if err == nil || !strings.Contains(err.Error(), "image 1 of 2: unexpected EOF") {
 		t.Errorf("a file that shrinks: error %v", err)
 	}
 

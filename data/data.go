@@ -1,31 +1,42 @@
-// Package data reads labelled sets of images for training and evaluation: IDX files (MNIST, Fashion-MNIST), CIFAR's binary files,
-// folders of image files, and npz archives of samples. A set gives every image in one size, with one number of channels, as a
-// model takes it; it also says in which order training goes through the images.
+// Package data reads labelled sets of images for training and evaluation: IDX files (MNIST,
+// Fashion-MNIST), CIFAR's binary files, folders of image files, and npz archives of samples. A set
+// gives every image in one size, with one number of channels, as a model takes it; it also says in
+// which order training goes through the images.
 //
-// It knows formats of files and nothing of models or of training. Pictures are scaled by internal/raster.
+// It knows formats of files and nothing of models or of training. Image files are decoded by
+// internal/imagefile, to the bytes that Pillow reads, and scaled by internal/raster.
 package data
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
-	"github.com/tokencache/tokencache/internal/raster"
+	"github.com/tokencache/tokencache/internal/imagefile"
 )
 
-// maxSize is the largest side of the pictures that a set gives.
+// maxSize is the largest side of the images that a set gives.
 const maxSize = 1 << 14
 
 // Options says what of a source is wanted, and how.
 type Options struct {
-	Split    string      // "train", "test" or "all"; "" means train where the source has splits, else everything
-	Size     int         // side of the square pictures that Read gives; 0: the source's own, which must then be one, and square
-	Channels int         // 1 grey, 3 RGB; 0: the source's own (3 for folders of image files)
-	Skip     bool        // a broken file is reported to Warn and skipped; else it is an error that names it
-	Warn     func(error) // nil: nothing
+	// Split is train, test or all; "" means train where the source has splits, else everything.
+	Split string
+	// Size is the side of the square images that Read gives; 0: the source's own, which must then
+	// be one, and square.
+	Size int
+	// Channels is 1 for grey, 3 for RGB; 0: the source's own (3 for folders of image files).
+	Channels int
+	// Skip leaves broken files out, whether that shows when the set is opened or when an image is
+	// read. Without it they are errors.
+	Skip bool
+	// Warn is told of each broken file that is left out, as a *BrokenError; nil: nobody is. It is
+	// called by one goroutine at a time.
+	Warn func(error)
 }
 
 // check refuses what no source can give.
@@ -47,7 +58,7 @@ func (o Options) check() error {
 // undivided refuses a split of a source that has none.
 func (o Options) undivided() error {
 	if o.Split == "train" || o.Split == "test" {
-		return fmt.Errorf("has no splits, so there is no %q", o.Split)
+		return fmt.Errorf("%w, so there is no %q", ErrNoSplits, o.Split)
 	}
 	return nil
 }
@@ -57,48 +68,46 @@ func (o Options) wants(split string) bool {
 	return o.Split == split || o.Split == "all" || o.Split == "" && split == "train"
 }
 
-// broken returns the error of a broken file, or reports it and returns nil if such files are to be skipped.
-func (o Options) broken(err error) error {
-	if err == nil || !o.Skip {
-		return err
-	}
-	if o.Warn != nil {
-		o.Warn(err)
-	}
-	return nil
-}
-
 // Set is an opened set of labelled images. It may be read by several goroutines at once.
 type Set struct {
 	Kind     string   // "IDX", "CIFAR-10", "CIFAR-100", "image folder" or "npz"
 	Path     string   // as given to Open
 	Classes  []string // names by class number; nil if the images have no labels
-	Size     int      // side of the pictures
+	Size     int      // side of the images in pixels
 	Channels int      // 1 or 3
 	Labels   []int32  // class numbers of the images; -1 if they have none
 
+	PassedOver PassedOver // files of a folder of images that have other endings
+
+	ctx     context.Context
 	images  source
 	options Options
+
+	mu      sync.Mutex
+	leftOut map[int]*BrokenError // by image, those found broken when read, if Options.Skip
 }
 
 // source is where the images of a set are. Its methods may be called by several goroutines at once.
 type source interface {
-	picture(i int) (*raster.Image, error) // image i in its own size, of 1 or 3 channels; the caller may change it
+	// image returns image i in its own size, with 1 or 3 channels. The caller may change it.
+	image(ctx context.Context, i int) (*Image, error)
+	file(i int) string // that image i is in, for messages
 	Close() error
 }
 
-// Open opens the images at path, a folder or a file. What they are is recognised by content: a folder by the names of the files in
-// it, a file by its first bytes (CIFAR's, which have no mark, by the ending .bin and the size).
-func Open(path string, o Options) (*Set, error) {
-	s, err := open(path, o)
+// Open opens the images at path, a folder or a file. What they are is recognised by content: a
+// folder by the names of the files in it, a file by its first bytes (CIFAR's, which have no mark,
+// by the ending .bin and the size). When ctx ends, opening and later reading end with its error.
+func Open(ctx context.Context, path string, o Options) (*Set, error) {
+	s, err := open(ctx, path, o)
 	if err != nil {
 		return nil, fmt.Errorf("data %s: %w", path, err)
 	}
-	s.Path, s.options = path, o
+	s.ctx, s.Path, s.options = ctx, path, o
 	return s, nil
 }
 
-func open(path string, o Options) (*Set, error) {
+func open(ctx context.Context, path string, o Options) (*Set, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
@@ -107,7 +116,7 @@ func open(path string, o Options) (*Set, error) {
 	case err != nil:
 		return nil, cause(err)
 	case info.IsDir():
-		return openFolder(path, o)
+		return openFolder(ctx, path, o)
 	case !info.Mode().IsRegular():
 		return nil, errors.New("neither a regular file nor a folder")
 	}
@@ -123,13 +132,16 @@ func open(path string, o Options) (*Set, error) {
 	case kind == "IDX":
 		return openIDXFile(path, o)
 	case kind == "npz":
-		return openNPZ(path, o, memoryLimit)
+		return openNPZ(path, info.Size(), o, memoryLimit)
+	case kind == "pickle":
+		return nil, errCIFARPickle
 	}
-	return nil, errors.New("neither IDX (gzipped or not) nor .npz nor .npy by its first bytes, nor CIFAR's .bin by its name")
+	return nil, errors.New("neither IDX (gzipped or not) nor .npz nor .npy by its first bytes, " +
+		"nor CIFAR's .bin by its name")
 }
 
 // openFolder opens what a folder holds.
-func openFolder(dir string, o Options) (*Set, error) {
+func openFolder(ctx context.Context, dir string, o Options) (*Set, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, cause(err)
@@ -146,12 +158,15 @@ func openFolder(dir string, o Options) (*Set, error) {
 			return openCIFAR(dir, form, there, o)
 		}
 	}
-	return openImages(dir, o)
+	if there["data_batch_1"] || there["test_batch"] || there["meta"] && there["train"] {
+		return nil, errCIFARPickle
+	}
+	return openImages(ctx, dir, o)
 }
 
-// sniff tells IDX, npz or "" by the first bytes of a file.
+// sniff tells IDX, npz, a Python pickle or "" by the first bytes of a file.
 func sniff(path string) (string, error) {
-	f, err := os.Open(path)
+	f, _, err := imagefile.Open(path)
 	if err != nil {
 		return "", cause(err)
 	}
@@ -163,20 +178,14 @@ func sniff(path string) (string, error) {
 		return "IDX", nil
 	case head == "PK\x03\x04", head == "\x93NUM":
 		return "npz", nil
+	case n == len(start) && start[0] == 0x80 && start[1] >= 2 && start[1] <= 5:
+		return "pickle", nil
 	}
 	return "", nil
 }
 
-// cause is an error of the file system without the path, for messages that name the file themselves.
-func cause(err error) error {
-	var e *fs.PathError
-	if errors.As(err, &e) {
-		return e.Err
-	}
-	return err
-}
-
-// settle sets size and channels to what was asked for, given what the source has. Height and width are 0 if there is not one size.
+// settle sets size and channels to what was asked for, given what the source has. Height and width
+// are 0 if there is not one size.
 func (s *Set) settle(o Options, height, width, channels int) error {
 	s.Size, s.Channels = o.Size, o.Channels
 	if s.Channels == 0 {
@@ -209,13 +218,16 @@ func (s *Set) Counts() []int {
 	return counts
 }
 
-// Read fills dst with image i as [Channels, Size, Size] in [-1,1]: byte/127.5 - 1. An image of another size is brought to it as DiT
-// prepares its training images (raster.CenterCrop).
+// Read fills dst with image i as [Channels, Size, Size] in [-1,1]: byte/127.5 - 1. An image of
+// another size is brought to it as DiT prepares its training images: halved by a box filter while
+// the shorter side is at least twice the size, scaled by a bicubic filter, and cropped in the
+// middle.
 func (s *Set) Read(i int, dst []float32) error {
 	if want := s.Channels * s.Size * s.Size; len(dst) != want {
-		return fmt.Errorf("data %s: room for %d values, an image has %d: [%d, %d, %d]", s.Path, len(dst), want, s.Channels, s.Size, s.Size)
+		return fmt.Errorf("data %s: room for %d values, an image has %d: [%d, %d, %d]",
+			s.Path, len(dst), want, s.Channels, s.Size, s.Size)
 	}
-	m, err := s.Picture(i)
+	m, err := s.Image(i)
 	if err != nil {
 		return err
 	}
@@ -236,28 +248,45 @@ var sampleOf = func() (t [256]float32) {
 	return t
 }()
 
-// Picture returns image i as Read gives it, in bytes. The caller may change it.
-func (s *Set) Picture(i int) (*raster.Image, error) {
+// Image returns image i as Read gives it, in bytes. The caller may change it. The error of an image
+// that is broken is a *BrokenError.
+func (s *Set) Image(i int) (*Image, error) {
 	if i < 0 || i >= s.Len() {
 		return nil, fmt.Errorf("data %s: image %d of %d", s.Path, i, s.Len())
 	}
-	m, err := s.images.picture(i)
+	if err := s.ctx.Err(); err != nil {
+		return nil, err
+	}
+	if err := s.known(i); err != nil {
+		return nil, err
+	}
+	m, err := s.images.image(s.ctx, i)
 	if err == nil {
-		m, err = s.fit(m)
+		if m, err = s.fit(m); err != nil {
+			err = &BrokenError{File: s.images.file(i), Err: err}
+		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("data %s: image %d: %w", s.Path, i, err)
+		return nil, s.failed(i, err)
 	}
 	return m, nil
 }
 
-// fit brings an image to the set's channels and size, in this order, as DiT's training does.
-func (s *Set) fit(m *raster.Image) (*raster.Image, error) {
-	m, err := withChannels(m, s.Channels)
-	if err != nil || m.Height == s.Size && m.Width == s.Size {
-		return m, err
+// fit brings an image to the set's channels and size, in this order, as DiT's training does. Grey
+// becomes RGB last, which gives the same with less work.
+func (s *Set) fit(m *Image) (*Image, error) {
+	var err error
+	if s.Channels < m.Channels {
+		if m, err = withChannels(m, s.Channels); err != nil {
+			return nil, err
+		}
 	}
-	return raster.CenterCrop(m, s.Size)
+	if m.Height != s.Size || m.Width != s.Size {
+		if m, err = centerCrop(m, s.Size); err != nil {
+			return nil, err
+		}
+	}
+	return withChannels(m, s.Channels)
 }
 
 // Close closes the files.

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"errors"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -40,7 +42,7 @@ func zipped(content []byte) []byte {
 
 func mustOpen(t *testing.T, path string, o Options) *Set {
 	t.Helper()
-	s, err := Open(path, o)
+	s, err := Open(t.Context(), path, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +53,7 @@ func mustOpen(t *testing.T, path string, o Options) *Set {
 // wantError opens path and expects an error with all the words, the path among them.
 func wantError(t *testing.T, path string, o Options, words ...string) {
 	t.Helper()
-	_, err := Open(path, o)
+	_, err := Open(t.Context(), path, o)
 	if err == nil {
 		t.Errorf("%s: no error, want %q", path, words)
 		return
@@ -67,12 +69,12 @@ func wantError(t *testing.T, path string, o Options, words ...string) {
 func pixels(t *testing.T, s *Set) (all [][]uint8) {
 	t.Helper()
 	for i := range s.Len() {
-		m, err := s.Picture(i)
+		m, err := s.Image(i)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if m.Height != s.Size || m.Width != s.Size || m.Channels != s.Channels {
-			t.Fatalf("image %d is %dx%dx%d, the set's size %d, channels %d", i, m.Height, m.Width, m.Channels, s.Size, s.Channels)
+			t.Fatalf("image %d is %dx%dx%d, want size %d and %d channels", i, m.Height, m.Width, m.Channels, s.Size, s.Channels)
 		}
 		all = append(all, m.Pix)
 	}
@@ -103,7 +105,7 @@ func TestOptions(t *testing.T) {
 		"size 16385":            {Size: 16385},
 		"2 channels":            {Channels: 2},
 	} {
-		wantError(t, dir, o, word)
+		t.Run(word, func(t *testing.T) { wantError(t, dir, o, word) })
 	}
 	wantError(t, filepath.Join(dir, "nothing"), Options{}, "no such file")
 	wantError(t, dir, Options{}, "want a folder for each class")
@@ -111,7 +113,8 @@ func TestOptions(t *testing.T) {
 	wantError(t, write(t, dir, "short", nil), Options{}, "neither IDX")
 }
 
-// TestRead holds that samples are laid out in planes, in [-1,1], and are to the bit what raster.Sample makes of the bytes.
+// TestRead checks that samples are laid out in planes, in [-1,1], and are to the bit what
+// raster.Sample makes of the bytes.
 func TestRead(t *testing.T) {
 	dir := t.TempDir()
 	s := mustOpen(t, write(t, dir, "a.bin", cifar10Record(3, 5)), Options{})
@@ -124,11 +127,11 @@ func TestRead(t *testing.T) {
 			t.Fatalf("value %d is %v, want %v of byte %d", i, got[i], want, v)
 		}
 	}
-	m, err := s.Picture(0)
+	m, err := s.Image(0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	equal(t, "Sample of Picture", m.Sample(), got)
+	equal(t, "sample of the bytes", (*raster.Image)(m).Sample(), got)
 	for v, x := range sampleOf {
 		if back := math.Round((float64(x) + 1) * 127.5); back != float64(v) || x < -1 || x > 1 {
 			t.Errorf("byte %d gives %v", v, x)
@@ -136,9 +139,9 @@ func TestRead(t *testing.T) {
 	}
 
 	m.Pix[0]++ // the set's own must not change
-	again, err := s.Picture(0)
+	again, err := s.Image(0)
 	if err != nil || again.Pix[0] == m.Pix[0] {
-		t.Errorf("a picture is shared with the set (error %v)", err)
+		t.Errorf("an image is shared with the set (error %v)", err)
 	}
 	for _, i := range []int{-1, 1} {
 		if err := s.Read(i, got); err == nil || !strings.Contains(err.Error(), "of 1") {
@@ -150,10 +153,10 @@ func TestRead(t *testing.T) {
 	}
 }
 
-// TestFit holds that a size is reached by DiT's crop, after the conversion of the channels.
+// TestFit checks that a size is reached by DiT's crop, after the conversion of the channels.
 func TestFit(t *testing.T) {
 	path := write(t, t.TempDir(), "a.bin", cifar10Record(3, 5))
-	m, err := mustOpen(t, path, Options{}).Picture(0)
+	m, err := mustOpen(t, path, Options{}).Image(0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,11 +165,13 @@ func TestFit(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, size := range []int{1, 8, 31, 32, 33, 80} {
-		want, err := raster.CenterCrop(grey, size)
-		if err != nil {
-			t.Fatal(err)
-		}
-		equal(t, "cropped", pixels(t, mustOpen(t, path, Options{Size: size, Channels: 1})), [][]uint8{want.Pix})
+		t.Run(fmt.Sprint(size), func(t *testing.T) {
+			want, err := raster.CenterCrop((*raster.Image)(grey), size)
+			if err != nil {
+				t.Fatal(err)
+			}
+			equal(t, "cropped", pixels(t, mustOpen(t, path, Options{Size: size, Channels: 1})), [][]uint8{want.Pix})
+		})
 	}
 }
 
@@ -175,11 +180,9 @@ func TestChannels(t *testing.T) {
 	for c, want := range map[[3]uint8]uint8{
 		{255, 0, 0}: 76, {0, 255, 0}: 150, {0, 0, 255}: 29, {255, 255, 255}: 255, {10, 200, 30}: 124, {1, 2, 3}: 2,
 	} {
-		if got := luma(c[0], c[1], c[2]); got != want {
-			t.Errorf("luma of %v is %d, want %d", c, got, want)
-		}
+		t.Run(fmt.Sprint(c), func(t *testing.T) { equal(t, "luma", luma(c[0], c[1], c[2]), want) })
 	}
-	grey := &raster.Image{Height: 16, Width: 16, Channels: 1, Pix: gradient(256, 0)}
+	grey := &Image{Height: 16, Width: 16, Channels: 1, Pix: gradient(256, 0)}
 	rgb, err := withChannels(grey, 3)
 	if err != nil {
 		t.Fatal(err)
@@ -190,7 +193,7 @@ func TestChannels(t *testing.T) {
 		t.Fatal(err)
 	}
 	equal(t, "grey, RGB, grey", back, grey)
-	if _, err := withChannels(&raster.Image{Height: 1, Width: 1, Channels: 2, Pix: []uint8{1, 2}}, 3); err == nil {
+	if _, err := withChannels(&Image{Height: 1, Width: 1, Channels: 2, Pix: []uint8{1, 2}}, 3); err == nil {
 		t.Error("two channels became three")
 	}
 }
@@ -212,7 +215,7 @@ func TestConcurrent(t *testing.T) {
 		for range 4 {
 			wg.Go(func() {
 				for i := range 3 * s.Len() {
-					m, err := s.Picture(i % s.Len())
+					m, err := s.Image(i % s.Len())
 					if err != nil || !bytes.Equal(m.Pix, want[i%s.Len()]) {
 						t.Errorf("%s: image %d differs (error %v)", kind, i%s.Len(), err)
 					}
@@ -231,10 +234,11 @@ func everyKind(t *testing.T) map[string]*Set {
 	write(t, cifar, "test_batch.bin", slices.Concat(cifar10Record(1, 2), cifar10Record(2, 3)))
 	writeImages(t, folder, "")
 	samples := writeNPZ(t, 5)
-	large, err := openNPZ(samples, Options{}, 10)
+	large, err := openNPZ(samples, 1<<20, Options{}, 10)
 	if err != nil {
 		t.Fatal(err)
 	}
+	large.ctx = t.Context()
 	t.Cleanup(func() { large.Close() })
 	return map[string]*Set{
 		"IDX": mustOpen(t, idx, Options{}), "CIFAR-10": mustOpen(t, cifar, Options{Split: "test"}),
@@ -247,40 +251,63 @@ func TestStats(t *testing.T) {
 	write(t, dir, "train-images-idx3-ubyte", idxFile([]byte{0, 0, 0, 255, 0, 255, 255, 255}, 2, 2, 2))
 	write(t, dir, "train-labels-idx1-ubyte", idxFile([]byte{0, 1}, 2))
 	s := mustOpen(t, dir, Options{})
+	near := func(a, b float64) bool { return math.Abs(a-b) <= 1e-15 }
 	for limit, want := range map[int]Stats{
 		10: {Images: 2, Mean: 0.5, Std: 0.5},
 		1:  {Images: 1, Mean: 0.25, Std: math.Sqrt(3) / 4},
 		0:  {},
 	} {
-		got, err := s.Stats(context.Background(), limit)
-		if err != nil || got.Images != want.Images || math.Abs(got.Mean-want.Mean) > 1e-15 || math.Abs(got.Std-want.Std) > 1e-15 {
+		got, err := s.Stats(limit)
+		if err != nil || got.Images != want.Images || !near(got.Mean, want.Mean) || !near(got.Std, want.Std) {
 			t.Errorf("at most %d images: %+v, error %v, want %+v", limit, got, err, want)
 		}
 	}
-	ended, end := context.WithCancel(context.Background())
-	end()
-	if _, err := s.Stats(ended, 10); err != context.Canceled {
-		t.Errorf("ended: error %v", err)
+}
+
+// TestContext checks that reading ends with the context, from every kind of source.
+func TestContext(t *testing.T) {
+	for kind, s := range everyKind(t) {
+		t.Run(kind, func(t *testing.T) {
+			ctx, end := context.WithCancel(t.Context())
+			s.ctx = ctx
+			if _, err := s.Image(0); err != nil {
+				t.Fatal(err)
+			}
+			end()
+			if _, err := s.Image(0); !errors.Is(err, context.Canceled) {
+				t.Errorf("Image: error %v", err)
+			}
+			if _, err := s.Stats(10); !errors.Is(err, context.Canceled) {
+				t.Errorf("Stats: error %v", err)
+			}
+			if _, err := s.Sheet(); !errors.Is(err, context.Canceled) {
+				t.Errorf("Sheet: error %v", err)
+			}
+		})
 	}
-	if _, err := s.Sheet(ended); err != context.Canceled {
-		t.Errorf("ended: error %v", err)
+	dir := t.TempDir()
+	writeImages(t, dir, "")
+	ctx, end := context.WithCancel(t.Context())
+	end()
+	if _, err := Open(ctx, dir, Options{Skip: true}); !errors.Is(err, context.Canceled) {
+		t.Errorf("Open: error %v", err)
 	}
 }
 
-// TestSheet draws sheets of all sources; of one it checks the place of every raster.
+// TestSheet makes sheets of all sources, and checks the place of every image of one.
 func TestSheet(t *testing.T) {
 	for kind, s := range everyKind(t) {
-		if _, err := s.Sheet(context.Background()); err != nil {
+		if _, err := s.Sheet(); err != nil {
 			t.Errorf("%s: %v", kind, err)
 		}
 	}
 	s := mustOpen(t, writeNPZ(t, 13), Options{})
 	s.Classes, s.Labels = nil, slices.Repeat([]int32{-1}, 13)
-	m, err := s.Sheet(context.Background())
+	m, err := s.Sheet()
 	if err != nil {
 		t.Fatal(err)
 	}
-	const side, gap = 8, 2 // pictures of 2 pixels are enlarged four times
+	const side, gap = 8, 2 // images of 2 pixels are enlarged four times
 	if m.Height != 2*(side+gap)+gap || m.Width != 10*(side+gap)+gap {
 		t.Fatalf("sheet of %dx%d pixels", m.Height, m.Width)
 	}
@@ -293,14 +320,14 @@ func TestSheet(t *testing.T) {
 		if i < 13 {
 			want = all[i][:3]
 		}
-		equal(t, "corner of a picture", at(i/10, i%10), want)
+		equal(t, "corner of an image", at(i/10, i%10), want)
 	}
 
 	wide := mustOpen(t, write(t, t.TempDir(), "a.bin", cifar10Record(3, 5)), Options{Size: 300})
-	if m, err = wide.Sheet(context.Background()); err != nil {
+	if m, err = wide.Sheet(); err != nil {
 		t.Fatal(err)
 	}
-	if want := 10*(mostSheetSide+gap) + gap; m.Height != want {
-		t.Errorf("sheet of 10 large pictures is %d pixels high, want %d", m.Height, want)
+	if want := 10*(maxSheetSide+gap) + gap; m.Height != want {
+		t.Errorf("sheet of 10 large images is %d pixels high, want %d", m.Height, want)
 	}
 }

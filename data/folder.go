@@ -1,6 +1,7 @@
 package data
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -8,7 +9,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/tokencache/tokencache/internal/raster"
+	"github.com/tokencache/tokencache/internal/imagefile"
 )
 
 // imageFiles is images in files of their own.
@@ -17,62 +18,73 @@ type imageFiles struct {
 	names []string // by image, from root
 }
 
-func (f *imageFiles) picture(i int) (*raster.Image, error) {
-	m, err := decodeFile(filepath.Join(f.root, f.names[i]))
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", f.names[i], err)
+func (f *imageFiles) image(ctx context.Context, i int) (*Image, error) {
+	m, err := imagefile.ReadFile(ctx, filepath.Join(f.root, f.names[i]))
+	switch {
+	case err == nil:
+		return (*Image)(m), nil
+	case ctx.Err() != nil || !lasting(err):
+		return nil, fmt.Errorf("%s: %w", f.names[i], cause(err))
 	}
-	return m, nil
+	return nil, &BrokenError{File: f.names[i], Err: cause(err)}
 }
+
+func (f *imageFiles) file(i int) string { return f.names[i] }
 
 func (f *imageFiles) Close() error { return nil }
 
-// openImages opens a folder of image files: a subfolder for each class, or train and test (or val) with a subfolder for each class.
-// Classes are numbered in the order of their names, over all splits together, so that a class has one number in all of them. Files
-// with other endings and hidden ones are passed over.
-func openImages(root string, o Options) (*Set, error) {
+// openImages opens a folder of image files: a subfolder for each class, train and test (or val)
+// with a subfolder for each class, or, without subfolders, images that have no labels. Classes are
+// numbered in the order of their names, over all splits together, so that a class has one number in
+// all of them. Files with other endings and hidden ones are passed over.
+func openImages(ctx context.Context, root string, o Options) (*Set, error) {
 	splits, err := imageSplits(root, o)
 	if err != nil {
 		return nil, err
 	}
-	files := &imageFiles{root: root}
-	s := &Set{Kind: "image folder", images: files}
+	s := &Set{Kind: "image folder"}
 	for _, sp := range splits {
 		s.Classes = append(s.Classes, sp.classes...)
 	}
 	slices.Sort(s.Classes)
 	s.Classes = slices.Compact(s.Classes)
 
-	size := &commonSize{any: o.Size > 0}
+	list := &imageList{ctx: ctx, root: root, options: o}
 	for _, sp := range splits {
 		if !sp.wanted {
 			continue
 		}
+		if sp.classes == nil {
+			if err := list.add(sp.dir, generated(root)); err != nil {
+				return nil, err
+			}
+			s.Labels = slices.Repeat([]int32{-1}, len(list.names))
+		}
 		for _, class := range sp.classes {
-			names, err := classFiles(root, filepath.Join(sp.dir, class), size, o)
-			if err != nil {
+			if err := list.add(filepath.Join(sp.dir, class), nil); err != nil {
 				return nil, err
 			}
 			label, _ := slices.BinarySearch(s.Classes, class)
-			files.names = append(files.names, names...)
-			s.Labels = append(s.Labels, slices.Repeat([]int32{int32(label)}, len(names))...)
+			s.Labels = append(s.Labels, slices.Repeat([]int32{int32(label)}, len(list.names)-len(s.Labels))...)
 		}
 	}
-	if len(files.names) == 0 {
-		return nil, errors.New("no images in its classes' folders: want PNG, JPEG, WebP or GIF files")
+	s.PassedOver = list.passedOver()
+	if len(list.names) == 0 {
+		return nil, list.none(s.Classes != nil)
 	}
-	return s, s.settle(o, size.height, size.width, 3)
+	s.images = &imageFiles{root: root, names: list.names}
+	return s, s.settle(o, list.height, list.width, 3)
 }
 
 // imageSplit is a folder of classes.
 type imageSplit struct {
-	dir     string // from root; "" if there are no splits
-	classes []string
+	dir     string   // from root; "" if there are no splits
+	classes []string // nil: the images are in the folder itself
 	wanted  bool
 }
 
-// imageSplits returns the folders of classes in root: train, test and val where they have folders themselves, or else root. The split
-// test is test, or val where there is no test.
+// imageSplits returns the folders of classes in root: train, test and val where they have folders
+// themselves, or else root. The split test is test, or val where there is no test.
 func imageSplits(root string, o Options) ([]imageSplit, error) {
 	top, err := subfolders(root)
 	if err != nil {
@@ -98,8 +110,6 @@ func imageSplits(root string, o Options) ([]imageSplit, error) {
 		splits = append(splits, imageSplit{name, classes, wanted})
 	}
 	switch {
-	case len(top) == 0:
-		return nil, errors.New("neither IDX nor CIFAR files, nor folders of images: want a folder for each class, or train and test with one for each class")
 	case len(splits) == 0:
 		return []imageSplit{{"", top, true}}, o.undivided()
 	case !slices.ContainsFunc(splits, func(s imageSplit) bool { return s.wanted }):
@@ -108,7 +118,8 @@ func imageSplits(root string, o Options) ([]imageSplit, error) {
 	return splits, nil
 }
 
-// subfolders returns the names of the folders in dir, and of links to folders, in order, without hidden ones.
+// subfolders returns the names of the folders in dir, and of links to folders, in order, without
+// hidden ones; nil if there are none.
 func subfolders(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -133,54 +144,79 @@ func isFolder(dir string, e os.DirEntry) bool {
 
 func hidden(name string) bool { return strings.HasPrefix(name, ".") }
 
-// imageEndings are those of the formats that decode.go knows, which is not to say that a file's ending and format agree.
-var imageEndings = []string{".png", ".jpg", ".jpeg", ".webp", ".gif"}
+// imageList collects the image files of a set.
+type imageList struct {
+	ctx           context.Context
+	root          string
+	options       Options
+	names         []string       // from root
+	height, width int            // of all images, if no size is asked for; 0 before the first
+	others        map[string]int // files passed over, by ending
+}
 
-// classFiles returns the image files in a class's folder, in order, each of whose headers can be read. A folder there is an error, as
-// its images would be missing.
-func classFiles(root, dir string, size *commonSize, o Options) ([]string, error) {
-	entries, err := os.ReadDir(filepath.Join(root, dir))
+// add adds the image files in a folder, in order, each of whose headers can be read; only those
+// that keep, which may be nil, wants. A folder in it is an error, as its images would be missing.
+func (l *imageList) add(dir string, keep func(name string) bool) error {
+	entries, err := os.ReadDir(filepath.Join(l.root, dir))
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", dir, cause(err))
+		return fmt.Errorf("%s: %w", dir, cause(err))
 	}
-	var names []string
 	for _, e := range entries {
+		if err := l.ctx.Err(); err != nil {
+			return err
+		}
 		name := filepath.Join(dir, e.Name())
-		nested := isFolder(filepath.Join(root, dir), e)
-		if hidden(e.Name()) || !nested && !slices.Contains(imageEndings, strings.ToLower(filepath.Ext(e.Name()))) {
-			continue
+		switch nested := isFolder(filepath.Join(l.root, dir), e); {
+		case hidden(e.Name()):
+		case nested:
+			if err := l.options.broken(name, errors.New("a folder within a class: want the images themselves")); err != nil {
+				return err
+			}
+		case !slices.Contains(imagefile.Endings, ending(name)):
+			if l.others == nil {
+				l.others = map[string]int{}
+			}
+			l.others[ending(name)]++
+		case keep == nil || keep(e.Name()):
+			if err := l.addFile(name); err != nil {
+				return err
+			}
 		}
-		if nested {
-			err = errors.New("a folder within a class: want the images themselves")
-		} else {
-			err = size.check(filepath.Join(root, name))
-		}
-		if err == nil {
-			names = append(names, name)
-		} else if err := o.broken(fmt.Errorf("%s: %w", name, err)); err != nil {
-			return nil, err
-		}
-	}
-	return names, nil
-}
-
-// commonSize is the size that all images must have if none is asked for.
-type commonSize struct {
-	any           bool // each its own
-	height, width int  // of the first; 0 before
-}
-
-// check reads a file's header.
-func (c *commonSize) check(path string) error {
-	height, width, err := headerSize(path)
-	switch {
-	case err != nil || c.any:
-		return err
-	case c.height == 0:
-		c.height, c.width = height, width
-	case height != c.height || width != c.width:
-		return fmt.Errorf("%dx%d pixels (height x width), those before have %dx%d: want one size, or a size to crop all to",
-			height, width, c.height, c.width)
 	}
 	return nil
+}
+
+// addFile adds a file, unless its header is broken and such files are to be left out.
+func (l *imageList) addFile(name string) error {
+	h, err := imagefile.ReadHeader(filepath.Join(l.root, name))
+	if err != nil {
+		if !lasting(err) {
+			return fmt.Errorf("%s: %w", name, cause(err))
+		}
+		return l.options.broken(name, err)
+	}
+	if l.options.Size == 0 {
+		if l.height == 0 {
+			l.height, l.width = h.Height, h.Width
+		}
+		if h.Height != l.height || h.Width != l.width {
+			return fmt.Errorf("%s: %dx%d pixels (height x width), those before have %dx%d: want one size, or a size to "+
+				"crop all to", name, h.Height, h.Width, l.height, l.width)
+		}
+	}
+	l.names = append(l.names, name)
+	return nil
+}
+
+// none is the error where no images were found.
+func (l *imageList) none(classes bool) error {
+	want := fmt.Sprintf("want files ending in %s", strings.Join(imagefile.Endings, " "))
+	if others := l.passedOver(); len(others) > 0 {
+		want += fmt.Sprintf("; passed over %s", others)
+	}
+	if classes {
+		return fmt.Errorf("no images in its classes' folders: %s", want)
+	}
+	return fmt.Errorf("neither IDX nor CIFAR files, nor folders of images, nor images: want a folder for each class, "+
+		"train and test with one for each class, or images without classes; %s", want)
 }

@@ -6,13 +6,15 @@ import (
 	"hash/crc32"
 	"image"
 	"image/color"
-	"image/gif"
 	"image/jpeg"
 	"image/png"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/tokencache/tokencache/internal/imagefile"
+	"github.com/tokencache/tokencache/internal/raster"
 )
 
 // colourful is an image of n x n pixels that differ.
@@ -42,57 +44,6 @@ func jpegFile(t *testing.T, m image.Image) []byte {
 		t.Fatal(err)
 	}
 	return b.Bytes()
-}
-
-// gifFile is a GIF of height x width pixels with the frames given.
-func gifFile(t *testing.T, height, width int, frames ...*image.Paletted) []byte {
-	t.Helper()
-	var b bytes.Buffer
-	g := &gif.GIF{Image: frames, Delay: make([]int, len(frames)), Config: image.Config{Height: height, Width: width}}
-	if err := gif.EncodeAll(&b, g); err != nil {
-		t.Fatal(err)
-	}
-	return b.Bytes()
-}
-
-// webpFile is a lossless WebP of size x size pixels whose red and blue are given and whose green is one of two: the bits of green, from
-// the lowest, say which for each pixel. Everything but these bits takes no space in the coded pixels.
-func webpFile(size int, red, blue uint8, greens [2]uint8, green []uint8) []byte {
-	var bits []byte
-	n := 0
-	put := func(value, width int) {
-		for i := range width {
-			if n%8 == 0 {
-				bits = append(bits, 0)
-			}
-			bits[n/8] |= byte(value >> i & 1 << (n % 8))
-			n++
-		}
-	}
-	one := func(symbol int) { put(1, 1); put(0, 1); put(1, 1); put(symbol, 8) } // a code with a single symbol
-	put(0x2f, 8)
-	put(size-1, 14)
-	put(size-1, 14)
-	put(0, 1+3)   // alpha is not used; version
-	put(0, 1+1+1) // no transform, no cache of colours, one group of codes
-	put(1, 1)     // green: a code with
-	put(1, 1)     // two symbols
-	put(1, 1)     // of 8 bits each
-	put(int(greens[0]), 8)
-	put(int(greens[1]), 8)
-	one(int(red))
-	one(int(blue))
-	one(255) // alpha
-	one(0)   // distances
-	for _, g := range green {
-		put(int(g), 1)
-	}
-	if len(bits)%2 == 1 {
-		bits = append(bits, 0)
-	}
-	chunk := binary.LittleEndian.AppendUint32([]byte("WEBPVP8L"), uint32(len(bits)))
-	chunk = append(chunk, bits...)
-	return append(binary.LittleEndian.AppendUint32([]byte("RIFF"), uint32(len(chunk))), chunk...)
 }
 
 // rgb is an image's bytes by the standard library's own conversion, for opaque images.
@@ -127,14 +78,14 @@ func TestFolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := mustOpen(t, dir, Options{})
-	jpg, err := jpeg.Decode(bytes.NewReader(jpegFile(t, colourful(4))))
+	jpg, err := imagefile.Decode(t.Context(), jpegFile(t, colourful(4)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	equal(t, "classes", s.Classes, []string{"ant", "moth", "zebra"})
 	equal(t, "labels", s.Labels, []int32{0, 2, 2})
 	equal(t, "counts", s.Counts(), []int{1, 0, 2})
-	equal(t, "images", pixels(t, s), [][]uint8{rgb(colourful(4)), rgb(jpg), rgb(colourful(4))})
+	equal(t, "images", pixels(t, s), [][]uint8{rgb(colourful(4)), jpg.Pix, rgb(colourful(4))})
 	equal(t, "kind, size, channels", []any{s.Kind, s.Size, s.Channels}, []any{"image folder", 4, 3})
 	wantError(t, dir, Options{Split: "test"}, "no splits")
 
@@ -147,16 +98,21 @@ func TestFolder(t *testing.T) {
 	equal(t, "grey", pixels(t, grey)[0], want)
 }
 
-// TestFolderSplits holds that classes have the same number in every split, also those that a split has no folder of.
+// TestFolderSplits checks that classes have the same number in every split, also those that a split
+// has no folder of.
 func TestFolderSplits(t *testing.T) {
 	dir := t.TempDir()
 	writeImages(t, dir, "train/")
 	write(t, dir, "val/zebra/v.png", pngFile(t, colourful(4)))
 	write(t, dir, "val/bee/v.png", pngFile(t, colourful(4)))
-	for split, want := range map[string][]int32{"": {0, 2, 2}, "train": {0, 2, 2}, "test": {1, 2}, "all": {0, 2, 2, 1, 2}} {
-		s := mustOpen(t, dir, Options{Split: split})
-		equal(t, "classes of split "+split, s.Classes, []string{"ant", "bee", "zebra"})
-		equal(t, "labels of split "+split, s.Labels, want)
+	for split, want := range map[string][]int32{
+		"": {0, 2, 2}, "train": {0, 2, 2}, "test": {1, 2}, "all": {0, 2, 2, 1, 2},
+	} {
+		t.Run("split "+split, func(t *testing.T) {
+			s := mustOpen(t, dir, Options{Split: split})
+			equal(t, "classes", s.Classes, []string{"ant", "bee", "zebra"})
+			equal(t, "labels", s.Labels, want)
+		})
 	}
 	write(t, dir, "test/ant/t.png", pngFile(t, colourful(4)))
 	for split, want := range map[string][]int32{"": {0, 2, 2}, "test": {0}, "all": {0, 2, 2, 0, 1, 2}} {
@@ -171,55 +127,6 @@ func TestFolderSplits(t *testing.T) {
 	write(t, vehicles, "car/c.png", pngFile(t, colourful(4)))
 	write(t, vehicles, "train/t.png", pngFile(t, colourful(4)))
 	equal(t, "classes", mustOpen(t, vehicles, Options{}).Classes, []string{"car", "train"})
-}
-
-// TestFormats holds exact pixels of what the formats can hold.
-func TestFormats(t *testing.T) {
-	grey := image.NewGray(image.Rect(0, 0, 2, 2))
-	copy(grey.Pix, []uint8{1, 2, 3, 250})
-	deep := image.NewNRGBA64(image.Rect(0, 0, 2, 2))
-	deep.SetNRGBA64(1, 0, color.NRGBA64{0x12ff, 0x3400, 0x5680, 0x8000})
-	deepGrey := image.NewGray16(image.Rect(0, 0, 2, 2))
-	deepGrey.SetGray16(1, 1, color.Gray16{0xabff})
-	clear := image.NewNRGBA(image.Rect(0, 0, 2, 2))
-	copy(clear.Pix, []uint8{10, 20, 30, 0, 40, 50, 60, 128, 70, 80, 90, 255, 1, 2, 3, 1})
-	palette := color.Palette{color.NRGBA{9, 8, 7, 255}, color.NRGBA{200, 100, 50, 0}, color.NRGBA{0, 255, 0, 77}}
-	indexed := image.NewPaletted(image.Rect(0, 0, 2, 2), palette)
-	copy(indexed.Pix, []uint8{0, 1, 2, 0})
-	opaque := color.Palette{color.NRGBA{9, 8, 7, 255}, color.NRGBA{200, 100, 50, 255}}
-	frame := func(index uint8, area image.Rectangle) *image.Paletted {
-		m := image.NewPaletted(area, opaque)
-		for i := range m.Pix {
-			m.Pix[i] = index
-		}
-		return m
-	}
-	whole := image.Rect(0, 0, 2, 2)
-	greyJPEG := jpegFile(t, grey)
-	decodedGrey, err := jpeg.Decode(bytes.NewReader(greyJPEG))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, c := range map[string]struct {
-		file []byte
-		want []uint8
-	}{
-		"grey":            {pngFile(t, grey), []uint8{1, 1, 1, 2, 2, 2, 3, 3, 3, 250, 250, 250}},
-		"16 bits":         {pngFile(t, deep), []uint8{0, 0, 0, 0x12, 0x34, 0x56, 0, 0, 0, 0, 0, 0}},
-		"16 bits, grey":   {pngFile(t, deepGrey), []uint8{0, 0, 0, 0, 0, 0, 0, 0, 0, 0xab, 0xab, 0xab}},
-		"alpha":           {pngFile(t, clear), []uint8{10, 20, 30, 40, 50, 60, 70, 80, 90, 1, 2, 3}},
-		"palette":         {pngFile(t, indexed), []uint8{9, 8, 7, 200, 100, 50, 0, 255, 0, 9, 8, 7}},
-		"grey JPEG":       {greyJPEG, rgb(decodedGrey)},
-		"GIF":             {gifFile(t, 2, 2, frame(1, whole), frame(0, whole)), []uint8{200, 100, 50, 200, 100, 50, 200, 100, 50, 200, 100, 50}},
-		"GIF, part of it": {gifFile(t, 2, 2, frame(1, image.Rect(1, 0, 2, 2))), []uint8{0, 0, 0, 200, 100, 50, 0, 0, 0, 200, 100, 50}},
-		"WebP":            {webpFile(2, 11, 22, [2]uint8{33, 144}, []uint8{0, 1, 1, 0}), []uint8{11, 33, 22, 11, 144, 22, 11, 144, 22, 11, 33, 22}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			dir := t.TempDir()
-			write(t, dir, "class/a.gif", c.file)
-			equal(t, "pixels", pixels(t, mustOpen(t, dir, Options{})), [][]uint8{c.want})
-		})
-	}
 }
 
 // hugePNG is a PNG file whose header promises pixels that are not there.
@@ -241,7 +148,6 @@ func TestFolderMistakes(t *testing.T) {
 		"cut header": {good[:20], "image header: unexpected EOF"},
 		"huge":       {hugePNG(1<<20, 1<<20), "image of 1048576x1048576 pixels"},
 		"too large":  {hugePNG(10_001, 10_000), "image of 10000x10001 pixels"},
-		"other size": {pngFile(t, colourful(5)), "5x5 pixels (height x width), those before have 4x4"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -259,9 +165,16 @@ func TestFolderMistakes(t *testing.T) {
 			mustOpen(t, dir, Options{Skip: true}) // nobody to warn
 		})
 	}
+	sizes := t.TempDir() // no file is broken here, so none is skipped
+	write(t, sizes, "class/a.png", good)
+	write(t, sizes, "class/b.png", pngFile(t, colourful(5)))
+	for _, skip := range []bool{false, true} {
+		wantError(t, sizes, Options{Skip: skip}, "b.png: 5x5 pixels (height x width), those before have 4x4")
+	}
+	equal(t, "images of one size", mustOpen(t, sizes, Options{Size: 4}).Len(), 2)
 	dir := t.TempDir()
 	write(t, dir, "class/notes.txt", []byte("no image"))
-	wantError(t, dir, Options{}, "no images")
+	wantError(t, dir, Options{}, "no images", "passed over 1 file: 1 .txt")
 	write(t, dir, "class/deeper/a.png", good)
 	write(t, dir, "class/a.png", good)
 	wantError(t, dir, Options{}, filepath.Join("class", "deeper"), "folder within a class")
@@ -293,23 +206,32 @@ func TestBrokenBody(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), bad+": decode image: png: invalid format: unexpected EOF") {
 		t.Errorf("error %v", err)
 	}
-	if _, err := s.Stats(t.Context(), 10); err == nil {
+	if _, err := s.Stats(10); err == nil {
 		t.Error("no error from Stats")
 	}
-	if _, err := s.Sheet(t.Context()); err == nil {
+	if _, err := s.Sheet(); err == nil {
 		t.Error("no error from Sheet")
 	}
 	skipping := mustOpen(t, dir, Options{Skip: true})
-	if r, err := skipping.Stats(t.Context(), 10); err != nil || r.Images != 1 {
+	if r, err := skipping.Stats(10); err != nil || r.Images != 1 {
 		t.Errorf("Stats: %+v, error %v, want those of 1 image", r, err)
 	}
-	if _, err := skipping.Sheet(t.Context()); err != nil {
+	if _, err := skipping.Sheet(); err != nil {
 		t.Error(err)
 	}
 	if err := os.Remove(filepath.Join(dir, "class", "a.png")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Picture(0); err == nil || !strings.Contains(err.Error(), filepath.Join("class", "a.png")+": no such file") {
+	gone := filepath.Join("class", "a.png") + ": no such file"
+	if _, err := s.Image(0); err == nil || !strings.Contains(err.Error(), gone) {
 		t.Errorf("a file that is gone: error %v", err)
+	}
+}
+
+// writeText writes a PNG file as generate does, with its index in it.
+func writeText(t *testing.T, path string, m *Image, index string) {
+	t.Helper()
+	if err := raster.WritePNG(path, (*raster.Image)(m), raster.Text{Key: "index", Value: index}); err != nil {
+		t.Fatal(err)
 	}
 }

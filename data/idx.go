@@ -12,24 +12,27 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/tokencache/tokencache/internal/imagefile"
 )
 
 const (
 	gzipMagic = "\x1f\x8b"
 	idxMagic  = "\x00\x00\x08" // two zeros, then the type: unsigned bytes; the number of dimensions follows
-	// maxInflation is the most bytes that deflate can make of one: a longer claim is a lie.
-	maxInflation = 1032
 )
 
 var (
 	digitNames   = []string{"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"}
-	fashionNames = []string{"t-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"}
+	fashionNames = []string{
+		"t-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot",
+	}
 )
 
 // idxPair is the files of a split, by name.
 type idxPair struct{ split, images, labels string }
 
-// findIDX returns the splits whose images are among the files there, train first. A missing file of labels is named as it should be.
+// findIDX returns the splits whose images are among the files there, train first. A missing file of
+// labels is named as it should be.
 func findIDX(there map[string]bool) []idxPair {
 	var pairs []idxPair
 	for _, split := range []struct{ name, prefix string }{{"train", "train"}, {"test", "t10k"}} {
@@ -72,7 +75,7 @@ func openIDX(dir string, pairs []idxPair, o Options) (*Set, error) {
 			err = images.add(part)
 		}
 		if err != nil {
-			if err := o.broken(err); err != nil {
+			if err := o.broken(p.images, err); err != nil {
 				return nil, err
 			}
 			continue
@@ -82,12 +85,13 @@ func openIDX(dir string, pairs []idxPair, o Options) (*Set, error) {
 	return s, s.settle(o, images.height, images.width, 1)
 }
 
-// openIDXFile opens one file of images; the labels are beside it.
+// openIDXFile opens one file of images; the labels are next to it.
 func openIDXFile(path string, o Options) (*Set, error) {
 	dir, base := filepath.Split(path)
 	name := strings.NewReplacer("images", "labels", "idx3", "idx1").Replace(base)
 	if name == base {
-		return nil, errors.New("the file of its labels cannot be told: want a name with images and idx3, such as train-images-idx3-ubyte")
+		return nil, errors.New("the file of its labels cannot be told: want a name with images and idx3, " +
+			"such as train-images-idx3-ubyte")
 	}
 	stem := strings.TrimSuffix(name, ".gz")
 	labels := filepath.Join(dir, name)
@@ -106,7 +110,8 @@ func openIDXFile(path string, o Options) (*Set, error) {
 	return s, s.settle(o, images.height, images.width, 1)
 }
 
-// idxClasses are the names of the classes, which the files do not hold: Fashion-MNIST's if the folder says fashion, else digits.
+// idxClasses are the names of the classes, which the files do not hold: Fashion-MNIST's if the
+// folder says fashion, else digits.
 func idxClasses(dir string) []string {
 	if whole, err := filepath.Abs(dir); err == nil {
 		dir = whole
@@ -129,7 +134,7 @@ func readIDXPair(imagesPath, labelsPath string, classes int) (*memory, []int32, 
 	}
 	labels, err := idxLabels(numbers, shape[0], classes)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", filepath.Base(labelsPath), err)
+		return nil, nil, &BrokenError{File: filepath.Base(labelsPath), Err: err}
 	}
 	return &memory{height: shape[1], width: shape[2], channels: 1, pix: pix}, labels, nil
 }
@@ -148,22 +153,21 @@ func idxLabels(numbers []byte, images, classes int) ([]int32, error) {
 	return labels, nil
 }
 
+// readIDXFile reads a whole file. Its error is a *BrokenError.
 func readIDXFile(path string, dims int) (shape []int, elements []byte, err error) {
-	f, err := os.Open(path)
+	f, size, err := imagefile.Open(path)
 	if err == nil {
 		defer f.Close()
-		var info os.FileInfo
-		if info, err = f.Stat(); err == nil {
-			shape, elements, err = readIDX(f, info.Size(), dims)
-		}
+		shape, elements, err = readIDX(f, size, dims)
 	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", filepath.Base(path), cause(err))
+		return nil, nil, &BrokenError{File: filepath.Base(path), Err: cause(err)}
 	}
 	return shape, elements, nil
 }
 
-// readIDX reads an IDX file of size bytes, gzipped or not, which must hold unsigned bytes in dims dimensions, to its end.
+// readIDX reads an IDX file of size bytes, gzipped or not, which must hold unsigned bytes in dims
+// dimensions, to its end.
 func readIDX(file io.Reader, size int64, dims int) (shape []int, elements []byte, err error) {
 	buffered := bufio.NewReader(file)
 	r := io.Reader(buffered)
@@ -184,8 +188,11 @@ func readIDX(file io.Reader, size int64, dims int) (shape []int, elements []byte
 	}
 	if rest := size - int64(len(head)); !zipped && total != rest {
 		return nil, nil, fmt.Errorf("shape %v takes %d bytes, %d follow the header", shape, total, rest)
-	} else if zipped && total/maxInflation > size {
-		return nil, nil, fmt.Errorf("shape %v takes %d bytes, which the %d of the file cannot inflate to", shape, total, size)
+	}
+	if zipped {
+		if err := checkInflated(total, size); err != nil {
+			return nil, nil, fmt.Errorf("shape %v: %w", shape, err)
+		}
 	}
 	var all bytes.Buffer // grows with what comes, not with what the header says
 	if !zipped {

@@ -1,24 +1,25 @@
 package data
 
 import (
+	"context"
 	"fmt"
 	"slices"
 
 	"github.com/tokencache/tokencache/internal/npz"
-	"github.com/tokencache/tokencache/internal/raster"
 )
 
 const (
-	// memoryLimit is the size in bytes up to which an archive's images are kept in memory, where their checksum is verified. Larger
-	// ones stay in the file, unless it is deflated, so that they must be inflated in order.
+	// memoryLimit is the size in bytes up to which an archive's images are kept in memory, where
+	// their checksum is verified. Larger ones stay in the file, unless it is deflated, so that they
+	// must be inflated in order.
 	memoryLimit = 1 << 30
 	// maxClasses is the number of classes beyond which labels are taken for something else.
 	maxClasses = 1 << 16
 )
 
-// openNPZ opens an archive of samples: arr_0 uint8 [images, height, width, channels] or [images, height, width], and arr_1, if it is
-// there, their labels.
-func openNPZ(path string, o Options, memoryLimit int) (s *Set, err error) {
+// openNPZ opens an archive of samples: arr_0 uint8 [images, height, width, channels] or [images,
+// height, width], and arr_1, if it is there, their labels. The file has size bytes.
+func openNPZ(path string, size int64, o Options, memoryLimit int) (s *Set, err error) {
 	archive, err := npz.Open(path)
 	if err != nil {
 		return nil, cause(err)
@@ -38,12 +39,17 @@ func openNPZ(path string, o Options, memoryLimit int) (s *Set, err error) {
 	}
 	if array.DType.String() != "|u1" || len(shape) != 4 || shape[3] != 1 && shape[3] != 3 || array.Len() == 0 ||
 		shape[1] > maxSize || shape[2] > maxSize {
-		return nil, fmt.Errorf("array %q: %v of %s: want [images, height, width, 1 or 3] or [images, height, width] of |u1, no side above %d",
-			array.Name, array.Shape, array.DType, maxSize)
+		return nil, fmt.Errorf("array %q: %v of %s: want [images, height, width, 1 or 3] or [images, height, width] "+
+			"of |u1, no side above %d", array.Name, array.Shape, array.DType, maxSize)
+	}
+	if !array.Seekable() {
+		if err := checkInflated(int64(array.Len()), size); err != nil {
+			return nil, fmt.Errorf("array %q: %w", array.Name, err)
+		}
 	}
 	s = &Set{Kind: "npz"}
 	if slices.Contains(archive.Names(), "arr_1") {
-		if s.Labels, s.Classes, err = npzLabels(archive, n); err != nil {
+		if s.Labels, s.Classes, err = npzLabels(archive, n, size); err != nil {
 			return nil, err
 		}
 	} else {
@@ -65,13 +71,16 @@ func openNPZ(path string, o Options, memoryLimit int) (s *Set, err error) {
 }
 
 // npzLabels reads the labels of n images. Their classes have no names but their numbers.
-func npzLabels(archive *npz.Archive, n int) ([]int32, []string, error) {
+func npzLabels(archive *npz.Archive, n int, size int64) ([]int32, []string, error) {
 	array, err := archive.Array("arr_1")
 	if err != nil {
 		return nil, nil, err
 	}
 	if len(array.Shape) != 1 || array.Len() != n {
 		return nil, nil, fmt.Errorf("array %q: labels of shape %v for %d images: want [%d]", array.Name, array.Shape, n, n)
+	}
+	if err := checkInflated(8*int64(n), size); err != nil {
+		return nil, nil, fmt.Errorf("array %q: %w", array.Name, err)
 	}
 	numbers, err := npz.Read[int64](array)
 	if err != nil {
@@ -95,8 +104,8 @@ type npzImages struct {
 	height, width, channels int
 }
 
-func (s *npzImages) picture(i int) (*raster.Image, error) {
-	out, err := raster.New(s.height, s.width, s.channels)
+func (s *npzImages) image(_ context.Context, i int) (*Image, error) {
+	out, err := newImage(s.height, s.width, s.channels)
 	if err != nil {
 		return nil, err
 	}
@@ -111,5 +120,7 @@ func (s *npzImages) picture(i int) (*raster.Image, error) {
 	_, err = npz.Next(rows, out.Pix)
 	return out, err
 }
+
+func (s *npzImages) file(i int) string { return fmt.Sprintf("image %d", i) }
 
 func (s *npzImages) Close() error { return s.archive.Close() }

@@ -3,6 +3,7 @@ package data
 import (
 	"archive/zip"
 	"bytes"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -68,7 +69,8 @@ func deflated(t *testing.T, path string) string {
 	return packed
 }
 
-// writeNPZ writes n images of 2x2 RGB pixels with labels 0, 2, 4, ... below 6 and returns the file's path.
+// writeNPZ writes n images of 2x2 RGB pixels with labels 0, 2, 4, ... below 6 and returns the
+// file's path.
 func writeNPZ(t *testing.T, n int) string {
 	t.Helper()
 	labels := make([]int64, n)
@@ -80,11 +82,12 @@ func writeNPZ(t *testing.T, n int) string {
 
 func TestNPZ(t *testing.T) {
 	path := writeNPZ(t, 4)
-	inFile, err := openNPZ(path, Options{}, 47)
+	inFile, err := openNPZ(path, 1<<20, Options{}, 47)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer inFile.Close()
+	inFile.ctx = t.Context()
 	if _, lazy := inFile.images.(*npzImages); !lazy {
 		t.Errorf("48 bytes of images, of which 47 may be kept: %T", inFile.images)
 	}
@@ -97,7 +100,7 @@ func TestNPZ(t *testing.T) {
 		equal(t, name+": counts", s.Counts(), []int{2, 0, 1, 0, 1})
 		equal(t, name+": kind, size, channels", []any{s.Kind, s.Size, s.Channels}, []any{"npz", 2, 3})
 	}
-	always, err := openNPZ(deflated(t, path), Options{}, 0)
+	always, err := openNPZ(deflated(t, path), 1<<20, Options{}, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,4 +151,23 @@ func TestNPZMistakes(t *testing.T) {
 	wantError(t, write(t, dir, "cut.npz", whole[:len(whole)/2]), Options{}, "cut.npz")
 	whole[bytes.Index(whole, gradient(12, 1))]++
 	wantError(t, write(t, dir, "corrupt.npz", whole), Options{}, "checksum")
+}
+
+// TestInflated checks that a compressed archive may not become far larger in memory than it is.
+func TestInflated(t *testing.T) {
+	const n = 70 << 10
+	zeros := deflated(t, npzFile(t, array("arr_0", make([]uint8, n<<10), n, 32, 32)))
+	wantError(t, zeros, Options{}, `array "arr_0": 73400320 bytes compressed to`, "unpacked it can be read")
+	for _, c := range []struct {
+		n, size int64
+		ok      bool
+	}{
+		{64 << 20, 0, true}, {64<<20 + 1, 0, false}, {64<<20 + 160, 10, true}, {64<<20 + 161, 10, false},
+	} {
+		t.Run(fmt.Sprintf("%d of %d", c.n, c.size), func(t *testing.T) {
+			if err := checkInflated(c.n, c.size); (err == nil) != c.ok {
+				t.Errorf("error %v", err)
+			}
+		})
+	}
 }

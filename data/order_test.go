@@ -42,8 +42,9 @@ func TestOrderLaws(t *testing.T) {
 	})
 }
 
-// TestOrderFixed holds the numbers themselves, since runs that are resumed elsewhere, or by a later version, depend on them. They were
-// computed by another program, in Python, from the description at Order.shuffle and that of ChaCha8Rand.
+// TestOrderFixed checks the numbers themselves, since runs that are resumed elsewhere, or by a
+// later version, depend on them. They were computed by another program, in Python, from the
+// description at Order.shuffle and that of ChaCha8Rand.
 func TestOrderFixed(t *testing.T) {
 	for _, c := range []struct {
 		n     int
@@ -64,7 +65,8 @@ func TestOrderFixed(t *testing.T) {
 	}
 }
 
-// TestOrderUniform counts where each of 5 images stands: chi-squared of 16 degrees of freedom, whose 99.99th percentile is 45.9.
+// TestOrderUniform counts where each of 5 images stands: chi-squared of 16 degrees of freedom,
+// whose 99.99th percentile is 45.9.
 func TestOrderUniform(t *testing.T) {
 	const n, epochs = 5, 20_000
 	var counts [n][n]float64

@@ -1,7 +1,6 @@
 package data
 
 import (
-	"context"
 	"errors"
 
 	"github.com/tokencache/tokencache/internal/raster"
@@ -10,29 +9,28 @@ import (
 
 const (
 	sheetColumns = 10
-	// mostRows bounds a sheet, so that it can be looked at and its memory stays small.
-	mostRows = 100
-	// mostSheetSide is the size in pixels to which larger images are brought on a sheet.
-	mostSheetSide = 128
+	// maxSheetRows bounds a sheet, so that it can be looked at and its memory stays small.
+	maxSheetRows = 100
+	// maxSheetSide is the size in pixels to which larger images are brought on a sheet.
+	maxSheetSide = 128
 )
 
-// Sheet draws the first images of each class, up to 10, a row for each class with its name; without labels, the first hundred images.
-// It shows the first 100 classes. A broken image is skipped if Options said so.
-func (s *Set) Sheet(ctx context.Context) (*raster.Image, error) {
+// Sheet sets out the first images of each class, up to 10, a row for each class with its name;
+// without labels, the first hundred images. It shows the first 100 classes. A broken image is left
+// out if Options said so.
+func (s *Set) Sheet() (*Image, error) {
 	var layout sheet.Layout
 	layout.Columns = sheetColumns
-	var pictures []*raster.Image
+	var images []*raster.Image
 	for _, row := range s.sheetRows() {
 		shown := 0
 		for _, i := range row.images {
-			if err := ctx.Err(); err != nil {
-				return nil, err
-			}
-			m, err := s.sheetPicture(i)
-			if err == nil {
-				pictures = append(pictures, m)
+			m, err := s.sheetImage(i)
+			switch {
+			case err == nil:
+				images = append(images, m)
 				shown++
-			} else if err := s.options.broken(err); err != nil {
+			case !skipped(err):
 				return nil, err
 			}
 		}
@@ -41,19 +39,20 @@ func (s *Set) Sheet(ctx context.Context) (*raster.Image, error) {
 			if err != nil {
 				return nil, err
 			}
-			pictures = append(pictures, m)
+			images = append(images, m)
 		}
 		if s.Classes != nil {
 			layout.Rows = append(layout.Rows, row.name)
 		}
 	}
-	if len(pictures) == 0 {
+	if len(images) == 0 {
 		return nil, errors.New("data: no images for a sheet")
 	}
-	return layout.Render(pictures)
+	m, err := layout.Render(images)
+	return (*Image)(m), err
 }
 
-// sheetRow is the images beside one caption.
+// sheetRow is the images next to one caption.
 type sheetRow struct {
 	name   string
 	images []int
@@ -61,13 +60,13 @@ type sheetRow struct {
 
 func (s *Set) sheetRows() []sheetRow {
 	if s.Classes == nil {
-		rows := make([]sheetRow, min((s.Len()+sheetColumns-1)/sheetColumns, mostRows/sheetColumns))
+		rows := make([]sheetRow, min((s.Len()+sheetColumns-1)/sheetColumns, maxSheetRows/sheetColumns))
 		for i := range min(s.Len(), len(rows)*sheetColumns) {
 			rows[i/sheetColumns].images = append(rows[i/sheetColumns].images, i)
 		}
 		return rows
 	}
-	rows := make([]sheetRow, min(len(s.Classes), mostRows))
+	rows := make([]sheetRow, min(len(s.Classes), maxSheetRows))
 	for class := range rows {
 		rows[class].name = s.Classes[class]
 	}
@@ -79,17 +78,17 @@ func (s *Set) sheetRows() []sheetRow {
 	return rows
 }
 
-func (s *Set) sheetSide() int { return min(s.Size, mostSheetSide) }
+func (s *Set) sheetSide() int { return min(s.Size, maxSheetSide) }
 
-func (s *Set) sheetPicture(i int) (*raster.Image, error) {
-	m, err := s.Picture(i)
-	if err != nil || s.Size <= mostSheetSide {
-		return m, err
+func (s *Set) sheetImage(i int) (*raster.Image, error) {
+	m, err := s.Image(i)
+	if err != nil || s.Size <= maxSheetSide {
+		return (*raster.Image)(m), err
 	}
-	return raster.Resize(m, mostSheetSide, mostSheetSide, raster.Bicubic)
+	return raster.Resize((*raster.Image)(m), maxSheetSide, maxSheetSide, raster.Bicubic)
 }
 
-// blank is a white picture, in the place of one that is not there.
+// blank is a white image, in the place of one that is not there.
 func (s *Set) blank() (*raster.Image, error) {
 	m, err := raster.New(s.sheetSide(), s.sheetSide(), s.Channels)
 	if err != nil {

@@ -1,9 +1,6 @@
 package data
 
-import (
-	"context"
-	"math"
-)
+import "math"
 
 // Stats is what is known of the pixels of a set.
 type Stats struct {
@@ -11,21 +8,19 @@ type Stats struct {
 	Mean, Std float64 // of the pixels of all channels, bytes divided by 255
 }
 
-// Stats reads at most limit images, evenly spaced over the set, or until ctx ends. A broken one is skipped if Options said so.
-func (s *Set) Stats(ctx context.Context, limit int) (Stats, error) {
+// Stats reads at most limit images, evenly spaced over the set. A broken one is left out if Options
+// said so.
+func (s *Set) Stats(limit int) (Stats, error) {
 	var histogram [256]int64
 	var r Stats
 	n := min(limit, s.Len())
 	for k := range n {
-		if err := ctx.Err(); err != nil {
-			return Stats{}, err
-		}
-		m, err := s.Picture(int(int64(k) * int64(s.Len()) / int64(n)))
+		m, err := s.Image(int(int64(k) * int64(s.Len()) / int64(n)))
 		if err != nil {
-			if err := s.options.broken(err); err != nil {
-				return Stats{}, err
+			if skipped(err) {
+				continue
 			}
-			continue
+			return Stats{}, err
 		}
 		for _, v := range m.Pix {
 			histogram[v]++

@@ -97,12 +97,9 @@ func (t *ClassifierTask) Accumulate(g *tensor.Graph, first int64, count int, sca
 	pixels := n.Size * n.Size
 	x := tensor.Images{X: g.New(count*pixels, n.Channels), Height: n.Size, Width: n.Size}
 	index := make([]int, count)
-	for i := range index {
-		index[i] = t.order.At(first + int64(i))
-	}
-	err := parallel(count, func(i int) error {
+	err := parallel(count, func(i int) (err error) {
 		sample := make([]float32, n.Channels*pixels)
-		if err := t.data.Read(index[i], sample); err != nil {
+		if index[i], err = t.order.Read(first+int64(i), t.data, sample); err != nil {
 			return err
 		}
 		n.Input(x.X, i, t.augment(sample, uint64(first)+uint64(i)))

@@ -188,19 +188,17 @@ func newExamples(count, size int) (seam.Batch, []Example) {
 
 // prepare fills the batch with examples first to first+count-1.
 func (d *Denoiser) prepare(first int64, count int) error {
-	index := make([]int, count) // beforehand: the order is not for several goroutines
-	for i := range index {
-		index[i] = d.order.At(first + int64(i))
-	}
-	return parallel(count, func(i int) error { return d.example(i, index[i], uint64(first)+uint64(i)) })
+	return parallel(count, func(i int) error { return d.example(i, first+int64(i)) })
 }
 
-// example prepares entry i of the batch: image index, as example k of the run.
-func (d *Denoiser) example(i, index int, k uint64) error {
+// example prepares entry i of the batch: element n of the order.
+func (d *Denoiser) example(i int, n int64) error {
 	s, c := &d.samples[i], d.Model.Config
-	if err := d.data.Read(index, s.XStart); err != nil {
+	index, err := d.order.Read(n, d.data, s.XStart)
+	if err != nil {
 		return err
 	}
+	k := uint64(n)
 	r := newRand("training example", d.options.Seed, k)
 	s.T = r.IntN(d.Objective.Process.Steps())
 	d.batch.T[i], d.batch.Cond[i] = float32(s.T), dit.Class(c.NullClass())

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"os"
 
 	"github.com/tokencache/tokencache"
@@ -39,7 +41,12 @@ func (j judges) look(a *app, p *tokencache.Pipeline, o *comparison.Options, resu
 		}
 		path = fashionMNIST
 	}
-	set, err := data.Open(path, data.Options{Size: net.Size, Channels: net.Channels, Split: "test"})
+	options := data.Options{Size: net.Size, Channels: net.Channels, Split: "test"}
+	set, err := data.Open(a.ctx, path, options)
+	if errors.Is(err, data.ErrNoSplits) {
+		options.Split = ""
+		set, err = data.Open(a.ctx, path, options)
+	}
 	if err != nil {
 		return err
 	}
@@ -54,13 +61,13 @@ func (j judges) look(a *app, p *tokencache.Pipeline, o *comparison.Options, resu
 	}
 	o.Reference = moments.Normal()
 	result.Reference, result.ReferenceN, result.RealAgreement = path, set.Len(), real.Agreement
-	result.RealFrechet, err = j.realFrechet(net, path, o)
+	result.RealFrechet, err = j.realFrechet(a.ctx, net, path, o)
 	return err
 }
 
 // realFrechet is the distance of as many pictures of the data's other part as a cell has from its reference, nil where it has no other part.
-func (j judges) realFrechet(net *eval.Classifier, path string, o *comparison.Options) (*report.Interval, error) {
-	set, err := data.Open(path, data.Options{Size: net.Size, Channels: net.Channels, Split: "train"})
+func (j judges) realFrechet(ctx context.Context, net *eval.Classifier, path string, o *comparison.Options) (*report.Interval, error) {
+	set, err := data.Open(ctx, path, data.Options{Size: net.Size, Channels: net.Channels, Split: "train"})
 	if err != nil {
 		return nil, nil // the reference was opened, so this is no broken file
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -15,11 +16,11 @@ type dataCmd struct {
 }
 
 type dataInspectCmd struct {
-	Path     string `arg:"" help:"A folder of IDX files (MNIST), of CIFAR's binary files, or of images with a subfolder for each class (perhaps below train and test); or one IDX, CIFAR or .npz file."`
+	Path     string `arg:"" help:"A folder of IDX files (MNIST), of CIFAR's binary files, or of images, with a subfolder for each class (perhaps below train and test) or without classes; or one IDX, CIFAR or .npz file."`
 	Split    string `help:"train, test or all. Default: train where there are splits." enum:",train,test,all" default:"" placeholder:"SPLIT"`
 	Size     int    `help:"Crop and scale every image to a square of N pixels, as DiT prepares its training images. Default: as they are." placeholder:"N"`
 	Channels int    `help:"1 grey or 3 RGB. Default: as they are." placeholder:"N"`
-	Skip     bool   `help:"Report broken files and go on without them."`
+	Skip     bool   `aliases:"skip-broken" help:"Report broken files and go on without them."`
 	Out      string `help:"Write a contact sheet with up to 10 images of each class." placeholder:"FILE.png"`
 	JSON     bool   `name:"json" help:"Print one JSON object on standard output."`
 }
@@ -36,6 +37,8 @@ type dataReport struct {
 	Std      float64     `json:"std"`
 	Measured int         `json:"measured"` // images that mean and std are of
 	Sheet    string      `json:"sheet,omitempty"`
+
+	PassedOver data.PassedOver `json:"passed_over,omitempty"`
 }
 
 type dataClass struct {
@@ -46,11 +49,22 @@ type dataClass struct {
 // mostMeasured is the number of images that mean and standard deviation are taken over at most.
 const mostMeasured = 10_000
 
-func (c *dataInspectCmd) Run(a *app) error {
+func (c *dataInspectCmd) Run(a *app) error { return skippable(c.run(a), "--skip") }
+
+// skippable adds to the error of a broken file the flag that leaves such files out.
+func skippable(err error, flag string) error {
+	var broken *data.BrokenError
+	if errors.As(err, &broken) {
+		return fmt.Errorf("%w (%s leaves out what is broken)", err, flag)
+	}
+	return err
+}
+
+func (c *dataInspectCmd) run(a *app) error {
 	if c.Out != "" && !strings.EqualFold(filepath.Ext(c.Out), ".png") {
 		return fmt.Errorf("--out %s: want a name ending in .png", c.Out)
 	}
-	set, err := data.Open(c.Path, data.Options{
+	set, err := data.Open(a.ctx, c.Path, data.Options{
 		Split: c.Split, Size: c.Size, Channels: c.Channels, Skip: c.Skip,
 		Warn: func(err error) { a.note("skipped: %v", err) },
 	})
@@ -58,22 +72,23 @@ func (c *dataInspectCmd) Run(a *app) error {
 		return err
 	}
 	defer set.Close()
-	stats, err := set.Stats(a.ctx, mostMeasured)
+	stats, err := set.Stats(mostMeasured)
 	if err != nil {
 		return err
 	}
 	if c.Out != "" {
-		sheet, err := set.Sheet(a.ctx)
+		sheet, err := set.Sheet()
 		if err != nil {
 			return err
 		}
-		if err := raster.WritePNG(c.Out, sheet); err != nil {
+		if err := raster.WritePNG(c.Out, (*raster.Image)(sheet)); err != nil {
 			return err
 		}
 	}
 	r := dataReport{
 		Kind: set.Kind, Path: set.Path, Images: set.Len(), Size: set.Size, Channels: set.Channels, Classes: []dataClass{},
 		Mean: stats.Mean, Std: stats.Std, Measured: stats.Images, Sheet: c.Out,
+		PassedOver: set.PassedOver,
 	}
 	for class, count := range set.Counts() {
 		r.Classes = append(r.Classes, dataClass{set.Classes[class], count})
@@ -90,6 +105,9 @@ func (r dataReport) print(a *app) error {
 	line("path", "%s", r.Path)
 	line("kind", "%s", r.Kind)
 	line("images", "%d", r.Images)
+	if len(r.PassedOver) > 0 {
+		line("passed over", "%s", r.PassedOver)
+	}
 	line("size", "%dx%d", r.Size, r.Size)
 	line("channels", "%d", r.Channels)
 	over := fmt.Sprintf("over all %d images", r.Images)

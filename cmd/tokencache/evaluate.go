@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 
@@ -24,6 +25,7 @@ type evaluateCmd struct {
 	Size           int    `help:"With Inception: first crop all pictures to so many pixels a side, as DiT prepares its training images." placeholder:"N"`
 	Statistics     string `help:"Also write the reference's statistics, for --reference." placeholder:"FILE.npz"`
 	Neighbours     string `help:"Also write a sheet of some samples, each beside the reference pictures nearest to it in their pixels: copies would show. Give --reference-split train." placeholder:"FILE.png"`
+	SkipBad        bool   `name:"skip-broken" help:"Skip picture files of a data set that cannot be read, naming them, instead of stopping."`
 	Threads        int    `help:"Worker threads. Default: all processors." placeholder:"N"`
 	JSON           bool   `name:"json" help:"Print one JSON object on standard output."`
 }
@@ -72,20 +74,22 @@ type evaluation struct {
 	NearestDistance float64 `json:"nearest_distance,omitempty"` // with --neighbours: of the shown samples to the nearest reference picture, root mean square of pixels in [-1,1], mean
 }
 
-func (c *evaluateCmd) Run(a *app) error {
+func (c *evaluateCmd) Run(a *app) error { return skippable(c.run(a), "--skip-broken") }
+
+func (c *evaluateCmd) run(a *app) error {
 	net, err := c.network()
 	if err != nil {
 		return err
 	}
 	options := net.options()
 	options.Split = c.SamplesSplit
-	samples, err := openSamples(c.Samples, options)
+	samples, err := c.openSamples(a, options)
 	if err != nil {
 		return err
 	}
 	defer samples.Close()
 	options.Split = c.ReferenceSplit
-	reference, known, err := c.openReference(options)
+	reference, known, err := c.openReference(a, options)
 	if err != nil {
 		return err
 	}
@@ -106,8 +110,7 @@ func (c *evaluateCmd) Run(a *app) error {
 	var real *judgement
 	if reference != nil {
 		total += float64(reference.Len())
-		all := &labelled{Labels: reference.Labels, Read: reference.Read, Picture: reference.Picture}
-		if real, err = net.judge(g, all, spread(reference.Len(), 0), func(done int) { bar.set(float64(done), total) }); err != nil {
+		if real, err = net.judge(g, labelledSet(reference), spread(reference.Len(), 0), func(done int) { bar.set(float64(done), total) }); err != nil {
 			return fmt.Errorf("reference %s: %w", c.Reference, err)
 		}
 		known = &real.Statistics
@@ -286,7 +289,7 @@ func rightOnes(classes, labels []int32, chosen []int) []float64 {
 }
 
 // openReference opens the reference: pictures, or the statistics of some.
-func (c *evaluateCmd) openReference(o data.Options) (*data.Set, *eval.Statistics, error) {
+func (c *evaluateCmd) openReference(a *app, o data.Options) (*data.Set, *eval.Statistics, error) {
 	if archive, err := npz.Open(c.Reference); err == nil {
 		is := eval.IsStatistics(archive)
 		archive.Close()
@@ -301,10 +304,10 @@ func (c *evaluateCmd) openReference(o data.Options) (*data.Set, *eval.Statistics
 	if o.Split == "" {
 		o.Split = "test"
 	}
-	set, err := data.Open(c.Reference, o)
+	set, err := c.openData(a, c.Reference, o)
 	if err != nil && c.ReferenceSplit == "" {
 		o.Split = ""
-		set, err = data.Open(c.Reference, o)
+		set, err = c.openData(a, c.Reference, o)
 	}
 	return set, nil, err
 }
@@ -318,9 +321,9 @@ type labelled struct {
 }
 
 // openSamples opens a folder that generate wrote, or any data set.
-func openSamples(path string, o data.Options) (*labelled, error) {
-	if info, err := os.Stat(path); err == nil && info.IsDir() {
-		drawn, err := output.ReadFolder(path, o.Size, o.Channels)
+func (c *evaluateCmd) openSamples(a *app, o data.Options) (*labelled, error) {
+	if info, err := os.Stat(c.Samples); err == nil && info.IsDir() {
+		drawn, err := output.ReadFolder(c.Samples, o.Size, o.Channels)
 		if err != nil {
 			return nil, err
 		}
@@ -328,11 +331,38 @@ func openSamples(path string, o data.Options) (*labelled, error) {
 			return &labelled{Labels: drawn.Classes, Read: drawn.Read, Picture: drawn.Picture, Close: func() error { return nil }}, nil
 		}
 	}
-	set, err := data.Open(path, o)
+	set, err := c.openData(a, c.Samples, o)
 	if err != nil {
 		return nil, err
 	}
-	return &labelled{Labels: set.Labels, Read: set.Read, Picture: set.Picture, Close: set.Close}, nil
+	return labelledSet(set), nil
+}
+
+// labelledSet are the pictures of a set.
+func labelledSet(set *data.Set) *labelled {
+	picture := func(i int) (*raster.Image, error) {
+		m, err := set.Image(i)
+		return (*raster.Image)(m), err
+	}
+	return &labelled{Labels: set.Labels, Read: set.Read, Picture: picture, Close: set.Close}
+}
+
+// openData opens a data set, without its broken files if they are to be skipped.
+func (c *evaluateCmd) openData(a *app, path string, o data.Options) (*data.Set, error) {
+	o.Skip, o.Warn = c.SkipBad, func(err error) { a.note("skipped: %v", err) }
+	set, err := data.Open(a.ctx, path, o)
+	if err != nil {
+		return nil, err
+	}
+	if len(set.PassedOver) > 0 {
+		a.note("%s: passed over %s", path, set.PassedOver)
+	}
+	if c.SkipBad {
+		if err := set.DropBroken(); err != nil {
+			return nil, errors.Join(err, set.Close())
+		}
+	}
+	return set, nil
 }
 
 // spread returns count numbers below n, evenly spread, or all. Their remainders differ too, so that of samples that cycle through the classes no class is left out.
@@ -381,10 +411,11 @@ func neighbourSheet(path string, samples *labelled, chosen []int, reference *dat
 		cells = append(cells, m)
 		mean += list[0].Distance / float64(len(nearest))
 		for _, n := range list {
-			if m, err = reference.Picture(n.Index); err != nil {
+			m, err := reference.Image(n.Index)
+			if err != nil {
 				return 0, err
 			}
-			cells = append(cells, m)
+			cells = append(cells, (*raster.Image)(m))
 		}
 	}
 	m, err := sheet.Render(cells)

@@ -30,7 +30,7 @@ type trainCmd struct {
 // trainRun holds the flags of every kind of training.
 type trainRun struct {
 	Data     string        `help:"Pictures: a folder of IDX or CIFAR files, a folder with a subfolder for each class, or an .npz." placeholder:"PATH"`
-	Split    string        `help:"Part of the data: train, test or all." default:"train" enum:"train,test,all"`
+	Split    string        `help:"Part of the data: train, test or all. Default: train where there are splits, else everything." default:"" enum:",train,test,all" placeholder:"PART"`
 	SkipBad  bool          `name:"skip-broken" help:"Skip picture files that cannot be read, naming them, instead of stopping."`
 	Out      string        `help:"Folder of the run: checkpoints, log, loss curve, samples." placeholder:"DIR" required:""`
 	Resume   bool          `help:"Continue the run in --out, bit for bit as if it had not been stopped. Its settings are kept; --steps, --data, --threads and the intervals may be given anew."`
@@ -92,7 +92,9 @@ type ditNote struct {
 	Options train.DenoiserOptions `json:"options"`
 }
 
-func (c *trainDiTCmd) Run(a *app) error {
+func (c *trainDiTCmd) Run(a *app) error { return skippable(c.train(a), "--skip-broken") }
+
+func (c *trainDiTCmd) train(a *app) error {
 	note := ditNote{Data: c.Data, Split: c.Split, Options: train.DenoiserOptions{
 		Seed: or(c.Seed, 1), Dropout: or(c.Dropout, 0.1), Flip: or(c.Flip, false), MinSNR: or(c.MinSNR, 0),
 	}}
@@ -126,7 +128,7 @@ func (c *trainDiTCmd) Run(a *app) error {
 			c.Colours = weights.InChannels
 		}
 	}
-	set, err := data.Open(note.Data, data.Options{Split: note.Split, Size: c.Size, Channels: c.Colours, Skip: c.SkipBad, Warn: func(err error) { a.note("skipped: %v", err) }})
+	set, err := c.openData(a, note.Data, data.Options{Split: note.Split, Size: c.Size, Channels: c.Colours})
 	if err != nil {
 		return err
 	}
@@ -228,6 +230,16 @@ func (c *trainRun) checkNew() error {
 		return fmt.Errorf("%s is there already: continue that run with --resume, or give another --out", path)
 	}
 	return nil
+}
+
+// openData opens pictures, and says what of a folder is passed over.
+func (c *trainRun) openData(a *app, path string, o data.Options) (*data.Set, error) {
+	o.Skip, o.Warn = c.SkipBad, func(err error) { a.note("skipped: %v", err) }
+	set, err := data.Open(a.ctx, path, o)
+	if err == nil && len(set.PassedOver) > 0 {
+		a.note("%s: passed over %s", path, set.PassedOver)
+	}
+	return set, err
 }
 
 // resumed takes the settings of the run in --out, and into note what its state keeps beside; flags that would change the run are

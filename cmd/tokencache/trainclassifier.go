@@ -35,7 +35,9 @@ type classifierNote struct {
 	Options train.ClassifierOptions `json:"classifier"`
 }
 
-func (c *trainClassifierCmd) Run(a *app) error {
+func (c *trainClassifierCmd) Run(a *app) error { return skippable(c.train(a), "--skip-broken") }
+
+func (c *trainClassifierCmd) train(a *app) error {
 	note := classifierNote{Data: c.Data, Split: c.Split, Options: train.ClassifierOptions{
 		Seed: or(c.Seed, 1), Shift: or(c.Shift, 2), Flip: or(c.Flip, true), Smoothing: or(c.Smoothing, 0.1),
 	}}
@@ -62,8 +64,7 @@ func (c *trainClassifierCmd) Run(a *app) error {
 	} else if err := c.checkNew(); err != nil {
 		return err
 	}
-	options := data.Options{Split: note.Split, Size: c.Size, Channels: c.Colours, Skip: c.SkipBad, Warn: func(err error) { a.note("skipped: %v", err) }}
-	set, err := data.Open(note.Data, options)
+	set, err := c.openData(a, note.Data, data.Options{Split: note.Split, Size: c.Size, Channels: c.Colours})
 	if err != nil {
 		return err
 	}
@@ -82,8 +83,10 @@ func (c *trainClassifierCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	options.Split, options.Size, options.Channels = "test", set.Size, set.Channels
-	test, err := data.Open(note.Data, options)
+	test, err := c.openData(a, note.Data, data.Options{Split: "test", Size: set.Size, Channels: set.Channels})
+	if err == nil && c.SkipBad {
+		err = test.DropBroken()
+	}
 	if err != nil {
 		a.note("no test pictures, so no test accuracy: %v", err)
 		test = nil

@@ -1,7 +1,7 @@
 // Package classes parses a user's selection of a model's classes: by number, name, list or range.
 //
-// It knows neither models nor where names come from. A class's name is one line of text: its
-// synonyms, separated by ", ", the most common first.
+// It knows neither models nor where names come from. A class's name is one line of text; synonyms,
+// if it has several, stand behind one another with ", " between them, the commonest first.
 package classes
 
 import (
@@ -20,7 +20,8 @@ import (
 //	ankle boot     a name, as Lookup finds it
 //	1,5-7,otter    a list of those
 //
-// Names may contain commas and hyphens: a selection that is a name as a whole is not split.
+// Names may contain commas and hyphens: a selection that is a name as a whole is not taken apart. A
+// number that is also another class's name is ambiguous, which is an error.
 func Select(selections []string, count int, names []string) ([]int, error) {
 	m := model{count, names}
 	var chosen []int
@@ -109,7 +110,7 @@ func (m model) item(s string) ([]int, error) {
 	}
 	find := m.name
 	if numberForm.MatchString(s) {
-		find = m.number
+		find = m.numbered
 	}
 	i, err := find(s)
 	if err != nil {

@@ -130,6 +130,41 @@ func TestErrors(t *testing.T) {
 	}
 }
 
+// TestNumericNames checks names that are numbers, in the order of folders' names.
+func TestNumericNames(t *testing.T) {
+	names := []string{"0", "1", "10", "2"}
+	for selection, want := range map[string][]int{
+		"0":      {0},
+		"1":      {1},
+		"3":      {3}, // no name
+		"10":     {2}, // no number
+		"0,10":   {0, 2},
+		"2-2":    {2},
+		"0-3":    {0, 1, 2, 3},
+		"3..3":   {3},
+		" 1 , 3": {1, 3},
+	} {
+		t.Run(selection, func(t *testing.T) {
+			got, err := Select([]string{selection}, 4, names)
+			if diff := cmp.Diff(want, got); err != nil || diff != "" {
+				t.Errorf("%v (-want +got):\n%s", err, diff)
+			}
+		})
+	}
+	for selection, want := range map[string]string{
+		"2": `class 2 is ambiguous: the number of class "10", and the name of class number 3; 2-2 and 3-3, ranges of ` +
+			`numbers, are not`,
+		"4":   `class 4 is out of range: this model has classes 0..3`,
+		"1,2": `class 2 is ambiguous: `,
+	} {
+		t.Run(selection, func(t *testing.T) {
+			if _, err := Select([]string{selection}, 4, names); err == nil || !strings.HasPrefix(err.Error(), want) {
+				t.Errorf("error %v, want %s", err, want)
+			}
+		})
+	}
+}
+
 // TestMoreNamesThanClasses: a name beyond the model's classes must not become a class.
 func TestMoreNamesThanClasses(t *testing.T) {
 	if got, err := Select([]string{"bag"}, 5, fashion); err == nil {

@@ -54,6 +54,26 @@ func fold(s string) string {
 	return strings.Join(strings.Fields(strings.ToLower(strings.ReplaceAll(s, "_", " "))), " ")
 }
 
+// numbered returns the class that a number selects: the one with that name if none has that number,
+// else the one with that number. It refuses a number that is another class's name; a range is
+// always of numbers.
+func (m model) numbered(s string) (int, error) {
+	named := exact(m.names, fold(s))
+	i, err := m.number(s)
+	switch {
+	case len(named) == 0 || err == nil && slices.Equal(named, []int{i}):
+		return i, err
+	case err != nil:
+		return m.name(s)
+	}
+	other := named[0]
+	if other == i {
+		other = named[1]
+	}
+	return 0, fmt.Errorf("class %s is ambiguous: the number of class %q, and the name of class number %d; %d-%d and %d-%d, "+
+		"ranges of numbers, are not", s, Short(m.names[i]), other, i, i, other, other)
+}
+
 func ambiguous(names []string, query string, found []int) error {
 	const maxListed = 8
 	var list []string

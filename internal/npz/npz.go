@@ -29,6 +29,9 @@ type Archive struct {
 
 // Open opens the .npz or .npy file at path. The caller closes it.
 func Open(path string) (*Archive, error) {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() { // opening a pipe would wait for a writer
+		return nil, fmt.Errorf("npz %s: not a regular file", path)
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("npz: %w", err)

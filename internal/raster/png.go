@@ -70,6 +70,9 @@ func (m *Image) standard() (image.Image, error) {
 
 // ReadTexts returns the texts of the PNG file at path, as DecodeTexts does.
 func ReadTexts(path string) ([]Text, error) {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() { // opening a pipe would wait for a writer
+		return nil, fmt.Errorf("read PNG %s: not a regular file", path)
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("read PNG: %w", err)

@@ -1,14 +1,13 @@
 package output
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"image"
-	"image/png"
 	"io/fs"
-	"os"
 	"path/filepath"
 
+	"github.com/tokencache/tokencache/internal/imagefile"
 	"github.com/tokencache/tokencache/internal/raster"
 )
 
@@ -87,25 +86,9 @@ func (f *folder) Close() error { return nil }
 
 // readPNG reads an image that this program wrote.
 func readPNG(path string) (*raster.Image, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	decoded, err := png.Decode(file)
+	m, err := imagefile.ReadFile(context.Background(), path)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	b := decoded.Bounds()
-	switch d := decoded.(type) {
-	case *image.Gray:
-		return &raster.Image{Height: b.Dy(), Width: b.Dx(), Channels: 1, Pix: d.Pix}, nil
-	case *image.RGBA: // what package png makes of opaque colours
-		m := &raster.Image{Height: b.Dy(), Width: b.Dx(), Channels: 3, Pix: make([]uint8, 0, 3*b.Dx()*b.Dy())}
-		for p := d.Pix; len(p) >= 4; p = p[4:] {
-			m.Pix = append(m.Pix, p[:3]...)
-		}
-		return m, nil
-	}
-	return nil, fmt.Errorf("%s: not a picture that this program writes (%T)", path, decoded)
+	return (*raster.Image)(m), nil
 }
