@@ -129,7 +129,7 @@ func TestLearner(t *testing.T) {
 			}
 			return x
 		}
-		ref := &reference{plan: reuse.Plan{Sampling: diffusion.Sampling{Sampler: "ddim", Steps: 4}, Timesteps: []int{800, 700, 600, 500}, Sigma: []float64{4, 3, 2, 1}}, size: size}
+		ref := &reference{plan: reuse.Plan{Sampling: diffusion.Sampling{Sampler: "ddim", Steps: 4}, Timesteps: []float64{800, 700, 600, 500}, Sigma: []float64{4, 3, 2, 1}}, size: size}
 		x := tensor.FromSlice(normal(2*images*size), 2*images, size)
 		for i := range images {
 			copy(x.Row(images+i), x.Row(i)) // guidance's other half

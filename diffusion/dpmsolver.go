@@ -22,7 +22,7 @@ func (d DPMSolver) step(t *Trajectory, i int, out, _ []float32) {
 	}
 	// With lambda = log(alpha/sigma), h = lambda_{i-1} - lambda_i and D the estimate of x_0 over the step:
 	//   x_{i-1} = sigma_{i-1}/sigma_i * x_i - alpha_{i-1} * (exp(-h) - 1) * D
-	h := d.lambda(i-1) - d.lambda(i)
+	h := d.LogSNR(i-1) - d.LogSNR(i)
 	toX := float32(math.Sqrt((1 - d.alphaCumprod[i-1]) / (1 - d.alphaCumprod[i])))
 	toD := -math.Sqrt(d.alphaCumprod[i-1]) * math.Expm1(-h)
 	if t.taken == 0 {
@@ -30,14 +30,9 @@ func (d DPMSolver) step(t *Trajectory, i int, out, _ []float32) {
 		return
 	}
 	// D = (1 + w) x_0 at i - w x_0 at i+1, the linear extrapolation to the middle of the step.
-	w := h / (2 * (d.lambda(i) - d.lambda(i+1)))
+	w := h / (2 * (d.LogSNR(i) - d.LogSNR(i+1)))
 	now, before := float32(toD*(1+w)), float32(-toD*w)
 	for k, x0 := range t.x0 {
 		t.x[k] = float32(toX*t.x[k]) + float32(now*x0) + float32(before*t.older[k])
 	}
-}
-
-// lambda is half the logarithm of the signal-to-noise ratio at index i.
-func (p *Process) lambda(i int) float64 {
-	return (math.Log(p.alphaCumprod[i]) - math.Log1p(-p.alphaCumprod[i])) / 2
 }

@@ -21,14 +21,14 @@ type Guidance struct {
 	Kind  GuidanceKind
 	Scale float64 // 1 is none, 0 the prediction without a class
 	// ScaleAt, if not nil, gives the scale at each timestep instead of Scale.
-	ScaleAt func(timestep int) float64
+	ScaleAt func(timestep float64) float64
 }
 
 // PowerCosine returns a ScaleAt that grows while the noise falls, from nearly 1 to scale: 1 + (scale-1)·(1-cos(π·(1-t/1000)^power))/2, MDT's. It is by
 // the timestep t that the model is told, whatever the number of steps. Powers near 0 give scale almost everywhere, high ones for the last steps only.
-func PowerCosine(scale, power float64) func(timestep int) float64 {
-	return func(timestep int) float64 {
-		left := math.Pow(1-float64(timestep)/Timesteps, power)
+func PowerCosine(scale, power float64) func(timestep float64) float64 {
+	return func(timestep float64) float64 {
+		left := math.Pow(1-timestep/Timesteps, power)
 		return 1 + (scale-1)*(1-math.Cos(math.Pi*left))/2
 	}
 }
@@ -42,7 +42,7 @@ func (g Guidance) Enabled() bool { return g.ScaleAt != nil || g.Scale != 1 }
 //
 // The published code carries both outputs on as two halves of a batch, but feeds the model from the first half alone
 // and keeps that half's images, so this is all that reaches them.
-func (g Guidance) Apply(dst, cond, uncond []float32, channels, hw, timestep int) {
+func (g Guidance) Apply(dst, cond, uncond []float32, channels, hw int, timestep float64) {
 	checkLength("guided output", len(dst), len(cond))
 	checkLength("unconditional output", len(uncond), len(cond))
 	guided := channels * hw

@@ -23,7 +23,7 @@ func TestGuidance(t *testing.T) {
 			[]float32{1, 2, 3, 4}, []float32{0, 1, 0, 0}, []float32{2, 3, 3, 4}},
 		{"no variance", Guidance{Scale: 2}, 3, 1, []float32{1, 2, 3}, []float32{0, 1, 2}, []float32{2, 3, 4}},
 		{"scale 0 is unconditional", Guidance{Kind: GuideAll}, 2, 1, []float32{1, 2}, []float32{5, 6}, []float32{5, 6}},
-		{"scale by timestep", Guidance{Scale: 9, ScaleAt: func(timestep int) float64 { return float64(timestep) / 100 }}, 1, 1,
+		{"scale by timestep", Guidance{Scale: 9, ScaleAt: func(timestep float64) float64 { return timestep / 100 }}, 1, 1,
 			[]float32{2}, []float32{1}, []float32{6}},
 	} {
 		for into := range 3 {
@@ -40,7 +40,7 @@ func TestGuidance(t *testing.T) {
 		want     bool
 	}{
 		{Guidance{Scale: 1}, false}, {Guidance{Scale: 1.5}, true}, {Guidance{Scale: 0}, true},
-		{Guidance{Scale: 1, ScaleAt: func(int) float64 { return 2 }}, true},
+		{Guidance{Scale: 1, ScaleAt: func(float64) float64 { return 2 }}, true},
 	} {
 		if got := test.guidance.Enabled(); got != test.want {
 			t.Errorf("guidance of scale %v enabled = %v", test.guidance.Scale, got)
@@ -52,7 +52,7 @@ func TestGuidance(t *testing.T) {
 func TestPowerCosine(t *testing.T) {
 	for _, c := range []struct {
 		scale, power float64
-		timestep     int
+		timestep     float64
 		want         float64
 	}{
 		{3.8, 4, 0, 3.8},
@@ -63,14 +63,14 @@ func TestPowerCosine(t *testing.T) {
 		{2, 0.5, 750, 1.5},
 	} {
 		if got := PowerCosine(c.scale, c.power)(c.timestep); math.Abs(got-c.want) > 1e-12 {
-			t.Errorf("scale %g, power %g, timestep %d: %g, want %g", c.scale, c.power, c.timestep, got, c.want)
+			t.Errorf("scale %g, power %g, timestep %g: %g, want %g", c.scale, c.power, c.timestep, got, c.want)
 		}
 	}
 	last := 0.0
-	for timestep := 999; timestep >= 0; timestep-- {
+	for timestep := 999.0; timestep >= 0; timestep-- {
 		scale := PowerCosine(3.8, 4)(timestep)
 		if scale < last || scale < 1 || scale > 3.8 {
-			t.Fatalf("timestep %d: scale %g after %g", timestep, scale, last)
+			t.Fatalf("timestep %g: scale %g after %g", timestep, scale, last)
 		}
 		last = scale
 	}

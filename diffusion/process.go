@@ -9,7 +9,7 @@ import (
 // Process is a schedule restricted to the timesteps that a sampler visits, with the coefficients that follow from it.
 // Its steps are numbered by index i from 0, the least noisy, to Steps()-1; a sampler counts down. It is immutable and may be shared.
 type Process struct {
-	timesteps []int // index -> timestep of the schedule
+	timesteps []float64 // index -> timestep of the schedule
 
 	betas            []float64
 	alphaCumprod     []float64
@@ -43,18 +43,27 @@ func NewProcess(s Schedule, spacing string) (*Process, error) {
 		product *= 1 - beta
 		alphaCumprod[t] = product
 	}
-	betas := make([]float64, len(steps))
-	last := 1.0
+	timesteps, kept := make([]float64, len(steps)), make([]float64, len(steps))
 	for i, t := range steps {
-		betas[i] = 1 - alphaCumprod[t]/last
-		last = alphaCumprod[t]
+		timesteps[i], kept[i] = float64(t), alphaCumprod[t]
 	}
-	return newProcess(steps, betas), nil
+	return processAt(timesteps, kept), nil
 }
 
-func newProcess(steps []int, betas []float64) *Process {
+// processAt returns the process whose alpha-bars are those given, at the timesteps given, both by index.
+func processAt(timesteps, alphaCumprod []float64) *Process {
+	betas := make([]float64, len(timesteps))
+	last := 1.0
+	for i, now := range alphaCumprod {
+		betas[i] = 1 - now/last
+		last = now
+	}
+	return newProcess(timesteps, betas)
+}
+
+func newProcess(timesteps, betas []float64) *Process {
 	n := len(betas)
-	p := &Process{timesteps: steps, betas: betas}
+	p := &Process{timesteps: timesteps, betas: betas}
 	for _, table := range []*[]float64{
 		&p.alphaCumprod, &p.alphaCumprodPrev, &p.posteriorVariance, &p.posteriorLogClipped, &p.posteriorX0, &p.posteriorX,
 	} {
@@ -87,16 +96,32 @@ func newProcess(steps []int, betas []float64) *Process {
 func (p *Process) Steps() int { return len(p.timesteps) }
 
 // Timestep is the schedule's timestep at index i, which is what the model is told.
-func (p *Process) Timestep(i int) int { return p.timesteps[i] }
+func (p *Process) Timestep(i int) float64 { return p.timesteps[i] }
 
 // Timesteps lists the timesteps of all indices, rising.
-func (p *Process) Timesteps() []int { return slices.Clone(p.timesteps) }
+func (p *Process) Timesteps() []float64 { return slices.Clone(p.timesteps) }
 
 // Beta is the variance that index i adds to index i-1.
 func (p *Process) Beta(i int) float64 { return p.betas[i] }
 
 // AlphaCumprod is alpha-bar at index i: the share of x_0's variance in x_i. The rest, 1 - alpha-bar, is noise.
 func (p *Process) AlphaCumprod(i int) float64 { return p.alphaCumprod[i] }
+
+// LogSNR is log(sqrt(alpha-bar)/sqrt(1 - alpha-bar)) at index i, and +Inf at index -1, the finished sample.
+func (p *Process) LogSNR(i int) float64 {
+	if i < 0 {
+		return math.Inf(1)
+	}
+	return (math.Log(p.alphaCumprod[i]) - math.Log1p(-p.alphaCumprod[i])) / 2
+}
+
+// Sigma is the noise at index i relative to the signal, and 0 at index -1.
+func (p *Process) Sigma(i int) float64 {
+	if i < 0 {
+		return 0
+	}
+	return math.Sqrt(1/p.alphaCumprod[i] - 1)
+}
 
 // PosteriorVariance is the variance of q(x_{i-1} | x_i, x_0): Ho et al. 2020, equation 7.
 func (p *Process) PosteriorVariance(i int) float64 { return p.posteriorVariance[i] }

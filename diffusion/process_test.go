@@ -62,7 +62,7 @@ func TestRespacing(t *testing.T) {
 				// 1-(1-x) may lose an absolute 2^-53 at each factor, relative to alphas of 1-beta >= 0.001 in the cosine schedule
 				// and to the quotients of respacing.
 				alpha := p.AlphaCumprod(i) / p.alphaCumprodPrev[i]
-				if got, want := p.AlphaCumprod(i), full.AlphaCumprod(step); !within(got, want, float64(2*i+2)*0x1p-52/min(1, alpha)) {
+				if got, want := p.AlphaCumprod(i), full.AlphaCumprod(int(step)); !within(got, want, float64(2*i+2)*0x1p-52/min(1, alpha)) {
 					t.Errorf("%s %s: alpha-bar at index %d = %v, want %v", schedule, spacing, i, got, want)
 				}
 				if v := p.PosteriorVariance(i); v < 0 || v > p.Beta(i) || (i == 0) != (v == 0) {
@@ -155,7 +155,7 @@ func TestSamplingErrors(t *testing.T) {
 			continue
 		}
 		if s.Steps() != 50 || s.Timestep(49) != 999 || s.Timestep(0) != 0 {
-			t.Errorf("%s: %d steps from %d to %d", method, s.Steps(), s.Timestep(49), s.Timestep(0))
+			t.Errorf("%s: %d steps from %v to %v", method, s.Steps(), s.Timestep(49), s.Timestep(0))
 		}
 	}
 }

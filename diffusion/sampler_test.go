@@ -28,8 +28,8 @@ func TestDDIMAgainstModelOutputs(t *testing.T) {
 	for image := range images {
 		tr := NewTrajectory(sampler, ref.f32("x_T")[image*n:(image+1)*n])
 		for p, step := range steps {
-			if tr.Index() != len(steps)-1-p || tr.Timestep() != int(step) {
-				t.Fatalf("step %d: index %d, timestep %d, want %d", p, tr.Index(), tr.Timestep(), step)
+			if tr.Index() != len(steps)-1-p || tr.Timestep() != float64(step) {
+				t.Fatalf("step %d: index %d, timestep %v, want %d", p, tr.Index(), tr.Timestep(), step)
 			}
 			at := p*images + image
 			tr.Step(out[at*2*n:(at+1)*2*n], nil)
@@ -41,7 +41,7 @@ func TestDDIMAgainstModelOutputs(t *testing.T) {
 			}
 		}
 		if !tr.Done() || tr.Timestep() != -1 {
-			t.Errorf("image %d: not done, timestep %d", image, tr.Timestep())
+			t.Errorf("image %d: not done, timestep %v", image, tr.Timestep())
 		}
 	}
 }
@@ -64,8 +64,8 @@ func TestDDIMAgainstSamples(t *testing.T) {
 		before := ref.f32("noise_T")
 		for p, step := range steps {
 			i := sampler.Steps() - 1 - p
-			if sampler.Timestep(i) != int(step) {
-				t.Fatalf("%s: timestep %d at step %d, want %d", key, sampler.Timestep(i), p, step)
+			if sampler.Timestep(i) != float64(step) {
+				t.Fatalf("%s: timestep %v at step %d, want %d", key, sampler.Timestep(i), p, step)
 			}
 			tr := NewTrajectory(sampler, before)
 			tr.index = i
@@ -111,8 +111,8 @@ func TestDDPMAgainstSamples(t *testing.T) {
 	before, mean := ref.f32("noise_T"), make([]float32, n)
 	for p, step := range steps {
 		i := sampler.Steps() - 1 - p
-		if sampler.Timestep(i) != int(step) {
-			t.Fatalf("timestep %d at step %d, want %d", sampler.Timestep(i), p, step)
+		if sampler.Timestep(i) != float64(step) {
+			t.Fatalf("timestep %v at step %d, want %d", sampler.Timestep(i), p, step)
 		}
 		at, end := p*n, (p+1)*n
 		sampler.PosteriorMean(mean, x0[at:end], before, i)

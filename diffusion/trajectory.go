@@ -52,7 +52,7 @@ func (t *Trajectory) PredXStart() []float32 { return t.x0 }
 func (t *Trajectory) Index() int { return t.index }
 
 // Timestep is what the model is told at the step to be taken; -1 when done.
-func (t *Trajectory) Timestep() int {
+func (t *Trajectory) Timestep() float64 {
 	if t.Done() {
 		return -1
 	}

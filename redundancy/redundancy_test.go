@@ -15,7 +15,7 @@ import (
 	"github.com/tokencache/tokencache/tensor"
 )
 
-var plan = reuse.Plan{Sampling: diffusion.Sampling{Sampler: "ddim", Steps: 8}, Timesteps: []int{999, 856, 714, 571, 428, 285, 142, 0}}
+var plan = reuse.Plan{Sampling: diffusion.Sampling{Sampler: "ddim", Steps: 8}, Timesteps: []float64{999, 856, 714, 571, 428, 285, 142, 0}}
 
 func model(t *testing.T, arch dit.Arch) *dit.Model {
 	t.Helper()

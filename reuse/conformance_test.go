@@ -23,7 +23,7 @@ import (
 
 // The laws that every policy obeys, on every model.
 
-var plan = reuse.Plan{Sampling: diffusion.Sampling{Sampler: "ddim", Steps: 8}, Timesteps: []int{999, 856, 714, 571, 428, 285, 142, 0}}
+var plan = reuse.Plan{Sampling: diffusion.Sampling{Sampler: "ddim", Steps: 8}, Timesteps: []float64{999, 856, 714, 571, 428, 285, 142, 0}}
 
 func model(t *testing.T) *dit.Model { return modelOf(t, dit.ArchDiT) }
 

@@ -9,8 +9,6 @@
 package reuse
 
 import (
-	"math"
-
 	"github.com/tokencache/tokencache/diffusion"
 	"github.com/tokencache/tokencache/seam"
 	"github.com/tokencache/tokencache/tensor"
@@ -19,7 +17,7 @@ import (
 // Plan is what a policy must know of the sampler: its steps in the order in which they are taken.
 type Plan struct {
 	diffusion.Sampling
-	Timesteps []int // of each position, falling
+	Timesteps []float64 // of each position, falling
 
 	// Sigma is the noise of each position relative to the signal, sqrt(1/alpha-bar - 1).
 	Sigma []float64
@@ -29,12 +27,12 @@ type Plan struct {
 func NewPlan(s diffusion.Sampling, sampler diffusion.Sampler) Plan {
 	plan := Plan{
 		Sampling:  s.WithDefaults(),
-		Timesteps: make([]int, 0, sampler.Steps()),
+		Timesteps: make([]float64, 0, sampler.Steps()),
 		Sigma:     make([]float64, 0, sampler.Steps()),
 	}
 	for i := sampler.Steps() - 1; i >= 0; i-- {
 		plan.Timesteps = append(plan.Timesteps, sampler.Timestep(i))
-		plan.Sigma = append(plan.Sigma, math.Sqrt(1/sampler.AlphaCumprod(i)-1))
+		plan.Sigma = append(plan.Sigma, sampler.Sigma(i))
 	}
 	return plan
 }

@@ -55,9 +55,9 @@ func Policy(ctx context.Context, o PolicyOptions) (*PolicyReport, error) {
 	const steps = 50
 	plan := reuse.Plan{Sampling: diffusion.Sampling{Sampler: "ddim", Steps: 50}}
 	for p := range steps {
-		t := 980 - 20*p
+		t := float64(980 - 20*p)
 		plan.Timesteps = append(plan.Timesteps, t)
-		plan.Sigma = append(plan.Sigma, math.Exp(5*float64(t)/1000-1))
+		plan.Sigma = append(plan.Sigma, math.Exp(5*t/1000-1))
 	}
 	bytes, err := o.Policy.CacheBytes(m, plan, o.Batch)
 	if err != nil {

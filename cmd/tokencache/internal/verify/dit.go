@@ -162,7 +162,7 @@ func guideBoth(c dit.Config, g diffusion.Guidance, out *tensor.Tensor, t []float
 	n, hw := out.Rows/2, c.InputSize*c.InputSize
 	for i := range n {
 		cond, uncond := out.Row(i), out.Row(n+i)
-		g.Apply(cond, cond, uncond, c.InChannels, hw, int(t[i]))
+		g.Apply(cond, cond, uncond, c.InChannels, hw, float64(t[i]))
 		guided := min(3, c.InChannels) * hw
 		copy(uncond[:guided], cond[:guided])
 	}
