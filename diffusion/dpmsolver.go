@@ -13,8 +13,11 @@ type DPMSolver struct {
 // DrawsNoise reports false.
 func (DPMSolver) DrawsNoise() bool { return false }
 
+func (DPMSolver) memory() (past int, base bool) { return 1, false }
+
 func (d DPMSolver) step(t *Trajectory, i int, out, _ []float32) {
 	n := len(t.x)
+	t.past[0], t.x0 = t.x0, t.past[0]
 	d.predictXStart(t.x0, t.x, out[:n], i, d.ClipDenoised)
 	if i == 0 {
 		copy(t.x, t.x0)
@@ -33,6 +36,6 @@ func (d DPMSolver) step(t *Trajectory, i int, out, _ []float32) {
 	w := h / (2 * (d.LogSNR(i) - d.LogSNR(i+1)))
 	now, before := float32(toD*(1+w)), float32(-toD*w)
 	for k, x0 := range t.x0 {
-		t.x[k] = float32(toX*t.x[k]) + float32(now*x0) + float32(before*t.older[k])
+		t.x[k] = float32(toX*t.x[k]) + float32(now*x0) + float32(before*t.past[0][k])
 	}
 }

@@ -123,6 +123,10 @@ func (p *Process) Sigma(i int) float64 {
 	return math.Sqrt(1/p.alphaCumprod[i] - 1)
 }
 
+func (p *Process) memory() (past int, base bool) { return 0, false }
+
+func (p *Process) startScale() float32 { return 1 }
+
 // PosteriorVariance is the variance of q(x_{i-1} | x_i, x_0): Ho et al. 2020, equation 7.
 func (p *Process) PosteriorVariance(i int) float64 { return p.posteriorVariance[i] }
 

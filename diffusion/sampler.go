@@ -1,6 +1,6 @@
 package diffusion
 
-// Sampler is a way down from noise to a sample: [DDPM], [DDIM] or [DPMSolver]. A Sampler is immutable and may be shared; the
+// Sampler is a way down from noise to a sample: [DDPM], [DDIM], [DPMSolver] or [Multistep]. A Sampler is immutable and may be shared; the
 // state of one image is its [Trajectory].
 type Sampler interface {
 	// Steps is the number of steps, each of which evaluates the network once.
@@ -16,6 +16,11 @@ type Sampler interface {
 	// DrawsNoise tells whether the published sampling loop draws noise at every step, the last included. Whoever wants its
 	// random numbers draws just then, even where they end up multiplied by zero.
 	DrawsNoise() bool
+
+	// memory tells how many predictions a trajectory keeps, and whether it has a base.
+	memory() (past int, base bool)
+	// startScale is what starting noise is multiplied by.
+	startScale() float32
 
 	// step moves t.x from index i to i-1 and leaves the predicted x_0 in t.x0. out is [C*HW] epsilon, or [2*C*HW] epsilon
 	// and variance values.

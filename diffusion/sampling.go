@@ -29,9 +29,37 @@ type Sampling struct {
 	// Spacing says which timesteps the steps visit: "" spreads them evenly, "ddim" takes every k-th
 	// timestep for the one whole k that fits, and a list such as "10,15,20" divides the schedule
 	// into equal sections with as many steps each; Steps is then their sum. See Space.
+	//
+	// Or it is one of Spacings. Those of diffusers, with its rounding: linspace, leading and
+	// trailing of timesteps, karras, exponential, lu and beta of noise levels, which for euler,
+	// euler_a, heun and lms may span less than all of them: "leading+karras" spans the levels of
+	// leading. Ours: logsnr, even in log-SNR, and quadratic, even in the root of the timestep, both
+	// with real timesteps.
 	Spacing string `json:"spacing,omitempty"`
 	// Eta is the noise that ddim adds at each step: 0 none, 1 as much as ddpm.
 	Eta float64 `json:"eta,omitempty"`
+
+	// Order is the order of dpm++, dpm, unipc, deis (1 to 3; 0 means 2), sde-dpm++ (likewise),
+	// sde-dpm (1 or 2; 0 means 2) and lms (1 to 4; 0 means 4).
+	Order int `json:"order,omitempty"`
+	// Variant is midpoint or heun for the second order of dpm++, dpm and their sde forms, bh2 or
+	// bh1 for unipc, plms or prk for pndm; "" means the first of these.
+	Variant string `json:"variant,omitempty"`
+	// Predict is what unipc extrapolates: PredictX0, which "" means, or PredictEps.
+	Predict string `json:"predict,omitempty"`
+	// Final is where the last step ends: FinalZero, which "" means, or FinalSigmaMin. With the
+	// latter a spacing that evaluates at timestep 0 has a last step that changes nothing.
+	Final string `json:"final,omitempty"`
+	// NoLowerOrderFinal keeps the order of the last steps, which otherwise falls to 1: unipc's
+	// always, that of deis and the dpm family in runs of fewer than 15 steps.
+	NoLowerOrderFinal bool `json:"no_lower_order_final,omitempty"`
+	// EulerAtFinal makes the last step of the dpm family one of first order in longer runs too.
+	EulerAtFinal bool `json:"euler_at_final,omitempty"`
+	// DisableCorrector lists the steps, counted from 0, after which unipc does not correct, such as
+	// "0,1".
+	DisableCorrector string `json:"disable_corrector,omitempty"`
+	// StepsOffset is added to the timesteps of the spacing leading.
+	StepsOffset int `json:"steps_offset,omitempty"`
 
 	// Guidance is the scale of classifier-free guidance; 0 and 1 mean none.
 	Guidance float64 `json:"guidance,omitempty"`
@@ -79,11 +107,15 @@ func words(field string) string {
 	return b.String()
 }
 
-// Methods lists the samplers.
-func Methods() []string { return []string{"ddpm", "ddim", "dpm++"} }
-
-// ParseSteps reads steps as users write them: "50", "ddim50" or "10,15,20".
+// ParseSteps reads steps as users write them: "50", "ddim50", "10,15,20", or a named spacing and a
+// number, such as "logsnr15".
 func ParseSteps(text string) (steps int, spacing string, err error) {
+	if name := strings.TrimRight(text, "0123456789"); name != "" && named(name) {
+		if steps, err = strconv.Atoi(text[len(name):]); err != nil || steps < 1 || steps > Timesteps {
+			return 0, "", fmt.Errorf("steps %q: want %s followed by 1 to %d", abbreviate(text), name, Timesteps)
+		}
+		return steps, name, nil
+	}
 	list, err := Space(Timesteps, text)
 	if err != nil {
 		return 0, "", err
@@ -99,20 +131,19 @@ func ParseSteps(text string) (steps int, spacing string, err error) {
 
 // StepsText returns the steps as ParseSteps reads them.
 func (s Sampling) StepsText() string {
-	switch s.Spacing {
-	case "", strideSpacing:
+	if s.Spacing == "" || s.Spacing == strideSpacing || named(s.Spacing) {
 		return s.Spacing + strconv.Itoa(s.Steps)
-	default:
-		return s.Spacing
 	}
+	return s.Spacing
 }
 
-// WithDefaults returns s with its zero values replaced by what they mean.
+// WithDefaults returns s with its zero values replaced by what they mean, but for the solver's
+// options: of these, defaults are replaced by zero values. Settings that mean the same become equal.
 func (s Sampling) WithDefaults() Sampling {
 	if s.Sampler == "" {
 		s.Sampler = "ddim"
 	}
-	if s.Steps == 0 && s.Spacing == "" {
+	if s.Steps == 0 && (s.Spacing == "" || s.Spacing == strideSpacing || named(s.Spacing)) {
 		s.Steps = DefaultSteps
 	}
 	if s.Guidance == 0 {
@@ -124,7 +155,7 @@ func (s Sampling) WithDefaults() Sampling {
 	if s.RNG == "" {
 		s.RNG = RNGOwn
 	}
-	return s
+	return s.plain()
 }
 
 // Validate reports a setting that has no meaning, as a *FieldError where it is one field's.
@@ -145,38 +176,97 @@ func (s Sampling) Validate() error {
 func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
 
 // New returns the sampler for a network. An error says which name or number is wrong and what is
-// right.
+// right, as a *FieldError where it is one field's.
 func (s Sampling) New(n Network) (Sampler, error) {
 	s = s.WithDefaults()
 	schedule, err := ParseSchedule(n.Schedule, Timesteps)
 	if err != nil {
 		return nil, err
 	}
-	process, err := NewProcess(schedule, s.StepsText())
+	m, ok := s.method()
+	if !ok {
+		return nil, &FieldError{"Sampler", abbreviate(s.Sampler), strings.Join(Methods(), ", ")}
+	}
+	if err := s.checkSteps(); err != nil {
+		return nil, err
+	}
+	if err := s.checkOptions(m); err != nil {
+		return nil, err
+	}
+	if s.published() {
+		return s.newPublished(n, schedule)
+	}
+	solver, err := s.solver(schedule)
 	if err != nil {
 		return nil, err
 	}
-	if s.Steps != 0 && process.Steps() != s.Steps {
-		return nil, &FieldError{"Steps", s.Steps, fmt.Sprintf("%d, the sum of the sections %s", process.Steps(), s.Spacing)}
+	return solver, nil
+}
+
+// checkSteps reports a spacing that there is not, and a number of steps that is not that of a list.
+func (s Sampling) checkSteps() error {
+	if s.StepsOffset != 0 && s.Spacing != "leading" && !strings.HasPrefix(s.Spacing, "leading+") {
+		return &FieldError{"StepsOffset", s.StepsOffset, "0: only the spacing leading has an offset"}
 	}
-	if s.Sampler != "ddim" && s.Eta != 0 {
-		return nil, &FieldError{"Eta", s.Eta, fmt.Sprintf("0: sampler %q has no eta, only ddim has", s.Sampler)}
+	if named(s.Spacing) {
+		return nil // the grid checks the number
+	}
+	if letters := strings.Trim(s.Spacing, "0123456789, -"); letters != "" && s.Spacing != strideSpacing {
+		want := append([]string{"a list such as 10,15,20", strideSpacing}, Spacings()...)
+		return &FieldError{"Spacing", abbreviate(s.Spacing), strings.Join(want, ", ")}
+	}
+	list, err := Space(Timesteps, s.StepsText())
+	if err != nil {
+		return err
+	}
+	if s.Steps != 0 && len(list) != s.Steps {
+		return &FieldError{"Steps", s.Steps, fmt.Sprintf("%d, the sum of the sections %s", len(list), s.Spacing)}
+	}
+	return nil
+}
+
+// published tells whether s is one of the samplers of guided diffusion or the DPM-Solver++ that
+// rounds as they do. They take the spacings of Space; ddpm takes all.
+func (s Sampling) published() bool {
+	if s.Sampler == "ddpm" {
+		return true
+	}
+	return (s.Sampler == "ddim" || s.Sampler == "dpm++") && !named(s.Spacing) &&
+		s.Order == 0 && s.Variant == "" && s.Final == "" && !s.NoLowerOrderFinal && !s.EulerAtFinal
+}
+
+func (s Sampling) newPublished(n Network, schedule Schedule) (Sampler, error) {
+	process, err := s.process(schedule)
+	if err != nil {
+		return nil, err
 	}
 	switch s.Sampler {
-	case "ddpm":
-		if n.Variance < LearnedRange || n.Variance > FixedLarge {
-			return nil, fmt.Errorf("unknown variance %d", n.Variance)
-		}
-		return DDPM{Process: process, Variance: n.Variance, ClipDenoised: s.Clip}, nil
 	case "ddim":
-		if !(s.Eta >= 0 && s.Eta <= 1) {
-			return nil, &FieldError{"Eta", s.Eta, "0 to 1"}
-		}
 		return DDIM{Process: process, Eta: s.Eta, ClipDenoised: s.Clip}, nil
 	case "dpm++":
 		return DPMSolver{Process: process, ClipDenoised: s.Clip}, nil
 	}
-	return nil, &FieldError{"Sampler", abbreviate(s.Sampler), strings.Join(Methods(), ", ")}
+	if n.Variance < LearnedRange || n.Variance > FixedLarge {
+		return nil, fmt.Errorf("unknown variance %d", n.Variance)
+	}
+	return DDPM{Process: process, Variance: n.Variance, ClipDenoised: s.Clip}, nil
+}
+
+// process returns the schedule at the timesteps of s.
+func (s Sampling) process(schedule Schedule) (*Process, error) {
+	if !named(s.Spacing) {
+		return NewProcess(schedule, s.StepsText())
+	}
+	g, err := s.grid(schedule, strideRule)
+	if err != nil {
+		return nil, err
+	}
+	n := len(g.points)
+	timesteps, alphaCumprod := make([]float64, n), make([]float64, n)
+	for k, p := range g.points {
+		timesteps[n-1-k], alphaCumprod[n-1-k] = p.timestep, p.level.Alpha*p.level.Alpha
+	}
+	return processAt(timesteps, alphaCumprod), nil
 }
 
 // Guide returns the guidance.

@@ -11,6 +11,12 @@ const Timesteps = 1000
 // Schedule is a noise schedule: the variance beta_t that each timestep adds. It is immutable.
 type Schedule struct {
 	betas []float64
+	logs  []float64 // log alpha-bar
+
+	// single is alpha-bar as PyTorch computes it in float32: 1-beta is rounded, and so is the
+	// product, which is accumulated in float64. The recorded spacings start from it: exact values
+	// move some of their rounded timesteps by one.
+	single []float64
 }
 
 // ParseSchedule gives the schedule of that name, "linear" (also the empty name) or "cosine", over n timesteps.
@@ -39,7 +45,7 @@ func Linear(n int) (Schedule, error) {
 		betas[t] = float64(float64(t)*step) + first
 	}
 	betas[n-1] = last
-	return Schedule{betas}, nil
+	return newSchedule(betas, evenly32(first, last, n)), nil
 }
 
 // Cosine is the schedule of Nichol and Dhariwal 2021, equation 17: alpha-bar follows a squared cosine, and no beta exceeds 0.999.
@@ -55,7 +61,39 @@ func Cosine(n int) (Schedule, error) {
 	for t := range betas {
 		betas[t] = min(1-alphaBar(t+1)/alphaBar(t), 0.999)
 	}
-	return Schedule{betas}, nil
+	single := make([]float32, n)
+	for t, beta := range betas {
+		single[t] = float32(beta)
+	}
+	return newSchedule(betas, single), nil
+}
+
+// evenly32 returns n numbers from first to last as PyTorch spaces them in float32: each half is
+// counted from its own end, with one rounding.
+func evenly32(first, last float64, n int) []float32 {
+	a, b := float32(first), float32(last)
+	step := (b - a) / float32(n-1)
+	out := make([]float32, n)
+	for i := range out {
+		if i < n/2 {
+			out[i] = float32(float64(a) + float64(step)*float64(i))
+		} else {
+			out[i] = float32(float64(b) - float64(step)*float64(n-1-i))
+		}
+	}
+	return out
+}
+
+// newSchedule returns the schedule of betas, and of the same as float32.
+func newSchedule(betas []float64, single []float32) Schedule {
+	s := Schedule{betas, make([]float64, len(betas)), make([]float64, len(betas))}
+	log, product := 0.0, 1.0
+	for t, beta := range betas {
+		log += math.Log1p(-beta)
+		product *= float64(1 - single[t])
+		s.logs[t], s.single[t] = log, float64(float32(product))
+	}
+	return s
 }
 
 // Timesteps is the number of timesteps of the schedule.

@@ -9,17 +9,25 @@ type Trajectory struct {
 	index   int
 	x       []float32
 	x0      []float32
-	older   []float32 // x_0 predicted one step earlier, for the multistep sampler
-	taken   int       // steps since the start
+	past    [][]float32 // predictions that the sampler keeps
+	base    []float32   // where a move starts, if that is not x
+	taken   int         // steps since the start
 }
 
 // NewTrajectory starts an image from x [C*HW], standard normal noise, which is copied.
 func NewTrajectory(s Sampler, x []float32) *Trajectory {
+	past, base := s.memory()
 	t := &Trajectory{
 		sampler: s,
 		x:       make([]float32, len(x)),
 		x0:      make([]float32, len(x)),
-		older:   make([]float32, len(x)),
+		past:    make([][]float32, past),
+	}
+	for k := range t.past {
+		t.past[k] = make([]float32, len(x))
+	}
+	if base {
+		t.base = make([]float32, len(x))
 	}
 	t.Reset(x)
 	return t
@@ -29,12 +37,19 @@ func NewTrajectory(s Sampler, x []float32) *Trajectory {
 func (t *Trajectory) Reset(x []float32) {
 	checkLength("starting noise", len(x), len(t.x))
 	copy(t.x, x)
+	if scale := t.sampler.startScale(); scale != 1 {
+		for k := range t.x {
+			t.x[k] *= scale
+		}
+	}
 	clear(t.x0)
 	t.index = t.sampler.Steps() - 1
 	t.taken = 0
 }
 
-// Seek makes the step at index i the next to be taken, where X is data with the noise of that index and not what the sampler made. It panics if there is no such step.
+// Seek makes the step at index i the next to be taken, where X is data with the noise of that index
+// and not what the sampler made, so that there is no past to extrapolate from. It panics if there is
+// no such step.
 func (t *Trajectory) Seek(i int) {
 	if i < 0 || i >= t.sampler.Steps() {
 		panic(fmt.Sprintf("diffusion: no step %d of %d", i, t.sampler.Steps()))
@@ -42,7 +57,7 @@ func (t *Trajectory) Seek(i int) {
 	t.index, t.taken = i, 0
 }
 
-// X is the current sample [C*HW]. It keeps its place in memory and is rewritten by Step; the caller may edit it between steps.
+// X is the current sample [C*HW], as the network takes it. It keeps its place in memory and is rewritten by Step; the caller may edit it between steps.
 func (t *Trajectory) X() []float32 { return t.x }
 
 // PredXStart is the x_0 [C*HW] that the last step predicted, valid until the next.
@@ -64,7 +79,7 @@ func (t *Trajectory) Done() bool { return t.index < 0 }
 
 // Step takes one step. modelOut is the network's output for X at Timestep, guided if there is guidance: epsilon [C*HW], or
 // epsilon and variance values [2*C*HW]. noise is standard normal [C*HW]; nil will do where the sampler adds none
-// (DDIM with eta 0, DPM-Solver++, and the last step of any). Nothing is allocated.
+// (the deterministic ones, DDIM with eta 0, and the last step of any). Nothing is allocated.
 //
 // It panics if a length is wrong or the trajectory is done.
 func (t *Trajectory) Step(modelOut, noise []float32) {
@@ -74,7 +89,6 @@ func (t *Trajectory) Step(modelOut, noise []float32) {
 	if n := len(t.x); len(modelOut) != n && len(modelOut) != 2*n {
 		panic(fmt.Sprintf("diffusion: model output has %d values, want %d, or %d with variance", len(modelOut), n, 2*n))
 	}
-	t.older, t.x0 = t.x0, t.older
 	t.sampler.step(t, t.index, modelOut, noise)
 	t.taken++
 	t.index--
