@@ -168,6 +168,9 @@ func (r *run) path(path string) error {
 		if isRecording(name) {
 			return r.folder(filepath.Clean(dir), []string{name})
 		}
+		if isSolverFolder(filepath.Clean(dir)) {
+			return r.solvers(filepath.Clean(dir), []string{name})
+		}
 		if isCacheRun(path) {
 			return r.cacheRuns(filepath.Clean(dir), []string{name})
 		}
@@ -188,6 +191,9 @@ func (r *run) path(path string) error {
 		case strings.HasSuffix(e.Name(), ".safetensors"):
 			others = append(others, e.Name())
 		}
+	}
+	if isSolverFolder(path) {
+		return r.solvers(path, others)
 	}
 	if len(cacheRuns) > 0 {
 		return r.cacheRuns(path, cacheRuns)
