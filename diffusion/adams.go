@@ -2,8 +2,8 @@ package diffusion
 
 import "math"
 
-// deis returns DEIS of Zhang and Chen 2023 (arXiv 2204.13902): the noise extrapolated by a polynomial in
-// log-SNR, integrated exactly.
+// deis returns DEIS of Zhang and Chen 2023 (arXiv 2204.13902): the noise extrapolated by a
+// polynomial in log-SNR, integrated exactly.
 func (s Sampling) deis(schedule Schedule) (*Multistep, error) {
 	g, err := s.grid(schedule, multistepRule)
 	if err != nil {

@@ -5,8 +5,8 @@ import (
 	"math"
 )
 
-// Converged is a solution of the probability-flow ODE with so many steps that more change nothing that
-// is measured: what deterministic samplers approximate.
+// Converged is a solution of the probability-flow ODE with so many steps that more change nothing
+// that is measured: what deterministic samplers approximate.
 type Converged struct {
 	X     [][]float32 // at each timestep asked for
 	Final []float32   // the x_0 predicted at timestep 0, where the ODE ends
@@ -17,14 +17,14 @@ type Converged struct {
 	Evaluations int // of the network, for both solutions
 }
 
-// Converge solves the probability-flow ODE from x, which is data with the noise of the first timestep,
-// through the other timesteps to 0. They fall, and may be real numbers. The steps, at least as many as
-// given and at least two from each timestep to the next, are even in log-SNR between timesteps; the
-// solver is UniPC of third order, whose corrector makes it one of fourth. Some 200 steps reach what
-// float32 can tell.
+// Converge solves the probability-flow ODE from x, which is data with the noise of the first
+// timestep, through the other timesteps to 0. They fall, and may be real numbers. The steps, at
+// least as many as given and at least two from each timestep to the next, are even in log-SNR
+// between timesteps; the solver is UniPC of third order, whose corrector makes it one of fourth.
+// Some 200 steps reach what float32 can tell.
 //
-// predict sets eps to the noise predicted in x at a timestep, guided if there is guidance. x may be of
-// one image or of several. An error of predict ends it.
+// predict sets eps to the noise predicted in x at a timestep, guided if there is guidance. x may be
+// of one image or of several. An error of predict ends it.
 func Converge(
 	schedule Schedule, timesteps []float64, x []float32, steps int,
 	predict func(eps, x []float32, timestep float64) error,
@@ -75,8 +75,8 @@ func checkConverge(schedule Schedule, timesteps []float64, steps int) error {
 	return nil
 }
 
-// convergedGrid returns the points of the finer solution, an even number between timesteps, and which
-// of them are those asked for.
+// convergedGrid returns the points of the finer solution, an even number between timesteps, and
+// which of them are those asked for.
 func convergedGrid(schedule Schedule, timesteps []float64, steps int) (g grid, asked []int) {
 	g.end = clean
 	first := schedule.LogSNR(timesteps[0])

@@ -25,7 +25,8 @@ func predictMixture(t *testing.T) (Schedule, func(eps, x []float32, timestep flo
 }
 
 // TestConverge checks the solution against one in float64 of another method, at the timesteps of a
-// sampler, at one alone and at timesteps next to each other, and that its error estimate covers its error.
+// sampler, at one alone and at timesteps next to each other, and that its error estimate covers its
+// error.
 func TestConverge(t *testing.T) {
 	schedule, predict := predictMixture(t)
 	every20th := make([]float64, 50)
@@ -108,7 +109,8 @@ func TestConvergeErrors(t *testing.T) {
 		{[]float64{500}, 10, func(_, _ []float32, _ float64) error { return failure }, "no network"},
 	} {
 		t.Run(test.want, func(t *testing.T) {
-			if _, err := Converge(schedule, test.timesteps, []float32{1}, test.steps, test.predict); err == nil || !strings.Contains(err.Error(), test.want) {
+			_, err := Converge(schedule, test.timesteps, []float32{1}, test.steps, test.predict)
+			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("%v, want %q", err, test.want)
 			}
 		})

@@ -68,10 +68,10 @@ func errorOn(t *testing.T, data mixture, s Sampling) float64 {
 	return worst
 }
 
-// TestSolverOrders checks how fast the error falls with the number of steps, on spacings that are not
-// even in anything that the solvers are derived by. Runs end where noise is left and keep their order.
-// The corrector gives unipc one order more. diffusers' third order of dpm and dpm++ is a better second,
-// see heunMoments.
+// TestSolverOrders checks how fast the error falls with the number of steps, on spacings that are
+// not even in anything that the solvers are derived by. Runs end where noise is left and keep their
+// order. The corrector gives unipc one order more. diffusers' third order of dpm and dpm++ is a
+// better second, see heunMoments.
 func TestSolverOrders(t *testing.T) {
 	for _, test := range []struct {
 		sampling Sampling
@@ -109,7 +109,7 @@ func TestSolverOrders(t *testing.T) {
 			s.Spacing, s.Final, s.Steps = spacing, FinalSigmaMin, test.steps
 			m, _ := s.method()
 			s.NoLowerOrderFinal = m.lower
-			t.Run(fmt.Sprintf("%s,%d,%s,%s,%s", s.Sampler, s.order(), s.Variant, s.Predict, spacing), func(t *testing.T) {
+			t.Run(describe(s), func(t *testing.T) {
 				coarse := errorOn(t, twoModes, s)
 				s.Steps *= 2
 				fine := errorOn(t, twoModes, s)
@@ -123,8 +123,8 @@ func TestSolverOrders(t *testing.T) {
 	}
 }
 
-// TestPNDMOrder checks that pndm, whose steps are even in time, is well above the second order until the
-// last timesteps, where alpha-bar bends most, and the rounding of timesteps take over.
+// TestPNDMOrder checks that pndm, whose steps are even in time, is well above the second order
+// until the last timesteps, where alpha-bar bends most, and the rounding of timesteps take over.
 func TestPNDMOrder(t *testing.T) {
 	errorIn := func(steps int) float64 {
 		return errorOn(t, twoModes, Sampling{Sampler: "pndm", Steps: steps, Final: FinalSigmaMin})
@@ -135,8 +135,9 @@ func TestPNDMOrder(t *testing.T) {
 	}
 }
 
-// TestStochasticVariance checks that stochastic samplers leave normal data with its variance. What they
-// make of it is linear in the starting noise and in each draw, so its variance is a sum of squares.
+// TestStochasticVariance checks that stochastic samplers leave normal data with its variance. What
+// they make of it is linear in the starting noise and in each draw, so its variance is a sum of
+// squares.
 func TestStochasticVariance(t *testing.T) {
 	data := gaussian{0, 0.5}
 	for _, s := range []Sampling{

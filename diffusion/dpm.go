@@ -51,8 +51,8 @@ func heunMoments(n int, z float64) []float64 {
 	return moments
 }
 
-// midpointMoments take the prediction at half the step's log-SNR for all of it. It is only the second
-// order that has this choice.
+// midpointMoments take the prediction at half the step's log-SNR for all of it. It is only the
+// second order that has this choice.
 func midpointMoments(n int, z float64) []float64 {
 	moments := heunMoments(n, z)
 	if n == 2 {

@@ -2,9 +2,10 @@ package diffusion
 
 import "math"
 
-// DPMSolver is DPM-Solver++(2M) of Lu et al. 2022 (arXiv 2211.01095), algorithm 2: the deterministic multistep solver of
-// second order on the predicted x_0, on the steps of a respaced process. The first step, which has no history, and the last,
-// which goes to noise zero where the second-order term is not defined, are of first order.
+// DPMSolver is DPM-Solver++(2M) of Lu et al. 2022 (arXiv 2211.01095), algorithm 2: the
+// deterministic multistep solver of second order on the predicted x_0, on the steps of a respaced
+// process. The first step, which has no history, and the last, which goes to noise zero where the
+// second-order term is not defined, are of first order.
 type DPMSolver struct {
 	*Process
 	ClipDenoised bool // clamp every predicted x_0 to [-1, 1]
@@ -23,7 +24,8 @@ func (d DPMSolver) step(t *Trajectory, i int, out, _ []float32) {
 		copy(t.x, t.x0)
 		return
 	}
-	// With lambda = log(alpha/sigma), h = lambda_{i-1} - lambda_i and D the estimate of x_0 over the step:
+	// With lambda = log(alpha/sigma), h = lambda_{i-1} - lambda_i and D the estimate of x_0 over
+	// the step:
 	//   x_{i-1} = sigma_{i-1}/sigma_i * x_i - alpha_{i-1} * (exp(-h) - 1) * D
 	h := d.LogSNR(i-1) - d.LogSNR(i)
 	toX := float32(math.Sqrt((1 - d.alphaCumprod[i-1]) / (1 - d.alphaCumprod[i])))

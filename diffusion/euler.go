@@ -8,11 +8,12 @@ import (
 
 // The samplers of Karras et al. 2022 (arXiv 2206.00364) move x/Alpha by Sigma/Alpha, their sigma.
 
-// sigmaStart returns what standard normal noise is multiplied by to start them. diffusers starts from
-// noise alone, without what little data there is at the first level, where that is the last of the
-// schedule.
+// sigmaStart returns what standard normal noise is multiplied by to start them. diffusers starts
+// from noise alone, without what little data there is at the first level, where that is the last of
+// the schedule.
 func (s Sampling) sigmaStart(g grid) float32 {
-	if !named(s.Spacing) || s.Spacing == spacingLogSNR || s.Spacing == spacingQuadratic || strings.HasPrefix(s.Spacing, "leading") {
+	ours := !named(s.Spacing) || s.Spacing == spacingLogSNR || s.Spacing == spacingQuadratic
+	if ours || strings.HasPrefix(s.Spacing, "leading") {
 		return 1
 	}
 	return float32(g.level(0).Sigma)
@@ -32,8 +33,8 @@ func (s Sampling) euler(schedule Schedule) (*Multistep, error) {
 	return m, nil
 }
 
-// eulerAncestral returns Euler's method to less noise than that of the next step, which adds the rest
-// anew.
+// eulerAncestral returns Euler's method to less noise than that of the next step, which adds the
+// rest anew.
 func (s Sampling) eulerAncestral(schedule Schedule) (*Multistep, error) {
 	g, err := s.grid(schedule, sigmaRule)
 	if err != nil {
@@ -55,8 +56,9 @@ func (s Sampling) eulerAncestral(schedule Schedule) (*Multistep, error) {
 	return m, nil
 }
 
-// heun returns Heun's method: Euler's guess of the next point, and then the step again with the mean
-// of the predictions at both ends. The last step is Euler's, so that n steps evaluate 2n-1 times.
+// heun returns Heun's method: Euler's guess of the next point, and then the step again with the
+// mean of the predictions at both ends. The last step is Euler's, so that n steps evaluate 2n-1
+// times.
 func (s Sampling) heun(schedule Schedule) (*Multistep, error) {
 	g, err := s.grid(schedule, sigmaRule)
 	if err != nil {

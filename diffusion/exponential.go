@@ -9,8 +9,9 @@ import "math"
 //	x_0:    x' = (Sigma'/Sigma) x + Alpha' h * integral of exp((1-theta) z) m(theta)
 //	noise:  x' = (Alpha'/Alpha) x - Sigma' h * integral of exp((1-theta) z) m(theta)
 //
-// exactly (Lu et al. 2022, arXiv 2211.01095, equation 8). The integral of theta^k is k! phi_{k+1}(z). Solvers
-// differ in the nodes of the polynomial, and in what they put in place of these moments.
+// exactly (Lu et al. 2022, arXiv 2211.01095, equation 8). The integral of theta^k is k!
+// phi_{k+1}(z). Solvers differ in the nodes of the polynomial, and in what they put in place of
+// these moments.
 
 // phi returns phi_k(z) of exponential integrators, the integral over [0,1] of
 // exp((1-u) z) u^(k-1)/(k-1)!: phi_1 = (e^z-1)/z, phi_{k+1} = (phi_k - 1/k!)/z.

@@ -46,11 +46,12 @@ var timestepSpacings = []string{"linspace", "leading", "trailing"}
 
 // Spacings lists the named spacings, which stand in Sampling's Spacing; "+" joins two, see there.
 func Spacings() []string {
-	return append(slices.Clone(timestepSpacings), "karras", "exponential", "lu", "beta", spacingLogSNR, spacingQuadratic)
+	ofLevels := []string{"karras", "exponential", "lu", "beta"}
+	return slices.Concat(timestepSpacings, ofLevels, []string{spacingLogSNR, spacingQuadratic})
 }
 
-// splitSpacing takes a named spacing apart: the spacing of timesteps, which is linspace where only a
-// curve is named, and the curve, which may be "".
+// splitSpacing takes a named spacing apart: the spacing of timesteps, which is linspace where only
+// a curve is named, and the curve, which may be "".
 func splitSpacing(name string) (timesteps, curve string, ok bool) {
 	timesteps, curve, joined := strings.Cut(name, "+")
 	if !joined && curves[timesteps].at != nil {
@@ -146,7 +147,8 @@ func (s Sampling) recordedGrid(schedule Schedule, r rule) (grid, error) {
 	if r == sigmaRule {
 		low, high = interpolate(sigmas, times[len(times)-1]), interpolate(sigmas, times[0])
 	} else if s.Spacing != name {
-		return grid{}, &FieldError{"Spacing", s.Spacing, fmt.Sprintf("%s alone: sampler %q spans all sigmas", name, s.Sampler)}
+		want := fmt.Sprintf("%s alone: sampler %q spans all sigmas", name, s.Sampler)
+		return grid{}, &FieldError{"Spacing", s.Spacing, want}
 	}
 	c := curves[name]
 	for _, sigma := range c.at(s.Steps, low, high) {

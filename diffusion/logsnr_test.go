@@ -7,8 +7,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestScheduleLogSNR checks the log-SNR at whole timesteps against the process, its monotony, and that
-// Timestep is its inverse.
+// TestScheduleLogSNR checks the log-SNR at whole timesteps against the process, its monotony, and
+// that Timestep is its inverse.
 func TestScheduleLogSNR(t *testing.T) {
 	for _, name := range []string{"linear", "cosine"} {
 		t.Run(name, func(t *testing.T) {
@@ -42,8 +42,9 @@ func TestScheduleLogSNR(t *testing.T) {
 	}
 }
 
-// TestLogSNRBetween checks real timesteps of the linear schedule, whose log(1-beta) is nearly linear in t, so that
-// the sum over steps is Euler and Maclaurin's: half a beta more or less makes a step of half the size.
+// TestLogSNRBetween checks real timesteps of the linear schedule, whose log(1-beta) is nearly
+// linear in t, so that the sum over steps is Euler and Maclaurin's: half a beta more or less makes
+// a step of half the size.
 func TestLogSNRBetween(t *testing.T) {
 	schedule, err := Linear(Timesteps)
 	if err != nil {
@@ -74,8 +75,8 @@ func TestSingleAlphaCumprod(t *testing.T) {
 	}
 }
 
-// TestPhi checks phi_k against its integral by Simpson's rule, near 0 and on both sides of where the
-// series gives way to the recursion.
+// TestPhi checks phi_k against its integral by Simpson's rule, near 0 and on both sides of where
+// the series gives way to the recursion.
 func TestPhi(t *testing.T) {
 	for _, z := range []float64{0, 1e-9, -1e-3, 0.5, 0.999, -0.999, 1.001, -1.001, 3, -7} {
 		for k := 1; k <= 4; k++ {

@@ -136,11 +136,12 @@ func (s Sampling) uncorrected() (map[int]bool, error) {
 	if s.DisableCorrector == "" {
 		return nil, nil
 	}
+	const want = "steps counted from 0, such as 0,1"
 	steps := map[int]bool{}
 	for field := range strings.SplitSeq(s.DisableCorrector, ",") {
 		k, err := strconv.Atoi(strings.TrimSpace(field))
 		if err != nil || k < 0 {
-			return nil, &FieldError{"DisableCorrector", abbreviate(s.DisableCorrector), "steps counted from 0, such as 0,1"}
+			return nil, &FieldError{"DisableCorrector", abbreviate(s.DisableCorrector), want}
 		}
 		steps[k] = true
 	}

@@ -3,7 +3,8 @@ package diffusion
 // Multistep is a sampler whose every step is a linear combination of the sample, of the network's
 // predictions at this step and at earlier ones, and of noise: all solvers here but DDPM, DDIM and
 // DPMSolver, which round as the public code of guided diffusion does. What the solvers differ in is
-// in tables, which New computes in float64.
+// in tables, which New computes in float64; any other weights on past predictions make a solver
+// too.
 //
 // A network evaluation is a step, so Heun's method takes two to advance. The sample is kept as the
 // network takes it, Alpha*x_0 + Sigma*noise, also by the solvers that their papers write for
@@ -126,8 +127,8 @@ func (s *step) move(taken int) *move {
 	return &s.moves[k]
 }
 
-// apply sets dst to the combination with x, of which each product is rounded before it is added. dst
-// may be x.
+// apply sets dst to the combination with x, of which each product is rounded before it is added.
+// dst may be x.
 func (c *combination) apply(dst, x []float32, t *Trajectory, noise []float32) {
 	for k, v := range x {
 		dst[k] = c.x * v

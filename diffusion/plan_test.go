@@ -1,6 +1,9 @@
 package diffusion
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 // plan names a sampler with its steps as users write them.
 type plan struct {
@@ -27,6 +30,9 @@ func TestStepsText(t *testing.T) {
 		"ddim50":   {Steps: 50, Spacing: "ddim"},
 		"10,15,20": {Steps: 45, Spacing: "10,15,20"},
 		"5":        {Steps: 5},
+		"logsnr15": {Steps: 15, Spacing: "logsnr"},
+
+		"leading+karras10": {Steps: 10, Spacing: "leading+karras"},
 	} {
 		t.Run(text, func(t *testing.T) {
 			steps, spacing, err := ParseSteps(text)
@@ -37,6 +43,20 @@ func TestStepsText(t *testing.T) {
 				t.Errorf("as text %q", got)
 			}
 		})
+	}
+}
+
+func TestParseStepsErrors(t *testing.T) {
+	for text, want := range map[string]string{
+		"logsnr":     "want logsnr followed by 1 to 1000",
+		"logsnr0":    "want logsnr followed by 1 to 1000",
+		"logsnr1001": "want logsnr followed by 1 to 1000",
+		"sqrt15":     "want a number such as 250",
+		"karras+lu5": "want a number such as 250",
+	} {
+		if _, _, err := ParseSteps(text); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", text, err, want)
+		}
 	}
 }
 

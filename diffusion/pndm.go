@@ -15,19 +15,21 @@ const (
 	prkCalls  = 4 // evaluations of one
 )
 
-// pndm returns the pseudo numerical method of Liu et al. 2022 (arXiv 2202.09778) as in diffusers: moves of
-// DDIM by Adams-Bashforth combinations of the predicted noise. The first steps, which have no past,
-// are a Heun-like pair of evaluations (variant plms), or three Runge-Kutta steps of four (prk).
+// pndm returns the pseudo numerical method of Liu et al. 2022 (arXiv 2202.09778) as in diffusers:
+// moves of DDIM by Adams-Bashforth combinations of the predicted noise. The first steps, which have
+// no past, are a Heun-like pair of evaluations (variant plms), or three Runge-Kutta steps of four
+// (prk).
 func (s Sampling) pndm(schedule Schedule) (*Multistep, error) {
 	g, err := s.strides(schedule)
 	if err != nil {
 		return nil, err
 	}
 	if g.stride == 0 && s.Spacing != "" && s.Spacing != strideSpacing {
-		return nil, &FieldError{"Spacing", s.Spacing, "linspace, leading or trailing: the steps of pndm are of one length"}
+		want := "linspace, leading or trailing: the steps of pndm are of one length"
+		return nil, &FieldError{"Spacing", s.Spacing, want}
 	}
-	p := &pndm{strides: g, Multistep: &Multistep{end: g.end, keeps: predictedNoise, holds: true, clip: s.Clip, start: 1}}
-	p.slots = len(adamsBashforth) + 1
+	p := &pndm{strides: g, Multistep: s.newMultistep(grid{end: g.end}, predictedNoise, len(adamsBashforth)+1)}
+	p.holds = true
 	if s.Variant == "prk" {
 		if n := len(g.points); n <= prkGroups || g.stride == 0 {
 			return nil, &FieldError{"Variant", s.Variant, fmt.Sprintf(
@@ -42,8 +44,8 @@ func (s Sampling) pndm(schedule Schedule) (*Multistep, error) {
 	return p.Multistep, nil
 }
 
-// pndm is a solver in the making. The predictions that Adams-Bashforth uses are in four slots in turn;
-// those of evaluations within a step follow.
+// pndm is a solver in the making. The predictions that Adams-Bashforth uses are in four slots in
+// turn; those of evaluations within a step follow.
 type pndm struct {
 	strides
 	*Multistep
@@ -62,7 +64,8 @@ func (p *pndm) keep(at point) {
 	p.evaluate(at, slot)
 }
 
-// move gives the last evaluation another move, along the mean of predictions by weight of their slots.
+// move gives the last evaluation another move, along the mean of predictions by weight of their
+// slots.
 func (p *pndm) move(past int, hold bool, from, to Level, bySlot map[int]float64) {
 	w := firstOrder(predictedNoise, from, to)
 	c := combination{x: float32(w.x), kept: make([]float32, p.slots)}

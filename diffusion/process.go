@@ -6,8 +6,9 @@ import (
 	"slices"
 )
 
-// Process is a schedule restricted to the timesteps that a sampler visits, with the coefficients that follow from it.
-// Its steps are numbered by index i from 0, the least noisy, to Steps()-1; a sampler counts down. It is immutable and may be shared.
+// Process is a schedule restricted to the timesteps that a sampler visits, with the coefficients
+// that follow from it. Its steps are numbered by index i from 0, the least noisy, to Steps()-1; a
+// sampler counts down. It is immutable and may be shared.
 type Process struct {
 	timesteps []float64 // index -> timestep of the schedule
 
@@ -21,10 +22,11 @@ type Process struct {
 	posteriorX          []float64 // coefficient of x_i in that distribution's mean
 }
 
-// NewProcess restricts a schedule to the timesteps of [Space]. An empty specification keeps them all.
+// NewProcess restricts a schedule to the timesteps of [Space]. An empty specification keeps them
+// all.
 //
-// The betas of the shorter process are chosen so that its alpha-bars are the schedule's at the timesteps that are left
-// (Nichol and Dhariwal 2021, equation 19).
+// The betas of the shorter process are chosen so that its alpha-bars are the schedule's at the
+// timesteps that are left (Nichol and Dhariwal 2021, equation 19).
 func NewProcess(s Schedule, spacing string) (*Process, error) {
 	n := s.Timesteps()
 	if n == 0 {
@@ -50,7 +52,8 @@ func NewProcess(s Schedule, spacing string) (*Process, error) {
 	return processAt(timesteps, kept), nil
 }
 
-// processAt returns the process whose alpha-bars are those given, at the timesteps given, both by index.
+// processAt returns the process whose alpha-bars are those given, at the timesteps given, both by
+// index.
 func processAt(timesteps, alphaCumprod []float64) *Process {
 	betas := make([]float64, len(timesteps))
 	last := 1.0
@@ -82,8 +85,8 @@ func newProcess(timesteps, betas []float64) *Process {
 	for i := range p.posteriorLogClipped {
 		p.posteriorLogClipped[i] = math.Log(p.posteriorVariance[i])
 	}
-	// The posterior at index 0 has no variance, so its logarithm is that of index 1. A process of one step has no other, and
-	// no step of it adds noise; beta keeps the value finite.
+	// The posterior at index 0 has no variance, so its logarithm is that of index 1. A process of
+	// one step has no other, and no step of it adds noise; beta keeps the value finite.
 	if n > 1 {
 		p.posteriorLogClipped[0] = p.posteriorLogClipped[1]
 	} else {
@@ -104,10 +107,12 @@ func (p *Process) Timesteps() []float64 { return slices.Clone(p.timesteps) }
 // Beta is the variance that index i adds to index i-1.
 func (p *Process) Beta(i int) float64 { return p.betas[i] }
 
-// AlphaCumprod is alpha-bar at index i: the share of x_0's variance in x_i. The rest, 1 - alpha-bar, is noise.
+// AlphaCumprod is alpha-bar at index i: the share of x_0's variance in x_i. The rest, 1 -
+// alpha-bar, is noise.
 func (p *Process) AlphaCumprod(i int) float64 { return p.alphaCumprod[i] }
 
-// LogSNR is log(sqrt(alpha-bar)/sqrt(1 - alpha-bar)) at index i, and +Inf at index -1, the finished sample.
+// LogSNR is log(sqrt(alpha-bar)/sqrt(1 - alpha-bar)) at index i, and +Inf at index -1, the finished
+// sample.
 func (p *Process) LogSNR(i int) float64 {
 	if i < 0 {
 		return math.Inf(1)
@@ -130,13 +135,14 @@ func (p *Process) startScale() float32 { return 1 }
 // PosteriorVariance is the variance of q(x_{i-1} | x_i, x_0): Ho et al. 2020, equation 7.
 func (p *Process) PosteriorVariance(i int) float64 { return p.posteriorVariance[i] }
 
-// PosteriorMean sets dst to the mean of q(x_{i-1} | x_i, x_0): Ho et al. 2020, equation 7. dst may be x or x0.
+// PosteriorMean sets dst to the mean of q(x_{i-1} | x_i, x_0): Ho et al. 2020, equation 7. dst may
+// be x or x0.
 func (p *Process) PosteriorMean(dst, x0, x []float32, i int) {
 	combine(dst, float32(p.posteriorX0[i]), x0, float32(p.posteriorX[i]), x)
 }
 
-// QSample sets dst to x_i = sqrt(alpha-bar_i)*x0 + sqrt(1 - alpha-bar_i)*noise: data with the noise of index i. dst may be
-// either operand.
+// QSample sets dst to x_i = sqrt(alpha-bar_i)*x0 + sqrt(1 - alpha-bar_i)*noise: data with the noise
+// of index i. dst may be either operand.
 func (p *Process) QSample(dst, x0, noise []float32, i int) {
 	combine(dst, float32(math.Sqrt(p.alphaCumprod[i])), x0, float32(math.Sqrt(1-p.alphaCumprod[i])), noise)
 }
@@ -146,7 +152,8 @@ func (p *Process) recip(i int) (recip, recipM1 float32) {
 	return float32(math.Sqrt(1 / p.alphaCumprod[i])), float32(math.Sqrt(1/p.alphaCumprod[i] - 1))
 }
 
-// predictXStart sets dst to the x_0 that x at index i and the predicted noise imply, clamped to [-1, 1] if clip.
+// predictXStart sets dst to the x_0 that x at index i and the predicted noise imply, clamped to
+// [-1, 1] if clip.
 func (p *Process) predictXStart(dst, x, eps []float32, i int, clip bool) {
 	recip, recipM1 := p.recip(i)
 	combine(dst, recip, x, -recipM1, eps)

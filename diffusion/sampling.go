@@ -24,7 +24,8 @@ const DefaultSteps = 50
 type Sampling struct {
 	// Sampler is one of Methods; "" means ddim.
 	Sampler string `json:"sampler"`
-	// Steps is the number of denoising steps; 0 means DefaultSteps.
+	// Steps is the number of denoising steps; 0 means DefaultSteps. heun and pndm evaluate the
+	// network more often, see Sampler.Steps.
 	Steps int `json:"steps"`
 	// Spacing says which timesteps the steps visit: "" spreads them evenly, "ddim" takes every k-th
 	// timestep for the one whole k that fits, and a list such as "10,15,20" divides the schedule
@@ -138,7 +139,8 @@ func (s Sampling) StepsText() string {
 }
 
 // WithDefaults returns s with its zero values replaced by what they mean, but for the solver's
-// options: of these, defaults are replaced by zero values. Settings that mean the same become equal.
+// options: of these, defaults are replaced by zero values. Settings that mean the same become
+// equal.
 func (s Sampling) WithDefaults() Sampling {
 	if s.Sampler == "" {
 		s.Sampler = "ddim"

@@ -19,7 +19,8 @@ type Schedule struct {
 	single []float64
 }
 
-// ParseSchedule gives the schedule of that name, "linear" (also the empty name) or "cosine", over n timesteps.
+// ParseSchedule gives the schedule of that name, "linear" (also the empty name) or "cosine", over n
+// timesteps.
 func ParseSchedule(name string, n int) (Schedule, error) {
 	switch name {
 	case "", "linear":
@@ -30,9 +31,9 @@ func ParseSchedule(name string, n int) (Schedule, error) {
 	return Schedule{}, fmt.Errorf("unknown noise schedule %q: want linear or cosine", name)
 }
 
-// Linear is the schedule of Ho et al. 2020, section 4: betas rise evenly from 1e-4 to 0.02 over 1000 timesteps. For another
-// number n both ends are scaled by 1000/n, so that the noise at the end stays about the same; n below 21 would make the last
-// beta 1 or more and is an error.
+// Linear is the schedule of Ho et al. 2020, section 4: betas rise evenly from 1e-4 to 0.02 over
+// 1000 timesteps. For another number n both ends are scaled by 1000/n, so that the noise at the end
+// stays about the same; n below 21 would make the last beta 1 or more and is an error.
 func Linear(n int) (Schedule, error) {
 	if n < 21 {
 		return Schedule{}, fmt.Errorf("linear noise schedule of %d timesteps: want at least 21", n)
@@ -48,7 +49,8 @@ func Linear(n int) (Schedule, error) {
 	return newSchedule(betas, evenly32(first, last, n)), nil
 }
 
-// Cosine is the schedule of Nichol and Dhariwal 2021, equation 17: alpha-bar follows a squared cosine, and no beta exceeds 0.999.
+// Cosine is the schedule of Nichol and Dhariwal 2021, equation 17: alpha-bar follows a squared
+// cosine, and no beta exceeds 0.999.
 func Cosine(n int) (Schedule, error) {
 	if n < 1 {
 		return Schedule{}, fmt.Errorf("cosine noise schedule of %d timesteps: want at least 1", n)

@@ -44,8 +44,8 @@ func exponentialSigmas(n int, low, high float64) []float64 {
 	return sigmas
 }
 
-// betaSigmas puts sigma at even quantiles of a beta distribution between low and high: Lee et al. 2024
-// (arXiv 2407.12173).
+// betaSigmas puts sigma at even quantiles of a beta distribution between low and high: Lee et al.
+// 2024 (arXiv 2407.12173).
 func betaSigmas(n int, low, high float64) []float64 {
 	sigmas := evenly(1, 0, n)
 	for i, p := range sigmas {
@@ -91,8 +91,8 @@ func betaQuantile(p float64) float64 {
 }
 
 // betaDistribution returns the distribution function of Beta(0.6, 0.6) at 0 <= x <= 1/2: the
-// regularized incomplete beta function by its hypergeometric series (DLMF 8.17.8), of positive terms
-// that at least halve.
+// regularized incomplete beta function by its hypergeometric series (DLMF 8.17.8), of positive
+// terms that at least halve.
 func betaDistribution(x float64) float64 {
 	const shape = 0.6
 	sum, term := 0.0, 1/shape

@@ -60,8 +60,8 @@ func TestSolverTables(t *testing.T) {
 				}
 			} else {
 				for k, want := range ref.f32(name + ".timesteps") {
-					// A float32 sigma of 1e-7 relative error lies within 1e-5 of its timestep where the
-					// curve is flattest; 3e-7 relative of 999 is more.
+					// A float32 sigma of 1e-7 relative error lies within 1e-5 of its timestep where
+					// the curve is flattest; 3e-7 relative of 999 is more.
 					if got := m.steps[k].timestep; math.Abs(got-float64(want)) > 3e-7*999 {
 						t.Errorf("timestep %d: %v, want %v", k, got, want)
 					}
@@ -85,12 +85,12 @@ func TestSolverTables(t *testing.T) {
 	}
 }
 
-// TestSolverRuns drives every recorded run by the outputs that give the recorded x_0 at the solver's
-// own x, whose errors die away as they do under the network.
+// TestSolverRuns drives every recorded run by the outputs that give the recorded x_0 at the
+// solver's own x, whose errors die away as they do under the network.
 //
-// The tolerance is 5e-5 of the step's largest |x|, or of 1: diffusers itself, in float32, is up to 3e-5 from
-// its formulas. The outputs' errors are less: one derived from float32 x and x_0 is wrong by 2^-24 (|x| + Alpha |x_0|)/Sigma, and moves x by
-// at most Sigma times that.
+// The tolerance is 5e-5 of the step's largest |x|, or of 1: diffusers itself, in float32, is up to
+// 3e-5 from its formulas. The outputs' errors are less: one derived from float32 x and x_0 is wrong
+// by 2^-24 (|x| + Alpha |x_0|)/Sigma, and moves x by at most Sigma times that.
 func TestSolverRuns(t *testing.T) {
 	ref := readTensors(t, "solver_runs")
 	runs := readSolvers(t).Runs
@@ -163,8 +163,8 @@ func closeTo(t *testing.T, what string, k int, got, want []float32, scaled bool,
 	}
 }
 
-// TestSolverNames checks that every sampler and every named spacing has a recorded run or table, but
-// for those that diffusers has not.
+// TestSolverNames checks that every sampler and every named spacing has a recorded run or table,
+// but for those that diffusers has not.
 func TestSolverNames(t *testing.T) {
 	seen := map[string]bool{}
 	r := readSolvers(t)

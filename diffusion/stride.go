@@ -8,7 +8,8 @@ import (
 // strides gives the levels that diffusers' DDIM and PNDM move between.
 type strides struct {
 	grid
-	// stride is how far a step goes in timesteps, whatever the next point is; 0 if to the next point.
+	// stride is how far a step goes in timesteps, whatever the next point is; 0 if to the next
+	// point.
 	stride int
 	single []float64
 }
@@ -43,8 +44,8 @@ func (s strides) target(k int) Level {
 	return s.at(int(s.points[k].timestep) - s.stride)
 }
 
-// ddim returns the sampler of Song et al. 2021 (arXiv 2010.02502), equation 12, as in diffusers. Unlike
-// [DDIM], which is guided diffusion's, it does not derive the noise anew from a clamped x_0.
+// ddim returns the sampler of Song et al. 2021 (arXiv 2010.02502), equation 12, as in diffusers.
+// Unlike [DDIM], which is guided diffusion's, it does not derive the noise anew from a clamped x_0.
 func (s Sampling) ddim(schedule Schedule) (*Multistep, error) {
 	g, err := s.strides(schedule)
 	if err != nil {

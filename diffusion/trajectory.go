@@ -2,8 +2,9 @@ package diffusion
 
 import "fmt"
 
-// Trajectory is the state of one image on its way from noise to a sample. Trajectories of different images share nothing that
-// changes, so they may be stepped concurrently and may stand at different steps.
+// Trajectory is the state of one image on its way from noise to a sample. Trajectories of different
+// images share nothing that changes, so they may be stepped concurrently and may stand at different
+// steps.
 type Trajectory struct {
 	sampler Sampler
 	index   int
@@ -48,8 +49,8 @@ func (t *Trajectory) Reset(x []float32) {
 }
 
 // Seek makes the step at index i the next to be taken, where X is data with the noise of that index
-// and not what the sampler made, so that there is no past to extrapolate from. It panics if there is
-// no such step.
+// and not what the sampler made, so that there is no past to extrapolate from. It panics if there
+// is no such step.
 func (t *Trajectory) Seek(i int) {
 	if i < 0 || i >= t.sampler.Steps() {
 		panic(fmt.Sprintf("diffusion: no step %d of %d", i, t.sampler.Steps()))
@@ -57,13 +58,15 @@ func (t *Trajectory) Seek(i int) {
 	t.index, t.taken = i, 0
 }
 
-// X is the current sample [C*HW], as the network takes it. It keeps its place in memory and is rewritten by Step; the caller may edit it between steps.
+// X is the current sample [C*HW], as the network takes it. It keeps its place in memory and is
+// rewritten by Step; the caller may edit it between steps.
 func (t *Trajectory) X() []float32 { return t.x }
 
 // PredXStart is the x_0 [C*HW] that the last step predicted, valid until the next.
 func (t *Trajectory) PredXStart() []float32 { return t.x0 }
 
-// Index is the index of the step to be taken: Steps()-1 at the start, 0 at the last step, -1 when done.
+// Index is the index of the step to be taken: Steps()-1 at the start, 0 at the last step, -1 when
+// done.
 func (t *Trajectory) Index() int { return t.index }
 
 // Timestep is what the model is told at the step to be taken; -1 when done.
@@ -77,9 +80,10 @@ func (t *Trajectory) Timestep() float64 {
 // Done tells whether X is the finished sample.
 func (t *Trajectory) Done() bool { return t.index < 0 }
 
-// Step takes one step. modelOut is the network's output for X at Timestep, guided if there is guidance: epsilon [C*HW], or
-// epsilon and variance values [2*C*HW]. noise is standard normal [C*HW]; nil will do where the sampler adds none
-// (the deterministic ones, DDIM with eta 0, and the last step of any). Nothing is allocated.
+// Step takes one step. modelOut is the network's output for X at Timestep, guided if there is
+// guidance: epsilon [C*HW], or epsilon and variance values [2*C*HW]. noise is standard normal
+// [C*HW]; nil will do where the sampler adds none (the deterministic ones, DDIM with eta 0, and the
+// last step of any). Nothing is allocated.
 //
 // It panics if a length is wrong or the trajectory is done.
 func (t *Trajectory) Step(modelOut, noise []float32) {

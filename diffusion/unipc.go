@@ -1,8 +1,8 @@
 package diffusion
 
-// unipc returns the predictor-corrector of Zhao et al. 2023 (arXiv 2302.04867), as in diffusers: the
-// prediction of a step also corrects the step that led to its sample, and the next step starts from
-// the corrected sample. The network is not run again there.
+// unipc returns the predictor-corrector of Zhao et al. 2023 (arXiv 2302.04867), as in diffusers:
+// the prediction of a step also corrects the step that led to its sample, and the next step starts
+// from the corrected sample. The network is not run again there.
 func (s Sampling) unipc(schedule Schedule) (*Multistep, error) {
 	g, err := s.grid(schedule, multistepRule)
 	if err != nil {
@@ -55,8 +55,8 @@ func (s Sampling) correction(g grid, keeps predicted, k, order int) (weights, bo
 	return w, true
 }
 
-// unipcMoments are exact but where a straight line is all that is known, where they are those of the
-// paper's B_1 or B_2.
+// unipcMoments are exact but where a straight line is all that is known, where they are those of
+// the paper's B_1 or B_2.
 func (s Sampling) unipcMoments(n int, z float64) []float64 {
 	moments := exactMoments(n, z)
 	if n == 2 {

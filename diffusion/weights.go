@@ -8,7 +8,8 @@ type weights struct {
 	past         []float64
 }
 
-// slotted returns the combination of weights at a step that keeps its prediction in a ring of slots.
+// slotted returns the combination of weights at a step that keeps its prediction in a ring of
+// slots.
 func (w weights) slotted(call, slots int) combination {
 	c := combination{float32(w.x), float32(w.x0), float32(w.noise), make([]float32, slots)}
 	for age, v := range w.past {
@@ -17,8 +18,8 @@ func (w weights) slotted(call, slots int) combination {
 	return c
 }
 
-// newMultistep returns a solver with a step at each point of a grid, and slots for past predictions,
-// but no moves.
+// newMultistep returns a solver with a step at each point of a grid, and slots for past
+// predictions, but no moves.
 func (s Sampling) newMultistep(g grid, keeps predicted, slots int) *Multistep {
 	m := &Multistep{steps: make([]step, len(g.points)), end: g.end, keeps: keeps, slots: slots, clip: s.Clip, start: 1}
 	for k, p := range g.points {
@@ -35,8 +36,8 @@ func (m *Multistep) add(k, past int, w weights) {
 // noStep is a growth of log-SNR that is only rounding: nothing moves.
 const noStep = 1e-10
 
-// firstOrder returns the step that takes the prediction as constant, which is DDIM's (Song et al. 2021,
-// equation 12), and also Euler's for x/Alpha by Sigma/Alpha. It may end without noise.
+// firstOrder returns the step that takes the prediction as constant, which is DDIM's (Song et al.
+// 2021, equation 12), and also Euler's for x/Alpha by Sigma/Alpha. It may end without noise.
 func firstOrder(p predicted, from, to Level) weights {
 	if math.Abs(to.LogSNR()-from.LogSNR()) < noStep {
 		return weights{x: 1}
@@ -65,7 +66,8 @@ func (g grid) past(k, n int) []float64 {
 type momentsOf func(n int, z float64) []float64
 
 // exponential returns the step of an exponential integrator from one level to another, through
-// predictions at the log-SNRs lambdas. Their order is that of the weights, the first is that of from.
+// predictions at the log-SNRs lambdas. Their order is that of the weights, the first is that of
+// from.
 func exponential(p predicted, from, to Level, lambdas []float64, moments momentsOf) weights {
 	h := to.LogSNR() - lambdas[0]
 	if len(lambdas) == 1 || h < noStep {
@@ -86,8 +88,8 @@ func exponential(p predicted, from, to Level, lambdas []float64, moments moments
 	return w
 }
 
-// orderAt returns the order of step k of n, counted up, where order is the solver's and shortRuns is
-// the number of steps from which on the order stays until the end.
+// orderAt returns the order of step k of n, counted up, where order is the solver's and shortRuns
+// is the number of steps from which on the order stays until the end.
 func (s Sampling) orderAt(k, n, shortRuns int) int {
 	order := s.order()
 	if !s.NoLowerOrderFinal && n < shortRuns {
