@@ -3,28 +3,32 @@ package verify
 import (
 	"fmt"
 	"math"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/tokencache/tokencache/checkpoint"
 	"github.com/tokencache/tokencache/diffusion"
 	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/tensor"
 )
 
-// solverInputs is the file with the starts of recorded solver runs; it tells such a folder from others.
+// solverInputs is the file with the starts of recorded solver runs.
 const solverInputs = "inputs.safetensors"
 
 // solverTolerance is of the largest number of a step, or of 1: diffusers in float32 is up to 3e-5 from its formulas.
 const solverTolerance = 2e-4
 
-// isSolverFolder reports whether dir holds recorded runs of diffusers' solvers, with the weights they ran.
+// isSolverFolder reports whether dir holds recorded runs of diffusers' solvers: their inputs have the noise schedule.
 func isSolverFolder(dir string) bool {
-	_, inputs := os.Stat(filepath.Join(dir, solverInputs))
-	_, weights := os.Stat(filepath.Join(dir, "model.safetensors"))
-	return inputs == nil && weights == nil
+	f, err := checkpoint.Open(filepath.Join(dir, solverInputs))
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	_, ok := f.Lookup("alphas_cumprod")
+	return ok
 }
 
 // solvers checks the named files of recorded runs and tables.
