@@ -3,10 +3,12 @@ package tokencache
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"iter"
 	"slices"
 
 	"github.com/tokencache/tokencache/internal/kernel"
+	"github.com/tokencache/tokencache/tensor"
 )
 
 // Generate generates the images of a request. It may be called from any number of goroutines: the
@@ -82,4 +84,15 @@ func (e *engine) await(j *job) (*Result, error) {
 		}
 		<-j.wake
 	}
+}
+
+// Decode turns latents, or the values of a model of pixels, [C, side, side], into an image, as Generate
+// does with finished ones.
+func (p *Pipeline) Decode(latents []float32) (Image, error) {
+	if want := p.latentSize(); len(latents) != want {
+		return Image{}, fmt.Errorf("decode %d values: want %d", len(latents), want)
+	}
+	pool := tensor.NewPool(p.Threads())
+	defer pool.Close()
+	return p.engine.decode(tensor.NewGraph(pool), latents)
 }

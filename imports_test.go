@@ -1,75 +1,217 @@
 package tokencache_test
 
 import (
+	"go/ast"
+	"go/importer"
+	"go/parser"
+	"go/token"
+	"go/types"
+	"io"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 )
 
-// TestImportDirection holds that data flows one way: a package may import only what stands before it. The room a package is
-// in, and what it may see, is in docs/design.md.
-func TestImportDirection(t *testing.T) {
-	const module = "github.com/tokencache/tokencache"
-	// What each package may import of this module, in order from the floor up; "." is the library, the root package.
-	allowed := map[string]string{
-		"internal/kernel":                 "",
-		"internal/atomicfile":             "",
-		"internal/bounded":                "",
-		"internal/median":                 "",
-		"internal/npz":                    "internal/atomicfile",
-		"internal/raster":                 "internal/atomicfile",
-		"internal/sheet":                  "internal/raster",
-		"internal/imagenet":               "",
-		"internal/classes":                "",
-		"cmd/tokencache/internal/output":  "internal/atomicfile internal/classes internal/npz internal/raster internal/sheet",
-		"internal/formula":                "",
-		"checkpoint":                      "internal/atomicfile",
-		"tensor":                          "internal/kernel",
-		"nn":                              "tensor",
-		"dit":                             "checkpoint tensor nn",
-		"vae":                             "checkpoint tensor nn",
-		"diffusion":                       "",
-		"reuse":                           "checkpoint tensor nn dit internal/kernel internal/atomicfile",
-		".":                               "reuse checkpoint tensor dit vae diffusion internal/kernel internal/median internal/raster internal/classes internal/imagenet internal/npz",
-		"data":                            "internal/npz internal/raster internal/sheet",
-		"eval":                            "checkpoint tensor nn internal/npz internal/raster internal/formula",
-		"train":                           "checkpoint data tensor nn dit diffusion eval reuse internal/kernel internal/atomicfile",
-		"models":                          "checkpoint dit eval reuse",
-		"report/internal/chart":           "",
-		"report":                          "internal/atomicfile internal/median report/internal/chart",
-		"cmd/tokencache/internal/inspect": "checkpoint dit vae",
-		"calibrate":                       ". checkpoint diffusion dit reuse tensor train internal/atomicfile internal/kernel",
-		"cmd/tokencache/internal/verify":  "calibrate train reuse . checkpoint tensor dit vae diffusion internal/formula",
-		"cmd/tokencache/internal/bench":   "tensor nn dit reuse train internal/kernel internal/median",
-		"bench/peers/block":               "checkpoint dit nn tensor",
-		"comparison":                      ". eval report reuse tensor internal/atomicfile internal/median internal/npz",
-		"redundancy":                      ". dit reuse tensor report internal/classes internal/kernel",
-		"cmd/tokencache":                  "*",
-	}
-	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}}{{range .Imports}} {{.}}{{end}}`, "./...").Output()
+const module = "github.com/tokencache/tokencache"
+
+// storey is a part of the house: its packages, from the lowest up, with what each may import of this
+// module. "." is the library, the root package.
+type storey struct {
+	name     string
+	packages []room
+}
+
+type room struct{ name, may string }
+
+// storeys are the four of docs/design.md. A package imports only what stands before it.
+var storeys = []storey{
+	{"foundation", []room{
+		{"internal/kernel", ""},
+		{"internal/atomicfile", ""},
+		{"internal/bounded", ""},
+		{"internal/median", ""},
+		{"internal/formula", ""},
+		{"internal/imagenet", ""},
+		{"internal/classes", ""},
+		{"internal/imagefile", ""},
+		{"internal/npz", "internal/atomicfile"},
+		{"internal/raster", "internal/atomicfile"},
+		{"internal/sheet", "internal/raster"},
+	}},
+	{"engine", []room{
+		{"checkpoint", "internal/atomicfile"},
+		{"diffusion", ""},
+		{"tensor", "internal/kernel"},
+		{"nn", "tensor"},
+		{"seam", "tensor"},
+		{"dit", "checkpoint nn seam tensor"},
+		{"vae", "checkpoint nn tensor"},
+		{"reuse", "checkpoint diffusion dit internal/atomicfile internal/kernel nn seam tensor"},
+		{".", "diffusion dit internal/classes internal/imagenet internal/kernel internal/raster reuse seam tensor vae"},
+	}},
+	{"workshop", []room{
+		{"data", "internal/imagefile internal/npz internal/raster internal/sheet"},
+		{"eval", "checkpoint internal/npz internal/raster nn tensor"},
+		{"train", "checkpoint data diffusion dit eval internal/atomicfile internal/kernel nn reuse seam tensor"},
+		{"report/internal/chart", ""},
+		{"report", "internal/atomicfile internal/median report/internal/chart"},
+		{"measure", ". eval internal/median reuse"},
+		{"calibrate", ". checkpoint diffusion dit internal/atomicfile internal/kernel measure reuse seam tensor train"},
+		{"comparison", ". diffusion eval internal/atomicfile internal/median internal/npz measure report reuse tensor"},
+		{"redundancy", ". dit internal/classes internal/kernel report reuse seam tensor"},
+		{"models", "checkpoint diffusion dit eval reuse"},
+	}},
+	{"program", []room{
+		{"bench/peers/block", "checkpoint dit nn seam tensor"},
+		{"cmd/tokencache/internal/output", "internal/atomicfile internal/classes internal/imagefile internal/npz internal/raster internal/sheet"},
+		{"cmd/tokencache/internal/inspect", "checkpoint dit vae"},
+		{"cmd/tokencache/internal/bench", "diffusion dit internal/kernel internal/median reuse seam tensor train"},
+		{"cmd/tokencache/internal/verify", "calibrate checkpoint diffusion dit internal/formula reuse seam tensor train vae"},
+		{"cmd/tokencache", "*"},
+	}},
+}
+
+// list is go list's answer: lines of fields.
+func list(t *testing.T, args ...string) [][]string {
+	t.Helper()
+	out, err := exec.Command("go", append([]string{"list"}, args...)...).Output()
 	if err != nil {
 		t.Fatalf("go list: %v", err)
 	}
-	name := func(path string) (string, bool) {
-		if path == module {
-			return ".", true
-		}
-		return strings.CutPrefix(path, module+"/")
-	}
+	var lines [][]string
 	for _, line := range strings.Split(strings.TrimSpace(string(out)), "\n") {
-		fields := strings.Fields(line)
-		pkg, _ := name(fields[0])
-		may, known := allowed[pkg]
+		lines = append(lines, strings.Fields(line))
+	}
+	return lines
+}
+
+// own returns the name of a package of this module.
+func own(path string) (string, bool) {
+	if path == module {
+		return ".", true
+	}
+	return strings.CutPrefix(path, module+"/")
+}
+
+// TestImportDirection checks that data flows one way: every package imports only packages that stand
+// before it in storeys and that it may import there, and no permit is left that is not used.
+func TestImportDirection(t *testing.T) {
+	level, may := map[string]int{}, map[string]string{}
+	for _, s := range storeys {
+		for _, r := range s.packages {
+			level[r.name], may[r.name] = len(level), r.may
+		}
+	}
+	upward := 0
+	for _, fields := range list(t, "-f", `{{.ImportPath}}{{range .Imports}} {{.}}{{end}}`, "./...") {
+		pkg, _ := own(fields[0])
+		allowed, known := may[pkg]
 		if !known {
-			t.Errorf("package %s: say in this test what it may import", pkg)
+			t.Errorf("package %s: say in this test in which storey it is and what it may import", pkg)
 			continue
 		}
+		var used []string
 		for _, path := range fields[1:] {
-			dep, own := name(path)
-			if own && may != "*" && !slices.Contains(strings.Fields(may), dep) {
+			dep, ok := own(path)
+			if !ok {
+				continue
+			}
+			used = append(used, dep)
+			if level[dep] >= level[pkg] {
+				upward++
+				t.Errorf("package %s imports %s, which stands above it", pkg, dep)
+			}
+			if allowed != "*" && !slices.Contains(strings.Fields(allowed), dep) {
 				t.Errorf("package %s imports %s, which it may not", pkg, dep)
 			}
 		}
+		for _, dep := range strings.Fields(allowed) {
+			if dep != "*" && !slices.Contains(used, dep) {
+				t.Errorf("package %s may import %s and does not: take the permit away", pkg, dep)
+			}
+		}
 	}
+	t.Logf("%d upward arrows between packages", upward)
+}
+
+// rootFiles are the files of the root package, from the lowest up.
+var rootFiles = []string{
+	"errors.go", "request.go", "plan.go", "sequence.go", "job.go", "team.go", "engine.go", "decode.go", "tick.go", "tokencache.go", "check.go", "generate.go",
+}
+
+// maxRootArrows is how many pairs of files of the root package may use each other both ways: a job and
+// its sequences, the engine and its ticks.
+const maxRootArrows = 2
+
+// TestRootFiles counts the upward arrows between top-level folders and files of the root package: an
+// arrow from one file to another is a use of what the other declares. Between folders, and between
+// folders and files, TestImportDirection allows none.
+func TestRootFiles(t *testing.T) {
+	uses := rootUses(t)
+	upward := 0
+	for i, low := range rootFiles {
+		for _, high := range rootFiles[i+1:] {
+			if names := uses[low][high]; len(names) > 0 {
+				upward++
+				t.Logf("upward: %s uses %s of %s", low, strings.Join(names, ", "), high)
+			}
+		}
+	}
+	t.Logf("%d upward arrows between top-level folders and root files", upward)
+	if upward > maxRootArrows {
+		t.Errorf("%d upward arrows, want at most %d", upward, maxRootArrows)
+	}
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		if !strings.HasSuffix(f, "_test.go") && !slices.Contains(rootFiles, f) {
+			t.Errorf("%s: say in rootFiles where it stands", f)
+		}
+	}
+}
+
+// rootUses type-checks the root package and returns what each file uses of what each other declares.
+func rootUses(t *testing.T) map[string]map[string][]string {
+	t.Helper()
+	exports := map[string]string{}
+	for _, fields := range list(t, "-export", "-deps", "-f", `{{.ImportPath}} {{.Export}}`, ".") {
+		if len(fields) == 2 {
+			exports[fields[0]] = fields[1]
+		}
+	}
+	set := token.NewFileSet()
+	var files []*ast.File
+	for _, name := range rootFiles {
+		f, err := parser.ParseFile(set, name, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, f)
+	}
+	open := func(path string) (io.ReadCloser, error) { return os.Open(exports[path]) }
+	config := types.Config{Importer: importer.ForCompiler(set, "gc", open)}
+	info := &types.Info{Uses: map[*ast.Ident]types.Object{}}
+	pkg, err := config.Check(module, set, files, info)
+	if err != nil {
+		t.Fatal(err)
+	}
+	uses := map[string]map[string][]string{}
+	for ident, object := range info.Uses {
+		if object.Pkg() != pkg || !object.Pos().IsValid() {
+			continue
+		}
+		from, to := set.Position(ident.Pos()).Filename, set.Position(object.Pos()).Filename
+		if uses[from] == nil {
+			uses[from] = map[string][]string{}
+		}
+		if !slices.Contains(uses[from][to], object.Name()) {
+			uses[from][to] = append(uses[from][to], object.Name())
+		}
+	}
+	return uses
 }

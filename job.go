@@ -141,30 +141,6 @@ func (j *job) complete() bool {
 	return j.ticking == 0 && (j.err != nil || j.left == 0 && j.running == 0)
 }
 
-// newSequence returns the job's next sequence.
-func (j *job) newSequence() *sequence {
-	s := &sequence{job: j}
-	if n := len(j.free); n > 0 {
-		s, j.free = j.free[n-1], j.free[:n-1]
-		s.started = false
-	}
-	count := min(j.unit, j.left)
-	for len(s.images) < count {
-		s.images = append(s.images, inFlight{})
-	}
-	s.images = s.images[:count]
-	for i := range s.images {
-		for j.skips(j.next) {
-			j.next++
-		}
-		s.images[i].index = j.next
-		j.next++
-	}
-	j.left -= count
-	j.running++
-	return s
-}
-
 // tally adds up the wall-clock time in which the job denoises, less the share of the teams that decode
 // its images instead. It is called before either number changes.
 func (j *job) tally(teams int) {

@@ -146,3 +146,9 @@ type Stats struct {
 	Threads       int     `json:"threads"`
 	Level         string  `json:"cpu_level"`
 }
+
+// pixels is the size of latents and of the images that become of them.
+type pixels struct {
+	latentChannels, side    int // of latents
+	height, width, channels int // of images
+}

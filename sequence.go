@@ -185,3 +185,52 @@ func (s *sequence) close() {
 	}
 	s.run = nil
 }
+
+// report tells a request of a step.
+func (s *sequence) report(seconds float64, flops int64) {
+	j := s.job
+	if j.req.OnStep == nil {
+		return
+	}
+	j.hooks.Lock()
+	defer j.hooks.Unlock()
+	n := len(s.images)
+	for i := range s.images {
+		j.req.OnStep(Progress{
+			Index:   s.images[i].index,
+			Step:    j.sampler.Steps() - 1 - s.images[i].path.Index(),
+			Steps:   j.sampler.Steps(),
+			Images:  j.todo,
+			Done:    int(j.made.Load()),
+			Seconds: seconds / float64(n),
+			FLOPs:   flops / int64(n),
+		})
+	}
+}
+
+// finished reports whether the images of a sequence have been put up for delivery.
+func (s *sequence) finished() bool { return s.started && s.done() }
+
+// newSequence returns the job's next sequence.
+func (j *job) newSequence() *sequence {
+	s := &sequence{job: j}
+	if n := len(j.free); n > 0 {
+		s, j.free = j.free[n-1], j.free[:n-1]
+		s.started = false
+	}
+	count := min(j.unit, j.left)
+	for len(s.images) < count {
+		s.images = append(s.images, inFlight{})
+	}
+	s.images = s.images[:count]
+	for i := range s.images {
+		for j.skips(j.next) {
+			j.next++
+		}
+		s.images[i].index = j.next
+		j.next++
+	}
+	j.left -= count
+	j.running++
+	return s
+}

@@ -5,26 +5,12 @@ import (
 	"runtime/debug"
 	"time"
 
-	"github.com/tokencache/tokencache/seam"
 	"github.com/tokencache/tokencache/tensor"
 )
 
 // tickRows is how many rows a team gathers for a tick. Products of fewer rows are slower; of more they
 // are not faster, and their operands leave the cache: see docs/design.md.
 const tickRows = 512
-
-// team is a group of workers with what they need for passes of their own.
-type team struct {
-	pool  *tensor.Pool
-	graph *tensor.Graph
-
-	taken   []*sequence // of the tick
-	group   seam.Group
-	members []*seam.Member
-	batch   seam.Batch
-	begun   *sequence // whose policy is told of the pass
-	ticks   int
-}
 
 // trimTicks is after how many ticks a team gives memory back that these did not need.
 const trimTicks = 256
@@ -110,16 +96,6 @@ func (e *engine) take(t *team) []*sequence {
 	return group
 }
 
-// forget drops what a team still holds of the sequences of a tick.
-func (t *team) forget() {
-	t.graph.Reset()
-	t.group.Leave()
-	clear(t.taken[:cap(t.taken)])
-	clear(t.members[:cap(t.members)])
-	clear(t.batch.Cond[:cap(t.batch.Cond)])
-	t.begun = nil
-}
-
 // failure is why a tick failed, and whose fault it was, if that is known.
 type failure struct {
 	err error
@@ -184,96 +160,6 @@ func contextOf(group []*sequence) context.Context {
 		}
 	}
 	return group[0].job.ctx
-}
-
-// pass runs the model over a group and gives each sequence its predictions.
-func (t *team) pass(m seam.Model, group []*sequence) {
-	g := t.graph
-	g.ResetFLOPs()
-	g.OpenLedger(len(group))
-	for k, s := range group {
-		t.begun = s
-		g.ClearCharge(k)
-		s.run.Begin(g, &s.batch, s.positions)
-	}
-	t.begun = nil
-	if len(group) == 1 {
-		s := group[0]
-		g.ClearCharge(0)
-		out := seam.Forward(g, m, s.run, &s.batch)
-		for i := range s.out {
-			s.out[i] = out.Row(i)
-		}
-		return
-	}
-	t.members = t.members[:0]
-	t.batch.T, t.batch.Cond = t.batch.T[:0], t.batch.Cond[:0]
-	samples := 0
-	for _, s := range group {
-		t.members = append(t.members, s.member)
-		t.batch.T, t.batch.Cond = append(t.batch.T, s.batch.T...), append(t.batch.Cond, s.batch.Cond...)
-		samples += s.batch.Samples()
-	}
-	t.batch.X = g.New(samples, group[0].job.size)
-	row := 0
-	for _, s := range group {
-		row += copy(t.batch.X.Data[row:], s.batch.X.Flat())
-	}
-	t.group.Join(g, t.members)
-	t.group.Charge()
-	x := m.Embed(g, &t.batch)
-	t.group.Enter(x)
-	for i := range m.Shape().Blocks {
-		x = m.Block(g, &t.group, i, x)
-	}
-	t.group.Charge()
-	out := m.Head(g, x)
-	row = 0
-	for _, s := range group {
-		for i := range s.out {
-			s.out[i] = out.Row(row)
-			row++
-		}
-	}
-}
-
-// culprit returns the sequence in whose policy a tick panicked, or nil.
-func (t *team) culprit(group []*sequence) *sequence {
-	switch m := t.group.Failed(); {
-	case len(group) == 1:
-		return group[0]
-	case t.begun != nil:
-		return t.begun
-	case m != nil:
-		for _, s := range group {
-			if s.member == m {
-				return s
-			}
-		}
-	}
-	return nil
-}
-
-// report tells a request of a step.
-func (s *sequence) report(seconds float64, flops int64) {
-	j := s.job
-	if j.req.OnStep == nil {
-		return
-	}
-	j.hooks.Lock()
-	defer j.hooks.Unlock()
-	n := len(s.images)
-	for i := range s.images {
-		j.req.OnStep(Progress{
-			Index:   s.images[i].index,
-			Step:    j.sampler.Steps() - 1 - s.images[i].path.Index(),
-			Steps:   j.sampler.Steps(),
-			Images:  j.todo,
-			Done:    int(j.made.Load()),
-			Seconds: seconds / float64(n),
-			FLOPs:   flops / int64(n),
-		})
-	}
 }
 
 // finishImages decodes the images of a sequence at its end and puts them up for delivery.
@@ -383,6 +269,3 @@ func (e *engine) restart(s *sequence) {
 		s.member = nil
 	}
 }
-
-// finished reports whether the images of a sequence have been put up for delivery.
-func (s *sequence) finished() bool { return s.started && s.done() }

@@ -238,3 +238,9 @@ func (p *Pipeline) ImageSize() (height, width, channels int) {
 
 // classCondition returns a class as a condition.
 func classCondition(class int) Condition { return dit.Class(class) }
+
+// latentSize is the number of values of an image's latents.
+func (p *Pipeline) latentSize() int {
+	px := p.engine.pixels
+	return px.latentChannels * px.side * px.side
+}

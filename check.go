@@ -1,0 +1,181 @@
+package tokencache
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/tokencache/tokencache/reuse"
+	"github.com/tokencache/tokencache/seam"
+)
+
+// Plan returns the steps that policies see.
+func (p *Pipeline) Plan(s Sampling) (reuse.Plan, error) {
+	sampler, err := s.New(p.network)
+	if err != nil {
+		return reuse.Plan{}, err
+	}
+	return reuse.NewPlan(s, sampler), nil
+}
+
+// Needs is what a request takes.
+type Needs struct {
+	FLOPs           int64 // of model and policy: exact where the policy's schedule is known beforehand
+	UncachedFLOPs   int64 // of the model alone
+	CacheBytes      int64 // of the images in flight
+	ActivationBytes int64 // likewise
+}
+
+// Estimate says what a request takes, without allocating it. It fails where Generate would refuse the
+// request.
+func (p *Pipeline) Estimate(req Request) (Needs, error) {
+	pl, err := p.plan(req)
+	if err != nil {
+		return Needs{}, err
+	}
+	pass := p.net.PassFLOPs(pl.samples)
+	var n Needs
+	for _, share := range pl.shares {
+		n.FLOPs += int64(math.Round(share * float64(pass)))
+	}
+	n.FLOPs *= int64(pl.todo)
+	n.UncachedFLOPs = pass * int64(len(pl.shares)) * int64(pl.todo)
+	flying := int64(min(pl.window, (pl.todo+pl.unit-1)/pl.unit))
+	n.CacheBytes = flying * pl.cacheBytes
+	n.ActivationBytes = p.net.ActivationBytes(pl.unit*pl.samples) * min(flying, int64(p.Threads()))
+	return n, nil
+}
+
+// Check reports what Generate would refuse in a request, without generating anything.
+func (p *Pipeline) Check(req Request) error {
+	_, err := p.plan(req)
+	return err
+}
+
+// plan checks a request and works out what follows from it.
+func (p *Pipeline) plan(req Request) (*plan, error) {
+	pl := &plan{req: req, policy: req.Policy, samples: 1, size: p.latentSize(), unit: 1}
+	pl.req.Sampling = req.Sampling.WithDefaults()
+	if pl.policy == nil {
+		pl.policy = reuse.None{}
+	}
+	if err := pl.checkFields(p); err != nil {
+		return nil, err
+	}
+	if err := pl.condition(p.net); err != nil {
+		return nil, err
+	}
+	var err error
+	if pl.sampler, err = req.Sampling.New(p.network); err != nil {
+		return nil, err
+	}
+	pl.steps = reuse.NewPlan(req.Sampling, pl.sampler)
+	if pl.guidance = req.Sampling.Guide(); pl.guidance.Enabled() {
+		if p.net.NullCondition() == nil {
+			return nil, &FieldError{Field: "Guidance", Value: req.Guidance, Want: "1: the model has no null class"}
+		}
+		pl.samples = 2
+	}
+	for i := range req.images() {
+		if !pl.skips(i) {
+			pl.todo++
+		}
+	}
+	if w, ok := pl.policy.(reuse.WholeBatcher); ok && w.WholeBatch() {
+		pl.whole, pl.unit = true, min(pl.batch(), req.images())
+	}
+	if pl.cacheBytes, err = pl.policy.CacheBytes(p.net, pl.steps, pl.unit*pl.samples); err != nil {
+		return nil, err
+	}
+	if err := pl.costs(p.net); err != nil {
+		return nil, err
+	}
+	return pl, pl.limits(p)
+}
+
+// checkFields reports fields that have no meaning.
+func (pl *plan) checkFields(p *Pipeline) error {
+	req := &pl.req
+	n := req.images()
+	switch {
+	case len(req.Classes) > 0 && len(req.Conditions) > 0:
+		return &FieldError{Field: "Conditions", Value: len(req.Conditions), Want: "none where classes are given"}
+	case n == 0:
+		return &FieldError{Field: "Classes", Value: "none", Want: "at least one class, for one image"}
+	case req.Batch < 0:
+		return &FieldError{Field: "Batch", Value: req.Batch, Want: "1 or more"}
+	case req.CacheMemory < 0:
+		return &FieldError{Field: "CacheMemory", Value: req.CacheMemory, Want: "0 or more"}
+	case req.Noise != nil && len(req.Noise) != n*pl.size:
+		return &FieldError{Field: "Noise", Value: fmt.Sprintf("of %d numbers", len(req.Noise)),
+			Want: fmt.Sprintf("%d (%d images of %d)", n*pl.size, n, pl.size)}
+	}
+	for i, v := range req.Noise {
+		if x := float64(v); math.IsNaN(x) || math.IsInf(x, 0) {
+			return &FieldError{Field: "Noise", Value: fmt.Sprintf("with %v at %d", v, i), Want: "finite numbers"}
+		}
+	}
+	return req.Sampling.Validate()
+}
+
+// condition fills in and checks what each image is conditioned on.
+func (pl *plan) condition(m seam.Model) error {
+	pl.conditions = pl.req.Conditions
+	if n := len(pl.req.Classes); n > 0 {
+		pl.conditions = make([]Condition, n)
+		for i, class := range pl.req.Classes {
+			if pl.conditions[i] = classCondition(class); class != int(int32(class)) {
+				return &FieldError{Field: "Classes", Value: class, Want: m.CheckCondition(nil).Error()}
+			}
+		}
+	}
+	for _, c := range pl.conditions {
+		if err := m.CheckCondition(c); err != nil {
+			return &FieldError{Field: "Classes", Value: c, Want: err.Error()}
+		}
+	}
+	return nil
+}
+
+// costs fills in what each step costs, as far as the policy knows.
+func (pl *plan) costs(m seam.Model) error {
+	pl.shares = slices.Repeat([]float64{1}, pl.sampler.Steps())
+	s, ok := pl.policy.(reuse.Scheduled)
+	if !ok {
+		return nil
+	}
+	shares, err := s.Shares(m.Shape(), pl.steps)
+	if err == nil && shares != nil {
+		pl.shares = shares
+	}
+	return err
+}
+
+// limits works out how many units may be in flight, or that not one may.
+func (pl *plan) limits(p *Pipeline) error {
+	activations := p.net.ActivationBytes(pl.unit * pl.samples)
+	latents := int64(pl.unit) * int64(pl.size) * 4 * int64(4+2*pl.samples)
+	pl.bytes = pl.cacheBytes + activations + latents
+	rows := pl.unit * pl.samples * p.net.Shape().Tokens
+	l := p.engine.limits
+	switch {
+	case pl.req.CacheMemory > 0 && pl.cacheBytes > pl.req.CacheMemory:
+		return &LimitError{What: limitCache, Need: pl.cacheBytes, Limit: pl.req.CacheMemory}
+	case l.Memory > 0 && pl.bytes > l.Memory:
+		return &LimitError{What: limitMemory, Need: pl.bytes, Limit: l.Memory}
+	case l.Rows > 0 && rows > l.Rows:
+		return &LimitError{What: limitRows, Need: int64(rows), Limit: int64(l.Rows)}
+	}
+	if pl.whole {
+		pl.window = 1
+		return nil
+	}
+	pl.window = pl.req.Batch
+	if pl.window == 0 {
+		pl.window = max(defaultBatch, 2*p.Threads())
+	}
+	if pl.req.CacheMemory > 0 && pl.cacheBytes > 0 {
+		pl.window = min(pl.window, int(pl.req.CacheMemory/pl.cacheBytes))
+	}
+	return nil
+}
