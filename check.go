@@ -115,7 +115,7 @@ func (pl *plan) checkFields(p *Pipeline) error {
 			return &FieldError{Field: "Noise", Value: fmt.Sprintf("with %v at %d", v, i), Want: "finite numbers"}
 		}
 	}
-	return req.Sampling.Validate()
+	return nil
 }
 
 // condition fills in and checks what each image is conditioned on.

@@ -162,7 +162,12 @@ func (s Sampling) WithDefaults() Sampling {
 
 // Validate reports a setting that has no meaning, as a *FieldError where it is one field's.
 func (s Sampling) Validate() error {
-	s = s.WithDefaults()
+	_, err := s.New(Network{})
+	return err
+}
+
+// checkGuidance reports settings that concern no sampler.
+func (s Sampling) checkGuidance() error {
 	switch {
 	case !finite(s.Guidance) || s.Guidance < 0:
 		return &FieldError{"Guidance", s.Guidance, "a number, 0 or more"}
@@ -171,8 +176,7 @@ func (s Sampling) Validate() error {
 	case s.RNG != RNGOwn && s.RNG != RNGTorch:
 		return &FieldError{"RNG", s.RNG, fmt.Sprintf("%s or %s", RNGOwn, RNGTorch)}
 	}
-	_, err := s.New(Network{})
-	return err
+	return nil
 }
 
 func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
@@ -183,6 +187,9 @@ func (s Sampling) New(n Network) (Sampler, error) {
 	s = s.WithDefaults()
 	schedule, err := ParseSchedule(n.Schedule, Timesteps)
 	if err != nil {
+		return nil, err
+	}
+	if err := s.checkGuidance(); err != nil {
 		return nil, err
 	}
 	m, ok := s.method()

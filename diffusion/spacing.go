@@ -26,7 +26,7 @@ func Space(n int, spec string) ([]int, error) {
 	if len(fields) > n {
 		return nil, fmt.Errorf("steps %q: %d sections of %d timesteps", abbreviate(spec), len(fields), n)
 	}
-	var steps []int
+	steps := make([]int, 0, n)
 	start := 0
 	for i, field := range fields {
 		count, err := strconv.Atoi(strings.TrimSpace(field))
