@@ -139,7 +139,7 @@ func TestImportDirection(t *testing.T) {
 
 // rootFiles are the files of the root package, from the lowest up.
 var rootFiles = []string{
-	"errors.go", "request.go", "plan.go", "sequence.go", "job.go", "team.go", "engine.go", "decode.go", "tick.go", "tokencache.go", "check.go", "generate.go",
+	"errors.go", "request.go", "plan.go", "sequence.go", "job.go", "team.go", "engine.go", "decode.go", "tick.go", "tokencache.go", "check.go", "identity.go", "generate.go",
 }
 
 // maxRootArrows is how many pairs of files of the root package may use each other both ways: a job and

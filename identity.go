@@ -1,0 +1,78 @@
+package tokencache
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"math"
+
+	"github.com/tokencache/tokencache/internal/kernel"
+	"github.com/tokencache/tokencache/reuse"
+)
+
+// Identity identifies a run: requests of equal identity give image i the same bits, if its condition
+// is the same. It is a hash of all else that an image depends on: the weights of model and
+// autoencoder, what the policy does, Sampling, the seed, given noise, with RNGTorch the batch and the
+// number of images, and the CPU level. Names and places of files do not count.
+func (p *Pipeline) Identity(req Request) string {
+	id := struct {
+		Version     int // of what is hashed
+		Model       string
+		Autoencoder string `json:",omitempty"`
+		Policy      string
+		Sampling    Sampling
+		Seed        uint64
+		Noise       string `json:",omitempty"`
+		Batch       int    `json:",omitempty"`
+		Images      int    `json:",omitempty"`
+		Level       string
+	}{
+		Version:  1,
+		Model:    p.Fingerprint(),
+		Policy:   policyContent(req.Policy),
+		Sampling: req.Sampling.WithDefaults(),
+		Seed:     req.Seed,
+		Level:    kernel.ActiveLevel().String(),
+	}
+	if p.decoder != nil {
+		id.Autoencoder = p.decoder.Spec().Fingerprint
+	}
+	if req.Noise != nil {
+		id.Noise = hashFloats(req.Noise)
+	}
+	if id.Sampling.RNG == RNGTorch {
+		id.Batch, id.Images = max(req.Batch, 0), req.images()
+		if id.Batch == 0 {
+			id.Batch = defaultBatch
+		}
+	}
+	text, err := json.Marshal(id)
+	if err != nil { // only numbers that are not finite, which no request may have
+		text = []byte(err.Error())
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:16])
+}
+
+// policyContent says what a policy does: by a hash of what was learned for it, or its parameters.
+func policyContent(p reuse.Policy) string {
+	switch p := p.(type) {
+	case nil:
+		return reuse.None{}.String()
+	case interface{ ContentHash() string }:
+		return p.ContentHash()
+	}
+	return p.String()
+}
+
+// hashFloats identifies numbers bit for bit.
+func hashFloats(x []float32) string {
+	h := sha256.New()
+	var b [4]byte
+	for _, v := range x {
+		binary.LittleEndian.PutUint32(b[:], math.Float32bits(v))
+		h.Write(b[:])
+	}
+	return hex.EncodeToString(h.Sum(nil)[:16])
+}

@@ -1,0 +1,56 @@
+package tokencache_test
+
+import (
+	"testing"
+
+	"github.com/tokencache/tokencache"
+	"github.com/tokencache/tokencache/reuse"
+)
+
+// TestIdentity checks that a run's identity changes with all that its images depend on and with nothing
+// else.
+func TestIdentity(t *testing.T) {
+	p := small(t, tokencache.Options{Threads: 1})
+	base := tokencache.Request{Classes: []int{1, 2}, Seed: 1, Policy: policy(t, "fora:n=3"), Sampling: tokencache.Sampling{Steps: 4}}
+	want := p.Identity(base)
+	for what, c := range map[string]struct {
+		change func(r *tokencache.Request)
+		same   bool
+	}{
+		"nothing":             {func(r *tokencache.Request) {}, true},
+		"defaults said":       {func(r *tokencache.Request) { r.Sampling = r.Sampling.WithDefaults() }, true},
+		"other classes":       {func(r *tokencache.Request) { r.Classes = []int{5} }, true},
+		"batch":               {func(r *tokencache.Request) { r.Batch = 7 }, true},
+		"cache memory":        {func(r *tokencache.Request) { r.CacheMemory = 1 << 30 }, true},
+		"seed":                {func(r *tokencache.Request) { r.Seed = 2 }, false},
+		"steps":               {func(r *tokencache.Request) { r.Steps = 5 }, false},
+		"guidance":            {func(r *tokencache.Request) { r.Guidance = 2 }, false},
+		"clip":                {func(r *tokencache.Request) { r.Clip = true }, false},
+		"policy's parameters": {func(r *tokencache.Request) { r.Policy = policy(t, "fora:n=2") }, false},
+		"no policy":           {func(r *tokencache.Request) { r.Policy = nil }, false},
+		"given noise":         {func(r *tokencache.Request) { r.Noise = make([]float32, 2*3*8*8) }, false},
+		"torch's numbers":     {func(r *tokencache.Request) { r.RNG = tokencache.RNGTorch }, false},
+	} {
+		t.Run(what, func(t *testing.T) {
+			r := base
+			c.change(&r)
+			if got := p.Identity(r); (got == want) != c.same {
+				t.Errorf("identity %s, was %s", got, want)
+			}
+		})
+	}
+	r := base
+	r.RNG = tokencache.RNGTorch
+	torch := p.Identity(r)
+	r.Batch = 8
+	if p.Identity(r) == torch {
+		t.Error("with torch's numbers the batch matters")
+	}
+	r = base
+	r.Policy = nil
+	none := p.Identity(r)
+	r.Policy = reuse.None{}
+	if p.Identity(r) != none {
+		t.Error("no policy is None")
+	}
+}
