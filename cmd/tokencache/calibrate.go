@@ -95,15 +95,11 @@ func (c *calibrateCmd) Run(a *app) error {
 		return errors.New("--images, --updates, --batch, --measure and --few: want 1 or more; --trials and --halves: 0 or more")
 	}
 	options := tokencache.Options{VAE: c.VAE, Threads: c.Threads, Heads: c.HeadsOpt}
-	p, suits, err := openModel(&c.Model, options)
+	p, sampling, err := a.open(&c.Model, options, &c.samplingFlags)
 	if err != nil {
 		return err
 	}
 	defer p.Close()
-	sampling, err := c.sampling(suits)
-	if err != nil {
-		return err
-	}
 	bar := a.newProgress("calibrating")
 	defer bar.finish()
 	what := ""

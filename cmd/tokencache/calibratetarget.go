@@ -46,15 +46,11 @@ func (c *calibrateCmd) seek(a *app) error {
 	if c.Evidence < 2 {
 		return errors.New("--evidence: want 2 images or more")
 	}
-	p, suits, err := openModel(&c.Model, tokencache.Options{VAE: c.VAE, Threads: c.Threads, Heads: c.HeadsOpt})
+	p, sampling, err := a.open(&c.Model, tokencache.Options{VAE: c.VAE, Threads: c.Threads, Heads: c.HeadsOpt}, &c.samplingFlags)
 	if err != nil {
 		return err
 	}
 	defer p.Close()
-	sampling, err := c.sampling(suits)
-	if err != nil {
-		return err
-	}
 	work := filepath.Join(c.Out, "evidence")
 	o := comparison.Options{
 		Dir: work, Pipeline: p, Sampling: sampling, Seed: c.Seed + evidenceSeed, Batch: evidenceBatch,

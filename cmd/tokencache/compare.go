@@ -65,15 +65,11 @@ func (c *compareCmd) Run(a *app) error {
 		}
 		speeds = append(speeds, speed)
 	}
-	p, suits, err := openModel(&c.Model, tokencache.Options{VAE: c.VAE, Threads: c.Threads})
+	p, sampling, err := a.open(&c.Model, tokencache.Options{VAE: c.VAE, Threads: c.Threads}, &c.samplingFlags)
 	if err != nil {
 		return err
 	}
 	defer p.Close()
-	sampling, err := c.sampling(suits)
-	if err != nil {
-		return err
-	}
 	o := comparison.Options{
 		Dir: c.Out, Pipeline: p, Sampling: sampling, Seed: c.Seed, Batch: c.Batch,
 		Policies: splitPolicies(c.Policies), Speeds: speeds, Count: c.Count, Timed: c.Timed, Repeat: c.Repeat, Retime: c.Retime,

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -78,18 +77,11 @@ func (c *generateCmd) Run(a *app) (err error) {
 	if err != nil {
 		return err
 	}
-	p, suits, err := openModel(&c.Model, tokencache.Options{VAE: c.VAE, Threads: c.Threads, Heads: c.Heads, InputSize: c.InputSize, DecodeLayer: c.Decode})
+	p, sampling, err := a.open(&c.Model, tokencache.Options{VAE: c.VAE, Threads: c.Threads, Heads: c.Heads, InputSize: c.InputSize, DecodeLayer: c.Decode}, &c.samplingFlags)
 	if err != nil {
 		return err
 	}
 	defer p.Close()
-	if p.Assumed() != "" {
-		a.note("%s", p.Assumed())
-	}
-	sampling, err := c.sampling(suits)
-	if err != nil {
-		return err
-	}
 	sampling.RNG = diffusion.RNG(c.RNG)
 	chosen, err := c.classes(p)
 	if err != nil {
@@ -217,7 +209,7 @@ func (c *generateCmd) policy(a *app, sampling diffusion.Sampling) (reuse.Policy,
 	}
 	if t == nil {
 		if embedded(c.Model) {
-			a.note("uncached: %s; make one with tokencache calibrate %s --speed %gx", why, wanted, cmp.Or(speed, models.DefaultSpeed))
+			a.note("uncached: %s; make one with %s", why, a.calibrateCommand(speed))
 		}
 		return reuse.None{}, nil
 	}

@@ -41,6 +41,7 @@ type app struct {
 	ctx    context.Context
 	stdout io.Writer // results: with --json one JSON object and nothing else
 	stderr io.Writer // everything else
+	opened opened    // the model in use, for hints
 }
 
 // printJSON writes v to standard output as one indented JSON object.
@@ -99,7 +100,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		a.note("tokencache: interrupted")
 		return 130
 	default:
-		a.note("tokencache: %v", err)
+		a.note("tokencache: %s", a.explain(err))
 		return 1
 	}
 }

@@ -5,30 +5,48 @@ import (
 	"slices"
 
 	"github.com/tokencache/tokencache"
-	"github.com/tokencache/tokencache/diffusion"
 	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/models"
 	"github.com/tokencache/tokencache/reuse"
 )
 
-// openModel opens a model by its path or by the name of an embedded one, which an empty name becomes, and says how it is best sampled.
-func openModel(name *string, o tokencache.Options) (*tokencache.Pipeline, diffusion.Sampling, error) {
+// open opens a model by its path or by the name of a bundled one, which an empty name becomes, and
+// returns it with how it is sampled: as the flags say, and else as suits it.
+func (a *app) open(name *string, o tokencache.Options, f *samplingFlags) (*tokencache.Pipeline, tokencache.Sampling, error) {
 	if *name == "" {
 		*name = models.Default
 	}
-	if !embedded(*name) {
-		p, err := tokencache.Open(*name, o)
+	p, suits, err := openModel(*name, o)
+	if err != nil {
+		return nil, tokencache.Sampling{}, err
+	}
+	if p.Assumed() != "" {
+		a.note("%s", p.Assumed())
+	}
+	sampling, err := f.sampling(suits)
+	if err != nil {
+		p.Close()
+		return nil, tokencache.Sampling{}, err
+	}
+	a.opened = opened{model: *name, options: o, sampling: sampling}
+	return p, sampling, nil
+}
+
+// openModel opens a model and says how it is best sampled.
+func openModel(name string, o tokencache.Options) (*tokencache.Pipeline, tokencache.Sampling, error) {
+	if !embedded(name) {
+		p, err := tokencache.Open(name, o)
 		if err != nil {
-			return nil, diffusion.Sampling{}, err
+			return nil, tokencache.Sampling{}, err
 		}
 		return p, models.Official(p.Config()), nil
 	}
-	w, err := models.Open(*name)
+	w, err := models.Open(name)
 	if err != nil {
-		return nil, diffusion.Sampling{}, err
+		return nil, tokencache.Sampling{}, err
 	}
 	p, err := tokencache.FromWeights(w, o)
-	return p, diffusion.Sampling{Guidance: models.Guidance[*name]}, err
+	return p, tokencache.Sampling{Guidance: models.Guidance[name]}, err
 }
 
 func embedded(name string) bool { return slices.Contains(models.Names(), name) }

@@ -59,18 +59,11 @@ func (c *inspectCmd) redundancy(a *app) error {
 	if c.Count < 1 {
 		return errors.New("--count: want 1 or more")
 	}
-	p, suits, err := openModel(&c.Path, tokencache.Options{VAE: c.VAE, Threads: c.Threads, Heads: c.Heads, InputSize: c.InputSize, DecodeLayer: c.Decode})
+	p, sampling, err := a.open(&c.Path, tokencache.Options{VAE: c.VAE, Threads: c.Threads, Heads: c.Heads, InputSize: c.InputSize, DecodeLayer: c.Decode}, &c.samplingFlags)
 	if err != nil {
 		return err
 	}
 	defer p.Close()
-	if p.Assumed() != "" {
-		a.note("%s", p.Assumed())
-	}
-	sampling, err := c.sampling(suits)
-	if err != nil {
-		return err
-	}
 	policy, err := openPolicy(c.Path, c.Policy)
 	if err != nil {
 		return err
