@@ -11,7 +11,7 @@ import (
 	"github.com/tokencache/tokencache/cmd/tokencache/internal/bench"
 	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/internal/kernel"
-	"github.com/tokencache/tokencache/models"
+	"github.com/tokencache/tokencache/models/bundle"
 	"github.com/tokencache/tokencache/reuse"
 )
 
@@ -165,8 +165,8 @@ func (c *benchModelCmd) policy(a *app, config dit.Config) error {
 
 // benchConfig returns the configuration of an official architecture for images of the given side, or of an embedded model.
 func benchConfig(arch string, imageSize int) (dit.Config, error) {
-	if slices.Contains(models.Names(), arch) {
-		w, err := models.Open(arch)
+	if b := bundle.Lookup(arch); b != nil {
+		w, err := b.Weights()
 		if err != nil {
 			return dit.Config{}, err
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/calibrate"
 	"github.com/tokencache/tokencache/dit"
+	"github.com/tokencache/tokencache/models"
 	"github.com/tokencache/tokencache/reuse"
 	"github.com/tokencache/tokencache/train"
 )
@@ -107,7 +108,7 @@ func (c *calibrateCmd) Run(a *app) error {
 		Dir: c.Out, Base: base, Percent: c.Percent, Speed: speed, Sampling: sampling, Seed: c.Seed,
 		Images: c.Images, Updates: c.Updates, Batch: c.Batch, LR: c.LR, Lambda: c.Lambda, Measure: c.Measure, Trials: c.Trials, Few: c.Few, Halves: c.Halves, Weigh: calibrate.Weighing(c.Weigh), Threads: c.Threads,
 		Command: "tokencache " + strings.Join(os.Args[1:], " "),
-		Open:    func() (*dit.Weights, error) { return openWeights(c.Model, dit.Options{Heads: c.HeadsOpt}) },
+		Open:    func() (*dit.Weights, error) { return models.ResolveWeights(c.Model, dit.Options{Heads: c.HeadsOpt}) },
 		OnStage: func(stage string) {
 			what = stage
 			a.note("%s", stage)

@@ -55,7 +55,7 @@ func (c *calibrateCmd) seek(a *app) error {
 	o := comparison.Options{
 		Dir: work, Pipeline: p, Sampling: sampling, Seed: c.Seed + evidenceSeed, Batch: evidenceBatch,
 		Policies: methods, Count: c.Evidence, Timed: evidenceBatch, Repeat: 3,
-		Open:    func(text string) (reuse.Policy, error) { return openPolicy(c.Model, text) },
+		Open:    a.policy,
 		OnStage: func(what string) { a.note("%s", what) },
 	}
 	o.Fit = (&fitter{a: a, p: p, model: c.Model, dir: filepath.Join(work, "policies"), measure: evidenceBatch, threads: c.Threads, trials: searchTrials, few: searchFew, o: o}).fit

@@ -16,7 +16,7 @@ import (
 	"github.com/tokencache/tokencache/diffusion"
 	"github.com/tokencache/tokencache/internal/classes"
 	"github.com/tokencache/tokencache/internal/raster"
-	"github.com/tokencache/tokencache/models"
+	"github.com/tokencache/tokencache/models/bundle"
 	"github.com/tokencache/tokencache/reuse"
 )
 
@@ -198,22 +198,22 @@ func (c *generateCmd) policy(a *app, sampling diffusion.Sampling) (reuse.Policy,
 	case c.Policy != "" && c.Speed != "":
 		return nil, errors.New("give --policy or --speed, not both")
 	case c.Policy != "":
-		return openPolicy(c.Model, c.Policy)
-	case !embedded(c.Model) && c.Speed != "":
-		return nil, fmt.Errorf("--speed picks among policies that come with an embedded model; make one for %s with tokencache calibrate --model %s --speed %s", c.Model, c.Model, c.Speed)
+		return a.policy(c.Policy)
 	}
-	wanted := models.Wanted{Sampling: sampling, Speed: speed}
-	t, why, err := models.Choose(c.Model, wanted)
-	if err != nil {
-		return nil, fmt.Errorf("--speed %s: %w", c.Speed, err)
-	}
-	if t == nil {
-		if embedded(c.Model) {
-			a.note("uncached: %s; make one with %s", why, a.calibrateCommand(speed))
+	t, err := a.opened.bundle.Choose(sampling, speed)
+	none := (*bundle.NoPolicyError)(nil)
+	switch {
+	case err == nil:
+		return t, nil
+	case errors.As(err, &none) && none.Fastest == 0 && speed == 0:
+		if none.Model != "" {
+			a.note("uncached: %v; make one with %s", err, a.calibrateCommand(speed))
 		}
 		return reuse.None{}, nil
+	case none != nil:
+		return nil, fmt.Errorf("--speed %s: %w; make one with %s", c.Speed, err, a.calibrateCommand(speed))
 	}
-	return t, nil
+	return nil, err
 }
 
 // parseSpeed reads a speed such as 2.4x; an empty text is 0.

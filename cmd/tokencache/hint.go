@@ -6,21 +6,14 @@ import (
 	"strings"
 
 	"github.com/tokencache/tokencache"
-	"github.com/tokencache/tokencache/models"
+	"github.com/tokencache/tokencache/models/bundle"
 )
 
-// opened is the model that a verb works with, for commands that help its user on.
-type opened struct {
-	model    string
-	options  tokencache.Options
-	sampling tokencache.Sampling
-}
-
 // calibrateCommand returns the command that makes a policy for the model and the sampling in use;
-// speed 0 means models.DefaultSpeed.
+// speed 0 means bundle.DefaultSpeed.
 func (a *app) calibrateCommand(speed float64) string {
 	if speed == 0 {
-		speed = models.DefaultSpeed
+		speed = bundle.DefaultSpeed
 	}
 	o := a.opened.options
 	words := []string{"tokencache calibrate --model", quote(a.opened.model)}

@@ -64,7 +64,7 @@ func (c *inspectCmd) redundancy(a *app) error {
 		return err
 	}
 	defer p.Close()
-	policy, err := openPolicy(c.Path, c.Policy)
+	policy, err := a.policy(c.Policy)
 	if err != nil {
 		return err
 	}
