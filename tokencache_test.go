@@ -112,6 +112,36 @@ func TestCancelStopsWithinAStep(t *testing.T) {
 	}
 }
 
+// TestProgress checks that the share of a request that is done grows evenly to 1, whatever number of
+// images is in flight, and that skipped images do not count.
+func TestProgress(t *testing.T) {
+	const steps, images = 6, 4 // without the skipped one
+	for _, batch := range []int{1, 3} {
+		t.Run(fmt.Sprint("batch ", batch), func(t *testing.T) {
+			p := open(t, 2)
+			request := tokencache.Request{
+				Classes:  []int{1, 2, 3, 4, 5},
+				Batch:    batch,
+				Sampling: tokencache.Sampling{Steps: steps},
+				Skip:     func(i int) bool { return i == 1 },
+			}
+			taken := 0
+			request.OnStep = func(s tokencache.Progress) {
+				taken++
+				if want := float64(taken) / (steps * images); s.Share() != want {
+					t.Errorf("after %d steps: a share of %g, want %g", taken, s.Share(), want)
+				}
+			}
+			if _, err := p.Generate(context.Background(), request); err != nil {
+				t.Fatal(err)
+			}
+			if taken != steps*images {
+				t.Errorf("%d steps, want %d", taken, steps*images)
+			}
+		})
+	}
+}
+
 // TestSteadyStateAllocations holds that steps allocate nothing: a run of twenty times the steps allocates what a short one does.
 func TestSteadyStateAllocations(t *testing.T) {
 	p := open(t, 2)
