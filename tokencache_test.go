@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tokencache/tokencache"
 )
@@ -139,6 +140,22 @@ func TestProgress(t *testing.T) {
 				t.Errorf("%d steps, want %d", taken, steps*images)
 			}
 		})
+	}
+}
+
+// TestEverythingSkipped checks that a request of which no image is wanted ends at once, and leaves
+// nothing behind that Close would wait for.
+func TestEverythingSkipped(t *testing.T) {
+	p := open(t, 1)
+	request := tokencache.Request{Classes: []int{1, 2}, Skip: func(int) bool { return true }}
+	r, err := p.Generate(context.Background(), request)
+	if err != nil || r.Stats.Images != 0 {
+		t.Fatalf("%d images, error %v, want none", r.Stats.Images, err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := p.Shutdown(ctx); err != nil {
+		t.Error(err)
 	}
 }
 
