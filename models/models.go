@@ -1,4 +1,5 @@
-// Package models holds the bundled models, and turns what a user names a model or a policy into one.
+// Package models holds the bundled models, and turns what a user names a model or a policy into
+// one.
 //
 // It links the weights of all of them. A program that needs one imports that model's package
 // instead, such as models/fashion, and opens its Bundle; the library itself imports none.
@@ -24,13 +25,22 @@ const Default = "fashion"
 // Names lists the bundled models.
 func Names() []string { return bundle.Names() }
 
+// Lookup returns the bundled model with a name. If there is none the error is an *UnknownError.
+func Lookup(name string) (*bundle.Bundle, error) {
+	b := bundle.Lookup(name)
+	if b == nil {
+		return nil, &UnknownError{Kind: "bundled model", Name: name, Known: Names()}
+	}
+	return b, nil
+}
+
 // Open opens a bundled model by name, with at most one Options. The request samples it as suits it,
 // with its default policy, and lacks only the classes.
 func Open(name string, o ...tokencache.Options) (*tokencache.Pipeline, tokencache.Request, error) {
-	b := bundle.Lookup(name)
+	b, err := Lookup(name)
 	switch {
-	case b == nil:
-		return nil, tokencache.Request{}, &UnknownError{Kind: "bundled model", Name: name, Known: Names()}
+	case err != nil:
+		return nil, tokencache.Request{}, err
 	case len(o) > 1:
 		return nil, tokencache.Request{}, fmt.Errorf("open model %s: got %d Options, want at most one", name, len(o))
 	case len(o) == 0:
@@ -39,10 +49,10 @@ func Open(name string, o ...tokencache.Options) (*tokencache.Pipeline, tokencach
 	return b.Open(o[0])
 }
 
-// Resolve opens the model that a user names: a bundled one, or the path of another. A name without a
-// path separator is a bundled model's first, so that ./NAME is the path of a file with such a name.
-// It also returns how the model is best sampled, which is Official where it is not bundled, and its
-// bundle, nil where it is not.
+// Resolve opens the model that a user names: a bundled one, or the path of another. A name without
+// a path separator is a bundled model's first, so that ./NAME is the path of a file with such a
+// name. It also returns how the model is best sampled, which is Official where it is not bundled,
+// and its bundle, nil where it is not.
 func Resolve(name string, o tokencache.Options) (*tokencache.Pipeline, tokencache.Sampling, *bundle.Bundle, error) {
 	if b := bundle.Lookup(name); b != nil {
 		p, req, err := b.Open(o)
@@ -70,9 +80,9 @@ func ResolveWeights(name string, o dit.Options) (*dit.Weights, error) {
 
 // Classifier returns the network that evaluates images of the kind that a bundled model generates.
 func Classifier(name string) (*eval.Classifier, error) {
-	b := bundle.Lookup(name)
-	if b == nil {
-		return nil, &UnknownError{Kind: "bundled model", Name: name, Known: Names()}
+	b, err := Lookup(name)
+	if err != nil {
+		return nil, err
 	}
 	return b.Classifier()
 }

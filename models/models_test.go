@@ -43,7 +43,7 @@ func Example() {
 func TestPoliciesFit(t *testing.T) {
 	for _, name := range models.Names() {
 		t.Run(name, func(t *testing.T) {
-			p, req, err := models.Open(name, tokencache.Options{Threads: 1})
+			p, best, err := models.Open(name, tokencache.Options{Threads: 1})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -53,12 +53,14 @@ func TestPoliciesFit(t *testing.T) {
 				t.Fatalf("policies %v, error %v", policies, err)
 			}
 			for _, policy := range policies {
-				if err := p.Check(tokencache.Request{Classes: []int{0}, Sampling: policy.Sampling, Policy: policy}); err != nil {
+				req := tokencache.Request{Classes: []int{0}, Sampling: policy.Sampling, Policy: policy}
+				if err := p.Check(req); err != nil {
 					t.Error(err)
 				}
 				prefix := policy.Sampler + policy.StepsText() + "-"
-				if !strings.HasPrefix(policy.String(), prefix) || policy.Guidance != req.Guidance {
-					t.Errorf("policy %s is for %s and guidance %g; the model's guidance is %g", policy, prefix, policy.Guidance, req.Guidance)
+				if !strings.HasPrefix(policy.String(), prefix) || policy.Guidance != best.Guidance {
+					t.Errorf("policy %s is for %s and guidance %g; the model's guidance is %g",
+						policy, prefix, policy.Guidance, best.Guidance)
 				}
 			}
 		})
@@ -111,7 +113,7 @@ func TestResolve(t *testing.T) {
 		{name: "fashion-mdt", guidance: 1.5, bundled: true},
 		{name: "../testdata/dit-tiny", options: vae, guidance: 4},
 		{name: "../testdata/mdtv1-tiny", options: vae, guidance: 3.8, power: 4},
-		{name: "fashion_mdt", err: "did you mean fashion-mdt? want one of fashion, fashion-mdt, or the path of a model"},
+		{name: "fashion_mdt", err: "did you mean fashion-mdt? want one of fashion, fashion-mdt, or the path"},
 		{name: "./fashion-mtd", err: "fashion-mtd: no such file"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -126,8 +128,11 @@ func TestResolve(t *testing.T) {
 				t.Fatal(err)
 			}
 			p.Close()
-			if sampling.Guidance != test.guidance || sampling.GuidancePower != test.power || (b != nil) != test.bundled {
-				t.Errorf("guidance %g of power %g and bundle %v", sampling.Guidance, sampling.GuidancePower, b)
+			if sampling.Guidance != test.guidance || sampling.GuidancePower != test.power {
+				t.Errorf("guidance %g of power %g", sampling.Guidance, sampling.GuidancePower)
+			}
+			if (b != nil) != test.bundled {
+				t.Errorf("bundle %v", b)
 			}
 		})
 	}

@@ -9,7 +9,8 @@ import (
 	"github.com/tokencache/tokencache/reuse"
 )
 
-// ResolvePolicy returns the policy that a user names, for a model of a bundle or, with nil, another:
+// ResolvePolicy returns the policy that a user names, for a model of a bundle or, with nil,
+// another:
 //
 //	none, fora, tokencache:k=3,...   a method, as reuse.Parse reads it
 //	ddim50-2.4x                      a policy of the bundle
@@ -30,7 +31,7 @@ func ResolvePolicy(b *bundle.Bundle, text string) (reuse.Policy, error) {
 			return t, nil
 		}
 	}
-	if info, err := os.Stat(text); err == nil && info.IsDir() || strings.ContainsAny(text, "/"+string(os.PathSeparator)) {
+	if isFolder(text) {
 		return reuse.Open(text)
 	}
 	unknown := &UnknownError{Kind: "policy", Name: name, Known: reuse.Names(), Or: "the folder of a calibrated policy"}
@@ -38,4 +39,10 @@ func ResolvePolicy(b *bundle.Bundle, text string) (reuse.Policy, error) {
 		unknown.Known = append(unknown.Known, t.String())
 	}
 	return nil, unknown
+}
+
+// isFolder reports whether a text is the name of a folder, or has a path separator and so must be.
+func isFolder(text string) bool {
+	info, err := os.Stat(text)
+	return err == nil && info.IsDir() || strings.ContainsAny(text, "/"+string(os.PathSeparator))
 }

@@ -1,8 +1,8 @@
 // Package bundle describes models that are part of a program: weights, how they are best sampled,
 // calibrated policies, and a classifier that evaluates their images.
 //
-// Each bundled model is a package that embeds its files and registers itself when it is imported, so
-// that a program links the weights of the models it imports and of no others.
+// Each bundled model is a package that embeds its files and registers itself when it is imported,
+// so that a program links the weights of the models it imports and of no others.
 package bundle
 
 import (

@@ -33,8 +33,8 @@ func TestChoose(t *testing.T) {
 		{"nearest in proportion, above", best, 4.6, "ddim50-5x"},
 		{"slightly faster than the fastest", best, 5.4, "ddim50-5x"},
 		{"another sampler", with(func(s *diffusion.Sampling) { s.Sampler, s.Steps = "ddpm", 250 }), 0, "ddpm250-3x"},
-		{"too fast", best, 20, "a speed of 20x: the fastest policy bundled with fashion for sampler ddim, 50 steps and guidance 1.5 is of 5x"},
-		{"dpm++", with(func(s *diffusion.Sampling) { s.Sampler = "dpm++" }), 0, "no policy is bundled with fashion for sampler dpm++"},
+		{"too fast", best, 20, "the fastest policy bundled with fashion for sampler ddim, 50 steps and guidance 1.5 is of 5x"},
+		{"dpm++", with(func(s *diffusion.Sampling) { s.Sampler = "dpm++" }), 0, "no policy is bundled with fashion"},
 		{"steps", with(func(s *diffusion.Sampling) { s.Steps = 49 }), 0, "49 steps"},
 		{"spacing", with(func(s *diffusion.Sampling) { s.Spacing = "ddim" }), 0, "ddim50 steps"},
 		{"guidance", with(func(s *diffusion.Sampling) { s.Guidance = 7 }), 2, "guidance 7"},
@@ -92,8 +92,8 @@ func TestOpenReportsOptions(t *testing.T) {
 	}
 }
 
-// TestLinkedModels checks that a program links the weights of the models it imports, and of no others,
-// and no training, charts or fonts with them.
+// TestLinkedModels checks that a program links the weights of the models it imports, and of no
+// others, and no training, charts or fonts with them.
 func TestLinkedModels(t *testing.T) {
 	const module = "github.com/tokencache/tokencache"
 	for _, test := range []struct {
@@ -107,7 +107,8 @@ func TestLinkedModels(t *testing.T) {
 		{"/models", []string{"/models/fashion", "/models/fashion-mdt"}},
 	} {
 		t.Run("tokencache"+test.pkg, func(t *testing.T) {
-			out, err := exec.Command("go", "list", "-deps", "-f", "{{.ImportPath}} {{len .EmbedFiles}}", module+test.pkg).Output()
+			const format = "{{.ImportPath}} {{len .EmbedFiles}}"
+			out, err := exec.Command("go", "list", "-deps", "-f", format, module+test.pkg).Output()
 			if err != nil {
 				t.Fatalf("go list: %v", err)
 			}

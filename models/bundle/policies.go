@@ -33,17 +33,19 @@ func (e *NoPolicyError) Error() string {
 		return "no policies are bundled with this model"
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "sampler %s, %s steps and guidance %g", e.Sampling.Sampler, e.Sampling.StepsText(), e.Sampling.Guidance)
-	if e.Sampling.GuidancePower != 0 {
-		fmt.Fprintf(&b, " with power %g", e.Sampling.GuidancePower)
+	s := e.Sampling
+	fmt.Fprintf(&b, "sampler %s, %s steps and guidance %g", s.Sampler, s.StepsText(), s.Guidance)
+	if s.GuidancePower != 0 {
+		fmt.Fprintf(&b, " with power %g", s.GuidancePower)
 	}
-	if e.Sampling.Eta != 0 {
-		fmt.Fprintf(&b, " and eta %g", e.Sampling.Eta)
+	if s.Eta != 0 {
+		fmt.Fprintf(&b, " and eta %g", s.Eta)
 	}
 	if e.Fastest == 0 {
 		return fmt.Sprintf("no policy is bundled with %s for %s", e.Model, &b)
 	}
-	return fmt.Sprintf("a speed of %gx: the fastest policy bundled with %s for %s is of %gx", e.Speed, e.Model, &b, e.Fastest)
+	return fmt.Sprintf("a speed of %gx: the fastest policy bundled with %s for %s is of %gx",
+		e.Speed, e.Model, &b, e.Fastest)
 }
 
 // noneFits reports whether err says that no bundled policy is for the sampling.
@@ -76,8 +78,8 @@ func (b *Bundle) Policies() ([]*reuse.Trained, error) {
 }
 
 // Choose returns, of the bundled policies for a sampling, the one whose speed is nearest to the
-// wanted one, in proportion; speed 0 means DefaultSpeed, or what there is nearest to it. Where there
-// is none, or the speed is far beyond the fastest, the error is a *NoPolicyError.
+// wanted one, in proportion; speed 0 means DefaultSpeed, or what there is nearest to it. Where
+// there is none, or the speed is far beyond the fastest, the error is a *NoPolicyError.
 func (b *Bundle) Choose(s diffusion.Sampling, speed float64) (*reuse.Trained, error) {
 	list, err := b.Policies()
 	if err != nil {

@@ -1,6 +1,6 @@
 // Package fashionmdt embeds an MDTv2 of the same images as package fashion's model, and its
-// policies. Its images are evaluated by fashion's classifier, which a program that needs it links by
-// importing fashion. README.md says how the model was made.
+// policies. Its images are evaluated by fashion's classifier, which a program that needs it links
+// by importing fashion. README.md says how the model was made.
 package fashionmdt
 
 import (
