@@ -5,7 +5,6 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/models/bundle"
 )
 
@@ -23,14 +22,15 @@ func (a *app) calibrateCommand(speed float64) string {
 	if o.Heads != 0 {
 		words = append(words, "--heads", fmt.Sprint(o.Heads))
 	}
-	words = append(words, samplingText(a.opened.sampling), fmt.Sprintf("--speed %gx --out DIR", speed))
+	words = append(words, a.samplingText(), fmt.Sprintf("--speed %gx --out DIR", speed))
 	return strings.Join(words, " ")
 }
 
 // samplingText returns the flags that say how images are sampled.
-func samplingText(s tokencache.Sampling) string {
+func (a *app) samplingText() string {
+	s := a.opened.sampling
 	text := fmt.Sprintf("--sampler %s --steps %s --guidance %g", s.Sampler, s.StepsText(), s.Guidance)
-	if s.GuidancePower != 0 {
+	if s.GuidancePower != 0 || a.opened.suits.GuidancePower != 0 {
 		text += fmt.Sprintf(" --guidance-power %g", s.GuidancePower)
 	}
 	if s.Eta != 0 {

@@ -12,12 +12,15 @@ type opened struct {
 	model    string
 	bundle   *bundle.Bundle // nil if the model is not bundled
 	options  tokencache.Options
-	sampling tokencache.Sampling
+	suits    tokencache.Sampling // what it is sampled with where no flag says otherwise
+	sampling tokencache.Sampling // in use
 }
 
 // open opens a model by its path or by the name of a bundled one, which an empty name becomes, and
 // returns it with how it is sampled: as the flags say, and else as suits it.
-func (a *app) open(name *string, o tokencache.Options, f *samplingFlags) (*tokencache.Pipeline, tokencache.Sampling, error) {
+func (a *app) open(name *string, o tokencache.Options, f *samplingFlags) (
+	*tokencache.Pipeline, tokencache.Sampling, error,
+) {
 	if *name == "" {
 		*name = models.Default
 	}
@@ -33,7 +36,7 @@ func (a *app) open(name *string, o tokencache.Options, f *samplingFlags) (*token
 		p.Close()
 		return nil, tokencache.Sampling{}, err
 	}
-	a.opened = opened{model: *name, bundle: b, options: o, sampling: sampling}
+	a.opened = opened{model: *name, bundle: b, options: o, suits: suits, sampling: sampling}
 	return p, sampling, nil
 }
 
