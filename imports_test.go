@@ -22,7 +22,7 @@ func TestImportDirection(t *testing.T) {
 		"internal/imagenet":               "",
 		"internal/spelling":               "",
 		"internal/classes":                "internal/spelling",
-		"cmd/tokencache/internal/output":  "internal/atomicfile internal/classes internal/npz internal/raster internal/sheet",
+		"cmd/tokencache/internal/output":  "checkpoint diffusion internal/atomicfile internal/classes internal/npz internal/raster internal/sheet",
 		"internal/formula":                "",
 		"checkpoint":                      "internal/atomicfile",
 		"tensor":                          "internal/kernel",
