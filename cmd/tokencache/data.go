@@ -11,7 +11,7 @@ import (
 )
 
 type dataCmd struct {
-	Inspect dataInspectCmd `cmd:"" help:"Say what a set of labelled images holds: kind, size, classes, pixels; draw a contact sheet."`
+	Inspect dataInspectCmd `cmd:"" help:"Say what a set of labelled images holds: kind, size, classes, pixels; write a contact sheet."`
 }
 
 type dataInspectCmd struct {
@@ -19,7 +19,7 @@ type dataInspectCmd struct {
 	Split    string `help:"train, test or all. Default: train where there are splits." enum:",train,test,all" default:"" placeholder:"SPLIT"`
 	Size     int    `help:"Crop and scale every image to a square of N pixels, as DiT prepares its training images. Default: as they are." placeholder:"N"`
 	Channels int    `help:"1 grey or 3 RGB. Default: as they are." placeholder:"N"`
-	Skip     bool   `help:"Report broken files and go on without them."`
+	Skip     bool   `help:"Report broken files and continue without them."`
 	Out      string `help:"Write a contact sheet with up to 10 images of each class." placeholder:"FILE.png"`
 	JSON     bool   `name:"json" help:"Print one JSON object on standard output."`
 }
@@ -43,22 +43,25 @@ type dataClass struct {
 	Count int    `json:"count"`
 }
 
-// mostMeasured is the number of images that mean and standard deviation are taken over at most.
-const mostMeasured = 10_000
+// maxMeasured is the number of images that mean and standard deviation are taken over at most.
+const maxMeasured = 10_000
 
 func (c *dataInspectCmd) Run(a *app) error {
 	if c.Out != "" && !strings.EqualFold(filepath.Ext(c.Out), ".png") {
 		return fmt.Errorf("--out %s: want a name ending in .png", c.Out)
 	}
 	set, err := data.Open(c.Path, data.Options{
-		Split: c.Split, Size: c.Size, Channels: c.Channels, Skip: c.Skip,
-		Warn: func(err error) { a.note("skipped: %v", err) },
+		Split:    c.Split,
+		Size:     c.Size,
+		Channels: c.Channels,
+		Skip:     c.Skip,
+		Warn:     func(err error) { a.note("skipped: %v", err) },
 	})
 	if err != nil {
 		return err
 	}
 	defer set.Close()
-	stats, err := set.Stats(a.ctx, mostMeasured)
+	stats, err := set.Stats(a.ctx, maxMeasured)
 	if err != nil {
 		return err
 	}
@@ -72,8 +75,16 @@ func (c *dataInspectCmd) Run(a *app) error {
 		}
 	}
 	r := dataReport{
-		Kind: set.Kind, Path: set.Path, Images: set.Len(), Size: set.Size, Channels: set.Channels, Classes: []dataClass{},
-		Mean: stats.Mean, Std: stats.Std, Measured: stats.Images, Sheet: c.Out,
+		Kind:     set.Kind,
+		Path:     set.Path,
+		Images:   set.Len(),
+		Size:     set.Size,
+		Channels: set.Channels,
+		Classes:  []dataClass{},
+		Mean:     stats.Mean,
+		Std:      stats.Std,
+		Measured: stats.Images,
+		Sheet:    c.Out,
 	}
 	for class, count := range set.Counts() {
 		r.Classes = append(r.Classes, dataClass{set.Classes[class], count})
