@@ -12,7 +12,7 @@ import (
 	"github.com/tokencache/tokencache/internal/raster"
 )
 
-// folder writes each image to a file of its own, as soon as it is finished, and at the end a sheet.
+// folder writes each image to a PNG file as soon as it is finished, and at the end a sheet.
 type folder struct {
 	dir   string
 	run   Run
