@@ -100,6 +100,9 @@ func (e *engine) submit(j *job) error {
 	if e.closed {
 		return ErrClosed
 	}
+	if j.complete() {
+		return nil // every image is skipped
+	}
 	if e.limits.Queue > 0 {
 		waiting := 0
 		for _, other := range e.jobs {

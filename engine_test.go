@@ -507,7 +507,7 @@ func TestShare(t *testing.T) {
 // TestMemoryGoesBack checks that after a large request a pipeline holds little more than one that never
 // had one.
 func TestMemoryGoesBack(t *testing.T) {
-	w, err := models.Open("fashion")
+	w, err := models.ResolveWeights(t.Context(), "fashion", dit.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

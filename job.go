@@ -17,6 +17,7 @@ type job struct {
 	ctx    context.Context
 	tokens int        // of a sample
 	hooks  sync.Mutex // held while a callback of the request runs on a goroutine of the engine
+	taken  int        // steps of all images; guarded by hooks
 	wake   chan struct{}
 
 	torch torchNoise

@@ -76,16 +76,15 @@ type Progress struct {
 	Step, Steps int // of that image: steps taken, and in all
 
 	Images, Done int // of the request: wanted, and finished
+	Taken        int // steps of all images of the request
 
 	// Seconds and FLOPs are what the step took: its part of the pass that it was in.
 	Seconds float64
 	FLOPs   int64
 }
 
-// Share returns how much of the request is done, from 0 to 1, if this image is not yet counted in Done.
-func (p Progress) Share() float64 {
-	return (float64(p.Done) + float64(p.Step)/float64(p.Steps)) / float64(p.Images)
-}
+// Share returns how much of the request's denoising is done, from 0 to 1.
+func (p Progress) Share() float64 { return float64(p.Taken) / float64(p.Images*p.Steps) }
 
 // Image is a finished image. It is an image.Image.
 type Image struct {

@@ -196,12 +196,14 @@ func (s *sequence) report(seconds float64, flops int64) {
 	defer j.hooks.Unlock()
 	n := len(s.images)
 	for i := range s.images {
+		j.taken++
 		j.req.OnStep(Progress{
 			Index:   s.images[i].index,
 			Step:    j.sampler.Steps() - 1 - s.images[i].path.Index(),
 			Steps:   j.sampler.Steps(),
 			Images:  j.todo,
 			Done:    int(j.made.Load()),
+			Taken:   j.taken,
 			Seconds: seconds / float64(n),
 			FLOPs:   flops / int64(n),
 		})

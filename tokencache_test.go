@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tokencache/tokencache"
 )
@@ -109,6 +110,52 @@ func TestCancelStopsWithinAStep(t *testing.T) {
 	}
 	if _, err := p.Generate(context.Background(), tokencache.Request{Classes: []int{1}, Sampling: tokencache.Sampling{Steps: 1}}); err != nil {
 		t.Errorf("a pipeline is unusable after a cancelled run: %v", err)
+	}
+}
+
+// TestProgress checks that the share of a request that is done grows evenly to 1, whatever number of
+// images is in flight, and that skipped images do not count.
+func TestProgress(t *testing.T) {
+	const steps, images = 6, 4 // without the skipped one
+	for _, batch := range []int{1, 3} {
+		t.Run(fmt.Sprint("batch ", batch), func(t *testing.T) {
+			p := open(t, 2)
+			request := tokencache.Request{
+				Classes:  []int{1, 2, 3, 4, 5},
+				Batch:    batch,
+				Sampling: tokencache.Sampling{Steps: steps},
+				Skip:     func(i int) bool { return i == 1 },
+			}
+			taken := 0
+			request.OnStep = func(s tokencache.Progress) {
+				taken++
+				if want := float64(taken) / (steps * images); s.Share() != want {
+					t.Errorf("after %d steps: a share of %g, want %g", taken, s.Share(), want)
+				}
+			}
+			if _, err := p.Generate(context.Background(), request); err != nil {
+				t.Fatal(err)
+			}
+			if taken != steps*images {
+				t.Errorf("%d steps, want %d", taken, steps*images)
+			}
+		})
+	}
+}
+
+// TestEverythingSkipped checks that a request of which no image is wanted ends at once, and leaves
+// nothing behind that Close would wait for.
+func TestEverythingSkipped(t *testing.T) {
+	p := open(t, 1)
+	request := tokencache.Request{Classes: []int{1, 2}, Skip: func(int) bool { return true }}
+	r, err := p.Generate(context.Background(), request)
+	if err != nil || r.Stats.Images != 0 {
+		t.Fatalf("%d images, error %v, want none", r.Stats.Images, err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := p.Shutdown(ctx); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -1,24 +1,96 @@
-// Package models holds the models that come with the program, each in a folder of its own with a card that says how it was made. It may
-// import what opens them, and no more; the library does not import it, so that programs that bring their own model do not carry these.
+// Package models holds the bundled models, and turns what a user names a model or a policy into
+// one.
+//
+// It links the weights of all of them. A program that needs one imports that model's package
+// instead, such as models/fashion, and opens its Bundle; the library itself imports none.
 package models
 
 import (
-	"bytes"
-	"embed"
+	"context"
 	"fmt"
+	"os"
 	"strings"
 
-	"github.com/tokencache/tokencache/checkpoint"
+	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/diffusion"
 	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/eval"
+	"github.com/tokencache/tokencache/models/bundle"
+	_ "github.com/tokencache/tokencache/models/fashion"     // registers itself
+	_ "github.com/tokencache/tokencache/models/fashion-mdt" // likewise
 )
 
 // Default is the name of the model that is used where none is named.
 const Default = "fashion"
 
-// Guidance is the scale of classifier-free guidance at which each model is at its best.
-var Guidance = map[string]float64{"fashion": 1.5, "fashion-mdt": 1.5}
+// Names lists the bundled models.
+func Names() []string { return bundle.Names() }
+
+// Lookup returns the bundled model with a name. If there is none the error is an *UnknownError.
+func Lookup(name string) (*bundle.Bundle, error) {
+	b := bundle.Lookup(name)
+	if b == nil {
+		return nil, &UnknownError{Kind: "bundled model", Name: name, Known: Names()}
+	}
+	return b, nil
+}
+
+// Open opens a bundled model by name, with at most one Options. The request samples it as suits it,
+// with its default policy, and lacks only the classes.
+func Open(name string, o ...tokencache.Options) (*tokencache.Pipeline, tokencache.Request, error) {
+	b, err := Lookup(name)
+	switch {
+	case err != nil:
+		return nil, tokencache.Request{}, err
+	case len(o) > 1:
+		return nil, tokencache.Request{}, fmt.Errorf("open model %s: got %d Options, want at most one", name, len(o))
+	case len(o) == 0:
+		o = []tokencache.Options{{}}
+	}
+	return b.Open(o[0])
+}
+
+// Resolve opens the model that a user names: a bundled one, or the path of another. A name without
+// a path separator is a bundled model's first, so that ./NAME is the path of a file with such a
+// name. It also returns how the model is best sampled, which is Official where it is not bundled,
+// and its bundle, nil where it is not.
+func Resolve(ctx context.Context, name string, o tokencache.Options) (*tokencache.Pipeline, tokencache.Sampling, *bundle.Bundle, error) {
+	if b := bundle.Lookup(name); b != nil {
+		if o.Key != "" {
+			return nil, tokencache.Sampling{}, nil, &tokencache.FieldError{
+				Field: "Key", Value: o.Key, Want: "none: a bundled model has one set of weights"}
+		}
+		p, req, err := b.Open(o)
+		return p, req.Sampling, b, err
+	}
+	p, err := tokencache.OpenContext(ctx, name, o)
+	if err != nil {
+		return nil, tokencache.Sampling{}, nil, orUnknown(name, err)
+	}
+	return p, Official(p.Config()), nil, nil
+}
+
+// ResolveWeights opens the weights of the model that a user names, as Resolve does. Options are for
+// models that are not bundled.
+func ResolveWeights(ctx context.Context, name string, o dit.Options) (*dit.Weights, error) {
+	if b := bundle.Lookup(name); b != nil {
+		return b.Weights()
+	}
+	w, err := dit.OpenContext(ctx, name, o)
+	if err != nil {
+		return nil, orUnknown(name, err)
+	}
+	return w, nil
+}
+
+// Classifier returns the network that evaluates images of the kind that a bundled model generates.
+func Classifier(name string) (*eval.Classifier, error) {
+	b, err := Lookup(name)
+	if err != nil {
+		return nil, err
+	}
+	return b.Classifier()
+}
 
 // Official returns how a model's own code samples it: the guidance of DiT, or MDT's that grows. A
 // model without a null class has none.
@@ -32,39 +104,11 @@ func Official(c dit.Config) diffusion.Sampling {
 	return diffusion.Sampling{Guidance: 3.8, GuidancePower: 4}
 }
 
-//go:embed fashion/*.safetensors fashion/policies/*/*.json fashion/policies/*/*.safetensors
-//go:embed fashion-mdt/*.safetensors fashion-mdt/policies/*/*.json fashion-mdt/policies/*/*.safetensors
-var files embed.FS
-
-// Names lists the models.
-func Names() []string { return []string{"fashion", "fashion-mdt"} }
-
-// Open opens a model by name.
-func Open(name string) (*dit.Weights, error) {
-	f, err := open(name, "model.safetensors")
-	if err != nil {
-		return nil, err
+// orUnknown returns err, or that a name is unknown where no file has it and it does not look like a
+// path.
+func orUnknown(name string, err error) error {
+	if _, missing := os.Stat(name); !os.IsNotExist(missing) || strings.ContainsAny(name, `/\.`) {
+		return err
 	}
-	return dit.FromFile(f, dit.Options{})
-}
-
-// Classifier returns the network that judges pictures of the kind that the named model draws: one for all, as all draw the same kind.
-func Classifier(name string) (*eval.Classifier, error) {
-	if _, err := open(name, "model.safetensors"); err != nil {
-		return nil, err
-	}
-	f, err := open(Default, "classifier.safetensors")
-	if err != nil {
-		return nil, err
-	}
-	return eval.OpenClassifier(f)
-}
-
-func open(name, file string) (*checkpoint.File, error) {
-	path := name + "/" + file
-	b, err := files.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("there is no embedded model %q: want one of %s", name, strings.Join(Names(), ", "))
-	}
-	return checkpoint.NewReader("embedded "+path, bytes.NewReader(b), int64(len(b)))
+	return &UnknownError{Kind: "model", Name: name, Known: Names(), Or: "the path of a model"}
 }

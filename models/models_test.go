@@ -1,64 +1,193 @@
 package models_test
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/tokencache/tokencache"
-	"github.com/tokencache/tokencache/diffusion"
+	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/models"
+	"github.com/tokencache/tokencache/models/bundle"
+	"github.com/tokencache/tokencache/reuse"
 )
 
-// TestPoliciesFit holds that every policy that comes with a model was made for the weights that come with it, and that its name says what it is for.
+// A bundled model is opened with the guidance and the cache policy that suit it.
+func Example() {
+	p, req, err := models.Open("fashion")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer p.Close()
+	req.Classes, req.Seed = []int{7}, 1
+	r, err := p.Generate(context.Background(), req)
+	if err != nil {
+		log.Fatal(err)
+	}
+	img := r.Images[0] // an image.Image
+	fmt.Println(p.ClassNames()[img.Class], img.Bounds().Size())
+	fmt.Println("guidance", req.Guidance, "and policy", req.Policy)
+	// Output:
+	// sneaker (28,28)
+	// guidance 1.5 and policy ddim50-2.4x
+}
+
+// TestPoliciesFit checks that every bundled policy was made for the weights and the guidance of its
+// model, and that its name says what it is for.
 func TestPoliciesFit(t *testing.T) {
 	for _, name := range models.Names() {
-		w, err := models.Open(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		p, err := tokencache.FromWeights(w, tokencache.Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		policies, err := models.Policies(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, policy := range policies {
-			if err := p.Check(tokencache.Request{Classes: []int{0}, Sampling: policy.Sampling, Policy: policy}); err != nil {
-				t.Errorf("%s: %v", name, err)
+		t.Run(name, func(t *testing.T) {
+			p, best, err := models.Open(name, tokencache.Options{Threads: 1})
+			if err != nil {
+				t.Fatal(err)
 			}
-			if prefix := policy.Sampler + policy.StepsText() + "-"; !strings.HasPrefix(policy.String(), prefix) || policy.Guidance != models.Guidance[name] {
-				t.Errorf("%s: policy %s is for sampler %s, %s steps and guidance %g; the model's guidance is %g", name, policy, policy.Sampler, policy.StepsText(), policy.Guidance, models.Guidance[name])
+			defer p.Close()
+			policies, err := bundle.Lookup(name).Policies()
+			if err != nil || len(policies) == 0 {
+				t.Fatalf("policies %v, error %v", policies, err)
 			}
-		}
-		p.Close()
+			for _, policy := range policies {
+				req := tokencache.Request{Classes: []int{0}, Sampling: policy.Sampling, Policy: policy}
+				if err := p.Check(req); err != nil {
+					t.Error(err)
+				}
+				prefix := policy.Sampler + policy.StepsText() + "-"
+				if !strings.HasPrefix(policy.String(), prefix) || policy.Guidance != best.Guidance {
+					t.Errorf("policy %s is for %s and guidance %g; the model's guidance is %g",
+						policy, prefix, policy.Guidance, best.Guidance)
+				}
+			}
+		})
 	}
 }
 
-func TestChoose(t *testing.T) {
-	sampling := func(sampler string, steps int, guidance, eta, power float64) models.Wanted {
-		return models.Wanted{Sampling: diffusion.Sampling{Sampler: sampler, Steps: steps, Guidance: guidance, Eta: eta, GuidancePower: power}}
+// TestClassifiers checks that every bundled model has a classifier of its images and classes.
+func TestClassifiers(t *testing.T) {
+	for _, name := range models.Names() {
+		t.Run(name, func(t *testing.T) {
+			w, err := models.ResolveWeights(t.Context(), name, dit.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer w.Close()
+			c, err := bundle.Lookup(name).Classifier()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c.Size != w.InputSize || c.Channels != w.InChannels || !slices.Equal(c.Names, w.ClassNames) {
+				t.Errorf("classifier of %d pixels, %d channels and classes %v; the model has %d, %d and %v",
+					c.Size, c.Channels, c.Names, w.InputSize, w.InChannels, w.ClassNames)
+			}
+		})
 	}
-	guidance := models.Guidance[models.Default]
-	w := sampling("ddim", 50, guidance, 0, 0)
-	got, why, err := models.Choose(models.Default, w)
-	if err != nil || got == nil || got.Speed.Wanted != models.DefaultSpeed {
-		t.Errorf("by default: %v (%s, %v), want the one of %gx", got, why, err, models.DefaultSpeed)
+}
+
+func TestOpenReports(t *testing.T) {
+	_, _, err := models.Open("fashon")
+	var unknown *models.UnknownError
+	want := `unknown bundled model "fashon": did you mean fashion? want one of fashion, fashion-mdt`
+	if !errors.As(err, &unknown) || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
 	}
-	for _, other := range []models.Wanted{
-		sampling("dpm++", 50, guidance, 0, 0), sampling("ddim", 49, guidance, 0, 0), sampling("ddim", 50, 7, 0, 0),
-		sampling("ddim", 50, guidance, 1, 0), sampling("ddim", 50, guidance, 0, 2),
+	if _, _, err := models.Open("fashion", tokencache.Options{}, tokencache.Options{}); err == nil {
+		t.Error("two Options: no error")
+	}
+}
+
+func TestResolve(t *testing.T) {
+	vae := tokencache.Options{VAE: "../testdata/vae-tiny", Threads: 1}
+	for _, test := range []struct {
+		name     string
+		options  tokencache.Options
+		guidance float64
+		power    float64
+		bundled  bool
+		err      string
+	}{
+		{name: "fashion-mdt", guidance: 1.5, bundled: true},
+		{name: "../testdata/dit-tiny", options: vae, guidance: 4},
+		{name: "../testdata/mdtv1-tiny", options: vae, guidance: 3.8, power: 4},
+		{name: "fashion_mdt", err: "did you mean fashion-mdt? want one of fashion, fashion-mdt, or the path"},
+		{name: "./fashion-mtd", err: "fashion-mtd: no such file"},
 	} {
-		if got, why, err := models.Choose(models.Default, other); got != nil || err != nil || !strings.Contains(why, other.String()) {
-			t.Errorf("%s: chose %v (%q, %v), want none, and why", other, got, why, err)
+		t.Run(test.name, func(t *testing.T) {
+			p, sampling, b, err := models.Resolve(t.Context(), test.name, test.options)
+			if test.err != "" {
+				if err == nil || !strings.Contains(err.Error(), test.err) {
+					t.Errorf("error %v, want one with %q", err, test.err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			p.Close()
+			if sampling.Guidance != test.guidance || sampling.GuidancePower != test.power {
+				t.Errorf("guidance %g of power %g", sampling.Guidance, sampling.GuidancePower)
+			}
+			if (b != nil) != test.bundled {
+				t.Errorf("bundle %v", b)
+			}
+		})
+	}
+}
+
+// TestResolvePolicy checks what a name stands for where folders have the names of methods and of
+// bundled policies.
+func TestResolvePolicy(t *testing.T) {
+	fashion := bundle.Lookup("fashion")
+	saved := filepath.Join(t.TempDir(), "saved")
+	policy := &reuse.Trained{Named: "taylorseer:n=4", Sampling: tokencache.Sampling{Sampler: "ddim", Steps: 8}}
+	if err := policy.Save(saved, nil); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(t.TempDir())
+	for _, name := range []string{"fora", "ddim50-3x", "mine"} {
+		if err := os.CopyFS(name, os.DirFS(saved)); err != nil {
+			t.Fatal(err)
 		}
 	}
-	w.Speed = 50
-	if got, _, err := models.Choose(models.Default, w); err == nil {
-		t.Errorf("chose %v for 50x", got)
-	}
-	if got, _, err := models.Choose("none such", w); got != nil || err != nil {
-		t.Errorf("chose %v (%v) for a model that is not embedded", got, err)
+	for _, test := range []struct {
+		text string
+		b    *bundle.Bundle
+		want string // how it was resolved, or what the error says
+	}{
+		{"none", fashion, "method"},
+		{"fora", fashion, "method"},
+		{"fora:n=2", fashion, "method"},
+		{"./fora", fashion, "folder"},
+		{"fora/", fashion, "folder"},
+		{"ddim50-3x", fashion, "bundled"},
+		{"ddim50-3x", nil, "folder"},
+		{"./ddim50-3x", fashion, "folder"},
+		{"mine", fashion, "folder"},
+		{"fora:m=2", fashion, `fora has no parameter "m"`},
+		{"foar", fashion, `unknown policy "foar": did you mean fora? want one of none, `},
+		{"ddim50-3", fashion, `did you mean ddim50-3x?`},
+		{"ddim50-4x", nil, `unknown policy "ddim50-4x"`},
+		{"./absent", fashion, "policy ./absent: "},
+	} {
+		t.Run(test.text, func(t *testing.T) {
+			p, err := models.ResolvePolicy(test.b, test.text)
+			got := "method"
+			trained, isTrained := p.(*reuse.Trained)
+			switch {
+			case err != nil:
+				got = err.Error()
+			case isTrained && trained.Named != "":
+				got = "folder"
+			case isTrained:
+				got = "bundled"
+			}
+			if err == nil && got != test.want || err != nil && !strings.Contains(got, test.want) {
+				t.Errorf("got %s, want %s", got, test.want)
+			}
+		})
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/calibrate"
 	"github.com/tokencache/tokencache/dit"
+	"github.com/tokencache/tokencache/models"
 	"github.com/tokencache/tokencache/reuse"
 	"github.com/tokencache/tokencache/train"
 )
@@ -96,15 +97,11 @@ func (c *calibrateCmd) Run(a *app) error {
 		return errors.New("--images, --updates, --batch, --measure and --few: want 1 or more; --trials and --halves: 0 or more")
 	}
 	options := tokencache.Options{VAE: c.VAE, Threads: c.Threads, Key: c.Key, Heads: c.HeadsOpt}
-	p, suits, err := openModel(a.ctx, &c.Model, options)
+	p, sampling, err := a.open(&c.Model, options, &c.samplingFlags)
 	if err != nil {
 		return err
 	}
 	defer p.Close()
-	sampling, err := c.sampling(suits)
-	if err != nil {
-		return err
-	}
 	bar := a.newProgress("calibrating")
 	defer bar.finish()
 	what := ""
@@ -113,7 +110,7 @@ func (c *calibrateCmd) Run(a *app) error {
 		Images: c.Images, Updates: c.Updates, Batch: c.Batch, LR: c.LR, Lambda: c.Lambda, Measure: c.Measure, Trials: c.Trials, Few: c.Few, Halves: c.Halves, Weigh: calibrate.Weighing(c.Weigh), Threads: c.Threads,
 		Command: "tokencache " + strings.Join(os.Args[1:], " "),
 		Open: func() (*dit.Weights, error) {
-			return openWeights(a.ctx, c.Model, dit.Options{Key: c.Key, Heads: c.HeadsOpt})
+			return models.ResolveWeights(a.ctx, c.Model, dit.Options{Key: c.Key, Heads: c.HeadsOpt})
 		},
 		OnStage: func(stage string) {
 			what = stage

@@ -46,20 +46,16 @@ func (c *calibrateCmd) seek(a *app) error {
 	if c.Evidence < 2 {
 		return errors.New("--evidence: want 2 images or more")
 	}
-	p, suits, err := openModel(a.ctx, &c.Model, tokencache.Options{VAE: c.VAE, Threads: c.Threads, Key: c.Key, Heads: c.HeadsOpt})
+	p, sampling, err := a.open(&c.Model, tokencache.Options{VAE: c.VAE, Threads: c.Threads, Key: c.Key, Heads: c.HeadsOpt}, &c.samplingFlags)
 	if err != nil {
 		return err
 	}
 	defer p.Close()
-	sampling, err := c.sampling(suits)
-	if err != nil {
-		return err
-	}
 	work := filepath.Join(c.Out, "evidence")
 	o := comparison.Options{
 		Dir: work, Pipeline: p, Sampling: sampling, Seed: c.Seed + evidenceSeed, Batch: evidenceBatch,
 		Policies: methods, Count: c.Evidence, Timed: evidenceBatch, Repeat: 3,
-		Open:    func(text string) (reuse.Policy, error) { return openPolicy(c.Model, text) },
+		Open:    a.policy,
 		OnStage: func(what string) { a.note("%s", what) },
 	}
 	o.Fit = (&fitter{a: a, p: p, model: c.Model, key: c.Key, dir: filepath.Join(work, "policies"), measure: evidenceBatch, threads: c.Threads, trials: searchTrials, few: searchFew, o: o}).fit

@@ -11,9 +11,8 @@ import (
 	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/cmd/tokencache/internal/bench"
 	"github.com/tokencache/tokencache/comparison"
-	"github.com/tokencache/tokencache/models"
+	"github.com/tokencache/tokencache/models/bundle"
 	"github.com/tokencache/tokencache/report"
-	"github.com/tokencache/tokencache/reuse"
 )
 
 type compareCmd struct {
@@ -66,25 +65,24 @@ func (c *compareCmd) Run(a *app) error {
 		}
 		speeds = append(speeds, speed)
 	}
-	p, suits, err := openModel(a.ctx, &c.Model, tokencache.Options{VAE: c.VAE, Threads: c.Threads, Key: c.Key})
+	p, sampling, err := a.open(&c.Model, tokencache.Options{VAE: c.VAE, Threads: c.Threads, Key: c.Key}, &c.samplingFlags)
 	if err != nil {
 		return err
 	}
 	defer p.Close()
-	sampling, err := c.sampling(suits)
-	if err != nil {
-		return err
-	}
 	o := comparison.Options{
 		Dir: c.Out, Pipeline: p, Sampling: sampling, Seed: c.Seed, Batch: c.Batch,
 		Policies: splitPolicies(c.Policies), Speeds: speeds, Count: c.Count, Timed: c.Timed, Repeat: c.Repeat, Retime: c.Retime,
-		Open:    func(text string) (reuse.Policy, error) { return openPolicy(c.Model, text) },
+		Open:    a.policy,
 		OnStage: func(what string) { a.note("%s", what) },
 	}
 	o.Fit = (&fitter{a: a, p: p, model: c.Model, key: c.Key, dir: filepath.Join(c.Out, "policies"), measure: c.Timed, threads: c.Threads, o: o}).fit
 	o.Shipped = func(speed float64) (string, error) {
-		t, _, err := models.Choose(c.Model, models.Wanted{Sampling: o.Sampling, Speed: speed})
-		if t == nil || err != nil {
+		t, err := a.opened.bundle.Choose(o.Sampling, speed)
+		if none := (*bundle.NoPolicyError)(nil); errors.As(err, &none) && none.Fastest == 0 {
+			return "", nil
+		}
+		if err != nil {
 			return "", err
 		}
 		return t.String(), nil

@@ -9,18 +9,21 @@ import (
 type convertCmd struct {
 	From  string `arg:"" help:"A checkpoint, a folder with one, or a diffusers pipeline (its transformer)."`
 	To    string `arg:"" help:"FILE.safetensors, or FILE.pt, .pth or .bin for PyTorch's format."`
-	Key   string `help:"Which of several sets of weights to take, such as model. Default: the ema, if there is one." placeholder:"KEY"`
+	Key   string `help:"Which of several sets of weights to convert, such as model. Default: the ema, if there is one." placeholder:"KEY"`
 	DType string `name:"dtype" help:"Type of the numbers: f32, f16, bf16 or f64. Default: as they are." enum:",f32,f16,bf16,f64" default:""`
 	JSON  bool   `name:"json" help:"Print one JSON object on standard output."`
 }
 
 func (c *convertCmd) Run(a *app) error {
-	leftOut, err := checkpoint.Convert(c.From, c.To, checkpoint.ConvertOptions{Key: c.Key, DType: checkpoint.DType(strings.ToUpper(c.DType))})
+	leftOut, err := checkpoint.Convert(c.From, c.To, checkpoint.ConvertOptions{
+		Key:   c.Key,
+		DType: checkpoint.DType(strings.ToUpper(c.DType)),
+	})
 	if err != nil {
 		return err
 	}
 	for _, name := range leftOut {
-		a.note("left out: %s, which is not of floating-point numbers", name)
+		a.note("left out: %s, which has no floating-point numbers", name)
 	}
 	if c.JSON {
 		return a.printJSON(map[string]any{"file": c.To, "left_out": leftOut})

@@ -12,7 +12,7 @@ import (
 )
 
 type dataCmd struct {
-	Inspect dataInspectCmd `cmd:"" help:"Say what a set of labelled images holds: kind, size, classes, pixels; draw a contact sheet."`
+	Inspect dataInspectCmd `cmd:"" help:"Say what a set of labelled images holds: kind, size, classes, pixels; write a contact sheet."`
 }
 
 type dataInspectCmd struct {
@@ -20,7 +20,7 @@ type dataInspectCmd struct {
 	Split    string `help:"train, test or all. Default: train where there are splits." enum:",train,test,all" default:"" placeholder:"SPLIT"`
 	Size     int    `help:"Crop and scale every image to a square of N pixels, as DiT prepares its training images. Default: as they are." placeholder:"N"`
 	Channels int    `help:"1 grey or 3 RGB. Default: as they are." placeholder:"N"`
-	Skip     bool   `aliases:"skip-broken" help:"Report broken files and go on without them."`
+	Skip     bool   `aliases:"skip-broken" help:"Report broken files and continue without them."`
 	Out      string `help:"Write a contact sheet with up to 10 images of each class." placeholder:"FILE.png"`
 	JSON     bool   `name:"json" help:"Print one JSON object on standard output."`
 }
@@ -46,8 +46,8 @@ type dataClass struct {
 	Count int    `json:"count"`
 }
 
-// mostMeasured is the number of images that mean and standard deviation are taken over at most.
-const mostMeasured = 10_000
+// maxMeasured is the number of images that mean and standard deviation are taken over at most.
+const maxMeasured = 10_000
 
 func (c *dataInspectCmd) Run(a *app) error { return skippable(c.run(a), "--skip") }
 
@@ -65,14 +65,17 @@ func (c *dataInspectCmd) run(a *app) error {
 		return fmt.Errorf("--out %s: want a name ending in .png", c.Out)
 	}
 	set, err := data.Open(a.ctx, c.Path, data.Options{
-		Split: c.Split, Size: c.Size, Channels: c.Channels, Skip: c.Skip,
-		Warn: func(err error) { a.note("skipped: %v", err) },
+		Split:    c.Split,
+		Size:     c.Size,
+		Channels: c.Channels,
+		Skip:     c.Skip,
+		Warn:     func(err error) { a.note("skipped: %v", err) },
 	})
 	if err != nil {
 		return err
 	}
 	defer set.Close()
-	stats, err := set.Stats(mostMeasured)
+	stats, err := set.Stats(maxMeasured)
 	if err != nil {
 		return err
 	}
@@ -86,8 +89,17 @@ func (c *dataInspectCmd) run(a *app) error {
 		}
 	}
 	r := dataReport{
-		Kind: set.Kind, Path: set.Path, Images: set.Len(), Size: set.Size, Channels: set.Channels, Classes: []dataClass{},
-		Mean: stats.Mean, Std: stats.Std, Measured: stats.Images, Sheet: c.Out,
+		Kind:     set.Kind,
+		Path:     set.Path,
+		Images:   set.Len(),
+		Size:     set.Size,
+		Channels: set.Channels,
+		Classes:  []dataClass{},
+		Mean:     stats.Mean,
+		Std:      stats.Std,
+		Measured: stats.Images,
+		Sheet:    c.Out,
+
 		PassedOver: set.PassedOver,
 	}
 	for class, count := range set.Counts() {

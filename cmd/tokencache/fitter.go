@@ -13,6 +13,7 @@ import (
 	"github.com/tokencache/tokencache/calibrate"
 	"github.com/tokencache/tokencache/comparison"
 	"github.com/tokencache/tokencache/dit"
+	"github.com/tokencache/tokencache/models"
 	"github.com/tokencache/tokencache/report"
 	"github.com/tokencache/tokencache/reuse"
 )
@@ -72,7 +73,7 @@ func (f *fitter) fit(ctx context.Context, method string, speed float64) (string,
 	made := calibrate.Options{
 		Dir: dir, Work: filepath.Join(f.dir, method+"-work"), Speed: speed, Sampling: f.o.Sampling, Seed: fitSeed,
 		Images: fitImages, Updates: fitUpdates, Batch: fitBatch, LR: fitRouterRate, Measure: f.measure, Threads: f.threads, Trials: f.trials, Few: f.few, Command: cost.Command, OnStage: f.o.OnStage,
-		Open: func() (*dit.Weights, error) { return openWeights(f.a.ctx, f.model, dit.Options{Key: f.key}) },
+		Open: func() (*dit.Weights, error) { return models.ResolveWeights(f.a.ctx, f.model, dit.Options{Key: f.key}) },
 	}
 	var t *reuse.Trained
 	var err error

@@ -1,18 +1,16 @@
 package main
 
-import (
-	"github.com/tokencache/tokencache/diffusion"
-)
+import "github.com/tokencache/tokencache/diffusion"
 
 // samplingFlags say how images are sampled: the same flags in every verb that samples.
 type samplingFlags struct {
-	Sampler  string   `help:"ddpm, ddim or dpm++ (DPM-Solver++ 2M)." default:"ddim"`
+	Sampler  string   `help:"One of ${samplers}; see list samplers." default:"ddim"`
 	Steps    string   `help:"Denoising steps: a number (50), DDIM's own spacing (ddim50), or numbers for equal sections of the schedule (10,15,20)." default:"50"`
 	Eta      float64  `help:"Noise that ddim adds at each step: 0 none, 1 as much as ddpm." default:"0"`
-	Guidance *float64 `aliases:"cfg" help:"Scale of classifier-free guidance; 1 turns it off, which halves the work. Default: what suits the model: 4, for an MDT 3.8, for a bundled model its own." placeholder:"X"`
-	Power    *float64 `name:"guidance-power" aliases:"cfg-power" help:"Let the scale grow from 1 while the noise falls, as 1+(scale-1)*(1-cos(pi*(1-t/1000)^power))/2; 0 keeps it the same at every step. Default: 0, for an MDT that is not bundled 4, as in their official code." placeholder:"P"`
-	All      bool     `name:"guidance-all-channels" aliases:"cfg-all-channels" help:"Guide all channels of the noise, not only the first three as the official code does."`
-	Clip     bool     `name:"clip" help:"Clamp every predicted image to [-1,1], for models of pixels."`
+	Guidance *float64 `aliases:"cfg" help:"Scale of classifier-free guidance; 1 turns it off, which halves the work. Default: what suits the model (for a DiT 4, for an MDT 3.8, for a bundled model what its card says)." placeholder:"X"`
+	Power    *float64 `name:"guidance-power" aliases:"cfg-power" help:"Let the scale grow from 1 while the noise falls, as 1+(scale-1)*(1-cos(pi*(1-t/1000)^power))/2; 0 keeps it the same at every step. Default: 0, but 4 for an MDT that is not bundled, as in its official code." placeholder:"P"`
+	All      bool     `name:"guidance-all-channels" aliases:"cfg-all-channels" help:"Guide all channels of the noise, instead of the first three as the official code does."`
+	Clip     bool     `help:"Clamp every predicted image to [-1,1], for models of pixels."`
 }
 
 // sampling returns the settings, with the guidance that suits the model where none is given.

@@ -5,13 +5,12 @@ import (
 	"fmt"
 	"text/tabwriter"
 
-	"github.com/tokencache/tokencache/checkpoint"
 	"github.com/tokencache/tokencache/cmd/tokencache/internal/inspect"
 	"github.com/tokencache/tokencache/dit"
 )
 
 type inspectCmd struct {
-	Path      string `arg:"" optional:"" help:"A checkpoint, an autoencoder, a folder, or a diffusers pipeline; with --redundancy also the name of an embedded model, by default ${model}."`
+	Path      string `arg:"" optional:"" help:"A checkpoint, an autoencoder, a folder, or a diffusers pipeline; with --redundancy also the name of a bundled model, by default ${model}."`
 	Key       string `help:"Which of several sets of weights in the checkpoint to take. Default: an average (ema), if there is one." placeholder:"KEY"`
 	Heads     int    `help:"Attention heads, where the checkpoint does not say." placeholder:"N"`
 	InputSize int    `help:"Side of the latents, where the checkpoint does not say." placeholder:"N"`
@@ -27,7 +26,7 @@ func (c *inspectCmd) Run(a *app) error {
 	case c.Redundancy:
 		return c.redundancy(a)
 	case c.Path == "":
-		return errors.New("give the path of a model, or --redundancy to look at one as it draws")
+		return errors.New("give the path of a model, or --redundancy to watch one while it generates")
 	}
 	r, err := inspect.Path(a.ctx, c.Path, dit.Options{Key: c.Key, Heads: c.Heads, InputSize: c.InputSize, DecodeLayer: c.Decode})
 	if err != nil {
@@ -39,22 +38,26 @@ func (c *inspectCmd) Run(a *app) error {
 	if c.JSON {
 		return a.printJSON(r)
 	}
+	return printInspection(a, r)
+}
+
+func printInspection(a *app, r *inspect.Report) error {
 	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-	line := func(key, format string, args ...any) { fmt.Fprintf(w, "%s\t%s\n", key, fmt.Sprintf(format, args...)) }
-	line("file", "%s", r.File)
-	line("format", "%s", r.Format)
-	if r.Taken != "" {
-		line("taken", "%s", r.Taken)
+	line := func(key, value string) {
+		if value != "" {
+			fmt.Fprintf(w, "%s\t%s\n", key, value)
+		}
 	}
-	line("is", "%s", r.Architecture)
-	if r.Reason != "" {
-		line("cannot run", "%s", r.Reason)
-	}
+	line("file", r.File)
+	line("format", r.Format)
+	line("taken", r.Taken)
+	line("is", r.Architecture)
+	line("cannot run", r.Reason)
 	for _, p := range r.Properties {
-		line(p.Name, "%s", p.Value)
+		line(p.Name, p.Value)
 	}
 	for _, e := range r.Entries {
-		line("also holds", "%s: %s", e.Name, e.Value)
+		line("also holds", e.Name+": "+e.Value)
 	}
 	if err := w.Flush(); err != nil {
 		return err
@@ -64,9 +67,7 @@ func (c *inspectCmd) Run(a *app) error {
 	}
 	fmt.Fprintf(a.stdout, "\n%d tensors:\n", len(r.Tensors))
 	for _, t := range r.Tensors {
-		fmt.Fprintf(w, "  %s\t%s\t%v\n", t.Name, t.DType, shape(t))
+		fmt.Fprintf(w, "  %s\t%s\t%v\n", t.Name, t.DType, t.Shape)
 	}
 	return w.Flush()
 }
-
-func shape(t checkpoint.Info) string { return fmt.Sprint(t.Shape) }

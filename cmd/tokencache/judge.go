@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/tokencache/tokencache/checkpoint"
 	"github.com/tokencache/tokencache/data"
@@ -36,7 +37,7 @@ func (c *evaluateCmd) network() (judge, error) {
 	if name == "embedded" {
 		name = models.Default
 	}
-	if embedded(name) {
+	if slices.Contains(models.Names(), name) {
 		n, err := models.Classifier(name)
 		return c.classifier(n, err)
 	}

@@ -1,5 +1,5 @@
-// Command tokencache generates images with diffusion transformers on CPUs. There is one file for each verb, with its flags and its
-// output; what a verb does is in the packages.
+// Command tokencache generates images with diffusion transformers on CPUs. There is a file for each
+// verb, with its flags and its output; what a verb does is in the packages.
 package main
 
 import (
@@ -16,6 +16,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/tokencache/tokencache/comparison"
+	"github.com/tokencache/tokencache/diffusion"
 	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/internal/kernel"
 	"github.com/tokencache/tokencache/models"
@@ -24,15 +25,16 @@ import (
 // cli is the command line.
 type cli struct {
 	Generate  generateCmd  `cmd:"" help:"Generate images with a model."`
+	List      listCmd      `cmd:"" help:"List bundled models, cache policies, samplers, or the classes of a model."`
 	Inspect   inspectCmd   `cmd:"" help:"Say what a model file is: architecture, size, cost, tensors."`
 	Verify    verifyCmd    `cmd:"" help:"Compare this program's numbers with recorded ones of the original code."`
 	Convert   convertCmd   `cmd:"" help:"Convert a checkpoint to safetensors, or back to PyTorch's format."`
 	Data      dataCmd      `cmd:"" help:"Look into sets of labelled images."`
 	Bench     benchCmd     `cmd:"" help:"Measure this machine: kernels and models, in GFLOP/s and percent of its peak."`
-	Evaluate  evaluateCmd  `cmd:"" help:"Judge pictures: Frechet distance to real ones, agreement with the class asked for."`
-	Train     trainCmd     `cmd:"" help:"Train a model on pictures, or fine-tune one."`
-	Compare   compareCmd   `cmd:"" help:"Run cache methods beside each other, and measure speed and quality."`
-	Calibrate calibrateCmd `cmd:"" help:"Make a TokenCache policy for a model, sampler and speed."`
+	Evaluate  evaluateCmd  `cmd:"" help:"Evaluate images: Fréchet distance to real ones, agreement with the class asked for."`
+	Train     trainCmd     `cmd:"" help:"Train a model on images, or fine-tune one."`
+	Compare   compareCmd   `cmd:"" help:"Compare cache methods: speed and quality."`
+	Calibrate calibrateCmd `cmd:"" help:"Make a cache policy for a model, sampler and speed."`
 	Version   versionCmd   `cmd:"" help:"Print the version, the platform and the CPU level in use."`
 }
 
@@ -41,6 +43,7 @@ type app struct {
 	ctx    context.Context
 	stdout io.Writer // results: with --json one JSON object and nothing else
 	stderr io.Writer // everything else
+	opened opened    // the model in use, for hints
 }
 
 // printJSON writes v to standard output as one indented JSON object.
@@ -64,21 +67,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 	defer stop()
 	a := &app{ctx: ctx, stdout: stdout, stderr: stderr}
 
-	var c cli
 	exit := -1 // set when kong has printed help and wants to end
-	parser, err := kong.New(&c,
-		kong.Name("tokencache"),
-		kong.Description("Generate images with diffusion transformers (DiT) on CPUs, in pure Go."),
-		kong.UsageOnError(),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
-		kong.Vars{"architectures": strings.Join(dit.OfficialNames(), ", "), "models": strings.Join(models.Names(), ", "), "model": models.Default, "families": strings.Join(comparison.Families(), ", ")},
-		fitVars,
-		kong.Writers(stdout, stderr),
-		kong.Exit(func(status int) { exit = status }),
-	)
-	if err != nil {
-		panic(err) // a mistake in the struct tags above, seen by every test
-	}
+	parser := newParser(&cli{}, kong.Writers(stdout, stderr), kong.Exit(func(status int) { exit = status }))
 	if len(args) == 0 {
 		args = []string{"--help"}
 	}
@@ -99,7 +89,29 @@ func run(args []string, stdout, stderr io.Writer) int {
 		a.note("tokencache: interrupted")
 		return 130
 	default:
-		a.note("tokencache: %v", err)
+		a.note("tokencache: %s", a.explain(err))
 		return 1
 	}
+}
+
+// newParser returns the parser of the command line.
+func newParser(c *cli, options ...kong.Option) *kong.Kong {
+	parser, err := kong.New(c, append(options,
+		kong.Name("tokencache"),
+		kong.Description("Generate images with diffusion transformers (DiT) on CPUs, in pure Go."),
+		kong.UsageOnError(),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.Vars{
+			"architectures": strings.Join(dit.OfficialNames(), ", "),
+			"families":      strings.Join(comparison.Families(), ", "),
+			"model":         models.Default,
+			"models":        strings.Join(models.Names(), ", "),
+			"samplers":      strings.Join(diffusion.Methods(), ", "),
+		},
+		fitVars,
+	)...)
+	if err != nil {
+		panic(err) // a mistake in the struct tags, seen by every test
+	}
+	return parser
 }

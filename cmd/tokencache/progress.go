@@ -7,7 +7,8 @@ import (
 	"github.com/schollz/progressbar/v3"
 )
 
-// progress shows on standard error how far a long computation is, where that is a terminal; elsewhere it shows nothing.
+// progress shows on standard error how far a long computation is, where that is a terminal;
+// elsewhere it shows nothing.
 type progress struct{ bar *progressbar.ProgressBar }
 
 const progressUnits = 10_000

@@ -17,6 +17,7 @@ import (
 	"github.com/tokencache/tokencache/internal/classes"
 	"github.com/tokencache/tokencache/internal/raster"
 	"github.com/tokencache/tokencache/internal/sheet"
+	"github.com/tokencache/tokencache/models"
 	"github.com/tokencache/tokencache/report"
 	"github.com/tokencache/tokencache/tensor"
 	"github.com/tokencache/tokencache/train"
@@ -189,7 +190,7 @@ func (c *trainDiTCmd) open(ctx context.Context) (*dit.Weights, error) {
 		if c.Arch == "" {
 			o.DecodeLayer = or(c.Decode, 0)
 		}
-		return openWeights(ctx, c.Model, o)
+		return models.ResolveWeights(ctx, c.Model, o)
 	}
 	return nil, nil
 }

@@ -9,7 +9,7 @@ import (
 
 type verifyCmd struct {
 	Paths     []string `arg:"" help:"Folders of a model or an autoencoder with recorded tensors (forward, sampling, cases.safetensors), folders or files of recordings for formula weights."`
-	Tolerance float64  `help:"Largest error allowed, relative to the reference's root mean square. Default: 1e-4, and 1e-3 for whole sampling runs." placeholder:"E"`
+	Tolerance float64  `help:"Max error, relative to the reference's root mean square. Default: 1e-4, and 1e-3 for whole sampling runs." placeholder:"E"`
 	Threads   int      `help:"Worker threads. Default: all processors." placeholder:"N"`
 	JSON      bool     `name:"json" help:"Print one JSON object on standard output."`
 }

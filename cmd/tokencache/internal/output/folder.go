@@ -11,12 +11,12 @@ import (
 	"github.com/tokencache/tokencache/internal/raster"
 )
 
-// folder writes each image to a file of its own, as soon as it is finished, and at the end a sheet.
+// folder writes each image to a PNG file as soon as it is finished, and at the end a sheet.
 type folder struct {
 	dir   string
 	run   Run
 	sheet *contactSheet
-	have  []bool
+	have  []bool // when the folder was opened
 }
 
 func openFolder(dir string, run Run, resume bool) (Sink, error) {
@@ -41,7 +41,7 @@ func (f *folder) find(i int) error {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("resume: %w; remove the file to draw it again", err)
+		return fmt.Errorf("resume: %w; remove the file to generate it again", err)
 	}
 	found := make(map[string]string)
 	for _, t := range texts {
@@ -49,32 +49,33 @@ func (f *folder) find(i int) error {
 	}
 	for _, want := range f.run.texts(i) {
 		if got := found[want.Key]; got != want.Value {
-			return fmt.Errorf("resume: %s is of another run: its %s is %q, this run's is %q", f.path(i), want.Key, got, want.Value)
+			return fmt.Errorf("resume: %s is of another run: its %s is %q, this run's is %q",
+				f.path(i), want.Key, got, want.Value)
 		}
 	}
 	f.have[i] = true
-	if i < len(f.sheet.pictures) {
+	if i < len(f.sheet.images) {
 		m, err := readPNG(f.path(i))
 		if err != nil {
 			return err
 		}
-		f.sheet.add(Image{Index: i, Picture: m})
+		f.sheet.add(i, m)
 	}
 	return nil
 }
 
 func (f *folder) Have(i int) bool { return f.have[i] }
 
-func (f *folder) Add(img Image) error {
-	f.sheet.add(img)
-	return raster.WritePNG(f.path(img.Index), img.Picture, f.run.texts(img.Index)...)
+func (f *folder) Add(i int, m *raster.Image) error {
+	f.sheet.add(i, m)
+	return raster.WritePNG(f.path(i), m, f.run.texts(i)...)
 }
 
 func (f *folder) Finish() ([]string, error) {
 	if len(f.have) == 1 {
 		return []string{f.path(0)}, nil
 	}
-	m, err := f.sheet.draw()
+	m, err := f.sheet.render()
 	if err != nil {
 		return nil, err
 	}

@@ -13,15 +13,17 @@ import (
 	"github.com/tokencache/tokencache/internal/raster"
 )
 
-// npzFile gathers images in a file beside the one asked for, one behind the other, and makes the npz file of it when all are there. An
-// interrupted run leaves that file and a description of the run.
+// npzFile gathers images in a file next to the one asked for, in the order of their indices, and
+// makes the npz file of it when all are there. An interrupted run leaves that file and a
+// description of the run.
 type npzFile struct {
-	path   string
-	run    Run
-	pixels *os.File       // path.partial: raw pixels of images 0, 1, ...
-	have   int            // whole images in it
-	early  map[int][]byte // images that were finished before others that come first
-	state  npzState
+	path    string
+	run     Run
+	pixels  *os.File       // path.partial: raw pixels of images 0, 1, ...
+	resumed int            // whole images in it when it was opened
+	have    int            // and now
+	early   map[int][]byte // images that were finished before others that come first
+	state   npzState
 }
 
 // npzState is path.partial.json.
@@ -48,6 +50,7 @@ func openNPZ(path string, run Run, resume bool) (Sink, error) {
 			f.pixels.Close()
 			return nil, err
 		}
+		f.resumed = f.have
 	}
 	if f.have == 0 {
 		if err := f.writeState(); err != nil {
@@ -62,10 +65,13 @@ func (f *npzFile) partial() string   { return f.path + ".partial" }
 func (f *npzFile) statePath() string { return f.path + ".partial.json" }
 
 func (f *npzFile) writeState() error {
-	return atomicfile.Write(f.statePath(), func(w io.Writer) error { return json.NewEncoder(w).Encode(f.state) })
+	return atomicfile.Write(f.statePath(), func(w io.Writer) error {
+		return json.NewEncoder(w).Encode(f.state)
+	})
 }
 
-// takeOver counts the whole images that an interrupted run left and drops the rest of one that is not whole.
+// takeOver counts the whole images that an interrupted run left and drops the rest of one that is
+// not whole.
 func (f *npzFile) takeOver() error {
 	b, err := os.ReadFile(f.statePath())
 	if errors.Is(err, os.ErrNotExist) {
@@ -79,7 +85,8 @@ func (f *npzFile) takeOver() error {
 		return fmt.Errorf("resume: %s: %w", f.statePath(), err)
 	}
 	if !reflect.DeepEqual(old.Classes, f.state.Classes) {
-		return fmt.Errorf("resume: %s is of a run of %d other images; remove it to start again", f.partial(), len(old.Classes))
+		return fmt.Errorf("resume: %s is of a run of %d other images; remove it to start again",
+			f.partial(), len(old.Classes))
 	}
 	for i, want := range f.state.Texts {
 		if i >= len(old.Texts) || old.Texts[i] != want {
@@ -102,23 +109,23 @@ func (f *npzFile) takeOver() error {
 
 func (f *npzFile) imageSize() int { return f.state.Height * f.state.Width * f.state.Channels }
 
-func (f *npzFile) Have(i int) bool { return i < f.have }
+func (f *npzFile) Have(i int) bool { return i < f.resumed }
 
-func (f *npzFile) Add(img Image) error {
-	m := img.Picture
+func (f *npzFile) Add(i int, m *raster.Image) error {
 	if f.state.Height == 0 {
 		f.state.Height, f.state.Width, f.state.Channels = m.Height, m.Width, m.Channels
 		if err := f.writeState(); err != nil {
 			return err
 		}
 	}
-	if img.Index < f.have || len(m.Pix) != f.imageSize() {
-		return fmt.Errorf("output %s: image %d of %d bytes, want image %d or a later one, of %d", f.path, img.Index, len(m.Pix), f.have, f.imageSize())
+	if i < f.have || len(m.Pix) != f.imageSize() {
+		return fmt.Errorf("output %s: image %d of %d bytes, want image %d or a later one, of %d",
+			f.path, i, len(m.Pix), f.have, f.imageSize())
 	}
 	if f.early == nil {
 		f.early = map[int][]byte{}
 	}
-	f.early[img.Index] = m.Pix
+	f.early[i] = m.Pix
 	for {
 		pixels, ok := f.early[f.have]
 		if !ok {

@@ -1,7 +1,6 @@
-// Package output puts a run's images where the user asked for them: a folder of PNG files with a sheet, one sheet, or an npz
-// file; and it knows which images an interrupted run has already made.
-//
-// It knows nothing of how images are made.
+// Package output puts a run's images where the user asked for them: a folder of PNG files with a
+// sheet, one sheet, or an npz file. Images may come in any order. It knows which of them an
+// interrupted run has already made.
 package output
 
 import (
@@ -24,26 +23,22 @@ type Run struct {
 	Labels bool // an npz file also gets the classes, as arr_1
 }
 
-// Image is one image of a run.
-type Image struct {
-	Index   int
-	Picture *raster.Image
-}
-
-// Sink takes the images of a run as they are finished.
+// Sink takes the images of a run as they are finished, in any order.
 type Sink interface {
-	// Have reports whether image i is there already, from a run that was interrupted.
+	// Have reports whether image i was there when the sink was opened, from a run that was
+	// interrupted. It may be called from any goroutine, also during Add.
 	Have(i int) bool
-	Add(Image) error
-	// Finish is called once, after the last image; without it nothing but whole files of finished images is left behind. It returns the paths
-	// to show the user.
+	// Add takes image i, which must not be there, and keeps m.
+	Add(i int, m *raster.Image) error
+	// Finish is called once, after the last image. Without it nothing but whole files of finished
+	// images is left behind. It returns the paths to show the user.
 	Finish() ([]string, error)
 	// Close frees what Finish or an error left open.
 	Close() error
 }
 
-// Open returns the sink for path: FILE.npz, FILE.png, or a folder. With resume it takes up what an interrupted run of the same
-// settings left there; what another run left is an error.
+// Open returns the sink for path: FILE.npz, FILE.png, or a folder. With resume it takes up what an
+// interrupted run of the same settings left there; what another run left is an error.
 func Open(path string, run Run, resume bool) (Sink, error) {
 	ext := strings.ToLower(filepath.Ext(path))
 	dir := path
@@ -69,7 +64,8 @@ func Open(path string, run Run, resume bool) (Sink, error) {
 	return openFolder(path, run, resume)
 }
 
-// prepare makes the folder if need be and finds out early, before hours of work, that it cannot be written to.
+// prepare makes the folder if need be and finds out early, before hours of work, that it cannot be
+// written to.
 func prepare(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err

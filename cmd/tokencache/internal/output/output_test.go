@@ -1,6 +1,7 @@
 package output
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,20 +13,23 @@ import (
 )
 
 func testRun(images int) Run {
-	r := Run{Names: []string{"tench, Tinca tinca", "goldfish"}, Texts: []raster.Text{{Key: "seed", Value: "1"}, {Key: "steps", Value: "50"}}}
+	r := Run{
+		Names: []string{"tench, Tinca tinca", "goldfish"},
+		Texts: []raster.Text{{Key: "seed", Value: "1"}, {Key: "steps", Value: "50"}},
+	}
 	for i := range images {
 		r.Classes = append(r.Classes, i%2)
 	}
 	return r
 }
 
-// sample i is a picture of its own.
-func sample(i, channels int) Image {
+// sample returns image i, which differs from the others.
+func sample(i, channels int) *raster.Image {
 	m := &raster.Image{Height: 4, Width: 4, Channels: channels, Pix: make([]uint8, 16*channels)}
 	for j := range m.Pix {
 		m.Pix[j] = uint8(10*i + j)
 	}
-	return Image{Index: i, Picture: m}
+	return m
 }
 
 func openSink(t *testing.T, path string, run Run, resume bool) Sink {
@@ -40,7 +44,7 @@ func openSink(t *testing.T, path string, run Run, resume bool) Sink {
 
 func add(t *testing.T, s Sink, i, channels int) {
 	t.Helper()
-	if err := s.Add(sample(i, channels)); err != nil {
+	if err := s.Add(i, sample(i, channels)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -115,22 +119,35 @@ func TestTextsOfImages(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []raster.Text{{Key: "index", Value: "1"}, {Key: "class", Value: "1"}, {Key: "class name", Value: "goldfish"}, {Key: "seed", Value: "1"}, {Key: "steps", Value: "50"}}
+	want := []raster.Text{
+		{Key: "index", Value: "1"},
+		{Key: "class", Value: "1"},
+		{Key: "class name", Value: "goldfish"},
+		{Key: "seed", Value: "1"},
+		{Key: "steps", Value: "50"},
+	}
 	if !slices.Equal(texts, want) {
 		t.Errorf("texts %v, want %v", texts, want)
 	}
 }
 
 func TestSheetPeriod(t *testing.T) {
-	for _, c := range []struct {
+	for _, test := range []struct {
 		classes []int
 		want    int
 	}{
-		{[]int{0, 1, 2, 0, 1, 2}, 3}, {[]int{5, 5, 5}, 1}, {[]int{0, 1, 2}, 3}, {[]int{0, 1, 0, 0}, 0}, {[]int{7}, 1}, {[]int{0, 1, 0}, 2},
+		{[]int{0, 1, 2, 0, 1, 2}, 3},
+		{[]int{5, 5, 5}, 1},
+		{[]int{0, 1, 2}, 3},
+		{[]int{0, 1, 0, 0}, 0},
+		{[]int{7}, 1},
+		{[]int{0, 1, 0}, 2},
 	} {
-		if got := newSheet(Run{Classes: c.classes}).period(); got != c.want {
-			t.Errorf("classes %v have period %d, want %d", c.classes, got, c.want)
-		}
+		t.Run(fmt.Sprint(test.classes), func(t *testing.T) {
+			if got := newSheet(Run{Classes: test.classes}).period(); got != test.want {
+				t.Errorf("period %d, want %d", got, test.want)
+			}
+		})
 	}
 }
 
@@ -171,7 +188,7 @@ func TestNPZResumes(t *testing.T) {
 	}
 	var want []uint8
 	for i := range 3 {
-		want = append(want, sample(i, 3).Picture.Pix...)
+		want = append(want, sample(i, 3).Pix...)
 	}
 	if !slices.Equal(array.Shape, []int{3, 4, 4, 3}) || !slices.Equal(pixels, want) {
 		t.Errorf("shape %v, pixels %v", array.Shape, pixels)
@@ -183,7 +200,8 @@ func TestNPZResumes(t *testing.T) {
 
 func TestKindsOfOutput(t *testing.T) {
 	dir := t.TempDir()
-	if _, err := Open(filepath.Join(dir, "x.gif"), testRun(1), false); err == nil || !strings.Contains(err.Error(), `unknown kind ".gif"`) {
+	_, err := Open(filepath.Join(dir, "x.gif"), testRun(1), false)
+	if err == nil || !strings.Contains(err.Error(), `unknown kind ".gif"`) {
 		t.Errorf("error %v", err)
 	}
 	if _, err := Open(filepath.Join(dir, "x.png"), testRun(1), true); err == nil {
@@ -195,7 +213,7 @@ func TestKindsOfOutput(t *testing.T) {
 		t.Errorf("wrote %v", paths)
 	}
 	m, err := readPNG(filepath.Join(dir, "one.png"))
-	if err != nil || !slices.Equal(m.Pix, sample(0, 3).Picture.Pix) {
+	if err != nil || !slices.Equal(m.Pix, sample(0, 3).Pix) {
 		t.Errorf("a single image is not written as it is: %v", err)
 	}
 }

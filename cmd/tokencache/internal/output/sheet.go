@@ -5,29 +5,31 @@ import (
 	"github.com/tokencache/tokencache/internal/sheet"
 )
 
-// mostOnSheet bounds a sheet, so that it can be looked at and memory stays small: it shows the run's first images.
-const mostOnSheet = 100
+// maxOnSheet bounds a sheet, so that it can be looked at and memory stays small: it shows the run's
+// first images.
+const maxOnSheet = 100
 
-// contactSheet gathers the images that a contact sheet shows. Images that cycle through classes get a row for each class, as long as
-// there is more than one image of a class; others follow one another.
+// contactSheet gathers the images that a contact sheet shows. Images that cycle through classes get
+// a row for each class, as long as there is more than one image of a class; others follow one
+// another.
 type contactSheet struct {
-	run      Run
-	pictures []*raster.Image // by index
+	run    Run
+	images []*raster.Image // by index
 }
 
 func newSheet(run Run) *contactSheet {
-	return &contactSheet{run: run, pictures: make([]*raster.Image, min(len(run.Classes), mostOnSheet))}
+	return &contactSheet{run: run, images: make([]*raster.Image, min(len(run.Classes), maxOnSheet))}
 }
 
-func (s *contactSheet) add(img Image) {
-	if img.Index < len(s.pictures) {
-		s.pictures[img.Index] = img.Picture
+func (s *contactSheet) add(i int, m *raster.Image) {
+	if i < len(s.images) {
+		s.images[i] = m
 	}
 }
 
 // period is the number of classes that the images cycle through, or 0 if they do not.
 func (s *contactSheet) period() int {
-	c := s.run.Classes[:len(s.pictures)]
+	c := s.run.Classes[:len(s.images)]
 	period := 1
 	for period < len(c) && c[period] != c[0] {
 		period++
@@ -40,8 +42,8 @@ func (s *contactSheet) period() int {
 	return period
 }
 
-func (s *contactSheet) draw() (*raster.Image, error) {
-	n, period := len(s.pictures), s.period()
+func (s *contactSheet) render() (*raster.Image, error) {
+	n, period := len(s.images), s.period()
 	layout := sheet.Layout{}
 	var ordered []*raster.Image
 	if period > 0 && n >= 2*period && n%period == 0 {
@@ -49,11 +51,11 @@ func (s *contactSheet) draw() (*raster.Image, error) {
 		for row := range period {
 			layout.Rows = append(layout.Rows, s.run.caption(s.run.Classes[row]))
 			for i := row; i < n; i += period {
-				ordered = append(ordered, s.pictures[i])
+				ordered = append(ordered, s.images[i])
 			}
 		}
 	} else {
-		ordered = s.pictures
+		ordered = s.images
 		for layout.Columns = 1; layout.Columns*layout.Columns < n; layout.Columns++ {
 		}
 	}
@@ -71,16 +73,16 @@ type sheetFile struct {
 
 func (f *sheetFile) Have(int) bool { return false }
 
-func (f *sheetFile) Add(img Image) error {
-	f.sheet.add(img)
+func (f *sheetFile) Add(i int, m *raster.Image) error {
+	f.sheet.add(i, m)
 	return nil
 }
 
 func (f *sheetFile) Finish() ([]string, error) {
-	if len(f.sheet.pictures) == 1 {
-		return []string{f.path}, raster.WritePNG(f.path, f.sheet.pictures[0], f.sheet.run.texts(0)...)
+	if len(f.sheet.images) == 1 {
+		return []string{f.path}, raster.WritePNG(f.path, f.sheet.images[0], f.sheet.run.texts(0)...)
 	}
-	m, err := f.sheet.draw()
+	m, err := f.sheet.render()
 	if err != nil {
 		return nil, err
 	}

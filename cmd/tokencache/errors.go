@@ -1,0 +1,83 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/tokencache/tokencache"
+	"github.com/tokencache/tokencache/checkpoint"
+	"github.com/tokencache/tokencache/dit"
+	"github.com/tokencache/tokencache/reuse"
+)
+
+// flagOf is the flag that sets a field which a tokencache.FieldError names.
+var flagOf = map[string]string{
+	"Batch":         "--batch",
+	"CacheMemory":   "--cache-memory",
+	"Classes":       "--class",
+	"Clip":          "--clip",
+	"DecodeLayer":   "--decode-layer",
+	"Eta":           "--eta",
+	"Guidance":      "--guidance",
+	"GuidancePower": "--guidance-power",
+	"GuideAll":      "--guidance-all-channels",
+	"Heads":         "--heads",
+	"InputSize":     "--input-size",
+	"Key":           "--key",
+	"Noise":         "--noise",
+	"Policy":        "--policy",
+	"RNG":           "--rng",
+	"Repeat":        "--repeat",
+	"Sampler":       "--sampler",
+	"Seed":          "--seed",
+	"Spacing":       "--steps",
+	"Steps":         "--steps",
+	"Threads":       "--threads",
+	"VAE":           "--vae",
+}
+
+// explain returns an error's text for the command line: the packages' errors name fields and
+// numbers, and this adds the flags that set them and the commands that help.
+func (a *app) explain(err error) string {
+	text := err.Error()
+	if field := (*tokencache.FieldError)(nil); errors.As(err, &field) && flagOf[field.Field] != "" {
+		own := fmt.Sprintf("%s %v: want %s", flagOf[field.Field], field.Value, field.Want)
+		text = strings.Replace(text, field.Error(), own, 1)
+	}
+	if flags := needed(err); len(flags) > 0 {
+		text += ": give " + strings.Join(flags, " and ")
+	}
+	if limit := (*tokencache.LimitError)(nil); errors.As(err, &limit) {
+		text += "; raise --cache-memory, or lower --batch if the policy needs whole batches"
+	}
+	if mismatch := (*reuse.MismatchError)(nil); errors.As(err, &mismatch) {
+		text += ": "
+		if mismatch.Field == "Steps" {
+			text += fmt.Sprintf("give --sampler %s --steps %s, or ", mismatch.For.Sampler, mismatch.For.StepsText())
+		}
+		text += "make one with " + a.calibrateCommand(0)
+	}
+	return text
+}
+
+// needed lists the flags that give what an error of opening a model, or one that it joins, asks for.
+func needed(err error) []string {
+	switch err := err.(type) {
+	case *dit.NeededError:
+		return []string{flagOf[err.Option]}
+	case *checkpoint.ChoiceError:
+		if err.Key == "" {
+			return []string{flagOf["Key"]}
+		}
+	case interface{ Unwrap() []error }:
+		var flags []string
+		for _, e := range err.Unwrap() {
+			flags = append(flags, needed(e)...)
+		}
+		return flags
+	case interface{ Unwrap() error }:
+		return needed(err.Unwrap())
+	}
+	return nil
+}

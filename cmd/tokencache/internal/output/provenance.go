@@ -1,0 +1,51 @@
+package output
+
+import (
+	"strconv"
+
+	"github.com/tokencache/tokencache/diffusion"
+	"github.com/tokencache/tokencache/internal/raster"
+)
+
+// Provenance is all that a run's images depend on besides their class and index.
+type Provenance struct {
+	Model       string // architecture and size
+	Fingerprint string
+	Seed        uint64
+	Sampling    diffusion.Sampling // with its defaults
+	Policy      string
+	Level       string // of the CPU
+	Batch       int    // matters to RNGTorch alone
+	Noise       string // file of the noise that the images started from, or ""
+}
+
+// Texts returns it as the texts of a PNG file. Settings that few runs use are left out where they
+// have no effect.
+func (p Provenance) Texts() []raster.Text {
+	number := func(x float64) string { return strconv.FormatFloat(x, 'g', -1, 64) }
+	s := p.Sampling
+	texts := []raster.Text{
+		{Key: "Software", Value: "tokencache"},
+		{Key: "model", Value: p.Model},
+		{Key: "model fingerprint", Value: p.Fingerprint},
+		{Key: "seed", Value: strconv.FormatUint(p.Seed, 10)},
+		{Key: "rng", Value: string(s.RNG)},
+		{Key: "sampler", Value: s.Sampler},
+		{Key: "steps", Value: s.StepsText()},
+		{Key: "cfg", Value: number(s.Guidance)},
+		{Key: "policy", Value: p.Policy},
+		{Key: "cpu level", Value: p.Level},
+	}
+	add := func(used bool, key, value string) {
+		if used {
+			texts = append(texts, raster.Text{Key: key, Value: value})
+		}
+	}
+	add(s.Eta != 0, "eta", number(s.Eta))
+	add(s.GuidancePower != 0, "cfg power", number(s.GuidancePower))
+	add(s.GuideAll, "cfg channels", "all")
+	add(s.Clip, "clip", "true")
+	add(s.RNG != diffusion.RNGOwn, "batch", strconv.Itoa(p.Batch))
+	add(p.Noise != "", "noise", p.Noise)
+	return texts
+}

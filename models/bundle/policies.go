@@ -1,0 +1,119 @@
+package bundle
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"path"
+	"strings"
+
+	"github.com/tokencache/tokencache/diffusion"
+	"github.com/tokencache/tokencache/reuse"
+)
+
+// DefaultSpeed is the speed, times the uncached model, of the policy that is used where none is
+// asked for.
+const DefaultSpeed = 2.4
+
+// maxExcess is how much faster than the fastest bundled policy may be asked for.
+const maxExcess = 1.1
+
+// NoPolicyError reports that no bundled policy is for how images are to be sampled, or as fast as
+// wanted.
+type NoPolicyError struct {
+	Model    string // name of the bundle; "" for a model that is not bundled
+	Sampling diffusion.Sampling
+	Speed    float64 // wanted, times the uncached model; 0 means any
+	Fastest  float64 // speed of the fastest policy for the sampling; 0 means there is none for it
+}
+
+func (e *NoPolicyError) Error() string {
+	if e.Model == "" {
+		return "no policies are bundled with this model"
+	}
+	var b strings.Builder
+	s := e.Sampling
+	fmt.Fprintf(&b, "sampler %s, %s steps and guidance %g", s.Sampler, s.StepsText(), s.Guidance)
+	if s.GuidancePower != 0 {
+		fmt.Fprintf(&b, " with power %g", s.GuidancePower)
+	}
+	if s.Eta != 0 {
+		fmt.Fprintf(&b, " and eta %g", s.Eta)
+	}
+	if e.Fastest == 0 {
+		return fmt.Sprintf("no policy is bundled with %s for %s", e.Model, &b)
+	}
+	return fmt.Sprintf("a speed of %gx: the fastest policy bundled with %s for %s is of %gx",
+		e.Speed, e.Model, &b, e.Fastest)
+}
+
+// noneFits reports whether err says that no bundled policy is for the sampling.
+func noneFits(err error) bool {
+	var none *NoPolicyError
+	return errors.As(err, &none) && none.Fastest == 0
+}
+
+// Policies returns the bundled policies in the order of their names; a nil Bundle has none.
+func (b *Bundle) Policies() ([]*reuse.Trained, error) {
+	if b == nil {
+		return nil, nil
+	}
+	entries, err := fs.ReadDir(b.Files, PoliciesDir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("bundled model %s: %w", b.Name, err)
+	}
+	var list []*reuse.Trained
+	for _, e := range entries {
+		t, err := reuse.OpenFS(b.Files, path.Join(PoliciesDir, e.Name()))
+		if err != nil {
+			return nil, fmt.Errorf("bundled model %s: policy %s: %w", b.Name, e.Name(), err)
+		}
+		list = append(list, t)
+	}
+	return list, nil
+}
+
+// Choose returns, of the bundled policies for a sampling, the one whose speed is nearest to the
+// wanted one, in proportion; speed 0 means DefaultSpeed, or what there is nearest to it. Where
+// there is none, or the speed is far beyond the fastest, the error is a *NoPolicyError.
+func (b *Bundle) Choose(s diffusion.Sampling, speed float64) (*reuse.Trained, error) {
+	list, err := b.Policies()
+	if err != nil {
+		return nil, err
+	}
+	s = s.WithDefaults()
+	none := &NoPolicyError{Sampling: s, Speed: speed}
+	if b != nil {
+		none.Model = b.Name
+	}
+	aim := speed
+	if aim == 0 {
+		aim = DefaultSpeed
+	}
+	distance := func(t *reuse.Trained) float64 { return math.Abs(math.Log(t.Speed.Wanted / aim)) }
+	var best *reuse.Trained
+	for _, t := range list {
+		if !suits(t.Sampling, s) {
+			continue
+		}
+		none.Fastest = max(none.Fastest, t.Speed.Wanted)
+		if best == nil || distance(t) < distance(best) {
+			best = t
+		}
+	}
+	if best == nil || speed > none.Fastest*maxExcess {
+		return nil, none
+	}
+	return best, nil
+}
+
+// suits reports whether a policy that was made for one sampling is the best choice for another.
+func suits(made, s diffusion.Sampling) bool {
+	near := func(a, b float64) bool { return math.Abs(a-b) < 1e-6 }
+	return made.Sampler == s.Sampler && made.StepsText() == s.StepsText() && near(made.Eta, s.Eta) &&
+		near(made.Guidance, s.Guidance) && near(made.GuidancePower, s.GuidancePower)
+}

@@ -1,0 +1,48 @@
+package models
+
+import (
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/tokencache/tokencache/models/bundle"
+	"github.com/tokencache/tokencache/reuse"
+)
+
+// ResolvePolicy returns the policy that a user names, for a model of a bundle or, with nil,
+// another:
+//
+//	none, fora, tokencache:k=3,...   a method, as reuse.Parse reads it
+//	ddim50-2.4x                      a policy of the bundle
+//	./fora, policies/fast            the folder of a calibrated policy
+//
+// A name without a path separator is a method first, then a policy of the bundle, then a folder.
+func ResolvePolicy(b *bundle.Bundle, text string) (reuse.Policy, error) {
+	name, _, _ := strings.Cut(text, ":")
+	if slices.Contains(reuse.Names(), name) {
+		return reuse.Parse(text)
+	}
+	bundled, err := b.Policies()
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range bundled {
+		if t.String() == text {
+			return t, nil
+		}
+	}
+	if isFolder(text) {
+		return reuse.Open(text)
+	}
+	unknown := &UnknownError{Kind: "policy", Name: name, Known: reuse.Names(), Or: "the folder of a calibrated policy"}
+	for _, t := range bundled {
+		unknown.Known = append(unknown.Known, t.String())
+	}
+	return nil, unknown
+}
+
+// isFolder reports whether a text is the name of a folder, or has a path separator and so must be.
+func isFolder(text string) bool {
+	info, err := os.Stat(text)
+	return err == nil && info.IsDir() || strings.ContainsAny(text, "/"+string(os.PathSeparator))
+}
