@@ -168,19 +168,3 @@ func TestCycle(t *testing.T) {
 		}
 	}
 }
-
-func TestDistance(t *testing.T) {
-	for _, test := range []struct {
-		a, b string
-		want int
-	}{
-		{"", "", 0}, {"otter", "otter", 0}, {"oter", "otter", 1}, {"ottre", "otter", 1},
-		{"udder", "otter", 3}, {"größe", "grösse", 2}, {"a", "abcdefgh", 6},
-	} {
-		t.Run(test.a+" "+test.b, func(t *testing.T) {
-			if got := distance(test.a, test.b, 5); got != test.want {
-				t.Errorf("%q, %q: %d, want %d", test.a, test.b, got, test.want)
-			}
-		})
-	}
-}

@@ -5,7 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"unicode/utf8"
+
+	"github.com/tokencache/tokencache/internal/spelling"
 )
 
 // Lookup returns the class that query names: the one that has it as its name or as a synonym, else
@@ -84,11 +85,11 @@ func nearest(names []string, q string) []string {
 		name     string
 		distance int
 	}
-	limit := max(utf8.RuneCountInString(q)/3, 1)
+	limit := spelling.Limit(q)
 	var near []candidate
 	for i, name := range names {
 		for _, s := range synonyms(name) {
-			if d := distance(q, fold(s), limit); d <= limit {
+			if d := spelling.Distance(q, fold(s), limit); d <= limit {
 				near = append(near, candidate{fmt.Sprintf("%s (%d)", s, i), d})
 			}
 		}
@@ -99,29 +100,4 @@ func nearest(names []string, q string) []string {
 		list[i] = near[i].name
 	}
 	return list
-}
-
-// distance is the number of letters to insert, remove, replace, or swap with their neighbour to
-// turn a into b. If the lengths alone differ by more than limit, it is limit+1.
-func distance(a, b string, limit int) int {
-	from, to := []rune(a), []rune(b)
-	if max(len(from)-len(to), len(to)-len(from)) > limit {
-		return limit + 1
-	}
-	before, last, row := make([]int, len(to)+1), All(len(to)+1), make([]int, len(to)+1)
-	for i := range from {
-		row[0] = i + 1
-		for j := range to {
-			change := last[j]
-			if from[i] != to[j] {
-				change++
-			}
-			row[j+1] = min(change, last[j+1]+1, row[j]+1)
-			if i > 0 && j > 0 && from[i] == to[j-1] && from[i-1] == to[j] {
-				row[j+1] = min(row[j+1], before[j-1]+1)
-			}
-		}
-		before, last, row = last, row, before
-	}
-	return last[len(to)]
 }
