@@ -18,7 +18,7 @@ import (
 // The zero Group is empty. A Group serves one Graph.
 type Group struct {
 	g      *tensor.Graph
-	active []*Member // whose rows the tokens of the site that runs are, in order
+	active []participant // whose rows the tokens of the site that runs are, in order
 	depth  int
 	levels []level // by depth
 	sites  Sites
@@ -26,10 +26,18 @@ type Group struct {
 	failed *Member
 }
 
+// participant is a member in a site.
+type participant struct {
+	*Member
+	// silent: an outer site of its Reuse asked for nothing. It has samples in the tokens, without rows,
+	// because what the model knows of each sample was made for all of them.
+	silent bool
+}
+
 // level is what a site within sites needs.
 type level struct {
-	joined []*Member // that asked for a computation
-	parts  []*Tokens // what they asked for
+	joined []participant // in the computation
+	parts  []*Tokens     // what they asked for
 }
 
 // Member is a sequence of a Group. Its coroutines live until Close.
@@ -60,6 +68,7 @@ type call struct {
 	at     Site
 	x      *Tokens // what Apply is given
 	asked  *Tokens // what it passed to f, nil once it has returned
+	waits  bool    // for an answer, or has no say at this site
 	answer Tokens  // what f returns
 	result *Tokens // what it returned
 	part   Tokens
@@ -104,8 +113,9 @@ func (m *Member) at(depth int) *call {
 // in g's ledger are 0, 1, 2, ...
 func (gr *Group) Join(g *tensor.Graph, members []*Member) {
 	gr.g, gr.depth, gr.sites, gr.failed = g, 0, 0, nil
-	gr.active = append(gr.active[:0], members...)
+	gr.active = gr.active[:0]
 	for i, m := range members {
+		gr.active = append(gr.active, participant{Member: m})
 		m.owner = i
 		gr.sites |= m.Reuse.Sites()
 	}
@@ -130,37 +140,19 @@ func (gr *Group) Apply(at Site, x *Tokens, f func(*Tokens) *Tokens) *Tokens {
 	active := gr.active
 	if len(active) == 1 {
 		m := active[0]
-		if x.Owner = m.owner; !m.Reuse.Sites().Has(at.Part) {
+		x = gr.only(x, m)
+		if x.ChargeRows(gr.g); !m.Reuse.Sites().Has(at.Part) {
 			return f(x)
 		}
-		x.ChargeRows(gr.g)
 		return m.Reuse.Apply(at, x, f)
 	}
 	depth := gr.depth
 	first := len(gr.parts)
 	gr.split(x, active)
 	parts := gr.parts[first:]
+	joined := gr.ask(at, parts, active)
 
-	// Ask every member what it wants computed.
-	for len(gr.levels) <= depth {
-		gr.levels = append(gr.levels, level{})
-	}
-	joined := gr.levels[depth].joined[:0]
-	for k, m := range active {
-		c := m.at(depth)
-		c.at, c.x, c.answer = at, parts[k], Tokens{}
-		if !m.Reuse.Sites().Has(at.Part) {
-			c.asked, c.result = parts[k], nil
-		} else {
-			gr.resume(m, c)
-		}
-		if c.asked != nil {
-			joined = append(joined, m)
-		}
-	}
-	gr.levels[depth].joined = joined
-
-	// Compute that together, and let every member go on with its share of the results.
+	// Compute what they want together, and let every member go on with its share of the results.
 	var out *Tokens
 	if len(joined) > 0 {
 		u, same := gr.union(x, parts, joined, len(joined) == len(active))
@@ -171,20 +163,91 @@ func (gr *Group) Apply(at Site, x *Tokens, f func(*Tokens) *Tokens) *Tokens {
 		gr.share(out, joined, same && out.X == u.X)
 	}
 	for _, m := range joined {
-		c := m.at(depth)
-		if !m.Reuse.Sites().Has(at.Part) {
-			c.result, c.asked = &c.answer, nil
-			continue
-		}
-		gr.resume(m, c)
-		if c.asked != nil {
-			gr.failed = m
-			panic("seam: Apply called f twice")
+		switch c := m.at(depth); {
+		case !c.waits:
+		case !m.asks(at):
+			c.result = &c.answer
+		default:
+			gr.resume(m.Member, c)
+			if c.asked != nil {
+				gr.failed = m.Member
+				panic("seam: Apply called f twice")
+			}
 		}
 	}
 	y := gr.assemble(at, x, parts, active, out)
 	gr.parts = gr.parts[:first]
+	if x.Parts != nil {
+		x.ChargeRows(gr.g)
+	} else {
+		gr.Charge()
+	}
 	return y
+}
+
+// only returns the tokens of a single member as its own, as it would have them alone.
+func (gr *Group) only(x *Tokens, m participant) *Tokens {
+	own := x.Copy(gr.g)
+	if own.Owner = m.owner + 1; x.Parts != nil {
+		p := x.Parts[0]
+		own.KV, own.From, own.ColSums, own.Parts = p.KV, p.From, p.ColSums, nil
+	}
+	return own
+}
+
+// asks reports whether the member's Reuse is asked at a site.
+func (m participant) asks(at Site) bool { return !m.silent && m.Reuse.Sites().Has(at.Part) }
+
+// ask asks every member what it wants computed, and returns who takes part: nobody if all that is
+// wanted are no rows.
+//
+// Within a block the samples of all active members take part, as the model's modulations are of all of
+// them; those of a member that wants nothing have no rows there.
+func (gr *Group) ask(at Site, parts []*Tokens, active []participant) []participant {
+	for len(gr.levels) <= gr.depth {
+		gr.levels = append(gr.levels, level{})
+	}
+	joined, wanted := gr.levels[gr.depth].joined[:0], false
+	for k, m := range active {
+		c := m.at(gr.depth)
+		c.at, c.x, c.answer, c.asked, c.result = at, parts[k], Tokens{}, parts[k], nil
+		if m.asks(at) {
+			gr.resume(m.Member, c)
+		}
+		c.waits = c.asked != nil
+		switch {
+		case c.waits:
+			wanted = wanted || !m.silent
+		case at.Part == Block:
+			continue
+		default:
+			c.asked, m.silent = gr.empty(parts[k]), true
+		}
+		joined = append(joined, m)
+	}
+	gr.levels[gr.depth].joined = joined
+	if wanted {
+		return joined
+	}
+	for k, m := range active {
+		if c := m.at(gr.depth); c.waits {
+			c.result = parts[k]
+		}
+	}
+	return nil
+}
+
+// empty returns the samples of t without rows.
+func (gr *Group) empty(t *Tokens) *Tokens {
+	counts := gr.g.Ints(t.Rows.Samples())
+	clear(counts)
+	e := t.Copy(gr.g)
+	e.X, e.Rows, e.Pos = gr.g.RowRange(t.X, 0, 0), gr.g.Rows(counts), nil
+	e.KV, e.From, e.ColSums, e.Modulation = nil, nil, nil, nil
+	if t.Skip != nil {
+		e.Skip = gr.g.RowRange(t.Skip, 0, 0)
+	}
+	return e
 }
 
 // resume lets a member's Apply run until it asks for a computation or returns.
@@ -196,7 +259,7 @@ func (gr *Group) resume(m *Member, c *call) {
 }
 
 // split appends to parts the rows of each member in x.
-func (gr *Group) split(x *Tokens, members []*Member) {
+func (gr *Group) split(x *Tokens, members []participant) {
 	row, sample := 0, 0
 	for k, m := range members {
 		c := m.at(gr.depth)
@@ -208,7 +271,7 @@ func (gr *Group) split(x *Tokens, members []*Member) {
 			p.Rows = gr.rows(x.Rows, sample, m.Samples)
 		}
 		n := p.Rows.Len()
-		p.Owner, p.Parts = m.owner, nil
+		p.Owner, p.Parts = m.owner+1, nil
 		p.X = gr.g.RowRange(x.X, row, row+n)
 		p.Pos = x.Pos[row : row+n]
 		if x.C != nil {
@@ -240,7 +303,9 @@ func (gr *Group) rows(all *tensor.Rows, first, samples int) *tensor.Rows {
 
 // union returns the tokens that members asked for, one after another. Where all asked for all of
 // theirs it has the memory of x, and same is true.
-func (gr *Group) union(x *Tokens, parts []*Tokens, joined []*Member, all bool) (u *Tokens, same bool) {
+func (gr *Group) union(
+	x *Tokens, parts []*Tokens, joined []participant, all bool,
+) (u *Tokens, same bool) {
 	depth := gr.depth
 	u = NewTokens(gr.g)
 	*u = *x
@@ -254,7 +319,7 @@ func (gr *Group) union(x *Tokens, parts []*Tokens, joined []*Member, all bool) (
 	}
 	gr.levels[depth].parts = u.Parts
 	for k, m := range joined {
-		u.Parts[k].Owner = m.owner
+		u.Parts[k].Owner = m.owner + 1
 	}
 	if same {
 		return u, true
@@ -287,7 +352,7 @@ func (gr *Group) union(x *Tokens, parts []*Tokens, joined []*Member, all bool) (
 }
 
 // share gives each member its rows of what was computed, in place where that is so of them all.
-func (gr *Group) share(out *Tokens, joined []*Member, inPlace bool) {
+func (gr *Group) share(out *Tokens, joined []participant, inPlace bool) {
 	row := 0
 	for _, m := range joined {
 		c := m.at(gr.depth)
@@ -302,7 +367,7 @@ func (gr *Group) share(out *Tokens, joined []*Member, inPlace bool) {
 }
 
 // assemble puts what the members' Apply returned together.
-func (gr *Group) assemble(at Site, x *Tokens, parts []*Tokens, active []*Member, out *Tokens) *Tokens {
+func (gr *Group) assemble(at Site, x *Tokens, parts []*Tokens, active []participant, out *Tokens) *Tokens {
 	inPlace, passed := true, out != nil
 	for k, m := range active {
 		c := m.at(gr.depth)
