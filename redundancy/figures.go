@@ -87,7 +87,8 @@ func (w *Watch) tokenMaps(model string, side int) report.Figure {
 	}
 }
 
-// percentiles returns the 1st and the 99th of the positive values, that single ones do not spoil a scale; 0 and 0 if there are none.
+// percentiles returns the 1st and the 99th of the positive values, that single ones do not spoil a
+// scale; 0 and 0 if there are none.
 func percentiles(values []float64) (low, high float64) {
 	values = slices.DeleteFunc(slices.Clone(values), func(v float64) bool { return !(v > 0) })
 	if len(values) == 0 {
@@ -141,7 +142,8 @@ func (s Similarity) panel(title string, values [][]float64, scale report.Scale) 
 	return report.Heat{Title: title, X: "step", Y: "step", Values: values, XLabel: s.Steps, YLabel: s.Steps, Narrow: true, Scale: scale}
 }
 
-// Importance returns the importance update-norm that a cache of the step before would have given tokens, where no policy ranks any.
+// Importance returns the importance update-norm that a cache of the step before would have given
+// tokens, where no policy ranks any.
 func (w *Watch) Importance() *Importance {
 	m := &Importance{Kind: "update-norm of the uncached model"}
 	alpha := make([]float64, len(w.Norm))
@@ -202,7 +204,8 @@ func (r *Record) DrawSchedule(dir, model string) (string, error) {
 	return path, f.Write(path)
 }
 
-// shortened returns a policy's text as far as it fits above a figure: lists of steps are long, and drawn below.
+// shortened returns a policy's text as far as it fits above a figure: lists of steps are long, and
+// drawn below.
 func shortened(policy string) string {
 	const most = 150
 	if len(policy) <= most {
@@ -221,7 +224,8 @@ func (r *Record) Computed() float64 {
 	return sum
 }
 
-// Chooses reports whether the policy tells tokens apart: at some step it computed more of one than of another.
+// Chooses reports whether the policy tells tokens apart: at some step it computed more of one than
+// of another.
 func (r *Record) Chooses() bool {
 	for _, image := range r.First {
 		for s := range r.Steps {
@@ -234,7 +238,8 @@ func (r *Record) Chooses() bool {
 	return false
 }
 
-// DrawOverlay writes to dir the frames with the computed tokens, as a strip and as an animation. Names are the model's classes' or nil.
+// DrawOverlay writes to dir the frames with the computed tokens, as a strip and as an animation.
+// Names are the model's classes' or nil.
 func (r *Record) DrawOverlay(dir, model string, frames []Frame, labels []int, names []string) ([]string, error) {
 	side := sideOf(r.Tokens)
 	if side == 0 {

@@ -12,7 +12,8 @@ import (
 
 // Options says what to look at.
 type Options struct {
-	// Request is what to draw: classes, seed, sampler and guidance. Policy, Batch and what it is told are ignored.
+	// Request is what to draw: classes, seed, sampler and guidance. Policy, Batch and what it is
+	// told are ignored.
 	Request tokencache.Request
 	Policy  reuse.Policy // whose choice of tokens is recorded
 
@@ -28,7 +29,8 @@ func WatchUncached(ctx context.Context, p *tokencache.Pipeline, o Options) (*Wat
 		return nil, err
 	}
 	w := newWatcher(len(req.Classes), guided(req))
-	req.Policy, req.CacheMemory, req.Batch = w, 0, batch(len(req.Classes), watchBytes(p.Config(), plan.Steps()))
+	req.Policy, req.CacheMemory = w.policy(), 0
+	req.Batch = batch(len(req.Classes), watchBytes(p.Config(), plan.Steps()))
 	o.stage("watching %s of %d uncached steps", count(len(req.Classes)), plan.Steps())
 	if _, err := p.Generate(ctx, req); err != nil {
 		return nil, err
@@ -70,7 +72,8 @@ func RecordPolicy(ctx context.Context, p *tokencache.Pipeline, o Options) (*Reco
 	return r, err
 }
 
-// Frame is a step of a run as it can be seen: the predicted clean image of every image that is kept.
+// Frame is a step of a run as it can be seen: the predicted clean image of every image that is
+// kept.
 type Frame struct {
 	Step     int
 	Pictures []tokencache.Image
@@ -82,7 +85,8 @@ const (
 	mostPictures      = 4  // of a frame; with an autoencoder 1
 )
 
-// RecordFrames is RecordPolicy; it also returns what the images look like on the way: the clean images that the model predicts, at evenly taken steps.
+// RecordFrames is RecordPolicy; it also returns what the images look like on the way: the clean
+// images that the model predicts, at evenly taken steps.
 func RecordFrames(ctx context.Context, p *tokencache.Pipeline, o Options) (*Record, []Frame, error) {
 	req := o.request()
 	plan, err := p.Plan(req.Sampling)
@@ -119,7 +123,7 @@ func record(ctx context.Context, p *tokencache.Pipeline, o Options, f *film) (*R
 		req.OnState, req.OnPrediction = f.state, f.prediction
 	}
 	r := newRecorder(o.Policy, len(req.Classes), keep, guided(req))
-	req.Policy, req.Batch = r, min(len(req.Classes), 4)
+	req.Policy, req.Batch = r.policy(), min(len(req.Classes), 4)
 	o.stage("recording %s with %s", count(len(req.Classes)), o.Policy)
 	if _, err := p.Generate(ctx, req); err != nil {
 		return nil, nil, err
@@ -144,7 +148,8 @@ func (f *film) state(index, position int, x []float32) {
 	}
 }
 
-// prediction makes x_0 of the kept x_t and the predicted noise eps: x_0 = x_t/sqrt(alpha-bar) - sigma·eps, where 1/alpha-bar = 1 + sigma².
+// prediction makes x_0 of the kept x_t and the predicted noise eps: x_0 = x_t/sqrt(alpha-bar) -
+// sigma·eps, where 1/alpha-bar = 1 + sigma².
 func (f *film) prediction(index, position int, out []float32) {
 	i, ok := f.frame[position]
 	if !ok || index >= f.pictures {

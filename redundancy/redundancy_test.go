@@ -38,7 +38,8 @@ func source(tensors []checkpoint.Want) *formula.Source {
 	return src
 }
 
-// inputs are batches of samples that drift from step to step, by drift times a direction; without drift timesteps stay the same too.
+// inputs are batches of samples that drift from step to step, by drift times a direction; without
+// drift timesteps stay the same too.
 func inputs(m *dit.Model, samples int, seed uint64, drift float32) []*seam.Batch {
 	r := rand.New(rand.NewPCG(seed, 2))
 	size := m.InChannels * m.InputSize * m.InputSize
@@ -86,11 +87,12 @@ func run(t *testing.T, m *dit.Model, p reuse.Policy, sets ...[]*seam.Batch) [][]
 	return out
 }
 
-// TestConstantTrajectory holds that where nothing moves nothing changes: every cosine is 1 and every change 0.
+// TestConstantTrajectory holds that where nothing moves nothing changes: every cosine is 1 and
+// every change 0.
 func TestConstantTrajectory(t *testing.T) {
 	m := model(t, dit.ArchDiT)
 	w := newWatcher(3, false)
-	run(t, m, w, inputs(m, 2, 1, 0), inputs(m, 1, 2, 0))
+	run(t, m, w.policy(), inputs(m, 2, 1, 0), inputs(m, 1, 2, 0))
 	seen := w.finish()
 	if blocks := []int{seen.Alike[0].Block, seen.Alike[1].Block, seen.Alike[2].Block}; !slices.Equal(blocks, []int{0, 2, 3}) {
 		t.Errorf("similarity of blocks %v, want 0, 2 and 3", blocks)
@@ -111,7 +113,8 @@ func TestConstantTrajectory(t *testing.T) {
 	}
 }
 
-// TestWatchAgainstDefinition compares what is watched with the definitions, from updates that are all kept.
+// TestWatchAgainstDefinition compares what is watched with the definitions, from updates that are
+// all kept.
 func TestWatchAgainstDefinition(t *testing.T) {
 	for _, arch := range []dit.Arch{dit.ArchDiT, dit.ArchMDTv2} {
 		m := model(t, arch)
@@ -119,7 +122,7 @@ func TestWatchAgainstDefinition(t *testing.T) {
 		w := newWatcher(2, true) // the second half of the four is not looked at
 		keep := &keeper{blocks: len(m.Blocks)}
 		plain := run(t, m, reuse.None{}, batches)
-		if out := run(t, m, w, batches); !slices.Equal(out[7], plain[7]) {
+		if out := run(t, m, w.policy(), batches); !slices.Equal(out[7], plain[7]) {
 			t.Errorf("%v: watching changes the prediction", arch)
 		}
 		run(t, m, keep, batches)
@@ -198,7 +201,8 @@ func parse(t *testing.T, text string) reuse.Policy {
 	return p
 }
 
-// TestRecord holds that recording changes nothing, that the recorded I-steps are the policy's, and that at the others as many tokens were computed as its ratio says.
+// TestRecord holds that recording changes nothing, that the recorded I-steps are the policy's, and
+// that at the others as many tokens were computed as its ratio says.
 func TestRecord(t *testing.T) {
 	for _, arch := range []dit.Arch{dit.ArchDiT, dit.ArchMDTv2} {
 		m := model(t, arch)
@@ -213,7 +217,7 @@ func TestRecord(t *testing.T) {
 		} {
 			policy := parse(t, text)
 			r := newRecorder(policy, 3, 3, true)
-			recorded := run(t, m, r, first, second)
+			recorded := run(t, m, r.policy(), first, second)
 			for i, out := range run(t, m, policy, first, second) {
 				if !slices.Equal(out, recorded[i]) {
 					t.Fatalf("%v, %s: recording changes the prediction at step %d", arch, text, i)
@@ -253,11 +257,12 @@ func TestRecord(t *testing.T) {
 	}
 }
 
-// TestRecordBranches holds that policies of branches are recorded too: FORA computes all or nothing, all where the steps that are left are a multiple of n.
+// TestRecordBranches holds that policies of branches are recorded too: FORA computes all or
+// nothing, all where the steps that are left are a multiple of n.
 func TestRecordBranches(t *testing.T) {
 	m := model(t, dit.ArchDiT)
 	r := newRecorder(parse(t, "fora:n=3"), 2, 1, false)
-	run(t, m, r, inputs(m, 2, 6, 0.1))
+	run(t, m, r.policy(), inputs(m, 2, 6, 0.1))
 	seen := r.finish()
 	if want := []int{0, 1, 4, 7}; !slices.Equal(seen.ISteps, want) || math.Abs(seen.Computed()-4.0/8) > 1e-9 || seen.Importance != nil {
 		t.Errorf("I-steps %v, %g computed, importance %v; want %v, 4/8, none", seen.ISteps, seen.Computed(), seen.Importance, want)
@@ -269,7 +274,7 @@ func TestImportance(t *testing.T) {
 	m := model(t, dit.ArchDiT)
 	const ratio, at = 0.25, 4
 	r := newRecorder(parse(t, "tokencache:ratio=0.25,k=3"), 1, 1, false)
-	run(t, m, r, inputs(m, 1, 7, 0.1))
+	run(t, m, r.policy(), inputs(m, 1, 7, 0.1))
 	seen := r.finish()
 	pairs := seen.Blocks * seen.Tokens
 	alpha := r.alpha[at*pairs:][:pairs]
@@ -291,7 +296,8 @@ func TestImportance(t *testing.T) {
 	}
 }
 
-// TestPredictorImportance holds that a predictor tells its importance at every step, without changing the pass.
+// TestPredictorImportance holds that a predictor tells its importance at every step, without
+// changing the pass.
 func TestPredictorImportance(t *testing.T) {
 	m := model(t, dit.ArchDiT)
 	for _, kind := range []reuse.Importance{reuse.Static, reuse.Dynamic} {
@@ -300,11 +306,11 @@ func TestPredictorImportance(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		policy := reuse.DefaultTokenCache()
+		policy := *reuse.NewTokenCache()
 		policy.Importance, policy.Predictor = kind, predictor
 		batches := inputs(m, 2, 8, 0.1)
 		r := newRecorder(&policy, 2, 0, false)
-		recorded := run(t, m, r, batches)
+		recorded := run(t, m, r.policy(), batches)
 		for i, out := range run(t, m, &policy, batches) {
 			if !slices.Equal(out, recorded[i]) {
 				t.Fatalf("%s: recording changes the prediction at step %d", kind, i)

@@ -7,9 +7,9 @@ import (
 	"github.com/tokencache/tokencache/tensor"
 )
 
-// Group is the Reuse of several sequences in one pass over the rows of all. Each sequence's own Reuse
-// is asked about its own rows alone, and what they want computed is computed together: the tokens
-// that Apply passes on are the rows that all of them passed on, one after another.
+// Group is the Reuse of several sequences in one pass over the rows of all. Each sequence's own
+// Reuse is asked about its own rows alone, and what they want computed is computed together: the
+// tokens that Apply passes on are the rows that all of them passed on, one after another.
 //
 // A Reuse asks for a computation in the middle of its Apply. So that several can ask before one
 // computation answers them all, each Apply runs in a coroutine of its own, which waits inside f.
@@ -29,8 +29,8 @@ type Group struct {
 // participant is a member in a site.
 type participant struct {
 	*Member
-	// silent: an outer site of its Reuse asked for nothing. It has samples in the tokens, without rows,
-	// because what the model knows of each sample was made for all of them.
+	// silent: an outer site of its Reuse asked for nothing. It has samples in the tokens, without
+	// rows, because what the model knows of each sample was made for all of them.
 	silent bool
 }
 
@@ -109,8 +109,8 @@ func (m *Member) at(depth int) *call {
 	return m.calls[depth]
 }
 
-// Join makes the group that of members, whose samples stand in the batch in this order. Their owners
-// in g's ledger are 0, 1, 2, ...
+// Join makes the group that of members, whose samples stand in the batch in this order. Their
+// owners in g's ledger are 0, 1, 2, ...
 func (gr *Group) Join(g *tensor.Graph, members []*Member) {
 	gr.g, gr.depth, gr.sites, gr.failed = g, 0, 0, nil
 	gr.active = gr.active[:0]
@@ -201,8 +201,8 @@ func (m participant) asks(at Site) bool { return !m.silent && m.Reuse.Sites().Ha
 // ask asks every member what it wants computed, and returns who takes part: nobody if all that is
 // wanted are no rows.
 //
-// Within a block the samples of all active members take part, as the model's modulations are of all of
-// them; those of a member that wants nothing have no rows there.
+// Within a block the samples of all active members take part, as the model's modulations are of all
+// of them; those of a member that wants nothing have no rows there.
 func (gr *Group) ask(at Site, parts []*Tokens, active []participant) []participant {
 	for len(gr.levels) <= gr.depth {
 		gr.levels = append(gr.levels, level{})
