@@ -10,7 +10,8 @@ import (
 	"github.com/tokencache/tokencache/tensor"
 )
 
-// The bounds of the matrices of similarity. Of more steps or tokens, so many are taken evenly.
+// The bounds of the matrices of similarity. Of more steps or tokens, some are taken at even
+// distances.
 const (
 	maxAlikeSteps  = 100
 	maxAlikeTokens = 32 // of a sample
@@ -62,9 +63,11 @@ type watcher struct {
 // alikeness gathers what a Similarity is made of, for a batch.
 type alikeness struct {
 	of     *Similarity
-	slot   []int       // of each step: its place in of.Steps, or -1
-	tokens []int       // those that are kept
-	values [][]float32 // of each place: updates, then outputs, of the kept tokens of all samples, each of unit length or zero
+	slot   []int // of each step: its place in of.Steps, or -1
+	tokens []int // those that are kept
+	// values are, of each place, updates, then outputs, of the kept tokens of all samples, each of
+	// unit length or zero.
+	values [][]float32
 }
 
 func newWatcher(images int, guided bool) *watcher { return &watcher{guided: guided, images: images} }

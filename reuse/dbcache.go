@@ -18,7 +18,7 @@ type DBCache struct {
 	Front         int     `policy:"front,fn,fn-compute-blocks" min:"1" help:"first blocks, which are compared"`
 	Back          int     `policy:"back,bn,bn-compute-blocks" min:"0" help:"last blocks that are always computed"`
 	Threshold     float64 `policy:"threshold,residual-diff-threshold" min:"0" help:"change at which all is computed"`
-	Warmup        int     `policy:"warmup,max-warmup-steps" min:"1" help:"the first so many steps are full"`
+	Warmup        int     `policy:"warmup,max-warmup-steps" min:"1" help:"full steps at the start"`
 	MaxContinuous int     `policy:"most,max-continuous,max-continuous-cached-steps" min:"0" help:"reuses in a row; 0: any"`
 }
 
@@ -28,7 +28,7 @@ func NewDBCache() *DBCache { return &DBCache{Front: 2, Back: 1, Threshold: 0.1, 
 // FBCache is the DBCache that compares the first block alone.
 type FBCache struct {
 	Threshold     float64 `policy:"threshold,residual-diff-threshold" min:"0" help:"change at which all is computed"`
-	Warmup        int     `policy:"warmup,max-warmup-steps" min:"1" help:"the first so many steps are full"`
+	Warmup        int     `policy:"warmup,max-warmup-steps" min:"1" help:"full steps at the start"`
 	MaxContinuous int     `policy:"most,max-continuous,max-continuous-cached-steps" min:"0" help:"reuses in a row; 0: any"`
 }
 

@@ -22,7 +22,7 @@ type differences struct {
 	known        [][]uint8   // of each site: how many differences of each row exist, up to order+1
 }
 
-// newDifferences returns what holds nothing yet, for a number of sites of so many rows each.
+// newDifferences returns empty differences for a number of sites, each of the same number of rows.
 func newDifferences(sites, rows, width, order int) *differences {
 	d := &differences{order: order, width: width}
 	for range sites {

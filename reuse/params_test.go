@@ -77,8 +77,8 @@ func TestAliases(t *testing.T) {
 // TestRefusedTexts checks that errors say what is wanted, and name the method once.
 func TestRefusedTexts(t *testing.T) {
 	for _, test := range []struct{ text, want string }{
-		{"forra", `unknown policy "forra" (did you mean fora?): want none, tokencache, fora,`},
-		{"", `unknown policy "": want none,`},
+		{"forra", `unknown policy "forra" (did you mean fora?): want one of none, tokencache, fora,`},
+		{"", `unknown policy "": want one of none,`},
 		{"fora:n", `policy fora: "n": want key=value`},
 		{"none:n=1", `policy none: no parameter "n": there are none`},
 		{"fora:n=0", "policy fora: n=0: want a whole number, 1 or more"},
@@ -112,7 +112,7 @@ func TestRefusedTexts(t *testing.T) {
 		{"tokencache:ratio=7", "policy tokencache: ratio=7: want a number, 0 to 1"},
 		{"tokencache:selection=all", "selection=all: want per-block, global or grid"},
 		{"tokencache:selection=grid,cell=5", "cell=5: want a whole number, 1 to 4"},
-		{"tokencache:selection=grid,cell=2", "ratio=0.25: selection=grid with cell=2 computes at least 0.5"},
+		{"tokencache:selection=grid,cell=2", "ratio=0.25: selection=grid with cell=2 computes 0.5 of the tokens at least"},
 		{"tokencache:steps=some", "steps=some: want uniform, tprr or list"},
 		{"tokencache:k=0", "k=0: want a whole number, 1 or more"},
 		{"tokencache:steps=tprr", "k2=0: want a whole number, 1 or more"},

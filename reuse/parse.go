@@ -16,7 +16,7 @@ func Parse(text string) (Policy, error) {
 		for _, m := range methods {
 			names = append(names, m.name)
 		}
-		return nil, fmt.Errorf("unknown policy %q%s: want %s, or the folder of a trained policy",
+		return nil, fmt.Errorf("unknown policy %q%s: want one of %s, or the folder of a trained policy",
 			name, didYouMean(names, name), strings.Join(names, ", "))
 	}
 	p := methods[i].make()

@@ -9,7 +9,7 @@ import "github.com/tokencache/tokencache/seam"
 type TaylorSeer struct {
 	Interval int `policy:"n,interval,cache-interval" min:"1" help:"period of full steps"`
 	Order    int `policy:"order,max-order" min:"0" max:"4" help:"highest order of the Taylor series"`
-	Warmup   int `policy:"warmup,disable-cache-before-step" min:"1" help:"the first so many steps are full"`
+	Warmup   int `policy:"warmup,disable-cache-before-step" min:"1" help:"full steps at the start"`
 }
 
 // NewTaylorSeer returns a TaylorSeer with its defaults.

@@ -115,7 +115,7 @@ func (t *TokenCache) Validate() error {
 	switch {
 	case t.Selection == Grid && t.Ratio > 0 && t.Ratio < MinRatio(Grid, t.Cell):
 		return fmt.Errorf(
-			"ratio=%g: selection=%s with cell=%d computes at least %g of the tokens; want more, a larger cell, or 0",
+			"ratio=%g: selection=%s with cell=%d computes %g of the tokens at least; want more, a larger cell, or 0",
 			t.Ratio, Grid, t.Cell, MinRatio(Grid, t.Cell))
 	case t.Site == BodySite && (t.Learned || t.needsPredictor()):
 		return fmt.Errorf("site=%s: want importance %s or %s and no learned forecasts: what is learned is of whole blocks",

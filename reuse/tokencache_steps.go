@@ -27,7 +27,7 @@ type StepChoice struct {
 
 	// Boundary is the share of the steps that are in the first phase of TPRR.
 	Boundary float64 `json:"boundary,omitempty" policy:"boundary" min:"0" max:"1" help:"tprr: share of its first phase"`
-	Warmup   int     `json:"warmup,omitempty" policy:"warmup" min:"0" help:"the first so many steps are I-steps"`
+	Warmup   int     `json:"warmup,omitempty" policy:"warmup" min:"0" help:"I-steps at the start, as forecasts need"`
 	List     []int   `json:"list,omitempty" policy:"i" min:"0" help:"list: positions of the I-steps, as in 0+3+7"`
 	// Half are the positions of half steps, at which only guidance's conditional half is computed
 	// (beyond the paper).

@@ -19,9 +19,9 @@ type shapeOnly struct {
 
 func (s shapeOnly) Shape() *seam.Shape { return s.shape }
 
-// TestMerging checks merging on grids of even and odd side: how many tokens are left, that each cell
-// keeps one, that those left are means of tokens, that tokens merge with those that they equal, and
-// that every token gets the output of the one that stands for it.
+// TestMerging checks merging on grids of even and odd side: how many tokens are left, that each
+// cell keeps one, that those left are means of tokens, that tokens merge with those that they
+// equal, and that every token gets the output of the one that stands for it.
 func TestMerging(t *testing.T) {
 	for _, side := range []int{4, 5} {
 		t.Run(fmt.Sprint(side), func(t *testing.T) {

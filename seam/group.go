@@ -12,7 +12,7 @@ import (
 // tokens that Apply passes on are the rows that all of them passed on, one after another.
 //
 // A Reuse asks for a computation in the middle of its Apply. So that several can ask before one
-// computation answers them all, each Apply runs in a coroutine of its own, which waits inside f.
+// computation answers them all, each Apply runs in its own coroutine, which waits inside f.
 // Nothing runs at the same time, and which sequences share a pass changes no bit of any of them.
 //
 // The zero Group is empty. A Group serves one Graph.
@@ -49,7 +49,7 @@ type Member struct {
 	calls []*call // by depth, as sites lie within sites
 }
 
-// NewMember returns a sequence of so many samples.
+// NewMember returns a sequence with a number of samples.
 func NewMember(r Reuse, samples int) *Member { return &Member{Reuse: r, Samples: samples} }
 
 // Close ends the coroutines of a sequence, wherever they are.
