@@ -49,7 +49,7 @@ type TokenCache struct {
 	Ratio float64 `json:"ratio" policy:"ratio" min:"0" max:"1" help:"share of pairs that P-steps compute"`
 	// Selection spreads them over blocks; Cell is for Grid.
 	Selection Selection `json:"selection" policy:"selection" values:"per-block|global|grid" help:"how these are chosen"`
-	Cell      int       `json:"cell,omitempty" policy:"cell" min:"1" max:"4" default:"3" help:"grid: pruned of a 2x2 cell"`
+	Cell      int       `json:"cell,omitempty" policy:"cell" min:"1" max:"4" default:"3" help:"grid: pruned of 4 tokens"`
 
 	Importance Importance `json:"importance" policy:"importance" values:"random|update-norm|static|dynamic" help:"of tokens"`
 	Keys       Keys       `json:"keys" policy:"keys" values:"kept|cached|fresh" help:"tokens that computed ones attend to"`
@@ -66,7 +66,7 @@ type TokenCache struct {
 
 	Seed uint64 `json:"seed,omitempty" policy:"seed" help:"of importance=random"`
 	// Site is for models with long skips.
-	Site PruneSite `json:"site,omitempty" policy:"site" values:"whole|body" empty:"whole" help:"what long-skip blocks prune"`
+	Site PruneSite `json:"site,omitempty" policy:"site" values:"whole|body" empty:"whole" help:"pruned with long skips"`
 
 	Predictor *Predictor `json:"-"` // of Static and Dynamic
 	Forecast  *Forecast  `json:"-"` // nil: Taylor's series of Order
