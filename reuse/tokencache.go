@@ -51,7 +51,7 @@ type TokenCache struct {
 	Selection Selection `json:"selection" policy:"selection" values:"per-block|global|grid" help:"how these are chosen"`
 	Cell      int       `json:"cell,omitempty" policy:"cell" min:"1" max:"4" default:"3" help:"grid: pruned of 4 tokens"`
 
-	Importance Importance `json:"importance" policy:"importance" values:"random|update-norm|static|dynamic" help:"of tokens"`
+	Importance Importance `json:"importance" policy:"importance" values:"random|update-norm|static|dynamic" help:"ranking"`
 	Keys       Keys       `json:"keys" policy:"keys" values:"kept|cached|fresh" help:"tokens that computed ones attend to"`
 	Cached     Cached     `json:"cached" policy:"cached" values:"update|output" help:"what the cache holds of a token"`
 
