@@ -55,15 +55,12 @@ func (p *Pipeline) Identity(req Request) string {
 	return hex.EncodeToString(sum[:16])
 }
 
-// policyContent says what a policy does: by a hash of what was learned for it, or its parameters.
+// policyContent says what a policy does, where none at all recomputes everything.
 func policyContent(p reuse.Policy) string {
-	switch p := p.(type) {
-	case nil:
-		return reuse.None{}.String()
-	case interface{ ContentHash() string }:
-		return p.ContentHash()
+	if p == nil {
+		p = reuse.None{}
 	}
-	return p.String()
+	return reuse.ContentHash(p)
 }
 
 // hashFloats identifies numbers bit for bit.

@@ -50,7 +50,7 @@ var storeys = []storey{
 		{"seam", "tensor"},
 		{"dit", "checkpoint nn seam tensor"},
 		{"vae", "checkpoint nn tensor"},
-		{"reuse", "checkpoint diffusion dit internal/atomicfile internal/kernel nn seam tensor"},
+		{"reuse", "checkpoint diffusion dit internal/atomicfile internal/kernel internal/spelling nn seam tensor"},
 		{".", "diffusion dit internal/classes internal/imagenet internal/kernel internal/raster reuse seam tensor vae"},
 	}},
 	{"workshop", []room{
@@ -72,7 +72,7 @@ var storeys = []storey{
 		{"bench/peers/block", "checkpoint dit nn seam tensor"},
 		{"cmd/tokencache/internal/output", "checkpoint diffusion internal/atomicfile internal/classes internal/imagefile internal/npz internal/raster internal/sheet"},
 		{"cmd/tokencache/internal/inspect", "checkpoint dit vae"},
-		{"cmd/tokencache/internal/bench", "diffusion dit internal/kernel internal/median reuse seam tensor train"},
+		{"cmd/tokencache/internal/bench", ". diffusion dit internal/kernel internal/median reuse seam tensor train"},
 		{"cmd/tokencache/internal/verify", "calibrate checkpoint diffusion dit internal/formula reuse seam tensor train vae"},
 		{"cmd/tokencache", "*"},
 	}},

@@ -353,7 +353,7 @@ func (m *maker) bisect(ctx context.Context, policy *reuse.TokenCache, wanted flo
 		}
 		return uncached / float64(r.Stats.FLOPs), nil
 	}
-	least := reuse.LeastRatio(policy.Selection, policy.Cell)
+	least := reuse.MinRatio(policy.Selection, policy.Cell)
 	most, err := reduction(least)
 	if err != nil {
 		return err

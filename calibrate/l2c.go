@@ -50,7 +50,7 @@ func L2C(ctx context.Context, p *tokencache.Pipeline, o L2COptions) (*reuse.Trai
 		return nil, err
 	}
 	trained := m.trained(nil)
-	trained.L2C = &reuse.Routers{Threshold: o.Threshold, Logits: routers.Logits}
+	trained.L2C = &reuse.L2C{Threshold: o.Threshold, Logits: routers.Logits}
 	if o.Speed > 0 {
 		if err := m.threshold(ctx, trained, reuse.L2CMethod, most, func(v float64) { trained.L2C.Threshold = v }); err != nil {
 			return nil, err

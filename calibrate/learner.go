@@ -11,21 +11,23 @@ import (
 	"github.com/tokencache/tokencache/tensor"
 )
 
-// Learned forecasts look back to so many I-steps, and their weights are drawn to those of Newton's interpolation by so much, relative to the size of what they weight.
+// terms is how many past I-steps a learned forecast uses. ridge is the relative strength of the
+// pull towards Newton's interpolation.
 const (
 	terms = 4
 	ridge = 1e-3
 )
 
-// reference is uncached images on their way: what a policy's images should follow.
+// reference holds teacher trajectories: those of uncached images, which a policy's images should
+// follow.
 type reference struct {
 	plan   reuse.Plan
 	size   int         // of an image's latents
 	states [][]float32 // of each image, [steps, size]: before each step
 	noises [][]float32 // of each image, [steps, size]: the predicted noise, guided
-	finals [][]float32 // of each image: what came out
+	finals [][]float32 // of each image, [size]: the result
 
-	survival *survival // how deviations are weighed; nil: all alike
+	survival *survival // the weights of deviations; nil: all alike
 }
 
 // weigh weighs deviations x of an image after the step at position p.
@@ -40,8 +42,11 @@ func (r *reference) weigh(x []float32, p int) {
 	r.survival.weigh(x, next)
 }
 
-// target sets dst to the predicted noise that would take image i from x, where it is at position p, to where the uncached image is after the step: the uncached model's own prediction there, corrected for the distance
-// that the policy's image has gone astray. In y = x/sqrt(alpha-bar), whose noise is sigma, DDIM and DPM-Solver's first order step by (sigma'-sigma)·eps, DDPM's mean by -(sigma²-sigma'²)/sigma·eps.
+// target sets dst to the predicted noise that would take image i from x, where it is at position p,
+// to where the uncached image is after the step: the uncached model's own prediction there,
+// corrected for the deviation of the policy's image. In y = x/sqrt(alpha-bar), whose noise is
+// sigma, DDIM and DPM-Solver's first order step by (sigma'-sigma)·eps, DDPM's mean by
+// -(sigma²-sigma'²)/sigma·eps.
 func (r *reference) target(dst []float32, i, p int, x []float32) {
 	sigma, next := r.plan.Sigma[p], 0.0
 	if p+1 < len(r.plan.Sigma) {
@@ -58,7 +63,8 @@ func (r *reference) target(dst []float32, i, p int, x []float32) {
 	}
 }
 
-// quality is the mean over images of 10·log10(4/mean square difference) of what a policy drew to the uncached images, in dB: the PSNR of pixels in [-1,1].
+// quality is the mean over images of 10·log10(4/mean square difference) between a policy's images
+// and the uncached ones, in dB: the PSNR of pixels in [-1,1].
 func (r *reference) quality(images []tokencache.Image) float64 {
 	mean := 0.0
 	for i, image := range images {
@@ -72,8 +78,9 @@ func (r *reference) quality(images []tokencache.Image) float64 {
 	return mean
 }
 
-// learner is a policy that learns the weights of its forecasts while it runs, on the trajectory that it takes itself: at each P-step by least squares, so that the step ends as near as can be to where the uncached image
-// is then. All images must be in one batch.
+// learner is a policy that learns the weights of its forecasts while it runs, on its own
+// trajectory: at each P-step by least squares, so that each step lands as close as possible to the
+// uncached trajectory. All images must be in one batch.
 type learner struct {
 	policy   *reuse.TokenCache // whose Forecast is filled in
 	ref      *reference
@@ -130,14 +137,14 @@ type learnRun struct {
 	full    []bool    // of each position: an I-step
 	half    []bool    // of each position: a half step
 	start   []float32 // the tokens before the first block
-	past    kept      // the blocks' joint updates R at the last I-steps and half steps
-	apart   kept      // what R of guidance's conditional half is less that of the other, at the last I-steps
+	past    kept      // the model's residuals R at the last I-steps and half steps
+	guided  kept      // guidance's differences of R, conditional less unconditional, at the last I-steps
 	now     int
 	decoder []float32 // what the model adds between blocks, [N, D], or nil
 	batch   *seam.Batch
 }
 
-// kept is what was computed last, the newest first, and the positions at which it was.
+// kept holds the values that were computed last, the newest first, and their positions.
 type kept struct {
 	values [][]float32
 	at     []int
@@ -150,7 +157,7 @@ func (k *kept) add(value []float32, p int) {
 	}
 }
 
-// sum adds the weighted sum of row of the values, of cols numbers, to x.
+// sum adds factor times the weighted sum of a row of the values to x.
 func (k *kept) sum(x []float32, row int, weights []float64, factor float64) {
 	for i, w := range weights {
 		kernel.AXPY(x, float32(factor*w), k.values[i][row*len(x):][:len(x)])
@@ -169,49 +176,54 @@ func (r *learnRun) Begin(g *tensor.Graph, b *seam.Batch, positions []int) {
 // Sites implements seam.Reuse.
 func (r *learnRun) Sites() seam.Sites { return r.Run.Sites() | seam.SitesOf(seam.Block) }
 
-// Apply implements seam.Reuse: it keeps what the blocks add, and sets the weights at a half step, where they are of what was computed of it.
-func (r *learnRun) Apply(at seam.Site, x *seam.Tokens, f func(*seam.Tokens) *seam.Tokens) *seam.Tokens {
+// Apply implements seam.Reuse. It keeps the residual of the blocks. At a half step it sets the
+// weights once the conditional half is computed.
+func (r *learnRun) Apply(
+	at seam.Site, x *seam.Tokens, f func(*seam.Tokens) *seam.Tokens,
+) *seam.Tokens {
 	keeps := at.Part == seam.Block && (r.full[r.now] || r.half[r.now])
 	if keeps && at.Block == 0 {
 		copy(r.start, x.X.Flat())
 	}
 	last := keeps && at.Block == r.model.Shape().Blocks-1
-	g := f
+	compute := f
 	if last && r.half[r.now] {
-		g = func(x *seam.Tokens) *seam.Tokens {
+		compute = func(x *seam.Tokens) *seam.Tokens {
 			y := f(x)
-			r.fit(&r.apart, r.addDerived(r.update(y.X)))
+			r.fit(&r.guided, r.addDerived(r.update(y.X)))
 			return y
 		}
 	}
-	y := r.Run.Apply(at, x, g)
+	y := r.Run.Apply(at, x, compute)
 	if last {
 		update := r.update(y.X)
 		r.past.add(update, r.now)
 		if n := len(update) / 2; r.full[r.now] && r.batch.Unconditional != nil {
-			apart := append([]float32(nil), update[:n]...)
-			kernel.AXPY(apart, -1, update[n:])
-			r.apart.add(apart, r.now)
+			difference := make([]float32, n)
+			kernel.Sub(difference, update[:n], update[n:])
+			r.guided.add(difference, r.now)
 		}
 	}
 	return y
 }
 
-// update returns what the blocks added to the first rows of the batch.
+// update returns the residual of the blocks for the first rows of the batch.
 func (r *learnRun) update(after *tensor.Tensor) []float32 {
 	update := make([]float32, len(after.Flat()))
-	kernel.Scale(update, r.start[:len(update)], -1)
-	kernel.Add(update, update, after.Flat())
-	r.addDecoder(update, -1) // is no update of a block: the model adds it on P-steps too
+	kernel.Sub(update, after.Flat(), r.start[:len(update)])
+	r.addDecoder(update, -1) // not an update of a block: the model adds it on P-steps too
 	return update
 }
 
-// addForecast adds to tokens the weighted sum of the past updates: a P-step.
+// addForecast adds the weighted sum of past residuals to tokens: a P-step.
 func (r *learnRun) addForecast(x *seam.Tokens, weights []float64) {
-	r.g.EachRow(x.X.Rows, x.X.Cols*len(weights), func(row int) { r.past.sum(x.X.Row(row), row, weights, 1) })
+	r.g.EachRow(x.X.Rows, x.X.Cols*len(weights), func(row int) {
+		r.past.sum(x.X.Row(row), row, weights, 1)
+	})
 }
 
-// addDerived returns what adds the update of the conditional half to tokens of both, less, for the other half, the weighted sum of what they were apart: a half step.
+// addDerived returns a function that adds the conditional residual to both halves and subtracts the
+// forecast difference from the unconditional one: a half step.
 func (r *learnRun) addDerived(update []float32) func(x *seam.Tokens, weights []float64) {
 	return func(x *seam.Tokens, weights []float64) {
 		cols, half := x.X.Cols, x.X.Rows/2
@@ -219,7 +231,7 @@ func (r *learnRun) addDerived(update []float32) func(x *seam.Tokens, weights []f
 			to := x.X.Row(row)
 			kernel.Add(to, to, update[row%half*cols:][:cols])
 			if row >= half {
-				r.apart.sum(to, row-half, weights, -1)
+				r.guided.sum(to, row-half, weights, -1)
 			}
 		})
 	}
@@ -245,15 +257,16 @@ func (r *learnRun) addDecoder(tokens []float32, factor float32) {
 
 // Reset implements reuse.Run.
 func (r *learnRun) Reset() {
-	r.past, r.apart = kept{}, kept{}
+	r.past, r.guided = kept{}, kept{}
 	r.Run.Reset()
 }
 
-// fit sets the weights at a P-step, by least squares of what the step's end is away from the uncached image's, weighed as the reference says. The prediction is nearly linear in them, but for the last layer's norm, so two steps of Gauss and Newton's suffice.
-// What is forecast from what was kept, add adds to the tokens before the first block.
-func (r *learnRun) fit(kept *kept, add func(x *seam.Tokens, weights []float64)) {
-	k := len(kept.at)
-	basis, newton := differences(r.now, kept.at)
+// fit solves for the step's weights: least squares on the deviation from the teacher, weighted as
+// the reference says, in two Gauss-Newton iterations, as only the final layer norm is nonlinear.
+// add adds a forecast from what was kept to the tokens before the first block.
+func (r *learnRun) fit(past *kept, add func(x *seam.Tokens, weights []float64)) {
+	k := len(past.at)
+	basis, newton := differences(r.now, past.at)
 	target := make([][]float32, len(r.ref.states))
 	for i := range target {
 		target[i] = make([]float32, r.ref.size)
@@ -309,11 +322,11 @@ func (r *learnRun) fit(kept *kept, add func(x *seam.Tokens, weights []float64)) 
 	}
 }
 
-// predict returns the predicted noise of each image, guided, where add adds the blocks' joint update with weights.
+// predict returns the predicted noise of each image, guided, if add adds its forecast with weights.
 func (r *learnRun) predict(add func(x *seam.Tokens, weights []float64), weights []float64) [][]float32 {
 	mark := r.g.Mark()
 	defer r.g.Release(mark)
-	b := &seam.Batch{X: r.batch.X, T: r.batch.T, Cond: r.batch.Cond} // what the pass that runs holds in its own stays as it is
+	b := &seam.Batch{X: r.batch.X, T: r.batch.T, Cond: r.batch.Cond}
 	x := r.model.Embed(r.g, b)
 	r.addDecoder(x.X.Flat(), 1)
 	add(x, weights)
@@ -322,15 +335,19 @@ func (r *learnRun) predict(add func(x *seam.Tokens, weights []float64), weights 
 	channels := r.channels
 	for i := range images {
 		if out.Rows > len(images) {
-			r.guidance.Apply(out.Row(i), out.Row(i), out.Row(len(images)+i), channels, r.ref.size/channels, r.ref.plan.Timesteps[r.now])
+			conditional, unconditional := out.Row(i), out.Row(len(images)+i)
+			timestep := r.ref.plan.Timesteps[r.now]
+			r.guidance.Apply(conditional, conditional, unconditional, channels, r.ref.size/channels, timestep)
 		}
 		images[i] = append([]float32(nil), out.Row(i)[:r.ref.size]...)
 	}
 	return images
 }
 
-// differences returns the divided differences of values at positions qs, the newest first, as weights of these values, and the factors by which Newton's interpolation multiplies them for a
-// forecast to p; factors of differences beyond the second are left out, because they are more noise than trend.
+// differences returns the divided differences of values at positions qs, the newest first, as
+// weights of these values, and the factors by which Newton's interpolation multiplies them for a
+// forecast to p. Factors of differences beyond the second are left out: they are more noise than
+// trend.
 func differences(p int, qs []int) (basis [][]float64, newton [terms]float64) {
 	k := len(qs)
 	basis = make([][]float64, k)
@@ -358,7 +375,7 @@ func differences(p int, qs []int) (basis [][]float64, newton [terms]float64) {
 	return basis, newton
 }
 
-// combine returns the sum of the basis' vectors times c.
+// combine returns the sum of the basis' vectors, each times its coefficient.
 func combine(basis [][]float64, c []float64) []float64 {
 	sum := make([]float64, len(basis))
 	for j, v := range basis {

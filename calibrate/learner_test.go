@@ -137,7 +137,7 @@ func TestLearner(t *testing.T) {
 			ref.noises = append(ref.noises, normal(steps*size))
 			copy(ref.states[i][3*size:], x.Row(i))
 		}
-		policy := reuse.DefaultTokenCache()
+		policy := *reuse.NewTokenCache()
 		policy.Ratio, policy.Learned, policy.Steps, policy.Forecast = 0, true, (&maker{}).listed([]int{0, 1, 2}), reuse.NewForecast(steps, terms)
 		if c.half {
 			policy.Steps.Half = []int{3}
@@ -174,7 +174,7 @@ func TestLearner(t *testing.T) {
 		r := run.(*learnRun)
 		last, add := &r.past, r.addForecast
 		if c.half {
-			last, add = &r.apart, r.addDerived(r.past.values[0])
+			last, add = &r.guided, r.addDerived(r.past.values[0])
 		}
 		basis, newton := differences(3, last.at)
 		weights := make([]float64, terms)

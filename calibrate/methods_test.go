@@ -77,7 +77,7 @@ func TestErrorsDoNotDependOnBatches(t *testing.T) {
 	p, o := tiny(t)
 	measure := func(batch int) *BranchErrors {
 		e := &BranchErrors{Lookahead: 2}
-		_, err := p.Generate(context.Background(), tokencache.Request{Classes: []int{1, 2, 3}, Policy: e, Batch: batch, Sampling: tokencache.Sampling{Sampler: o.Sampler, Steps: o.Steps}})
+		_, err := p.Generate(context.Background(), tokencache.Request{Classes: []int{1, 2, 3}, Policy: e.Policy(), Batch: batch, Sampling: tokencache.Sampling{Sampler: o.Sampler, Steps: o.Steps}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -24,7 +24,8 @@ type SmoothCacheOptions struct {
 // defaultLookahead is the method's.
 const defaultLookahead = 3
 
-// SmoothCache makes the schedule of SmoothCache (arXiv 2411.10510) and saves it: it draws images without a policy, and takes how much every branch's output changes over the next few steps.
+// SmoothCache makes the schedule of SmoothCache (arXiv 2411.10510) and saves it: it draws images
+// without a policy, and takes how much every branch's output changes over the next few steps.
 func SmoothCache(ctx context.Context, p *tokencache.Pipeline, o SmoothCacheOptions) (*reuse.Trained, error) {
 	o.Sampling = o.Sampling.WithDefaults()
 	if o.Lookahead == 0 {
@@ -38,11 +39,11 @@ func SmoothCache(ctx context.Context, p *tokencache.Pipeline, o SmoothCacheOptio
 	}
 	m := &maker{Options: o.Options, p: p, start: time.Now()}
 	errors := &BranchErrors{Lookahead: o.Lookahead}
-	if err := m.watch(ctx, errors); err != nil {
+	if err := m.watch(ctx, errors.Policy()); err != nil {
 		return nil, err
 	}
 	t := m.trained(nil)
-	t.Smooth = &reuse.Schedule{Threshold: o.Threshold, Compute: errors.Schedule(o.Threshold)}
+	t.Smooth = &reuse.SmoothCache{Threshold: o.Threshold, Compute: errors.Schedule(o.Threshold)}
 	if o.Speed > 0 {
 		set := func(v float64) { t.Smooth.Threshold, t.Smooth.Compute = v, errors.Schedule(v) }
 		if err := m.threshold(ctx, t, reuse.SmoothCacheMethod, mostThreshold, set); err != nil {
@@ -62,7 +63,9 @@ func (m *maker) watch(ctx context.Context, p reuse.Policy) error {
 }
 
 // finish measures what was made, and saves it.
-func (m *maker) finish(ctx context.Context, t *reuse.Trained, made map[string]any, learned func(path string) error) (*reuse.Trained, error) {
+func (m *maker) finish(
+	ctx context.Context, t *reuse.Trained, made map[string]any, learned func(path string) error,
+) (*reuse.Trained, error) {
 	req := m.request(max(1, m.Measure), m.Seed+1)
 	req.Policy = t
 	m.stage("measuring")
@@ -78,8 +81,9 @@ func (m *maker) finish(ctx context.Context, t *reuse.Trained, made map[string]an
 	return t, t.Save(m.Dir, learned)
 }
 
-// BranchErrors is a policy that computes everything, and measures how far each branch's output is from what it is some steps later: |f_p - f_(p+j+1)| / |f_(p+j+1)|, sums of absolute
-// values over all samples together.
+// BranchErrors measures, while everything is computed, how far each branch's output is from what it
+// is some steps later: |f_p - f_(p+j+1)| / |f_(p+j+1)|, sums of absolute values over all samples
+// together.
 type BranchErrors struct {
 	Lookahead int
 
@@ -93,22 +97,19 @@ type BranchErrors struct {
 	position int
 	rows     []float32 // scratch, of each row
 	sizes    []float32
-	zeros    []float32
 }
 
-// String implements reuse.Policy.
-func (e *BranchErrors) String() string { return "none" }
-
-// WholeBatch implements reuse.WholeBatcher.
-func (e *BranchErrors) WholeBatch() bool { return true }
-
-// CacheBytes implements reuse.Policy.
-func (e *BranchErrors) CacheBytes(model seam.Model, plan reuse.Plan, samples int) (int64, error) {
-	return 0, nil
+// Policy returns the policy that computes everything and is measured.
+func (e *BranchErrors) Policy() reuse.Policy {
+	return reuse.Observe(reuse.None{}, reuse.Observer{
+		Sites: seam.SitesOf(seam.Attention, seam.MLP),
+		Start: e.start,
+		Begin: e.begin,
+		Site:  e.measure,
+	})
 }
 
-// NewRun implements reuse.Policy.
-func (e *BranchErrors) NewRun(model seam.Model, plan reuse.Plan, samples int) (reuse.Run, error) {
+func (e *BranchErrors) start(model seam.Model, plan reuse.Plan, samples int, _ reuse.Run) error {
 	m := model.Shape()
 	rows := samples * m.Tokens
 	if e.Blocks != m.Blocks || e.Steps != plan.Steps() {
@@ -120,44 +121,39 @@ func (e *BranchErrors) NewRun(model seam.Model, plan reuse.Plan, samples int) (r
 	for range 2 * e.Blocks * e.Lookahead {
 		e.past = append(e.past, make([]float32, rows*m.Width))
 	}
-	e.rows, e.sizes, e.zeros = make([]float32, rows), make([]float32, rows), make([]float32, m.Width)
-	return e, nil
+	e.rows, e.sizes = make([]float32, rows), make([]float32, rows)
+	return nil
 }
 
-// Begin implements reuse.Run. All samples of a batch are at one step.
-func (e *BranchErrors) Begin(g *tensor.Graph, _ *seam.Batch, positions []int) {
+// begin notes the step, which is that of all samples of a batch.
+func (e *BranchErrors) begin(g *tensor.Graph, _ *seam.Batch, positions []int) {
 	e.g, e.position = g, positions[0]
 	e.known = min(e.position, e.Lookahead)
 }
 
-// Sites implements seam.Reuse.
-func (e *BranchErrors) Sites() seam.Sites { return seam.SitesOf(seam.Attention, seam.MLP) }
-
-// Apply implements seam.Reuse.
-func (e *BranchErrors) Apply(at seam.Site, x *seam.Tokens, f func(*seam.Tokens) *seam.Tokens) *seam.Tokens {
-	y := f(x)
-	part := 0
+// measure takes in the output of a branch.
+func (e *BranchErrors) measure(at seam.Site, _, out *seam.Tokens) {
+	part, y := 0, out.X
 	if at.Part == seam.MLP {
 		part = 1
 	}
-	width := y.X.Cols
+	width := y.Cols
 	for j := range e.known {
 		before := e.slot(at.Block, part, e.position-j-1)
-		e.g.EachRow(y.X.Rows, width, func(i int) {
-			now := y.X.Row(i)
+		e.g.EachRow(y.Rows, width, func(i int) {
+			now := y.Row(i)
 			e.rows[i] = kernel.L1Diff(before[i*width:(i+1)*width], now)
-			e.sizes[i] = kernel.L1Diff(now, e.zeros)
+			e.sizes[i] = kernel.L1Norm(now)
 		})
 		k := e.index(at.Block, part, j, e.position-j-1)
-		for i := range y.X.Rows {
+		for i := range y.Rows {
 			e.change[k] += float64(e.rows[i])
 			e.size[k] += float64(e.sizes[i])
 		}
 		e.seen[k] = true
 	}
 	now := e.slot(at.Block, part, e.position)
-	e.g.EachRow(y.X.Rows, width, func(i int) { copy(now[i*width:(i+1)*width], y.X.Row(i)) })
-	return y
+	e.g.EachRow(y.Rows, width, func(i int) { copy(now[i*width:(i+1)*width], y.Row(i)) })
 }
 
 // slot is where a branch's output at a position is kept.
@@ -169,7 +165,8 @@ func (e *BranchErrors) index(block, part, j, p int) int {
 	return ((2*block+part)*e.Lookahead+j)*e.Steps + p
 }
 
-// At returns the error of reusing at position p+j+1 what a branch, attention (0) or MLP (1), gave at p; ok is false where there is none.
+// At returns the error of reusing at position p+j+1 the output of a branch, attention (0) or MLP
+// (1), at p; ok is false where there is none.
 func (e *BranchErrors) At(block, part, j, p int) (err float64, ok bool) {
 	k := e.index(block, part, j, p)
 	if !e.seen[k] {
@@ -178,8 +175,9 @@ func (e *BranchErrors) At(block, part, j, p int) (err float64, ok bool) {
 	return e.change[k] / e.size[k], true
 }
 
-// Schedule returns for attn and mlp 1 at the positions that compute: after each, the most steps reuse at the end of which the error, averaged over blocks, is at most threshold. The last
-// position computes.
+// Schedule returns for attn and mlp 1 at the positions that compute. After each, as many steps
+// reuse as keep the error at their end, averaged over blocks, within threshold. The last position
+// computes.
 func (e *BranchErrors) Schedule(threshold float64) map[string][]int {
 	schedule := map[string][]int{}
 	for part, name := range []string{"attn", "mlp"} {
@@ -210,11 +208,5 @@ func (e *BranchErrors) mean(part, j, p int) (mean float64, ok bool) {
 	}
 	return mean, true
 }
-
-// Reset implements reuse.Run.
-func (e *BranchErrors) Reset() {}
-
-// Stats implements reuse.Run.
-func (e *BranchErrors) Stats() reuse.Cost { return reuse.Cost{} }
 
 func round2(x float64) float64 { return math.Round(100*x) / 100 }

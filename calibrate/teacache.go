@@ -24,7 +24,8 @@ type TeaCacheOptions struct {
 // teaDegree is the degree of TeaCache's polynomial.
 const teaDegree = 4
 
-// TeaCache fits the polynomial of TeaCache (arXiv 2411.19108) and saves the policy: it draws images without a policy, and takes by how much the first block's modulated input and the last block's
+// TeaCache fits the polynomial of TeaCache (arXiv 2411.19108) and saves the policy: it draws images
+// without a policy, and takes by how much the first block's modulated input and the last block's
 // output change from step to step, relative to what they were.
 func TeaCache(ctx context.Context, p *tokencache.Pipeline, o TeaCacheOptions) (*reuse.Trained, error) {
 	o.Sampling = o.Sampling.WithDefaults()
@@ -36,7 +37,7 @@ func TeaCache(ctx context.Context, p *tokencache.Pipeline, o TeaCacheOptions) (*
 	}
 	m := &maker{Options: o.Options, p: p, start: time.Now()}
 	w := &changeWatcher{}
-	if err := m.watch(ctx, w); err != nil {
+	if err := m.watch(ctx, w.policy()); err != nil {
 		return nil, err
 	}
 	c, left, err := polynomial(w.in, w.out, teaDegree)
@@ -53,7 +54,8 @@ func TeaCache(ctx context.Context, p *tokencache.Pipeline, o TeaCacheOptions) (*
 	return m.finish(ctx, t, map[string]any{"pairs": len(w.in), "rms_error": left}, nil)
 }
 
-// changeWatcher is a policy that computes everything and keeps the relative L1 changes of every sample from step to step.
+// changeWatcher keeps, while everything is computed, the relative L1 changes of every sample from
+// step to step.
 type changeWatcher struct {
 	in, out []float64 // of the first block's modulated input, and of the last block's output
 
@@ -63,48 +65,34 @@ type changeWatcher struct {
 	positions   []int
 	first, last []float32 // at the step before, [rows, D]
 	rows, sizes []float32 // scratch, of each row
-	zeros       []float32
 }
 
-// String implements reuse.Policy.
-func (w *changeWatcher) String() string { return "none" }
-
-// WholeBatch implements reuse.WholeBatcher.
-func (w *changeWatcher) WholeBatch() bool { return true }
-
-// CacheBytes implements reuse.Policy.
-func (w *changeWatcher) CacheBytes(model seam.Model, plan reuse.Plan, samples int) (int64, error) {
-	return 0, nil
+// policy returns the policy that computes everything and is watched.
+func (w *changeWatcher) policy() reuse.Policy {
+	return reuse.Observe(reuse.None{}, reuse.Observer{
+		Sites: seam.SitesOf(seam.Block, seam.Attention),
+		Start: w.start,
+		Begin: func(g *tensor.Graph, _ *seam.Batch, positions []int) { w.g, w.positions = g, positions },
+		Site:  w.site,
+	})
 }
 
-// NewRun implements reuse.Policy.
-func (w *changeWatcher) NewRun(model seam.Model, _ reuse.Plan, samples int) (reuse.Run, error) {
+func (w *changeWatcher) start(model seam.Model, _ reuse.Plan, samples int, _ reuse.Run) error {
 	m := model.Shape()
 	rows := samples * m.Tokens
 	w.blocks, w.tokens = m.Blocks, m.Tokens
 	w.first, w.last = make([]float32, rows*m.Width), make([]float32, rows*m.Width)
-	w.rows, w.sizes, w.zeros = make([]float32, rows), make([]float32, rows), make([]float32, m.Width)
-	return w, nil
+	w.rows, w.sizes = make([]float32, rows), make([]float32, rows)
+	return nil
 }
 
-// Begin implements reuse.Run.
-func (w *changeWatcher) Begin(g *tensor.Graph, _ *seam.Batch, positions []int) {
-	w.g, w.positions = g, positions
-}
-
-// Sites implements seam.Reuse.
-func (w *changeWatcher) Sites() seam.Sites { return seam.SitesOf(seam.Block, seam.Attention) }
-
-// Apply implements seam.Reuse.
-func (w *changeWatcher) Apply(at seam.Site, x *seam.Tokens, f func(*seam.Tokens) *seam.Tokens) *seam.Tokens {
-	if at.Block == 0 && at.Part == seam.Attention {
-		w.in = w.compare(w.in, x.ModulatedInput(w.g), w.first)
+func (w *changeWatcher) site(at seam.Site, in, out *seam.Tokens) {
+	switch {
+	case at.Block == 0 && at.Part == seam.Attention:
+		w.in = w.compare(w.in, in.ModulatedInput(w.g), w.first)
+	case at.Block == w.blocks-1 && at.Part == seam.Block:
+		w.out = w.compare(w.out, out.X, w.last)
 	}
-	y := f(x)
-	if at.Block == w.blocks-1 && at.Part == seam.Block {
-		w.out = w.compare(w.out, y.X, w.last)
-	}
-	return y
 }
 
 // compare appends to list the change of each sample that has a step before, and keeps x.
@@ -112,7 +100,7 @@ func (w *changeWatcher) compare(list []float64, x *tensor.Tensor, before []float
 	width := x.Cols
 	w.g.EachRow(x.Rows, width, func(i int) {
 		old := before[i*width : (i+1)*width]
-		w.rows[i], w.sizes[i] = kernel.L1Diff(x.Row(i), old), kernel.L1Diff(old, w.zeros)
+		w.rows[i], w.sizes[i] = kernel.L1Diff(x.Row(i), old), kernel.L1Norm(old)
 		copy(old, x.Row(i))
 	})
 	for s, p := range w.positions {
@@ -135,7 +123,8 @@ func (w *changeWatcher) Reset() {}
 // Stats implements reuse.Run.
 func (w *changeWatcher) Stats() reuse.Cost { return reuse.Cost{} }
 
-// polynomial returns the coefficients, that of degree 0 first, of the polynomial of at most the given degree that comes nearest to y at x by least squares, and the root mean square of what is
+// polynomial returns the coefficients, that of degree 0 first, of the polynomial of at most the
+// given degree that comes nearest to y at x by least squares, and the root mean square of what is
 // left. The degree is less where there are too few different x.
 func polynomial(x, y []float64, degree int) (coefficients []float64, left float64, err error) {
 	most := 0.0
@@ -190,7 +179,8 @@ func polynomial(x, y []float64, degree int) (coefficients []float64, left float6
 	return nil, 0, errors.New("no polynomial fits")
 }
 
-// solveSymmetric solves a·c = b by Cholesky's decomposition, which overwrites a; ok is false if a is singular to rounding.
+// solveSymmetric solves a·c = b by Cholesky's decomposition, which overwrites a; ok is false if a
+// is singular to rounding.
 func solveSymmetric(a [][]float64, b []float64) (c []float64, ok bool) {
 	const least = 1e-12 // of a pivot, relative to what it was
 	n := len(b)

@@ -143,7 +143,7 @@ func TestResolve(t *testing.T) {
 func TestResolvePolicy(t *testing.T) {
 	fashion := bundle.Lookup("fashion")
 	saved := filepath.Join(t.TempDir(), "saved")
-	policy := &reuse.Trained{Named: "taylorseer:n=4", Sampling: tokencache.Sampling{Sampler: "ddim", Steps: 8}}
+	policy := &reuse.Trained{Spec: "taylorseer:n=4", Sampling: tokencache.Sampling{Sampler: "ddim", Steps: 8}}
 	if err := policy.Save(saved, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -167,7 +167,7 @@ func TestResolvePolicy(t *testing.T) {
 		{"ddim50-3x", nil, "folder"},
 		{"./ddim50-3x", fashion, "folder"},
 		{"mine", fashion, "folder"},
-		{"fora:m=2", fashion, `fora has no parameter "m"`},
+		{"fora:m=2", fashion, `policy fora: no parameter "m"`},
 		{"foar", fashion, `unknown policy "foar": did you mean fora? want one of none, `},
 		{"ddim50-3", fashion, `did you mean ddim50-3x?`},
 		{"ddim50-4x", nil, `unknown policy "ddim50-4x"`},
@@ -180,7 +180,7 @@ func TestResolvePolicy(t *testing.T) {
 			switch {
 			case err != nil:
 				got = err.Error()
-			case isTrained && trained.Named != "":
+			case isTrained && trained.Spec != "":
 				got = "folder"
 			case isTrained:
 				got = "bundled"

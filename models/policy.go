@@ -19,7 +19,8 @@ import (
 // A name without a path separator is a method first, then a policy of the bundle, then a folder.
 func ResolvePolicy(b *bundle.Bundle, text string) (reuse.Policy, error) {
 	name, _, _ := strings.Cut(text, ":")
-	if slices.Contains(reuse.Names(), name) {
+	methods := methodNames()
+	if slices.Contains(methods, name) {
 		return reuse.Parse(text)
 	}
 	bundled, err := b.Policies()
@@ -34,11 +35,20 @@ func ResolvePolicy(b *bundle.Bundle, text string) (reuse.Policy, error) {
 	if isFolder(text) {
 		return reuse.Open(text)
 	}
-	unknown := &UnknownError{Kind: "policy", Name: name, Known: reuse.Names(), Or: "the folder of a calibrated policy"}
+	unknown := &UnknownError{Kind: "policy", Name: name, Known: methods, Or: "the folder of a calibrated policy"}
 	for _, t := range bundled {
 		unknown.Known = append(unknown.Known, t.String())
 	}
 	return nil, unknown
+}
+
+// methodNames lists the methods that reuse.Parse reads.
+func methodNames() []string {
+	var names []string
+	for _, m := range reuse.Methods() {
+		names = append(names, m.Name)
+	}
+	return names
 }
 
 // isFolder reports whether a text is the name of a folder, or has a path separator and so must be.

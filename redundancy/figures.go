@@ -63,9 +63,15 @@ func sideOf(tokens int) int {
 
 // tokenMaps draws the change of the first image's tokens in some blocks at some steps.
 func (w *Watch) tokenMaps(model string, side int) report.Figure {
-	const most = 10
-	t := report.Tiles{X: stepAxis, Y: blockAxis, Rows: spread(w.Blocks, most), Side: side, Scale: report.Scale{Unit: "|F[p] - F[p-1]| / |F[p]|, log scale", Log: true}}
-	for _, p := range spread(w.Steps-1, most) {
+	const maxTiles = 10 // in each direction
+	t := report.Tiles{
+		X:     stepAxis,
+		Y:     blockAxis,
+		Rows:  spread(w.Blocks, maxTiles),
+		Side:  side,
+		Scale: report.Scale{Unit: "|F[p] - F[p-1]| / |F[p]|, log scale", Log: true},
+	}
+	for _, p := range spread(w.Steps-1, maxTiles) {
 		t.Cols = append(t.Cols, p+1) // the first step has none before it
 	}
 	var all []float64
@@ -82,12 +88,14 @@ func (w *Watch) tokenMaps(model string, side int) report.Figure {
 	}
 	t.Min, t.Max = percentiles(all)
 	return report.Figure{
-		Title: fmt.Sprintf("%s: change of each token's update F from the step before, image 0", model),
-		Rows:  [][]report.Panel{{t}}, Height: []int{60 + 104*len(t.Rows)},
+		Title:  fmt.Sprintf("%s: change of each token's update F from the step before, image 0", model),
+		Rows:   [][]report.Panel{{t}},
+		Height: []int{60 + 104*len(t.Rows)},
 	}
 }
 
-// percentiles returns the 1st and the 99th of the positive values, that single ones do not spoil a scale; 0 and 0 if there are none.
+// percentiles returns the 1st and the 99th of the positive values, as outliers would spoil a scale;
+// 0 and 0 if there are none.
 func percentiles(values []float64) (low, high float64) {
 	values = slices.DeleteFunc(slices.Clone(values), func(v float64) bool { return !(v > 0) })
 	if len(values) == 0 {
@@ -107,19 +115,27 @@ func (w *Watch) changes(model string) report.Figure {
 		}
 	}
 	curves.Values = [][]float64{mean}
+	heat := report.Heat{
+		Title:  "|F[p] - F[p-1]| / |F[p]|, mean over tokens",
+		X:      stepAxis,
+		Y:      blockAxis,
+		Values: w.Mean,
+		Scale:  report.Scale{Unit: "mean relative change, log scale", Log: true},
+	}
 	return report.Figure{
-		Title: fmt.Sprintf("%s: relative change of the tokens' updates from the step before, mean of %s", model, count(w.Images)),
-		Rows: [][]report.Panel{
-			{report.Heat{Title: "|F[p] - F[p-1]| / |F[p]|, mean over tokens", X: stepAxis, Y: blockAxis, Values: w.Mean, Scale: report.Scale{Unit: "mean relative change, log scale", Log: true}}},
-			{curves},
-		},
+		Title: fmt.Sprintf("%s: relative change of the tokens' updates from the step before, mean of %s",
+			model, count(w.Images)),
+		Rows:   [][]report.Panel{{heat}, {curves}},
 		Height: []int{min(200+24*w.Blocks, 640), 260},
 	}
 }
 
 // similarities draws the matrices of cosines.
 func (w *Watch) similarities(model string) report.Figure {
-	f := report.Figure{Title: fmt.Sprintf("%s: cosine similarity of tokens between steps, mean of %s", model, count(w.Images)), Height: []int{345, 345}}
+	f := report.Figure{
+		Title:  fmt.Sprintf("%s: cosine similarity of tokens between steps, mean of %s", model, count(w.Images)),
+		Height: []int{345, 345},
+	}
 	low := 1.0
 	for _, s := range w.Alike {
 		for p := range s.Updates {
@@ -138,10 +154,20 @@ func (w *Watch) similarities(model string) report.Figure {
 }
 
 func (s Similarity) panel(title string, values [][]float64, scale report.Scale) report.Panel {
-	return report.Heat{Title: title, X: "step", Y: "step", Values: values, XLabel: s.Steps, YLabel: s.Steps, Narrow: true, Scale: scale}
+	return report.Heat{
+		Title:  title,
+		X:      "step",
+		Y:      "step",
+		Values: values,
+		XLabel: s.Steps,
+		YLabel: s.Steps,
+		Narrow: true,
+		Scale:  scale,
+	}
 }
 
-// Importance returns the importance update-norm that a cache of the step before would have given tokens, where no policy ranks any.
+// Importance returns the importance update-norm that a cache of the step before would have given
+// tokens, where no policy ranks any.
 func (w *Watch) Importance() *Importance {
 	m := &Importance{Kind: "update-norm of the uncached model"}
 	alpha := make([]float64, len(w.Norm))
@@ -158,23 +184,41 @@ func (m *Importance) Draw(dir, model string, images int) (string, error) {
 	if m.Learned {
 		scale = report.Scale{Unit: "alpha, 0 to 1"}
 	}
-	lines := report.Lines{Title: "mean over blocks and tokens", X: stepAxis, Y: "mean alpha", Values: [][]float64{m.Mean}, Zero: true, One: m.Learned}
+	tokens := report.Heat{
+		Title:  "alpha of each token in each block, mean over steps",
+		X:      "token, in reading order",
+		Y:      blockAxis,
+		Values: m.TokenMean,
+		Scale:  scale,
+	}
+	steps := report.Heat{
+		Title:  "alpha in each block at each step, mean over tokens",
+		X:      stepAxis,
+		Y:      blockAxis,
+		Values: m.StepMean,
+		Scale:  scale,
+	}
+	lines := report.Lines{
+		Title:  "mean over blocks and tokens",
+		X:      stepAxis,
+		Y:      "mean alpha",
+		Values: [][]float64{m.Mean},
+		Zero:   true,
+		One:    m.Learned,
+	}
 	blocks := len(m.StepMean)
 	height := min(180+18*blocks, 520)
 	f := report.Figure{
-		Title: fmt.Sprintf("%s: importance alpha of tokens (%s), mean of %s", model, m.Kind, count(images)),
-		Rows: [][]report.Panel{
-			{report.Heat{Title: "alpha of each token in each block, mean over steps", X: "token, in reading order", Y: blockAxis, Values: m.TokenMean, Scale: scale}},
-			{report.Heat{Title: "alpha in each block at each step, mean over tokens", X: stepAxis, Y: blockAxis, Values: m.StepMean, Scale: scale}},
-			{lines},
-		},
+		Title:  fmt.Sprintf("%s: importance alpha of tokens (%s), mean of %s", model, m.Kind, count(images)),
+		Rows:   [][]report.Panel{{tokens}, {steps}, {lines}},
 		Height: []int{height, height, 250},
 	}
 	path := filepath.Join(dir, AlphaFile)
 	return path, f.Write(path)
 }
 
-// Mean over blocks of what is computed at each step, and which steps are I-steps.
+// schedule returns the share computed at each step, a mean over blocks, and which steps are
+// I-steps.
 func (r *Record) schedule() (share []float64, full []bool) {
 	share, full = make([]float64, r.Steps), make([]bool, r.Steps)
 	for p := range share {
@@ -189,26 +233,33 @@ func (r *Record) schedule() (share []float64, full []bool) {
 // DrawSchedule writes to dir which steps are I-steps and what is computed at the others.
 func (r *Record) DrawSchedule(dir, model string) (string, error) {
 	share, full := r.schedule()
+	bars := report.StepBars{Title: "share of tokens computed at each step", X: stepAxis, Share: share, Full: full}
+	heat := report.Heat{
+		Title:  "the same in each block",
+		X:      stepAxis,
+		Y:      blockAxis,
+		Values: r.Share,
+		Scale:  report.Scale{Unit: "share computed", Max: 1},
+	}
 	f := report.Figure{
-		Title: fmt.Sprintf("%s: %d I-steps of %d, %.0f %% of all tokens computed", model, len(r.ISteps), r.Steps, 100*r.Computed()),
-		Note:  shortened(r.Policy),
-		Rows: [][]report.Panel{
-			{report.StepBars{Title: "share of tokens computed at each step", X: stepAxis, Share: share, Full: full}},
-			{report.Heat{Title: "the same in each block", X: stepAxis, Y: blockAxis, Values: r.Share, Scale: report.Scale{Unit: "share computed", Max: 1}}},
-		},
+		Title: fmt.Sprintf("%s: %d I-steps of %d, %.0f %% of all tokens computed",
+			model, len(r.ISteps), r.Steps, 100*r.Computed()),
+		Note:   shortened(r.Policy),
+		Rows:   [][]report.Panel{{bars}, {heat}},
 		Height: []int{240, min(140+18*r.Blocks, 480)},
 	}
 	path := filepath.Join(dir, ScheduleFile)
 	return path, f.Write(path)
 }
 
-// shortened returns a policy's text as far as it fits above a figure: lists of steps are long, and drawn below.
+// shortened returns a policy's text as far as it fits above a figure: lists of steps are long, and
+// in the figure anyway.
 func shortened(policy string) string {
-	const most = 150
-	if len(policy) <= most {
+	const maxLength = 150
+	if len(policy) <= maxLength {
 		return policy
 	}
-	return policy[:most] + " …"
+	return policy[:maxLength] + " …"
 }
 
 // Computed returns the share of all tokens of all blocks and steps that was computed.
@@ -221,7 +272,8 @@ func (r *Record) Computed() float64 {
 	return sum
 }
 
-// Chooses reports whether the policy tells tokens apart: at some step it computed more of one than of another.
+// Chooses reports whether the policy tells tokens apart: at some step it computed more of one than
+// of another.
 func (r *Record) Chooses() bool {
 	for _, image := range r.First {
 		for s := range r.Steps {
@@ -234,17 +286,24 @@ func (r *Record) Chooses() bool {
 	return false
 }
 
-// DrawOverlay writes to dir the frames with the computed tokens, as a strip and as an animation. Names are the model's classes' or nil.
-func (r *Record) DrawOverlay(dir, model string, frames []Frame, labels []int, names []string) ([]string, error) {
+// DrawOverlay writes to dir the frames with the computed tokens, as a strip and as an animation.
+// Names are the model's classes' or nil.
+func (r *Record) DrawOverlay(
+	dir, model string, frames []Frame, labels []int, names []string,
+) ([]string, error) {
 	side := sideOf(r.Tokens)
 	if side == 0 {
 		return nil, nil
 	}
-	o := report.Overlay{Title: fmt.Sprintf("%s: tokens that the policy computes", model), Note: shortened(r.Policy), Side: side}
+	o := report.Overlay{
+		Title: fmt.Sprintf("%s: tokens that the policy computes", model),
+		Note:  shortened(r.Policy),
+		Side:  side,
+	}
 	o.Share, o.Full = r.schedule()
 	for _, f := range frames {
 		frame := report.OverlayFrame{Step: f.Step}
-		for i, m := range f.Pictures {
+		for i, m := range f.Images {
 			frame.Images = append(frame.Images, m.RGBA())
 			frame.Computed = append(frame.Computed, r.First[i][f.Step*r.Tokens:][:r.Tokens])
 		}

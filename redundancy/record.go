@@ -8,16 +8,19 @@ import (
 	"github.com/tokencache/tokencache/tensor"
 )
 
-// Record is what a policy was seen to compute.
+// Record is what a policy computed.
 type Record struct {
 	Policy                string
 	Steps, Blocks, Tokens int
 	Images                int
 
-	// First is the share of each token's branches that was computed, over all blocks, for the first images, each [Steps, Tokens].
-	First  [][]float32
-	Share  [][]float64 // of the tokens of a block that were computed, over images, guidance's halves and branches, [Blocks][Steps]
-	ISteps []int       // the steps at which every token was computed in every block, of every image
+	// First is the share of each token's branches that was computed, over all blocks, for the first
+	// images, each [Steps, Tokens].
+	First [][]float32
+	// Share is the share of a block's tokens that was computed, over images, guidance's halves and
+	// branches, [Blocks][Steps].
+	Share  [][]float64
+	ISteps []int // the steps at which every token was computed in every block, of every image
 
 	// Importance is alpha over images and its mean, or nil if the policy ranks no tokens.
 	Importance *Importance
@@ -26,24 +29,24 @@ type Record struct {
 // Importance is how important a policy takes tokens to be, as means over images.
 type Importance struct {
 	Kind      string      // static, dynamic, update-norm, ...
-	Learned   bool        // a predictor tells it, and it lies in [0,1]
+	Learned   bool        // it is a predictor's, in [0,1]
 	TokenMean [][]float64 // over steps, [Blocks][Tokens]
 	StepMean  [][]float64 // over tokens, [Blocks][Steps]; NaN at steps where nothing is ranked
 	Mean      []float64   // over blocks and tokens, [Steps]; likewise
 }
 
-// recorder is a policy that does what another does and records which tokens it computes: those whose rows reach the branches.
+// recorder records which tokens a policy computes: those whose rows reach the branches.
 type recorder struct {
-	policy reuse.Policy
-	guided bool // the second half of a batch is for the null class: of it only the share is recorded
-	images int  // in all
-	keep   int  // images whose tokens are kept
+	observed reuse.Policy
+	guided   bool // the second half of a batch is unconditional: of it only the share is recorded
+	images   int  // in all
+	keep     int  // images whose tokens are kept
 
 	inner     reuse.Run
 	g         *tensor.Graph
 	model     seam.Model
 	predictor *reuse.Predictor
-	seen      Record
+	record    Record
 	position  int
 	samples   int       // of the batch, recorded
 	done      int       // images of batches that are over
@@ -52,30 +55,31 @@ type recorder struct {
 }
 
 func newRecorder(policy reuse.Policy, images, keep int, guided bool) *recorder {
-	return &recorder{policy: policy, images: images, keep: min(keep, images), guided: guided}
+	return &recorder{observed: policy, images: images, keep: min(keep, images), guided: guided}
 }
 
-// String implements reuse.Policy.
-func (r *recorder) String() string { return r.policy.String() }
-
-// WholeBatch implements reuse.WholeBatcher.
-func (r *recorder) WholeBatch() bool { return true }
-
-// CacheBytes implements reuse.Policy.
-func (r *recorder) CacheBytes(model seam.Model, plan reuse.Plan, samples int) (int64, error) {
-	return r.policy.CacheBytes(model, plan, samples)
+// policy returns the recorded policy.
+func (r *recorder) policy() reuse.Policy {
+	return reuse.Observe(r.observed, reuse.Observer{
+		Sites:    seam.SitesOf(seam.Attention, seam.MLP),
+		Start:    r.start,
+		Begin:    r.begin,
+		Computed: r.computed,
+		Reset:    r.reset,
+	})
 }
 
-// NewRun implements reuse.Policy.
-func (r *recorder) NewRun(model seam.Model, plan reuse.Plan, samples int) (reuse.Run, error) {
-	var err error
-	if r.inner, err = r.policy.NewRun(model, plan, samples); err != nil {
-		return nil, err
-	}
+func (r *recorder) start(model seam.Model, plan reuse.Plan, _ int, run reuse.Run) error {
 	m := model.Shape()
-	r.model, r.done, r.samples = model, 0, 0
-	s := &r.seen
-	*s = Record{Policy: r.policy.String(), Steps: plan.Steps(), Blocks: m.Blocks, Tokens: m.Tokens, Images: r.images}
+	r.model, r.inner, r.done, r.samples = model, run, 0, 0
+	s := &r.record
+	*s = Record{
+		Policy: r.observed.String(),
+		Steps:  plan.Steps(),
+		Blocks: m.Blocks,
+		Tokens: m.Tokens,
+		Images: r.images,
+	}
 	for range r.keep {
 		s.First = append(s.First, make([]float32, s.Steps*s.Tokens))
 	}
@@ -83,11 +87,11 @@ func (r *recorder) NewRun(model seam.Model, plan reuse.Plan, samples int) (reuse
 		s.Share = append(s.Share, make([]float64, s.Steps))
 	}
 	r.alpha, r.ranked = make([]float64, s.Steps*s.Blocks*s.Tokens), make([]int, s.Steps)
-	if t := tokenCacheOf(r.policy); t != nil && t.Ratio > 0 && t.Ratio < 1 {
+	if t := tokenCacheOf(r.observed); t != nil && t.Ratio > 0 && t.Ratio < 1 {
 		s.Importance = &Importance{Kind: string(t.Importance), Learned: t.Predictor != nil}
 		r.predictor = t.Predictor
 	}
-	return r, nil
+	return nil
 }
 
 // tokenCacheOf returns the TokenCache that a policy is, or nil.
@@ -101,21 +105,20 @@ func tokenCacheOf(p reuse.Policy) *reuse.TokenCache {
 	return nil
 }
 
-// Begin implements reuse.Run.
-func (r *recorder) Begin(g *tensor.Graph, b *seam.Batch, positions []int) {
+func (r *recorder) begin(g *tensor.Graph, b *seam.Batch, positions []int) {
 	r.g, r.position, r.samples = g, positions[0], len(positions)
 	if r.guided {
 		r.samples /= 2
 	}
-	r.inner.Begin(g, b, positions)
-	if r.seen.Importance != nil {
+	if r.record.Importance != nil {
 		r.rank(b)
 	}
 }
 
-// rank takes in the importances of the pass that begins. A predictor is asked on I-steps too, where the policy does not need it.
+// rank takes in the importances of the pass that begins. A predictor is run on I-steps too, where
+// the policy does not need it.
 func (r *recorder) rank(b *seam.Batch) {
-	s := &r.seen
+	s := &r.record
 	sums := r.alpha[r.position*s.Blocks*s.Tokens:][:s.Blocks*s.Tokens]
 	if r.predictor != nil {
 		alpha := r.predictor.Forward(r.g, r.model, b)
@@ -140,34 +143,18 @@ func (r *recorder) rank(b *seam.Batch) {
 	}
 }
 
-// Sites implements seam.Reuse.
-func (r *recorder) Sites() seam.Sites {
-	return r.inner.Sites() | seam.SitesOf(seam.Attention, seam.MLP)
-}
-
-// Apply implements seam.Reuse.
-func (r *recorder) Apply(at seam.Site, x *seam.Tokens, f func(*seam.Tokens) *seam.Tokens) *seam.Tokens {
-	count := func(some *seam.Tokens) *seam.Tokens {
-		if at.Part == seam.Attention || at.Part == seam.MLP {
-			r.count(at.Block, some)
-		}
-		return f(some)
+// computed takes in the rows that one of a block's two branches computes.
+func (r *recorder) computed(at seam.Site, x, _ *seam.Tokens) {
+	if at.Part != seam.Attention && at.Part != seam.MLP {
+		return
 	}
-	if !r.inner.Sites().Has(at.Part) {
-		return count(x)
-	}
-	return r.inner.Apply(at, x, count)
-}
-
-// count takes in the rows that one of a block's two branches computes.
-func (r *recorder) count(block int, some *seam.Tokens) {
-	s := &r.seen
+	s := &r.record
 	halves := 1
 	if r.guided {
 		halves = 2
 	}
-	for i, position := range some.Pos {
-		sample := int(some.Rows.Sample[i])
+	for i, position := range x.Pos {
+		sample := int(x.Rows.Sample[i])
 		if sample >= r.samples {
 			break // rows stand in the order of samples
 		}
@@ -175,22 +162,18 @@ func (r *recorder) count(block int, some *seam.Tokens) {
 			s.First[image][r.position*s.Tokens+int(position)] += 1 / float32(2*s.Blocks)
 		}
 	}
-	s.Share[block][r.position] += float64(len(some.Pos)) / float64(2*halves*s.Tokens*r.images)
+	s.Share[at.Block][r.position] += float64(len(x.Pos)) / float64(2*halves*s.Tokens*r.images)
 }
 
-// Reset implements reuse.Run: a batch is over, and another begins.
-func (r *recorder) Reset() {
+// reset notes that a batch is over, and another begins.
+func (r *recorder) reset() {
 	r.done += r.samples
 	r.samples = 0
-	r.inner.Reset()
 }
-
-// Stats implements reuse.Run.
-func (r *recorder) Stats() reuse.Cost { return r.inner.Stats() }
 
 // finish returns what was recorded.
 func (r *recorder) finish() *Record {
-	s := &r.seen
+	s := &r.record
 	for p := range s.Steps {
 		full := true
 		for l := range s.Blocks {
@@ -214,7 +197,8 @@ func (m *Importance) average(alpha []float64, blocks, tokens int, ranked func(p 
 	steps, count := len(alpha)/(blocks*tokens), 0
 	m.Mean = make([]float64, steps)
 	for range blocks {
-		m.TokenMean, m.StepMean = append(m.TokenMean, make([]float64, tokens)), append(m.StepMean, make([]float64, steps))
+		m.TokenMean = append(m.TokenMean, make([]float64, tokens))
+		m.StepMean = append(m.StepMean, make([]float64, steps))
 	}
 	for p := range steps {
 		if !ranked(p) {

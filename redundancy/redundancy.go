@@ -10,17 +10,18 @@ import (
 	"github.com/tokencache/tokencache/reuse"
 )
 
-// Options says what to look at.
+// Options says what to measure.
 type Options struct {
-	// Request is what to draw: classes, seed, sampler and guidance. Policy, Batch and what it is told are ignored.
+	// Request is what to generate: classes, seed, sampler and guidance. Its policy, batch and
+	// callbacks are ignored.
 	Request tokencache.Request
 	Policy  reuse.Policy // whose choice of tokens is recorded
 
 	OnStage func(what string)         // a part of the work begins
-	OnPart  func(done, total float64) // it goes on
+	OnPart  func(done, total float64) // its progress
 }
 
-// WatchUncached draws images without a policy and watches.
+// WatchUncached generates images without a policy and watches.
 func WatchUncached(ctx context.Context, p *tokencache.Pipeline, o Options) (*Watch, error) {
 	req := o.request()
 	plan, err := p.Plan(req.Sampling)
@@ -28,7 +29,8 @@ func WatchUncached(ctx context.Context, p *tokencache.Pipeline, o Options) (*Wat
 		return nil, err
 	}
 	w := newWatcher(len(req.Classes), guided(req))
-	req.Policy, req.CacheMemory, req.Batch = w, 0, batch(len(req.Classes), watchBytes(p.Config(), plan.Steps()))
+	req.Policy, req.CacheMemory = w.policy(), 0
+	req.Batch = batch(len(req.Classes), watchBytes(p.Config(), plan.Steps()))
 	o.stage("watching %s of %d uncached steps", count(len(req.Classes)), plan.Steps())
 	if _, err := p.Generate(ctx, req); err != nil {
 		return nil, err
@@ -38,14 +40,14 @@ func WatchUncached(ctx context.Context, p *tokencache.Pipeline, o Options) (*Wat
 
 // batch returns how many images are watched together: what a memory of 256 MB allows.
 func batch(images int, each int64) int {
-	const most, memory = 8, 256 << 20
-	return min(images, most, max(1, int(memory/max(each, 1))))
+	const maxBatch, memory = 8, 256 << 20
+	return min(images, maxBatch, max(1, int(memory/max(each, 1))))
 }
 
 // guided reports whether a batch of a request has a second half.
 func guided(req tokencache.Request) bool { return req.Guidance != 0 && req.Guidance != 1 }
 
-// request is what is drawn; the pictures are dropped.
+// request is what is generated; the images are dropped.
 func (o Options) request() tokencache.Request {
 	req := o.Request
 	req.OnImage = func(tokencache.Image) error { return nil }
@@ -64,25 +66,26 @@ func (o Options) stage(format string, args ...any) {
 	}
 }
 
-// RecordPolicy draws images with the policy and records what it computes.
+// RecordPolicy generates images with the policy and records what it computes.
 func RecordPolicy(ctx context.Context, p *tokencache.Pipeline, o Options) (*Record, error) {
 	r, _, err := record(ctx, p, o, nil)
 	return r, err
 }
 
-// Frame is a step of a run as it can be seen: the predicted clean image of every image that is kept.
+// Frame is a step of a run: the predicted clean image of every image that is kept.
 type Frame struct {
-	Step     int
-	Pictures []tokencache.Image
+	Step   int
+	Images []tokencache.Image
 }
 
 const (
-	mostFrames        = 60 // of a model of pixels
-	mostDecodedFrames = 20 // where an autoencoder makes the pictures, which takes long
-	mostPictures      = 4  // of a frame; with an autoencoder 1
+	maxFrames        = 60 // of a model of pixels
+	maxDecodedFrames = 20 // with an autoencoder, which takes long
+	maxImages        = 4  // of a frame; with an autoencoder 1
 )
 
-// RecordFrames is RecordPolicy; it also returns what the images look like on the way: the clean images that the model predicts, at evenly taken steps.
+// RecordFrames is RecordPolicy; it also returns the clean images that the model predicts at evenly
+// spread steps.
 func RecordFrames(ctx context.Context, p *tokencache.Pipeline, o Options) (*Record, []Frame, error) {
 	req := o.request()
 	plan, err := p.Plan(req.Sampling)
@@ -90,22 +93,22 @@ func RecordFrames(ctx context.Context, p *tokencache.Pipeline, o Options) (*Reco
 		return nil, nil, err
 	}
 	c := p.Config()
-	f := &film{plan: plan, size: c.InChannels * c.InputSize * c.InputSize, pictures: min(mostPictures, len(req.Classes)), frame: make(map[int]int)}
-	most := mostFrames
+	f := &film{plan: plan, images: min(maxImages, len(req.Classes)), frame: make(map[int]int)}
+	frames := maxFrames
 	if height, _, _ := p.ImageSize(); height != c.InputSize {
-		most, f.pictures = mostDecodedFrames, 1
+		frames, f.images = maxDecodedFrames, 1
 	}
-	f.steps = spread(plan.Steps(), most)
+	f.steps = spread(plan.Steps(), frames)
 	for i, p := range f.steps {
 		f.frame[p] = i
-		f.clean = append(f.clean, make([][]float32, f.pictures))
+		f.clean = append(f.clean, make([][]float32, f.images))
 	}
 	r, f, err := record(ctx, p, o, f)
 	if err != nil {
 		return nil, nil, err
 	}
-	frames, err := f.decode(ctx, p, o)
-	return r, frames, err
+	decoded, err := f.decode(ctx, p, o)
+	return r, decoded, err
 }
 
 func record(ctx context.Context, p *tokencache.Pipeline, o Options, f *film) (*Record, *film, error) {
@@ -115,11 +118,11 @@ func record(ctx context.Context, p *tokencache.Pipeline, o Options, f *film) (*R
 	req := o.request()
 	keep := 0
 	if f != nil {
-		keep = f.pictures
+		keep = f.images
 		req.OnState, req.OnPrediction = f.state, f.prediction
 	}
 	r := newRecorder(o.Policy, len(req.Classes), keep, guided(req))
-	req.Policy, req.Batch = r, min(len(req.Classes), 4)
+	req.Policy, req.Batch = r.policy(), min(len(req.Classes), 4)
 	o.stage("recording %s with %s", count(len(req.Classes)), o.Policy)
 	if _, err := p.Generate(ctx, req); err != nil {
 		return nil, nil, err
@@ -129,25 +132,25 @@ func record(ctx context.Context, p *tokencache.Pipeline, o Options, f *film) (*R
 
 // film gathers the clean images that the model predicts.
 type film struct {
-	plan     reuse.Plan
-	size     int
-	pictures int
-	steps    []int         // of the frames
-	frame    map[int]int   // of each of these steps
-	clean    [][][]float32 // of each frame and picture: x_t, and then x_0
+	plan   reuse.Plan
+	images int
+	steps  []int         // of the frames
+	frame  map[int]int   // of each of these steps
+	clean  [][][]float32 // of each frame and image: x_t, and then x_0
 }
 
 // state keeps x_t.
 func (f *film) state(index, position int, x []float32) {
-	if i, ok := f.frame[position]; ok && index < f.pictures {
+	if i, ok := f.frame[position]; ok && index < f.images {
 		f.clean[i][index] = append([]float32(nil), x...)
 	}
 }
 
-// prediction makes x_0 of the kept x_t and the predicted noise eps: x_0 = x_t/sqrt(alpha-bar) - sigma·eps, where 1/alpha-bar = 1 + sigma².
+// prediction computes x_0 from the kept x_t and the predicted noise eps: x_0 = x_t/sqrt(alpha-bar)
+// - sigma·eps, where 1/alpha-bar = 1 + sigma².
 func (f *film) prediction(index, position int, out []float32) {
 	i, ok := f.frame[position]
-	if !ok || index >= f.pictures {
+	if !ok || index >= f.images {
 		return
 	}
 	sigma := f.plan.Sigma[position]
@@ -158,9 +161,9 @@ func (f *film) prediction(index, position int, out []float32) {
 	}
 }
 
-// decode makes pictures of all.
+// decode decodes all clean images.
 func (f *film) decode(ctx context.Context, p *tokencache.Pipeline, o Options) ([]Frame, error) {
-	o.stage("making pictures of %d steps", len(f.steps))
+	o.stage("decoding the images of %d steps", len(f.steps))
 	var frames []Frame
 	for i, step := range f.steps {
 		frame := Frame{Step: step}
@@ -172,7 +175,7 @@ func (f *film) decode(ctx context.Context, p *tokencache.Pipeline, o Options) ([
 			if err != nil {
 				return nil, err
 			}
-			frame.Pictures = append(frame.Pictures, m)
+			frame.Images = append(frame.Images, m)
 		}
 		frames = append(frames, frame)
 		if o.OnPart != nil {

@@ -15,11 +15,25 @@ import (
 	"github.com/tokencache/tokencache/tensor"
 )
 
-var plan = reuse.Plan{Sampling: diffusion.Sampling{Sampler: "ddim", Steps: 8}, Timesteps: []float64{999, 856, 714, 571, 428, 285, 142, 0}}
+var plan = reuse.Plan{
+	Sampling:  diffusion.Sampling{Sampler: "ddim", Steps: 8},
+	Timesteps: []float64{999, 856, 714, 571, 428, 285, 142, 0},
+}
 
 func model(t *testing.T, arch dit.Arch) *dit.Model {
 	t.Helper()
-	c := dit.Config{Arch: arch, InputSize: 8, PatchSize: 2, InChannels: 4, Hidden: 48, Depth: 4, Heads: 4, MLPHidden: 192, NumClasses: 10, LearnSigma: true}
+	c := dit.Config{
+		Arch:       arch,
+		InputSize:  8,
+		PatchSize:  2,
+		InChannels: 4,
+		Hidden:     48,
+		Depth:      4,
+		Heads:      4,
+		MLPHidden:  192,
+		NumClasses: 10,
+		LearnSigma: true,
+	}
 	if arch != dit.ArchDiT {
 		c.DecodeLayer = 2
 	}
@@ -38,7 +52,8 @@ func source(tensors []checkpoint.Want) *formula.Source {
 	return src
 }
 
-// inputs are batches of samples that drift from step to step, by drift times a direction; without drift timesteps stay the same too.
+// inputs are batches of samples that drift from step to step, by drift times a direction; without
+// drift timesteps stay the same too.
 func inputs(m *dit.Model, samples int, seed uint64, drift float32) []*seam.Batch {
 	r := rand.New(rand.NewPCG(seed, 2))
 	size := m.InChannels * m.InputSize * m.InputSize
@@ -86,16 +101,18 @@ func run(t *testing.T, m *dit.Model, p reuse.Policy, sets ...[]*seam.Batch) [][]
 	return out
 }
 
-// TestConstantTrajectory holds that where nothing moves nothing changes: every cosine is 1 and every change 0.
+// TestConstantTrajectory checks that where nothing moves nothing changes: every cosine is 1 and
+// every change 0.
 func TestConstantTrajectory(t *testing.T) {
 	m := model(t, dit.ArchDiT)
 	w := newWatcher(3, false)
-	run(t, m, w, inputs(m, 2, 1, 0), inputs(m, 1, 2, 0))
-	seen := w.finish()
-	if blocks := []int{seen.Alike[0].Block, seen.Alike[1].Block, seen.Alike[2].Block}; !slices.Equal(blocks, []int{0, 2, 3}) {
+	run(t, m, w.policy(), inputs(m, 2, 1, 0), inputs(m, 1, 2, 0))
+	watch := w.finish()
+	blocks := []int{watch.Alike[0].Block, watch.Alike[1].Block, watch.Alike[2].Block}
+	if !slices.Equal(blocks, []int{0, 2, 3}) {
 		t.Errorf("similarity of blocks %v, want 0, 2 and 3", blocks)
 	}
-	for _, s := range seen.Alike {
+	for _, s := range watch.Alike {
 		for _, of := range [][][]float64{s.Updates, s.Output} {
 			for p := range of {
 				for q, v := range of[p] {
@@ -106,29 +123,29 @@ func TestConstantTrajectory(t *testing.T) {
 			}
 		}
 	}
-	if c := seen.MeanChange(); c != 0 {
+	if c := watch.MeanChange(); c != 0 {
 		t.Errorf("mean change %g, want 0", c)
 	}
 }
 
-// TestWatchAgainstDefinition compares what is watched with the definitions, from updates that are all kept.
+// TestWatchAgainstDefinition compares what is watched with the definitions, from updates that are
+// all kept.
 func TestWatchAgainstDefinition(t *testing.T) {
 	for _, arch := range []dit.Arch{dit.ArchDiT, dit.ArchMDTv2} {
 		m := model(t, arch)
 		batches := inputs(m, 4, 3, 0.1)
-		w := newWatcher(2, true) // the second half of the four is not looked at
-		keep := &keeper{blocks: len(m.Blocks)}
+		w := newWatcher(2, true) // the second half of the four is not watched
 		plain := run(t, m, reuse.None{}, batches)
-		if out := run(t, m, w, batches); !slices.Equal(out[7], plain[7]) {
+		if out := run(t, m, w.policy(), batches); !slices.Equal(out[7], plain[7]) {
 			t.Errorf("%v: watching changes the prediction", arch)
 		}
-		run(t, m, keep, batches)
-		seen := w.finish()
+		updates := keptUpdates(t, m, batches)
+		watch := w.finish()
 		n, d, block := m.Tokens(), m.Hidden, 2
-		for p := 1; p < seen.Steps; p++ {
+		for p := 1; p < watch.Steps; p++ {
 			mean := 0.0
 			for i := range 2 * n {
-				now, before := keep.updates[p][block][i*d:][:d], keep.updates[p-1][block][i*d:][:d]
+				now, before := updates[p][block][i*d:][:d], updates[p-1][block][i*d:][:d]
 				var change, all float64
 				for j := range now {
 					change += sq(now[j] - before[j])
@@ -136,25 +153,25 @@ func TestWatchAgainstDefinition(t *testing.T) {
 				}
 				v := math.Sqrt(change / all)
 				mean += v / float64(2*n)
-				if got := float64(seen.First[(p*seen.Blocks+block)*n+i%n]); i < n && math.Abs(got-v) > 1e-4*v {
+				if got := float64(watch.First[(p*watch.Blocks+block)*n+i%n]); i < n && math.Abs(got-v) > 1e-4*v {
 					t.Errorf("%v: step %d, token %d: change %g, want %g", arch, p, i, got, v)
 				}
 			}
-			if got := seen.Mean[block][p]; math.Abs(got-mean) > 1e-4*mean {
+			if got := watch.Mean[block][p]; math.Abs(got-mean) > 1e-4*mean {
 				t.Errorf("%v: step %d: mean change %g, want %g", arch, p, got, mean)
 			}
 		}
 		// All 16 tokens are kept for similarity.
 		want := 0.0
 		for i := range 2 * n {
-			a, b := keep.updates[1][block][i*d:][:d], keep.updates[6][block][i*d:][:d]
+			a, b := updates[1][block][i*d:][:d], updates[6][block][i*d:][:d]
 			var ab, aa, bb float64
 			for j := range a {
 				ab, aa, bb = ab+float64(a[j])*float64(b[j]), aa+sq(a[j]), bb+sq(b[j])
 			}
 			want += ab / math.Sqrt(aa*bb) / float64(2*n)
 		}
-		for _, got := range []float64{seen.Alike[1].Updates[1][6], seen.Alike[1].Updates[6][1]} {
+		for _, got := range []float64{watch.Alike[1].Updates[1][6], watch.Alike[1].Updates[6][1]} {
 			if math.Abs(got-want) > 1e-5 {
 				t.Errorf("%v: cosine of steps 1 and 6 is %g, want %g", arch, got, want)
 			}
@@ -164,29 +181,24 @@ func TestWatchAgainstDefinition(t *testing.T) {
 
 func sq(x float32) float64 { return float64(x) * float64(x) }
 
-// keeper keeps all updates.
-type keeper struct {
-	blocks  int
-	updates [][][]float32 // [step][block]
-}
-
-func (k *keeper) String() string                                        { return "keeper" }
-func (k *keeper) NewRun(seam.Model, reuse.Plan, int) (reuse.Run, error) { return k, nil }
-func (k *keeper) CacheBytes(seam.Model, reuse.Plan, int) (int64, error) { return 0, nil }
-func (k *keeper) Sites() seam.Sites                                     { return seam.SitesOf(seam.Block) }
-func (k *keeper) Begin(*tensor.Graph, *seam.Batch, []int) {
-	k.updates = append(k.updates, make([][]float32, k.blocks))
-}
-func (k *keeper) Reset()            {}
-func (k *keeper) Stats() reuse.Cost { return reuse.Cost{} }
-func (k *keeper) Apply(at seam.Site, x *seam.Tokens, f func(*seam.Tokens) *seam.Tokens) *seam.Tokens {
-	update := slices.Clone(x.X.Flat())
-	y := f(x)
-	for i, v := range y.X.Flat() {
-		update[i] = v - update[i]
-	}
-	k.updates[len(k.updates)-1][at.Block] = update
-	return y
+// keptUpdates returns the updates of a run of the uncached model, [step][block].
+func keptUpdates(t *testing.T, m *dit.Model, batches []*seam.Batch) [][][]float32 {
+	t.Helper()
+	var updates [][][]float32
+	run(t, m, reuse.Observe(reuse.None{}, reuse.Observer{
+		Sites: seam.SitesOf(seam.Block),
+		Begin: func(*tensor.Graph, *seam.Batch, []int) {
+			updates = append(updates, make([][]float32, len(m.Blocks)))
+		},
+		Site: func(at seam.Site, in, out *seam.Tokens) {
+			update := slices.Clone(out.X.Flat())
+			for i, v := range in.X.Flat() {
+				update[i] -= v
+			}
+			updates[len(updates)-1][at.Block] = update
+		},
+	}), batches)
+	return updates
 }
 
 func parse(t *testing.T, text string) reuse.Policy {
@@ -198,7 +210,8 @@ func parse(t *testing.T, text string) reuse.Policy {
 	return p
 }
 
-// TestRecord holds that recording changes nothing, that the recorded I-steps are the policy's, and that at the others as many tokens were computed as its ratio says.
+// TestRecord checks that recording changes nothing, that the recorded I-steps are the policy's, and
+// that at the others as many tokens were computed as its ratio says.
 func TestRecord(t *testing.T) {
 	for _, arch := range []dit.Arch{dit.ArchDiT, dit.ArchMDTv2} {
 		m := model(t, arch)
@@ -211,87 +224,96 @@ func TestRecord(t *testing.T) {
 			"tokencache:ratio=0.375,keys=fresh,steps=list,i=0+1+4":             0.375,
 			"tokencache:ratio=0.5,keys=kept,steps=tprr,k1=2,k2=4,boundary=0.5": 0.5,
 		} {
-			policy := parse(t, text)
-			r := newRecorder(policy, 3, 3, true)
-			recorded := run(t, m, r, first, second)
-			for i, out := range run(t, m, policy, first, second) {
-				if !slices.Equal(out, recorded[i]) {
-					t.Fatalf("%v, %s: recording changes the prediction at step %d", arch, text, i)
-				}
-			}
-			seen := r.finish()
-			steps, err := policy.(*reuse.TokenCache).Steps.ISteps(plan.Steps())
-			if err != nil {
-				t.Fatal(err)
-			}
-			if !slices.Equal(seen.ISteps, steps) {
-				t.Errorf("%v, %s: I-steps %v, want %v", arch, text, seen.ISteps, steps)
-			}
-			share, _ := seen.schedule()
-			for p, v := range share {
-				want := ratio
-				if slices.Contains(steps, p) {
-					want = 1
-				}
-				if math.Abs(v-want) > 1e-9 {
-					t.Errorf("%v, %s: share %g of the tokens computed at step %d, want %g", arch, text, v, p, want)
-				}
-				for image, of := range seen.First {
-					sum := 0.0
-					for _, v := range of[p*seen.Tokens:][:seen.Tokens] {
-						sum += float64(v) / float64(seen.Tokens)
-					}
-					if math.Abs(sum-want) > 1e-5 {
-						t.Errorf("%v, %s: share %g of image %d computed at step %d, want %g", arch, text, sum, image, p, want)
-					}
-				}
-			}
-			if (seen.Importance != nil) != (ratio > 0) {
-				t.Errorf("%v, %s: importance %v", arch, text, seen.Importance)
-			}
+			t.Run(string(arch)+"/"+text, func(t *testing.T) { checkRecord(t, m, text, ratio, first, second) })
 		}
 	}
 }
 
-// TestRecordBranches holds that policies of branches are recorded too: FORA computes all or nothing, all where the steps that are left are a multiple of n.
-func TestRecordBranches(t *testing.T) {
-	m := model(t, dit.ArchDiT)
-	r := newRecorder(parse(t, "fora:n=3"), 2, 1, false)
-	run(t, m, r, inputs(m, 2, 6, 0.1))
-	seen := r.finish()
-	if want := []int{0, 1, 4, 7}; !slices.Equal(seen.ISteps, want) || math.Abs(seen.Computed()-4.0/8) > 1e-9 || seen.Importance != nil {
-		t.Errorf("I-steps %v, %g computed, importance %v; want %v, 4/8, none", seen.ISteps, seen.Computed(), seen.Importance, want)
+func checkRecord(t *testing.T, m *dit.Model, text string, ratio float64, first, second []*seam.Batch) {
+	policy := parse(t, text)
+	r := newRecorder(policy, 3, 3, true)
+	recorded := run(t, m, r.policy(), first, second)
+	for i, out := range run(t, m, policy, first, second) {
+		if !slices.Equal(out, recorded[i]) {
+			t.Fatalf("recording changes the prediction at step %d", i)
+		}
+	}
+	record := r.finish()
+	steps, err := policy.(*reuse.TokenCache).Steps.ISteps(plan.Steps())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(record.ISteps, steps) {
+		t.Errorf("I-steps %v, want %v", record.ISteps, steps)
+	}
+	share, _ := record.schedule()
+	for p, v := range share {
+		want := ratio
+		if slices.Contains(steps, p) {
+			want = 1
+		}
+		if math.Abs(v-want) > 1e-9 {
+			t.Errorf("share %g of the tokens computed at step %d, want %g", v, p, want)
+		}
+		for image, of := range record.First {
+			sum := 0.0
+			for _, v := range of[p*record.Tokens:][:record.Tokens] {
+				sum += float64(v) / float64(record.Tokens)
+			}
+			if math.Abs(sum-want) > 1e-5 {
+				t.Errorf("share %g of image %d computed at step %d, want %g", sum, image, p, want)
+			}
+		}
+	}
+	if (record.Importance != nil) != (ratio > 0) {
+		t.Errorf("importance %v", record.Importance)
 	}
 }
 
-// TestImportance holds that the pairs of highest recorded importance are those that are computed.
+// TestRecordBranches checks that policies of branches are recorded too: FORA computes all or
+// nothing, all where the steps that are left are a multiple of n.
+func TestRecordBranches(t *testing.T) {
+	m := model(t, dit.ArchDiT)
+	r := newRecorder(parse(t, "fora:n=3"), 2, 1, false)
+	run(t, m, r.policy(), inputs(m, 2, 6, 0.1))
+	record := r.finish()
+	if want := []int{0, 1, 4, 7}; !slices.Equal(record.ISteps, want) {
+		t.Errorf("I-steps %v, want %v", record.ISteps, want)
+	}
+	if got := record.Computed(); math.Abs(got-4.0/8) > 1e-9 || record.Importance != nil {
+		t.Errorf("%g computed, importance %v; want 4/8, none", got, record.Importance)
+	}
+}
+
+// TestImportance checks that the pairs of highest recorded importance are those that are computed.
 func TestImportance(t *testing.T) {
 	m := model(t, dit.ArchDiT)
 	const ratio, at = 0.25, 4
 	r := newRecorder(parse(t, "tokencache:ratio=0.25,k=3"), 1, 1, false)
-	run(t, m, r, inputs(m, 1, 7, 0.1))
-	seen := r.finish()
-	pairs := seen.Blocks * seen.Tokens
+	run(t, m, r.policy(), inputs(m, 1, 7, 0.1))
+	record := r.finish()
+	pairs := record.Blocks * record.Tokens
 	alpha := r.alpha[at*pairs:][:pairs]
 	sorted := slices.Sorted(slices.Values(alpha))
 	least := sorted[pairs-int(ratio*float64(pairs))]
-	for block := range seen.Blocks {
+	for block := range record.Blocks {
 		count := 0
-		for _, a := range alpha[block*seen.Tokens:][:seen.Tokens] {
+		for _, a := range alpha[block*record.Tokens:][:record.Tokens] {
 			if a >= least {
 				count++
 			}
 		}
-		if got := seen.Share[block][at] * float64(seen.Tokens); math.Abs(got-float64(count)) > 1e-9 {
+		if got := record.Share[block][at] * float64(record.Tokens); math.Abs(got-float64(count)) > 1e-9 {
 			t.Errorf("block %d: %g tokens computed, %d are among the most important", block, got, count)
 		}
 	}
-	if !math.IsNaN(seen.Importance.Mean[3]) || !(seen.Importance.Mean[at] > 0) {
-		t.Errorf("mean importance of steps %v, want none at the I-step 3", seen.Importance.Mean)
+	if !math.IsNaN(record.Importance.Mean[3]) || !(record.Importance.Mean[at] > 0) {
+		t.Errorf("mean importance of steps %v, want none at the I-step 3", record.Importance.Mean)
 	}
 }
 
-// TestPredictorImportance holds that a predictor tells its importance at every step, without changing the pass.
+// TestPredictorImportance checks that a predictor tells its importance at every step, without
+// changing the pass.
 func TestPredictorImportance(t *testing.T) {
 	m := model(t, dit.ArchDiT)
 	for _, kind := range []reuse.Importance{reuse.Static, reuse.Dynamic} {
@@ -300,11 +322,11 @@ func TestPredictorImportance(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		policy := reuse.DefaultTokenCache()
+		policy := *reuse.NewTokenCache()
 		policy.Importance, policy.Predictor = kind, predictor
 		batches := inputs(m, 2, 8, 0.1)
 		r := newRecorder(&policy, 2, 0, false)
-		recorded := run(t, m, r, batches)
+		recorded := run(t, m, r.policy(), batches)
 		for i, out := range run(t, m, &policy, batches) {
 			if !slices.Equal(out, recorded[i]) {
 				t.Fatalf("%s: recording changes the prediction at step %d", kind, i)
@@ -318,10 +340,15 @@ func TestPredictorImportance(t *testing.T) {
 	}
 }
 
-// TestCleanImage holds that the clean image is found again in x_t and the noise.
+// TestCleanImage checks that the clean image is found again in x_t and the noise.
 func TestCleanImage(t *testing.T) {
 	bar := 0.3 // alpha-bar
-	f := &film{plan: reuse.Plan{Sigma: []float64{math.Sqrt(1/bar - 1)}}, pictures: 1, frame: map[int]int{0: 0}, clean: [][][]float32{{nil}}}
+	f := &film{
+		plan:   reuse.Plan{Sigma: []float64{math.Sqrt(1/bar - 1)}},
+		images: 1,
+		frame:  map[int]int{0: 0},
+		clean:  [][][]float32{{nil}},
+	}
 	clean, noise := []float32{0.5, -1, 2}, []float32{1, 0.25, -3}
 	x := make([]float32, 3)
 	for i := range x {
@@ -339,11 +366,11 @@ func TestCleanImage(t *testing.T) {
 
 func TestSpread(t *testing.T) {
 	for _, c := range []struct {
-		n, most int
-		want    []int
+		n, limit int
+		want     []int
 	}{{0, 3, []int{}}, {1, 3, []int{0}}, {3, 5, []int{0, 1, 2}}, {5, 3, []int{0, 2, 4}}, {50, 4, []int{0, 16, 33, 49}}} {
-		if got := spread(c.n, c.most); !slices.Equal(got, c.want) {
-			t.Errorf("%d of %d: %v, want %v", c.most, c.n, got, c.want)
+		if got := spread(c.n, c.limit); !slices.Equal(got, c.want) {
+			t.Errorf("%d of %d: %v, want %v", c.limit, c.n, got, c.want)
 		}
 	}
 }

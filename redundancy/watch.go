@@ -10,37 +10,43 @@ import (
 	"github.com/tokencache/tokencache/tensor"
 )
 
+// The bounds of the matrices of similarity. Of more steps or tokens, some are taken at even
+// distances.
 const (
-	mostAlikeSteps  = 100 // of the matrices of similarity: of longer runs, so many steps are taken evenly
-	mostAlikeTokens = 32  // of a sample whose values are kept for them, taken evenly
+	maxAlikeSteps  = 100
+	maxAlikeTokens = 32 // of a sample
 )
 
-// Watch is what was seen of uncached trajectories. F[p,l,n] is the update of token n in block l at the step p, counted from 0 in the order in which steps are taken.
+// Watch describes uncached trajectories. F[p,l,n] is the update of token n in block l at the step
+// p, counted from 0 in the order in which steps are taken.
 type Watch struct {
 	Steps, Blocks, Tokens int
 	Images                int
 
-	// Change of each token's update from the step before, |F[p] - F[p-1]| / |F[p]|: what is missed by reusing it once. At step 0 it is NaN.
+	// Change of each token's update from the step before, |F[p] - F[p-1]| / |F[p]|: the error of
+	// reusing it once. At step 0 it is NaN.
 	First []float32   // of the first image, [Steps, Blocks, Tokens]
 	Mean  [][]float64 // over tokens and images, [Blocks][Steps]
-	// Norm is |F[p] - F[p-1]|², the importance update-norm of a cache that is one step old, as a mean over images, [Steps, Blocks, Tokens]; 0 at step 0.
+	// Norm is |F[p] - F[p-1]|², the importance update-norm of a cache that is one step old, as a
+	// mean over images, [Steps, Blocks, Tokens]; 0 at step 0.
 	Norm []float32
 
-	// Alike is how alike tokens are at different steps: the mean cosine of what a token is at one and at another, for the first, the middle and the last block.
+	// Alike is how alike tokens are at different steps: the mean cosine of a token at one and at
+	// another, for the first, the middle and the last block.
 	Alike []Similarity
 }
 
-// Similarity holds cosines between steps, as means over tokens and images: symmetric matrices over AlikeSteps.
+// Similarity holds cosines between steps, as means over tokens and images: symmetric matrices.
 type Similarity struct {
 	Block           int
-	Steps           []int       // those that the rows and columns are
+	Steps           []int       // those of the rows and columns
 	Updates, Output [][]float64 // of what the block adds to a token, and of the token after it
 }
 
-// watcher is a policy that computes everything and watches.
+// watcher watches the uncached model.
 type watcher struct {
-	seen   Watch
-	guided bool // the second half of a batch is for the null class, and is not watched
+	watch  Watch
+	guided bool // the second half of a batch is unconditional, and is not watched
 	images int  // in all
 
 	g        *tensor.Graph
@@ -57,37 +63,38 @@ type watcher struct {
 // alikeness gathers what a Similarity is made of, for a batch.
 type alikeness struct {
 	of     *Similarity
-	slot   []int       // of each step: its place in of.Steps, or -1
-	tokens []int       // those that are kept
-	values [][]float32 // of each place: updates, then outputs, of the kept tokens of all samples, each of unit length or zero
+	slot   []int // of each step: its place in of.Steps, or -1
+	tokens []int // those that are kept
+	// values are, of each place, updates, then outputs, of the kept tokens of all samples, each of
+	// unit length or zero.
+	values [][]float32
 }
 
 func newWatcher(images int, guided bool) *watcher { return &watcher{guided: guided, images: images} }
 
-// String implements reuse.Policy.
-func (w *watcher) String() string { return "none" }
+// policy returns the policy that computes everything and is watched.
+func (w *watcher) policy() reuse.Policy {
+	return reuse.Observe(reuse.None{}, reuse.Observer{
+		Sites: seam.SitesOf(seam.Block),
+		Start: w.start,
+		Begin: w.begin,
+		Site:  w.site,
+		Reset: w.reset,
+	})
+}
 
 // watchBytes is the memory that watching takes for each sample of a batch.
 func watchBytes(c dit.Config, steps int) int64 {
 	last := int64(c.Depth) * int64(c.Tokens()) * int64(c.Hidden)
-	alike := int64(3*2) * int64(min(steps, mostAlikeSteps)) * int64(min(c.Tokens(), mostAlikeTokens)) * int64(c.Hidden)
+	alike := 3 * 2 * int64(min(steps, maxAlikeSteps)) * int64(min(c.Tokens(), maxAlikeTokens)) * int64(c.Hidden)
 	return 4 * (last + alike)
 }
 
-// WholeBatch implements reuse.WholeBatcher.
-func (w *watcher) WholeBatch() bool { return true }
-
-// CacheBytes implements reuse.Policy.
-func (w *watcher) CacheBytes(model seam.Model, plan reuse.Plan, samples int) (int64, error) {
-	return 0, nil
-}
-
-// NewRun implements reuse.Policy.
-func (w *watcher) NewRun(model seam.Model, plan reuse.Plan, samples int) (reuse.Run, error) {
+func (w *watcher) start(model seam.Model, plan reuse.Plan, samples int, _ reuse.Run) error {
 	if w.guided {
 		samples /= 2
 	}
-	m, s := model.Shape(), &w.seen
+	m, s := model.Shape(), &w.watch
 	*s = Watch{Steps: plan.Steps(), Blocks: m.Blocks, Tokens: m.Tokens, Images: w.images}
 	w.width, w.last, w.alike, w.samples, w.done = m.Width, nil, nil, 0, 0
 	for range s.Blocks {
@@ -101,7 +108,7 @@ func (w *watcher) NewRun(model seam.Model, plan reuse.Plan, samples int) (reuse.
 	for i, block := range blocks {
 		w.alike = append(w.alike, newAlikeness(&s.Alike[i], block, s.Steps, s.Tokens, samples, w.width))
 	}
-	return w, nil
+	return nil
 }
 
 // firstMiddleLast returns up to three different blocks.
@@ -115,9 +122,9 @@ func firstMiddleLast(blocks int) []int {
 	return list
 }
 
-// spread returns at most most of 0..n-1, evenly, the first and the last among them.
-func spread(n, most int) []int {
-	count := min(n, most)
+// spread returns up to limit of 0..n-1, evenly, the first and the last among them.
+func spread(n, limit int) []int {
+	count := min(n, limit)
 	list := make([]int, count)
 	for i := range list {
 		if count > 1 {
@@ -128,62 +135,59 @@ func spread(n, most int) []int {
 }
 
 func newAlikeness(of *Similarity, block, steps, tokens, samples, width int) *alikeness {
-	a := &alikeness{of: of, slot: make([]int, steps), tokens: spread(tokens, mostAlikeTokens)}
-	of.Block, of.Steps = block, spread(steps, mostAlikeSteps)
+	a := &alikeness{of: of, slot: make([]int, steps), tokens: spread(tokens, maxAlikeTokens)}
+	of.Block, of.Steps = block, spread(steps, maxAlikeSteps)
 	for p := range a.slot {
 		a.slot[p] = -1
 	}
 	for i, p := range of.Steps {
 		a.slot[p] = i
 		a.values = append(a.values, make([]float32, 2*samples*len(a.tokens)*width))
-		of.Updates, of.Output = append(of.Updates, make([]float64, len(of.Steps))), append(of.Output, make([]float64, len(of.Steps)))
+		of.Updates = append(of.Updates, make([]float64, len(of.Steps)))
+		of.Output = append(of.Output, make([]float64, len(of.Steps)))
 	}
 	return a
 }
 
-// Begin implements reuse.Run.
-func (w *watcher) Begin(g *tensor.Graph, _ *seam.Batch, positions []int) {
+func (w *watcher) begin(g *tensor.Graph, _ *seam.Batch, positions []int) {
 	w.g, w.position, w.samples = g, positions[0], len(positions)
 	if w.guided {
 		w.samples /= 2
 	}
 }
 
-// Sites implements seam.Reuse.
-func (w *watcher) Sites() seam.Sites { return seam.SitesOf(seam.Block) }
-
-// Apply implements seam.Reuse.
-func (w *watcher) Apply(at seam.Site, x *seam.Tokens, f func(*seam.Tokens) *seam.Tokens) *seam.Tokens {
-	rows := w.samples * w.seen.Tokens
-	before := w.g.New(rows, w.width)
-	w.g.EachRow(rows, w.width, func(i int) { copy(before.Row(i), x.X.Row(i)) })
-	y := f(x)
-	w.g.EachRow(rows, w.width, func(i int) { w.row(at.Block, i, before.Row(i), y.X.Row(i)) })
-	w.settle(at.Block)
+// site takes in the updates of a block.
+func (w *watcher) site(at seam.Site, in, out *seam.Tokens) {
+	rows := w.samples * w.watch.Tokens
+	mark := w.g.Mark()
+	defer w.g.Release(mark)
+	update := w.g.New(rows, w.width)
+	w.g.EachRow(rows, w.width, func(i int) {
+		kernel.Sub(update.Row(i), out.X.Row(i), in.X.Row(i))
+		w.row(at.Block, i, update.Row(i))
+	})
+	w.takeChanges(at.Block)
 	for _, a := range w.alike {
 		if a.of.Block == at.Block && a.slot[w.position] >= 0 {
-			a.keep(w, a.slot[w.position], at.Block, y.X)
+			a.keep(w, a.slot[w.position], at.Block, out.X)
 		}
 	}
-	return y
 }
 
-// row takes in the update of row i in a block, from its values before, which it overwrites, and after.
-func (w *watcher) row(block, i int, before, after []float32) {
+// row takes in the update of row i in a block.
+func (w *watcher) row(block, i int, update []float32) {
 	last := w.last[block][i*w.width : (i+1)*w.width]
-	kernel.Scale(before, before, -1)
-	kernel.Add(before, before, after) // the update
-	kernel.AXPY(last, -1, before)     // its change, with the other sign
+	kernel.AXPY(last, -1, update) // the change, with the other sign
 	w.square[i], w.change[i] = kernel.SumSquares(last), 0
-	if all := kernel.SumSquares(before); all > 0 {
+	if all := kernel.SumSquares(update); all > 0 {
 		w.change[i] = float32(math.Sqrt(float64(w.square[i]) / float64(all)))
 	}
-	copy(last, before)
+	copy(last, update)
 }
 
-// settle takes in the changes of a block's rows.
-func (w *watcher) settle(block int) {
-	s := &w.seen
+// takeChanges takes in the changes of a block's rows.
+func (w *watcher) takeChanges(block int) {
+	s := &w.watch
 	from := (w.position*s.Blocks + block) * s.Tokens
 	first, norm := s.First[from:from+s.Tokens], s.Norm[from:from+s.Tokens]
 	if w.position == 0 { // there is no step before
@@ -204,12 +208,12 @@ func (w *watcher) settle(block int) {
 	}
 }
 
-// keep keeps what a block made of some tokens.
+// keep keeps some tokens of a block.
 func (a *alikeness) keep(w *watcher, slot, block int, after *tensor.Tensor) {
 	d, tokens := w.width, len(a.tokens)
 	half := len(a.values[slot]) / 2
 	w.g.EachRow(w.samples*tokens, d, func(i int) {
-		row := i/tokens*w.seen.Tokens + a.tokens[i%tokens]
+		row := i/tokens*w.watch.Tokens + a.tokens[i%tokens]
 		unit(a.values[slot][i*d:][:d], w.last[block][row*d:][:d])
 		unit(a.values[slot][half+i*d:][:d], after.Row(row))
 	})
@@ -231,15 +235,17 @@ func (a *alikeness) take(w *watcher) {
 	w.g.EachRow(len(a.values), len(a.values)*rows*d, func(p int) {
 		for q := range p + 1 {
 			for i := range rows {
-				a.of.Updates[p][q] += share * float64(kernel.Dot(a.values[p][i*d:][:d], a.values[q][i*d:][:d]))
-				a.of.Output[p][q] += share * float64(kernel.Dot(a.values[p][half+i*d:][:d], a.values[q][half+i*d:][:d]))
+				updates := kernel.Dot(a.values[p][i*d:][:d], a.values[q][i*d:][:d])
+				output := kernel.Dot(a.values[p][half+i*d:][:d], a.values[q][half+i*d:][:d])
+				a.of.Updates[p][q] += share * float64(updates)
+				a.of.Output[p][q] += share * float64(output)
 			}
 		}
 	})
 }
 
-// Reset implements reuse.Run: a batch is over, and another begins.
-func (w *watcher) Reset() {
+// reset takes in a batch that is over, and another begins.
+func (w *watcher) reset() {
 	if w.samples == 0 {
 		return
 	}
@@ -250,13 +256,10 @@ func (w *watcher) Reset() {
 	w.samples = 0
 }
 
-// Stats implements reuse.Run.
-func (w *watcher) Stats() reuse.Cost { return reuse.Cost{} }
-
-// finish takes in the last batch and returns what was seen.
+// finish takes in the last batch and returns what was watched.
 func (w *watcher) finish() *Watch {
-	w.Reset()
-	for _, s := range w.seen.Alike {
+	w.reset()
+	for _, s := range w.watch.Alike {
 		for _, m := range [][][]float64{s.Updates, s.Output} {
 			for p := range m {
 				for q := range p {
@@ -265,10 +268,10 @@ func (w *watcher) finish() *Watch {
 			}
 		}
 	}
-	return &w.seen
+	return &w.watch
 }
 
-// BlockChange returns the mean change of a block's updates over steps; 0 if there is but one step.
+// BlockChange returns the mean change of a block's updates over steps; 0 if there is only one step.
 func (w *Watch) BlockChange(block int) float64 {
 	sum := 0.0
 	for _, v := range w.Mean[block][1:] {
@@ -286,7 +289,8 @@ func (w *Watch) MeanChange() float64 {
 	return sum
 }
 
-// Neighbours returns the mean of a similarity matrix beside its diagonal: that of a step and the next; 1 if there is but one step.
+// Neighbours returns the mean of a similarity matrix next to its diagonal: that of a step and the
+// next; 1 if there is only one step.
 func Neighbours(m [][]float64) float64 {
 	if len(m) < 2 {
 		return 1

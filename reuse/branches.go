@@ -5,20 +5,20 @@ import (
 	"github.com/tokencache/tokencache/tensor"
 )
 
-// branches is what methods share that cache the outputs of attention and MLP before their gates, for whole samples at a time. The gate is
-// computed anew at every step.
+// branches is what methods share that cache the outputs of attention and MLP before their gates,
+// for whole samples at a time. The gate is computed anew at every step.
 type branches struct {
 	g         *tensor.Graph
 	tokens    int // of a sample
 	width     int
 	steps     int
 	positions []int
-	history   *history // of attention of block 0, MLP of block 0, attention of block 1, ...
+	past      *differences // of attention of block 0, MLP of block 0, attention of block 1, ...
 	out       *tensor.Tensor
 	stats     Cost
 
-	// The site that runs.
-	site     int
+	// The branch that runs.
+	branch   int
 	x        *tensor.Tensor
 	computed []bool // of each sample
 	index    []int32
@@ -27,17 +27,31 @@ type branches struct {
 	recordRow, forecastRow func(i int)
 }
 
-// branchesBytes returns the memory of a cache of branches.
-func branchesBytes(m *seam.Shape, samples, order int) int64 {
-	return historyBytes(2*m.Blocks, samples*m.Tokens, m.Width, order)
+// branchOf returns the number of the branch at a site: attention of block 0, MLP of block 0,
+// attention of block 1, and so on.
+func branchOf(at seam.Site) int {
+	if at.Part == seam.MLP {
+		return 2*at.Block + 1
+	}
+	return 2 * at.Block
 }
 
-// newBranches returns the cache of branches, of forecasts of an order.
+// branchesBytes returns the memory of newBranches.
+func branchesBytes(m *seam.Shape, samples, order int) int64 {
+	return differencesBytes(2*m.Blocks, samples*m.Tokens, m.Width, order)
+}
+
+// newBranches returns the cache of all branches, with forecasts of an order.
 func newBranches(m *seam.Shape, plan Plan, samples, order int) *branches {
-	rows, sites := samples*m.Tokens, 2*m.Blocks
-	b := &branches{tokens: m.Tokens, width: m.Width, steps: plan.Steps()}
-	b.history = newHistory(sites, rows, m.Width, order)
-	b.computed, b.index = make([]bool, samples), make([]int32, 0, rows)
+	rows := samples * m.Tokens
+	b := &branches{
+		tokens:   m.Tokens,
+		width:    m.Width,
+		steps:    plan.Steps(),
+		past:     newDifferences(2*m.Blocks, rows, m.Width, order),
+		computed: make([]bool, samples),
+		index:    make([]int32, 0, rows),
+	}
 	b.recordRow, b.forecastRow = b.record, b.forecast
 	return b
 }
@@ -47,8 +61,7 @@ func (b *branches) Sites() seam.Sites { return seam.SitesOf(seam.Attention, seam
 
 // begin notes the positions, and counts samples that compute everything.
 func (b *branches) begin(g *tensor.Graph, positions []int, full func(sample int) bool) {
-	b.g = g
-	b.positions = positions
+	b.g, b.positions = g, positions
 	for s := range positions {
 		if full(s) {
 			b.stats.ISteps++
@@ -58,12 +71,12 @@ func (b *branches) begin(g *tensor.Graph, positions []int, full func(sample int)
 	}
 }
 
-// apply computes the branch for the samples that compute says, and gives the others the forecast of what was computed before.
-func (b *branches) apply(at seam.Site, x *seam.Tokens, f func(*seam.Tokens) *seam.Tokens, compute func(sample int) bool) *seam.Tokens {
-	b.site, b.x = 2*at.Block, x.X
-	if at.Part == seam.MLP {
-		b.site++
-	}
+// apply computes the branch for the samples for which compute is true, and gives the others the
+// forecast from what was computed before.
+func (b *branches) apply(
+	at seam.Site, x *seam.Tokens, f func(*seam.Tokens) *seam.Tokens, compute func(sample int) bool,
+) *seam.Tokens {
+	b.branch, b.x = branchOf(at), x.X
 	b.index = b.index[:0]
 	for s := range b.positions {
 		if b.computed[s] = compute(s); b.computed[s] {
@@ -93,18 +106,57 @@ func (b *branches) apply(at seam.Site, x *seam.Tokens, f func(*seam.Tokens) *sea
 func (b *branches) record(i int) {
 	row := int(b.index[i])
 	copy(b.out.Row(row), b.fresh.Row(i))
-	b.history.record(b.site, row, b.positions[row/b.tokens], b.fresh.Row(i))
+	b.past.record(b.branch, row, b.positions[row/b.tokens], b.fresh.Row(i))
 }
 
 func (b *branches) forecast(row int) {
 	if sample := row / b.tokens; !b.computed[sample] {
 		clear(b.out.Row(row))
-		b.history.addForecast(b.out.Row(row), b.site, row, b.positions[sample])
+		b.past.addForecast(b.out.Row(row), b.branch, row, b.positions[sample])
 	}
 }
 
 // Reset implements Run.
-func (b *branches) Reset() { b.history.reset() }
+func (b *branches) Reset() { b.past.reset() }
 
 // Stats implements Run.
 func (b *branches) Stats() Cost { return b.stats }
+
+// fullSteps is the Run of a method at whose full steps all branches are computed, and at whose
+// other steps none is.
+type fullSteps struct {
+	*branches
+	full   []bool // of each position
+	isFull func(sample int) bool
+}
+
+func newFullSteps(m *seam.Shape, plan Plan, samples, order int, full func(position int) bool) *fullSteps {
+	r := &fullSteps{branches: newBranches(m, plan, samples, order)}
+	for p := range plan.Steps() {
+		r.full = append(r.full, full(p))
+	}
+	r.isFull = func(sample int) bool { return r.full[r.positions[sample]] }
+	return r
+}
+
+// fullShares returns the Shares of a method with full steps.
+func fullShares(plan Plan, full func(position int) bool) []float64 {
+	return sharesBy(plan, func(p int) float64 {
+		if full(p) {
+			return 1
+		}
+		return 0
+	})
+}
+
+// Begin implements Run.
+func (r *fullSteps) Begin(g *tensor.Graph, _ *seam.Batch, positions []int) {
+	r.begin(g, positions, r.isFull)
+}
+
+// Apply implements seam.Reuse.
+func (r *fullSteps) Apply(
+	at seam.Site, x *seam.Tokens, f func(*seam.Tokens) *seam.Tokens,
+) *seam.Tokens {
+	return r.apply(at, x, f, r.isFull)
+}

@@ -3,28 +3,37 @@ package reuse
 import (
 	"fmt"
 
+	"github.com/tokencache/tokencache/internal/kernel"
 	"github.com/tokencache/tokencache/seam"
 	"github.com/tokencache/tokencache/tensor"
 )
 
-// DBCache computes the first Front blocks at every step, and compares what they add to the tokens with what they added at the last step that computed everything: if the relative L1
-// change is below Threshold, what the blocks in the middle added then is added again, and only the last Back blocks are computed. With one block in front and none at the back it is
-// known as FBCache, first-block cache. Both come from the public code of inference frameworks, not from a paper; there the change is averaged over the batch, here every
-// sample decides for itself.
+// DBCache computes the first Front blocks at every step, and compares their residual with that of
+// the last step that computed everything. If the relative L1 change is below Threshold, the
+// residual of the blocks in the middle is reused, and only the last Back blocks are computed. With
+// one block in front and none at the back it is known as FBCache, first-block cache. Both come from
+// the public code of inference frameworks, not from a paper; there the change is averaged over the
+// batch, here every sample decides for itself.
 type DBCache struct {
-	Front     int     `policy:"front"`
-	Back      int     `policy:"back"`
-	Threshold float64 `policy:"threshold"`
-	Warmup    int     `policy:"warmup"` // the first so many steps compute everything
-	Most      int     `policy:"most"`   // so many steps in a row may reuse; 0: any number
+	Front         int     `policy:"front,fn,fn-compute-blocks" min:"1" help:"first blocks, which are compared"`
+	Back          int     `policy:"back,bn,bn-compute-blocks" min:"0" help:"last blocks that are always computed"`
+	Threshold     float64 `policy:"threshold,residual-diff-threshold" min:"0" help:"change at which all is computed"`
+	Warmup        int     `policy:"warmup,max-warmup-steps" min:"1" help:"full steps at the start"`
+	MaxContinuous int     `policy:"most,max-continuous,max-continuous-cached-steps" min:"0" help:"reuses in a row; 0: any"`
 }
 
-// FBCache is the DBCache that watches the first block alone.
+// NewDBCache returns a DBCache with its defaults.
+func NewDBCache() *DBCache { return &DBCache{Front: 2, Back: 1, Threshold: 0.1, Warmup: 1} }
+
+// FBCache is the DBCache that compares the first block alone.
 type FBCache struct {
-	Threshold float64 `policy:"threshold"`
-	Warmup    int     `policy:"warmup"`
-	Most      int     `policy:"most"`
+	Threshold     float64 `policy:"threshold,residual-diff-threshold" min:"0" help:"change at which all is computed"`
+	Warmup        int     `policy:"warmup,max-warmup-steps" min:"1" help:"full steps at the start"`
+	MaxContinuous int     `policy:"most,max-continuous,max-continuous-cached-steps" min:"0" help:"reuses in a row; 0: any"`
 }
+
+// NewFBCache returns an FBCache with its defaults.
+func NewFBCache() *FBCache { return &FBCache{Threshold: 0.1, Warmup: 1} }
 
 // String returns the policy as Parse takes it.
 func (p *DBCache) String() string { return paramText("dbcache", p) }
@@ -33,45 +42,38 @@ func (p *DBCache) String() string { return paramText("dbcache", p) }
 func (p *FBCache) String() string { return paramText("fbcache", p) }
 
 // Set changes one parameter.
-func (p *DBCache) Set(key, value string) error { return setParam("dbcache", p, key, value) }
+func (p *DBCache) Set(key, value string) error { return setParam(p, key, value) }
 
 // Set changes one parameter.
-func (p *FBCache) Set(key, value string) error { return setParam("fbcache", p, key, value) }
+func (p *FBCache) Set(key, value string) error { return setParam(p, key, value) }
 
 // Validate reports parameters that have no meaning.
-func (p *DBCache) Validate() error {
-	switch {
-	case p.Front < 1:
-		return fmt.Errorf("front=%d: want 1 or more", p.Front)
-	case p.Back < 0:
-		return fmt.Errorf("back=%d: want 0 or more", p.Back)
-	}
-	return checkThreshold(p.Threshold, p.Warmup, p.Most)
-}
+func (p *DBCache) Validate() error { return checkParams(p) }
 
 // Validate reports parameters that have no meaning.
-func (p *FBCache) Validate() error { return checkThreshold(p.Threshold, p.Warmup, p.Most) }
+func (p *FBCache) Validate() error { return checkParams(p) }
 
-func checkThreshold(threshold float64, warmup, most int) error {
-	switch {
-	case !(threshold >= 0):
-		return fmt.Errorf("threshold=%g: want 0 or more", threshold)
-	case warmup < 1:
-		return fmt.Errorf("warmup=%d: want 1 or more", warmup)
-	case most < 0:
-		return fmt.Errorf("most=%d: want 1 or more, or 0 for any number", most)
-	}
-	return nil
-}
+// Kind implements Described.
+func (p *DBCache) Kind() Kind { return Caches }
+
+// Kind implements Described.
+func (p *FBCache) Kind() Kind { return Caches }
+
+// Granularity implements Described.
+func (p *DBCache) Granularity() Granularity { return ByBlock }
+
+// Granularity implements Described.
+func (p *FBCache) Granularity() Granularity { return ByBlock }
 
 // general returns the DBCache that an FBCache is.
 func (p *FBCache) general() *DBCache {
-	return &DBCache{Front: 1, Threshold: p.Threshold, Warmup: p.Warmup, Most: p.Most}
+	return &DBCache{Front: 1, Threshold: p.Threshold, Warmup: p.Warmup, MaxContinuous: p.MaxContinuous}
 }
 
 // CacheBytes implements Policy.
 func (p *FBCache) CacheBytes(m seam.Model, _ Plan, samples int) (int64, error) {
-	return p.general().cacheBytes("fbcache", m.Shape(), samples)
+	bytes, err := p.general().cacheBytes(m.Shape(), samples)
+	return bytes, named("fbcache", err)
 }
 
 // NewRun implements Policy.
@@ -81,7 +83,8 @@ func (p *FBCache) NewRun(m seam.Model, _ Plan, samples int) (Run, error) {
 
 // CacheBytes implements Policy.
 func (p *DBCache) CacheBytes(m seam.Model, _ Plan, samples int) (int64, error) {
-	return p.cacheBytes("dbcache", m.Shape(), samples)
+	bytes, err := p.cacheBytes(m.Shape(), samples)
+	return bytes, named("dbcache", err)
 }
 
 // NewRun implements Policy.
@@ -89,29 +92,36 @@ func (p *DBCache) NewRun(m seam.Model, _ Plan, samples int) (Run, error) {
 	return p.newRun("dbcache", m.Shape(), samples)
 }
 
-func (p *DBCache) cacheBytes(name string, m *seam.Shape, samples int) (int64, error) {
+func (p *DBCache) cacheBytes(m *seam.Shape, samples int) (int64, error) {
 	if err := p.Validate(); err != nil {
-		return 0, fmt.Errorf("%s: %w", name, err)
+		return 0, err
 	}
 	if p.Front >= m.Blocks-p.Back {
-		return 0, fmt.Errorf("%s: %d blocks in front and %d at the back leave none of the model's %d to reuse", name, p.Front, p.Back, m.Blocks)
+		return 0, fmt.Errorf("%d blocks in front and %d at the back leave none of the model's %d to reuse",
+			p.Front, p.Back, m.Blocks)
 	}
 	rows := int64(samples) * int64(m.Tokens)
-	return spanBytes(m, p.Front, m.Blocks-p.Back, samples) + 2*4*rows*int64(m.Width), nil
+	return residualBytes(m, p.Front, m.Blocks-p.Back, samples) + 2*4*rows*int64(m.Width), nil
 }
 
-func (p *DBCache) newRun(name string, m *seam.Shape, samples int) (Run, error) {
-	if _, err := p.cacheBytes(name, m, samples); err != nil {
-		return nil, err
+func (p *DBCache) newRun(method string, m *seam.Shape, samples int) (Run, error) {
+	if _, err := p.cacheBytes(m, samples); err != nil {
+		return nil, named(method, err)
 	}
-	rows, last := samples*m.Tokens, m.Blocks-p.Back // the first of the last blocks
-	r := &dbRun{policy: *p, tokens: m.Tokens, width: m.Width, last: last}
-	r.middle = newSpan(m, p.Front, last, samples)
-	r.residual = tensor.FromSlice(make([]float32, rows*m.Width), rows, m.Width)
-	r.computed = tensor.FromSlice(make([]float32, rows*m.Width), rows, m.Width)
-	r.change = newRelativeChange(samples, m.Tokens, m.Width)
-	r.action, r.reused = make([]spanAction, samples), make([]int, samples)
-	r.index = make([]int32, 0, rows)
+	rows, last := samples*m.Tokens, m.Blocks-p.Back
+	r := &dbRun{
+		policy:   *p,
+		tokens:   m.Tokens,
+		width:    m.Width,
+		last:     last,
+		middle:   newResidual(m, p.Front, last, samples),
+		front:    newRows(rows, m.Width),
+		computed: newRows(rows, m.Width),
+		change:   newRelativeChange(samples, m.Tokens),
+		action:   make([]residualAction, samples),
+		reused:   make([]int, samples),
+		index:    make([]int32, 0, rows),
+	}
 	r.beginRow, r.endRow, r.keepRow = r.begin, r.end, r.keep
 	return r, nil
 }
@@ -121,17 +131,17 @@ type dbRun struct {
 	policy        DBCache
 	g             *tensor.Graph
 	tokens, width int
-	last          int
-	middle        *span
-	residual      *tensor.Tensor // what the first blocks add at this step, [rows, D]
-	computed      *tensor.Tensor // what they added at the last step that computed everything
+	last          int // the first of the last blocks
+	middle        *residual
+	front         *tensor.Tensor // the residual of the first blocks at this step, [rows, D]
+	computed      *tensor.Tensor // the same at the last step that computed everything
 	change        *relativeChange
 	reused        []int // of each sample: steps in a row
 	stats         Cost
 
 	positions []int
-	action    []spanAction // of each sample
-	index     []int32      // rows of samples that compute the middle
+	action    []residualAction // of each sample
+	index     []int32          // rows of samples that compute the middle
 	x         *tensor.Tensor
 
 	beginRow, endRow, keepRow func(row int)
@@ -154,9 +164,9 @@ func (r *dbRun) Apply(at seam.Site, x *seam.Tokens, f func(*seam.Tokens) *seam.T
 		return r.outer(at.Block, x, f)
 	}
 	r.stats.ComputedRows += int64(len(r.index))
-	r.middle.enter(r.g, at.Block, x.X, r.action)
-	y := some(r.g, x, r.index, f)
-	r.middle.leave(r.g, at.Block, y.X, r.action)
+	r.middle.before(r.g, at.Block, x.X, r.action)
+	y := computeRows(r.g, x, r.index, f)
+	r.middle.after(r.g, at.Block, y.X, r.action)
 	return y
 }
 
@@ -175,33 +185,39 @@ func (r *dbRun) outer(block int, x *seam.Tokens, f func(*seam.Tokens) *seam.Toke
 	return y
 }
 
-func (r *dbRun) begin(row int) { copy(r.residual.Row(row), r.x.Row(row)) }
-func (r *dbRun) end(row int)   { subtract(r.residual.Row(row), r.x.Row(row)) }
+func (r *dbRun) begin(row int) { copy(r.front.Row(row), r.x.Row(row)) }
+
+func (r *dbRun) end(row int) {
+	front := r.front.Row(row)
+	kernel.Sub(front, r.x.Row(row), front)
+}
 
 // decide sets what the blocks in the middle do for each sample.
 func (r *dbRun) decide() {
 	rows := len(r.positions) * r.tokens
-	now, then := r.g.RowRange(r.residual, 0, rows), r.g.RowRange(r.computed, 0, rows)
-	r.change.compare(r.g, now, then)
+	r.change.compare(r.g, r.g.RowRange(r.front, 0, rows), r.g.RowRange(r.computed, 0, rows))
+	most := r.policy.MaxContinuous
 	for s, p := range r.positions {
-		free := p >= r.policy.Warmup && p > 0 && (r.policy.Most == 0 || r.reused[s] < r.policy.Most)
+		free := p >= r.policy.Warmup && p > 0 && (most == 0 || r.reused[s] < most)
 		if free && r.change.of(s) < r.policy.Threshold {
-			r.action[s] = reuseSpan
+			r.action[s] = reuseResidual
 			r.reused[s]++
 			r.stats.PSteps++
 		} else {
-			r.action[s] = recordSpan
+			r.action[s] = recordResidual
 			r.reused[s] = 0
 			r.stats.ISteps++
 		}
 	}
-	r.index = rowsOfSamples(r.index[:0], len(r.positions), r.tokens, func(s int) bool { return r.action[s] == recordSpan })
+	r.index = rowsOfSamples(r.index[:0], len(r.positions), r.tokens, func(s int) bool {
+		return r.action[s] == recordResidual
+	})
 	r.g.EachRow(rows, r.width, r.keepRow)
 }
 
 func (r *dbRun) keep(row int) {
-	if r.action[row/r.tokens] == recordSpan {
-		copy(r.computed.Row(row), r.residual.Row(row))
+	if r.action[row/r.tokens] == recordResidual {
+		copy(r.computed.Row(row), r.front.Row(row))
 	}
 }
 

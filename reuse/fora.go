@@ -1,65 +1,56 @@
 package reuse
 
-import (
-	"fmt"
+import "github.com/tokencache/tokencache/seam"
 
-	"github.com/tokencache/tokencache/seam"
-	"github.com/tokencache/tokencache/tensor"
-)
-
-// FORA caches the outputs of attention and MLP ("FORA: Fast-Forward Caching in Diffusion Transformer Acceleration", arXiv 2407.01425). With steps counted down from T-1
-// to 0, all is computed at T-1 and wherever the step is a multiple of N; at all others it is reused.
+// FORA caches the outputs of attention and MLP ("FORA: Fast-Forward Caching in Diffusion
+// Transformer Acceleration", arXiv 2407.01425). With steps counted down from T-1 to 0, all is
+// computed at T-1 and wherever the step is a multiple of N; at all others it is reused.
 type FORA struct {
-	N int `policy:"n"`
+	N int `policy:"n,interval,cache-interval" min:"1" help:"period of full steps"`
 }
+
+// NewFORA returns a FORA with its defaults.
+func NewFORA() *FORA { return &FORA{N: 3} }
 
 // String returns the policy as Parse takes it.
 func (p *FORA) String() string { return paramText("fora", p) }
 
 // Set changes one parameter.
-func (p *FORA) Set(key, value string) error { return setParam("fora", p, key, value) }
+func (p *FORA) Set(key, value string) error { return setParam(p, key, value) }
 
 // Validate reports parameters that have no meaning.
-func (p *FORA) Validate() error {
-	if p.N < 1 {
-		return fmt.Errorf("n=%d: want 1 or more", p.N)
+func (p *FORA) Validate() error { return checkParams(p) }
+
+// Kind implements Described.
+func (p *FORA) Kind() Kind { return Caches }
+
+// Granularity implements Described.
+func (p *FORA) Granularity() Granularity { return ByBranch }
+
+// full returns which positions compute everything.
+func (p *FORA) full(plan Plan) func(position int) bool {
+	return func(position int) bool {
+		return position == 0 || (plan.Steps()-1-position)%p.N == 0
 	}
-	return nil
 }
 
 // CacheBytes implements Policy.
 func (p *FORA) CacheBytes(m seam.Model, _ Plan, samples int) (int64, error) {
-	return branchesBytes(m.Shape(), samples, 0), p.Validate()
+	return branchesBytes(m.Shape(), samples, 0), named("fora", p.Validate())
+}
+
+// Shares implements Scheduled.
+func (p *FORA) Shares(_ *seam.Shape, plan Plan) ([]float64, error) {
+	if err := p.Validate(); err != nil {
+		return nil, named("fora", err)
+	}
+	return fullShares(plan, p.full(plan)), nil
 }
 
 // NewRun implements Policy.
-func (p *FORA) NewRun(model seam.Model, plan Plan, samples int) (Run, error) {
+func (p *FORA) NewRun(m seam.Model, plan Plan, samples int) (Run, error) {
 	if err := p.Validate(); err != nil {
-		return nil, err
+		return nil, named("fora", err)
 	}
-	r := &foraRun{branches: newBranches(model.Shape(), plan, samples, 0), n: p.N}
-	r.isFull = r.full
-	return r, nil
-}
-
-type foraRun struct {
-	*branches
-	n      int
-	isFull func(sample int) bool
-}
-
-func (r *foraRun) full(sample int) bool {
-	p := r.positions[sample]
-	return p == 0 || (r.steps-1-p)%r.n == 0
-}
-
-// Begin implements Run.
-func (r *foraRun) Begin(g *tensor.Graph, _ *seam.Batch, positions []int) {
-	r.positions = positions
-	r.begin(g, positions, r.isFull)
-}
-
-// Apply implements seam.Reuse.
-func (r *foraRun) Apply(at seam.Site, x *seam.Tokens, f func(*seam.Tokens) *seam.Tokens) *seam.Tokens {
-	return r.apply(at, x, f, r.isFull)
+	return newFullSteps(m.Shape(), plan, samples, 0, p.full(plan)), nil
 }

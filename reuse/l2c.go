@@ -1,91 +1,136 @@
 package reuse
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
-	"strconv"
 
 	"github.com/tokencache/tokencache/checkpoint"
 	"github.com/tokencache/tokencache/seam"
 )
 
-// Routers is a trained Learning-to-Cache.
-type Routers struct {
-	Threshold float64 `json:"threshold"` // a branch is computed where the sigmoid of its logit is above it
+// L2C is Learning-to-Cache ("Learning-to-Cache: Accelerating Diffusion Transformer via Layer
+// Caching", arXiv 2406.01733). With steps counted down from T-1 to 0, all is computed at odd steps.
+// At even ones a branch is computed where the sigmoid of its trained logit is above Threshold.
+type L2C struct {
+	Threshold float64 `json:"threshold" policy:"threshold" min:"0" max:"1" help:"weight above which a branch computes"`
+	Router    string  `json:"-" policy:"router" value:"the file of trained routers" help:"file of trained routers"`
 
-	Logits [][]float32 `json:"-"` // see LearningToCache
-	path   string
+	// Logits are those of the routers, [steps][2*blocks], by steps that count down.
+	Logits [][]float32 `json:"-"`
 }
+
+// NewL2C returns an L2C with its default threshold, and without routers.
+func NewL2C() *L2C { return &L2C{Threshold: 0.1} }
 
 // String returns the policy as Parse takes it, if its file is known.
-func (r *Routers) String() string {
-	text := fmt.Sprintf("l2c:threshold=%g", r.Threshold)
-	if r.path != "" {
-		text += ",router=" + r.path
+func (p *L2C) String() string { return paramText("l2c", p) }
+
+func (p *L2C) written() []string {
+	if p.Router == "" {
+		return []string{"threshold"}
 	}
-	return text
+	return []string{"threshold", "router"}
 }
 
-// Set changes one parameter.
-func (r *Routers) Set(key, value string) error {
-	switch key {
-	case "threshold":
-		t, err := strconv.ParseFloat(value, 64)
-		if err != nil {
-			return fmt.Errorf("l2c: threshold=%s: not a value of that parameter", value)
-		}
-		r.Threshold = t
+// Set changes one parameter. The file of a router is read.
+func (p *L2C) Set(key, value string) error { return setParam(p, key, value) }
+
+func (p *L2C) afterSet(name string) error {
+	if name != "router" {
 		return nil
-	case "router":
-		f, err := checkpoint.Open(value)
-		if err != nil {
-			return fmt.Errorf("l2c: %w", err)
-		}
-		defer f.Close()
-		r.Logits, err = ReadRouters(f)
-		r.path = value
+	}
+	f, err := checkpoint.Open(p.Router)
+	if err != nil {
 		return err
 	}
-	return fmt.Errorf("l2c has no parameter %q: want router or threshold", key)
+	defer f.Close()
+	p.Logits, err = ReadRouters(f)
+	return err
 }
 
 // Validate reports parameters that have no meaning.
-func (r *Routers) Validate() error {
-	switch {
-	case !(r.Threshold >= 0 && r.Threshold <= 1):
-		return fmt.Errorf("l2c: threshold=%g: want 0 to 1", r.Threshold)
-	case len(r.Logits) == 0:
-		return errors.New("l2c: no routers: give the file of trained ones with router=FILE, or the folder that calibrate --method l2c makes as the policy")
+func (p *L2C) Validate() error {
+	if len(p.Logits) == 0 {
+		return errors.New("no routers: want router=FILE, a file of trained ones, or the folder of a trained policy")
 	}
-	return nil
+	return checkParams(p)
 }
 
+// ContentHash implements ContentHasher.
+func (p *L2C) ContentHash() string {
+	h := sha256.New()
+	for _, row := range p.Logits {
+		binary.Write(h, binary.LittleEndian, row)
+	}
+	return fmt.Sprintf("l2c:threshold=%g %x", p.Threshold, h.Sum(nil))
+}
+
+// Kind implements Described.
+func (p *L2C) Kind() Kind { return Caches }
+
+// Granularity implements Described.
+func (p *L2C) Granularity() Granularity { return ByBranch }
+
 // CacheBytes implements Policy.
-func (r *Routers) CacheBytes(m seam.Model, plan Plan, samples int) (int64, error) {
-	if err := r.Validate(); err != nil {
+func (p *L2C) CacheBytes(m seam.Model, plan Plan, samples int) (int64, error) {
+	b, err := p.schedule()
+	if err != nil {
 		return 0, err
 	}
-	return LearningToCache(r.Logits, r.Threshold).CacheBytes(m, plan, samples)
+	return b.CacheBytes(m, plan, samples)
+}
+
+// Shares implements Scheduled.
+func (p *L2C) Shares(m *seam.Shape, plan Plan) ([]float64, error) {
+	b, err := p.schedule()
+	if err != nil {
+		return nil, err
+	}
+	return b.Shares(m, plan)
 }
 
 // NewRun implements Policy.
-func (r *Routers) NewRun(m seam.Model, plan Plan, samples int) (Run, error) {
-	if err := r.Validate(); err != nil {
+func (p *L2C) NewRun(m seam.Model, plan Plan, samples int) (Run, error) {
+	b, err := p.schedule()
+	if err != nil {
 		return nil, err
 	}
-	return LearningToCache(r.Logits, r.Threshold).NewRun(m, plan, samples)
+	return b.NewRun(m, plan, samples)
+}
+
+// schedule returns the branches that compute at each position.
+func (p *L2C) schedule() (*BranchSchedule, error) {
+	if err := p.Validate(); err != nil {
+		return nil, named("l2c", err)
+	}
+	b := &BranchSchedule{Method: "l2c"}
+	for position := range p.Logits {
+		step := len(p.Logits) - 1 - position
+		row := make([]bool, len(p.Logits[step]))
+		for i, logit := range p.Logits[step] {
+			row[i] = step%2 == 1 || 1/(1+math.Exp(-float64(logit))) > p.Threshold
+		}
+		b.Compute = append(b.Compute, row)
+	}
+	return b, nil
 }
 
 // routersTensor is the name of the logits in PredictorFile, [steps, 2*blocks].
 const routersTensor = "routers"
 
 // Write writes the routers to a safetensors file.
-func (r *Routers) Write(path string) error {
+func (p *L2C) Write(path string) error {
 	return checkpoint.WriteSafetensors(path, checkpoint.Content{
-		Tensors: []checkpoint.Info{{Name: routersTensor, DType: checkpoint.F32, Shape: []int{len(r.Logits), len(r.Logits[0])}}},
+		Tensors: []checkpoint.Info{{
+			Name:  routersTensor,
+			DType: checkpoint.F32,
+			Shape: []int{len(p.Logits), len(p.Logits[0])},
+		}},
 		Read: func(_ string, dst []float32) error {
-			for i, row := range r.Logits {
+			for i, row := range p.Logits {
 				copy(dst[i*len(row):], row)
 			}
 			return nil
@@ -93,37 +138,56 @@ func (r *Routers) Write(path string) error {
 	})
 }
 
-// ReadRouters reads the logits of trained routers, by steps that count down, in either form: one tensor routers, [steps, 2*blocks], as Write writes it, or a tensor routers.STEP.prob or
-// STEP.prob for each step, as the method's own code saves them.
+// ReadRouters reads the logits of trained routers, by steps that count down, in either form: one
+// tensor routers, [steps, 2*blocks], as Write writes it, or a tensor routers.STEP.prob or STEP.prob
+// for each step, as the method's own code saves them.
 func ReadRouters(f *checkpoint.File) ([][]float32, error) {
-	const mostSteps, mostBranches = 1000, 1 << 12
-	if info, ok := f.Lookup(routersTensor); ok {
-		if len(info.Shape) != 2 || info.Shape[0] < 1 || info.Shape[0] > mostSteps || info.Shape[1] < 1 || info.Shape[1] > mostBranches {
-			return nil, fmt.Errorf("%s: tensor %s has shape %v, want [steps, 2*blocks]", f.Path, routersTensor, info.Shape)
-		}
-		all, err := f.Float32(routersTensor)
-		if err != nil {
-			return nil, err
-		}
-		var list [][]float32
-		for i := range info.Shape[0] {
-			list = append(list, all[i*info.Shape[1]:(i+1)*info.Shape[1]])
-		}
-		return list, checkLogits(f.Path, list)
+	read := readRouterSteps
+	if _, ok := f.Lookup(routersTensor); ok {
+		read = readRouterTable
 	}
+	list, err := read(f)
+	if err != nil {
+		return nil, err
+	}
+	return list, checkLogits(f.Path, list)
+}
+
+// The largest routers that are read.
+const maxRouterSteps, maxRouterBranches = 1000, 1 << 12
+
+func readRouterTable(f *checkpoint.File) ([][]float32, error) {
+	info, _ := f.Lookup(routersTensor)
+	if s := info.Shape; len(s) != 2 || s[0] < 1 || s[0] > maxRouterSteps || s[1] < 1 || s[1] > maxRouterBranches {
+		return nil, fmt.Errorf("%s: tensor %s has shape %v, want [steps, 2*blocks]", f.Path, routersTensor, s)
+	}
+	all, err := f.Float32(routersTensor)
+	if err != nil {
+		return nil, err
+	}
+	var list [][]float32
+	for i := range info.Shape[0] {
+		list = append(list, all[i*info.Shape[1]:(i+1)*info.Shape[1]])
+	}
+	return list, nil
+}
+
+func readRouterSteps(f *checkpoint.File) ([][]float32, error) {
 	prefix := routersTensor + "."
 	if _, ok := f.Lookup("0.prob"); ok {
 		prefix = ""
 	}
 	var list [][]float32
-	for i := range mostSteps {
+	for i := range maxRouterSteps {
 		name := fmt.Sprintf("%s%d.prob", prefix, i)
 		info, ok := f.Lookup(name)
 		if !ok {
 			break
 		}
-		if n := info.Len(); n < 1 || n > mostBranches || i > 0 && n != len(list[0]) {
-			return nil, fmt.Errorf("%s: tensor %s has shape %v, want a number for each branch, as many in every tensor", f.Path, name, info.Shape)
+		if n := info.Len(); n < 1 || n > maxRouterBranches || i > 0 && n != len(list[0]) {
+			return nil, fmt.Errorf(
+				"%s: tensor %s has shape %v, want a number for each branch, as many in every tensor",
+				f.Path, name, info.Shape)
 		}
 		row, err := f.Float32(name)
 		if err != nil {
@@ -132,9 +196,10 @@ func ReadRouters(f *checkpoint.File) ([][]float32, error) {
 		list = append(list, row)
 	}
 	if len(list) == 0 {
-		return nil, fmt.Errorf("%s: no routers: looked for the tensors %s, %s.0.prob and 0.prob", f.Path, routersTensor, routersTensor)
+		return nil, fmt.Errorf("%s: no routers: looked for the tensors %s, %s.0.prob and 0.prob",
+			f.Path, routersTensor, routersTensor)
 	}
-	return list, checkLogits(f.Path, list)
+	return list, nil
 }
 
 func checkLogits(path string, list [][]float32) error {
@@ -146,19 +211,4 @@ func checkLogits(path string, list [][]float32) error {
 		}
 	}
 	return nil
-}
-
-// LearningToCache returns the policy of trained routers ("Learning-to-Cache: Accelerating Diffusion Transformer via Layer Caching", arXiv 2406.01733), logits [steps][2*blocks], by steps that
-// count down from T-1: at odd steps all is computed; at even ones a branch is where the sigmoid of its logit is above threshold.
-func LearningToCache(logits [][]float32, threshold float64) *Fixed {
-	f := &Fixed{Method: "l2c"}
-	for p := range logits {
-		step := len(logits) - 1 - p
-		row := make([]bool, len(logits[step]))
-		for i, logit := range logits[step] {
-			row[i] = step%2 == 1 || 1/(1+math.Exp(-float64(logit))) > threshold
-		}
-		f.Compute = append(f.Compute, row)
-	}
-	return f
 }

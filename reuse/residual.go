@@ -6,106 +6,117 @@ import (
 	"github.com/tokencache/tokencache/tensor"
 )
 
-// spanAction is what a span does for one sample in one forward pass.
-type spanAction uint8
+// residualAction is what a residual does for one sample in one forward pass.
+type residualAction uint8
 
 const (
-	passSpan   spanAction = iota // nothing
-	recordSpan                   // the span's blocks are computed, and what they add is kept
-	reuseSpan                    // they are not, and what is kept is added
+	ignoreResidual residualAction = iota // nothing
+	recordResidual                       // the blocks are computed, and what they add is kept
+	reuseResidual                        // they are not, and what is kept is added
 )
 
-// span keeps what a run of consecutive blocks adds to the tokens of whole samples, R[n] = x[last,n] - x[first-1,n].
+// residual keeps what a range of consecutive blocks adds to the tokens of whole samples,
+// R[n] = x[last,n] - x[first-1,n].
 //
-// The update is kept in one piece where nothing comes between the blocks. An MDT adds a position embedding before its decoder, which must not be counted twice, so the piece
-// ends there; and the outputs of MDTv2's blocks are inputs of later ones, so there each block is a piece of its own.
-type span struct {
+// It is one tensor where the blocks are consecutive. MDT's decoder embedding, which must not be
+// counted twice, and MDTv2's long skips, to which a block's output is an input, split it into
+// parts.
+type residual struct {
 	tokens int
-	piece  []int // of each block: its piece, or -1 outside the span
-	entry  *tensor.Tensor
-	sums   []*tensor.Tensor // of each piece, [rows, D]
+	part   []int            // of each block: its part, or -1 outside the range
+	entry  *tensor.Tensor   // the tokens before the part that runs, [rows, D]
+	sums   []*tensor.Tensor // of each part, [rows, D]
 
 	// The block that runs.
-	action         []spanAction // of each sample
-	at             int          // the piece
-	x              *tensor.Tensor
-	keepRow, addUp func(row int)
+	action                 []residualAction // of each sample
+	running                int              // its part
+	x                      *tensor.Tensor
+	keepEntryRow, applyRow func(row int)
 }
 
-// pieces returns for each block of m the piece of the span [from, to) that it is in, or -1, and the number of pieces.
-func pieces(m *seam.Shape, from, to int) (piece []int, count int) {
+// residualParts returns for each block of m the part of the range [from, to) that it is in, or -1,
+// and the number of parts.
+func residualParts(m *seam.Shape, from, to int) (part []int, count int) {
 	for block := range m.Blocks {
 		if block < from || block >= to {
-			piece = append(piece, -1)
+			part = append(part, -1)
 			continue
 		}
 		if block == from || m.HasSkips() || m.AddedBefore(block) != nil {
 			count++
 		}
-		piece = append(piece, count-1)
+		part = append(part, count-1)
 	}
-	return piece, count
+	return part, count
 }
 
-// spanBytes returns the memory of a span.
-func spanBytes(m *seam.Shape, from, to, samples int) int64 {
-	_, count := pieces(m, from, to)
+// residualBytes returns the memory of newResidual.
+func residualBytes(m *seam.Shape, from, to, samples int) int64 {
+	_, count := residualParts(m, from, to)
 	return 4 * int64(1+count) * int64(samples) * int64(m.Tokens) * int64(m.Width)
 }
 
-func newSpan(m *seam.Shape, from, to, samples int) *span {
-	s := &span{tokens: m.Tokens}
+// newResidual returns the residual of the blocks [from, to).
+func newResidual(m *seam.Shape, from, to, samples int) *residual {
+	r := &residual{tokens: m.Tokens}
 	var count int
-	s.piece, count = pieces(m, from, to)
+	r.part, count = residualParts(m, from, to)
 	rows := samples * m.Tokens
-	fresh := func() *tensor.Tensor { return tensor.FromSlice(make([]float32, rows*m.Width), rows, m.Width) }
-	s.entry = fresh()
+	r.entry = newRows(rows, m.Width)
 	for range count {
-		s.sums = append(s.sums, fresh())
+		r.sums = append(r.sums, newRows(rows, m.Width))
 	}
-	s.keepRow, s.addUp = s.keep, s.settle
-	return s
+	r.keepEntryRow, r.applyRow = r.keepEntry, r.apply
+	return r
 }
 
-// enter is told of the tokens before a block; action is for each sample.
-func (s *span) enter(g *tensor.Graph, block int, x *tensor.Tensor, action []spanAction) {
-	piece := s.piece[block]
-	if piece < 0 || block > 0 && s.piece[block-1] == piece {
+// newRows returns rows of zeros.
+func newRows(rows, width int) *tensor.Tensor {
+	return tensor.FromSlice(make([]float32, rows*width), rows, width)
+}
+
+// before is told of the tokens before a block; action is for each sample.
+func (r *residual) before(g *tensor.Graph, block int, x *tensor.Tensor, action []residualAction) {
+	part := r.part[block]
+	if part < 0 || block > 0 && r.part[block-1] == part {
 		return
 	}
-	s.x, s.action = x, action
-	g.EachRow(x.Rows, x.Cols, s.keepRow)
+	r.x, r.action = x, action
+	g.EachRow(x.Rows, x.Cols, r.keepEntryRow)
 }
 
-func (s *span) keep(row int) {
-	if s.action[row/s.tokens] == recordSpan {
-		copy(s.entry.Row(row), s.x.Row(row))
+func (r *residual) keepEntry(row int) {
+	if r.action[row/r.tokens] == recordResidual {
+		copy(r.entry.Row(row), r.x.Row(row))
 	}
 }
 
-// leave is told of the tokens after a block, and adds the update to those of samples that reuse it.
-func (s *span) leave(g *tensor.Graph, block int, y *tensor.Tensor, action []spanAction) {
-	piece := s.piece[block]
-	if piece < 0 || block+1 < len(s.piece) && s.piece[block+1] == piece {
+// after is told of the tokens after a block, and adds what is kept to those of samples that reuse
+// it.
+func (r *residual) after(g *tensor.Graph, block int, y *tensor.Tensor, action []residualAction) {
+	part := r.part[block]
+	if part < 0 || block+1 < len(r.part) && r.part[block+1] == part {
 		return
 	}
-	s.x, s.action, s.at = y, action, piece
-	g.EachRow(y.Rows, y.Cols, s.addUp)
+	r.x, r.action, r.running = y, action, part
+	g.EachRow(y.Rows, y.Cols, r.applyRow)
 }
 
-func (s *span) settle(row int) {
-	x, sum := s.x.Row(row), s.sums[s.at].Row(row)
-	switch s.action[row/s.tokens] {
-	case recordSpan:
-		kernel.Scale(sum, s.entry.Row(row), -1)
-		kernel.Add(sum, sum, x)
-	case reuseSpan:
+func (r *residual) apply(row int) {
+	x, sum := r.x.Row(row), r.sums[r.running].Row(row)
+	switch r.action[row/r.tokens] {
+	case recordResidual:
+		kernel.Sub(sum, x, r.entry.Row(row))
+	case reuseResidual:
 		kernel.Add(x, x, sum)
 	}
 }
 
-// some runs a block or branch for the rows that index names, and leaves the others of x as they are.
-func some(g *tensor.Graph, x *seam.Tokens, index []int32, f func(*seam.Tokens) *seam.Tokens) *seam.Tokens {
+// computeRows runs a block or branch for the rows that index names, and leaves the others of x as
+// they are.
+func computeRows(
+	g *tensor.Graph, x *seam.Tokens, index []int32, f func(*seam.Tokens) *seam.Tokens,
+) *seam.Tokens {
 	switch len(index) {
 	case 0:
 		return x
@@ -116,7 +127,8 @@ func some(g *tensor.Graph, x *seam.Tokens, index []int32, f func(*seam.Tokens) *
 	return x
 }
 
-// rowsOfSamples appends to index the rows of the samples, of tokens rows each, that are wanted.
+// rowsOfSamples appends to index the rows of the samples, of tokens rows each, for which wanted is
+// true.
 func rowsOfSamples(index []int32, samples, tokens int, wanted func(sample int) bool) []int32 {
 	for s := range samples {
 		if !wanted(s) {
@@ -129,18 +141,22 @@ func rowsOfSamples(index []int32, samples, tokens int, wanted func(sample int) b
 	return index
 }
 
-// relativeChange returns for each sample the relative L1 change of its rows, |x - before| / |before|.
+// relativeChange returns for each sample the relative L1 change of its rows, |x - before| /
+// |before|.
 type relativeChange struct {
 	tokens     int
 	change     []float32 // of each row
-	size       []float32
-	zeros      []float32
+	size       []float32 // likewise
 	x, before  *tensor.Tensor
 	measureRow func(row int)
 }
 
-func newRelativeChange(samples, tokens, width int) *relativeChange {
-	c := &relativeChange{tokens: tokens, change: make([]float32, samples*tokens), size: make([]float32, samples*tokens), zeros: make([]float32, width)}
+func newRelativeChange(samples, tokens int) *relativeChange {
+	c := &relativeChange{
+		tokens: tokens,
+		change: make([]float32, samples*tokens),
+		size:   make([]float32, samples*tokens),
+	}
 	c.measureRow = c.measure
 	return c
 }
@@ -154,7 +170,7 @@ func (c *relativeChange) compare(g *tensor.Graph, x, before *tensor.Tensor) {
 func (c *relativeChange) measure(row int) {
 	before := c.before.Row(row)
 	c.change[row] = kernel.L1Diff(c.x.Row(row), before)
-	c.size[row] = kernel.L1Diff(before, c.zeros)
+	c.size[row] = kernel.L1Norm(before)
 }
 
 // of returns the change of a sample, rows summed in their order.

@@ -1,9 +1,14 @@
-// Package reuse holds cache policies: what of a denoising step is computed, and what is taken from the steps before. There is one file for each
-// method, TokenCache first among them ("Token Caching for Diffusion Transformer Acceleration", arXiv 2409.18523).
+// Package reuse holds cache policies: what of a denoising step is computed, and what is taken from
+// the steps before. There is one file for each method, TokenCache first among them ("Token Caching
+// for Diffusion Transformer Acceleration", arXiv 2409.18523). What methods share is in branches.go
+// (caches of branches), residual.go (of ranges of blocks), differences.go (forecasts) and
+// schedule.go (which branches are computed when).
 //
-// A Policy is a method with its parameters, immutable; a Run is its state for one batch of samples, and stands in the seam that package dit
-// declares. Decisions are per sample, never averaged over a batch, and samples of one batch may stand at different steps. The package may know
-// models and their activations; it knows no sampler beyond the list of its steps, and no files but those of policies.
+// A Policy is a method with its parameters, immutable. A Run is its state for one batch of samples,
+// and stands in the seam that package seam declares. Decisions are per sample, never averaged over
+// a batch, and samples of one batch may be at different steps. The package may know models and
+// their activations; of samplers it knows only the list of steps, and of files only those of
+// policies.
 //
 // Positions of steps count up: position 0 is the first step taken, at the noisiest timestep.
 package reuse
@@ -42,36 +47,99 @@ func (p Plan) Steps() int { return len(p.Timesteps) }
 
 // Policy is a cache method with its parameters.
 type Policy interface {
-	// String is the policy as --policy takes it.
+	// String is the policy as Parse takes it.
 	String() string
-	// CacheBytes returns the memory that NewRun allocates. It fails where NewRun does: if a parameter
-	// has no meaning, or the policy does not fit the model or the plan.
+	// CacheBytes returns the memory that NewRun allocates. It fails where NewRun does: if a
+	// parameter has no meaning, or the policy does not fit the model or the plan.
 	CacheBytes(m seam.Model, plan Plan, samples int) (int64, error)
-	// NewRun allocates the state for batches of up to samples samples. Runs of one policy may work at
-	// the same time, so they share nothing that they change.
+	// NewRun allocates the state for batches of up to samples samples. Runs of one policy may work
+	// at the same time, so they share nothing that they change.
 	NewRun(m seam.Model, plan Plan, samples int) (Run, error)
 }
 
-// WholeBatcher is a Policy that may need all images of a batch in one pass, such as an instrument that
-// observes them or a policy that learns from them. Policies that only generate are none: every image
-// gets a Run of its own, and joins and leaves passes as it comes.
+// Kind is what a policy does in place of computing.
+type Kind string
+
+const (
+	Uncached     Kind = "uncached"     // nothing: everything is computed
+	Caches       Kind = "caches"       // it reuses what an earlier step computed
+	Extrapolates Kind = "extrapolates" // it forecasts from what earlier steps computed
+	Merges       Kind = "merges"       // it computes merged tokens, and keeps nothing from step to step
+	SkipsSteps   Kind = "skips steps"  // it reuses, at whole steps, what all blocks together added
+)
+
+// Granularity is the smallest part of a model for which a policy decides; always for one sample.
+type Granularity string
+
+const (
+	ByToken  Granularity = "token"
+	ByBranch Granularity = "branch" // attention or MLP of a block
+	ByBlock  Granularity = "block"
+	ByStep   Granularity = "step" // all blocks together
+)
+
+// Described is a Policy that says what kind of method it is. All policies of this package do.
+type Described interface {
+	Policy
+	Kind() Kind
+	Granularity() Granularity
+}
+
+// WholeBatcher is a Policy that may need all images of a batch in one pass, such as an observed one
+// or a policy that learns from them. Policies that only generate are none: every image gets its own
+// Run, and joins and leaves passes as it comes.
 type WholeBatcher interface {
 	Policy
 	WholeBatch() bool
 }
 
-// Scheduled is a Policy that knows beforehand what its steps cost.
+// Scheduled is a Policy that may know beforehand what its steps cost.
 type Scheduled interface {
 	Policy
-	// Shares returns for each position the share of the tokens that is computed.
+	// Shares returns for each position the share of the pairs of block and token that is computed,
+	// a branch counting half a pair; nil if it is not known beforehand. Under guidance (of plan) it
+	// is the mean over both halves.
 	Shares(m *seam.Shape, plan Plan) ([]float64, error)
+}
+
+// sharesOf returns the Shares of a policy, nil if it has none.
+func sharesOf(p Policy, m *seam.Shape, plan Plan) ([]float64, error) {
+	if s, ok := p.(Scheduled); ok {
+		return s.Shares(m, plan)
+	}
+	return nil, nil
+}
+
+// sharesBy returns the share of each position of a plan.
+func sharesBy(plan Plan, share func(position int) float64) []float64 {
+	list := make([]float64, plan.Steps())
+	for p := range list {
+		list[p] = share(p)
+	}
+	return list
+}
+
+// ContentHasher is a Policy with content beyond its text, such as learned weights.
+type ContentHasher interface {
+	Policy
+	// ContentHash is the same for two policies only if they do the same, bit for bit, wherever they
+	// are stored.
+	ContentHash() string
+}
+
+// ContentHash identifies what a policy does: by its text if there is nothing else to it.
+func ContentHash(p Policy) string {
+	if h, ok := p.(ContentHasher); ok {
+		return h.ContentHash()
+	}
+	return p.String()
 }
 
 // Run is the state of a policy for one batch.
 type Run interface {
 	seam.Reuse
-	// Begin is told, before every forward pass, the Graph that it runs on, the batch, and the position
-	// of each of its samples.
+	// Begin is told, before every forward pass, the Graph that it runs on, the batch, and the
+	// position of each of its samples.
 	Begin(g *tensor.Graph, b *seam.Batch, positions []int)
 	// Reset forgets everything, for another batch.
 	Reset()
@@ -79,8 +147,8 @@ type Run interface {
 	Stats() Cost
 }
 
-// Cost is what it took to sample images. A Run counts steps and rows, in sums over samples; the rest is
-// the engine's to know.
+// Cost is what it took to sample images. A Run counts steps and rows, in sums over samples; the
+// rest is counted by the engine.
 type Cost struct {
 	ISteps    int `json:"i_steps"`              // at which every token was computed in every block
 	PSteps    int `json:"p_steps"`              // the others
@@ -91,7 +159,7 @@ type Cost struct {
 
 	FLOPs         int64 `json:"flops"`          // of model and policy, as tensor.Graph counts
 	UncachedFLOPs int64 `json:"uncached_flops"` // of the model alone for the same images
-	CacheBytes    int64 `json:"cache_bytes"`    // that the policy held at most
+	CacheBytes    int64 `json:"cache_bytes"`    // the most that the policy held
 
 	Seconds float64 `json:"denoise_s,omitempty"` // wall-clock time of model, guidance and sampler
 }
@@ -118,30 +186,3 @@ func (c Cost) Since(b Cost) Cost {
 	c.ComputedRows -= b.ComputedRows
 	return c
 }
-
-// None is the policy that computes everything.
-type None struct{}
-
-// String returns "none".
-func (None) String() string { return "none" }
-
-// CacheBytes returns 0.
-func (None) CacheBytes(seam.Model, Plan, int) (int64, error) { return 0, nil }
-
-// NewRun returns a Run that does nothing.
-func (None) NewRun(seam.Model, Plan, int) (Run, error) { return &noRun{}, nil }
-
-type noRun struct{ stats Cost }
-
-func (r *noRun) Apply(_ seam.Site, x *seam.Tokens, f func(*seam.Tokens) *seam.Tokens) *seam.Tokens {
-	return f(x)
-}
-
-func (r *noRun) Sites() seam.Sites { return 0 }
-func (r *noRun) Begin(_ *tensor.Graph, _ *seam.Batch, positions []int) {
-	r.stats.ISteps += len(positions)
-}
-
-func (r *noRun) Reset() {}
-
-func (r *noRun) Stats() Cost { return r.stats }

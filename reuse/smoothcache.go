@@ -1,6 +1,8 @@
 package reuse
 
 import (
+	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"regexp"
@@ -9,87 +11,123 @@ import (
 	"github.com/tokencache/tokencache/seam"
 )
 
-// Schedule is a calibrated SmoothCache.
-type Schedule struct {
-	Threshold float64          `json:"threshold"` // that the schedule was made for
-	Compute   map[string][]int `json:"compute"`   // see SmoothCache
+// SmoothCache computes branches by a calibrated schedule ("SmoothCache: A Universal Inference
+// Acceleration Technique for Diffusion Transformers", arXiv 2411.10510).
+type SmoothCache struct {
+	// Threshold is the error for which the schedule was made.
+	Threshold float64 `json:"threshold" policy:"threshold" min:"0" help:"largest relative L1 error of what is reused"`
+
+	// Compute has, for attn and mlp, or for one block's attn-0, mlp-0, ..., which goes before, 1 at
+	// the positions that compute and 0 at the others. Branches without a list, and positions beyond
+	// its end, compute.
+	Compute map[string][]int `json:"compute"`
 }
 
+// NewSmoothCache returns a SmoothCache with its default threshold, and without a schedule.
+func NewSmoothCache() *SmoothCache { return &SmoothCache{Threshold: 0.2} }
+
 // String returns the method with its threshold; the schedule is in the policy's folder.
-func (s *Schedule) String() string { return fmt.Sprintf("smoothcache:threshold=%g", s.Threshold) }
+func (s *SmoothCache) String() string { return paramText("smoothcache", s) }
+
+// ContentHash implements ContentHasher.
+func (s *SmoothCache) ContentHash() string {
+	b, err := json.Marshal(s.Compute)
+	if err != nil {
+		panic(fmt.Sprintf("reuse: lists of integers: %v", err))
+	}
+	return fmt.Sprintf("smoothcache %x", sha256.Sum256(b))
+}
+
+// Kind implements Described.
+func (s *SmoothCache) Kind() Kind { return Caches }
+
+// Granularity implements Described.
+func (s *SmoothCache) Granularity() Granularity { return ByBranch }
 
 var scheduleKey = regexp.MustCompile(`^(?:attn|mlp)(?:-([0-9]{1,4}))?$`)
 
 // Validate reports a schedule that has no meaning.
-func (s *Schedule) Validate() error {
+func (s *SmoothCache) Validate() error {
 	if len(s.Compute) == 0 {
-		return errors.New("smoothcache: no schedule: want lists for attn and mlp, or for attn-0, mlp-0 and so on")
+		return errors.New("no schedule: want lists for attn and mlp, or for attn-0, mlp-0 and so on")
 	}
 	for key, list := range s.Compute {
 		if !scheduleKey.MatchString(key) {
-			return fmt.Errorf("smoothcache: a schedule for %q: want attn, mlp, or a block's attn-0, mlp-0 and so on", key)
+			return fmt.Errorf("a schedule for %q: want attn, mlp, or a block's attn-0, mlp-0 and so on", key)
 		}
 		for _, v := range list {
 			if v != 0 && v != 1 {
-				return fmt.Errorf("smoothcache: the schedule for %s has a %d: want 1 at the steps that compute, 0 at the others", key, v)
+				return fmt.Errorf(
+					"the schedule for %s has a %d: want 1 at the steps that compute, 0 at the others", key, v)
 			}
 		}
 	}
-	return nil
+	return checkParams(s)
 }
 
 // CacheBytes implements Policy.
-func (s *Schedule) CacheBytes(m seam.Model, plan Plan, samples int) (int64, error) {
-	f, err := s.fixed(m.Shape(), plan)
+func (s *SmoothCache) CacheBytes(m seam.Model, plan Plan, samples int) (int64, error) {
+	b, err := s.schedule(m.Shape(), plan)
 	if err != nil {
 		return 0, err
 	}
-	return f.CacheBytes(m, plan, samples)
+	return b.CacheBytes(m, plan, samples)
 }
 
-// NewRun implements Policy.
-func (s *Schedule) NewRun(m seam.Model, plan Plan, samples int) (Run, error) {
-	f, err := s.fixed(m.Shape(), plan)
+// Shares implements Scheduled.
+func (s *SmoothCache) Shares(m *seam.Shape, plan Plan) ([]float64, error) {
+	b, err := s.schedule(m, plan)
 	if err != nil {
 		return nil, err
 	}
-	return f.NewRun(m, plan, samples)
+	return b.Shares(m, plan)
 }
 
-// fixed returns the schedule as a table for a model.
-func (s *Schedule) fixed(m *seam.Shape, plan Plan) (*Fixed, error) {
-	if err := s.Validate(); err != nil {
+// NewRun implements Policy.
+func (s *SmoothCache) NewRun(m seam.Model, plan Plan, samples int) (Run, error) {
+	b, err := s.schedule(m.Shape(), plan)
+	if err != nil {
 		return nil, err
 	}
-	for key, list := range s.Compute {
-		if found := scheduleKey.FindStringSubmatch(key); found[1] != "" {
-			if block, err := strconv.Atoi(found[1]); err != nil || block >= m.Blocks {
-				return nil, fmt.Errorf("smoothcache: a schedule for %s, but the model has %d blocks", key, m.Blocks)
-			}
-		}
-		if len(list) > plan.Steps() {
-			return nil, fmt.Errorf("smoothcache: the schedule for %s is of %d steps, the plan of %d", key, len(list), plan.Steps())
-		}
-	}
-	return SmoothCache(s.Compute, m.Blocks, plan.Steps()), nil
+	return b.NewRun(m, plan, samples)
 }
 
-// SmoothCache returns the policy of a calibrated schedule ("SmoothCache: A Universal Inference Acceleration Technique for Diffusion Transformers", arXiv 2411.10510): for attn and mlp, or for one
-// block's attn-0, mlp-0, ..., which goes before, 1 at the positions that compute. Branches without a list, and positions beyond its end, compute.
-func SmoothCache(schedule map[string][]int, blocks, steps int) *Fixed {
-	f := &Fixed{Method: "smoothcache"}
-	for p := range steps {
+// schedule returns the schedule as a table for a model.
+func (s *SmoothCache) schedule(m *seam.Shape, plan Plan) (*BranchSchedule, error) {
+	if err := s.fits(m, plan); err != nil {
+		return nil, named("smoothcache", err)
+	}
+	b := &BranchSchedule{Method: "smoothcache"}
+	for p := range plan.Steps() {
 		var row []bool
-		for block := range blocks {
+		for block := range m.Blocks {
 			for _, part := range []string{"attn", "mlp"} {
-				list, ok := schedule[fmt.Sprintf("%s-%d", part, block)]
+				list, ok := s.Compute[fmt.Sprintf("%s-%d", part, block)]
 				if !ok {
-					list, ok = schedule[part]
+					list, ok = s.Compute[part]
 				}
 				row = append(row, !ok || p >= len(list) || list[p] != 0)
 			}
 		}
-		f.Compute = append(f.Compute, row)
+		b.Compute = append(b.Compute, row)
 	}
-	return f
+	return b, nil
+}
+
+// fits reports a schedule that has no meaning, or none for the model and the plan.
+func (s *SmoothCache) fits(m *seam.Shape, plan Plan) error {
+	if err := s.Validate(); err != nil {
+		return err
+	}
+	for key, list := range s.Compute {
+		if found := scheduleKey.FindStringSubmatch(key); found[1] != "" {
+			if block, err := strconv.Atoi(found[1]); err != nil || block >= m.Blocks {
+				return fmt.Errorf("a schedule for %s, but the model has %d blocks", key, m.Blocks)
+			}
+		}
+		if len(list) > plan.Steps() {
+			return fmt.Errorf("the schedule for %s is of %d steps, the plan of %d", key, len(list), plan.Steps())
+		}
+	}
+	return nil
 }

@@ -1,73 +1,63 @@
 package reuse
 
-import (
-	"fmt"
+import "github.com/tokencache/tokencache/seam"
 
-	"github.com/tokencache/tokencache/seam"
-	"github.com/tokencache/tokencache/tensor"
-)
-
-// TaylorSeer forecasts the outputs of attention and MLP ("From Reusing to Forecasting: Accelerating Diffusion Models with TaylorSeers", arXiv 2503.06923): all is computed at the
-// first two steps and then at every Interval-th; in between each branch's output is its Taylor series over the computed steps, of at most Order.
+// TaylorSeer forecasts the outputs of attention and MLP ("From Reusing to Forecasting: Accelerating
+// Diffusion Models with TaylorSeers", arXiv 2503.06923). All is computed at the first Warmup steps
+// and then at every Interval-th; in between each branch's output is its Taylor series over the
+// computed steps, of up to Order.
 type TaylorSeer struct {
-	Interval int `policy:"n"`
-	Order    int `policy:"order"`
-	Warmup   int `policy:"warmup"` // steps computed at the start
+	Interval int `policy:"n,interval,cache-interval" min:"1" help:"period of full steps"`
+	Order    int `policy:"order,max-order" min:"0" max:"4" help:"highest order of the Taylor series"`
+	Warmup   int `policy:"warmup,disable-cache-before-step" min:"1" help:"full steps at the start"`
 }
+
+// NewTaylorSeer returns a TaylorSeer with its defaults.
+func NewTaylorSeer() *TaylorSeer { return &TaylorSeer{Interval: 3, Order: 1, Warmup: 2} }
 
 // String returns the policy as Parse takes it.
 func (p *TaylorSeer) String() string { return paramText("taylorseer", p) }
 
 // Set changes one parameter.
-func (p *TaylorSeer) Set(key, value string) error { return setParam("taylorseer", p, key, value) }
+func (p *TaylorSeer) Set(key, value string) error { return setParam(p, key, value) }
 
 // Validate reports parameters that have no meaning.
-func (p *TaylorSeer) Validate() error {
-	const mostTaylor = 4
-	switch {
-	case p.Interval < 1:
-		return fmt.Errorf("n=%d: want 1 or more", p.Interval)
-	case p.Order < 0 || p.Order > mostTaylor:
-		return fmt.Errorf("order=%d: want 0 to %d", p.Order, mostTaylor)
-	case p.Warmup < 1:
-		return fmt.Errorf("warmup=%d: want 1 or more", p.Warmup)
+func (p *TaylorSeer) Validate() error { return checkParams(p) }
+
+// Kind implements Described.
+func (p *TaylorSeer) Kind() Kind {
+	if p.Order == 0 {
+		return Caches
 	}
-	return nil
+	return Extrapolates
+}
+
+// Granularity implements Described.
+func (p *TaylorSeer) Granularity() Granularity { return ByBranch }
+
+// full reports whether a position computes everything.
+func (p *TaylorSeer) full(position int) bool {
+	last := p.Warmup - 1
+	return position <= last || (position-last)%p.Interval == 0
 }
 
 // CacheBytes implements Policy.
 func (p *TaylorSeer) CacheBytes(m seam.Model, _ Plan, samples int) (int64, error) {
-	return branchesBytes(m.Shape(), samples, p.Order), p.Validate()
+	return branchesBytes(m.Shape(), samples, p.Order), named("taylorseer", p.Validate())
+}
+
+// Shares implements Scheduled.
+func (p *TaylorSeer) Shares(_ *seam.Shape, plan Plan) ([]float64, error) {
+	if err := p.Validate(); err != nil {
+		return nil, named("taylorseer", err)
+	}
+	return fullShares(plan, p.full), nil
 }
 
 // NewRun implements Policy.
-func (p *TaylorSeer) NewRun(model seam.Model, plan Plan, samples int) (Run, error) {
+func (p *TaylorSeer) NewRun(m seam.Model, plan Plan, samples int) (Run, error) {
 	if err := p.Validate(); err != nil {
-		return nil, err
+		return nil, named("taylorseer", err)
 	}
-	r := &taylorRun{branches: newBranches(model.Shape(), plan, samples, p.Order), policy: p}
-	r.isFull = r.full
-	return r, nil
-}
-
-type taylorRun struct {
-	*branches
-	policy *TaylorSeer
-	isFull func(sample int) bool
-}
-
-func (r *taylorRun) full(sample int) bool {
-	p, last := r.positions[sample], r.policy.Warmup-1
-	return p <= last || (p-last)%r.policy.Interval == 0
-}
-
-// Begin implements Run.
-func (r *taylorRun) Begin(g *tensor.Graph, _ *seam.Batch, positions []int) {
-	r.positions = positions
-	r.begin(g, positions, r.isFull)
-}
-
-// Apply implements seam.Reuse.
-func (r *taylorRun) Apply(at seam.Site, x *seam.Tokens, f func(*seam.Tokens) *seam.Tokens) *seam.Tokens {
-	return r.apply(at, x, f, r.isFull)
+	return newFullSteps(m.Shape(), plan, samples, p.Order, p.full), nil
 }

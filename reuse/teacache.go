@@ -2,96 +2,75 @@ package reuse
 
 import (
 	"fmt"
-	"math"
 	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/tokencache/tokencache/seam"
 	"github.com/tokencache/tokencache/tensor"
 )
 
-// TeaCache skips all blocks while their input changes little ("Timestep Embedding Tells: It's Time to Cache for Video Diffusion Model", arXiv 2411.19108). It watches the modulated input of
-// the first block's attention, which costs next to nothing: its relative L1 change from step to step, mapped by a polynomial to the change that is to be expected of the output, is
-// added up, and as long as the sum is below Threshold the tokens get what all blocks together added last. Then everything is computed, and the sum begins anew. The first step and the last
-// are always computed. The public code averages over the batch; here every sample decides for itself.
+// TeaCache skips all blocks while their input changes little ("Timestep Embedding Tells: It's Time
+// to Cache for Video Diffusion Model", arXiv 2411.19108). It looks at the modulated input of the
+// first block's attention, which costs next to nothing. The relative L1 change of that from step to
+// step, mapped by a polynomial to the expected change of the output, is added up. As long as the
+// sum is below Threshold the tokens get the residual of all blocks; then everything is computed,
+// and the sum begins anew. The first and the last step are always full. The public code averages
+// over the batch; here every sample decides for itself.
 type TeaCache struct {
-	Threshold float64 `json:"threshold"`
+	Threshold float64 `json:"threshold" policy:"threshold" min:"0" help:"sum of changes at which all is computed"`
 
-	// Coefficients are those of the polynomial, that of degree 0 first; none is the identity. They are fitted to a model and its sampler by calibration.
-	Coefficients []float64 `json:"coefficients,omitempty"`
+	// Coefficients are those of the polynomial, that of degree 0 first; none is the identity.
+	// Calibration finds them for a model and its sampler.
+	Coefficients []float64 `json:"coefficients,omitempty" policy:"coefficients" default:"none" help:"c0+c1+..."`
 
-	// Low and High are the least and the largest change that they were fitted to; changes beyond count as these. High of 0 is no bound.
-	Low  float64 `json:"low,omitempty"`
-	High float64 `json:"high,omitempty"`
+	// Low and High are the smallest and the largest change that the coefficients were found from;
+	// changes beyond count as these. High of 0 is no bound.
+	Low  float64 `json:"low,omitempty" policy:"low" min:"0" help:"changes below count as this"`
+	High float64 `json:"high,omitempty" policy:"high" min:"0" help:"changes above count as this; 0: no bounds"`
 }
 
-// mostCoefficients bounds the polynomial: the method's is of degree 4.
-const mostCoefficients = 5
+// NewTeaCache returns a TeaCache with its defaults.
+func NewTeaCache() *TeaCache { return &TeaCache{Threshold: 0.15} }
+
+// maxCoefficients bounds the polynomial: the method's is of degree 4.
+const maxCoefficients = 5
 
 // String returns the policy as Parse takes it.
-func (p *TeaCache) String() string {
-	text := fmt.Sprintf("teacache:threshold=%g", p.Threshold)
+func (p *TeaCache) String() string { return paramText("teacache", p) }
+
+func (p *TeaCache) written() []string {
+	names := []string{"threshold"}
 	if len(p.Coefficients) > 0 {
-		var list []string
-		for _, c := range p.Coefficients {
-			list = append(list, strings.Replace(strconv.FormatFloat(c, 'g', -1, 64), "e+", "e", 1))
-		}
-		text += ",coefficients=" + strings.Join(list, "+")
+		names = append(names, "coefficients")
 	}
 	if p.High > 0 {
-		text += fmt.Sprintf(",low=%g,high=%g", p.Low, p.High)
+		names = append(names, "low", "high")
 	}
-	return text
+	return names
 }
 
 // Set changes one parameter.
-func (p *TeaCache) Set(key, value string) error {
-	var err error
-	switch key {
-	case "threshold":
-		p.Threshold, err = strconv.ParseFloat(value, 64)
-	case "low":
-		p.Low, err = strconv.ParseFloat(value, 64)
-	case "high":
-		p.High, err = strconv.ParseFloat(value, 64)
-	case "coefficients":
-		p.Coefficients = nil
-		for _, s := range strings.Split(value, "+") {
-			c := 0.0
-			if c, err = strconv.ParseFloat(s, 64); err != nil {
-				break
-			}
-			p.Coefficients = append(p.Coefficients, c)
-		}
-	default:
-		return fmt.Errorf("teacache has no parameter %q: want threshold, coefficients, low or high", key)
-	}
-	if err != nil {
-		return fmt.Errorf("teacache: %s=%s: not a value of that parameter", key, value)
-	}
-	return nil
-}
+func (p *TeaCache) Set(key, value string) error { return setParam(p, key, value) }
 
 // Validate reports parameters that have no meaning.
 func (p *TeaCache) Validate() error {
 	switch {
-	case !(p.Threshold >= 0):
-		return fmt.Errorf("threshold=%g: want 0 or more", p.Threshold)
-	case len(p.Coefficients) > mostCoefficients:
-		return fmt.Errorf("%d coefficients: want at most %d, a polynomial of degree %d", len(p.Coefficients), mostCoefficients, mostCoefficients-1)
-	case !(p.Low >= 0 && p.High >= 0) || p.High > 0 && p.Low > p.High:
-		return fmt.Errorf("low=%g, high=%g: want the bounds of a range from 0 up", p.Low, p.High)
+	case len(p.Coefficients) > maxCoefficients:
+		return fmt.Errorf("%d coefficients: want up to %d, a polynomial of degree %d",
+			len(p.Coefficients), maxCoefficients, maxCoefficients-1)
+	case p.High > 0 && p.Low > p.High:
+		return fmt.Errorf("low=%g, high=%g: want the bounds of a range", p.Low, p.High)
 	}
-	for _, c := range p.Coefficients {
-		if math.IsNaN(c) || math.IsInf(c, 0) {
-			return fmt.Errorf("a coefficient of %g: want numbers", c)
-		}
-	}
-	return nil
+	return checkParams(p)
 }
 
-// expected returns the change of the output that the polynomial expects of a change of the input; no change is less than none.
+// Kind implements Described.
+func (p *TeaCache) Kind() Kind { return SkipsSteps }
+
+// Granularity implements Described.
+func (p *TeaCache) Granularity() Granularity { return ByStep }
+
+// expected returns the change of the output that the polynomial expects of a change of the input, 0
+// or more.
 func (p *TeaCache) expected(change float64) float64 {
 	if len(p.Coefficients) == 0 {
 		return change
@@ -112,26 +91,31 @@ func (p *TeaCache) expected(change float64) float64 {
 // CacheBytes implements Policy.
 func (p *TeaCache) CacheBytes(model seam.Model, _ Plan, samples int) (int64, error) {
 	if err := p.Validate(); err != nil {
-		return 0, fmt.Errorf("teacache: %w", err)
+		return 0, named("teacache", err)
 	}
 	m := model.Shape()
-	return spanBytes(m, 0, m.Blocks, samples) + 4*int64(samples)*int64(m.Tokens)*int64(m.Width), nil
+	return residualBytes(m, 0, m.Blocks, samples) + 4*int64(samples)*int64(m.Tokens)*int64(m.Width), nil
 }
 
 // NewRun implements Policy.
 func (p *TeaCache) NewRun(model seam.Model, plan Plan, samples int) (Run, error) {
 	if err := p.Validate(); err != nil {
-		return nil, fmt.Errorf("teacache: %w", err)
+		return nil, named("teacache", err)
 	}
 	m := model.Shape()
 	rows := samples * m.Tokens
-	r := &teaRun{policy: p, tokens: m.Tokens, width: m.Width, steps: plan.Steps()}
-	r.stack = newSpan(m, 0, m.Blocks, samples)
-	r.before = tensor.FromSlice(make([]float32, rows*m.Width), rows, m.Width)
-	r.change = newRelativeChange(samples, m.Tokens, m.Width)
-	r.sum, r.action = make([]float64, samples), make([]spanAction, samples)
-	r.index = make([]int32, 0, rows)
-	return r, nil
+	return &teaRun{
+		policy: p,
+		tokens: m.Tokens,
+		width:  m.Width,
+		steps:  plan.Steps(),
+		all:    newResidual(m, 0, m.Blocks, samples),
+		before: newRows(rows, m.Width),
+		change: newRelativeChange(samples, m.Tokens),
+		sum:    make([]float64, samples),
+		action: make([]residualAction, samples),
+		index:  make([]int32, 0, rows),
+	}, nil
 }
 
 // teaRun is the state of a TeaCache.
@@ -139,15 +123,15 @@ type teaRun struct {
 	policy               *TeaCache
 	g                    *tensor.Graph
 	tokens, width, steps int
-	stack                *span
+	all                  *residual      // of all blocks
 	before               *tensor.Tensor // the first block's modulated input at the last step, [rows, D]
 	change               *relativeChange
 	sum                  []float64 // of each sample: the changes since everything was computed
 	stats                Cost
 
 	positions []int
-	action    []spanAction // of each sample
-	index     []int32      // rows of samples that compute
+	action    []residualAction // of each sample
+	index     []int32          // rows of samples that compute
 }
 
 // Begin implements Run.
@@ -158,7 +142,8 @@ func (r *teaRun) Begin(g *tensor.Graph, _ *seam.Batch, positions []int) {
 // Sites implements seam.Reuse.
 func (r *teaRun) Sites() seam.Sites { return seam.SitesOf(seam.Block, seam.Attention, seam.MLP) }
 
-// Apply implements seam.Reuse. The first block's attention is where the modulated input is seen, and where samples decide: the first block adds nothing to those that skip.
+// Apply implements seam.Reuse. Samples decide at the first block's attention, where the modulated
+// input is known. The first block adds nothing to those that skip.
 func (r *teaRun) Apply(at seam.Site, x *seam.Tokens, f func(*seam.Tokens) *seam.Tokens) *seam.Tokens {
 	switch {
 	case at.Part == seam.Block:
@@ -176,18 +161,18 @@ func (r *teaRun) whole(block int, x *seam.Tokens, f func(*seam.Tokens) *seam.Tok
 	r.stats.Rows += int64(x.X.Rows)
 	var y *seam.Tokens
 	if block == 0 {
-		// Which samples record is not known yet. To keep what the others have here does no harm: their update stays.
+		// Which samples record is not known yet. To keep the entry of the others does no harm.
 		for s := range r.positions {
-			r.action[s] = recordSpan
+			r.action[s] = recordResidual
 		}
-		r.stack.enter(r.g, block, x.X, r.action)
+		r.all.before(r.g, block, x.X, r.action)
 		y = f(x)
 	} else {
-		r.stack.enter(r.g, block, x.X, r.action)
-		y = some(r.g, x, r.index, f)
+		r.all.before(r.g, block, x.X, r.action)
+		y = computeRows(r.g, x, r.index, f)
 	}
 	r.stats.ComputedRows += int64(len(r.index))
-	r.stack.leave(r.g, block, y.X, r.action)
+	r.all.after(r.g, block, y.X, r.action)
 	return y
 }
 
@@ -198,14 +183,16 @@ func (r *teaRun) decide(now *tensor.Tensor) {
 	for s, p := range r.positions {
 		r.sum[s] += r.policy.expected(r.change.of(s))
 		if p > 0 && p < r.steps-1 && r.sum[s] < r.policy.Threshold {
-			r.action[s] = reuseSpan
+			r.action[s] = reuseResidual
 			r.stats.PSteps++
 		} else {
-			r.action[s], r.sum[s] = recordSpan, 0
+			r.action[s], r.sum[s] = recordResidual, 0
 			r.stats.ISteps++
 		}
 	}
-	r.index = rowsOfSamples(r.index[:0], len(r.positions), r.tokens, func(s int) bool { return r.action[s] == recordSpan })
+	r.index = rowsOfSamples(r.index[:0], len(r.positions), r.tokens, func(s int) bool {
+		return r.action[s] == recordResidual
+	})
 	r.g.EachRow(now.Rows, r.width, func(i int) { copy(before.Row(i), now.Row(i)) })
 }
 

@@ -2,7 +2,6 @@ package reuse
 
 import (
 	"cmp"
-	"fmt"
 	"math"
 	"slices"
 
@@ -10,21 +9,33 @@ import (
 	"github.com/tokencache/tokencache/tensor"
 )
 
-// ToCa caches the outputs of attention and MLP and, on partial steps, computes the MLP anew for the tokens that matter most ("Accelerating Diffusion Transformers with
-// Token-wise Feature Caching", arXiv 2410.05317), and DuCa alternates such steps with ones that skip all blocks ("Accelerating Diffusion Transformers with Dual Feature
-// Caching", arXiv 2412.18911).
+// ToCa caches the outputs of attention and MLP. On partial steps it reuses attention and computes
+// the MLP for the most important tokens ("Accelerating Diffusion Transformers with Token-wise
+// Feature Caching", arXiv 2410.05317). DuCa alternates such steps with ones that skip all blocks
+// ("Accelerating Diffusion Transformers with Dual Feature Caching", arXiv 2412.18911).
 //
-// With steps s counted down from T-1 to 0 a block computes everything at T-1 and where s is a multiple of a threshold, which moves with s: N / (1.4 - 0.8·s/T), rounded, and 2
-// for s from 0.2·T up to 0.4·T. It is the first block that sets the threshold, when it computes everything, so that the others of that step may decide otherwise.
+// With steps s counted down from T-1 to 0, a block computes everything at T-1 and where s is a
+// multiple of an interval. The interval moves with s: N / (1.4 - 0.8·s/T), rounded, and 2 for s
+// from 0.2·T up to 0.4·T. Only block 0 updates the interval, when it computes everything, so later
+// blocks of the same step may see the new one.
 //
-// On a partial step the tokens are those of the highest score: what a token was given by all queries in the block's last attention, normalised over the tokens, plus
-// a quarter of its age over N; in each 2x2 cell the best token gains Bonus of its score.
+// On a partial step the tokens are those of the highest score: the attention that a token received
+// from all queries when the block's attention was computed last, normalised over the tokens, plus a
+// quarter of its age over N. In each 2x2 cell the best token gains Bonus of its score.
 type ToCa struct {
-	N         int     `policy:"n"`
-	Ratio     float64 `policy:"ratio"`
-	Scheduler string  `policy:"scheduler"` // of the ratio: constant, ddim50 or ddpm250, as the methods' code has them
-	Bonus     float64 `policy:"bonus"`
+	N         int     `policy:"n" min:"1" help:"interval of full steps, before it moves"`
+	Ratio     float64 `policy:"ratio" min:"0" max:"1" help:"share of tokens whose MLP a partial step computes"`
+	Scheduler string  `policy:"scheduler" values:"constant|ddim50|ddpm250" help:"how the ratio moves from step to step"`
+	Bonus     float64 `policy:"bonus" min:"0" help:"what the best token of each 2x2 cell gains"`
 	Duca      bool
+}
+
+// NewToCa returns a ToCa with its defaults.
+func NewToCa() *ToCa { return &ToCa{N: 3, Ratio: 0.25, Scheduler: ConstantRatio, Bonus: 0.6} }
+
+// NewDuCa returns a DuCa with its defaults.
+func NewDuCa() *ToCa {
+	return &ToCa{N: 3, Ratio: 0.25, Scheduler: ConstantRatio, Bonus: 0.8, Duca: true}
 }
 
 // Schedulers of ToCa's ratio.
@@ -47,25 +58,19 @@ func (p *ToCa) name() string {
 func (p *ToCa) String() string { return paramText(p.name(), p) }
 
 // Set changes one parameter.
-func (p *ToCa) Set(key, value string) error { return setParam(p.name(), p, key, value) }
+func (p *ToCa) Set(key, value string) error { return setParam(p, key, value) }
 
 // Validate reports parameters that have no meaning.
-func (p *ToCa) Validate() error {
-	switch {
-	case p.N < 1:
-		return fmt.Errorf("n=%d: want 1 or more", p.N)
-	case !(p.Ratio >= 0 && p.Ratio <= 1):
-		return fmt.Errorf("ratio=%g: want 0 to 1", p.Ratio)
-	case p.Scheduler != ConstantRatio && p.Scheduler != DDIM50Ratio && p.Scheduler != DDPM250Ratio:
-		return fmt.Errorf("scheduler=%s: want %s, %s or %s", p.Scheduler, ConstantRatio, DDIM50Ratio, DDPM250Ratio)
-	case !(p.Bonus >= 0):
-		return fmt.Errorf("bonus=%g: want 0 or more", p.Bonus)
-	}
-	return nil
-}
+func (p *ToCa) Validate() error { return checkParams(p) }
 
-// threshold returns the distance of full steps that the first block sets at step s of steps.
-func (p *ToCa) threshold(s, steps int) int {
+// Kind implements Described.
+func (p *ToCa) Kind() Kind { return Caches }
+
+// Granularity implements Described.
+func (p *ToCa) Granularity() Granularity { return ByToken }
+
+// interval returns the interval of full steps that block 0 sets at step s of steps.
+func (p *ToCa) interval(s, steps int) int {
 	if p.Ratio == 0 {
 		return p.N
 	}
@@ -98,6 +103,21 @@ const (
 	skippedBlock           // nothing: after the last block comes its last output
 )
 
+// decide returns what a block does at a position, and sets the interval if it is block 0 and full.
+func (p *ToCa) decide(block, position, steps int, interval *int) blockKind {
+	s := steps - 1 - position
+	switch {
+	case position == 0 || s%*interval == 0:
+		if block == 0 {
+			*interval = p.interval(s, steps)
+		}
+		return fullBlock
+	case p.Duca && (s%*interval)%2 == 0:
+		return skippedBlock
+	}
+	return partialBlock
+}
+
 // CacheBytes implements Policy.
 func (p *ToCa) CacheBytes(model seam.Model, _ Plan, samples int) (int64, error) {
 	m := model.Shape()
@@ -106,29 +126,57 @@ func (p *ToCa) CacheBytes(model seam.Model, _ Plan, samples int) (int64, error) 
 	if p.Duca {
 		bytes += 4 * rows * int64(m.Width)
 	}
-	return bytes, p.Validate()
+	return bytes, named(p.name(), p.Validate())
+}
+
+// Shares implements Scheduled.
+func (p *ToCa) Shares(m *seam.Shape, plan Plan) ([]float64, error) {
+	if err := p.Validate(); err != nil {
+		return nil, named(p.name(), err)
+	}
+	steps, interval := plan.Steps(), 0
+	return sharesBy(plan, func(position int) float64 {
+		rows := 0 // of attention and MLP
+		for block := range m.Blocks {
+			switch p.decide(block, position, steps, &interval) {
+			case fullBlock:
+				rows += 2 * m.Tokens
+			case partialBlock:
+				rows += p.kept(steps-1-position, steps, block, m.Blocks, m.Tokens)
+			}
+		}
+		return float64(rows) / float64(2*m.Tokens*m.Blocks)
+	}), nil
 }
 
 // NewRun implements Policy.
 func (p *ToCa) NewRun(model seam.Model, plan Plan, samples int) (Run, error) {
 	if err := p.Validate(); err != nil {
-		return nil, err
+		return nil, named(p.name(), err)
 	}
 	m := model.Shape()
-	n, blocks, heads := m.Tokens, m.Blocks, m.Heads
-	rows := samples * n
-	r := &tocaRun{policy: p, tokens: n, width: m.Width, heads: heads, steps: plan.Steps(), blocks: blocks, side: int(math.Sqrt(float64(n)))}
-	for range blocks {
-		r.attention = append(r.attention, tensor.FromSlice(make([]float32, rows*m.Width), rows, m.Width))
-		r.mlp = append(r.mlp, tensor.FromSlice(make([]float32, rows*m.Width), rows, m.Width))
-		r.given, r.age = append(r.given, make([]float32, rows)), append(r.age, make([]float32, rows))
+	n, rows := m.Tokens, samples*m.Tokens
+	r := &tocaRun{
+		policy:   p,
+		tokens:   n,
+		width:    m.Width,
+		heads:    m.Heads,
+		side:     int(math.Sqrt(float64(n))),
+		steps:    plan.Steps(),
+		blocks:   m.Blocks,
+		interval: make([]int, samples),
+		kind:     make([]blockKind, samples),
+		score:    make([]float32, n),
+		order:    make([]int32, n),
+		index:    make([]int32, 0, rows),
+	}
+	for range m.Blocks {
+		r.attention, r.mlp = append(r.attention, newRows(rows, m.Width)), append(r.mlp, newRows(rows, m.Width))
+		r.received, r.age = append(r.received, make([]float32, rows)), append(r.age, make([]float32, rows))
 	}
 	if p.Duca {
-		r.last = tensor.FromSlice(make([]float32, rows*m.Width), rows, m.Width)
+		r.last = newRows(rows, m.Width)
 	}
-	r.distance, r.kind = make([]int, samples), make([]blockKind, samples)
-	r.score, r.order = make([]float32, n), make([]int32, n)
-	r.index = make([]int32, 0, rows)
 	return r, nil
 }
 
@@ -141,10 +189,10 @@ type tocaRun struct {
 	stats                Cost
 
 	attention, mlp []*tensor.Tensor // the branches' last outputs, of each block [rows, D]
-	given          [][]float32      // of each block and row: what the token was given by all queries, normalised
+	received       [][]float32      // of each block and row: attention received, normalised
 	age            [][]float32      // of each block and row: partial steps since its MLP was computed
 	last           *tensor.Tensor   // DuCa: after the last block
-	distance       []int            // of each sample: the threshold
+	interval       []int            // of each sample: the interval of full steps
 
 	positions []int
 	kind      []blockKind // of each sample, in the block that runs
@@ -168,18 +216,7 @@ func (r *tocaRun) Begin(g *tensor.Graph, _ *seam.Batch, positions []int) {
 // decide sets what a block does for each sample.
 func (r *tocaRun) decide(block int) {
 	for i, p := range r.positions {
-		s := r.steps - 1 - p
-		switch {
-		case p == 0 || s%r.distance[i] == 0:
-			r.kind[i] = fullBlock
-			if block == 0 {
-				r.distance[i] = r.policy.threshold(s, r.steps)
-			}
-		case r.policy.Duca && (s%r.distance[i])%2 == 0:
-			r.kind[i] = skippedBlock
-		default:
-			r.kind[i] = partialBlock
-		}
+		r.kind[i] = r.policy.decide(block, p, r.steps, &r.interval[i])
 	}
 }
 
@@ -262,7 +299,7 @@ func (r *tocaRun) attend(block int, x *seam.Tokens, f func(*seam.Tokens) *seam.T
 		}
 		for s, kind := range r.kind[:len(r.positions)] {
 			if kind == fullBlock {
-				r.settleScore(block, s, full.ColSums.Row(s))
+				r.receive(block, s, full.ColSums.Row(s))
 			}
 		}
 		r.stats.ComputedRows += int64(len(index))
@@ -279,21 +316,22 @@ func (r *tocaRun) rowsOf(x *seam.Tokens, cache *tensor.Tensor) *tensor.Tensor {
 	return out
 }
 
-// settleScore takes in what each token of a sample was given, the sums over queries of each head's softmax.
-func (r *tocaRun) settleScore(block, s int, sums []float32) {
-	given := r.given[block][s*r.tokens : (s+1)*r.tokens]
+// receive takes in the attention that each token of a sample received, the sums over queries of
+// each head's softmax.
+func (r *tocaRun) receive(block, s int, sums []float32) {
+	received := r.received[block][s*r.tokens : (s+1)*r.tokens]
 	squares := 0.0
-	for i := range given {
+	for i := range received {
 		sum := float32(0)
 		for h := range r.heads {
 			sum += sums[h*r.tokens+i]
 		}
-		given[i] = sum / float32(r.heads)
-		squares += float64(given[i]) * float64(given[i])
+		received[i] = sum / float32(r.heads)
+		squares += float64(received[i]) * float64(received[i])
 	}
 	norm := float32(max(math.Sqrt(squares), 1e-12))
-	for i := range given {
-		given[i] /= norm
+	for i := range received {
+		received[i] /= norm
 	}
 }
 
@@ -341,9 +379,9 @@ func (r *tocaRun) process(block int, x *seam.Tokens, f func(*seam.Tokens) *seam.
 func (r *tocaRun) choose(block, s int) []int32 {
 	p := r.positions[s]
 	k := r.policy.kept(r.steps-1-p, r.steps, block, r.blocks, r.tokens)
-	given, age := r.given[block][s*r.tokens:], r.age[block][s*r.tokens:]
+	received, age := r.received[block][s*r.tokens:], r.age[block][s*r.tokens:]
 	for i := range r.score {
-		r.score[i] = given[i] + float32(ageWeight)*age[i]/float32(r.policy.N)
+		r.score[i] = received[i] + float32(ageWeight)*age[i]/float32(r.policy.N)
 		r.order[i] = int32(i)
 	}
 	if r.side*r.side == r.tokens && r.side%2 == 0 {
@@ -359,14 +397,16 @@ func (r *tocaRun) choose(block, s int) []int32 {
 			}
 		}
 	}
-	slices.SortFunc(r.order, func(a, b int32) int { return cmp.Or(cmp.Compare(r.score[b], r.score[a]), cmp.Compare(a, b)) })
+	slices.SortFunc(r.order, func(a, b int32) int {
+		return cmp.Or(cmp.Compare(r.score[b], r.score[a]), cmp.Compare(a, b))
+	})
 	chosen := r.order[:k]
 	slices.Sort(chosen)
 	return chosen
 }
 
 // Reset implements Run: the first step computes everything, so nothing of before is used.
-func (r *tocaRun) Reset() { clear(r.distance) }
+func (r *tocaRun) Reset() { clear(r.interval) }
 
 // Stats implements Run.
 func (r *tocaRun) Stats() Cost { return r.stats }

@@ -1,6 +1,8 @@
 package reuse
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 
@@ -9,139 +11,269 @@ import (
 	"github.com/tokencache/tokencache/tensor"
 )
 
-// TokenCache is the method of the paper in all its forms: on I-steps everything is computed; on P-steps each block computes the tokens that matter most, and the others get
-// their cached update, or its forecast.
+// TokenCache is the method of the paper in all its forms ("Token Caching for Diffusion Transformer
+// Acceleration", arXiv 2409.18523): on I-steps everything is computed; on P-steps each block
+// computes its most important tokens, and the others get their cached update, or its forecast.
+//
+// The paper's notation, and where each symbol is here:
+//
+//	t        timestep of the step at hand; t+1 is the one before       Plan.Timesteps, falling
+//	L, N     blocks, tokens of a sample                                seam.Shape.Blocks, Tokens
+//	x[l,n]   token n after block l; x[0,n] before the first            seam.Tokens.X
+//	F[l,n]   update: f_l(x[l-1])[n] - x[l-1,n]               (1)       tokenRun.past, if Cached is Update
+//	alpha    importance of (l,n), in [0,1]                             Importance, Predictor, tokenRun.alpha
+//	r        cache ratio: share of the pairs (l,n) reused              1 - Ratio
+//	r[l]     the same in block l                                       follows from Selection
+//	K        period of I-steps; K1 and K2 in the phases of TPRR        Steps.K1, Steps.K2
+//	K[l]     tokens of block l that a P-step computes                  tokenRun.kept, by a selector
+//	F^[l,n]  cached update, or its forecast                            differences.addForecast, Order
+//
+// Update-superposition, through which a predictor is trained (Superposition):
+//
+//	x[l,n] = x[l-1,n] + alpha[l,n]·F_t[l,n] + (1-alpha[l,n])·F_{t+1}[l,n]                 (2)
+//
+// The first version writes it on outputs instead of updates (Cached is Output):
+//
+//	x[l,n] = alpha[l,n]·f_l(x_t[l-1])[n] + (1-alpha[l,n])·x_{t+1}[l,n]                    (3)
+//
+// Sampling is hard, alpha 1 for n in K[l] and else 0 (tokenRun.Apply):
+//
+//	x[l,n] = f_l(x[l-1])[n]        for n in K[l]
+//	x[l,n] = x[l-1,n] + F^[l,n]    for the others                                         (4)
+//
+// Where P-steps compute nothing, only R[n] = sum over l of F[l,n] is kept (5): see stepForecast.
 type TokenCache struct {
-	Steps      StepChoice `json:"steps"`
-	Ratio      float64    `json:"ratio"` // share of all pairs of block and token that a P-step computes
-	Selection  Selection  `json:"selection"`
-	Cell       int        `json:"cell,omitempty"` // of Grid: tokens pruned of four
-	Importance Importance `json:"importance"`
-	Keys       Keys       `json:"keys"`
-	Cached     Cached     `json:"cached"`
-	Order      int        `json:"order"`             // of the forecast that a pruned token gets: 0 is its cached update, 1 and 2 extrapolate it (ours)
-	Learned    bool       `json:"learned,omitempty"` // the forecast has weights of its own for every P-step, the same for all tokens, instead of Taylor's; where P-steps compute nothing (ours)
-	WriteBack  bool       `json:"write_back"`        // a P-step's computed updates enter the cache, not only an I-step's
-	Seed       uint64     `json:"seed,omitempty"`
-	Site       PruneSite  `json:"site,omitempty"`
+	Steps StepChoice `json:"steps" policy:"inline"`
+
+	// Ratio is the share of all pairs of block and token that a P-step computes, 1 - r.
+	Ratio float64 `json:"ratio" policy:"ratio" min:"0" max:"1" help:"share of pairs that P-steps compute"`
+	// Selection spreads them over blocks; Cell is for Grid.
+	Selection Selection `json:"selection" policy:"selection" values:"per-block|global|grid" help:"how these are chosen"`
+	Cell      int       `json:"cell,omitempty" policy:"cell" min:"1" max:"4" default:"3" help:"grid: pruned of 4 tokens"`
+
+	Importance Importance `json:"importance" policy:"importance" values:"random|update-norm|static|dynamic" help:"ranking"`
+	Keys       Keys       `json:"keys" policy:"keys" values:"kept|cached|fresh" help:"tokens that computed ones attend to"`
+	Cached     Cached     `json:"cached" policy:"cached" values:"update|output" help:"what the cache holds of a token"`
+
+	// Order is that of the forecast that a pruned token gets: 0 is its cached update, 1 and 2
+	// extrapolate it (beyond the paper).
+	Order int `json:"order" policy:"order" min:"0" max:"2" help:"order of forecasts; 0 reuses"`
+	// Learned makes the forecast's weights those of Forecast, one set for each P-step and the same
+	// for all tokens, instead of Taylor's. P-steps must compute nothing (beyond the paper).
+	Learned bool `json:"learned,omitempty" policy:"learned" help:"forecasts have calibrated weights"`
+	// WriteBack lets a P-step's computed updates enter the cache, not only an I-step's.
+	WriteBack bool `json:"write_back" policy:"write-back" help:"P-steps' updates enter the cache too"`
+
+	Seed uint64 `json:"seed,omitempty" policy:"seed" help:"of importance=random"`
+	// Site is for models with long skips.
+	Site PruneSite `json:"site,omitempty" policy:"site" values:"whole|body" empty:"whole" help:"pruned with long skips"`
 
 	Predictor *Predictor `json:"-"` // of Static and Dynamic
 	Forecast  *Forecast  `json:"-"` // nil: Taylor's series of Order
 }
 
-// DefaultTokenCache is what a TokenCache is where nothing else is said.
-func DefaultTokenCache() TokenCache {
-	return TokenCache{
-		Steps: StepChoice{Kind: UniformSteps, K1: 3, Warmup: 2}, Ratio: 0.25, Selection: Global, Importance: UpdateNorm,
-		Keys: CachedKeys, Cached: Update, Order: 1, WriteBack: true,
+// NewTokenCache returns a TokenCache with its defaults.
+func NewTokenCache() *TokenCache { return newTokenCacheBy(UpdateNorm) }
+
+func newTokenCacheBy(i Importance) *TokenCache {
+	return &TokenCache{
+		Steps:      StepChoice{Kind: UniformSteps, K1: 3, Warmup: 2},
+		Ratio:      0.25,
+		Selection:  Global,
+		Importance: i,
+		Keys:       CachedKeys,
+		Cached:     Update,
+		Order:      1,
+		WriteBack:  true,
 	}
 }
 
-// needsPredictor reports whether a predictor chooses tokens; none does if P-steps compute nothing or everything.
+// Kind implements Described.
+func (t *TokenCache) Kind() Kind {
+	switch {
+	case t.Learned || t.Order > 0:
+		return Extrapolates
+	case t.forecastsSteps():
+		return SkipsSteps
+	}
+	return Caches
+}
+
+// Granularity implements Described.
+func (t *TokenCache) Granularity() Granularity {
+	switch {
+	case t.forecastsSteps():
+		return ByStep
+	case t.Ratio == 0:
+		return ByBlock
+	}
+	return ByToken
+}
+
+// ContentHash implements ContentHasher.
+func (t *TokenCache) ContentHash() string {
+	text := t.String()
+	if t.Learned && t.Forecast != nil {
+		h := sha256.New()
+		binary.Write(h, binary.LittleEndian, t.Forecast.Weights)
+		text = fmt.Sprintf("%s forecast %x", text, h.Sum(nil))
+	}
+	if t.needsPredictor() && t.Predictor != nil {
+		text += " predictor " + t.Predictor.fingerprint
+	}
+	return text
+}
+
+// needsPredictor reports whether a predictor chooses tokens; none does if P-steps compute nothing
+// or everything.
 func (t *TokenCache) needsPredictor() bool {
 	return (t.Importance == Static || t.Importance == Dynamic) && t.Ratio > 0 && t.Ratio < 1
 }
 
-// of returns the policy for a model: where no block has a long skip, its branches are all of it.
-func (t *TokenCache) of(m *seam.Shape) *TokenCache {
+// needsKV reports whether a KV cache is needed.
+func (t *TokenCache) needsKV() bool { return t.Keys == CachedKeys && t.Ratio > 0 && t.Ratio < 1 }
+
+// forModel returns the policy for a model: where no block has a long skip, its branches are all of
+// it.
+func (t *TokenCache) forModel(m *seam.Shape) *TokenCache {
 	if t.Site != BodySite || m.JoinsSkip(m.Blocks-1) {
 		return t
 	}
 	whole := *t
-	whole.Site = WholeSite
+	whole.Site = ""
 	return &whole
 }
 
-// resolve returns which positions are I-steps and which half steps, or why the policy does not fit.
-func (t *TokenCache) resolve(m *seam.Shape, plan Plan) (full, half []bool, err error) {
-	if full, err = t.Steps.resolve(plan.Steps()); err != nil {
-		return nil, nil, err
+// resolved is a TokenCache for a model and a plan.
+type resolved struct {
+	*TokenCache
+	full     []bool // of each position: an I-step
+	half     []bool // of each position: a half step
+	selector selector
+}
+
+// resolve returns the policy for a model and a plan, or why it does not fit.
+func (t *TokenCache) resolve(m *seam.Shape, plan Plan) (*resolved, error) {
+	if err := t.Validate(); err != nil {
+		return nil, named("tokencache", err)
 	}
-	if half, err = t.Steps.halves(plan.Steps(), full); err != nil {
-		return nil, nil, err
+	r := &resolved{TokenCache: t.forModel(m)}
+	if err := r.fit(m, plan); err != nil {
+		return nil, named("tokencache", err)
 	}
-	if f := t.Forecast; f != nil && f.Steps != len(full) {
-		return nil, nil, fmt.Errorf("the learned forecast is for %d steps, the run has %d", f.Steps, len(full))
+	return r, nil
+}
+
+func (r *resolved) fit(m *seam.Shape, plan Plan) (err error) {
+	if r.full, err = r.Steps.resolve(plan.Steps()); err != nil {
+		return err
 	}
-	if t.needsPredictor() {
-		err = t.Predictor.check(m)
+	if r.half, err = r.Steps.halves(plan.Steps(), r.full); err != nil {
+		return err
 	}
-	return full, half, err
+	if f := r.Forecast; f != nil && f.Steps != len(r.full) {
+		return fmt.Errorf("the learned forecast is for %d steps, the run has %d", f.Steps, len(r.full))
+	}
+	if r.needsPredictor() {
+		if err := r.Predictor.check(m); err != nil {
+			return err
+		}
+	}
+	if r.forecastsSteps() {
+		return nil
+	}
+	r.selector, err = newSelector(r.TokenCache, m)
+	return err
 }
 
 // CacheBytes implements Policy.
 func (t *TokenCache) CacheBytes(model seam.Model, plan Plan, samples int) (int64, error) {
-	if err := t.Validate(); err != nil {
-		return 0, err
-	}
 	m := model.Shape()
-	t = t.of(m)
-	if _, _, err := t.resolve(m, plan); err != nil {
+	r, err := t.resolve(m, plan)
+	if err != nil {
 		return 0, err
 	}
-	if t.stacked() {
-		return t.stackBytes(m, samples), nil
+	if r.forecastsSteps() {
+		return r.stepForecastBytes(m, samples), nil
 	}
-	if _, err := newKeepers(t.Selection, t.Ratio, t.Cell, m.Blocks, m.Tokens); err != nil {
-		return 0, err
-	}
-	bytes := historyBytes(m.Blocks, samples*m.Tokens, m.Width, t.Order)
-	if t.keyed() {
+	bytes := differencesBytes(m.Blocks, samples*m.Tokens, m.Width, r.Order)
+	if r.needsKV() {
 		bytes += seam.KVCacheBytes(m.Blocks, samples, m.Tokens, m.Width)
 	}
 	return bytes, nil
 }
 
+// Shares implements Scheduled.
+func (t *TokenCache) Shares(m *seam.Shape, plan Plan) ([]float64, error) {
+	r, err := t.resolve(m, plan)
+	if err != nil {
+		return nil, err
+	}
+	half := 1.0 // without guidance all of it is conditional
+	if plan.Guide().Enabled() {
+		half = 0.5
+	}
+	return sharesBy(plan, func(p int) float64 {
+		switch {
+		case r.full[p]:
+			return 1
+		case r.half[p]:
+			return half
+		case r.forecastsSteps():
+			return 0
+		}
+		return r.selector.share(m.Tokens)
+	}), nil
+}
+
 // NewRun implements Policy.
 func (t *TokenCache) NewRun(model seam.Model, plan Plan, samples int) (Run, error) {
-	if err := t.Validate(); err != nil {
-		return nil, err
-	}
 	m := model.Shape()
-	t = t.of(m)
-	full, half, err := t.resolve(m, plan)
+	p, err := t.resolve(m, plan)
 	if err != nil {
 		return nil, err
 	}
-	if t.stacked() {
-		return t.newStackRun(m, full, half, samples)
+	if p.forecastsSteps() {
+		return newStepForecast(p, m, samples), nil
 	}
 	n, blocks := m.Tokens, m.Blocks
-	keep, err := newKeepers(t.Selection, t.Ratio, t.Cell, blocks, n)
-	if err != nil {
-		return nil, err
+	r := &tokenRun{
+		policy:  p,
+		model:   m,
+		tokens:  n,
+		samples: samples,
+		past:    newDifferences(blocks, samples*n, m.Width, p.Order),
+		index:   make([]int32, 0, samples*n),
+		isKept:  make([]bool, samples*n),
 	}
-	r := &tokenRun{policy: t, model: m, full: full, tokens: n, samples: samples}
-	r.history = newHistory(blocks, samples*n, m.Width, t.Order)
-	if t.needsPredictor() {
-		r.predict = &predictorRun{p: t.Predictor, m: model}
+	if p.needsPredictor() {
+		r.predict = &predictorRun{p: p.Predictor, m: model}
 	}
 	for range samples {
-		r.keepers, r.alpha = append(r.keepers, keep), append(r.alpha, make([]float32, blocks*n))
+		r.selectors = append(r.selectors, p.selector)
+		r.alpha = append(r.alpha, make([]float32, blocks*n))
 		kept := make([][]int32, blocks)
 		for b := range kept {
 			kept[b] = make([]int32, 0, n)
 		}
 		r.kept = append(r.kept, kept)
 	}
-	r.index, r.isKept = make([]int32, 0, samples*n), make([]bool, samples*n)
-	r.chooseSample, r.keepRow, r.recordRow, r.settleRow = r.choose, r.keep, r.record, r.settle
+	r.chooseSample, r.keepRow, r.recordRow, r.reuseRow = r.choose, r.keep, r.record, r.reuse
 	return r, nil
 }
 
-// tokenRun is the state of a TokenCache.
+// tokenRun is the state of a TokenCache that prunes tokens in each block.
 type tokenRun struct {
-	policy  *TokenCache
-	g       *tensor.Graph
-	model   *seam.Shape
-	full    []bool    // of each position: an I-step
-	keepers []keepers // of each sample, as each has its own scratch
-	history *history
-	keys    *seam.KVCache
-	predict *predictorRun // nil unless the importance is a predictor's
-	tokens  int           // of a sample
-	samples int           // at most
-	stats   Cost
+	policy    *resolved
+	g         *tensor.Graph
+	model     *seam.Shape
+	selectors []selector   // of each sample, as each has its own scratch
+	past      *differences // of each block
+	keys      *seam.KVCache
+	predict   *predictorRun // nil unless the importance is a predictor's
+	tokens    int           // of a sample
+	samples   int           // at most
+	stats     Cost
 
 	// The forward pass that runs.
 	positions []int
@@ -157,11 +289,8 @@ type tokenRun struct {
 	before   *tensor.Tensor // the computed rows as they were
 	after    *tensor.Tensor
 
-	chooseSample, keepRow, recordRow, settleRow func(i int) // choose, keep, record and settle
+	chooseSample, keepRow, recordRow, reuseRow func(i int) // choose, keep, record and reuse
 }
-
-// keyed reports whether a KV cache is needed.
-func (t *TokenCache) keyed() bool { return t.Keys == CachedKeys && t.Ratio > 0 && t.Ratio < 1 }
 
 // Begin implements Run.
 func (r *tokenRun) Begin(g *tensor.Graph, b *seam.Batch, positions []int) {
@@ -169,12 +298,12 @@ func (r *tokenRun) Begin(g *tensor.Graph, b *seam.Batch, positions []int) {
 		panic(fmt.Sprintf("reuse: a batch of %d samples, the run is for %d", len(positions), r.samples))
 	}
 	r.g, r.positions = g, positions
-	if r.policy.keyed() && (r.keys == nil || r.keys.Samples() != len(positions)) {
+	if r.policy.needsKV() && (r.keys == nil || r.keys.Samples() != len(positions)) {
 		r.keys = seam.NewKVCache(r.model.Blocks, len(positions), r.tokens, r.model.Width)
 	}
 	any := false
 	for _, p := range positions {
-		if r.full[p] {
+		if r.policy.full[p] {
 			r.stats.ISteps++
 		} else {
 			r.stats.PSteps++
@@ -193,13 +322,13 @@ func (r *tokenRun) Begin(g *tensor.Graph, b *seam.Batch, positions []int) {
 // choose chooses the tokens of a sample at a P-step.
 func (r *tokenRun) choose(s int) {
 	p := r.positions[s]
-	if r.full[p] {
+	if r.policy.full[p] {
 		return
 	}
 	if r.policy.Ratio > 0 {
 		r.score(s, p)
 	}
-	r.keepers[s].choose(r.kept[s], r.alpha[s])
+	r.selectors[s].choose(r.kept[s], r.alpha[s])
 }
 
 // score sets alpha to the importance of the tokens of a sample.
@@ -214,15 +343,15 @@ func (r *tokenRun) score(s, p int) {
 			alpha[i] = random.Float32()
 		}
 	default:
-		h := r.history
+		d := r.past
 		for i := range alpha {
 			block, row := i/n, s*n+i%n
-			d := h.differences(block, row)
 			which := 0
-			if h.order > 0 && h.seen[block][row] > 1 {
+			if d.order > 0 && d.known[block][row] > 1 {
 				which = 1
 			}
-			alpha[i] = kernel.SumSquares(d[which*h.width:(which+1)*h.width]) * float32(p-int(h.at[block][row]))
+			change := d.of(block, row)[which*d.width : (which+1)*d.width]
+			alpha[i] = kernel.SumSquares(change) * float32(p-int(d.at[block][row]))
 		}
 	}
 }
@@ -243,8 +372,10 @@ func (r *tokenRun) Sites() seam.Sites {
 	return seam.SitesOf(seam.Block)
 }
 
-// Apply implements seam.Reuse.
-func (r *tokenRun) Apply(at seam.Site, x *seam.Tokens, f func(*seam.Tokens) *seam.Tokens) *seam.Tokens {
+// Apply implements seam.Reuse: equation (4).
+func (r *tokenRun) Apply(
+	at seam.Site, x *seam.Tokens, f func(*seam.Tokens) *seam.Tokens,
+) *seam.Tokens {
 	if !r.prunes(at) {
 		return f(x)
 	}
@@ -253,7 +384,7 @@ func (r *tokenRun) Apply(at seam.Site, x *seam.Tokens, f func(*seam.Tokens) *sea
 	r.stats.Rows += int64(x.X.Rows)
 	r.stats.ComputedRows += int64(len(r.index))
 	if len(r.index) == 0 {
-		r.g.EachRow(x.X.Rows, x.X.Cols, r.settleRow)
+		r.g.EachRow(x.X.Rows, x.X.Cols, r.reuseRow)
 		return x
 	}
 	computed := x
@@ -263,7 +394,7 @@ func (r *tokenRun) Apply(at seam.Site, x *seam.Tokens, f func(*seam.Tokens) *sea
 			computed.From = x.With(r.g.Copy(x.X))
 		}
 	}
-	if r.policy.keyed() {
+	if r.policy.needsKV() {
 		computed = computed.Copy(r.g)
 		computed.KV = r.keys
 	}
@@ -273,7 +404,7 @@ func (r *tokenRun) Apply(at seam.Site, x *seam.Tokens, f func(*seam.Tokens) *sea
 	r.after = f(computed).X
 	r.g.EachRow(len(r.index), w, r.recordRow)
 	if len(r.index) < x.X.Rows {
-		r.g.EachRow(x.X.Rows, w, r.settleRow)
+		r.g.EachRow(x.X.Rows, w, r.reuseRow)
 		return x
 	}
 	return x.With(r.after)
@@ -287,11 +418,11 @@ func (r *tokenRun) chooseRows(block int) {
 	r.index = r.index[:0]
 	n := r.tokens
 	for s, p := range r.positions {
-		rows := r.isKept[s*n : (s+1)*n]
+		full, rows := r.policy.full[p], r.isKept[s*n:(s+1)*n]
 		for i := range rows {
-			rows[i] = r.full[p]
+			rows[i] = full
 		}
-		if r.full[p] {
+		if full {
 			for i := range n {
 				r.index = append(r.index, int32(s*n+i))
 			}
@@ -312,20 +443,20 @@ func (r *tokenRun) record(i int) {
 	if len(r.index) < r.x.Rows {
 		copy(r.x.Row(row), after)
 	}
-	if !r.policy.WriteBack && !r.full[p] {
+	if !r.policy.WriteBack && !r.policy.full[p] {
 		return
 	}
 	fresh := r.before.Row(i)
 	if r.policy.Cached == Output {
 		copy(fresh, after)
 	} else {
-		subtract(fresh, after)
+		kernel.Sub(fresh, after, fresh)
 	}
-	r.history.record(r.block, row, p, fresh)
+	r.past.record(r.block, row, p, fresh)
 }
 
-// settle gives row its cached update if it was not computed.
-func (r *tokenRun) settle(row int) {
+// reuse gives row its cached update if it was not computed.
+func (r *tokenRun) reuse(row int) {
 	if r.isKept[row] {
 		return
 	}
@@ -333,26 +464,28 @@ func (r *tokenRun) settle(row int) {
 	if r.policy.Cached == Output {
 		clear(x)
 	}
-	r.history.addForecast(x, r.block, row, r.positions[row/r.tokens])
+	r.past.addForecast(x, r.block, row, r.positions[row/r.tokens])
 }
 
 // Reset implements Run.
-func (r *tokenRun) Reset() { r.history.reset() }
+func (r *tokenRun) Reset() { r.past.reset() }
 
 // Stats implements Run.
 func (r *tokenRun) Stats() Cost { return r.stats }
 
-// Ranker is a Run that ranks tokens, and tells how: for those who draw it.
+// Ranker is a Run that ranks tokens, and tells how: for charts.
 type Ranker interface {
 	Run
-	// Importance returns the importance alpha of every token in every block, [L, N], for a sample of the pass that Begin was told of, or nil where nothing is ranked: on I-steps, and
-	// where P-steps compute all tokens or none. It holds until the next call, and may be called until the pass begins.
+	// Importance returns the importance alpha of every token in every block, [L, N], for a sample
+	// of the pass that Begin was told of. It is nil where nothing is ranked: on I-steps, and where
+	// P-steps compute all tokens or none. It is valid until the next call, and may be called until
+	// the pass begins.
 	Importance(sample int) []float32
 }
 
 // Importance implements Ranker.
 func (r *tokenRun) Importance(sample int) []float32 {
-	if p := r.positions[sample]; !r.full[p] && r.policy.Ratio > 0 && r.policy.Ratio < 1 {
+	if p := r.positions[sample]; !r.policy.full[p] && r.policy.Ratio > 0 && r.policy.Ratio < 1 {
 		r.score(sample, p)
 		return r.alpha[sample]
 	}

@@ -3,6 +3,7 @@ package reuse
 import (
 	"encoding/json"
 	"fmt"
+	"hash/fnv"
 	"math"
 	"math/rand/v2"
 
@@ -13,13 +14,14 @@ import (
 	"github.com/tokencache/tokencache/tensor"
 )
 
-// PredictorConfig is the size of a Predictor. It is that of a model's: [blocks, tokens] importances.
+// PredictorConfig is the size of a Predictor, which is that of its model: [blocks, tokens]
+// importances.
 type PredictorConfig struct {
 	Kind   Importance `json:"kind"` // Static or Dynamic
 	Blocks int        `json:"blocks"`
 	Tokens int        `json:"tokens"`
 
-	// Of Dynamic: the block's, which are the model's.
+	// Of the block of Dynamic, which are the model's.
 	Width     int `json:"width"`
 	Heads     int `json:"heads"`
 	MLPHidden int `json:"mlp_hidden"`
@@ -30,14 +32,23 @@ const staticWidth = 64
 
 // NewPredictorConfig returns the configuration of a predictor for m.
 func NewPredictorConfig(kind Importance, m *dit.Model) PredictorConfig {
-	return PredictorConfig{Kind: kind, Blocks: m.Depth, Tokens: m.Tokens(), Width: m.Hidden, Heads: m.Heads, MLPHidden: m.MLPHidden}
+	return PredictorConfig{
+		Kind:      kind,
+		Blocks:    m.Depth,
+		Tokens:    m.Tokens(),
+		Width:     m.Hidden,
+		Heads:     m.Heads,
+		MLPHidden: m.MLPHidden,
+	}
 }
 
-// Predictor is the Cache Predictor g: it tells how much it matters that a token is computed in a block, alpha in [0,1].
+// Predictor is the paper's Cache Predictor g: it tells how much it matters that a token is computed
+// in a block, alpha in [0,1].
 //
-// The static one, of the first version, knows block and timestep: alpha[l,:] = g(l, t), a network with one hidden layer on the sum of their
-// embeddings. The dynamic one, of the second, reads x_t: a transformer block on the model's own embedding of x_t, t and y, then layer norm and a linear map to
-// the L importances of each token.
+// The static one, of the first version, knows block and timestep: alpha[l,:] = g(l, t), a network
+// with one hidden layer on the sum of their embeddings. The dynamic one, of the second, reads x_t:
+// a transformer block on the model's own embedding of x_t, t and y, then layer norm and a linear
+// map to the L importances of each token.
 type Predictor struct {
 	PredictorConfig
 
@@ -47,16 +58,23 @@ type Predictor struct {
 	embedding *tensor.Tensor // static, [L, E]
 	time      *nn.TimestepEmbedder
 	fc1, fc2  *tensor.Weight // static, [E, E] and [N, E]
+
+	fingerprint string // of the weights as they were read
 }
 
 // Tensors lists the weights, with their shapes.
 func (c PredictorConfig) Tensors() []checkpoint.Want {
 	var list []checkpoint.Want
 	linear := func(name string, out, in int) {
-		list = append(list, checkpoint.Want{Name: name + ".weight", Shape: []int{out, in}}, checkpoint.Want{Name: name + ".bias", Shape: []int{out}})
+		list = append(list,
+			checkpoint.Want{Name: name + ".weight", Shape: []int{out, in}},
+			checkpoint.Want{Name: name + ".bias", Shape: []int{out}})
 	}
 	if c.Kind == Static {
-		list = append(list, checkpoint.Want{Name: "block_embedding.weight", Shape: []int{c.Blocks, staticWidth}})
+		list = append(list, checkpoint.Want{
+			Name:  "block_embedding.weight",
+			Shape: []int{c.Blocks, staticWidth},
+		})
 		linear("t_embedder.mlp.0", staticWidth, nn.TimestepWidth)
 		linear("t_embedder.mlp.2", staticWidth, staticWidth)
 		linear("fc1", staticWidth, staticWidth)
@@ -98,6 +116,7 @@ func loadPredictor(c PredictorConfig, l *nn.Loader) (*Predictor, error) {
 	default:
 		return nil, fmt.Errorf("unknown kind of predictor %q: want %s or %s", c.Kind, Static, Dynamic)
 	}
+	p.fingerprint = l.Fingerprint()
 	return p, l.Err()
 }
 
@@ -109,7 +128,8 @@ func (p *Predictor) Repack() {
 		}
 		return
 	}
-	for _, w := range []*tensor.Weight{p.block.AdaLN, p.block.Attn.QKV, p.block.Attn.Proj, p.block.MLP.FC1, p.block.MLP.FC2, p.head} {
+	b := p.block
+	for _, w := range []*tensor.Weight{b.AdaLN, b.Attn.QKV, b.Attn.Proj, b.MLP.FC1, b.MLP.FC2, p.head} {
 		w.Repack()
 	}
 }
@@ -124,7 +144,8 @@ type Alpha struct {
 func (p *Predictor) Forward(g *tensor.Graph, m seam.Model, b *seam.Batch) *Alpha {
 	if p.Kind == Dynamic {
 		x := m.Embed(g, b)
-		// The block overwrites its tokens where no tape records; the embedding is made again for the model.
+		// The block overwrites its tokens unless a tape records, so the model makes its own
+		// embedding.
 		y := p.block.Forward(g, seam.Always, 0, x)
 		z := g.LayerNormModulate(y.X, nil, nil, x.Rows, headEps)
 		return &Alpha{p, g.Sigmoid(g.Linear(z, p.head))}
@@ -134,7 +155,8 @@ func (p *Predictor) Forward(g *tensor.Graph, m seam.Model, b *seam.Batch) *Alpha
 	for i := range blocks {
 		blocks[i], times[i] = int32(i%p.Blocks), int32(i/p.Blocks)
 	}
-	e := g.Add(g.Gather(p.embedding, blocks), g.Gather(p.time.Forward(g, b.T), times)) // [samples*L, E]
+	// [samples*L, E]
+	e := g.Add(g.Gather(p.embedding, blocks), g.Gather(p.time.Forward(g, b.T), times))
 	return &Alpha{p, g.Sigmoid(g.Linear(g.SiLU(g.Linear(g.SiLU(e), p.fc1)), p.fc2))}
 }
 
@@ -153,7 +175,8 @@ func (a *Alpha) Block(g *tensor.Graph, block int) *tensor.Tensor {
 	return g.Reshape(g.Gather(a.all, rows), samples*a.p.Tokens, 1)
 }
 
-// All returns the importances as one matrix, in no order that callers may rely on: for the cost, which is their mean.
+// All returns the importances as one matrix, in no order that callers may rely on: for the cost,
+// which is their mean.
 func (a *Alpha) All() *tensor.Tensor { return a.all }
 
 // copySample sets dst, [L, N], to the importances of a sample.
@@ -176,12 +199,14 @@ func (c PredictorConfig) JSON() ([]byte, error) { return json.Marshal(c) }
 // ReadPredictor reads a predictor from a checkpoint whose metadata tells its configuration.
 func ReadPredictor(f *checkpoint.File) (*Predictor, error) {
 	var c PredictorConfig
-	if err := json.Unmarshal([]byte(f.Metadata()[checkpoint.ConfigKey]), &c); err != nil || c.Kind != Static && c.Kind != Dynamic {
-		return nil, fmt.Errorf("%s: not a cache predictor: its metadata has no %s of kind %s or %s", f.Path, checkpoint.ConfigKey, Static, Dynamic)
+	err := json.Unmarshal([]byte(f.Metadata()[checkpoint.ConfigKey]), &c)
+	if err != nil || c.Kind != Static && c.Kind != Dynamic {
+		return nil, fmt.Errorf("%s: not a cache predictor: its metadata has no %s of kind %s or %s",
+			f.Path, checkpoint.ConfigKey, Static, Dynamic)
 	}
-	const most = 1 << 16
+	const maxSize = 1 << 16
 	for _, n := range []int{c.Blocks, c.Tokens, c.Width, c.Heads, c.MLPHidden} {
-		if n < 1 || n > most {
+		if n < 1 || n > maxSize {
 			return nil, fmt.Errorf("%s: impossible sizes of a cache predictor: %+v", f.Path, c)
 		}
 	}
@@ -191,9 +216,10 @@ func ReadPredictor(f *checkpoint.File) (*Predictor, error) {
 	return NewPredictor(c, f)
 }
 
-// FreshPredictor is the source of a new predictor's weights: the dynamic one's block is the model's first, as src gives it, and everything else is small, so
-// that all tokens matter about alike at first.
-type FreshPredictor struct {
+// InitPredictor is the source of a new predictor's weights: the dynamic one's block is the model's
+// first, as Model gives it, and everything else is small, so that at first all tokens matter about
+// alike.
+type InitPredictor struct {
 	Config PredictorConfig
 	Model  nn.Source // of the model's weights
 	Block  string    // name of its first block: dit.Config.BlockName
@@ -201,7 +227,7 @@ type FreshPredictor struct {
 }
 
 // Read fills dst with the named tensor.
-func (f FreshPredictor) Read(name string, dst []float32) error {
+func (f InitPredictor) Read(name string, dst []float32) error {
 	if f.Config.Kind == Dynamic && name != "head.weight" && name != "head.bias" {
 		return f.Model.Read(f.Block+name[len("block"):], dst)
 	}
@@ -218,11 +244,9 @@ func (f FreshPredictor) Read(name string, dst []float32) error {
 		if last {
 			deviation *= 0.1
 		}
-		h := uint64(14695981039346656037)
-		for _, b := range []byte(name) {
-			h = (h ^ uint64(b)) * 1099511628211
-		}
-		r := rand.New(rand.NewPCG(f.Seed, h))
+		h := fnv.New64a()
+		h.Write([]byte(name))
+		r := rand.New(rand.NewPCG(f.Seed, h.Sum64()))
 		for i := range dst {
 			dst[i] = float32(deviation * r.NormFloat64())
 		}
@@ -242,7 +266,8 @@ type predictorRun struct {
 func (p *Predictor) check(m *seam.Shape) error {
 	dynamic := p.Kind == Dynamic
 	if p.Blocks != m.Blocks || p.Tokens != m.Tokens || dynamic && (p.Width != m.Width || p.Heads != m.Heads) {
-		return fmt.Errorf("the predictor is for a model of %d blocks, %d tokens, width %d and %d heads; this one has %d, %d, %d and %d",
+		return fmt.Errorf(
+			"a predictor for a model of %d blocks, %d tokens, width %d and %d heads; this one has %d, %d, %d and %d",
 			p.Blocks, p.Tokens, p.Width, p.Heads, m.Blocks, m.Tokens, m.Width, m.Heads)
 	}
 	return nil

@@ -5,23 +5,27 @@ import (
 	"fmt"
 	"math"
 	"slices"
+
+	"github.com/tokencache/tokencache/seam"
 )
 
-// Selection is a way to distribute the tokens that a P-step computes over blocks and cells, given their importance.
+// Selection is a way to spread the tokens that a P-step computes over blocks and cells, given their
+// importance.
 type Selection string
 
 const (
 	// PerBlock keeps the most important tokens of every block, the same share in each.
 	PerBlock Selection = "per-block"
-	// Global keeps the most important of all pairs of block and token, so that each block gets a share of its own: the second version.
+	// Global keeps the most important of all pairs of block and token, so that blocks get different
+	// shares: the second version.
 	Global Selection = "global"
-	// Grid prunes the least important blocks, and in them the least important Cell of the four tokens of every 2x2 cell: the first version. Pruning so
-	// never empties a region.
+	// Grid prunes the least important blocks, and in them the least important Cell of the four
+	// tokens of every 2x2 cell: the first version. Pruning so never empties a region.
 	Grid Selection = "grid"
 )
 
-// keepers chooses tokens.
-type keepers struct {
+// selector chooses the tokens that a P-step computes.
+type selector struct {
 	selection    Selection
 	ratio        float64 // share of all pairs of block and token that is kept
 	cell         int     // of Grid: tokens pruned of four
@@ -33,33 +37,51 @@ type keepers struct {
 // defaultCell is the Cell of a Grid that does not say: one token of every cell stays.
 const defaultCell = 3
 
-// LeastRatio is the smallest share of tokens above 0 that a selection can compute.
-func LeastRatio(s Selection, cell int) float64 {
+// MinRatio is the smallest share of tokens above 0 that a selection can compute.
+func MinRatio(s Selection, cell int) float64 {
 	if s == Grid {
 		return 1 - float64(cell)/4
 	}
 	return 0
 }
 
-func newKeepers(s Selection, ratio float64, cell, blocks, tokens int) (keepers, error) {
-	side := int(math.Sqrt(float64(tokens)))
-	switch {
-	case !(ratio >= 0 && ratio <= 1):
-		return keepers{}, fmt.Errorf("share of kept tokens %g: want 0 to 1", ratio)
-	case s != PerBlock && s != Global && s != Grid:
-		return keepers{}, fmt.Errorf("unknown selection %q: want %s, %s or %s", s, PerBlock, Global, Grid)
-	case s == Grid && (cell < 1 || cell > 4):
-		return keepers{}, fmt.Errorf("cell=%d: want 1 to 4, the tokens that selection=%s prunes of every 2x2 cell", cell, Grid)
-	case s == Grid && (side*side != tokens || side%2 != 0):
-		return keepers{}, fmt.Errorf("grid selection of %d tokens: want a square grid of even side", tokens)
-	case s == Grid && ratio > 0 && ratio < LeastRatio(s, cell):
-		return keepers{}, fmt.Errorf("ratio=%g: selection=%s with cell=%d computes %g of the tokens at least; give that or more, a larger cell, or 0", ratio, Grid, cell, LeastRatio(s, cell))
+// newSelector returns the selector of a valid policy for a model.
+func newSelector(t *TokenCache, m *seam.Shape) (selector, error) {
+	if t.Ratio > 0 && t.Selection == Grid && (m.GridRows%2 != 0 || m.GridCols%2 != 0) {
+		return selector{}, fmt.Errorf("selection=%s: want a grid of tokens with even sides, got %d x %d",
+			Grid, m.GridRows, m.GridCols)
 	}
-	return keepers{selection: s, ratio: ratio, cell: cell, blocks: blocks, side: side}, nil
+	return selector{
+		selection: t.Selection,
+		ratio:     t.Ratio,
+		cell:      t.Cell,
+		blocks:    m.Blocks,
+		side:      m.GridCols,
+	}, nil
 }
 
-// choose appends to kept[block] the tokens of a sample that are computed, in rising order, given the importance alpha, [blocks, tokens].
-func (k *keepers) choose(kept [][]int32, alpha []float32) {
+// share returns the share of all pairs of block and token that choose keeps, of n tokens.
+func (k *selector) share(n int) float64 {
+	pairs := float64(k.blocks * n)
+	switch {
+	case k.ratio == 0:
+		return 0
+	case k.selection == PerBlock:
+		return math.Round(k.ratio*float64(n)) / float64(n)
+	case k.selection == Global:
+		return math.Round(k.ratio*pairs) / pairs
+	}
+	return 1 - float64(k.prunedBlocks())*float64(k.cell)/4/float64(k.blocks)
+}
+
+// prunedBlocks returns how many blocks Grid prunes, to bring the kept share to ratio.
+func (k *selector) prunedBlocks() int {
+	return min(k.blocks, int(math.Round((1-k.ratio)*float64(k.blocks)*4/float64(k.cell))))
+}
+
+// choose sets kept[block] to the tokens of a sample that are computed, in rising order, given the
+// importance alpha, [blocks, tokens].
+func (k *selector) choose(kept [][]int32, alpha []float32) {
 	n := len(alpha) / k.blocks
 	for b := range kept {
 		kept[b] = kept[b][:0]
@@ -84,7 +106,7 @@ func (k *keepers) choose(kept [][]int32, alpha []float32) {
 }
 
 // top returns the indices of the count largest values; of equal ones the first.
-func (k *keepers) top(values []float32, count int) []int32 {
+func (k *selector) top(values []float32, count int) []int32 {
 	k.keys, k.order = k.keys[:0], k.order[:0]
 	for i, v := range values {
 		k.keys = append(k.keys, uint64(falling(v))<<32|uint64(i))
@@ -96,7 +118,8 @@ func (k *keepers) top(values []float32, count int) []int32 {
 	return k.order
 }
 
-// falling returns a number that is the smaller the larger v is, so that numbers can be sorted instead of values.
+// falling returns a number that is the smaller the larger v is, so that numbers can be sorted
+// instead of values.
 func falling(v float32) uint32 {
 	bits := math.Float32bits(v + 0) // -0 and 0 are equal
 	if bits>>31 != 0 {
@@ -105,9 +128,8 @@ func falling(v float32) uint32 {
 	return ^bits &^ (1 << 31)
 }
 
-// grid prunes as many blocks as bring the kept share to ratio.
-func (k *keepers) grid(kept [][]int32, alpha []float32, n int) {
-	pruned := min(k.blocks, int(math.Round((1-k.ratio)*float64(k.blocks)*4/float64(k.cell))))
+// grid prunes the least important blocks, and in them the least important tokens of each cell.
+func (k *selector) grid(kept [][]int32, alpha []float32, n int) {
 	importance := make([]float32, k.blocks)
 	for b := range importance {
 		for _, a := range alpha[b*n : (b+1)*n] {
@@ -115,7 +137,7 @@ func (k *keepers) grid(kept [][]int32, alpha []float32, n int) {
 		}
 	}
 	whole := make([]bool, k.blocks)
-	for _, b := range k.top(importance, k.blocks-pruned) {
+	for _, b := range k.top(importance, k.blocks-k.prunedBlocks()) {
 		whole[b] = true
 	}
 	for b := range kept {
@@ -125,9 +147,11 @@ func (k *keepers) grid(kept [][]int32, alpha []float32, n int) {
 			}
 			continue
 		}
-		for y := 0; y < k.side; y += 2 {
-			for x := 0; x < k.side; x += 2 {
-				at := [4]int32{int32(y*k.side + x), int32(y*k.side + x + 1), int32((y+1)*k.side + x), int32((y+1)*k.side + x + 1)}
+		side := int32(k.side)
+		for y := int32(0); y < int32(n)/side; y += 2 {
+			for x := int32(0); x < side; x += 2 {
+				first := y*side + x
+				at := [4]int32{first, first + 1, first + side, first + side + 1}
 				slices.SortFunc(at[:], func(i, j int32) int {
 					return cmp.Or(cmp.Compare(alpha[b*n+int(j)], alpha[b*n+int(i)]), cmp.Compare(i, j))
 				})

@@ -12,7 +12,8 @@ type StepKind string
 const (
 	// UniformSteps makes every K1-th step an I-step.
 	UniformSteps StepKind = "uniform"
-	// TPRR is the Two-Phase Round-Robin of the first version: K1 is the period up to the boundary, K2 from there on.
+	// TPRR is the Two-Phase Round-Robin of the first version: K1 is the period up to the boundary,
+	// K2 from there on.
 	TPRR StepKind = "tprr"
 	// ListedSteps takes the I-steps from a list, as calibration makes them.
 	ListedSteps StepKind = "list"
@@ -20,13 +21,17 @@ const (
 
 // StepChoice says which steps are I-steps. The first always is.
 type StepChoice struct {
-	Kind     StepKind `json:"kind"`
-	K1       int      `json:"k1,omitempty"`
-	K2       int      `json:"k2,omitempty"`
-	Boundary float64  `json:"boundary,omitempty"` // of TPRR: share of the steps that are in its first phase
-	Warmup   int      `json:"warmup,omitempty"`   // the first so many steps are I-steps: forecasts need that many
-	List     []int    `json:"list,omitempty"`     // positions, rising
-	Half     []int    `json:"half,omitempty"`     // positions of half steps, at which only guidance's conditional half is computed (ours)
+	Kind StepKind `json:"kind" policy:"steps" values:"uniform|tprr|list" help:"how I-steps are chosen"`
+	K1   int      `json:"k1,omitempty" policy:"k,k1" min:"1" help:"period of I-steps; tprr: of its first phase"`
+	K2   int      `json:"k2,omitempty" policy:"k2" min:"1" default:"" help:"tprr: period of its second phase"`
+
+	// Boundary is the share of the steps that are in the first phase of TPRR.
+	Boundary float64 `json:"boundary,omitempty" policy:"boundary" min:"0" max:"1" help:"tprr: share of its first phase"`
+	Warmup   int     `json:"warmup,omitempty" policy:"warmup" min:"0" help:"I-steps at the start, as forecasts need"`
+	List     []int   `json:"list,omitempty" policy:"i" min:"0" help:"list: positions of the I-steps, as in 0+3+7"`
+	// Half are the positions of half steps, at which only guidance's conditional half is computed
+	// (beyond the paper).
+	Half []int `json:"half,omitempty" policy:"half" min:"0" help:"positions that compute the conditional half only"`
 }
 
 // halves returns for each of steps positions whether it is a half step.
@@ -47,25 +52,19 @@ func (c StepChoice) halves(steps int, full []bool) ([]bool, error) {
 // resolve returns for each of steps positions whether it is an I-step.
 func (c StepChoice) resolve(steps int) ([]bool, error) {
 	full := make([]bool, steps)
-	round := func(from, to, period int) {
+	every := func(from, to, period int) {
 		for p := from; p < to; p += min(period, steps) {
 			full[p] = true
 		}
 	}
-	switch c.Kind {
-	case UniformSteps:
-		if c.K1 < 1 {
-			return nil, fmt.Errorf("period of I-steps %d: want 1 or more", c.K1)
-		}
-		round(0, steps, c.K1)
-	case TPRR:
-		if c.K1 < 1 || c.K2 < 1 || !(c.Boundary >= 0 && c.Boundary <= 1) {
-			return nil, fmt.Errorf("phases with periods %d and %d and boundary %g: want periods of 1 or more and a boundary of 0 to 1", c.K1, c.K2, c.Boundary)
-		}
+	switch {
+	case c.Kind == UniformSteps && c.K1 >= 1:
+		every(0, steps, c.K1)
+	case c.Kind == TPRR && c.K1 >= 1 && c.K2 >= 1 && c.Boundary >= 0 && c.Boundary <= 1:
 		boundary := int(math.Round(c.Boundary * float64(steps)))
-		round(0, boundary, c.K1)
-		round(boundary, steps, c.K2)
-	case ListedSteps:
+		every(0, boundary, c.K1)
+		every(boundary, steps, c.K2)
+	case c.Kind == ListedSteps:
 		for _, p := range c.List {
 			if p < 0 || p >= steps {
 				return nil, fmt.Errorf("an I-step at position %d: the plan has %d steps", p, steps)
@@ -73,7 +72,9 @@ func (c StepChoice) resolve(steps int) ([]bool, error) {
 			full[p] = true
 		}
 	default:
-		return nil, fmt.Errorf("unknown choice of I-steps %q: want %s, %s or %s", c.Kind, UniformSteps, TPRR, ListedSteps)
+		return nil, fmt.Errorf(
+			"steps=%s with periods %d and %d and boundary %g: want %s, %s or %s, periods of 1 or more, a boundary of 0 to 1",
+			c.Kind, c.K1, c.K2, c.Boundary, UniformSteps, TPRR, ListedSteps)
 	}
 	for p := range min(max(c.Warmup, 1), steps) {
 		full[p] = true
@@ -93,8 +94,8 @@ func (c StepChoice) ISteps(steps int) ([]int, error) {
 	return list, err
 }
 
-// PercentileSteps puts count I-steps at equal percentiles of mass, a weight for each step, as the second version does with the summed importance of each
-// step. The first step is one of them.
+// PercentileSteps puts count I-steps at equal percentiles of mass, a weight for each step, as the
+// second version does with the summed importance of each step. The first step is one of them.
 func PercentileSteps(mass []float64, count int) []int {
 	total := 0.0
 	for _, m := range mass {

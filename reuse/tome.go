@@ -12,46 +12,70 @@ import (
 	"github.com/tokencache/tokencache/tensor"
 )
 
-// ToMe merges tokens that resemble one another before a block's attention, and gives each what the merged one got ("Token Merging for Fast Stable Diffusion", Bolya and Hoffman 2023, arXiv
-// 2303.17604). It reuses nothing from step to step: it is a control for methods that do.
+// ToMe merges tokens that resemble one another before a block's attention, and gives each the
+// output of the merged one ("Token Merging for Fast Stable Diffusion", Bolya and Hoffman 2023,
+// arXiv 2303.17604). It reuses nothing from step to step: it is a control for methods that do.
 //
-// In every 2x2 cell of the grid one token, drawn anew at every step, is a destination; the others are sources. Each source looks for the destination that it resembles most, by the cosine of the
-// block's inputs, and the share Ratio of all tokens, the sources that resemble theirs most, are merged: the destination becomes the mean of itself and of what was merged into it, and keeps its
-// place in the grid. Afterwards the merged sources get a copy of the destination's output.
+// In every 2x2 cell of the grid one token, chosen anew at every step, is a destination; the others
+// are sources. Each source looks for the destination that it resembles most, by the cosine of the
+// block's inputs. The share Ratio of all tokens, the sources that resemble theirs most, are merged:
+// the destination becomes the mean of itself and of what was merged into it, and keeps its place in
+// the grid. Afterwards the merged sources get a copy of the destination's output.
 type ToMe struct {
-	Ratio float64 `policy:"ratio"` // share of the tokens that are merged away, at most 3/4
-	MLP   bool    `policy:"mlp"`   // the MLP too is given merged tokens
-	Seed  int     `policy:"seed"`  // of the draws of destinations
+	Ratio float64 `policy:"ratio" min:"0" max:"0.75" help:"share of the tokens that is merged away"`
+	MLP   bool    `policy:"mlp" help:"the MLP gets merged tokens too"`
+	Seed  int     `policy:"seed" help:"of the choice of destinations"`
 }
 
-// mostMerged is the share of the tokens that are sources: three of each cell.
-const mostMerged = 0.75
+// NewToMe returns a ToMe with its defaults.
+func NewToMe() *ToMe { return &ToMe{Ratio: 0.5} }
 
 // String returns the policy as Parse takes it.
 func (p *ToMe) String() string { return paramText("tome", p) }
 
 // Set changes one parameter.
-func (p *ToMe) Set(key, value string) error { return setParam("tome", p, key, value) }
+func (p *ToMe) Set(key, value string) error { return setParam(p, key, value) }
 
 // Validate reports parameters that have no meaning.
-func (p *ToMe) Validate() error {
-	if !(p.Ratio >= 0 && p.Ratio <= mostMerged) {
-		return fmt.Errorf("ratio=%g: want 0 to %g, as one token of each 2x2 cell stays", p.Ratio, mostMerged)
-	}
-	return nil
-}
+func (p *ToMe) Validate() error { return checkParams(p) }
+
+// Kind implements Described.
+func (p *ToMe) Kind() Kind { return Merges }
+
+// Granularity implements Described.
+func (p *ToMe) Granularity() Granularity { return ByToken }
 
 // CacheBytes returns 0: nothing is kept from step to step.
 func (p *ToMe) CacheBytes(m seam.Model, _ Plan, _ int) (int64, error) { return 0, p.check(m.Shape()) }
 
 func (p *ToMe) check(m *seam.Shape) error {
 	if err := p.Validate(); err != nil {
-		return fmt.Errorf("tome: %w", err)
+		return named("tome", err)
 	}
 	if m.GridRows != m.GridCols {
 		return fmt.Errorf("tome: a grid of %d x %d tokens: want a square one", m.GridRows, m.GridCols)
 	}
 	return nil
+}
+
+// merged returns how many of the tokens of a grid are merged away: sources, at most all of them.
+func (p *ToMe) merged(side int) int {
+	cells := (side + 1) / 2 * ((side + 1) / 2)
+	return min(int(p.Ratio*float64(side*side)), side*side-cells)
+}
+
+// Shares implements Scheduled.
+func (p *ToMe) Shares(m *seam.Shape, plan Plan) ([]float64, error) {
+	if err := p.check(m); err != nil {
+		return nil, err
+	}
+	left := 1 - float64(p.merged(m.GridRows))/float64(m.Tokens)
+	return sharesBy(plan, func(int) float64 {
+		if p.MLP {
+			return left
+		}
+		return (left + 1) / 2
+	}), nil
 }
 
 // NewRun implements Policy.
@@ -60,13 +84,20 @@ func (p *ToMe) NewRun(m seam.Model, _ Plan, samples int) (Run, error) {
 		return nil, err
 	}
 	n := m.Shape().Tokens
-	r := &tomeRun{policy: p, tokens: n, side: m.Shape().GridRows}
+	r := &tomeRun{
+		policy:   p,
+		tokens:   n,
+		side:     m.Shape().GridRows,
+		norm:     make([]float32, samples*n),
+		best:     make([]int32, samples*n),
+		likeness: make([]float32, samples*n),
+		order:    make([]int32, 0, n),
+		index:    make([]int32, 0, samples*n),
+		merged:   make([]int32, samples*n),
+	}
 	for range samples {
 		r.of = append(r.of, &matching{into: make([]int32, n)})
 	}
-	r.norm, r.best, r.likeness = make([]float32, samples*n), make([]int32, samples*n), make([]float32, samples*n)
-	r.order, r.index = make([]int32, 0, n), make([]int32, 0, samples*n)
-	r.merged = make([]int32, samples*n)
 	r.normRow, r.matchRow = r.measure, r.match
 	return r, nil
 }
@@ -106,7 +137,7 @@ func (r *tomeRun) Begin(g *tensor.Graph, _ *seam.Batch, positions []int) {
 	for s, p := range positions {
 		m := r.of[s]
 		if m.destinations == nil || m.position != p {
-			r.draw(m, p)
+			r.choose(m, p)
 		}
 	}
 	if r.policy.Ratio > 0 {
@@ -116,8 +147,9 @@ func (r *tomeRun) Begin(g *tensor.Graph, _ *seam.Batch, positions []int) {
 	}
 }
 
-// draw chooses a destination in every cell, of 2x2 tokens or, at the edges of a grid of odd side, of fewer: the same at a position in every sample.
-func (r *tomeRun) draw(m *matching, position int) {
+// choose chooses a destination in every cell, of 2x2 tokens or, at the edges of a grid of odd side,
+// of fewer: the same at a position in every sample.
+func (r *tomeRun) choose(m *matching, position int) {
 	m.position, m.destinations, m.sources = position, m.destinations[:0], m.sources[:0]
 	random := rand.New(rand.NewPCG(uint64(r.policy.Seed), uint64(position)))
 	is := make([]bool, r.tokens)
@@ -192,10 +224,11 @@ func (r *tomeRun) average(less, x *tensor.Tensor) {
 	}
 }
 
-// mergeTokens finds which rows are left of x, a block's input, and which of them stands for each row.
+// mergeTokens finds which rows are left of x, a block's input, and which of them stands for each
+// row.
 func (r *tomeRun) mergeTokens(x *tensor.Tensor) {
 	r.index = r.index[:0]
-	n, count := r.tokens, int(r.policy.Ratio*float64(r.tokens))
+	n, count := r.tokens, r.policy.merged(r.side)
 	samples := x.Rows / n
 	if count > 0 {
 		r.x = x
@@ -209,8 +242,10 @@ func (r *tomeRun) mergeTokens(x *tensor.Tensor) {
 		}
 		r.order = append(r.order[:0], m.sources...)
 		likeness := r.likeness[first : first+n]
-		slices.SortFunc(r.order, func(a, b int32) int { return cmp.Or(cmp.Compare(likeness[b], likeness[a]), cmp.Compare(a, b)) })
-		for _, i := range r.order[:min(count, len(r.order))] {
+		slices.SortFunc(r.order, func(a, b int32) int {
+			return cmp.Or(cmp.Compare(likeness[b], likeness[a]), cmp.Compare(a, b))
+		})
+		for _, i := range r.order[:count] {
 			m.into[i] = r.best[first+int(i)]
 		}
 		for i, to := range m.into {

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/reuse"
 	"github.com/tokencache/tokencache/seam"
 	"github.com/tokencache/tokencache/tensor"
@@ -20,14 +19,14 @@ type shapeOnly struct {
 
 func (s shapeOnly) Shape() *seam.Shape { return s.shape }
 
-// TestMerging holds what merging is on grids of even and odd side: how many tokens are left, that each cell keeps one, that what is left is means of tokens, that tokens merge with those
-// that they are equal to, and that every token gets the output of the one that stands for it.
+// TestMerging checks merging on grids of even and odd side: how many tokens are left, that each
+// cell keeps one, that those left are means of tokens, that tokens merge with those that they
+// equal, and that every token gets the output of the one that stands for it.
 func TestMerging(t *testing.T) {
 	for _, side := range []int{4, 5} {
 		t.Run(fmt.Sprint(side), func(t *testing.T) {
-			c := dit.Config{InputSize: 2 * side, PatchSize: 2, InChannels: 4, Hidden: 48, Depth: 2, Heads: 4, MLPHidden: 192, NumClasses: 10}
 			n, width := side*side, 4
-			m := shapeOnly{shape: &seam.Shape{Blocks: c.Depth, Tokens: n, GridRows: side, GridCols: side, Width: c.Hidden}}
+			m := shapeOnly{shape: &seam.Shape{Blocks: 2, Tokens: n, GridRows: side, GridCols: side, Width: 48}}
 			pool := tensor.NewPool(1)
 			defer pool.Close()
 			g := tensor.NewGraph(pool)
@@ -36,7 +35,7 @@ func TestMerging(t *testing.T) {
 				t.Fatal(err)
 			}
 			run.Begin(g, nil, []int{3, 4})
-			// The tokens of a cell point in one direction, of three, each with a length of its own.
+			// The tokens of a cell point in one direction, of three, each of another length.
 			x := tensor.FromSlice(make([]float32, 2*n*width), 2*n, width)
 			kind := func(row int) int { return (row%n/side/2*7 + row%n%side/2 + row/n) % 3 }
 			for row := range x.Rows {
@@ -83,7 +82,8 @@ func TestMerging(t *testing.T) {
 				}
 				directions := 0
 				for j := range width {
-					if want := mean[j] / counts[i]; math.Abs(float64(given.X.Row(i)[j])-want) > 1e-5*want {
+					got, want := float64(given.X.Row(i)[j]), mean[j]/counts[i]
+					if math.Abs(got-want) > 1e-5*want {
 						t.Errorf("token %d of those left is %v, want the mean of %g tokens, %g", i, given.X.Row(i), counts[i], want)
 					}
 					if mean[j] != 0 {
@@ -95,7 +95,7 @@ func TestMerging(t *testing.T) {
 				}
 			}
 			if merged != 2*(n/2) {
-				t.Errorf("%d tokens are merged with such as point elsewhere", 2*(n/2)-merged)
+				t.Errorf("%d tokens are merged with ones that point elsewhere", 2*(n/2)-merged)
 			}
 			// Each cell keeps a token in its place.
 			for s := range 2 {

@@ -19,8 +19,10 @@ import (
 
 // A trained policy is a folder with these files.
 const (
-	PolicyFile    = "policy.json"
-	PredictorFile = "predictor.safetensors" // of a predictor that chooses tokens, of routers that choose branches, or the weights of learned forecasts
+	PolicyFile = "policy.json"
+	// PredictorFile holds a predictor that chooses tokens, routers that choose branches, or the
+	// weights of learned forecasts.
+	PredictorFile = "predictor.safetensors"
 )
 
 // Methods of trained policies.
@@ -29,7 +31,7 @@ const (
 	SmoothCacheMethod = "smoothcache"
 	TeaCacheMethod    = "teacache"
 	L2CMethod         = "l2c"
-	NamedMethod       = "named" // a policy by its parameters
+	SpecMethod        = "named" // a policy by its parameters
 )
 
 // policyFormat is the version of policy.json.
@@ -37,22 +39,23 @@ const policyFormat = 1
 
 // Trained is a policy that was calibrated for one model, sampler and number of steps, and says how.
 type Trained struct {
-	Format int         `json:"format"`
-	Method string      `json:"method"` // which of the policies that follow is there
-	Policy *TokenCache `json:"policy,omitempty"`
-	Smooth *Schedule   `json:"smoothcache,omitempty"`
-	Tea    *TeaCache   `json:"teacache,omitempty"`
-	L2C    *Routers    `json:"l2c,omitempty"`
-	Named  NamedPolicy `json:"named,omitempty"`
+	Format int          `json:"format"`
+	Method string       `json:"method"` // which of the policies that follow is there
+	Policy *TokenCache  `json:"policy,omitempty"`
+	Smooth *SmoothCache `json:"smoothcache,omitempty"`
+	Tea    *TeaCache    `json:"teacache,omitempty"`
+	L2C    *L2C         `json:"l2c,omitempty"`
+	Spec   Spec         `json:"named,omitempty"`
 
 	Model       string `json:"model"`
 	Fingerprint string `json:"model_fingerprint"`
 
-	// Sampling is what the policy was made for. In the file its fields stand next to the others, the
-	// steps as users write them.
+	// Sampling is what the policy was made for. In the file its fields stand next to the others,
+	// the steps as users write them.
 	diffusion.Sampling `json:"-"`
 
-	// Speed is what was measured when the policy was made, and PSNR, in dB, how near its images were to the uncached model's.
+	// Speed is what was measured when the policy was made. PSNR, in dB, is that of its images
+	// against the uncached model's.
 	Speed Speed   `json:"speed"`
 	PSNR  float64 `json:"psnr_db,omitempty"`
 	// Provenance tells how it was made: the command, and what it took.
@@ -110,9 +113,13 @@ func (t *Trained) UnmarshalJSON(b []byte) error {
 	if err := decoder.Decode(&f); err != nil {
 		return err
 	}
-	steps, spacing, err := diffusion.ParseSteps(f.Steps)
-	if err != nil {
-		return err
+	var steps int
+	var spacing string
+	if f.Steps != "" { // OpenFS reports what is missing once it knows whether this is a policy at all
+		var err error
+		if steps, spacing, err = diffusion.ParseSteps(f.Steps); err != nil {
+			return err
+		}
 	}
 	t.Sampling = diffusion.Sampling{
 		Sampler:       f.Sampler,
@@ -139,16 +146,16 @@ func (t *Trained) String() string {
 	return p.String()
 }
 
-// fittedPolicy is a policy that calibration or training makes.
-type fittedPolicy interface {
-	Policy
+// calibrated is a policy that calibration or training makes.
+type calibrated interface {
+	Described
 	Validate() error
 }
 
 // inner returns the policy and its method, or nil if there is not exactly one.
-func (t *Trained) inner() (method string, p fittedPolicy) {
+func (t *Trained) inner() (method string, p calibrated) {
 	count := 0
-	take := func(name string, policy fittedPolicy, there bool) {
+	take := func(name string, policy calibrated, there bool) {
 		if there {
 			method, p = name, policy
 			count++
@@ -158,14 +165,40 @@ func (t *Trained) inner() (method string, p fittedPolicy) {
 	take(SmoothCacheMethod, t.Smooth, t.Smooth != nil)
 	take(TeaCacheMethod, t.Tea, t.Tea != nil)
 	take(L2CMethod, t.L2C, t.L2C != nil)
-	take(NamedMethod, t.Named, t.Named != "")
+	take(SpecMethod, t.Spec, t.Spec != "")
 	if count != 1 {
 		return "", nil
 	}
 	return method, p
 }
 
-// NewRun implements Policy. It refuses another model, sampler or number of steps than the policy was made for.
+// Kind implements Described.
+func (t *Trained) Kind() Kind {
+	if _, p := t.inner(); p != nil {
+		return p.Kind()
+	}
+	return ""
+}
+
+// Granularity implements Described.
+func (t *Trained) Granularity() Granularity {
+	if _, p := t.inner(); p != nil {
+		return p.Granularity()
+	}
+	return ""
+}
+
+// ContentHash implements ContentHasher: that of the policy inside, wherever its folder is.
+func (t *Trained) ContentHash() string {
+	_, p := t.inner()
+	if p == nil {
+		return t.String()
+	}
+	return ContentHash(p)
+}
+
+// NewRun implements Policy. It refuses another model, sampler or number of steps than the policy
+// was made for.
 func (t *Trained) NewRun(m seam.Model, plan Plan, samples int) (Run, error) {
 	p, err := t.fitting(m, plan)
 	if err != nil {
@@ -183,6 +216,17 @@ func (t *Trained) CacheBytes(m seam.Model, plan Plan, samples int) (int64, error
 	return p.CacheBytes(m, plan, samples)
 }
 
+// Shares implements Scheduled.
+func (t *Trained) Shares(m *seam.Shape, plan Plan) ([]float64, error) {
+	if err := t.Fits(m.Fingerprint, plan); err != nil {
+		return nil, err
+	}
+	if _, p := t.inner(); p != nil {
+		return sharesOf(p, m, plan)
+	}
+	return nil, nil
+}
+
 // fitting returns the policy if it is for the model and the plan.
 func (t *Trained) fitting(m seam.Model, plan Plan) (Policy, error) {
 	if err := t.Fits(m.Shape().Fingerprint, plan); err != nil {
@@ -190,7 +234,7 @@ func (t *Trained) fitting(m seam.Model, plan Plan) (Policy, error) {
 	}
 	_, p := t.inner()
 	if p == nil {
-		return nil, fmt.Errorf("policy %s holds no policy, or more than one", t.path)
+		return nil, errors.New("the trained policy holds no policy, or more than one")
 	}
 	return p, nil
 }
@@ -208,8 +252,8 @@ func (e *MismatchError) Error() string {
 	return fmt.Sprintf("policy %s was made for %s, not for %s", e.Policy, e.Made, e.Used)
 }
 
-// Fits reports, as a *MismatchError, that the policy is not for a model with a fingerprint, or not for a
-// plan.
+// Fits reports, as a *MismatchError, that the policy is not for a model with a fingerprint, or not
+// for a plan.
 func (t *Trained) Fits(fingerprint string, plan Plan) error {
 	e := &MismatchError{Policy: t.String(), For: t.Sampling}
 	switch {
@@ -271,8 +315,10 @@ func OpenFS(fsys fs.FS, dir string) (*Trained, error) {
 	}
 	method, p := t.inner()
 	if t.Format != policyFormat || p == nil || t.Method != method {
-		return nil, fmt.Errorf("%s: format %d of method %q, want format %d of %s, %s, %s, %s or %s, with that policy alone", PolicyFile, t.Format, t.Method, policyFormat,
-			TokenCacheMethod, SmoothCacheMethod, TeaCacheMethod, L2CMethod, NamedMethod)
+		return nil, fmt.Errorf(
+			"%s: format %d of method %q, want format %d of %s, %s, %s, %s or %s, with that policy alone",
+			PolicyFile, t.Format, t.Method, policyFormat,
+			TokenCacheMethod, SmoothCacheMethod, TeaCacheMethod, L2CMethod, SpecMethod)
 	}
 	if t.L2C != nil || t.Policy != nil && (t.Policy.needsPredictor() || t.Policy.Learned) {
 		if err := t.readLearned(fsys, pathIn(dir, PredictorFile)); err != nil {
@@ -280,7 +326,13 @@ func OpenFS(fsys fs.FS, dir string) (*Trained, error) {
 		}
 	}
 	if err := p.Validate(); err != nil {
+		if method != SpecMethod {
+			err = named(method, err)
+		}
 		return nil, fmt.Errorf("%s: %w", PolicyFile, err)
+	}
+	if t.Steps == 0 {
+		return nil, fmt.Errorf("%s: no steps: want the number of steps that the policy is for", PolicyFile)
 	}
 	if dir != "." {
 		t.path = path.Base(dir)
@@ -317,37 +369,8 @@ func (t *Trained) readLearned(fsys fs.FS, file string) error {
 		return err
 	}
 	if t.Policy.Predictor.Kind != t.Policy.Importance {
-		return fmt.Errorf("%s is a %s predictor, %s asks for a %s one", PredictorFile, t.Policy.Predictor.Kind, PolicyFile, t.Policy.Importance)
+		return fmt.Errorf("%s is a %s predictor, %s asks for a %s one",
+			PredictorFile, t.Policy.Predictor.Kind, PolicyFile, t.Policy.Importance)
 	}
 	return nil
-}
-
-// NamedPolicy is a policy as Parse takes it, with nothing to it but its parameters: what a search among methods finds may be one.
-type NamedPolicy string
-
-// String implements Policy.
-func (n NamedPolicy) String() string { return string(n) }
-
-// Validate reports a policy that Parse does not take.
-func (n NamedPolicy) Validate() error {
-	_, err := Parse(string(n))
-	return err
-}
-
-// NewRun implements Policy.
-func (n NamedPolicy) NewRun(m seam.Model, plan Plan, samples int) (Run, error) {
-	p, err := Parse(string(n))
-	if err != nil {
-		return nil, err
-	}
-	return p.NewRun(m, plan, samples)
-}
-
-// CacheBytes implements Policy.
-func (n NamedPolicy) CacheBytes(m seam.Model, plan Plan, samples int) (int64, error) {
-	p, err := Parse(string(n))
-	if err != nil {
-		return 0, err
-	}
-	return p.CacheBytes(m, plan, samples)
 }

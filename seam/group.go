@@ -8,18 +8,18 @@ import (
 	"github.com/tokencache/tokencache/tensor"
 )
 
-// Group is the Reuse of several sequences in one pass over the rows of all. Each sequence's own Reuse
-// is asked about its own rows alone, and what they want computed is computed together: the tokens
-// that Apply passes on are the rows that all of them passed on, one after another.
+// Group is the Reuse of several sequences in one pass over the rows of all. Each sequence's own
+// Reuse is asked about its own rows alone, and what they want computed is computed together: the
+// tokens that Apply passes on are the rows that all of them passed on, one after another.
 //
 // A Reuse asks for a computation in the middle of its Apply. So that several can ask before one
-// computation answers them all, each Apply runs in a coroutine of its own, which waits inside f.
+// computation answers them all, each Apply runs in its own coroutine, which waits inside f.
 // Nothing runs at the same time, and which sequences share a pass changes no bit of any of them.
 //
 // The zero Group is empty. A Group serves one Graph.
 type Group struct {
 	g      *tensor.Graph
-	active []*Member // whose rows the tokens of the site that runs are, in order
+	active []participant // whose rows the tokens of the site that runs are, in order
 	depth  int
 	levels []level // by depth
 	sites  Sites
@@ -28,10 +28,18 @@ type Group struct {
 	failed *Member
 }
 
+// participant is a member in a site.
+type participant struct {
+	*Member
+	// silent: an outer site of its Reuse asked for nothing. It has samples in the tokens, without
+	// rows, because what the model knows of each sample was made for all of them.
+	silent bool
+}
+
 // level is what a site within sites needs.
 type level struct {
-	joined []*Member // that asked for a computation
-	parts  []*Tokens // what they asked for
+	joined []participant // in the computation
+	parts  []*Tokens     // what they asked for
 }
 
 // Member is a sequence of a Group. Its coroutines live until Close.
@@ -43,7 +51,7 @@ type Member struct {
 	calls []*call // by depth, as sites lie within sites
 }
 
-// NewMember returns a sequence of so many samples.
+// NewMember returns a sequence with a number of samples.
 func NewMember(r Reuse, samples int) *Member { return &Member{Reuse: r, Samples: samples} }
 
 // Close ends the coroutines of a sequence, wherever they are.
@@ -62,6 +70,7 @@ type call struct {
 	at     Site
 	x      *Tokens // what Apply is given
 	asked  *Tokens // what it passed to f, nil once it has returned
+	waits  bool    // for an answer, or has no say at this site
 	answer Tokens  // what f returns
 	result *Tokens // what it returned
 	part   Tokens
@@ -80,7 +89,8 @@ func newCall(m *Member) *call {
 				panic(v)
 			default:
 				if v != errStopped {
-					panic(&tensor.Panic{Value: v, Stack: debug.Stack()}) // the coroutine's stack is lost otherwise
+					// The coroutine's stack is lost otherwise.
+					panic(&tensor.Panic{Value: v, Stack: debug.Stack()})
 				}
 			}
 		}()
@@ -108,12 +118,13 @@ func (m *Member) at(depth int) *call {
 	return m.calls[depth]
 }
 
-// Join makes the group that of members, whose samples stand in the batch in this order. Their owners
-// in g's ledger are 0, 1, 2, ...
+// Join makes the group that of members, whose samples stand in the batch in this order. Their
+// owners in g's ledger are 0, 1, 2, ...
 func (gr *Group) Join(g *tensor.Graph, members []*Member) {
 	gr.g, gr.depth, gr.sites, gr.failed = g, 0, 0, nil
-	gr.active = append(gr.active[:0], members...)
+	gr.active = gr.active[:0]
 	for i, m := range members {
+		gr.active = append(gr.active, participant{Member: m})
 		m.owner = i
 		gr.sites |= m.Reuse.Sites()
 	}
@@ -123,7 +134,8 @@ func (gr *Group) Join(g *tensor.Graph, members []*Member) {
 func (gr *Group) Leave() {
 	gr.active, gr.parts, gr.whole = emptied(gr.active), emptied(gr.parts), emptied(gr.whole)
 	for i := range gr.levels {
-		gr.levels[i].joined, gr.levels[i].parts = emptied(gr.levels[i].joined), emptied(gr.levels[i].parts)
+		l := &gr.levels[i]
+		l.joined, l.parts = emptied(l.joined), emptied(l.parts)
 	}
 }
 
@@ -163,86 +175,114 @@ func (gr *Group) Apply(at Site, x *Tokens, f func(*Tokens) *Tokens) *Tokens {
 	active := gr.active
 	if len(active) == 1 {
 		m := active[0]
-		if x.Owner = m.owner; !m.Reuse.Sites().Has(at.Part) {
+		x = gr.only(x, m)
+		if x.ChargeRows(gr.g); !m.Reuse.Sites().Has(at.Part) {
 			return f(x)
 		}
-		x.ChargeRows(gr.g)
 		return m.Reuse.Apply(at, x, f)
 	}
+	depth := gr.depth
 	first := len(gr.parts)
 	gr.split(x, active)
 	parts := gr.parts[first:]
-	joined := gr.ask(at, active, parts)
+	joined := gr.ask(at, parts, active)
+
+	// Compute what they want together, and let every member go on with its share of the results.
 	var out *Tokens
-	if joined > 0 {
-		u, same := gr.union(at, x, active, parts)
-		depth := gr.depth
-		if at.Part == Block {
-			gr.active = gr.levels[depth].joined
-		}
-		gr.depth++
+	if len(joined) > 0 {
+		u, same := gr.union(x, parts, joined, len(joined) == len(active))
+		gr.active, gr.depth = joined, depth+1
 		u.ChargeRows(gr.g)
 		out = f(u)
 		gr.active, gr.depth = active, depth
-		gr.answer(at, u, out, active, same && out.X == u.X)
+		gr.share(out, joined, same && out.X == u.X)
 	}
-	y := gr.assemble(at, x, active, parts, out)
+	for _, m := range joined {
+		switch c := m.at(depth); {
+		case !c.waits:
+		case !m.asks(at):
+			c.result = &c.answer
+		default:
+			gr.resume(m.Member, c)
+			if c.asked != nil {
+				gr.failed = m.Member
+				panic("seam: Apply called f twice")
+			}
+		}
+	}
+	y := gr.assemble(at, x, parts, active, out)
 	gr.parts = gr.parts[:first]
+	if x.Parts != nil {
+		x.ChargeRows(gr.g)
+	} else {
+		gr.Charge()
+	}
 	return y
 }
 
-// ask lets every member say what it wants computed, and returns how many want anything. A member
-// without rows is absent: it wanted nothing of the site that this one lies in.
-func (gr *Group) ask(at Site, active []*Member, parts []*Tokens) int {
+// only returns the tokens of a single member as its own, as it would have them alone.
+func (gr *Group) only(x *Tokens, m participant) *Tokens {
+	own := x.Copy(gr.g)
+	if own.Owner = m.owner + 1; x.Parts != nil {
+		p := x.Parts[0]
+		own.KV, own.From, own.ColSums, own.Parts = p.KV, p.From, p.ColSums, nil
+	}
+	return own
+}
+
+// asks reports whether the member's Reuse is asked at a site.
+func (m participant) asks(at Site) bool { return !m.silent && m.Reuse.Sites().Has(at.Part) }
+
+// ask asks every member what it wants computed, and returns who takes part: nobody if all that is
+// wanted are no rows.
+//
+// Within a block the samples of all active members take part, as the model's modulations are of all
+// of them; those of a member that wants nothing have no rows there.
+func (gr *Group) ask(at Site, parts []*Tokens, active []participant) []participant {
 	for len(gr.levels) <= gr.depth {
 		gr.levels = append(gr.levels, level{})
 	}
-	level := &gr.levels[gr.depth]
-	level.joined = level.joined[:0]
+	joined, wanted := gr.levels[gr.depth].joined[:0], false
 	for k, m := range active {
 		c := m.at(gr.depth)
-		c.at, c.x, c.answer, c.asked, c.result = at, parts[k], Tokens{}, nil, parts[k]
-		switch {
-		case parts[k].X.Rows == 0:
-			continue
-		case !m.Reuse.Sites().Has(at.Part):
-			c.asked = parts[k]
-		default:
-			gr.resume(m, c)
+		c.at, c.x, c.answer, c.asked, c.result = at, parts[k], Tokens{}, parts[k], nil
+		if m.asks(at) {
+			gr.resume(m.Member, c)
 		}
-		if c.asked != nil {
-			level.joined = append(level.joined, m)
+		c.waits = c.asked != nil
+		switch {
+		case c.waits:
+			wanted = wanted || !m.silent
+		case at.Part == Block:
+			continue
+		default:
+			c.asked, m.silent = gr.empty(parts[k]), true
+		}
+		joined = append(joined, m)
+	}
+	gr.levels[gr.depth].joined = joined
+	if wanted {
+		return joined
+	}
+	for k, m := range active {
+		if c := m.at(gr.depth); c.waits {
+			c.result = parts[k]
 		}
 	}
-	return len(level.joined)
+	return nil
 }
 
-// answer gives each member its rows of what was computed, in place where that is so of them all, and
-// lets it go on.
-func (gr *Group) answer(at Site, u, out *Tokens, active []*Member, inPlace bool) {
-	row := 0
-	for _, m := range active {
-		c := m.at(gr.depth)
-		if c.asked == nil {
-			continue
-		}
-		c.answer = *c.asked
-		c.answer.Modulation, c.answer.ColSums, c.answer.From = nil, nil, nil
-		n := c.asked.X.Rows
-		if !inPlace {
-			c.answer.X = gr.g.RowRange(out.X, row, row+n)
-		}
-		row += n
-		if !m.Reuse.Sites().Has(at.Part) {
-			c.result = &c.answer
-			continue
-		}
-		gr.resume(m, c)
-		if c.asked != nil {
-			gr.failed = m
-			panic("seam: Apply called f twice")
-		}
+// empty returns the samples of t without rows.
+func (gr *Group) empty(t *Tokens) *Tokens {
+	counts := gr.g.Ints(t.Rows.Samples())
+	clear(counts)
+	e := t.Copy(gr.g)
+	e.X, e.Rows, e.Pos = gr.g.RowRange(t.X, 0, 0), gr.g.Rows(counts), nil
+	e.KV, e.From, e.ColSums, e.Modulation = nil, nil, nil, nil
+	if t.Skip != nil {
+		e.Skip = gr.g.RowRange(t.Skip, 0, 0)
 	}
+	return e
 }
 
 // resume lets a member's Apply run until it asks for a computation or returns.
@@ -254,7 +294,7 @@ func (gr *Group) resume(m *Member, c *call) {
 }
 
 // split appends to parts the rows of each member in x.
-func (gr *Group) split(x *Tokens, members []*Member) {
+func (gr *Group) split(x *Tokens, members []participant) {
 	row, sample := 0, 0
 	for k, m := range members {
 		c := m.at(gr.depth)
@@ -266,7 +306,7 @@ func (gr *Group) split(x *Tokens, members []*Member) {
 			p.Rows = gr.rows(x.Rows, sample, m.Samples)
 		}
 		n := p.Rows.Len()
-		p.Owner, p.Parts = m.owner, nil
+		p.Owner, p.Parts = m.owner+1, nil
 		p.X = gr.g.RowRange(x.X, row, row+n)
 		p.Pos = x.Pos[row : row+n]
 		if x.C != nil {
@@ -298,83 +338,76 @@ func (gr *Group) rows(all *tensor.Rows, first, samples int) *tensor.Rows {
 
 // union returns the tokens that members asked for, one after another. Where all asked for all of
 // theirs it has the memory of x, and same is true.
-//
-// At a whole block it is of the members that asked for anything. Within a block it is of all samples
-// of x, of which some may have no rows, as what the block has made of the conditioning is of all.
-func (gr *Group) union(at Site, x *Tokens, active []*Member, parts []*Tokens) (u *Tokens, same bool) {
+func (gr *Group) union(
+	x *Tokens, parts []*Tokens, joined []participant, all bool,
+) (u *Tokens, same bool) {
+	depth := gr.depth
 	u = NewTokens(gr.g)
 	*u = *x
-	level := &gr.levels[gr.depth]
-	u.Parts, u.Modulation, u.KV, u.From, u.ColSums = level.parts[:0], nil, nil, nil, nil
-	rows, samples := 0, 0
-	same = true
-	for k, m := range active {
-		asked := m.at(gr.depth).asked
-		absent := parts[k].X.Rows == 0
-		same = same && (absent && at.Part != Block || asked != nil && asked.X == parts[k].X && asked.Skip == parts[k].Skip)
-		if asked == nil {
-			if at.Part == Block {
-				continue
-			}
-			asked = gr.none(m)
-		}
-		asked.Owner = m.owner
+	u.Parts, u.Modulation, u.KV, u.From, u.ColSums = gr.levels[depth].parts[:0], nil, nil, nil, nil
+	same, rows, samples := all, 0, 0
+	for k, m := range joined {
+		asked := m.at(depth).asked
 		u.Parts = append(u.Parts, asked)
+		same = same && asked.X == parts[k].X && asked.Skip == parts[k].Skip
 		rows, samples = rows+asked.X.Rows, samples+m.Samples
 	}
-	level.parts = u.Parts
-	if !same {
-		gr.gather(u, x, rows, samples)
+	gr.levels[depth].parts = u.Parts
+	for k, m := range joined {
+		u.Parts[k].Owner = m.owner + 1
 	}
-	return u, same
-}
-
-// none returns no rows of a member's samples.
-func (gr *Group) none(m *Member) *Tokens {
-	counts := gr.g.Ints(m.Samples)
-	clear(counts)
-	t := NewTokens(gr.g)
-	t.X, t.Rows = gr.g.New(0, 0), gr.g.Rows(counts)
-	return t
-}
-
-// gather copies the rows of u's parts one after another.
-func (gr *Group) gather(u, x *Tokens, rows, samples int) {
+	if same {
+		return u, true
+	}
+	counts, row, sample := gr.g.Ints(samples), 0, 0
 	u.X = gr.g.New(rows, x.X.Cols)
-	counts, pos := gr.g.Ints(samples), gr.g.Ints(rows)
-	all := samples == x.Rows.Samples()
-	if x.C != nil && !all {
+	pos := gr.g.Ints(rows)
+	if x.C != nil {
 		u.C = gr.g.New(samples, x.C.Cols)
 	}
 	if x.Skip != nil {
 		u.Skip = gr.g.New(rows, x.Skip.Cols)
 	}
-	row, sample := 0, 0
 	for _, p := range u.Parts {
 		for i := range p.Rows.Samples() {
 			counts[sample+i] = int32(p.Rows.Start[i+1] - p.Rows.Start[i])
-			if x.C != nil && !all {
+			if x.C != nil {
 				copy(u.C.Row(sample+i), p.C.Row(i))
 			}
 		}
 		copyRows(u.X, row, p.X)
 		copy(pos[row:], p.Pos)
-		if x.Skip != nil && p.X.Rows > 0 {
+		if x.Skip != nil {
 			copyRows(u.Skip, row, p.Skip)
 		}
 		row, sample = row+p.X.Rows, sample+p.Rows.Samples()
 	}
 	u.Rows, u.Pos = gr.g.Rows(counts), pos
+	return u, false
+}
+
+// share gives each member its rows of what was computed, in place where that is so of them all.
+func (gr *Group) share(out *Tokens, joined []participant, inPlace bool) {
+	row := 0
+	for _, m := range joined {
+		c := m.at(gr.depth)
+		c.answer = *c.asked
+		c.answer.Modulation, c.answer.ColSums, c.answer.From = nil, nil, nil
+		n := c.asked.X.Rows
+		if !inPlace {
+			c.answer.X = gr.g.RowRange(out.X, row, row+n)
+		}
+		row += n
+	}
 }
 
 // assemble puts what the members' Apply returned together.
-func (gr *Group) assemble(at Site, x *Tokens, active []*Member, parts []*Tokens, out *Tokens) *Tokens {
+func (gr *Group) assemble(at Site, x *Tokens, parts []*Tokens, active []participant, out *Tokens) *Tokens {
 	inPlace, passed := true, out != nil
 	for k, m := range active {
 		c := m.at(gr.depth)
-		absent := parts[k].X.Rows == 0
 		inPlace = inPlace && c.result.X == parts[k].X
-		passed = passed && (absent || c.result.X == c.answer.X)
+		passed = passed && c.result.X == c.answer.X
 	}
 	branch := at.Part == Attention || at.Part == MLP
 	switch {

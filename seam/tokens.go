@@ -23,7 +23,8 @@ type Tokens struct {
 	// Parts, if not nil, are the sequences whose rows these are, in order, each with what only
 	// attention needs of it: KV, From and ColSums. See Group.
 	Parts []*Tokens
-	// Owner is the number of the sequence in the Graph's ledger of operations.
+	// Owner is the sequence that is charged with the operations on these tokens: its number in the
+	// Graph's ledger plus 1, or 0 for whoever is charged already.
 	Owner int
 }
 
@@ -89,20 +90,20 @@ func (t *Tokens) Range(g *tensor.Graph, from, to int) *Tokens {
 	return &some
 }
 
-// ChargeRows makes g count the operations that follow for each sequence by its number of rows.
-func (t *Tokens) ChargeRows(g *tensor.Graph) {
-	if g.ClearCharge(t.Owner); t.Parts != nil {
-		for _, p := range t.Parts {
-			g.Charge(p.Owner, p.Rows.Len())
-		}
-	}
-}
+// ChargeRows charges the operations that follow to each sequence by its number of rows.
+func (t *Tokens) ChargeRows(g *tensor.Graph) { t.charge(g, (*tensor.Rows).Len) }
 
-// ChargeSamples makes g count the operations that follow for each sequence by its number of samples.
-func (t *Tokens) ChargeSamples(g *tensor.Graph) {
-	if g.ClearCharge(t.Owner); t.Parts != nil {
+// ChargeSamples charges the operations that follow to each sequence by its number of samples.
+func (t *Tokens) ChargeSamples(g *tensor.Graph) { t.charge(g, (*tensor.Rows).Samples) }
+
+func (t *Tokens) charge(g *tensor.Graph, weight func(*tensor.Rows) int) {
+	switch {
+	case t.Parts != nil:
+		g.ClearCharge(0)
 		for _, p := range t.Parts {
-			g.Charge(p.Owner, p.Rows.Samples())
+			g.Charge(p.Owner-1, weight(p.Rows))
 		}
+	case t.Owner > 0:
+		g.ClearCharge(t.Owner - 1)
 	}
 }

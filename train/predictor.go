@@ -62,7 +62,7 @@ func NewPredictorTask(kind reuse.Importance, m *dit.Model, src nn.Source, t *Tra
 		return nil, errors.New("no trajectories to train a predictor on")
 	}
 	config := reuse.NewPredictorConfig(kind, m)
-	p, params, err := reuse.NewTrainablePredictor(config, reuse.FreshPredictor{
+	p, params, err := reuse.NewTrainablePredictor(config, reuse.InitPredictor{
 		Config: config,
 		Model:  src,
 		Block:  m.BlockName(0),

@@ -40,7 +40,7 @@ type Routers struct {
 
 	model   *dit.Model // frozen
 	adam    []*AdamW
-	mix     *reuse.Routing
+	mix     *reuse.RouterMixing
 	samples int
 	teacher []float32
 }
@@ -73,7 +73,7 @@ type RouterLoss struct {
 func (r *Routers) Fill(g *tensor.Graph, b *seam.Batch) *tensor.Tensor {
 	if r.mix == nil || r.samples != b.X.Rows {
 		r.samples = b.X.Rows
-		r.mix = reuse.NewRouting(g, r.model.Shape(), r.samples)
+		r.mix = reuse.NewRouterMixing(g, r.model.Shape(), r.samples)
 	}
 	r.mix.Fill()
 	return r.model.Forward(g, r.mix, b)

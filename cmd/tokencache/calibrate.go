@@ -59,7 +59,7 @@ func (c *calibrateCmd) Run(a *app) error {
 	if c.Target != "" {
 		return c.seek(a)
 	}
-	base := reuse.DefaultTokenCache()
+	base := *reuse.NewTokenCache()
 	switch {
 	case c.Policy != "":
 	case c.Ratio != nil && *c.Ratio > 0:

@@ -116,7 +116,7 @@ func (c *calibrateCmd) found(p *tokencache.Pipeline, o comparison.Options, cell 
 	}
 	t, ok := policy.(*reuse.Trained)
 	if !ok {
-		t = &reuse.Trained{Named: reuse.NamedPolicy(cell.Policy)}
+		t = &reuse.Trained{Spec: reuse.Spec(cell.Policy)}
 	}
 	t.Model, t.Fingerprint, t.Sampling = p.Config().Name(), p.Fingerprint(), o.Sampling
 	t.Speed = reuse.Speed{Wanted: t.Speed.Wanted, FLOPs: cell.FLOPReduction(), Wall: cell.Speedup, Level: p.Level()}
@@ -129,7 +129,7 @@ func (c *calibrateCmd) found(p *tokencache.Pipeline, o comparison.Options, cell 
 // save writes the policy to --out, with what was learned for it in its own folder.
 func (c *calibrateCmd) save(t *reuse.Trained, folder string) error {
 	learned := filepath.Join(folder, reuse.PredictorFile)
-	if _, err := os.Stat(learned); t.Named != "" || errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Stat(learned); t.Spec != "" || errors.Is(err, os.ErrNotExist) {
 		return t.Save(c.Out, nil)
 	}
 	b, err := os.ReadFile(learned)

@@ -79,7 +79,7 @@ func (f *fitter) fit(ctx context.Context, method string, speed float64) (string,
 	var err error
 	switch method {
 	case reuse.TokenCacheMethod:
-		made.Base = reuse.DefaultTokenCache()
+		made.Base = *reuse.NewTokenCache()
 		made.Base.Ratio, made.Base.Learned = 0, true
 		t, err = calibrate.Run(ctx, f.p, made)
 	case reuse.SmoothCacheMethod:

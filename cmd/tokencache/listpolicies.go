@@ -14,8 +14,8 @@ type listPoliciesCmd struct {
 	JSON  bool   `name:"json" help:"Print one JSON object on standard output."`
 }
 
-// listedMethod is a method that --policy takes, for --json.
-type listedMethod struct {
+// listedSampler is a sampler, for --json.
+type listedSampler struct {
 	Name string `json:"name"`
 	Help string `json:"help"`
 }
@@ -41,10 +41,7 @@ func (c *listPoliciesCmd) Run(a *app) error {
 		return err
 	}
 	if c.JSON {
-		methods, policies := []listedMethod{}, []listedPolicy{}
-		for _, name := range reuse.Names() {
-			methods = append(methods, listedMethod{name, reuse.Help(name)})
-		}
+		policies := []listedPolicy{}
 		for _, t := range bundled {
 			policies = append(policies, listedPolicy{
 				Name:     t.String(),
@@ -56,7 +53,7 @@ func (c *listPoliciesCmd) Run(a *app) error {
 				PSNR:     t.PSNR,
 			})
 		}
-		return a.printJSON(map[string]any{"methods": methods, "model": c.Model, "bundled": policies})
+		return a.printJSON(map[string]any{"methods": reuse.Methods(), "model": c.Model, "bundled": policies})
 	}
 	printMethods(a.stdout)
 	fmt.Fprintf(a.stdout, "\nBundled with %s:\n", c.Model)
@@ -90,9 +87,9 @@ var samplerHelp = map[string]string{
 }
 
 func (c *listSamplersCmd) Run(a *app) error {
-	var list []listedMethod
+	var list []listedSampler
 	for _, name := range diffusion.Methods() {
-		list = append(list, listedMethod{name, samplerHelp[name]})
+		list = append(list, listedSampler{name, samplerHelp[name]})
 	}
 	if c.JSON {
 		return a.printJSON(map[string]any{"samplers": list})

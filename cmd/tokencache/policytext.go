@@ -26,15 +26,30 @@ func (t policyText) AfterApply(k *kong.Kong) error {
 
 // printMethods writes what can be reused, by the names that --policy takes.
 func printMethods(w io.Writer) {
-	for _, name := range reuse.Names() {
-		help := reuse.Help(name)
-		if help == "" {
-			help = "Computes everything at every step."
+	for _, m := range reuse.Methods() {
+		summary := m.Summary
+		if m.Paper != "" {
+			summary += " (" + m.Paper + ")"
 		}
-		fmt.Fprintf(w, "%s\n", name)
-		for _, line := range wrap(help, 96) {
-			fmt.Fprintf(w, "    %s\n", line)
+		fmt.Fprintln(w, m.Name)
+		printWrapped(w, "    ", summary)
+		for _, p := range m.Params {
+			text := fmt.Sprintf("%s=%s: %s", p.Name, p.Values, p.Help)
+			if p.Default != "" {
+				text += "; default " + p.Default
+			}
+			printWrapped(w, "      ", text)
 		}
+	}
+}
+
+// printWrapped writes a text in lines of at most 100 columns, the first after indent, the others deeper.
+func printWrapped(w io.Writer, indent, text string) {
+	for i, line := range wrap(text, 96-len(indent)) {
+		if i > 0 {
+			line = "  " + line
+		}
+		fmt.Fprintln(w, indent+line)
 	}
 }
 

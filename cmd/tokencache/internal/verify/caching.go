@@ -16,7 +16,8 @@ import (
 	"github.com/tokencache/tokencache/tensor"
 )
 
-// isCacheRun reports whether a file is a recorded run of a cache method: its metadata names the method, whatever the file is called.
+// isCacheRun reports whether a file is a recorded run of a cache method: its metadata names the
+// method, whatever the file is called.
 func isCacheRun(path string) bool {
 	if filepath.Ext(path) != ".safetensors" {
 		return false
@@ -50,7 +51,7 @@ type cacheSettings struct {
 
 var respacingNumber = regexp.MustCompile(`\("([^"]+)"\)`)
 
-// cacheRuns checks recorded runs of cache methods with the weights beside them.
+// cacheRuns checks recorded runs of cache methods with the weights next to them.
 func (r *run) cacheRuns(dir string, names []string) error {
 	w, err := dit.Open(dir, dit.Options{})
 	if err != nil {
@@ -84,7 +85,7 @@ func (r *run) cacheRuns(dir string, names []string) error {
 	return nil
 }
 
-// unknownMethod is the error for a method that is not built.
+// unknownMethod is the error for a method that there is not.
 type unknownMethod struct{ method string }
 
 func (e *unknownMethod) Error() string {
@@ -105,12 +106,12 @@ func (r *run) cacheRun(w *dit.Weights, m *dit.Model, c *recording) error {
 	if err != nil {
 		return err
 	}
-	policy, err := recordedPolicy(method, s, c, m, d.plan.Steps())
+	policy, err := recordedPolicy(method, s, c)
 	if err != nil {
 		return err
 	}
-	counted := &counting{Policy: policy}
-	d.policy = counted
+	counted := new(counts)
+	d.policy = counted.observe(policy)
 	r.work("%s", c.stem)
 	done, err := r.denoise(m, d)
 	if err != nil {
@@ -148,7 +149,7 @@ func (c *recording) denoising(m *dit.Model) (d denoising, s cacheSettings, err e
 	if len(d.labels) != start.Rows || start.Rows%2 != 0 {
 		return d, s, fmt.Errorf("%d labels for %d rows of x_T: want as many, in two halves", len(d.labels), start.Rows)
 	}
-	// A run that drew noise is DDPM's, any other DDIM's with eta 0.
+	// A run with noise is DDPM's, any other DDIM's with eta 0.
 	kind := "ddim"
 	if c.has("noise") {
 		kind = "ddpm"
@@ -170,9 +171,10 @@ func (c *recording) denoising(m *dit.Model) (d denoising, s cacheSettings, err e
 	return d, s, nil
 }
 
-// tokenSets checks which tokens each sample computed in each block, where a method chose some: token_idx, [steps, blocks, samples, N], lists them, and token_k, [steps, blocks], says how many, or
-// -1 where nothing was chosen.
-func (r *run) tokenSets(c *recording, counted *counting, blocks, samples int) error {
+// tokenSets checks which tokens each sample computed in each block, where a method chose some:
+// token_idx, [steps, blocks, samples, N], lists them, and token_k, [steps, blocks], says how many,
+// or -1 where nothing was chosen.
+func (r *run) tokenSets(c *recording, counted *counts, blocks, samples int) error {
 	index, err := c.Float32("token_idx")
 	if err != nil {
 		return err
@@ -183,7 +185,9 @@ func (r *run) tokenSets(c *recording, counted *counting, blocks, samples int) er
 	}
 	steps := len(counted.rows)
 	if len(kept) != steps*blocks || len(index)%max(len(kept)*samples, 1) != 0 {
-		return fmt.Errorf("tensors token_idx and token_k have %d and %d numbers for %d steps, %d blocks and %d samples", len(index), len(kept), steps, blocks, samples)
+		return fmt.Errorf(
+			"tensors token_idx and token_k have %d and %d numbers for %d steps, %d blocks and %d samples",
+			len(index), len(kept), steps, blocks, samples)
 	}
 	n := len(index) / (len(kept) * samples)
 	var got, want []float32 // of each choice: 1 for each token that is in the set
@@ -214,48 +218,48 @@ func (r *run) tokenSets(c *recording, counted *counting, blocks, samples int) er
 
 // schedulers are the names that ToCa's and DuCa's own code has for the schedulers of the ratio.
 var schedulers = map[string]string{
-	"constant": reuse.ConstantRatio, "ToCa-ddim50": reuse.DDIM50Ratio, "ToCa": reuse.DDIM50Ratio, "ToCa-ddpm250": reuse.DDPM250Ratio,
+	"constant":     reuse.ConstantRatio,
+	"ToCa-ddim50":  reuse.DDIM50Ratio,
+	"ToCa":         reuse.DDIM50Ratio,
+	"ToCa-ddpm250": reuse.DDPM250Ratio,
 }
 
 // recordedPolicy returns the policy of a recorded run.
-func recordedPolicy(method string, s cacheSettings, c *recording, m *dit.Model, steps int) (reuse.Policy, error) {
-	var p interface {
-		reuse.Policy
-		Validate() error
-	}
+func recordedPolicy(method string, s cacheSettings, c *recording) (reuse.Policy, error) {
+	attention := s.CacheType == "" || s.CacheType == "attention"
 	switch name := strings.ToLower(method); {
 	case name == "plain":
 		return reuse.None{}, nil
 	case name == "fora":
-		p = &reuse.FORA{N: s.N}
+		return &reuse.FORA{N: s.N}, nil
 	case name == "taylorseer":
-		p = &reuse.TaylorSeer{Interval: s.Interval, Order: s.MaxOrder, Warmup: s.FirstEnhance}
-	case (name == "toca" || name == "duca") && (s.CacheType == "" || s.CacheType == "attention") && schedulers[s.Scheduler] != "":
-		p = &reuse.ToCa{N: s.FreshThreshold, Ratio: s.FreshRatio, Scheduler: schedulers[s.Scheduler], Bonus: s.Bonus, Duca: name == "duca"}
+		return &reuse.TaylorSeer{Interval: s.Interval, Order: s.MaxOrder, Warmup: s.FirstEnhance}, nil
+	case (name == "toca" || name == "duca") && attention && schedulers[s.Scheduler] != "":
+		return &reuse.ToCa{
+			N:         s.FreshThreshold,
+			Ratio:     s.FreshRatio,
+			Scheduler: schedulers[s.Scheduler],
+			Bonus:     s.Bonus,
+			Duca:      name == "duca",
+		}, nil
 	case name == "smoothcache" && s.Schedule != nil:
-		return reuse.SmoothCache(s.Schedule, len(m.Blocks), steps), nil
+		return &reuse.SmoothCache{Compute: s.Schedule}, nil
 	case name == "l2c" && c.has("router_logits"):
 		logits, err := c.matrix("router_logits")
 		if err != nil {
 			return nil, err
 		}
-		if logits.Rows != steps || logits.Cols != 2*len(m.Blocks) {
-			return nil, fmt.Errorf("tensor router_logits: %v, want [%d %d]", logits, steps, 2*len(m.Blocks))
-		}
-		var rows [][]float32
+		p := &reuse.L2C{Threshold: s.Threshold}
 		for i := range logits.Rows {
-			rows = append(rows, logits.Row(i))
+			p.Logits = append(p.Logits, logits.Row(i))
 		}
-		return reuse.LearningToCache(rows, s.Threshold), nil
-	default:
-		return nil, &unknownMethod{method}
+		return p, nil
 	}
-	return p, p.Validate()
+	return nil, &unknownMethod{method}
 }
 
-// counting is a policy around another that counts the tokens for which each branch is computed.
-type counting struct {
-	reuse.Policy
+// counts counts the tokens for which each branch is computed.
+type counts struct {
 	rows   []map[seam.Site]int // of each step
 	chosen []map[int][]place   // of each step and block: the tokens whose MLP was computed
 }
@@ -263,55 +267,38 @@ type counting struct {
 // place is a token of a sample.
 type place struct{ sample, token int32 }
 
-// NewRun implements reuse.Policy.
-func (c *counting) NewRun(model seam.Model, plan reuse.Plan, samples int) (reuse.Run, error) {
-	run, err := c.Policy.NewRun(model, plan, samples)
-	return &countingRun{Run: run, counts: c}, err
+// observe returns the policy, counted.
+func (c *counts) observe(p reuse.Policy) reuse.Policy {
+	return reuse.Observe(p, reuse.Observer{
+		Sites: seam.SitesOf(seam.Attention, seam.MLP),
+		Begin: func(*tensor.Graph, *seam.Batch, []int) {
+			c.rows = append(c.rows, map[seam.Site]int{})
+			c.chosen = append(c.chosen, map[int][]place{})
+		},
+		Computed: c.computed,
+	})
 }
 
-type countingRun struct {
-	reuse.Run
-	counts *counting
-}
-
-// Begin implements reuse.Run.
-func (r *countingRun) Begin(g *tensor.Graph, b *seam.Batch, positions []int) {
-	r.counts.rows = append(r.counts.rows, map[seam.Site]int{})
-	r.counts.chosen = append(r.counts.chosen, map[int][]place{})
-	r.Run.Begin(g, b, positions)
-}
-
-// Sites implements seam.Reuse.
-func (r *countingRun) Sites() seam.Sites {
-	return r.Run.Sites() | seam.SitesOf(seam.Attention, seam.MLP)
-}
-
-// Apply implements seam.Reuse.
-func (r *countingRun) Apply(at seam.Site, x *seam.Tokens, f func(*seam.Tokens) *seam.Tokens) *seam.Tokens {
-	step := r.counts.rows[len(r.counts.rows)-1]
-	count := func(x *seam.Tokens) *seam.Tokens {
-		step[at] += x.X.Rows
-		if at.Part == seam.MLP {
-			last := r.counts.chosen[len(r.counts.chosen)-1]
-			for i, token := range x.Pos {
-				last[at.Block] = append(last[at.Block], place{x.Rows.Sample[i], token})
-			}
-		}
-		return f(x)
+func (c *counts) computed(at seam.Site, x, _ *seam.Tokens) {
+	step := len(c.rows) - 1
+	c.rows[step][at] += x.X.Rows
+	if at.Part != seam.MLP {
+		return
 	}
-	if !r.Run.Sites().Has(at.Part) {
-		return count(x)
+	for i, token := range x.Pos {
+		c.chosen[step][at.Block] = append(c.chosen[step][at.Block], place{x.Rows.Sample[i], token})
 	}
-	return r.Run.Apply(at, x, count)
 }
 
-// perSample returns the counts as they are recorded, [steps, blocks, 2]: of attention and MLP, for one of the samples.
-func (c *counting) perSample(blocks, samples int) []float32 {
+// perSample returns the counts as they are recorded, [steps, blocks, 2]: of attention and MLP, for
+// one of the samples.
+func (c *counts) perSample(blocks, samples int) []float32 {
 	var list []float32
 	for _, step := range c.rows {
 		for block := range blocks {
 			for _, part := range []seam.Part{seam.Attention, seam.MLP} {
-				list = append(list, float32(step[seam.Site{Block: block, Part: part}])/float32(samples))
+				rows := step[seam.Site{Block: block, Part: part}]
+				list = append(list, float32(rows)/float32(samples))
 			}
 		}
 	}

@@ -49,7 +49,7 @@ func (r *run) smoothCalibration(m *dit.Model, c *recording) error {
 		return fmt.Errorf("tensor errors has shape %v, want [%d 2 lookahead %d]", shape, len(m.Blocks), steps)
 	}
 	measured := &calibrate.BranchErrors{Lookahead: shape[2]}
-	d.policy = measured
+	d.policy = measured.Policy()
 	r.work("%s", c.stem)
 	if _, err := r.denoise(m, d); err != nil {
 		return err

@@ -1,0 +1,261 @@
+package reuse_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/tokencache/tokencache/diffusion"
+	"github.com/tokencache/tokencache/dit"
+	"github.com/tokencache/tokencache/internal/formula"
+	"github.com/tokencache/tokencache/nn"
+	"github.com/tokencache/tokencache/reuse"
+	"github.com/tokencache/tokencache/seam"
+	"github.com/tokencache/tokencache/tensor"
+)
+
+var plan = reuse.Plan{
+	Sampling:  diffusion.Sampling{Sampler: "ddim", Steps: 8},
+	Timesteps: []float64{999, 856, 714, 571, 428, 285, 142, 0},
+}
+
+var archs = []dit.Arch{dit.ArchDiT, dit.ArchMDTv1, dit.ArchMDTv2}
+
+func model(t *testing.T) *dit.Model { return modelOf(t, dit.ArchDiT) }
+
+// modelOf returns a small model of each architecture.
+func modelOf(t *testing.T, arch dit.Arch) *dit.Model {
+	t.Helper()
+	c := dit.Config{
+		Arch:       arch,
+		InputSize:  8,
+		PatchSize:  2,
+		InChannels: 4,
+		Hidden:     48,
+		Depth:      4,
+		Heads:      4,
+		MLPHidden:  192,
+		NumClasses: 10,
+		LearnSigma: true,
+	}
+	if arch != dit.ArchDiT {
+		c.DecodeLayer = 2
+	}
+	m, err := dit.New(c, weights(c), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func weights(c dit.Config) nn.Source {
+	var src formula.Source
+	for _, w := range c.Tensors() {
+		src.Add(w.Name, w.Shape...)
+	}
+	return &src
+}
+
+// inputs are batches of samples that drift from step to step, as a sampler's do.
+func inputs(m *dit.Model, samples int) []*seam.Batch { return inputsFrom(m, samples, 1) }
+
+func inputsFrom(m *dit.Model, samples int, seed uint64) []*seam.Batch {
+	r := rand.New(rand.NewPCG(seed, 2))
+	size := m.InChannels * m.InputSize * m.InputSize
+	x, drift := make([]float32, samples*size), make([]float32, samples*size)
+	for i := range x {
+		x[i], drift[i] = float32(r.NormFloat64()), float32(r.NormFloat64())
+	}
+	var list []*seam.Batch
+	for p, timestep := range plan.Timesteps {
+		b := &seam.Batch{X: tensor.FromSlice(make([]float32, len(x)), samples, size)}
+		for i := range x {
+			b.X.Data[i] = x[i] + 0.1*float32(p)*drift[i]
+		}
+		for s := range samples {
+			b.T, b.Cond = append(b.T, float32(timestep)), append(b.Cond, dit.Class(s%m.NumClasses))
+		}
+		list = append(list, b)
+	}
+	return list
+}
+
+// guided makes batches of pairs of the samples: the second half has the null class.
+func guided(m *dit.Model, batches []*seam.Batch) []*seam.Batch {
+	var list []*seam.Batch
+	for _, b := range batches {
+		n := b.X.Rows
+		c := &seam.Batch{
+			X:    tensor.FromSlice(append(slices.Clone(b.X.Data), b.X.Data...), 2*n, b.X.Cols),
+			T:    append(slices.Clone(b.T), b.T...),
+			Cond: slices.Clone(b.Cond),
+		}
+		for s := range n {
+			c.Cond, c.Unconditional = append(c.Cond, m.NullCondition()), append(c.Unconditional, n+s)
+		}
+		for range n {
+			c.Unconditional = append(c.Unconditional, -1)
+		}
+		list = append(list, c)
+	}
+	return list
+}
+
+// pick returns the batches of the named samples.
+func pick(batches []*seam.Batch, samples ...int) []*seam.Batch {
+	var list []*seam.Batch
+	for _, b := range batches {
+		c := &seam.Batch{X: tensor.FromSlice(make([]float32, len(samples)*b.X.Cols), len(samples), b.X.Cols)}
+		for to, from := range samples {
+			copy(c.X.Row(to), b.X.Row(from))
+			c.T, c.Cond = append(c.T, b.T[from]), append(c.Cond, b.Cond[from])
+		}
+		list = append(list, c)
+	}
+	return list
+}
+
+// outputs runs all steps and returns the predictions of each.
+func outputs(
+	t *testing.T, m *dit.Model, p reuse.Policy, batches []*seam.Batch, workers int,
+) ([][]float32, reuse.Cost, int64) {
+	t.Helper()
+	pool := tensor.NewPool(workers)
+	defer pool.Close()
+	g := tensor.NewGraph(pool)
+	run, err := p.NewRun(m, plan, batches[0].X.Rows)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := steps(g, m, run, batches)
+	return out, run.Stats(), g.FLOPs()
+}
+
+func steps(g *tensor.Graph, m *dit.Model, run reuse.Run, batches []*seam.Batch) [][]float32 {
+	var all [][]float32
+	for p, b := range batches {
+		g.Reset()
+		run.Begin(g, b, slices.Repeat([]int{p}, b.Samples()))
+		all = append(all, slices.Clone(m.Forward(g, run, b).Flat()))
+	}
+	return all
+}
+
+// policies are the methods with parameters that make a difference at each law.
+var policies = []string{
+	"none",
+	"tokencache",
+	"tokencache:order=0", "tokencache:order=2,k=2", "tokencache:ratio=0", "tokencache:keys=kept",
+	"tokencache:keys=fresh", "tokencache:cached=output,order=0", "tokencache:ratio=0,order=0",
+	"tokencache:selection=grid,cell=3,ratio=0.5", "tokencache:selection=per-block,importance=random",
+	"tokencache:write-back=false", "tokencache:steps=tprr,k1=2,k2=4,boundary=0.5",
+	"tokencache:importance=static", "tokencache:importance=dynamic,order=2,k=2",
+	"tokencache:importance=dynamic,keys=fresh,selection=per-block",
+	"tokencache:learned=true,ratio=0", "tokencache:learned=true,ratio=0,steps=list,i=0+1+4,half=2+3+6",
+	"tokencache:site=body", "tokencache:site=body,ratio=0",
+	"tokencache:site=body,keys=fresh,cached=output,order=0",
+	"fora", "taylorseer", "taylorseer:order=2,n=2", "toca", "toca:scheduler=ddim50,n=2", "duca",
+	"fbcache:threshold=1", "fbcache:threshold=9,most=2,warmup=2",
+	"dbcache:front=1,back=1,threshold=0.8", "dbcache:threshold=9,most=3",
+	"teacache:threshold=1", "teacache:threshold=1,coefficients=0.1+0+0.5,low=0.1,high=0.7",
+	"deltadit", "deltadit:n=2,span=0.75,boundary=0.4", "random", "update-norm",
+	"smoothcache", "l2c",
+	"tome", "tome:ratio=0.3,mlp=true",
+}
+
+func parse(t *testing.T, text string) reuse.Policy {
+	t.Helper()
+	p, err := reuse.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// isCalibrated reports whether a text stands for a policy that only calibration makes.
+func isCalibrated(text string) bool {
+	return strings.Contains(text, "importance=static") || strings.Contains(text, "importance=dynamic") ||
+		strings.Contains(text, "learned=true") || text == "smoothcache" || text == "l2c"
+}
+
+// made returns the policy that a text stands for, with what calibration would have made for m: a
+// predictor that is not trained, forecasts between the last two values, some schedule, some
+// routers.
+func made(t *testing.T, m *dit.Model, text string) reuse.Described {
+	t.Helper()
+	switch {
+	case !isCalibrated(text):
+		return parse(t, text).(reuse.Described)
+	case text == "smoothcache":
+		return &reuse.SmoothCache{Compute: map[string][]int{"attn": {1, 0, 1, 0, 0, 1, 0, 1}, "mlp-1": {1, 0, 0}}}
+	case text == "l2c":
+		return &reuse.L2C{Threshold: 0.1, Logits: routers(plan.Steps(), 2*len(m.Blocks))}
+	}
+	p := reuse.NewTokenCache()
+	set(t, p, text)
+	if p.Learned {
+		p.Forecast = reuse.NewForecast(plan.Steps(), 2)
+		for i := range plan.Timesteps {
+			p.Forecast.At(i)[0], p.Forecast.At(i)[1] = 1.25, -0.25
+		}
+		return p
+	}
+	c := reuse.NewPredictorConfig(p.Importance, m)
+	var err error
+	p.Predictor, err = reuse.NewPredictor(c, reuse.InitPredictor{
+		Config: c,
+		Model:  weights(m.Config),
+		Block:  m.BlockName(0),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// set sets the parameters of a text.
+func set(t *testing.T, p *reuse.TokenCache, text string) {
+	t.Helper()
+	_, pairs, _ := strings.Cut(text, ":")
+	for pair := range strings.SplitSeq(pairs, ",") {
+		key, value, _ := strings.Cut(pair, "=")
+		if err := p.Set(key, value); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// routers returns logits for a number of steps and branches.
+func routers(steps, branches int) [][]float32 {
+	var list [][]float32
+	for i := range steps {
+		row := make([]float32, branches)
+		for j := range row {
+			row[j] = float32((i*branches+j)*7%11) - 6
+		}
+		list = append(list, row)
+	}
+	return list
+}
+
+// same says where two runs differ, or "".
+func same(a, b [][]float32) string {
+	for p := range a {
+		for i := range a[p] {
+			if a[p][i] != b[p][i] {
+				return fmt.Sprintf("step %d, element %d: %g and %g", p, i, a[p][i], b[p][i])
+			}
+		}
+	}
+	return ""
+}
+
+// join adds parameters to a policy's text.
+func join(text, more string) string {
+	if strings.Contains(text, ":") {
+		return text + "," + more
+	}
+	return text + ":" + more
+}

@@ -1,0 +1,173 @@
+package reuse
+
+import "slices"
+
+// method is a kind of policy that users can name.
+type method struct {
+	name    string
+	summary string
+	paper   string
+	make    func() settable // with its defaults
+}
+
+// settable is a Policy whose parameters users can set. What Set and Validate report does not name
+// the method.
+type settable interface {
+	Policy
+	Described
+	Set(key, value string) error
+	Validate() error
+}
+
+var methods = []method{
+	{
+		name:    "none",
+		summary: "Computes everything.",
+		make:    func() settable { return None{} },
+	},
+	{
+		name: "tokencache",
+		summary: "On I-steps everything is computed. On P-steps each block computes its most important " +
+			"tokens; the others get their cached update, or its forecast.",
+		paper: "Token Caching for Diffusion Transformer Acceleration, arXiv 2409.18523",
+		make:  func() settable { return NewTokenCache() },
+	},
+	{
+		name: "fora",
+		summary: "Caches the outputs of attention and MLP. Every n-th step is full; the others reuse " +
+			"them.",
+		paper: "FORA: Fast-Forward Caching in Diffusion Transformer Acceleration, arXiv 2407.01425",
+		make:  func() settable { return NewFORA() },
+	},
+	{
+		name: "taylorseer",
+		summary: "Forecasts the outputs of attention and MLP by Taylor series. The first steps and " +
+			"every n-th after them are full.",
+		paper: "From Reusing to Forecasting: Accelerating Diffusion Models with TaylorSeers, arXiv 2503.06923",
+		make:  func() settable { return NewTaylorSeer() },
+	},
+	{
+		name: "toca",
+		summary: "Caches the outputs of attention and MLP. Between full steps attention is reused, and " +
+			"the MLP computed for the tokens that receive the most attention.",
+		paper: "Accelerating Diffusion Transformers with Token-wise Feature Caching, arXiv 2410.05317",
+		make:  func() settable { return NewToCa() },
+	},
+	{
+		name:    "duca",
+		summary: "As toca, but every second step between full ones skips all blocks.",
+		paper:   "Accelerating Diffusion Transformers with Dual Feature Caching, arXiv 2412.18911",
+		make:    func() settable { return NewDuCa() },
+	},
+	{
+		name: "fbcache",
+		summary: "Caches what the blocks after the first add to the tokens, until the first block's own " +
+			"residual has changed by the threshold. From public code of inference frameworks.",
+		make: func() settable { return NewFBCache() },
+	},
+	{
+		name: "dbcache",
+		summary: "As fbcache, but compares the residual of the first front blocks, and always computes " +
+			"the last back blocks.",
+		make: func() settable { return NewDBCache() },
+	},
+	{
+		name: "teacache",
+		summary: "Skips all blocks until the changes of the first block's modulated input, mapped by a " +
+			"polynomial, add up to the threshold. The first and the last step are full.",
+		paper: "Timestep Embedding Tells: It's Time to Cache for Video Diffusion Model, arXiv 2411.19108",
+		make:  func() settable { return NewTeaCache() },
+	},
+	{
+		name: "deltadit",
+		summary: "Caches what a range of blocks adds to the tokens. Between full steps, early steps skip " +
+			"blocks at the back and late steps blocks in front.",
+		paper: "Δ-DiT: A Training-Free Acceleration Method Tailored for Diffusion Transformers, arXiv 2406.01125",
+		make:  func() settable { return NewDeltaDiT() },
+	},
+	{
+		name: "l2c",
+		summary: "Caches the outputs of attention and MLP. Every second step is full; the others compute " +
+			"the branches that trained routers name.",
+		paper: "Learning-to-Cache: Accelerating Diffusion Transformer via Layer Caching, arXiv 2406.01733",
+		make:  func() settable { return NewL2C() },
+	},
+	{
+		name: "tome",
+		summary: "Caches nothing: at every step tokens that resemble one another are merged before " +
+			"attention. A control.",
+		paper: "Token Merging for Fast Stable Diffusion, arXiv 2303.17604",
+		make:  func() settable { return NewToMe() },
+	},
+	{
+		name:    "random",
+		summary: "tokencache with importance=random: a control.",
+		make:    func() settable { return newTokenCacheBy(Random) },
+	},
+	{
+		name:    "update-norm",
+		summary: "tokencache with importance=update-norm: a control.",
+		make:    func() settable { return newTokenCacheBy(UpdateNorm) },
+	},
+}
+
+// MethodInfo describes a method that Parse knows, with its defaults.
+type MethodInfo struct {
+	Name        string      `json:"name"`
+	Summary     string      `json:"summary"`
+	Paper       string      `json:"paper,omitempty"`
+	Kind        Kind        `json:"kind"`
+	Granularity Granularity `json:"granularity,omitempty"`
+	Params      []ParamInfo `json:"params,omitempty"`
+}
+
+// ParamInfo describes a parameter of a method.
+type ParamInfo struct {
+	Name    string   `json:"name"`
+	Aliases []string `json:"aliases,omitempty"` // other names that Parse takes
+	Help    string   `json:"help"`
+	Default string   `json:"default,omitempty"` // empty: there is none
+	Values  string   `json:"values"`            // what it may be, in words
+}
+
+// Methods describes the methods that Parse knows.
+func Methods() []MethodInfo {
+	var list []MethodInfo
+	for _, m := range methods {
+		p := m.make()
+		info := MethodInfo{
+			Name:        m.name,
+			Summary:     m.summary,
+			Paper:       m.paper,
+			Kind:        p.Kind(),
+			Granularity: p.Granularity(),
+		}
+		if m.name != "none" {
+			info.Params = describe(p)
+		}
+		list = append(list, info)
+	}
+	return list
+}
+
+// describe describes the parameters of the method that p points to.
+func describe(p any) []ParamInfo {
+	list := paramsOf(p)
+	var infos []ParamInfo
+	for _, param := range list {
+		info := ParamInfo{
+			Name:    param.names[0],
+			Aliases: slices.Clone(param.names[1:]),
+			Help:    param.tag.Get("help"),
+			Default: valueText(param.field),
+			Values:  param.want(),
+		}
+		if shown, ok := param.tag.Lookup("default"); ok {
+			info.Default = shown
+		} else if info.Default == "" {
+			info.Default = param.tag.Get("empty")
+		}
+		infos = append(infos, info)
+	}
+	return infos
+}
