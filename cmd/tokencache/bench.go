@@ -15,6 +15,7 @@ type benchCmd struct {
 	Kernels benchKernelsCmd `cmd:"" help:"Linear maps and attention at the sizes of DiT-S and DiT-XL."`
 	Model   benchModelCmd   `cmd:"" help:"A model's forward pass, with synthetic weights."`
 	Train   benchTrainCmd   `cmd:"" help:"Training a model, whole updates."`
+	Engine  benchEngineCmd  `cmd:"" help:"A pipeline that many callers use at once: throughput, latency, equality of images."`
 }
 
 type benchKernelsCmd struct {

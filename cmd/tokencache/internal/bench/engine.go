@@ -77,7 +77,7 @@ func Engine(ctx context.Context, p *tokencache.Pipeline, o EngineOptions) (*Engi
 		return nil, err
 	}
 	r.Joining = arrivals.saturatedRate()
-	b.stage("requests that arrive at 80 %% of the capacity")
+	b.stage("requests that arrive at 80 % of the capacity")
 	if arrivals, err = b.arrive(ctx, loadShare*r.Batch8); err != nil {
 		return nil, err
 	}
