@@ -1,4 +1,6 @@
-"""Runs the contestants of bench/peers in turn. Called by the script run: peers.py WORKDIR HERE [--json] [--rounds N]."""
+"""Runs the programs of bench/peers, alternating. Called by the script run:
+
+peers.py WORKDIR HERE [--json] [--rounds N]."""
 import argparse
 import json
 import os
@@ -17,7 +19,7 @@ SIZES = {"DiT-S": (384, 6), "DiT-XL": (1152, 16)}
 BATCH, TOKENS = 2, 256
 
 
-class Contestant:
+class Program:
     """A process that answers a line on its input with the median milliseconds of a block."""
 
     def __init__(self, name, command):
@@ -46,18 +48,18 @@ def flops(width):
 
 results = {}
 for size, (width, heads) in SIZES.items():
-    # PyTorch comes first: it writes the weights, the input, its output and the ONNX graph for the others.
-    contestants = [Contestant("PyTorch", ["/usr/bin/python3", os.path.join(args.here, "torch_block.py"), str(width), str(heads), str(BATCH), str(TOKENS)])]
-    contestants.append(Contestant("ONNX Runtime", ["node", "ort_block.js", str(width), str(BATCH), str(TOKENS)]))
-    contestants.append(Contestant("tokencache", ["./block", "--heads", str(heads)]))
+    # PyTorch comes first, as it writes the weights, the input, its output and the ONNX graph for the others.
+    programs = [Program("PyTorch", ["/usr/bin/python3", os.path.join(args.here, "torch_block.py"), str(width), str(heads), str(BATCH), str(TOKENS)])]
+    programs.append(Program("ONNX Runtime", ["node", "ort_block.js", str(width), str(BATCH), str(TOKENS)]))
+    programs.append(Program("tokencache", ["./block", "--heads", str(heads)]))
     for round in range(args.rounds + 1):
-        for c in contestants:
+        for c in programs:
             ms = float(c.answer("run"))
             if round > 0:  # the first warms up
                 c.times.append(ms)
-    for c in contestants:
+    for c in programs:
         c.close()
-    ours = statistics.median(contestants[-1].times)
+    ours = statistics.median(programs[-1].times)
     results[size] = [
         {
             "program": c.name,
@@ -66,7 +68,7 @@ for size, (width, heads) in SIZES.items():
             "times_ours": round_to / ours,
             "error": c.error,
         }
-        for c in contestants
+        for c in programs
         for round_to in [statistics.median(c.times)]
     ]
 

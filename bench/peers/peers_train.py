@@ -1,4 +1,6 @@
-"""Training in this program and in PyTorch, in turn. Called by the script run: peers_train.py WORKDIR HERE [--json] [--rounds N]."""
+"""Training in this program and in PyTorch, alternating. Called by the script run:
+
+peers_train.py WORKDIR HERE [--json] [--rounds N]."""
 import argparse
 import json
 import os

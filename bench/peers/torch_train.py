@@ -79,11 +79,11 @@ model = DiT()
 trained = [p for p in model.parameters() if p.requires_grad]
 average = [p.detach().clone() for p in trained]
 optimiser = torch.optim.AdamW(trained, lr=1e-4, weight_decay=0)
-pictures = torch.rand(256, channels, side, side) * 2 - 1
+images = torch.rand(256, channels, side, side) * 2 - 1
 
 
 def update():
-    x0, y, t = pictures[torch.randint(256, (batch,))], torch.randint(classes, (batch,)), torch.randint(1000, (batch,))
+    x0, y, t = images[torch.randint(256, (batch,))], torch.randint(classes, (batch,)), torch.randint(1000, (batch,))
     noise = torch.randn_like(x0)
     x = pick(root, t) * x0 + pick(rest, t) * noise
     eps, v = model(x, t, y).chunk(2, dim=1)
