@@ -36,7 +36,11 @@ func (c *generateCmd) compare(a *app, p *tokencache.Pipeline, req tokencache.Req
 	if err != nil {
 		return err
 	}
-	pairs := output.Pairs{Heads: [2]string{"uncached", "policy"}, Classes: req.Classes, Names: p.ClassNames()}
+	pairs := output.Pairs{
+		Kinds:   [2]string{"uncached", req.Policy.String()},
+		Classes: req.Classes,
+		Names:   p.ClassNames(),
+	}
 	for i := range r.Cached {
 		pairs.Images = append(pairs.Images, [2]*raster.Image{rasterOf(r.Uncached[i]), rasterOf(r.Cached[i])})
 	}

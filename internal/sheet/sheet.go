@@ -30,9 +30,10 @@ const (
 	maxScaleOrGap   = 1024 // pixels
 )
 
-// Render returns the sheet of images, which must all have one size and number of channels.
+// Render returns the sheet of images, which must all have one size and number of channels. The
+// place of one that is nil, which the first may not be, stays white.
 func (l Layout) Render(images []*raster.Image) (*raster.Image, error) {
-	if len(images) == 0 || l.Columns <= 0 ||
+	if len(images) == 0 || images[0] == nil || l.Columns <= 0 ||
 		l.Scale < 0 || l.Scale > maxScaleOrGap || l.Gap < 0 || l.Gap > maxScaleOrGap {
 		return nil, fmt.Errorf("sheet of %d images, %d columns, scale %d, gap %d: "+
 			"want 1 image and 1 column or more, scale and gap 0 to %d",
@@ -40,7 +41,7 @@ func (l Layout) Render(images []*raster.Image) (*raster.Image, error) {
 	}
 	first := images[0]
 	for i, m := range images {
-		if m.Height != first.Height || m.Width != first.Width || m.Channels != first.Channels {
+		if m != nil && (m.Height != first.Height || m.Width != first.Width || m.Channels != first.Channels) {
 			return nil, fmt.Errorf("sheet: image %d is %dx%dx%d, image 0 %dx%dx%d", i,
 				m.Height, m.Width, m.Channels, first.Height, first.Width, first.Channels)
 		}
@@ -65,6 +66,9 @@ func (l Layout) Render(images []*raster.Image) (*raster.Image, error) {
 		out.Pix[i] = captions.Pix[i/out.Channels]
 	}
 	for i, m := range images {
+		if m == nil {
+			continue
+		}
 		paste(out, m, g.y(i/l.Columns), g.x(i%l.Columns), g.scale)
 	}
 	return out, nil

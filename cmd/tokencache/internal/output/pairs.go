@@ -2,7 +2,6 @@ package output
 
 import (
 	"slices"
-	"strings"
 
 	"github.com/tokencache/tokencache/internal/raster"
 	"github.com/tokencache/tokencache/internal/sheet"
@@ -10,7 +9,7 @@ import (
 
 // Pairs are images of two kinds, such as uncached ones and those of a policy.
 type Pairs struct {
-	Heads   [2]string          // names of the kinds
+	Kinds   [2]string          // what the kinds are called
 	Images  [][2]*raster.Image // all of one size
 	Classes []int              // of each pair
 	Names   []string           // of all classes, or nil
@@ -18,35 +17,32 @@ type Pairs struct {
 
 const (
 	maxPairs    = 40 // on a sheet
-	pairColumns = 4
+	pairColumns = 10 // the images of a row
 )
 
-// Write writes a sheet of the first pairs to path, a PNG file, the images of a pair next to each
-// other.
+// Write writes a sheet of the first pairs to path, a PNG file: a row of one kind above a row of the
+// other. The classes stand above the columns if there are only two rows.
 func (p Pairs) Write(path string) error {
-	layout := sheet.Layout{Columns: 2 * pairColumns}
-	for range pairColumns {
-		layout.Heads = append(layout.Heads, p.Heads[:]...)
+	pairs := p.Images[:min(len(p.Images), maxPairs)]
+	layout := sheet.Layout{Columns: min(len(pairs), pairColumns)}
+	if len(pairs) <= pairColumns && p.Names != nil {
+		for _, class := range p.Classes[:len(pairs)] {
+			layout.Heads = append(layout.Heads, Run{Names: p.Names}.caption(class))
+		}
 	}
 	var images []*raster.Image
-	for i := range min(len(p.Images), maxPairs) {
-		if i%pairColumns == 0 && p.Names != nil {
-			layout.Rows = append(layout.Rows, p.caption(i, min(i+pairColumns, len(p.Images))))
+	for block := range slices.Chunk(pairs, pairColumns) {
+		for kind, name := range p.Kinds {
+			layout.Rows = append(layout.Rows, name)
+			for _, pair := range block {
+				images = append(images, pair[kind])
+			}
+			images = append(images, make([]*raster.Image, layout.Columns-len(block))...)
 		}
-		images = append(images, p.Images[i][:]...)
 	}
 	m, err := layout.Render(images)
 	if err != nil {
 		return err
 	}
 	return raster.WritePNG(path, m)
-}
-
-// caption names the classes of pairs from to before end.
-func (p Pairs) caption(from, end int) string {
-	var names []string
-	for _, class := range p.Classes[from:end] {
-		names = append(names, Run{Names: p.Names}.caption(class))
-	}
-	return strings.Join(slices.Compact(names), ", ")
 }
