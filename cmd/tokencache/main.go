@@ -29,10 +29,10 @@ type cli struct {
 	Convert   convertCmd   `cmd:"" help:"Convert a checkpoint to safetensors, or back to PyTorch's format."`
 	Data      dataCmd      `cmd:"" help:"Look into sets of labelled images."`
 	Bench     benchCmd     `cmd:"" help:"Measure this machine: kernels and models, in GFLOP/s and percent of its peak."`
-	Evaluate  evaluateCmd  `cmd:"" help:"Judge pictures: Frechet distance to real ones, agreement with the class asked for."`
-	Train     trainCmd     `cmd:"" help:"Train a model on pictures, or fine-tune one."`
-	Compare   compareCmd   `cmd:"" help:"Run cache methods beside each other, and measure speed and quality."`
-	Calibrate calibrateCmd `cmd:"" help:"Make a TokenCache policy for a model, sampler and speed."`
+	Evaluate  evaluateCmd  `cmd:"" help:"Evaluate images: Fréchet distance to real ones, agreement with the class asked for."`
+	Train     trainCmd     `cmd:"" help:"Train a model on images, or fine-tune one."`
+	Compare   compareCmd   `cmd:"" help:"Compare cache methods: speed and quality."`
+	Calibrate calibrateCmd `cmd:"" help:"Make a cache policy for a model, sampler and speed."`
 	Version   versionCmd   `cmd:"" help:"Print the version, the platform and the CPU level in use."`
 }
 
@@ -71,8 +71,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 		kong.Description("Generate images with diffusion transformers (DiT) on CPUs, in pure Go."),
 		kong.UsageOnError(),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
-		kong.Vars{"architectures": strings.Join(dit.OfficialNames(), ", "), "models": strings.Join(models.Names(), ", "), "model": models.Default, "families": strings.Join(comparison.Families(), ", ")},
-		fitVars,
+		kong.Vars{"architectures": strings.Join(dit.OfficialNames(), ", "), "models": strings.Join(models.Names(), ", "), "model": models.Default, "families": strings.Join(comparison.Methods(), ", ")},
+		calibrateVars(),
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(status int) { exit = status }),
 	)
