@@ -6,11 +6,9 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"time"
 
-	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/reuse"
 	"github.com/tokencache/tokencache/seam"
@@ -18,48 +16,61 @@ import (
 	"github.com/tokencache/tokencache/train"
 )
 
-// L2COptions says what routers to train.
-type L2COptions struct {
-	Options
-	L1        float64 // weight of the sum of all w, the cost
-	Threshold float64 // of the policy: what is computed is where w is above it; with a speed it is found
+// L2C trains the routers of Learning-to-Cache (arXiv 2406.01733). An example is an even step of a
+// trajectory, counted down, with the step before it, which fills the cache; so no images are
+// needed. An update is of one step's router, and all steps have an update before one has another.
+type L2C struct {
+	Threshold float64 // of the policy: a branch is computed where w is above it; with a wanted speed it is found
+	L1        float64 // weight of the cost, the sum of all w
+	LR        float64
+	Updates   int
+	Batch     int // examples of an update
 }
 
-// L2C trains the routers of Learning-to-Cache (arXiv 2406.01733) and saves the policy. An example is a step of a trajectory of the model's own sampler that is even when counted down, with the
-// step before it, which fills the cache; so no pictures are needed. An update is of one step's router, and every step has its turn before one has another.
-func L2C(ctx context.Context, p *tokencache.Pipeline, o L2COptions) (*reuse.Trained, error) {
-	o.Sampling = o.Sampling.WithDefaults()
-	const most = 0.999 // of a sigmoid
-	if o.Threshold == 0 && o.Speed > 0 {
-		o.Threshold = most
+// NewL2C returns the method with the default parameters.
+func NewL2C() *L2C { return &L2C{Threshold: 0.1, L1: 0.0005, LR: 0.05, Updates: 300, Batch: 8} }
+
+// Name implements Method.
+func (c *L2C) Name() string { return reuse.L2CMethod }
+
+func (c *L2C) check(*maker) error {
+	if !(c.L1 >= 0) || !(c.Threshold > 0 && c.Threshold < 1) || !(c.LR > 0) || c.Updates < 1 || c.Batch < 1 {
+		return fmt.Errorf("weight of the cost %g, threshold %g, rate %g, %d updates of %d examples: "+
+			"want 0 or more, a threshold between 0 and 1, and more than 0 of the others",
+			c.L1, c.Threshold, c.LR, c.Updates, c.Batch)
 	}
-	if !(o.L1 >= 0) || !(o.Threshold > 0 && o.Threshold < 1) || !(o.LR > 0) || o.Updates < 1 || o.Batch < 1 {
-		return nil, fmt.Errorf("weight of the cost %g, threshold %g, rate %g, %d updates of %d examples: want 0 or more, a threshold between 0 and 1, and more than 0 of the others",
-			o.L1, o.Threshold, o.LR, o.Updates, o.Batch)
-	}
-	m := &maker{Options: o.Options, p: p, start: time.Now()}
-	if err := os.MkdirAll(m.work(), 0o777); err != nil {
-		return nil, err
-	}
+	return nil
+}
+
+// maxRouterThreshold bounds the search for a threshold of w, a sigmoid.
+const maxRouterThreshold = 0.999
+
+func (c *L2C) run(ctx context.Context, m *maker) (*product, error) {
 	t, err := m.trajectories(ctx)
 	if err != nil {
 		return nil, err
 	}
-	routers, err := m.routers(ctx, t, o)
+	routers, err := c.train(ctx, m, t)
 	if err != nil {
 		return nil, err
 	}
-	trained := m.trained(nil)
-	trained.L2C = &reuse.L2C{Threshold: o.Threshold, Logits: routers.Logits}
-	if o.Speed > 0 {
-		if err := m.threshold(ctx, trained, reuse.L2CMethod, most, func(v float64) { trained.L2C.Threshold = v }); err != nil {
+	trained := m.trained()
+	trained.L2C = &reuse.L2C{Threshold: c.Threshold, Logits: routers.Logits}
+	if m.Speed > 0 {
+		set := func(v float64) { trained.L2C.Threshold = v }
+		if err := m.threshold(ctx, trained, c, maxRouterThreshold, set); err != nil {
 			return nil, err
 		}
 	}
-	return m.finish(ctx, trained, map[string]any{"updates": o.Updates, "l1": o.L1, "lr": o.LR}, trained.L2C.Write)
+	return &product{
+		policy:     trained,
+		learned:    trained.L2C.Write,
+		provenance: map[string]any{"updates": c.Updates, "l1": c.L1, "lr": c.LR},
+	}, nil
 }
 
-// routed returns the steps, counted down, that routers are for: the even ones that have a step before them.
+// routed returns the steps, counted down, that routers are for: the even ones that have a step
+// before them.
 func routed(steps int) []int {
 	var list []int
 	for s := 0; s < steps-1; s += 2 {
@@ -68,11 +79,17 @@ func routed(steps int) []int {
 	return list
 }
 
-// saveEvery is the time between two states of a training of routers.
-const saveEvery = time.Minute
+// routersFile is the state of the routers' training in the work folder, saveEvery the time between
+// two of its states.
+const (
+	routersFile = "routers.safetensors"
+	saveEvery   = time.Minute
+)
 
-// routers trains the routers, or takes over what was trained; the state is in work.
-func (m *maker) routers(ctx context.Context, t *train.Trajectories, o L2COptions) (*train.Routers, error) {
+// train trains the routers, or resumes their training; the state is in the work folder. It is not a
+// train.Loop: each router has its own optimiser, of which an update moves one, and Loop has one
+// optimiser, whose update moves the momentum of all.
+func (c *L2C) train(ctx context.Context, m *maker, t *train.Trajectories) (*train.Routers, error) {
 	w, err := m.Open()
 	if err != nil {
 		return nil, err
@@ -82,81 +99,118 @@ func (m *maker) routers(ctx context.Context, t *train.Trajectories, o L2COptions
 	if err != nil {
 		return nil, err
 	}
-	pool := tensor.NewPool(m.Threads)
-	defer pool.Close()
-	g := tensor.NewGraph(pool)
-	g.SetContext(ctx)
 	steps := routed(t.Plan.Steps())
 	if len(steps) == 0 {
 		return nil, errors.New("learning to cache needs two steps or more")
 	}
-	path := filepath.Join(m.work(), "routers.safetensors")
-	of := fmt.Sprintf("%s %s %s %g %g %d %d %g %d %g", m.p.Fingerprint(), m.Sampler, m.StepsText(), m.Guidance, m.GuidancePower, m.Seed, m.Images, o.L1, m.Batch, m.LR)
-	routers := train.NewRouters(frozen, t.Plan.Steps(), train.RouterOptions{L1: o.L1})
-	made, err := routers.Resume(path, of)
+	pool := tensor.NewPool(m.Threads)
+	defer pool.Close()
+	u := &routerUpdates{
+		L2C:          c,
+		m:            m,
+		graph:        tensor.NewGraph(pool),
+		frozen:       frozen,
+		routers:      train.NewRouters(frozen, t.Plan.Steps(), train.RouterOptions{L1: c.L1}),
+		trajectories: t,
+		steps:        steps,
+	}
+	u.graph.SetContext(ctx)
+	path, key := filepath.Join(m.work(), routersFile), m.key(m.Images, c.L1, c.Batch, c.LR)
+	made, err := u.routers.Resume(path, key)
 	if err != nil {
 		return nil, err
 	}
-	if made < m.Updates {
-		m.stage("training routers: %d updates of %d examples", m.Updates-made, m.Batch)
+	if made < c.Updates {
+		m.stage("training routers: %d updates of %d examples", c.Updates-made, c.Batch)
 	}
 	saved := time.Now()
-	for ; made < m.Updates; made++ {
-		begin := time.Now()
-		loss, err := m.routerUpdate(g, frozen, routers, t, steps, made)
+	for ; made < c.Updates; made++ {
+		stats, err := u.update(made)
 		if ctx.Err() != nil {
-			return nil, errors.Join(ctx.Err(), routers.Save(path, of, made))
+			return nil, errors.Join(ctx.Err(), u.routers.Save(path, key, made))
 		}
 		if err != nil {
 			return nil, err
 		}
 		if m.OnUpdate != nil {
-			m.OnUpdate(train.StepStats{Step: made + 1, Steps: m.Updates, LR: m.LR, Images: m.Batch, Seconds: time.Since(begin).Seconds(),
-				Measures: map[string]float64{"loss": loss.Total, "cost": loss.Cost}})
+			m.OnUpdate(stats)
 		}
 		if time.Since(saved) > saveEvery {
-			if err := routers.Save(path, of, made+1); err != nil {
+			if err := u.routers.Save(path, key, made+1); err != nil {
 				return nil, err
 			}
 			saved = time.Now()
 		}
 	}
-	return routers, routers.Save(path, of, made)
+	return u.routers, u.routers.Save(path, key, made)
 }
 
-// routerUpdate makes one update, whose draws depend on its number alone.
-func (m *maker) routerUpdate(g *tensor.Graph, frozen *dit.Model, routers *train.Routers, t *train.Trajectories, steps []int, number int) (train.RouterLoss, error) {
-	turn := rand.New(rand.NewPCG(m.Seed, uint64(number/len(steps)))).Perm(len(steps))
-	step := steps[turn[number%len(steps)]]
-	position := t.Plan.Steps() - 1 - step
-	random := rand.New(rand.NewPCG(m.Seed^0x9e3779b97f4a7c15, uint64(number)))
-	size := len(t.X[0]) / t.Plan.Steps()
-	b := &seam.Batch{X: tensor.FromSlice(make([]float32, m.Batch*size), m.Batch, size), T: make([]float32, m.Batch), Cond: make([]seam.Condition, m.Batch)}
-	images := make([]int, m.Batch)
-	for i := range images {
-		images[i] = random.IntN(len(t.X))
-		b.Cond[i] = dit.Class(t.Labels[images[i]])
-		if null := random.IntN(2) == 1; null && m.Guidance != 1 {
-			b.Cond[i] = dit.Class(frozen.NullClass()) // as guidance's second rows
-		}
-	}
-	at := func(p int) {
-		for i, image := range images {
-			copy(b.X.Row(i), t.X[image][p*size:(p+1)*size])
-			b.T[i] = float32(t.Plan.Timesteps[p])
-		}
-	}
-	at(position - 1)
-	g.Reset()
-	routers.Fill(g, b)
-	at(position)
-	loss, err := routers.Gradients(g, step, b)
+// routerUpdates makes updates of routers.
+type routerUpdates struct {
+	*L2C
+	m            *maker
+	graph        *tensor.Graph
+	frozen       *dit.Model
+	routers      *train.Routers
+	trajectories *train.Trajectories
+	steps        []int // counted down, that have routers
+}
+
+// update makes one update, whose random numbers depend on its number alone. Nothing has changed if
+// the graph was cancelled.
+func (u *routerUpdates) update(number int) (train.StepStats, error) {
+	begin := time.Now()
+	order := rand.New(rand.NewPCG(u.m.Seed, uint64(number/len(u.steps)))).Perm(len(u.steps))
+	step := u.steps[order[number%len(u.steps)]]
+	position := u.trajectories.Plan.Steps() - 1 - step
+	images, b := u.examples(number)
+	u.set(b, images, position-1)
+	u.graph.Reset()
+	u.routers.Fill(u.graph, b)
+	u.set(b, images, position)
+	loss, err := u.routers.Gradients(u.graph, step, b)
 	if err != nil {
-		return loss, err
+		return train.StepStats{}, err
 	}
 	if math.IsNaN(loss.Total) || math.IsInf(loss.Total, 0) {
-		return loss, fmt.Errorf("update %d: a loss of %g", number+1, loss.Total)
+		return train.StepStats{}, fmt.Errorf("update %d: a loss of %g", number+1, loss.Total)
 	}
-	routers.Update(step, m.LR)
-	return loss, nil
+	u.routers.Update(step, u.LR)
+	return train.StepStats{
+		Step:     number + 1,
+		Steps:    u.Updates,
+		LR:       u.LR,
+		Images:   u.Batch,
+		Seconds:  time.Since(begin).Seconds(),
+		Measures: map[string]float64{"loss": loss.Total, "cost": loss.Cost},
+	}, nil
+}
+
+// examples picks the trajectories of an update, and returns a batch with their classes.
+func (u *routerUpdates) examples(number int) (images []int, b *seam.Batch) {
+	random := rand.New(rand.NewPCG(u.m.Seed^0x9e3779b97f4a7c15, uint64(number)))
+	size := len(u.trajectories.X[0]) / u.trajectories.Plan.Steps()
+	images = make([]int, u.Batch)
+	b = &seam.Batch{
+		X:    tensor.FromSlice(make([]float32, u.Batch*size), u.Batch, size),
+		T:    make([]float32, u.Batch),
+		Cond: make([]seam.Condition, u.Batch),
+	}
+	for i := range images {
+		images[i] = random.IntN(len(u.trajectories.X))
+		b.Cond[i] = dit.Class(u.trajectories.Labels[images[i]])
+		if null := random.IntN(2) == 1; null && u.m.Guidance != 1 {
+			b.Cond[i] = dit.Class(u.frozen.NullClass()) // as the unconditional half of guidance
+		}
+	}
+	return images, b
+}
+
+// set sets the batch to the states of trajectories at a position.
+func (u *routerUpdates) set(b *seam.Batch, images []int, position int) {
+	size := b.X.Cols
+	for i, image := range images {
+		copy(b.X.Row(i), u.trajectories.X[image][position*size:(position+1)*size])
+		b.T[i] = float32(u.trajectories.Plan.Timesteps[position])
+	}
 }

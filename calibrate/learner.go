@@ -386,7 +386,8 @@ func combine(basis [][]float64, c []float64) []float64 {
 	return sum
 }
 
-// gauss solves a·x = b for the first k unknowns; a is symmetric and positive.
+// gauss solves a·x = b for the first k unknowns; a is symmetric and positive. It is not gonum's
+// Cholesky, which rounds differently: learned forecasts would no longer be reproduced to the bit.
 func gauss(a [terms][terms]float64, b [terms]float64, k int) [terms]float64 {
 	for i := range k {
 		for j := i + 1; j < k; j++ {

@@ -138,7 +138,7 @@ func TestLearner(t *testing.T) {
 			copy(ref.states[i][3*size:], x.Row(i))
 		}
 		policy := *reuse.NewTokenCache()
-		policy.Ratio, policy.Learned, policy.Steps, policy.Forecast = 0, true, (&maker{}).listed([]int{0, 1, 2}), reuse.NewForecast(steps, terms)
+		policy.Ratio, policy.Learned, policy.Steps, policy.Forecast = 0, true, (&TokenCache{}).listed([]int{0, 1, 2}), reuse.NewForecast(steps, terms)
 		if c.half {
 			policy.Steps.Half = []int{3}
 		}

@@ -25,20 +25,26 @@ func tiny(t *testing.T) (*tokencache.Pipeline, Options) {
 		t.Fatal(err)
 	}
 	t.Cleanup(p.Close)
-	return p, Options{
-		Dir: t.TempDir(), Sampling: tokencache.Sampling{Sampler: "ddim", Steps: 8, Guidance: 2}, Seed: 1, Images: 3, Measure: 1, Updates: 3, Batch: 2, LR: 0.01, Threads: 2,
-		Open: func() (*dit.Weights, error) { return dit.Open(tinyModel, dit.Options{}) },
-	}
+	o := Defaults()
+	o.Dir = t.TempDir()
+	o.Sampling = tokencache.Sampling{Sampler: "ddim", Steps: 8, Guidance: 2}
+	o.Images, o.Measure, o.Threads = 3, 1, 2
+	o.Open = func() (*dit.Weights, error) { return dit.Open(tinyModel, dit.Options{}) }
+	return p, o
 }
 
-// reread checks that what was made is what its folder holds, that it runs, and that it is refused for other steps.
+// reread checks that the folder of a policy holds it, that it runs, and that it is refused for
+// other steps.
 func reread(t *testing.T, p *tokencache.Pipeline, o Options, made *reuse.Trained) *reuse.Trained {
 	t.Helper()
 	got, err := reuse.Open(o.Dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !reflect.DeepEqual(got.Smooth, made.Smooth) || !reflect.DeepEqual(got.Tea, made.Tea) || got.L2C != nil && !reflect.DeepEqual(got.L2C.Logits, made.L2C.Logits) || got.Method != made.Method {
+	same := got.Method == made.Method && reflect.DeepEqual(got.Smooth, made.Smooth) &&
+		reflect.DeepEqual(got.Tea, made.Tea) &&
+		(got.L2C == nil || reflect.DeepEqual(got.L2C.Logits, made.L2C.Logits))
+	if !same {
 		t.Errorf("read %+v, made %+v", got, made)
 	}
 	req := tokencache.Request{Classes: []int{1}, Sampling: o.Sampling, Policy: got}
@@ -58,7 +64,7 @@ func reread(t *testing.T, p *tokencache.Pipeline, o Options, made *reuse.Trained
 
 func TestSmoothCacheCalibration(t *testing.T) {
 	p, o := tiny(t)
-	made, err := SmoothCache(context.Background(), p, SmoothCacheOptions{Options: o, Threshold: 0.5})
+	made, err := Run(context.Background(), p, &SmoothCache{Threshold: 0.5, Lookahead: 3}, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,12 +78,18 @@ func TestSmoothCacheCalibration(t *testing.T) {
 	}
 }
 
-// TestErrorsDoNotDependOnBatches holds that the errors are those of all samples together, however they are drawn.
+// TestErrorsDoNotDependOnBatches checks that the errors are those of all samples together, whatever
+// their batches.
 func TestErrorsDoNotDependOnBatches(t *testing.T) {
 	p, o := tiny(t)
 	measure := func(batch int) *BranchErrors {
 		e := &BranchErrors{Lookahead: 2}
-		_, err := p.Generate(context.Background(), tokencache.Request{Classes: []int{1, 2, 3}, Policy: e.Policy(), Batch: batch, Sampling: tokencache.Sampling{Sampler: o.Sampler, Steps: o.Steps}})
+		_, err := p.Generate(context.Background(), tokencache.Request{
+			Classes:  []int{1, 2, 3},
+			Policy:   e.Policy(),
+			Batch:    batch,
+			Sampling: tokencache.Sampling{Sampler: o.Sampler, Steps: o.Steps},
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -97,7 +109,8 @@ func TestErrorsDoNotDependOnBatches(t *testing.T) {
 			}
 		}
 	}
-	// Where nothing may change everything computes, and where anything may all that the lookahead allows is reused.
+	// Where nothing may change everything computes, and where anything may all that the lookahead
+	// allows is reused.
 	if s := a.Schedule(0); slices.Contains(s["attn"], 0) {
 		t.Errorf("schedule for 0: %v", s)
 	}
@@ -108,7 +121,7 @@ func TestErrorsDoNotDependOnBatches(t *testing.T) {
 
 func TestTeaCacheCalibration(t *testing.T) {
 	p, o := tiny(t)
-	made, err := TeaCache(context.Background(), p, TeaCacheOptions{Options: o, Threshold: 0.4})
+	made, err := Run(context.Background(), p, &TeaCache{Threshold: 0.4}, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +134,8 @@ func TestTeaCacheCalibration(t *testing.T) {
 	}
 }
 
-// TestPolynomial holds that a polynomial is found, and that a lower one is where there are few points.
+// TestPolynomial checks that a polynomial is found, and one of lower degree where there are few
+// points.
 func TestPolynomial(t *testing.T) {
 	want := []float64{0.1, -2, 30, 0, 500}
 	var x, y []float64
@@ -151,18 +165,19 @@ func TestPolynomial(t *testing.T) {
 	}
 }
 
+// TestL2CTraining checks that only even steps have routers, that the cost is trained, and that an
+// interrupted training ends as one in one go.
 func TestL2CTraining(t *testing.T) {
 	p, o := tiny(t)
-	o.Updates, o.LR = 8, 0.5
-	options := L2COptions{Options: o, L1: 0.5, Threshold: 0.4}
+	method := &L2C{L1: 0.5, Threshold: 0.4, LR: 0.5, Updates: 8, Batch: 2}
 	var first, last float64
-	options.OnUpdate = func(r train.StepStats) {
+	o.OnUpdate = func(r train.StepStats) {
 		if r.Step == 1 {
 			first = r.Measures["cost"]
 		}
 		last = r.Measures["cost"]
 	}
-	made, err := L2C(context.Background(), p, options)
+	made, err := Run(context.Background(), p, method, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,7 +185,7 @@ func TestL2CTraining(t *testing.T) {
 		t.Errorf("method %s", got.Method)
 	}
 	if !(last < first) {
-		t.Errorf("the cost went from %g to %g although it weighs much", first, last)
+		t.Errorf("the cost went from %g to %g although its weight is large", first, last)
 	}
 	for step, row := range made.L2C.Logits {
 		moved := slices.ContainsFunc(row, func(v float32) bool { return v != 0 })
@@ -179,16 +194,14 @@ func TestL2CTraining(t *testing.T) {
 		}
 	}
 
-	// A run that was interrupted goes on where it was.
 	p, o = tiny(t)
-	o.Updates, o.LR = 3, 0.5
-	options.Options = o
-	if _, err := L2C(context.Background(), p, options); err != nil {
+	few := *method
+	few.Updates = 3
+	if _, err := Run(context.Background(), p, &few, o); err != nil {
 		t.Fatal(err)
 	}
-	options.Updates = 8
 	ctx, cancel := context.WithCancel(context.Background())
-	options.OnUpdate = func(r train.StepStats) {
+	o.OnUpdate = func(r train.StepStats) {
 		if r.Step < 4 {
 			t.Errorf("update %d was made again", r.Step)
 		}
@@ -196,20 +209,79 @@ func TestL2CTraining(t *testing.T) {
 			cancel()
 		}
 	}
-	if _, err := L2C(ctx, p, options); !errors.Is(err, context.Canceled) {
+	if _, err := Run(ctx, p, method, o); !errors.Is(err, context.Canceled) {
 		t.Fatalf("error %v of an interrupted training", err)
 	}
-	options.OnUpdate = nil
-	resumed, err := L2C(context.Background(), p, options)
+	o.OnUpdate = nil
+	resumed, err := Run(context.Background(), p, method, o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !reflect.DeepEqual(resumed.L2C.Logits, made.L2C.Logits) {
 		t.Error("a training in pieces differs from one in one go")
 	}
-	for _, bad := range []L2COptions{{Options: o, Threshold: 1}, {Options: o, Threshold: 0.1, L1: -1}} {
-		if _, err := L2C(context.Background(), p, bad); err == nil {
-			t.Error("no error for a threshold or a weight that has no meaning")
+}
+
+// TestRunRefuses checks that options and parameters without a meaning are refused before anything
+// is computed.
+func TestRunRefuses(t *testing.T) {
+	p, o := tiny(t)
+	o.OnStage = func(what string) { t.Errorf("%s: begun", what) }
+	learned := func(set func(c *TokenCache)) *TokenCache {
+		c := NewTokenCache()
+		set(c)
+		return c
+	}
+	l2c := func(set func(c *L2C)) *L2C {
+		c := NewL2C()
+		set(c)
+		return c
+	}
+	for _, c := range []struct {
+		name   string
+		method Method
+		speed  float64
+		want   string
+	}{
+		{"speed", NewSmoothCache(), 0.5, "a speed of 0.5: want more than 1"},
+		{"threshold", &SmoothCache{Lookahead: 1}, 0, "threshold 0 and lookahead 1"},
+		{"lookahead", &SmoothCache{Threshold: 1}, 0, "threshold 1 and lookahead 0"},
+		{"sum", &TeaCache{Threshold: -1}, 0, "threshold -1: want more than 0"},
+		{"weight", l2c(func(c *L2C) { c.Threshold = 1 }), 0, "threshold between 0 and 1"},
+		{"cost", l2c(func(c *L2C) { c.L1 = -1 }), 0, "weight of the cost -1"},
+		{"ratio", learned(func(c *TokenCache) { c.Base.Ratio = 0.5 }), 0, "ratio=0.5 and learned=true"},
+		{"percentile", learned(func(c *TokenCache) { c.Percentile = true }), 0, "percentiles of I-steps"},
+		{"trials", learned(func(c *TokenCache) { c.Trials = -1 }), 0, "-1 trials of 16 images"},
+		{"weighting", learned(func(c *TokenCache) { c.Weighting = "none" }), 0, "unknown weighting"},
+		{"half steps", learned(func(c *TokenCache) { c.Base.Steps.Half = []int{2} }), 2, "half= says which"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			o := o
+			o.Speed = c.speed
+			_, err := Run(context.Background(), p, c.method, o)
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("error %v, want %q", err, c.want)
+			}
+		})
+	}
+}
+
+// TestNewMethod checks that methods have their names and defaults that they accept.
+func TestNewMethod(t *testing.T) {
+	p, o := tiny(t)
+	for _, name := range []string{
+		reuse.TokenCacheMethod, reuse.SmoothCacheMethod, reuse.TeaCacheMethod, reuse.L2CMethod,
+	} {
+		m, err := NewMethod(name)
+		if err != nil {
+			t.Fatal(err)
 		}
+		o.Sampling = o.Sampling.WithDefaults()
+		if err := m.check(&maker{Options: o, p: p}); err != nil || m.Name() != name {
+			t.Errorf("%s: %v by default", m.Name(), err)
+		}
+	}
+	if _, err := NewMethod("fora"); err == nil {
+		t.Error("no error for a method that is not calibrated")
 	}
 }

@@ -3,82 +3,51 @@ package calibrate
 import (
 	"context"
 	"fmt"
-	"math"
-	"time"
 
-	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/internal/kernel"
-	"github.com/tokencache/tokencache/measure"
 	"github.com/tokencache/tokencache/reuse"
 	"github.com/tokencache/tokencache/seam"
 	"github.com/tokencache/tokencache/tensor"
 )
 
-// SmoothCacheOptions says what schedule to make.
-type SmoothCacheOptions struct {
-	Options
-	Threshold float64 // largest relative L1 error of what is reused; with a speed it is found
-	Lookahead int     // most steps in a row that reuse; 0 means 3
+// SmoothCache makes the schedule of SmoothCache (arXiv 2411.10510): it samples images without a
+// policy and measures how much every branch's output changes over the next few steps.
+type SmoothCache struct {
+	Threshold float64 // largest relative L1 error of reuse; with a wanted speed it is found
+	Lookahead int     // largest number of consecutive steps that reuse
 }
 
-// defaultLookahead is the method's.
-const defaultLookahead = 3
+// NewSmoothCache returns the method with the default parameters.
+func NewSmoothCache() *SmoothCache { return &SmoothCache{Threshold: 0.2, Lookahead: 3} }
 
-// SmoothCache makes the schedule of SmoothCache (arXiv 2411.10510) and saves it: it draws images
-// without a policy, and takes how much every branch's output changes over the next few steps.
-func SmoothCache(ctx context.Context, p *tokencache.Pipeline, o SmoothCacheOptions) (*reuse.Trained, error) {
-	o.Sampling = o.Sampling.WithDefaults()
-	if o.Lookahead == 0 {
-		o.Lookahead = defaultLookahead
+// Name implements Method.
+func (c *SmoothCache) Name() string { return reuse.SmoothCacheMethod }
+
+func (c *SmoothCache) check(*maker) error {
+	if !(c.Threshold > 0) || c.Lookahead < 1 {
+		return fmt.Errorf("threshold %g and lookahead %d: want more than 0, and 1 or more", c.Threshold, c.Lookahead)
 	}
-	if o.Threshold == 0 && o.Speed > 0 {
-		o.Threshold = mostThreshold
-	}
-	if !(o.Threshold > 0) || o.Lookahead < 1 {
-		return nil, fmt.Errorf("threshold %g and lookahead %d: want more than 0, and 1 or more", o.Threshold, o.Lookahead)
-	}
-	m := &maker{Options: o.Options, p: p, start: time.Now()}
-	errors := &BranchErrors{Lookahead: o.Lookahead}
-	if err := m.watch(ctx, errors.Policy()); err != nil {
+	return nil
+}
+
+func (c *SmoothCache) run(ctx context.Context, m *maker) (*product, error) {
+	changes := &BranchErrors{Lookahead: c.Lookahead}
+	if err := m.observe(ctx, changes.Policy()); err != nil {
 		return nil, err
 	}
-	t := m.trained(nil)
-	t.Smooth = &reuse.SmoothCache{Threshold: o.Threshold, Compute: errors.Schedule(o.Threshold)}
-	if o.Speed > 0 {
-		set := func(v float64) { t.Smooth.Threshold, t.Smooth.Compute = v, errors.Schedule(v) }
-		if err := m.threshold(ctx, t, reuse.SmoothCacheMethod, mostThreshold, set); err != nil {
+	t := m.trained()
+	t.Smooth = &reuse.SmoothCache{}
+	set := func(v float64) { t.Smooth.Threshold, t.Smooth.Compute = v, changes.Schedule(v) }
+	set(c.Threshold)
+	if m.Speed > 0 {
+		if err := m.threshold(ctx, t, c, maxThreshold, set); err != nil {
 			return nil, err
 		}
 	}
-	return m.finish(ctx, t, map[string]any{"threshold": t.Smooth.Threshold, "lookahead": o.Lookahead}, nil)
-}
-
-// watch draws uncached images under a policy that only looks.
-func (m *maker) watch(ctx context.Context, p reuse.Policy) error {
-	req := m.request(m.Images, m.Seed)
-	req.Batch, req.Policy = min(req.Batch, 4), p
-	m.stage("watching %d uncached images", m.Images)
-	_, err := m.p.Generate(ctx, req)
-	return err
-}
-
-// finish measures what was made, and saves it.
-func (m *maker) finish(
-	ctx context.Context, t *reuse.Trained, made map[string]any, learned func(path string) error,
-) (*reuse.Trained, error) {
-	req := m.request(max(1, m.Measure), m.Seed+1)
-	req.Policy = t
-	m.stage("measuring")
-	c, err := measure.Compare(ctx, m.p, req, 2)
-	if err != nil {
-		return nil, err
-	}
-	t.Speed = reuse.Speed{Wanted: m.Speed, FLOPs: float64(c.UncachedFLOPs) / float64(c.FLOPs), Wall: c.Speedup, Level: m.p.Level()}
-	if c.PSNR != nil {
-		t.PSNR = round2(*c.PSNR)
-	}
-	t.Provenance = m.provenance(made)
-	return t, t.Save(m.Dir, learned)
+	return &product{
+		policy:     t,
+		provenance: map[string]any{"threshold": t.Smooth.Threshold, "lookahead": c.Lookahead},
+	}, nil
 }
 
 // BranchErrors measures, while everything is computed, how far each branch's output is from what it
@@ -208,5 +177,3 @@ func (e *BranchErrors) mean(part, j, p int) (mean float64, ok bool) {
 	}
 	return mean, true
 }
-
-func round2(x float64) float64 { return math.Round(100*x) / 100 }

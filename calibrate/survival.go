@@ -5,18 +5,22 @@ import (
 	"math"
 )
 
-// Weighing is how the learner's least squares weigh what a step's end is away from the uncached image's.
-type Weighing string
+// Weighting is how the learner's least squares weight the deviations of a step's result from the
+// uncached image's.
+type Weighting string
 
 const (
-	// Pixels weighs all pixels and all variations alike. It is what "" means.
-	Pixels Weighing = "pixels"
-	// Survival weighs variations by how much of them is left at the end: fine ones are noise at most steps, which the steps after remove, while slow ones stay.
-	Survival Weighing = "survival"
+	// Pixels weights all pixels and all frequencies alike. It is what "" means.
+	Pixels Weighting = "pixels"
+	// Survival weights frequencies by the share of a deviation that the remaining steps preserve:
+	// they remove high frequencies, which are noise at most steps, and leave low ones.
+	Survival Weighting = "survival"
 )
 
-// survival weighs deviations from an image by what is left of them when the sampler is at its end, had it an ideal model of images whose cosine coefficients are independent and normal with the variances S of the uncached
-// images'. That model takes a part S/(S+σ²) of y = x/sqrt(alpha-bar) for the image. Through all the steps from noise σ to none, a deviation of y then shrinks to
+// survival weights each cosine coefficient of a deviation by the share that the remaining steps
+// would preserve under an ideal denoiser for images with independent Gaussian coefficients with the
+// variances S of the uncached images. That denoiser takes a part S/(S+σ²) of y = x/sqrt(alpha-bar)
+// for the image. Through all steps from noise σ to none, a deviation of y then shrinks to
 //
 //	S/(S+σ²)          DDPM, however the steps are placed
 //	sqrt(S/(S+σ²))    DDIM and DPM-Solver++, as the steps become small
@@ -28,7 +32,8 @@ type survival struct {
 	scratch  []float64
 }
 
-// newSurvival takes the variances from images [C, side, side]. Coefficients of about the same frequency share theirs, as there are few images.
+// newSurvival estimates the variances from images [C, side, side]. Coefficients of about the same
+// frequency share theirs, because there are few images.
 func newSurvival(images [][]float32, side int, sampler string) *survival {
 	s := &survival{side: side, cosines: make([]float64, side*side), power: 0.5, scratch: make([]float64, side*side)}
 	if sampler == "ddpm" {
@@ -74,7 +79,8 @@ func newSurvival(images [][]float32, side int, sampler string) *survival {
 	return s
 }
 
-// weigh replaces deviations x [C, side, side] at noise sigma, relative to the signal, by their cosine coefficients times what survives of them.
+// weigh replaces deviations x [C, side, side] at noise sigma, relative to the signal, by their
+// cosine coefficients times the share that survives.
 func (s *survival) weigh(x []float32, sigma float64) {
 	s.transform(x)
 	for i, v := range s.variance {
@@ -106,10 +112,10 @@ func dot[T float32 | float64](a []float64, b []T) (sum float64) {
 	return sum
 }
 
-// check reports a weighing that does not exist.
-func (w Weighing) check() error {
+// check reports a weighting that does not exist.
+func (w Weighting) check() error {
 	if w != "" && w != Pixels && w != Survival {
-		return fmt.Errorf("unknown weighing %q: want %s or %s", w, Pixels, Survival)
+		return fmt.Errorf("unknown weighting %q: want %s or %s", w, Pixels, Survival)
 	}
 	return nil
 }

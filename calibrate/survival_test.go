@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// normalImages returns images [channels, side, side] of independent normal cosine coefficients with the variances given, the mean apart.
+// normalImages returns images [channels, side, side] of independent normal cosine coefficients with
+// the variances given, the mean apart.
 func normalImages(s *survival, n int, variance func(channel, frequency int) float64) [][]float32 {
 	random := rand.New(rand.NewPCG(3, 4))
 	side := s.side
@@ -29,7 +30,8 @@ func normalImages(s *survival, n int, variance func(channel, frequency int) floa
 	return images
 }
 
-// TestSurvivalSpectrum holds that the variances of coefficients are found, of each channel and frequency, and that the images' mean is none of it.
+// TestSurvivalSpectrum checks that the variances of coefficients are found, of each channel and
+// frequency, and that the images' mean is none of it.
 func TestSurvivalSpectrum(t *testing.T) {
 	const side, channels = 8, 2
 	blank := newSurvival([][]float32{make([]float32, channels*side*side)}, side, "ddim")
@@ -43,7 +45,8 @@ func TestSurvivalSpectrum(t *testing.T) {
 	}
 }
 
-// TestSurvivalTransform holds that the transform keeps lengths, and that a constant image has one coefficient.
+// TestSurvivalTransform checks that the transform keeps lengths, and that a constant image has one
+// coefficient.
 func TestSurvivalTransform(t *testing.T) {
 	const side = 6
 	s := newSurvival([][]float32{make([]float32, 2*side*side)}, side, "ddim")
@@ -77,7 +80,8 @@ func TestSurvivalTransform(t *testing.T) {
 	}
 }
 
-// TestSurvivalFactors holds that what weigh says of a deviation is what the samplers leave of it, step by step, with the ideal model of a normal coefficient.
+// TestSurvivalFactors checks that what weigh says of a deviation is what the samplers leave of it,
+// step by step, with the ideal model of a normal coefficient.
 func TestSurvivalFactors(t *testing.T) {
 	const variance, from, steps = 0.3, 5.0, 4000
 	for _, sampler := range []string{"ddpm", "ddim"} {

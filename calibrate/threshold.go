@@ -8,16 +8,23 @@ import (
 	"github.com/tokencache/tokencache/reuse"
 )
 
-// Bounds of thresholds that are looked through, which are relative errors, sums of relative changes, or weights of routers.
+// Bounds of the search for a threshold: a relative error, a sum of relative changes, or a router
+// weight.
 const (
-	leastThreshold = 1e-3
-	mostThreshold  = 1e2
+	minThreshold = 1e-3
+	maxThreshold = 1e2
 )
 
-// threshold sets the threshold of a fitted policy so that the counted FLOPs fall by the wanted factor, or as near to it as the method's steps allow: the larger it is, the less is computed.
-func (m *maker) threshold(ctx context.Context, t *reuse.Trained, method string, most float64, set func(float64)) error {
+// speedSlack is the share by which a method may stay behind the wanted speed.
+const speedSlack = 0.05
+
+// threshold sets the threshold of a policy, from minThreshold to limit, so that the counted FLOPs
+// fall by the wanted factor, or as near to it as the method's steps allow. A larger threshold
+// computes less.
+func (m *maker) threshold(ctx context.Context, t *reuse.Trained, method Method, limit float64,
+	set func(float64)) error {
 	m.stage("counting FLOPs for %.2f times fewer", m.Speed)
-	const images = 2 // what a threshold computes differs from image to image
+	const images = 2 // a threshold computes different steps of different images
 	req := m.request(images, m.Seed)
 	req.Policy = t
 	reduction := func(threshold float64) (float64, error) {
@@ -26,17 +33,18 @@ func (m *maker) threshold(ctx context.Context, t *reuse.Trained, method string, 
 		if err != nil {
 			return 0, err
 		}
-		return float64(r.Stats.UncachedFLOPs) / float64(r.Stats.FLOPs), nil
+		return r.Stats.FLOPReduction(), nil
 	}
-	largest, err := reduction(most)
+	largest, err := reduction(limit)
 	if err != nil {
 		return err
 	}
-	if largest < m.Speed*(1-nearSpeed) {
-		return fmt.Errorf("a speed of %.4gx cannot be met: whatever its threshold, %s computes at most %.2f times fewer FLOPs; ask for less, or take another --method", m.Speed, method, largest)
+	if largest < m.Speed*(1-speedSlack) {
+		return fmt.Errorf("a speed of %.4gx cannot be met: whatever its threshold, %s computes at most %.2f times "+
+			"fewer FLOPs; ask for less, or take another method", m.Speed, method.Name(), largest)
 	}
-	low, high := leastThreshold, most
-	best, far := most, math.Abs(math.Log(largest/m.Speed))
+	low, high := minThreshold, limit
+	best, far := limit, math.Abs(math.Log(largest/m.Speed))
 	for range 10 {
 		middle := math.Sqrt(low * high)
 		got, err := reduction(middle)
@@ -56,6 +64,3 @@ func (m *maker) threshold(ctx context.Context, t *reuse.Trained, method string, 
 	set(math.Round(best*digits) / digits)
 	return nil
 }
-
-// nearSpeed is by how much, as a share, a method may stay behind the wanted speed.
-const nearSpeed = 0.05

@@ -6,9 +6,10 @@ import (
 	"os"
 )
 
-// counts are by what factors policies' FLOPs are fewer than the uncached model's, kept in the folder of a comparison.
+// counts are the factors by which policies' FLOPs are fewer than the uncached model's, kept in the
+// folder of a comparison.
 type counts struct {
-	Of    string             `json:"of"` // what they depend on beside the policies
+	Of    string             `json:"of"` // key of what they depend on apart from the policies
 	Fewer map[string]float64 `json:"fewer"`
 
 	path string
@@ -16,7 +17,8 @@ type counts struct {
 
 const countsFile = "counted.json"
 
-// openCounts opens the counts that are kept at path. Those of other conditions, or damaged ones, are forgotten: they are soon made again.
+// openCounts opens the counts that are kept at path. Those with another key, or damaged ones, are
+// forgotten: they are quickly made again.
 func openCounts(path, of string) (counts, error) {
 	c := counts{Of: of, Fewer: map[string]float64{}, path: path}
 	b, err := os.ReadFile(path)

@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// TestCounts holds that counts are kept, and that those of another comparison or damaged ones are not taken for them.
+// TestCounts checks that counts are kept, and that those of another comparison or damaged ones are
+// not used.
 func TestCounts(t *testing.T) {
 	path := filepath.Join(t.TempDir(), countsFile)
 	c, err := openCounts(path, "a")

@@ -1,3 +1,6 @@
-// Package comparison runs cache policies beside each other on one model, from the same noise, and measures speed and quality. What is finished stays in a folder and is not run again. It may use the library, the
-// judge and the types of the report; it draws no charts and prints nothing.
+// Package comparison runs cache policies on one model from the same noise and measures speed and
+// quality: Run compares policies, Search finds the best one that meets a Target. Finished results
+// are kept in a folder and not measured again.
+//
+// It may use the library, calibration, evaluation and the report; it prints nothing.
 package comparison

@@ -1,10 +1,10 @@
 package comparison
 
 import (
-	"errors"
 	"slices"
 	"testing"
 
+	"github.com/tokencache/tokencache/eval"
 	"github.com/tokencache/tokencache/report"
 )
 
@@ -23,7 +23,9 @@ func TestParseTarget(t *testing.T) {
 			t.Errorf("%s: %+v (%v), want %+v", text, got, err, want)
 		}
 	}
-	for _, text := range []string{"", "psnr", "psnr<=30", "psnr>=high", "psnr>=NaN", "psnr>=30%", "fd<=4x", "speed=1x", "speed=0.5x", "speed=Inf"} {
+	for _, text := range []string{
+		"", "psnr", "psnr<=30", "psnr>=high", "psnr>=NaN", "psnr>=30%", "fd<=4x", "speed=1x", "speed=0.5x", "speed=Inf",
+	} {
 		if got, err := ParseTarget(text); err == nil {
 			t.Errorf("%q: read as %+v", text, got)
 		}
@@ -31,7 +33,7 @@ func TestParseTarget(t *testing.T) {
 }
 
 func TestTargetMeets(t *testing.T) {
-	value := func(v float64) *report.Interval { return &report.Interval{Value: v} }
+	value := func(v float64) *eval.Estimate { return &eval.Estimate{Value: v} }
 	slow := &report.Cell{Speedup: 1.96, PSNR: value(41), FrechetRatio: value(1.03)}
 	fast := &report.Cell{Speedup: 3, PSNR: value(29), FrechetRatio: value(1.2)}
 	exact := &report.Cell{Speedup: 1.5, FrechetRatio: value(1)} // all images are the uncached ones
@@ -44,7 +46,7 @@ func TestTargetMeets(t *testing.T) {
 		{"psnr>=30", []*report.Cell{slow, exact}, slow},
 		{"psnr>=20", []*report.Cell{slow, exact, fast}, fast},
 		{"fd<=+4%", []*report.Cell{slow, exact}, slow},
-		{"speed=2x", []*report.Cell{slow, fast}, slow}, // 1.96 is within the clock's error
+		{"speed=2x", []*report.Cell{slow, fast}, slow}, // 1.96 is within the error of the measurement
 		{"speed=1.5x", []*report.Cell{slow, fast, exact}, exact},
 	} {
 		target, err := ParseTarget(c.target)
@@ -61,24 +63,5 @@ func TestTargetMeets(t *testing.T) {
 				t.Errorf("%s: %+v is not worse than %+v", c.target, cell, c.best)
 			}
 		}
-	}
-}
-
-// TestClimb holds that as many speeds as pass are found, in few tries, and that after a first failure none is tried.
-func TestClimb(t *testing.T) {
-	speeds := []float64{1, 2, 3, 4, 5, 6, 7, 8}
-	for most := range len(speeds) + 1 {
-		tries := 0
-		got, err := climb(speeds, func(speed float64) (bool, error) { tries++; return speed <= float64(most), nil })
-		if err != nil || got != most || tries > 4 || most == 0 && tries != 1 {
-			t.Errorf("%d speeds pass: found %d after %d tries (%v)", most, got, tries, err)
-		}
-	}
-	broken := errors.New("broken")
-	if _, err := climb(speeds, func(float64) (bool, error) { return true, broken }); !errors.Is(err, broken) {
-		t.Errorf("error %v, want %v", err, broken)
-	}
-	if n, err := climb(nil, nil); n != 0 || err != nil {
-		t.Errorf("of no speeds %d pass (%v)", n, err)
 	}
 }

@@ -31,7 +31,9 @@ func gather(b *testing.B, random *rand.Rand, count, kept int, shift float32) (*e
 	return m, first
 }
 
-// BenchmarkFrechet50k takes the moments of 50,000 features of width 2048, as FID has them, and their distance from another set's. It reports the most memory that the process had. It takes a minute or so:
+// BenchmarkFrechet50k takes the moments of 50,000 features of width 2048, as FID has them, and
+// their distance from another set's. It reports the most memory that the process had. It takes a
+// minute or so:
 //
 //	go test ./eval -run - -bench Frechet50k -benchtime 1x
 func BenchmarkFrechet50k(b *testing.B) {
@@ -49,15 +51,15 @@ func BenchmarkFrechet50k(b *testing.B) {
 	}
 }
 
-// BenchmarkFrechetInterval is the interval of such a distance, by 10,000 of the features.
-func BenchmarkFrechetInterval(b *testing.B) {
+// BenchmarkInfluenceFrechet is the interval of such a distance, by 10,000 of the features.
+func BenchmarkInfluenceFrechet(b *testing.B) {
 	random := rand.New(rand.NewPCG(1, 2))
 	other, _ := gather(b, random, 5*block, 0, 0.01)
 	m, kept := gather(b, random, 10*block, 10*block, 0)
-	samples, reference := m.Normal(), other.Normal()
+	samples, reference := m.Gaussian(), other.Gaussian()
 	b.ResetTimer()
 	for b.Loop() {
-		if _, err := eval.FrechetInterval(samples, reference, kept, 1); err != nil {
+		if _, err := eval.InfluenceFrechet(samples, reference, kept, 1); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -1,6 +1,7 @@
 package eval
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 
@@ -9,11 +10,12 @@ import (
 	"github.com/tokencache/tokencache/tensor"
 )
 
-// Classifier is a small convolutional network that tells the classes of a data set apart. What it sees in a picture before it decides, its
-// features, is what distributions of pictures are compared by.
+// Classifier is a small convolutional network that classifies the images of a data set. Sets of
+// images are compared by its features, the inputs of its last layer.
 //
-// Five 3x3 convolutions with GELU, each followed by layer norm over the channels: the first keeps the size, the second and fourth halve it, the third and fifth add to
-// what they are given; then the mean over all pixels (the features) and a linear map (the logits).
+// It has five 3x3 convolutions with GELU, each followed by layer norm over the channels: the first
+// keeps the size, the second and fourth halve it, the third and fifth are residual; then the mean
+// over all pixels (the features) and a linear map (the logits).
 type Classifier struct {
 	ClassifierConfig
 	Fingerprint string
@@ -23,9 +25,9 @@ type Classifier struct {
 
 // ClassifierConfig is the size of a Classifier.
 type ClassifierConfig struct {
-	Size     int      `json:"input_size"`  // side of the pictures
-	Channels int      `json:"in_channels"` // of the pictures
-	Widths   [3]int   `json:"widths"`      // channels at full, half and quarter size; the last is the number of features
+	Size     int      `json:"input_size"`  // side of the images
+	Channels int      `json:"in_channels"` // of the images
+	Widths   [3]int   `json:"widths"`      // channels at full, half and quarter size; the last is D
 	Names    []string `json:"class_names"`
 	Arch     string   `json:"arch"` // ClassifierArch
 }
@@ -35,15 +37,25 @@ const ClassifierArch = "Classifier"
 
 const classifierEps = 1e-5
 
-// Tensors lists the weights, with their shapes. A convolution's columns are the nine pixels in reading order, all channels of a pixel together.
+// Tensors lists the weights, with their shapes. A convolution's columns are the nine pixels in
+// reading order, all channels of a pixel together.
 func (c ClassifierConfig) Tensors() []checkpoint.Want {
 	w := c.Widths
 	var list []checkpoint.Want
 	for _, l := range []struct {
 		name    string
 		out, in int
-	}{{"stem", w[0], 9 * c.Channels}, {"down1", w[1], 9 * w[0]}, {"same1", w[1], 9 * w[1]}, {"down2", w[2], 9 * w[1]}, {"same2", w[2], 9 * w[2]}, {"head", len(c.Names), w[2]}} {
-		list = append(list, checkpoint.Want{Name: l.name + ".weight", Shape: []int{l.out, l.in}}, checkpoint.Want{Name: l.name + ".bias", Shape: []int{l.out}})
+	}{
+		{"stem", w[0], 9 * c.Channels},
+		{"down1", w[1], 9 * w[0]},
+		{"same1", w[1], 9 * w[1]},
+		{"down2", w[2], 9 * w[1]},
+		{"same2", w[2], 9 * w[2]},
+		{"head", len(c.Names), w[2]},
+	} {
+		list = append(list,
+			checkpoint.Want{Name: l.name + ".weight", Shape: []int{l.out, l.in}},
+			checkpoint.Want{Name: l.name + ".bias", Shape: []int{l.out}})
 	}
 	return list
 }
@@ -76,15 +88,15 @@ func loadClassifier(c ClassifierConfig, l *nn.Loader) (*Classifier, error) {
 	return n, l.Err()
 }
 
-// OpenClassifier reads a Classifier from a checkpoint whose metadata tells its size.
+// OpenClassifier reads a Classifier from a checkpoint whose metadata has its configuration.
 func OpenClassifier(f *checkpoint.File) (*Classifier, error) {
 	var c ClassifierConfig
 	text := f.Metadata()[checkpoint.ConfigKey]
 	if err := json.Unmarshal([]byte(text), &c); err != nil || c.Arch != ClassifierArch {
-		return nil, fmt.Errorf("%s: not a classifier: its metadata has no %s of arch %s, as train classifier writes it", f.Path, checkpoint.ConfigKey, ClassifierArch)
+		return nil, fmt.Errorf("%s: not a classifier: its metadata has no %s of arch %s",
+			f.Path, checkpoint.ConfigKey, ClassifierArch)
 	}
-	const most = 1 << 12
-	if c.Size < 4 || c.Size > most || c.Channels < 1 || c.Channels > 4 || len(c.Names) < 2 || len(c.Names) > most || min(c.Widths[0], c.Widths[1], c.Widths[2]) < 1 || max(c.Widths[0], c.Widths[1], c.Widths[2]) > most {
+	if !c.possible() {
 		return nil, fmt.Errorf("%s: impossible sizes in the metadata's %s: %s", f.Path, checkpoint.ConfigKey, text)
 	}
 	if err := checkpoint.Check(f, c.Tensors(), nil); err != nil {
@@ -97,13 +109,25 @@ func OpenClassifier(f *checkpoint.File) (*Classifier, error) {
 	return n, nil
 }
 
+// possible reports whether the sizes are within the bounds of what is read from a file.
+func (c ClassifierConfig) possible() bool {
+	const limit = 1 << 12
+	in := func(v, low, high int) bool { return v >= low && v <= high }
+	for _, w := range c.Widths {
+		if !in(w, 1, limit) {
+			return false
+		}
+	}
+	return in(c.Size, 4, limit) && in(c.Channels, 1, 4) && in(len(c.Names), 2, limit)
+}
+
 // JSON is the configuration as OpenClassifier reads it from a file's metadata.
 func (c ClassifierConfig) JSON() ([]byte, error) {
 	c.Arch = ClassifierArch
 	return json.Marshal(c)
 }
 
-// Forward returns features [samples, Widths[2]] and logits [samples, classes] of pictures in [-1,1].
+// Forward returns features [samples, Widths[2]] and logits [samples, classes] of images in [-1,1].
 func (n *Classifier) Forward(g *tensor.Graph, x tensor.Images) (features, logits *tensor.Tensor) {
 	conv := func(x tensor.Images, w *tensor.Weight, s tensor.Conv3x3Geometry) tensor.Images {
 		windows := g.Unfold3x3(x, s)
@@ -121,17 +145,18 @@ func (n *Classifier) Forward(g *tensor.Graph, x tensor.Images) (features, logits
 	return features, g.Linear(features, n.head)
 }
 
-// Identity tells the network from others: features of equal identities can be compared.
+// Identity implements Network.
 func (n *Classifier) Identity() string { return "classifier " + n.Fingerprint }
 
-// Repack makes a trainable Classifier see its parameters' values after they changed.
+// Repack makes a trainable Classifier use the new values of its parameters.
 func (n *Classifier) Repack() {
 	for _, w := range []*tensor.Weight{n.stem, n.down1, n.same1, n.down2, n.same2, n.head} {
 		w.Repack()
 	}
 }
 
-// Input sets the rows of an image's pixels in dst, [samples*Size*Size, Channels], to a sample [Channels, Size, Size] in [-1,1].
+// Input sets the rows of an image's pixels in dst, [samples*Size*Size, Channels], to a sample
+// [Channels, Size, Size] in [-1,1].
 func (n *Classifier) Input(dst *tensor.Tensor, sample int, x []float32) {
 	pixels := n.Size * n.Size
 	for i := range pixels {
@@ -142,48 +167,69 @@ func (n *Classifier) Input(dst *tensor.Tensor, sample int, x []float32) {
 	}
 }
 
-// Judged is what a Classifier makes of pictures.
-type Judged struct {
-	Features *tensor.Tensor // [pictures, Widths[2]]
-	Classes  []int32        // the likeliest class of each
-	Logits   *tensor.Tensor // [pictures, classes]
-}
+// classifierBatch is the number of images of a forward pass of Predict.
+const classifierBatch = 64
 
-// Judge classifies n pictures that read gives, [Channels, Size, Size] in [-1,1] each. progress, which may be nil, is told how many are done.
-func (n *Classifier) Judge(g *tensor.Graph, count int, read func(i int, dst []float32) error, progress func(done int)) (*Judged, error) {
-	const batch = 64
-	j := &Judged{
-		Features: tensor.FromSlice(make([]float32, count*n.Widths[2]), count, n.Widths[2]),
-		Logits:   tensor.FromSlice(make([]float32, count*len(n.Names)), count, len(n.Names)),
-		Classes:  make([]int32, count),
+// Predict implements Network, for images of Size and Channels.
+func (n *Classifier) Predict(ctx context.Context, g *tensor.Graph, images Images,
+	onImage func(done int)) (*Predictions, error) {
+	p := &Predictions{
+		Statistics: Statistics{Network: n.Identity()},
+		Features:   make([]float32, 0, images.Count*n.Widths[2]),
+		Classes:    make([]int32, 0, images.Count),
 	}
 	pixels := n.Size * n.Size
-	sample := make([]float32, n.Channels*pixels)
-	for done := 0; done < count; done += batch {
-		b := min(batch, count-done)
+	g.SetContext(ctx)
+	defer g.SetContext(context.Background())
+	for done := 0; done < images.Count; {
+		b := min(classifierBatch, images.Count-done)
 		g.Reset()
 		x := tensor.Images{X: g.New(b*pixels, n.Channels), Height: n.Size, Width: n.Size}
 		for i := range b {
-			if err := read(done+i, sample); err != nil {
+			if err := ctx.Err(); err != nil {
 				return nil, err
 			}
-			n.Input(x.X, i, sample)
+			if err := n.read(x.X, i, images, done+i); err != nil {
+				return nil, err
+			}
 		}
 		features, logits := n.Forward(g, x)
 		if err := g.Err(); err != nil {
 			return nil, err
 		}
+		p.Features = append(p.Features, features.Flat()...)
 		for i := range b {
-			copy(j.Features.Row(done+i), features.Row(i))
-			copy(j.Logits.Row(done+i), logits.Row(i))
-			j.Classes[done+i] = int32(argmax(logits.Row(i)))
+			p.Classes = append(p.Classes, int32(argmax(logits.Row(i))))
 		}
-		if progress != nil {
-			progress(done + b)
+		done += b
+		if onImage != nil {
+			onImage(done)
 		}
 	}
 	g.Reset()
-	return j, nil
+	m := NewMoments(n.Widths[2])
+	if err := m.Add(p.Features); err != nil {
+		return nil, err
+	}
+	p.Pool = *m.Gaussian()
+	return p, nil
+}
+
+// read sets the rows of sample i of dst, as Input, to an image in [-1,1].
+func (n *Classifier) read(dst *tensor.Tensor, i int, images Images, index int) error {
+	m, err := images.read(index)
+	if err != nil {
+		return err
+	}
+	if m.Height != n.Size || m.Width != n.Size || m.Channels != n.Channels {
+		return fmt.Errorf("image %d: %d x %d pixels and %d channels, "+
+			"want %d x %d and %d as the classifier was trained with", index, m.Height, m.Width, m.Channels, n.Size, n.Size, n.Channels)
+	}
+	rows := dst.Data[i*len(m.Pix):][:len(m.Pix)]
+	for k, v := range m.Pix {
+		rows[k] = float32(v)/127.5 - 1
+	}
+	return nil
 }
 
 func argmax(x []float32) int {

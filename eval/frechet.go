@@ -8,28 +8,31 @@ import (
 	"gonum.org/v1/gonum/mat"
 )
 
-// Normal is a normal distribution of features: what is kept of a set of pictures to compare it with others.
-type Normal struct {
-	N          int // pictures; 0 if that is not known
+// Gaussian is the normal distribution that has the mean and the covariance of the features of a set
+// of images: all that the Fréchet distance needs to know of the set.
+type Gaussian struct {
+	N          int // images; 0 if unknown
 	Mean       []float64
 	Covariance *mat.SymDense
 }
 
-// Note returns what is to be said of a distribution that is known from few pictures, or nothing. what is the pictures' name in it: "samples".
-func (n *Normal) Note(what string) string {
+// Note returns a warning if the distribution was estimated from fewer images than features, else
+// "". what names the images in it: "samples".
+func (n *Gaussian) Note(what string) string {
 	if n.N == 0 || n.N > len(n.Mean) {
 		return ""
 	}
-	return fmt.Sprintf("%d %s for %d features: the distance is right, but says little; give more", n.N, what, len(n.Mean))
+	return fmt.Sprintf("%d %s for %d features: the distance is right, but says little; give more",
+		n.N, what, len(n.Mean))
 }
 
-func (n *Normal) check() error {
+func (n *Gaussian) check() error {
 	d := len(n.Mean)
 	switch {
 	case d < 1 || n.Covariance == nil || n.Covariance.SymmetricDim() != d:
 		return errors.New("a mean and a covariance of different widths, or of none")
 	case n.N == 1 || n.N < 0:
-		return fmt.Errorf("a Frechet distance of a set of %d pictures: want at least 2", n.N)
+		return fmt.Errorf("a Fréchet distance of a set of %d images: want at least 2", n.N)
 	}
 	for i, v := range n.Mean {
 		if math.IsNaN(v) || math.IsInf(v, 0) {
@@ -46,23 +49,24 @@ func (n *Normal) check() error {
 	return nil
 }
 
-// Frechet returns the Frechet distance between the normal distributions with the moments of two sets: see Normal.Frechet.
+// Frechet returns the Fréchet distance between the Gaussians of two sets: see Gaussian.Frechet.
 func Frechet(a, b *Moments) (float64, error) {
 	switch {
 	case len(a.Mean) != len(b.Mean):
 		return 0, fmt.Errorf("features of width %d and of width %d cannot be compared", len(a.Mean), len(b.Mean))
 	case a.N < 2 || b.N < 2:
-		return 0, fmt.Errorf("a Frechet distance of sets of %d and %d pictures: want at least 2 each", a.N, b.N)
+		return 0, fmt.Errorf("a Fréchet distance of sets of %d and %d images: want at least 2 each", a.N, b.N)
 	}
-	return a.Normal().Frechet(b.Normal())
+	return a.Gaussian().Frechet(b.Gaussian())
 }
 
-// Frechet returns the Frechet distance between two distributions (Heusel et al. 2017, arXiv 1706.08500, equation 6):
+// Frechet returns the Fréchet distance between two distributions (Heusel et al. 2017, arXiv
+// 1706.08500, equation 6):
 //
 //	|mean_a - mean_b|² + tr(A + B - 2·(AB)^½)
 //
-// It is right also where a set has fewer vectors than dimensions, though such sets look nearer to each other than they are.
-func (n *Normal) Frechet(other *Normal) (float64, error) {
+// It is exact also for sets with fewer vectors than dimensions, but then such small sets bias it.
+func (n *Gaussian) Frechet(other *Gaussian) (float64, error) {
 	r, err := n.factor()
 	if err != nil {
 		return 0, err
@@ -72,11 +76,11 @@ func (n *Normal) Frechet(other *Normal) (float64, error) {
 
 // factored is a distribution whose covariance is the product Uᵀ·U.
 type factored struct {
-	*Normal
+	*Gaussian
 	root *mat.Dense // U, [rank, D]
 }
 
-func (n *Normal) factor() (*factored, error) {
+func (n *Gaussian) factor() (*factored, error) {
 	if err := n.check(); err != nil {
 		return nil, err
 	}
@@ -93,8 +97,9 @@ func (n *Normal) factor() (*factored, error) {
 	return &factored{n, root}, nil
 }
 
-// frechet returns the distance. With A = UᵀU and B = VᵀV the trace of (AB)^½ is the sum of the singular values of U·Vᵀ: their squares are the eigenvalues of AB.
-func (f *factored) frechet(other *Normal) (float64, error) {
+// frechet returns the distance. With A = UᵀU and B = VᵀV the trace of (AB)^½ is the sum of the
+// singular values of U·Vᵀ: their squares are the eigenvalues of AB.
+func (f *factored) frechet(other *Gaussian) (float64, error) {
 	if len(f.Mean) != len(other.Mean) {
 		return 0, fmt.Errorf("features of width %d and of width %d cannot be compared", len(f.Mean), len(other.Mean))
 	}

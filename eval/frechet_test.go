@@ -7,7 +7,8 @@ import (
 	"gonum.org/v1/gonum/mat"
 )
 
-// TestFrechetReference compares with singular values of the features themselves, which are exact also where covariances are singular.
+// TestFrechetReference compares with singular values of the features themselves, which are exact
+// also where covariances are singular.
 func TestFrechetReference(t *testing.T) {
 	var expected map[string]struct {
 		Want float64 `json:"svd_float64_reference"`
@@ -24,8 +25,8 @@ func TestFrechetReference(t *testing.T) {
 		if err != nil || !(math.Abs(got-e.Want) <= 1e-12*math.Abs(e.Want)+2e-12) {
 			t.Errorf("%s: distance %.16g, error %v, want %.16g", name, got, err, e.Want)
 		}
-		if note := a.Normal().Note("pictures"); (note != "") != (shape[0] <= shape[1]) {
-			t.Errorf("%s: note %q for %d pictures of %d features", name, note, shape[0], shape[1])
+		if note := a.Gaussian().Note("images"); (note != "") != (shape[0] <= shape[1]) {
+			t.Errorf("%s: note %q for %d images of %d features", name, note, shape[0], shape[1])
 		}
 	}
 }
@@ -38,10 +39,10 @@ func TestFrechetOfStatistics(t *testing.T) {
 		t.Fatalf("%d cases", len(expected))
 	}
 	for name, e := range expected {
-		normal := func(n string) *Normal {
+		normal := func(n string) *Gaussian {
 			mu, _ := arrayOf[float64](r, name+".mu"+n)
 			sigma, _ := arrayOf[float64](r, name+".sigma"+n)
-			return &Normal{Mean: mu, Covariance: mat.NewSymDense(len(mu), sigma)}
+			return &Gaussian{Mean: mu, Covariance: mat.NewSymDense(len(mu), sigma)}
 		}
 		a, b := normal("1"), normal("2")
 		for range 2 {
@@ -55,18 +56,18 @@ func TestFrechetOfStatistics(t *testing.T) {
 }
 
 func TestFrechetRefuses(t *testing.T) {
-	one := func(mean, variance float64, n int) *Normal {
-		return &Normal{N: n, Mean: []float64{mean}, Covariance: mat.NewSymDense(1, []float64{variance})}
+	one := func(mean, variance float64, n int) *Gaussian {
+		return &Gaussian{N: n, Mean: []float64{mean}, Covariance: mat.NewSymDense(1, []float64{variance})}
 	}
 	good := one(0, 1, 2)
-	for name, bad := range map[string]*Normal{
-		"mean":        one(math.NaN(), 1, 2),
-		"covariance":  one(0, math.Inf(1), 2),
-		"negative":    one(0, -1, 2),
-		"one picture": one(0, 1, 1),
-		"width":       {Mean: []float64{0, 1}, Covariance: mat.NewSymDense(2, nil)},
-		"shape":       {Mean: []float64{0}, Covariance: mat.NewSymDense(2, nil)},
-		"nothing":     {},
+	for name, bad := range map[string]*Gaussian{
+		"mean":       one(math.NaN(), 1, 2),
+		"covariance": one(0, math.Inf(1), 2),
+		"negative":   one(0, -1, 2),
+		"one image":  one(0, 1, 1),
+		"width":      {Mean: []float64{0, 1}, Covariance: mat.NewSymDense(2, nil)},
+		"shape":      {Mean: []float64{0}, Covariance: mat.NewSymDense(2, nil)},
+		"nothing":    {},
 	} {
 		if _, err := good.Frechet(bad); err == nil {
 			t.Errorf("%s: no error", name)
@@ -77,7 +78,8 @@ func TestFrechetRefuses(t *testing.T) {
 	}
 }
 
-// TestFrechetOfOnePicture holds that sets whose pictures are all the same, with no covariance at all, have a distance.
+// TestFrechetOfOnePicture holds that sets whose images are all the same, with no covariance at all,
+// have a distance.
 func TestFrechetOfOnePicture(t *testing.T) {
 	a, b := momentsOf(t, 2, []float32{1, 2, 1, 2}), momentsOf(t, 2, []float32{4, 6, 4, 6, 4, 6})
 	if d, err := Frechet(a, b); err != nil || d != 25 {

@@ -5,11 +5,13 @@ import (
 	"math"
 )
 
-// PSNR returns the peak signal-to-noise ratio of two pictures in decibels: 10·log10(span² / mean squared difference), where span is the
-// difference of the largest and the smallest value that a pixel can have: 1 for pixels in [0,1], 2 for [-1,1], 255 for bytes. It is +Inf for equal pictures.
+// PSNR returns the peak signal-to-noise ratio of two images in decibels: 10·log10(span² / mean
+// squared difference), where span is the difference of the largest and the smallest value that a
+// pixel can have: 1 for pixels in [0,1], 2 for [-1,1], 255 for bytes. It is +Inf for equal images.
 func PSNR(a, b []float32, span float64) (float64, error) {
 	if len(a) != len(b) || len(a) == 0 || !(span > 0) {
-		return 0, fmt.Errorf("PSNR of pictures of %d and %d numbers with a span of %g: want the same number, at least 1, and a positive span", len(a), len(b), span)
+		return 0, fmt.Errorf("PSNR of images of %d and %d numbers with a span of %g: "+
+			"want the same number, at least 1, and a positive span", len(a), len(b), span)
 	}
 	sum := 0.0
 	for i, v := range a {
@@ -24,16 +26,20 @@ const (
 	ssimRadius = 5 // pixels to either side of the middle of the window
 )
 
-// SSIM returns the mean structural similarity of two pictures, [channels, height, width] (Wang et al. 2004, "Image Quality Assessment: From Error Visibility to
-// Structural Similarity"): Gaussian windows of 11x11 pixels with a deviation of 1.5, population variances, constants (0.01·span)² and (0.03·span)², the mean
-// over the windows that lie in the picture and over the channels. span is as for PSNR.
+// SSIM returns the mean structural similarity of two images, [channels, height, width] (Wang et al.
+// 2004, "Image Quality Assessment: From Error Visibility to Structural Similarity"): Gaussian
+// windows of 11x11 pixels with a deviation of 1.5, population variances, constants (0.01·span)² and
+// (0.03·span)², the mean over the windows that lie in the image and over the channels. span is as
+// for PSNR.
 func SSIM(a, b []float32, channels, height, width int, span float64) (float64, error) {
 	const window = 2*ssimRadius + 1
 	switch {
 	case channels < 1 || height < window || width < window:
-		return 0, fmt.Errorf("SSIM of a picture of %d channels, %d x %d: want at least 1 and %d x %d", channels, height, width, window, window)
+		return 0, fmt.Errorf("SSIM of an image of %d channels, %d x %d: want at least 1 and %d x %d",
+			channels, height, width, window, window)
 	case len(a)/channels/height != width || len(a) != channels*height*width || len(b) != len(a) || !(span > 0):
-		return 0, fmt.Errorf("SSIM of pictures of %d and %d numbers with a span of %g: want %d x %d x %d each and a positive span", len(a), len(b), span, channels, height, width)
+		return 0, fmt.Errorf("SSIM of images of %d and %d numbers with a span of %g: "+
+			"want %d x %d x %d each and a positive span", len(a), len(b), span, channels, height, width)
 	}
 	sum, pixels := 0.0, height*width
 	for c := range channels {
@@ -47,7 +53,8 @@ func SSIM(a, b []float32, channels, height, width int, span float64) (float64, e
 	return sum / float64(channels*(height-2*ssimRadius)*(width-2*ssimRadius)), nil
 }
 
-// ssimMap returns the structural similarity around each pixel. Beyond its edges a picture goes on as its mirror image.
+// ssimMap returns the structural similarity around each pixel. Beyond its edges an image goes on as
+// its mirror image.
 func ssimMap(a, b []float32, height, width int, span float64) []float64 {
 	x, y := float64s(a), float64s(b)
 	product := func(a, b []float64) []float64 {
@@ -103,7 +110,8 @@ func ssimBlur(plane []float64, height, width int) {
 	}
 }
 
-// mirror returns the pixel that stands for pixel i of n when those at the edge are repeated: -1 is 0, n is n-1. i is less than n away from the picture.
+// mirror returns the pixel that stands for pixel i of n when those at the edge are repeated: -1 is
+// 0, n is n-1. i is less than n away from the image.
 func mirror(i, n int) int {
 	switch {
 	case i < 0:

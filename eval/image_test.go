@@ -50,10 +50,10 @@ func TestImagesReference(t *testing.T) {
 func TestImagesRefuse(t *testing.T) {
 	x := make([]float32, 121)
 	if got, err := PSNR(x, x, 1); err != nil || !math.IsInf(got, 1) {
-		t.Errorf("PSNR %g, error %v of equal pictures, want +Inf", got, err)
+		t.Errorf("PSNR %g, error %v of equal images, want +Inf", got, err)
 	}
 	if got, err := SSIM(x, x, 1, 11, 11, 1); err != nil || got != 1 {
-		t.Errorf("SSIM %g, error %v of equal pictures, want 1", got, err)
+		t.Errorf("SSIM %g, error %v of equal images, want 1", got, err)
 	}
 	for _, test := range []struct {
 		a, b    []float32
@@ -65,7 +65,7 @@ func TestImagesRefuse(t *testing.T) {
 		}
 	}
 	if _, err := PSNR(x, x[1:], 1); err == nil {
-		t.Error("no error for PSNR of pictures of different sizes")
+		t.Error("no error for PSNR of images of different sizes")
 	}
 	if _, err := PSNR(nil, nil, 1); err == nil {
 		t.Error("no error for PSNR of nothing")

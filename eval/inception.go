@@ -6,16 +6,19 @@ import (
 	"strings"
 
 	"github.com/tokencache/tokencache/checkpoint"
-	"github.com/tokencache/tokencache/internal/raster"
 	"github.com/tokencache/tokencache/nn"
 	"github.com/tokencache/tokencache/tensor"
 )
 
-// Inception is the Inception-v3 network whose features published FIDs are taken from (Szegedy et al. 2015, arXiv 1512.00567, as TensorFlow's graph of 2015-12-05 has it), with the
-// tensors' names of pytorch-fid's weights.
+// Inception is the Inception-v3 network whose features published FIDs are taken from (Szegedy et
+// al. 2015, arXiv 1512.00567, as TensorFlow's graph of 2015-12-05 has it), with the tensors' names
+// of pytorch-fid's weights.
 type Inception struct {
 	Fingerprint string
 	Bias        []float32 // of the logits, which Forward leaves out as the ADM evaluator does
+	// Crop is the side in pixels that Predict first crops all images to, as DiT prepares its
+	// training images; 0 leaves them as they are.
+	Crop int
 
 	stem          [5]*tensor.Conv2DWeight
 	a             [3]inceptionA
@@ -39,7 +42,8 @@ const (
 	inceptionEps    = 1e-3
 )
 
-// inceptionConv is a convolution, the normalisation behind it and ReLU. Height and width are of the window, which is padded so as to keep the size unless valid.
+// inceptionConv is a convolution, the normalisation behind it and ReLU. Height and width are of the
+// window, which is padded so as to keep the size unless valid.
 type inceptionConv struct {
 	name          string
 	in, out       int
@@ -132,18 +136,21 @@ type inceptionE struct{ one, three, threeEnds, double, doubleEnds, pool []*tenso
 
 func (b *inceptionBuilder) mixedA(name string, in, pool int) inceptionA {
 	return inceptionA{
-		one:   b.chain(name, in, same(".branch1x1", 64, 1, 1)),
-		five:  b.chain(name, in, same(".branch5x5_1", 48, 1, 1), same(".branch5x5_2", 64, 5, 5)),
-		three: b.chain(name, in, same(".branch3x3dbl_1", 64, 1, 1), same(".branch3x3dbl_2", 96, 3, 3), same(".branch3x3dbl_3", 96, 3, 3)),
-		pool:  b.chain(name, in, same(".branch_pool", pool, 1, 1)),
+		one:  b.chain(name, in, same(".branch1x1", 64, 1, 1)),
+		five: b.chain(name, in, same(".branch5x5_1", 48, 1, 1), same(".branch5x5_2", 64, 5, 5)),
+		three: b.chain(name, in,
+			same(".branch3x3dbl_1", 64, 1, 1), same(".branch3x3dbl_2", 96, 3, 3), same(".branch3x3dbl_3", 96, 3, 3)),
+		pool: b.chain(name, in, same(".branch_pool", pool, 1, 1)),
 	}
 }
 
 func (b *inceptionBuilder) mixedC(name string, in, mid int) inceptionC {
 	return inceptionC{
-		one:   b.chain(name, in, same(".branch1x1", 192, 1, 1)),
-		seven: b.chain(name, in, same(".branch7x7_1", mid, 1, 1), same(".branch7x7_2", mid, 1, 7), same(".branch7x7_3", 192, 7, 1)),
-		double: b.chain(name, in, same(".branch7x7dbl_1", mid, 1, 1), same(".branch7x7dbl_2", mid, 7, 1), same(".branch7x7dbl_3", mid, 1, 7),
+		one: b.chain(name, in, same(".branch1x1", 192, 1, 1)),
+		seven: b.chain(name, in,
+			same(".branch7x7_1", mid, 1, 1), same(".branch7x7_2", mid, 1, 7), same(".branch7x7_3", 192, 7, 1)),
+		double: b.chain(name, in,
+			same(".branch7x7dbl_1", mid, 1, 1), same(".branch7x7dbl_2", mid, 7, 1), same(".branch7x7dbl_3", mid, 1, 7),
 			same(".branch7x7dbl_4", mid, 7, 1), same(".branch7x7dbl_5", 192, 1, 7)),
 		pool: b.chain(name, in, same(".branch_pool", 192, 1, 1)),
 	}
@@ -151,7 +158,8 @@ func (b *inceptionBuilder) mixedC(name string, in, mid int) inceptionC {
 
 func (b *inceptionBuilder) mixedE(name string, in int) inceptionE {
 	ends := func(branch string) []*tensor.Conv2DWeight {
-		return append(b.chain(name, 384, same(branch+"a", 384, 1, 3)), b.chain(name, 384, same(branch+"b", 384, 3, 1))...)
+		return append(b.chain(name, 384, same(branch+"a", 384, 1, 3)),
+			b.chain(name, 384, same(branch+"b", 384, 3, 1))...)
 	}
 	return inceptionE{
 		one:        b.chain(name, in, same(".branch1x1", 320, 1, 1)),
@@ -164,19 +172,25 @@ func (b *inceptionBuilder) mixedE(name string, in int) inceptionE {
 }
 
 func (b *inceptionBuilder) build(n *Inception) {
-	stem := append(b.chain("Conv2d_", 3, halving("1a_3x3", 32), inceptionConv{name: "2a_3x3", out: 32, height: 3, width: 3, valid: true}, same("2b_3x3", 64, 3, 3)),
-		b.chain("Conv2d_", 64, same("3b_1x1", 80, 1, 1), inceptionConv{name: "4a_3x3", out: 192, height: 3, width: 3, valid: true})...)
+	valid := func(name string, out int) inceptionConv {
+		return inceptionConv{name: name, out: out, height: 3, width: 3, valid: true}
+	}
+	stem := append(b.chain("Conv2d_", 3, halving("1a_3x3", 32), valid("2a_3x3", 32), same("2b_3x3", 64, 3, 3)),
+		b.chain("Conv2d_", 64, same("3b_1x1", 80, 1, 1), valid("4a_3x3", 192))...)
 	copy(n.stem[:], stem)
 	n.a[0] = b.mixedA("Mixed_5b", 192, 32)
 	n.a[1] = b.mixedA("Mixed_5c", 256, 64)
 	n.a[2] = b.mixedA("Mixed_5d", 288, 64)
 	n.b.three = b.chain("Mixed_6a", 288, halving(".branch3x3", 384))
-	n.b.double = b.chain("Mixed_6a", 288, same(".branch3x3dbl_1", 64, 1, 1), same(".branch3x3dbl_2", 96, 3, 3), halving(".branch3x3dbl_3", 96))
+	n.b.double = b.chain("Mixed_6a", 288,
+		same(".branch3x3dbl_1", 64, 1, 1), same(".branch3x3dbl_2", 96, 3, 3), halving(".branch3x3dbl_3", 96))
 	for i, mid := range []int{128, 160, 160, 192} {
 		n.c[i] = b.mixedC("Mixed_6"+string(rune('b'+i)), 768, mid)
 	}
 	n.d.three = b.chain("Mixed_7a", 768, same(".branch3x3_1", 192, 1, 1), halving(".branch3x3_2", 320))
-	n.d.seven = b.chain("Mixed_7a", 768, same(".branch7x7x3_1", 192, 1, 1), same(".branch7x7x3_2", 192, 1, 7), same(".branch7x7x3_3", 192, 7, 1), halving(".branch7x7x3_4", 192))
+	n.d.seven = b.chain("Mixed_7a", 768,
+		same(".branch7x7x3_1", 192, 1, 1), same(".branch7x7x3_2", 192, 1, 7), same(".branch7x7x3_3", 192, 7, 1),
+		halving(".branch7x7x3_4", 192))
 	n.e[0] = b.mixedE("Mixed_7b", 1280)
 	n.e[1] = b.mixedE("Mixed_7c", 2048)
 	head := b.want("fc.weight", InceptionClasses, InceptionPool)
@@ -193,7 +207,7 @@ func InceptionTensors() []checkpoint.Want {
 	return b.wants
 }
 
-// NewInception reads the network from src. p says how its pictures are prepared.
+// NewInception reads the network from src. p says how its images are prepared.
 func NewInception(src nn.Source, p Preprocessing) (*Inception, error) {
 	b := &inceptionBuilder{loader: nn.NewLoader(src)}
 	n := &Inception{preprocessing: p}
@@ -227,7 +241,7 @@ func OpenInception(f *checkpoint.File, p Preprocessing) (*Inception, error) {
 	return n, nil
 }
 
-// Identity tells the network and the preparation of pictures from others: features of equal identities can be compared.
+// Identity implements Network.
 func (n *Inception) Identity() string {
 	return fmt.Sprintf("inception-v3 %s, preprocessing %s", n.Fingerprint, n.preprocessing)
 }
@@ -250,7 +264,8 @@ var (
 	poolSame  = tensor.Window2D{Height: 3, Width: 3, Stride: 1, PadY: 1, PadX: 1}
 )
 
-// halved returns the largest values of 3x3 windows, every second pixel, in dst or, if that is nil, in new memory.
+// halved returns the largest values of 3x3 windows, every second pixel, in dst or, if that is nil,
+// in new memory.
 func halved(g *tensor.Graph, dst *tensor.Tensor, x tensor.Images) tensor.Images {
 	if dst == nil {
 		h, w := poolHalve.Out(x.Height, x.Width)
@@ -297,7 +312,8 @@ func blockC(g *tensor.Graph, x tensor.Images, b *inceptionC) (all, one tensor.Im
 	return j.m, one
 }
 
-// blockHalve is one of the blocks that halve the size: two branches, and the largest values of the input.
+// blockHalve is one of the blocks that halve the size: two branches, and the largest values of the
+// input.
 func blockHalve(g *tensor.Graph, x tensor.Images, first, second []*tensor.Conv2DWeight) tensor.Images {
 	h, w := poolHalve.Out(x.Height, x.Width)
 	j := join(g, x.Samples(), h, w, first[len(first)-1].Out+second[len(second)-1].Out+x.X.Cols)
@@ -307,7 +323,8 @@ func blockHalve(g *tensor.Graph, x tensor.Images, first, second []*tensor.Conv2D
 	return j.m
 }
 
-// blockE pools by the mean in the first of its kind and by the largest value in the second, as the graph does.
+// blockE pools by the mean in the first of its kind and by the largest value in the second, as the
+// graph does.
 func blockE(g *tensor.Graph, x tensor.Images, b *inceptionE, largest bool) tensor.Images {
 	j := join(g, x.Samples(), x.Height, x.Width, 2048)
 	j.branch(x, b.one)
@@ -326,8 +343,10 @@ func blockE(g *tensor.Graph, x tensor.Images, b *inceptionE, largest bool) tenso
 	return j.m
 }
 
-// Forward returns what the network sees in prepared pictures of InceptionSize: the pool features [samples, 2048] that FID is taken from; the spatial features [samples, 2023] of sFID, which
-// are the first 7 channels of a branch in the middle of the network; and the logits [samples, 1008] without their bias.
+// Forward returns what the network sees in prepared images of InceptionSize: the pool features
+// [samples, 2048] that FID is taken from; the spatial features [samples, 2023] of sFID, which are
+// the first 7 channels of a branch in the middle of the network; and the logits [samples, 1008]
+// without their bias.
 func (n *Inception) Forward(g *tensor.Graph, x tensor.Images) (pool, spatial, logits *tensor.Tensor) {
 	x = run(g, nil, x, n.stem[:3])
 	x = halved(g, nil, x)
@@ -358,61 +377,4 @@ func spatialFeatures(g *tensor.Graph, x tensor.Images) *tensor.Tensor {
 		copy(dst.Data[i*spatialChannels:][:spatialChannels], x.X.Row(i))
 	}
 	return dst
-}
-
-// Seen is what Inception sees in a set of pictures.
-type Seen struct {
-	Pool, Spatial *Moments
-	Probabilities []float32 // [pictures, 1008], by the logits without their bias
-	Kept          []float32 // pool features of the pictures that were to be kept
-	KeptSpatial   []float32 // their spatial ones
-}
-
-// Judge shows the network count pictures of any sizes, of 1 or 3 channels, that read gives. The features of those that keep, which may be nil, reports are kept. progress,
-// which may be nil, is told how many are done.
-func (n *Inception) Judge(g *tensor.Graph, count int, read func(i int) (*raster.Image, error), keep func(i int) bool, progress func(done int)) (*Seen, error) {
-	const batch = 8
-	s := &Seen{Pool: NewMoments(InceptionPool), Spatial: NewMoments(InceptionSpatial), Probabilities: make([]float32, 0, count*InceptionClasses)}
-	var pools, spatials []float32 // that moments have not yet taken in
-	for done := 0; done < count; done += batch {
-		b := min(batch, count-done)
-		g.Reset()
-		x := tensor.Images{X: g.New(b*InceptionSize*InceptionSize, 3), Height: InceptionSize, Width: InceptionSize}
-		for i := range b {
-			m, err := read(done + i)
-			if err != nil {
-				return nil, err
-			}
-			if err := n.preprocessing.prepare(x.X.Data[i*InceptionSize*InceptionSize*3:], m); err != nil {
-				return nil, fmt.Errorf("picture %d: %w", done+i, err)
-			}
-		}
-		pool, spatial, logits := n.Forward(g, x)
-		if err := g.Err(); err != nil {
-			return nil, err
-		}
-		Softmax(logits.Flat(), logits.Flat(), InceptionClasses)
-		s.Probabilities = append(s.Probabilities, logits.Flat()...)
-		for i := range b {
-			if keep != nil && keep(done+i) {
-				s.Kept = append(s.Kept, pool.Row(i)...)
-				s.KeptSpatial = append(s.KeptSpatial, spatial.Row(i)...)
-			}
-		}
-		pools, spatials = append(pools, pool.Flat()...), append(spatials, spatial.Flat()...)
-		if len(pools) >= momentsBlock*InceptionPool || done+b == count {
-			if err := s.Pool.Add(pools); err != nil {
-				return nil, err
-			}
-			if err := s.Spatial.Add(spatials); err != nil {
-				return nil, err
-			}
-			pools, spatials = pools[:0], spatials[:0]
-		}
-		if progress != nil {
-			progress(done + b)
-		}
-	}
-	g.Reset()
-	return s, nil
 }

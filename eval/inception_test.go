@@ -38,7 +38,8 @@ func (s inceptionSource) Read(name string, dst []float32) error {
 	return nil
 }
 
-// TestInceptionReference compares with pytorch-fid, and with a port of the ADM evaluator's graph, both in float64.
+// TestInceptionReference compares with pytorch-fid, and with a port of the ADM evaluator's graph,
+// both in float64.
 func TestInceptionReference(t *testing.T) {
 	var params map[string]struct {
 		Shape  []int
@@ -85,10 +86,10 @@ func TestInceptionReference(t *testing.T) {
 		if net.preprocessing, err = ParsePreprocessing(way); err != nil {
 			t.Fatal(err)
 		}
-		pictures := recordedPictures(r, set+".input")
+		images := recordedPictures(r, set+".input")
 		g.Reset()
-		x := tensor.Images{X: g.New(len(pictures)*InceptionSize*InceptionSize, 3), Height: InceptionSize, Width: InceptionSize}
-		for i, m := range pictures {
+		x := tensor.Images{X: g.New(len(images)*InceptionSize*InceptionSize, 3), Height: InceptionSize, Width: InceptionSize}
+		for i, m := range images {
 			if err := net.preprocessing.prepare(x.X.Data[i*InceptionSize*InceptionSize*3:], m); err != nil {
 				t.Fatal(err)
 			}
@@ -124,7 +125,8 @@ func TestInceptionReference(t *testing.T) {
 	}
 }
 
-// checkRows compares the rows of prepared pictures that were recorded, with ADM's preparation every 23rd.
+// checkRows compares the rows of prepared images that were recorded, with ADM's preparation every
+// 23rd.
 func checkRows(t *testing.T, r *recorded, base string, p Preprocessing, x tensor.Images) {
 	if !slices.Contains(r.arrays.Names(), base+".rows") {
 		return
@@ -134,17 +136,17 @@ func checkRows(t *testing.T, r *recorded, base string, p Preprocessing, x tensor
 	if p == PyTorchFID {
 		every, scale, shift = 13, 2, -1 // recorded before the last step
 	}
-	want, shape := arrayOf[float32](r, base+".rows") // [pictures, 3, rows, 299]
+	want, shape := arrayOf[float32](r, base+".rows") // [images, 3, rows, 299]
 	for i, v := range want {
-		column, row, c, picture := i%shape[3], i/shape[3]%shape[2]*every, i/shape[3]/shape[2]%3, i/shape[3]/shape[2]/3
-		got := x.X.Row((picture*InceptionSize+row)*InceptionSize + column)[c]
+		column, row, c, image := i%shape[3], i/shape[3]%shape[2]*every, i/shape[3]/shape[2]%3, i/shape[3]/shape[2]/3
+		got := x.X.Row((image*InceptionSize+row)*InceptionSize + column)[c]
 		if math.Abs(float64(got-(v*scale+shift))) > tolerance {
 			t.Fatalf("%s: prepared pixel %d, %d of channel %d is %g, want %g", base, row, column, c, got, v*scale+shift)
 		}
 	}
 }
 
-// recordedPictures are pictures of an array [n, 3, height, width].
+// recordedPictures are images of an array [n, 3, height, width].
 func recordedPictures(r *recorded, name string) []*raster.Image {
 	x, shape := arrayOf[uint8](r, name)
 	var list []*raster.Image

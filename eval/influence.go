@@ -8,26 +8,37 @@ import (
 	"gonum.org/v1/gonum/mat"
 )
 
-// FrechetInterval returns the interval of the Frechet distance between samples and a reference for other samples drawn as these were, where resampling the distance itself would take too long: it resamples the distance's
-// influence function, the first order of what one more picture with features x would change,
+// InfluenceFrechet returns the Fréchet distance between samples and a reference with an interval,
+// where resampling the distance itself would take too long. It resamples the distance's influence
+// function, the first order of the change that one more image with features x makes,
 //
 //	2(mean-mean_r)·z + zᵀ(I-T)z - tr((I-T)B)        z = x - mean,   T = A^½·(A^½·B·A^½)^-½·A^½
 //
-// with the covariances A of the reference and B of the samples (Efron 1981, "Nonparametric Standard Errors and Confidence Intervals": the infinitesimal jackknife; T is the linear map of
-// the optimal transport between the two distributions). kept are features [n, D] of the samples or of some of them, from which the interval of all samples.N is inferred. It costs an eigenvalue decomposition and one
-// pass over kept. Of fewer samples than features it is too narrow, as B then knows nothing of most directions.
-func FrechetInterval(samples, reference *Normal, kept []float32, seed uint64) (Interval, error) {
+// with the covariances A of the reference and B of the samples (Efron 1981, "Nonparametric Standard
+// Errors and Confidence Intervals": the infinitesimal jackknife; T is the linear map of the optimal
+// transport between the two distributions).
+//
+// kept are features [n, D] of the samples or of some of them, from which the interval for all
+// samples.N is inferred. It costs a singular value decomposition, an eigenvalue decomposition and
+// one pass over kept. With fewer samples than features the interval is too narrow, because B is
+// then 0 in most directions.
+func InfluenceFrechet(samples, reference *Gaussian, kept []float32, seed uint64) (Estimate, error) {
 	d := len(samples.Mean)
 	if err := checkFeatures(kept, d, 0); err != nil {
-		return Interval{}, err
+		return Estimate{}, err
 	}
 	n := len(kept) / d
 	if n < 2 || samples.N < n {
-		return Interval{}, fmt.Errorf("interval of a Frechet distance by %d of %d pictures: want at least 2, and no more than there are", n, samples.N)
+		return Estimate{}, fmt.Errorf("interval of a Fréchet distance by %d of %d images: "+
+			"want at least 2, and no more than there are", n, samples.N)
 	}
-	distance, transport, err := reference.transport(samples)
+	distance, err := samples.Frechet(reference)
 	if err != nil {
-		return Interval{}, err
+		return Estimate{}, err
+	}
+	transport, err := reference.transport(samples)
+	if err != nil {
+		return Estimate{}, err
 	}
 	rank, _ := transport.Dims()
 	const block = 256
@@ -55,28 +66,22 @@ func FrechetInterval(samples, reference *Normal, kept []float32, seed uint64) (I
 	})
 	in, err := BootstrapMean(influence, MeanResamples, seed)
 	if err != nil {
-		return Interval{}, err
-	}
-	mean := 0.0
-	for _, v := range influence {
-		mean += v / float64(n)
+		return Estimate{}, err
 	}
 	narrower := math.Sqrt(float64(n) / float64(samples.N))
-	return Interval{Low: max(distance+(in.Low-mean)*narrower, 0), High: distance + (in.High-mean)*narrower}, nil
+	return Estimate{
+		Value: distance,
+		Low:   max(distance+(in.Low-in.Value)*narrower, 0),
+		High:  distance + (in.High-in.Value)*narrower,
+	}, nil
 }
 
-// transport returns the Frechet distance to other and a root W of the transport T = WᵀW between the two distributions' covariances, [rank, D]. With A = UᵀU and the decomposition U·B·Uᵀ = P·S²·Pᵀ it is
-// W = S^-½·Pᵀ·U.
-func (n *Normal) transport(other *Normal) (float64, *mat.Dense, error) {
+// transport returns a root W of the transport T = WᵀW between the covariances of two distributions,
+// [rank, D]. With A = UᵀU and the decomposition U·B·Uᵀ = P·S²·Pᵀ it is W = S^-½·Pᵀ·U.
+func (n *Gaussian) transport(other *Gaussian) (*mat.Dense, error) {
 	r, err := n.factor()
 	if err != nil {
-		return 0, nil, err
-	}
-	if err := other.check(); err != nil {
-		return 0, nil, err
-	}
-	if len(n.Mean) != len(other.Mean) {
-		return 0, nil, fmt.Errorf("features of width %d and of width %d cannot be compared", len(n.Mean), len(other.Mean))
+		return nil, err
 	}
 	var half, whole mat.Dense
 	half.Mul(r.root, other.Covariance)
@@ -90,21 +95,16 @@ func (n *Normal) transport(other *Normal) (float64, *mat.Dense, error) {
 	}
 	var eigen mat.EigenSym
 	if !eigen.Factorize(symmetric, true) {
-		return 0, nil, errors.New("the eigenvalues of the product of the covariances were not found")
+		return nil, errors.New("the eigenvalues of the product of the covariances were not found")
 	}
 	values := eigen.Values(nil)
 	var vectors mat.Dense
 	eigen.VectorsTo(&vectors)
-	const tiny = 1e-10 // of the largest: directions that one of the sets does not have
-	distance := mat.Trace(n.Covariance) + mat.Trace(other.Covariance)
-	for i, m := range n.Mean {
-		distance += (m - other.Mean[i]) * (m - other.Mean[i])
-	}
+	const tiny = 1e-10 // of the largest: directions in which one of the sets does not vary
 	for j, v := range values {
 		scale := 0.0
 		if v > tiny*values[rank-1] {
-			scale = math.Pow(v, -0.25) // S^-½, where v is of S²
-			distance -= 2 * math.Sqrt(v)
+			scale = math.Pow(v, -0.25) // S^-½; v is an element of S²
 		}
 		for i := range rank {
 			vectors.Set(i, j, vectors.At(i, j)*scale)
@@ -112,5 +112,5 @@ func (n *Normal) transport(other *Normal) (float64, *mat.Dense, error) {
 	}
 	w := new(mat.Dense)
 	w.Mul(vectors.T(), r.root)
-	return distance, w, nil
+	return w, nil
 }

@@ -7,8 +7,8 @@ import (
 	"gonum.org/v1/gonum/blas/blas64"
 )
 
-// Manifold is the part of the space of features that a set of pictures covers: a ball around each of them, which reaches to the k-th nearest other one
-// (Kynkäänniemi et al. 2019, arXiv 1904.06991).
+// Manifold is the part of the space of features that a set of images covers: a ball around each
+// image, which reaches to its k-th nearest neighbour (Kynkäänniemi et al. 2019, arXiv 1904.06991).
 type Manifold struct {
 	Radii []float64 // the square of each ball's radius
 
@@ -25,10 +25,11 @@ func NewManifold(features []float32, width, k int) (*Manifold, error) {
 		return nil, err
 	}
 	if n := len(features) / width; k < 1 || n <= k {
-		return nil, fmt.Errorf("balls that reach to neighbour %d among %d pictures: want more pictures than that", k, n)
+		return nil, fmt.Errorf("balls that reach to neighbour %d among %d images: want more images than that", k, n)
 	}
 	m := &Manifold{Radii: make([]float64, len(features)/width), features: features, width: width}
-	nearest := make([][]float64, len(m.Radii)) // the k+1 smallest distances, in order; the first is a picture's to itself
+	// The k+1 smallest distances of each image, ascending; the first is that to itself.
+	nearest := make([][]float64, len(m.Radii))
 	squaredDistances(features, features, width, func(i, _ int, row []float64) {
 		for _, d := range row {
 			list := nearest[i]
@@ -66,42 +67,43 @@ func (m *Manifold) Contains(features []float32) ([]bool, error) {
 	return in, nil
 }
 
-// PrecisionRecall says of each of the samples whether it lies in the manifold of the reference, and of each picture of the reference whether it lies in that of the samples: precision and recall are the Share of either.
-// Distances are exact to rounding in float64, where the ADM evaluator takes them in float16 if it can.
+// PrecisionRecall says of each sample whether it lies in the manifold of the reference, and of each
+// image of the reference whether it lies in the manifold of the samples: precision and recall are
+// their BootstrapShare. Distances are exact to rounding in float64; the ADM evaluator computes them
+// in float16 where it can.
 func PrecisionRecall(reference, samples []float32, width, k int) (good, found []bool, err error) {
 	of, err := NewManifold(reference, width, k)
 	if err != nil {
 		return nil, nil, fmt.Errorf("reference: %w", err)
 	}
-	drawn, err := NewManifold(samples, width, k)
+	sampled, err := NewManifold(samples, width, k)
 	if err != nil {
 		return nil, nil, fmt.Errorf("samples: %w", err)
 	}
 	if good, err = of.Contains(samples); err != nil {
 		return nil, nil, err
 	}
-	found, err = drawn.Contains(reference)
+	found, err = sampled.Contains(reference)
 	return good, found, err
 }
 
-// Share returns how many of the pictures are in, as a share, and its interval for others drawn as these were, with the balls as they are.
-func Share(in []bool, seed uint64) (float64, Interval, error) {
-	values, n := make([]float64, len(in)), 0
+// BootstrapShare returns the share of the images that are in, with its interval.
+func BootstrapShare(in []bool, seed uint64) (Estimate, error) {
+	values := make([]float64, len(in))
 	for i, v := range in {
 		if v {
 			values[i] = 1
-			n++
 		}
 	}
-	interval, err := BootstrapMean(values, MeanResamples, seed)
-	return float64(n) / float64(max(len(in), 1)), interval, err
+	return BootstrapMean(values, MeanResamples, seed)
 }
 
 // distanceBlock is how many rows of each side are compared at a time.
 const distanceBlock = 64
 
-// squaredDistances calls visit with the squares of the distances of row i of a to rows of b from first on. A row of a is visited by one goroutine, with the rows of b in order.
-// A distance depends on the two rows alone, not on their places, and that of equal rows is exactly 0.
+// squaredDistances calls visit with the squares of the distances of row i of a to rows of b from
+// first on. A row of a is visited by one goroutine, with the rows of b in order. A distance depends
+// on the two rows alone, not on their positions, and that of equal rows is exactly 0.
 func squaredDistances(a, b []float32, width int, visit func(i, first int, row []float64)) {
 	rows := len(a) / width
 	squares := make([]float64, len(b)/width)

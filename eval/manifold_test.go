@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// TestPrecisionRecallReference compares with the definition evaluated in float64: radii, who lies in them, and the shares for several k.
+// TestPrecisionRecallReference compares with the definition evaluated in float64: radii, who lies
+// in them, and the shares for several k.
 func TestPrecisionRecallReference(t *testing.T) {
 	type shares struct{ Precision, Recall float64 }
 	var expected map[string]struct {
@@ -27,13 +28,14 @@ func TestPrecisionRecallReference(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			p, in, err1 := Share(good, 1)
-			q, _, err2 := Share(found, 1)
-			if err1 != nil || err2 != nil || p != want.Precision || q != want.Recall {
-				t.Errorf("%s, k %d: precision %g, recall %g, errors %v and %v, want %g and %g", name, k, p, q, err1, err2, want.Precision, want.Recall)
+			p, err1 := BootstrapShare(good, 1)
+			q, err2 := BootstrapShare(found, 1)
+			if err1 != nil || err2 != nil || p.Value != want.Precision || q.Value != want.Recall {
+				t.Errorf("%s, k %d: precision %v, recall %v, errors %v and %v, want %g and %g",
+					name, k, p, q, err1, err2, want.Precision, want.Recall)
 			}
-			if p < in.Low || p > in.High {
-				t.Errorf("%s, k %d: precision %g outside of its interval %v", name, k, p, in)
+			if p.Value < p.Low || p.Value > p.High {
+				t.Errorf("%s, k %d: precision %g outside of its interval %v", name, k, p.Value, p)
 			}
 		}
 		for _, side := range []struct{ of, radii, others, flags string }{{"real", "radii2_real", "fake", "fake_in_real"}, {"fake", "radii2_fake", "real", "real_in_fake"}} {
@@ -47,7 +49,7 @@ func TestPrecisionRecallReference(t *testing.T) {
 			}
 			for i, want := range radii {
 				if !(math.Abs(m.Radii[i]-want) <= 1e-11*want) {
-					t.Fatalf("%s.%s: %g of picture %d, want %g", name, side.radii, m.Radii[i], i, want)
+					t.Fatalf("%s.%s: %g of image %d, want %g", name, side.radii, m.Radii[i], i, want)
 				}
 			}
 			in, err := m.Contains(others)
@@ -56,7 +58,7 @@ func TestPrecisionRecallReference(t *testing.T) {
 			}
 			for i, want := range flags {
 				if in[i] != (want == 1) {
-					t.Errorf("%s.%s: %v for picture %d", name, side.flags, in[i], i)
+					t.Errorf("%s.%s: %v for image %d", name, side.flags, in[i], i)
 				}
 			}
 		}
@@ -66,10 +68,10 @@ func TestPrecisionRecallReference(t *testing.T) {
 func TestManifoldRefuses(t *testing.T) {
 	nan := float32(math.NaN())
 	if _, err := NewManifold([]float32{1, 2, 3}, 1, 3); err == nil {
-		t.Error("no error for 3 neighbours among 3 pictures")
+		t.Error("no error for 3 neighbours among 3 images")
 	}
 	if _, err := NewManifold([]float32{1, 2, 3}, 2, 1); err == nil {
-		t.Error("no error for half a picture")
+		t.Error("no error for half an image")
 	}
 	if _, err := NewManifold([]float32{1, nan, 3}, 1, 1); err == nil {
 		t.Error("no error for a feature that is no number")

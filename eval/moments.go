@@ -7,15 +7,15 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"gonum.org/v1/gonum/blas/blas64"
 	"gonum.org/v1/gonum/mat"
 )
 
-// Moments are the mean and the covariance of feature vectors, gathered in any number of parts, whose sum is the same up to rounding.
+// Moments are the mean and the covariance of feature vectors, accumulated in any number of parts;
+// the result is the same up to rounding.
 type Moments struct {
 	N    int
 	Mean []float64     // [D]
-	M2   *mat.SymDense // [D, D]: the sum of the outer products of what is left without the mean
+	M2   *mat.SymDense // [D, D]: the sum of the outer products of the deviations from the mean
 }
 
 // NewMoments returns the moments of no vectors of width d.
@@ -24,11 +24,11 @@ func NewMoments(d int) *Moments {
 }
 
 const (
-	momentsBlock = 512 // vectors that are taken in at a time
-	momentsTile  = 16  // rows and columns of M2 that are added to at a time: what they are made of stays in a core's cache
+	momentsBlock = 512 // vectors added at a time
+	momentsTile  = 16  // rows and columns of M2 updated at a time, so that their columns stay in a core's cache
 )
 
-// Add takes in the rows of features, [n, D], one behind the other. It fails if one is not a number.
+// Add adds the rows of features, [n, D]. It fails if a feature is not finite.
 func (m *Moments) Add(features []float32) error {
 	if err := checkFeatures(features, len(m.Mean), m.N); err != nil {
 		return err
@@ -43,20 +43,21 @@ func (m *Moments) Add(features []float32) error {
 	return nil
 }
 
-// checkFeatures fails if features are not rows of d finite numbers. first is the number of the first of them, for the message.
+// checkFeatures fails if features are not rows of d finite numbers. first is the index of the first
+// row, for the message.
 func checkFeatures(features []float32, d, first int) error {
 	if d < 1 || len(features)%d != 0 {
 		return fmt.Errorf("%d numbers are not a whole number of features of width %d", len(features), d)
 	}
 	for i, v := range features {
 		if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
-			return fmt.Errorf("feature %d of picture %d is not a finite number", i%d, first+i/d)
+			return fmt.Errorf("feature %d of image %d is not a finite number", i%d, first+i/d)
 		}
 	}
 	return nil
 }
 
-// addBlock takes in the rows of features; columns is room for as many numbers.
+// addBlock adds the rows of features; columns is scratch of the same length.
 func (m *Moments) addBlock(features []float32, columns []float64) {
 	d := len(m.Mean)
 	n := len(features) / d
@@ -75,11 +76,11 @@ func (m *Moments) addBlock(features []float32, columns []float64) {
 		delta[j] = mean - m.Mean[j]
 	})
 	m.merge(delta, n, func(i, j int) float64 {
-		return blas64.Dot(blas64.Vector{N: n, Inc: 1, Data: columns[i*n:]}, blas64.Vector{N: n, Inc: 1, Data: columns[j*n:]})
+		return dot(columns[i*n:][:n], columns[j*n:][:n])
 	})
 }
 
-// Merge takes in what other gathered.
+// Merge adds the vectors of other.
 func (m *Moments) Merge(other *Moments) {
 	if other.N == 0 {
 		return
@@ -91,8 +92,8 @@ func (m *Moments) Merge(other *Moments) {
 	m.merge(delta, other.N, other.M2.At)
 }
 
-// merge takes in n vectors whose mean is delta away from m's and whose M2 is given by element (Chan et al. 1979, "Updating Formulae and a Pairwise Algorithm for
-// Computing Sample Variances").
+// merge adds n vectors whose mean is delta away from m's and whose M2 is given by element (Chan et
+// al. 1979, "Updating Formulae and a Pairwise Algorithm for Computing Sample Variances").
 func (m *Moments) merge(delta []float64, n int, m2 func(i, j int) float64) {
 	total := float64(m.N + n)
 	weight := float64(m.N) * float64(n) / total
@@ -117,7 +118,7 @@ func (m *Moments) merge(delta []float64, n int, m2 func(i, j int) float64) {
 	m.N += n
 }
 
-// parallel calls f for 0 to n-1 on as many goroutines as there are processors to offer.
+// parallel calls f for 0 to n-1 on up to GOMAXPROCS goroutines.
 func parallel(n int, f func(i int)) {
 	workers := min(runtime.GOMAXPROCS(0), n)
 	if workers < 2 {
@@ -138,14 +139,14 @@ func parallel(n int, f func(i int)) {
 	group.Wait()
 }
 
-// Covariance returns the covariance with divisor N-1, as the field's evaluators take it.
+// Covariance returns the covariance with divisor N-1, as the field's evaluators compute it.
 func (m *Moments) Covariance() *mat.SymDense {
 	var c mat.SymDense
 	c.ScaleSym(1/float64(max(m.N-1, 1)), m.M2)
 	return &c
 }
 
-// Normal returns the normal distribution that has the moments.
-func (m *Moments) Normal() *Normal {
-	return &Normal{N: m.N, Mean: m.Mean, Covariance: m.Covariance()}
+// Gaussian returns the normal distribution with these moments.
+func (m *Moments) Gaussian() *Gaussian {
+	return &Gaussian{N: m.N, Mean: m.Mean, Covariance: m.Covariance()}
 }

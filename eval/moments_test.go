@@ -28,7 +28,8 @@ func momentsOf(t *testing.T, d int, parts ...[]float32) *Moments {
 	return m
 }
 
-// TestFrechet compares with the closed form for independent dimensions, and with the laws of a distance.
+// TestFrechet compares with the closed form for independent dimensions, and with the laws of a
+// distance.
 func TestFrechet(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	x := gaussian(r, 2000, []float64{0, 1, 2}, []float64{1, 2, 0.5})
@@ -86,13 +87,13 @@ func TestMomentsInParts(t *testing.T) {
 }
 
 func TestMomentsRefuse(t *testing.T) {
-	if err := NewMoments(2).Add([]float32{1, float32(math.NaN())}); err == nil || !strings.Contains(err.Error(), "picture 0") {
+	if err := NewMoments(2).Add([]float32{1, float32(math.NaN())}); err == nil || !strings.Contains(err.Error(), "image 0") {
 		t.Errorf("error %v for a feature that is no number", err)
 	}
 	if _, err := Frechet(NewMoments(2), NewMoments(3)); err == nil {
 		t.Error("no error for features of different widths")
 	}
 	if _, err := Frechet(momentsOf(t, 1, []float32{1}), momentsOf(t, 1, []float32{1, 2})); err == nil {
-		t.Error("no error for a set of one picture")
+		t.Error("no error for a set of one image")
 	}
 }

@@ -7,12 +7,16 @@ import (
 	"github.com/tokencache/tokencache/internal/raster"
 )
 
-// Preprocessing is how pictures are brought to the size and the range of Inception's input. The two ways see different features in one picture, so that they must not be mixed.
+// Preprocessing is how images are brought to the size and the range of Inception's input. The two
+// ways give different features of one image: they must not be mixed.
 type Preprocessing int
 
 const (
-	ADM        Preprocessing = iota // as TensorFlow's graph, which the ADM evaluator runs: corners of pixels on corners, then (byte - 128)/128
-	PyTorchFID                      // as pytorch-fid: centres of pixels on centres, then 2·byte/255 - 1
+	// ADM is TensorFlow's graph, which the ADM evaluator runs: corners of pixels on corners, then
+	// (byte - 128)/128.
+	ADM Preprocessing = iota
+	// PyTorchFID is that of pytorch-fid: centres of pixels on centres, then 2·byte/255 - 1.
+	PyTorchFID
 )
 
 // Preprocessings are the names of all ways, in order.
@@ -30,13 +34,14 @@ func ParsePreprocessing(name string) (Preprocessing, error) {
 	return 0, fmt.Errorf("preprocessing %q: want one of %v", name, Preprocessings)
 }
 
-// tap says which two pixels along a side a result is made of, and how near it is to the second.
+// tap says which two pixels along a side a result interpolates, and how near it is to the second.
 type tap struct {
 	low, high int
 	part      float32
 }
 
-// taps are those of the InceptionSize results along a side of n pixels. Both ways round the scale to float32; ADM also rounds the places, pytorch-fid's recorded values show that it does not.
+// taps are those of the InceptionSize results along a side of n pixels. Both ways round the scale
+// to float32; ADM also rounds the positions, pytorch-fid's recorded values show that it does not.
 func (p Preprocessing) taps(n int) []tap {
 	list := make([]tap, InceptionSize)
 	scale := float32(n) / InceptionSize
@@ -57,7 +62,7 @@ func (p Preprocessing) prepare(dst []float32, m *raster.Image) error {
 		return fmt.Errorf("%d channels, want 1 or 3", m.Channels)
 	}
 	if m.Height < 1 || m.Width < 1 || len(m.Pix) != m.Height*m.Width*m.Channels {
-		return errors.New("a picture without pixels")
+		return errors.New("an image without pixels")
 	}
 	rows, columns := p.taps(m.Height), p.taps(m.Width)
 	value := func(y, x, c int) float32 {

@@ -9,7 +9,8 @@ import (
 	"github.com/tokencache/tokencache/internal/npz"
 )
 
-// recorded are arrays of a file in testdata, which is described there, and the numbers that belong to them.
+// recorded are arrays of a file in testdata, which is described there, and the numbers that belong
+// to them.
 type recorded struct {
 	t      *testing.T
 	arrays *npz.Archive

@@ -7,21 +7,25 @@ import (
 	"slices"
 )
 
-// InceptionScoreSplit is how many pictures the ADM evaluator takes a score of at a time.
+// InceptionScoreSplit is the number of images that the ADM evaluator computes a score of at a time.
 const InceptionScoreSplit = 5000
 
-// InceptionScore returns the score (Salimans et al. 2016, arXiv 1606.03498) of probabilities, [pictures, classes]: the mean over parts of split pictures, of which the
-// last may be shorter, of exp(the mean divergence of a picture's probabilities from the part's). A probability of 0 adds nothing.
+// InceptionScore returns the score (Salimans et al. 2016, arXiv 1606.03498) of probabilities
+// [images, classes]: the mean over parts of split images, of which the last may be shorter, of
+// exp(the mean divergence of an image's probabilities from the part's). A probability of 0 adds
+// nothing.
 func InceptionScore(probabilities []float32, classes, split int) (float64, error) {
 	if err := checkFeatures(probabilities, classes, 0); err != nil {
 		return 0, fmt.Errorf("inception score: %w", err)
 	}
 	if len(probabilities) == 0 || split < 1 {
-		return 0, fmt.Errorf("inception score of %d probabilities in parts of %d pictures: want at least one of each", len(probabilities), split)
+		return 0, fmt.Errorf("inception score of %d probabilities in parts of %d images: want at least one of each",
+			len(probabilities), split)
 	}
 	for i, p := range probabilities {
 		if p < 0 || p > 1+1e-4 {
-			return 0, fmt.Errorf("inception score: class %d of picture %d has the probability %g", i%classes, i/classes, p)
+			return 0, fmt.Errorf("inception score: class %d of image %d has the probability %g",
+				i%classes, i/classes, p)
 		}
 	}
 	sum, parts := 0.0, 0
@@ -32,7 +36,8 @@ func InceptionScore(probabilities []float32, classes, split int) (float64, error
 	return sum / float64(parts), nil
 }
 
-// divergence returns the mean Kullback-Leibler divergence of the pictures' probabilities from their mean.
+// divergence returns the mean Kullback-Leibler divergence of the images' probabilities from their
+// mean.
 func divergence(p []float32, classes int) float64 {
 	n := len(p) / classes
 	all := make([]int, n)
@@ -42,7 +47,7 @@ func divergence(p []float32, classes int) float64 {
 	return divergenceOf(p, negentropies(p, classes), all, classes)
 }
 
-// negentropies returns the sum of p·log(p) of each picture.
+// negentropies returns the sum of p·log(p) of each image.
 func negentropies(p []float32, classes int) []float64 {
 	sums := make([]float64, len(p)/classes)
 	parallel(len(sums), func(i int) {
@@ -55,7 +60,8 @@ func negentropies(p []float32, classes int) []float64 {
 	return sums
 }
 
-// divergenceOf is divergence of the chosen pictures, which may come more than once. negentropies are of all.
+// divergenceOf is divergence of the chosen images, which may repeat. negentropies are of all
+// images.
 func divergenceOf(p []float32, negentropies []float64, chosen []int, classes int) float64 {
 	n := float64(len(chosen))
 	mean := make([]float64, classes)
@@ -74,15 +80,15 @@ func divergenceOf(p []float32, negentropies []float64, chosen []int, classes int
 	return sum / n
 }
 
-// ScoreInterval returns the interval of an InceptionScore for other pictures drawn as these were, by resampling. Pictures that come more than once make the classes look less even, so it is that of the deviations around the
-// score.
-func ScoreInterval(probabilities []float32, classes, split, resamples int, seed uint64) (Interval, error) {
+// BootstrapScore returns the InceptionScore with its bootstrap interval: that of the deviations of
+// resamples around the score (see Around), because images that repeat make the classes less even.
+func BootstrapScore(probabilities []float32, classes, split, resamples int, seed uint64) (Estimate, error) {
 	score, err := InceptionScore(probabilities, classes, split)
 	if err != nil {
-		return Interval{}, err
+		return Estimate{}, err
 	}
 	if resamples < 2 {
-		return Interval{}, fmt.Errorf("interval of an inception score by %d resamples: want at least 2", resamples)
+		return Estimate{}, fmt.Errorf("interval of an inception score by %d resamples: want at least 2", resamples)
 	}
 	n := len(probabilities) / classes
 	of := negentropies(probabilities, classes)
@@ -103,7 +109,7 @@ func ScoreInterval(probabilities []float32, classes, split, resamples int, seed 
 	return Around(score, draws), nil
 }
 
-// Softmax sets dst to the probabilities that have the given logits, one picture's at a time.
+// Softmax sets dst to the probabilities of logits [images, classes]; they may be the same slice.
 func Softmax(dst, logits []float32, classes int) {
 	for at := 0; at+classes <= len(logits); at += classes {
 		row := logits[at:][:classes]

@@ -11,14 +11,15 @@ import (
 	"github.com/tokencache/tokencache/internal/npz"
 )
 
-// Statistics are what evaluators keep of a reference set of pictures.
+// Statistics are the feature statistics of a set of images, which evaluators keep of a reference.
 type Statistics struct {
-	Network string // what saw the features, as the network's Identity tells it; "" if that is not known
-	Pool    Normal
-	Spatial *Normal // of the spatial features, for sFID; nil if there are none
+	Network string // Identity of the network; "" if unknown
+	Pool    Gaussian
+	Spatial *Gaussian // of the spatial features, for sFID; nil if there are none
 }
 
-// The arrays of a file of statistics: the first four as pytorch-fid and the ADM evaluator name them, the others this program's own.
+// The arrays of a file of statistics: the first four as pytorch-fid and the ADM evaluator name
+// them, the others this program's own.
 const (
 	statMean, statCovariance               = "mu", "sigma"
 	statSpatialMean, statSpatialCovariance = "mu_s", "sigma_s"
@@ -27,16 +28,26 @@ const (
 )
 
 const (
-	mostStatWidth   = 1 << 14 // features; sets a bound to what is read
-	mostNetworkName = 1 << 10
+	maxStatWidth   = 1 << 14 // features
+	maxNetworkName = 1 << 10 // bytes
 )
 
-// IsStatistics reports whether the file holds statistics, and not, say, pictures.
-func IsStatistics(a *npz.Archive) bool {
+// IsStatistics reports whether the file at path is an .npz of statistics, and not, say, of images.
+func IsStatistics(path string) bool {
+	a, err := npz.Open(path)
+	if err != nil {
+		return false
+	}
+	defer a.Close()
+	return hasStatistics(a)
+}
+
+func hasStatistics(a *npz.Archive) bool {
 	return slices.Contains(a.Names(), statMean) && slices.Contains(a.Names(), statCovariance)
 }
 
-// ReadStatistics reads the .npz at path, as pytorch-fid, the ADM evaluator and WriteStatistics write it.
+// ReadStatistics reads the .npz at path, as pytorch-fid, the ADM evaluator and WriteStatistics
+// write it.
 func ReadStatistics(path string) (*Statistics, error) {
 	a, err := npz.Open(path)
 	if err != nil {
@@ -52,7 +63,7 @@ func ReadStatistics(path string) (*Statistics, error) {
 
 func readStatistics(a *npz.Archive) (*Statistics, error) {
 	names := a.Names()
-	if !IsStatistics(a) {
+	if !hasStatistics(a) {
 		return nil, fmt.Errorf("no arrays %s and %s: the file has %v", statMean, statCovariance, names)
 	}
 	s := &Statistics{}
@@ -62,18 +73,18 @@ func readStatistics(a *npz.Archive) (*Statistics, error) {
 			return nil, err
 		}
 		if len(n) != 1 || n[0] < 2 || n[0] > math.MaxInt32 {
-			return nil, fmt.Errorf("array %q: %v pictures, want one number, at least 2", statCount, n)
+			return nil, fmt.Errorf("array %q: %v images, want one number, at least 2", statCount, n)
 		}
 		s.Pool.N = int(n[0])
 	}
 	if slices.Contains(names, statNetwork) {
-		name, err := readSmall[uint8](a, statNetwork, mostNetworkName)
+		name, err := readSmall[uint8](a, statNetwork, maxNetworkName)
 		if err != nil {
 			return nil, err
 		}
 		s.Network = string(name)
 	}
-	pool, err := readNormal(a, statMean, statCovariance, s.Pool.N)
+	pool, err := readGaussian(a, statMean, statCovariance, s.Pool.N)
 	if err != nil {
 		return nil, err
 	}
@@ -81,22 +92,22 @@ func readStatistics(a *npz.Archive) (*Statistics, error) {
 	if !slices.Contains(names, statSpatialMean) && !slices.Contains(names, statSpatialCovariance) {
 		return s, nil
 	}
-	s.Spatial, err = readNormal(a, statSpatialMean, statSpatialCovariance, s.Pool.N)
+	s.Spatial, err = readGaussian(a, statSpatialMean, statSpatialCovariance, s.Pool.N)
 	return s, err
 }
 
-func readSmall[T npz.Element](a *npz.Archive, name string, most int) ([]T, error) {
+func readSmall[T npz.Element](a *npz.Archive, name string, limit int) ([]T, error) {
 	array, err := a.Array(name)
 	if err != nil {
 		return nil, err
 	}
-	if array.Len() > most {
-		return nil, fmt.Errorf("array %q: %d elements, want at most %d", name, array.Len(), most)
+	if array.Len() > limit {
+		return nil, fmt.Errorf("array %q: %d elements, want at most %d", name, array.Len(), limit)
 	}
 	return npz.Read[T](array)
 }
 
-func readNormal(a *npz.Archive, mean, covariance string, n int) (*Normal, error) {
+func readGaussian(a *npz.Archive, mean, covariance string, n int) (*Gaussian, error) {
 	mu, err := a.Array(mean)
 	if err != nil {
 		return nil, err
@@ -106,8 +117,8 @@ func readNormal(a *npz.Archive, mean, covariance string, n int) (*Normal, error)
 		return nil, err
 	}
 	d := mu.Len()
-	if len(mu.Shape) != 1 || d < 1 || d > mostStatWidth {
-		return nil, fmt.Errorf("array %q: shape %v, want [D] with D from 1 to %d", mean, mu.Shape, mostStatWidth)
+	if len(mu.Shape) != 1 || d < 1 || d > maxStatWidth {
+		return nil, fmt.Errorf("array %q: shape %v, want [D] with D from 1 to %d", mean, mu.Shape, maxStatWidth)
 	}
 	if !slices.Equal(sigma.Shape, []int{d, d}) {
 		return nil, fmt.Errorf("array %q: shape %v, want [%d %d] as %s has %d", covariance, sigma.Shape, d, d, mean, d)
@@ -116,7 +127,7 @@ func readNormal(a *npz.Archive, mean, covariance string, n int) (*Normal, error)
 	if err != nil {
 		return nil, err
 	}
-	normal := &Normal{N: n, Covariance: mat.NewSymDense(d, nil)}
+	normal := &Gaussian{N: n, Covariance: mat.NewSymDense(d, nil)}
 	if normal.Mean, err = npz.Read[float64](mu); err != nil {
 		return nil, err
 	}
@@ -124,7 +135,8 @@ func readNormal(a *npz.Archive, mean, covariance string, n int) (*Normal, error)
 		for j := i; j < d; j++ {
 			up, down := values[i*d+j], values[j*d+i]
 			if scale := math.Sqrt(math.Abs(values[i*d+i] * values[j*d+j])); math.Abs(up-down) > 1e-3*scale {
-				return nil, fmt.Errorf("array %q: not symmetric: %g at %d, %d, %g at %d, %d", covariance, up, i, j, down, j, i)
+				return nil, fmt.Errorf("array %q: not symmetric: %g at %d, %d, %g at %d, %d",
+					covariance, up, i, j, down, j, i)
 			}
 			normal.Covariance.SetSym(i, j, (up+down)/2)
 		}
@@ -140,13 +152,14 @@ func WriteStatistics(path string, s *Statistics) error {
 	if err := s.Pool.check(); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
-	if len(s.Network) > mostNetworkName {
-		return fmt.Errorf("write %s: a network's name of %d bytes, want at most %d", path, len(s.Network), mostNetworkName)
+	if len(s.Network) > maxNetworkName {
+		return fmt.Errorf("write %s: a network's name of %d bytes, want at most %d",
+			path, len(s.Network), maxNetworkName)
 	}
 	return npz.Write(path, func(w *npz.Writer) error {
-		err := putNormal(w, statMean, statCovariance, &s.Pool)
+		err := putGaussian(w, statMean, statCovariance, &s.Pool)
 		if s.Spatial != nil {
-			err = errors.Join(err, putNormal(w, statSpatialMean, statSpatialCovariance, s.Spatial))
+			err = errors.Join(err, putGaussian(w, statSpatialMean, statSpatialCovariance, s.Spatial))
 		}
 		if s.Network != "" {
 			err = errors.Join(err, npz.Put(w, statNetwork, []uint8(s.Network), len(s.Network)))
@@ -158,7 +171,7 @@ func WriteStatistics(path string, s *Statistics) error {
 	})
 }
 
-func putNormal(w *npz.Writer, mean, covariance string, n *Normal) error {
+func putGaussian(w *npz.Writer, mean, covariance string, n *Gaussian) error {
 	d := len(n.Mean)
 	if err := n.check(); err != nil {
 		return err
@@ -172,14 +185,16 @@ func putNormal(w *npz.Writer, mean, covariance string, n *Normal) error {
 	return errors.Join(npz.Put(w, mean, n.Mean, d), npz.Put(w, covariance, values, d, d))
 }
 
-// Comparable returns nil, or why a distance between the two would mean nothing: features that different networks saw have nothing to do with each other.
-// A network that is not known is taken for the other's if the widths agree.
+// Comparable returns nil, or why a distance between the two would mean nothing: features of
+// different networks are unrelated. An unknown network is assumed to be the other's if the widths
+// agree.
 func (s *Statistics) Comparable(other *Statistics) error {
 	switch {
 	case s.Network != "" && other.Network != "" && s.Network != other.Network:
 		return fmt.Errorf("features of different networks cannot be compared: %s and %s", s.Network, other.Network)
 	case len(s.Pool.Mean) != len(other.Pool.Mean):
-		return fmt.Errorf("features of width %d and of width %d cannot be compared: they are of different networks", len(s.Pool.Mean), len(other.Pool.Mean))
+		return fmt.Errorf("features of width %d and of width %d cannot be compared: they are of different networks",
+			len(s.Pool.Mean), len(other.Pool.Mean))
 	}
 	return nil
 }

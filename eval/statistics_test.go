@@ -39,19 +39,19 @@ func TestStatisticsByNumPy(t *testing.T) {
 	}
 	_, err = ReadStatistics(filepath.Join(dir, "adm_samples_labels.npz"))
 	if err == nil || !strings.Contains(err.Error(), "arr_0") {
-		t.Errorf("error %v for a file of pictures, want one that says what is there", err)
+		t.Errorf("error %v for a file of images, want one that says what is there", err)
 	}
 }
 
 func TestStatisticsRoundTrip(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s.npz")
-	normal := func(n int, mean ...float64) Normal {
+	normal := func(n int, mean ...float64) Gaussian {
 		c := mat.NewSymDense(len(mean), nil)
 		for i := range mean {
 			c.SetSym(i, i, 2)
 			c.SetSym(0, i, 0.5)
 		}
-		return Normal{N: n, Mean: mean, Covariance: c}
+		return Gaussian{N: n, Mean: mean, Covariance: c}
 	}
 	spatial := normal(7, 4, 5)
 	s := &Statistics{Network: "a network", Pool: normal(7, 1, 2, 3), Spatial: &spatial}
@@ -62,7 +62,7 @@ func TestStatisticsRoundTrip(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	same := func(a, b *Normal) bool {
+	same := func(a, b *Gaussian) bool {
 		return a.N == b.N && slices.Equal(a.Mean, b.Mean) && mat.Equal(a.Covariance, b.Covariance)
 	}
 	if got.Network != s.Network || !same(&got.Pool, &s.Pool) || !same(got.Spatial, s.Spatial) {

@@ -15,8 +15,12 @@ import (
 
 // Comparison is a policy against the uncached model on the same request.
 type Comparison struct {
+	// Cost is that of one run with the policy, without Seconds: WallSeconds is the median of all
+	// runs.
 	reuse.Cost
-	WallSeconds         float64  `json:"wall_s"`          // of denoising: model, predictor, selection, gathers, guidance, sampler; median
+	// WallSeconds is the time of denoising: model, predictor, selection, gathers, guidance,
+	// sampler.
+	WallSeconds         float64  `json:"wall_s"`
 	UncachedWallSeconds float64  `json:"uncached_wall_s"` // likewise without a policy
 	Speedup             float64  `json:"speedup"`
 	PSNR                *float64 `json:"psnr_db"` // mean over the images, pixels in [0,1]; nil if all are equal
@@ -26,11 +30,11 @@ type Comparison struct {
 	Cached, Uncached []tokencache.Image `json:"-"`
 	Times            []float64          `json:"-"` // of each run with the policy
 
-	Steps        []StepCost `json:"-"` // what each step of an image takes with the policy
-	UncachedStep StepCost   `json:"-"` // and a step without it
+	Steps        []StepCost `json:"-"` // of each step of an image with the policy
+	UncachedStep StepCost   `json:"-"` // of a step without it
 }
 
-// StepCost is what a denoising step of an image takes.
+// StepCost is the cost of a denoising step of an image.
 type StepCost struct {
 	Millis float64 `json:"ms"`
 	FLOPs  int64   `json:"flops"`
@@ -41,7 +45,7 @@ type stepWatch struct {
 	millis, flops [][]float64 // of each step, in each image
 }
 
-func (w *stepWatch) see(p tokencache.Progress) {
+func (w *stepWatch) add(p tokencache.Progress) {
 	for len(w.millis) < p.Steps {
 		w.millis, w.flops = append(w.millis, nil), append(w.flops, nil)
 	}
@@ -67,14 +71,15 @@ func (w *stepWatch) middle() StepCost {
 // maxWarmup is how many images the warm-up has at most.
 const maxWarmup = 4
 
-// Compare generates a request with its policy and without it, alternating, repeat times each after a
-// warm-up, and compares time and images. OnImage and Skip of the request are not used.
+// Compare generates a request with its policy and without it, alternating, repeat times each after
+// a warm-up, and compares time and images. OnImage and Skip of the request are not used.
 func Compare(ctx context.Context, p *tokencache.Pipeline, req tokencache.Request, repeat int) (*Comparison, error) {
 	if repeat < 1 {
 		return nil, &tokencache.FieldError{Field: "Repeat", Value: repeat, Want: "1 or more"}
 	}
 	if req.Policy == nil {
-		return nil, &tokencache.FieldError{Field: "Policy", Value: "none", Want: "a policy to compare with the uncached model"}
+		const want = "a policy to compare with the uncached model"
+		return nil, &tokencache.FieldError{Field: "Policy", Value: "none", Want: want}
 	}
 	req.OnImage, req.Skip = nil, nil
 	plain := req
@@ -97,7 +102,7 @@ func Compare(ctx context.Context, p *tokencache.Pipeline, req tokencache.Request
 		c.Times, c.Cached, c.Cost = append(c.Times, s.Stats.Seconds), s.Images, s.Stats.Cost
 	}
 	c.WallSeconds, c.UncachedWallSeconds = median.Of(c.Times), median.Of(uncached)
-	c.Cost.Seconds = c.WallSeconds
+	c.Seconds = 0
 	c.Speedup = c.UncachedWallSeconds / c.WallSeconds
 	c.Steps, c.UncachedStep = with.costs(), without.middle()
 	c.PSNR = meanPSNR(c.Cached, c.Uncached)
@@ -114,10 +119,11 @@ func warmUp(ctx context.Context, p *tokencache.Pipeline, req tokencache.Request)
 }
 
 // run generates a request and watches its steps.
-func run(ctx context.Context, p *tokencache.Pipeline, req tokencache.Request, w *stepWatch) (*tokencache.Result, error) {
+func run(ctx context.Context, p *tokencache.Pipeline, req tokencache.Request,
+	w *stepWatch) (*tokencache.Result, error) {
 	told := req.OnStep
 	req.OnStep = func(p tokencache.Progress) {
-		w.see(p)
+		w.add(p)
 		if told != nil {
 			told(p)
 		}

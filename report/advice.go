@@ -3,7 +3,6 @@ package report
 import (
 	"fmt"
 	"slices"
-	"strings"
 )
 
 // Bounds of what advice calls alike.
@@ -140,7 +139,7 @@ func losses(cell, base *Cell) []string {
 	}
 	if v := cell.Agreement; v != nil && base.Agreement != nil {
 		text := fmt.Sprintf("class agreement %.1f %% against %.1f %%", 100*v.Value, 100*base.Agreement.Value)
-		all = append(all, text+unsure(v.overlaps(base.Agreement), cell))
+		all = append(all, text+unsure(v.Overlaps(base.Agreement), cell))
 	}
 	return all
 }
@@ -171,44 +170,5 @@ func (c *Cell) frechetApart(base *Cell) bool {
 	if r := c.FrechetRatio; r != nil {
 		return r.Low > 1 || r.High < 1
 	}
-	return !c.Frechet.overlaps(base.Frechet)
-}
-
-// generate returns the command line that generates as a cell did, or without a policy if there is
-// none.
-func (r *Results) generate(cell *Cell) string {
-	steps, policy := r.Steps, "none"
-	if cell != nil {
-		policy = cell.Policy
-		if n, ok := strings.CutPrefix(policy, "steps="); ok {
-			steps, policy = n, "none"
-		}
-	}
-	words := []string{"tokencache", "generate"}
-	for _, f := range [][2]string{
-		{"--policy", policy}, {"--model", r.Model}, {"--sampler", r.Sampler}, {"--steps", steps},
-	} {
-		if f[1] != "" {
-			words = append(words, f[0], quote(f[1]))
-		}
-	}
-	if r.Guidance != 0 {
-		words = append(words, "--cfg", exact(r.Guidance))
-	}
-	if r.Batch > 0 {
-		words = append(words, "--batch", fmt.Sprint(r.Batch))
-	}
-	return strings.Join(words, " ")
-}
-
-// quote writes a word so that a POSIX shell reads it as it is.
-func quote(word string) string {
-	special := func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' ||
-			strings.ContainsRune("_-+=:,./@%", r))
-	}
-	if word != "" && !strings.ContainsFunc(word, special) {
-		return word
-	}
-	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+	return !c.Frechet.Overlaps(base.Frechet)
 }

@@ -4,14 +4,16 @@ import (
 	"errors"
 	"fmt"
 	"math"
+
+	"github.com/tokencache/tokencache/eval"
 )
 
 // check refuses numbers that no measurement gives, which JSON could not hold or the charts could
 // not show.
 func (r *Results) check() error {
-	numbers := []named{{"guidance", r.Guidance}}
-	numbers = append(numbers, r.RealFrechet.named("real_frechet")...)
-	numbers = append(numbers, r.RealAgreement.named("real_agreement")...)
+	numbers := []named{{"guidance", r.Guidance}, {"guidance_power", r.GuidancePower}, {"eta", r.Eta}}
+	numbers = append(numbers, parts("real_frechet", r.RealFrechet)...)
+	numbers = append(numbers, parts("real_agreement", r.RealAgreement)...)
 	if err := finite(numbers); err != nil {
 		return err
 	}
@@ -55,11 +57,11 @@ func (c *Cell) check() error {
 			return fmt.Errorf("%s is %g: want no negative number", n.name, n.value)
 		}
 	}
-	numbers = append(numbers, c.PSNR.named("psnr_db")...)
-	numbers = append(numbers, c.SSIM.named("ssim")...)
-	numbers = append(numbers, c.Frechet.named("frechet")...)
-	numbers = append(numbers, c.FrechetRatio.named("frechet_ratio")...)
-	numbers = append(numbers, c.Agreement.named("class_agreement")...)
+	numbers = append(numbers, parts("psnr_db", c.PSNR)...)
+	numbers = append(numbers, parts("ssim", c.SSIM)...)
+	numbers = append(numbers, parts("frechet", c.Frechet)...)
+	numbers = append(numbers, parts("frechet_ratio", c.FrechetRatio)...)
+	numbers = append(numbers, parts("class_agreement", c.Agreement)...)
 	return finite(numbers)
 }
 
@@ -81,7 +83,8 @@ func finite(numbers []named) error {
 	return nil
 }
 
-func (v *Interval) named(name string) []named {
+// parts are the numbers of an estimate, none if it was not measured.
+func parts(name string, v *eval.Estimate) []named {
 	if v == nil {
 		return nil
 	}

@@ -5,6 +5,8 @@ import (
 	"io"
 	"strconv"
 	"strings"
+
+	"github.com/tokencache/tokencache/eval"
 )
 
 // csvColumns are the columns of results.csv and how a cell fills them. What was not measured is
@@ -28,24 +30,25 @@ var csvColumns = []struct {
 	{"i_steps", func(c *Cell) string { return strconv.Itoa(c.ISteps) }},
 	{"p_steps", func(c *Cell) string { return strconv.Itoa(c.PSteps) }},
 	{"steps_taken", func(c *Cell) string { return strconv.Itoa(c.StepsTaken) }},
-	{"psnr_db", func(c *Cell) string { return c.PSNR.part(value) }},
-	{"psnr_db_low", func(c *Cell) string { return c.PSNR.part(low) }},
-	{"psnr_db_high", func(c *Cell) string { return c.PSNR.part(high) }},
-	{"ssim", func(c *Cell) string { return c.SSIM.part(value) }},
-	{"ssim_low", func(c *Cell) string { return c.SSIM.part(low) }},
-	{"ssim_high", func(c *Cell) string { return c.SSIM.part(high) }},
-	{"frechet", func(c *Cell) string { return c.Frechet.part(value) }},
-	{"frechet_low", func(c *Cell) string { return c.Frechet.part(low) }},
-	{"frechet_high", func(c *Cell) string { return c.Frechet.part(high) }},
-	{"frechet_ratio", func(c *Cell) string { return c.FrechetRatio.part(value) }},
-	{"frechet_ratio_low", func(c *Cell) string { return c.FrechetRatio.part(low) }},
-	{"frechet_ratio_high", func(c *Cell) string { return c.FrechetRatio.part(high) }},
-	{"class_agreement", func(c *Cell) string { return c.Agreement.part(value) }},
-	{"class_agreement_low", func(c *Cell) string { return c.Agreement.part(low) }},
-	{"class_agreement_high", func(c *Cell) string { return c.Agreement.part(high) }},
+	{"psnr_db", func(c *Cell) string { return part(c.PSNR, value) }},
+	{"psnr_db_low", func(c *Cell) string { return part(c.PSNR, low) }},
+	{"psnr_db_high", func(c *Cell) string { return part(c.PSNR, high) }},
+	{"ssim", func(c *Cell) string { return part(c.SSIM, value) }},
+	{"ssim_low", func(c *Cell) string { return part(c.SSIM, low) }},
+	{"ssim_high", func(c *Cell) string { return part(c.SSIM, high) }},
+	{"frechet", func(c *Cell) string { return part(c.Frechet, value) }},
+	{"frechet_low", func(c *Cell) string { return part(c.Frechet, low) }},
+	{"frechet_high", func(c *Cell) string { return part(c.Frechet, high) }},
+	{"frechet_ratio", func(c *Cell) string { return part(c.FrechetRatio, value) }},
+	{"frechet_ratio_low", func(c *Cell) string { return part(c.FrechetRatio, low) }},
+	{"frechet_ratio_high", func(c *Cell) string { return part(c.FrechetRatio, high) }},
+	{"class_agreement", func(c *Cell) string { return part(c.Agreement, value) }},
+	{"class_agreement_low", func(c *Cell) string { return part(c.Agreement, low) }},
+	{"class_agreement_high", func(c *Cell) string { return part(c.Agreement, high) }},
 	{"step_ms", func(c *Cell) string { return spaced(c.StepMillis) }}, // a list with spaces between
 	{"error", func(c *Cell) string { return c.Error }},
 	{"note", func(c *Cell) string { return c.Note }},
+	{"half_steps", func(c *Cell) string { return strconv.Itoa(c.HalfSteps) }}, // among the P-steps
 }
 
 // writeCSV writes a line for each cell below a line of names.
@@ -70,12 +73,12 @@ func (r *Results) writeCSV(w io.Writer) error {
 	return out.Error()
 }
 
-func value(v *Interval) float64 { return v.Value }
-func low(v *Interval) float64   { return v.Low }
-func high(v *Interval) float64  { return v.High }
+func value(v *eval.Estimate) float64 { return v.Value }
+func low(v *eval.Estimate) float64   { return v.Low }
+func high(v *eval.Estimate) float64  { return v.High }
 
-// part writes one of an interval's numbers in full, nothing if it was not measured.
-func (v *Interval) part(of func(*Interval) float64) string {
+// part writes one of an estimate's numbers in full, nothing if it was not measured.
+func part(v *eval.Estimate, of func(*eval.Estimate) float64) string {
 	if v == nil {
 		return ""
 	}

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/tokencache/tokencache/eval"
 	"github.com/tokencache/tokencache/report/internal/chart"
 )
 
@@ -250,8 +251,10 @@ func (r *Results) facts() [][2]string {
 		{"Model", r.Model},
 		{"Fingerprint of its weights", r.Fingerprint},
 		{"Sampler", r.Sampler},
-		{"Steps", r.Steps},
+		{"Steps", r.stepsText()},
+		{"Eta", known(r.Eta)},
 		{"Guidance", known(r.Guidance)},
+		{"Guidance power", known(r.GuidancePower)},
 		{"Seed", fmt.Sprint(r.Seed)},
 		{"Images of each policy", number(r.Count)},
 		{"Images denoised together", number(r.Batch)},
@@ -260,15 +263,16 @@ func (r *Results) facts() [][2]string {
 		{"Processor", r.Processor},
 		{"Evaluation network", r.Features},
 		{"Real images", reference},
-		{"Fréchet distance of real images", r.RealFrechet.text(1, "")},
-		{"Class agreement of real images", r.RealAgreement.text(100, " %")},
+		{"Fréchet distance of real images", estimateText(r.RealFrechet, 1, "")},
+		{"Class agreement of real images", estimateText(r.RealAgreement, 100, " %")},
 		{"Date", r.Date},
 		{"Command", r.Command},
 	}
 	return slices.DeleteFunc(all, func(f [2]string) bool { return f[1] == "" })
 }
 
-func (v *Interval) text(scale float64, unit string) string {
+// estimateText writes an estimate, scaled, with its interval; nothing if it was not measured.
+func estimateText(v *eval.Estimate, scale float64, unit string) string {
 	if v == nil {
 		return ""
 	}

@@ -1,13 +1,17 @@
 package report
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 
+	"github.com/tokencache/tokencache/diffusion"
+	"github.com/tokencache/tokencache/eval"
 	"github.com/tokencache/tokencache/internal/atomicfile"
+	"github.com/tokencache/tokencache/reuse"
 )
 
 // Uncached is the Method of the cell that every other one is compared with: the whole model at
@@ -17,38 +21,91 @@ const Uncached = "uncached"
 // Results is what a comparison of cache methods measured: its settings and its cells. It is what
 // results.json holds.
 type Results struct {
-	Model         string        `json:"model"`
-	Fingerprint   string        `json:"fingerprint"` // of the weights
+	Model       string `json:"model"`
+	VAE         string `json:"vae,omitempty"` // the model's autoencoder, if it was given one
+	Fingerprint string `json:"fingerprint"`   // of the weights
+
+	// Sampling is that of all cells. In the file its fields stand next to the others, the steps as
+	// users write them.
+	diffusion.Sampling `json:"-"`
+
+	Seed          uint64         `json:"seed"`
+	Count         int            `json:"count"` // images of each policy
+	Batch         int            `json:"batch"` // images denoised together
+	Threads       int            `json:"threads"`
+	Level         string         `json:"cpu_level"` // of the kernels
+	Processor     string         `json:"processor"`
+	Date          string         `json:"date"`
+	Command       string         `json:"command"`
+	Features      string         `json:"features"`                 // the network that evaluates images
+	Reference     string         `json:"reference"`                // the real images
+	ReferenceN    int            `json:"reference_n"`              // their number
+	RealFrechet   *eval.Estimate `json:"real_frechet,omitempty"`   // between real images
+	RealAgreement *eval.Estimate `json:"real_agreement,omitempty"` // share, 0 to 1
+	Cells         []Cell         `json:"cells"`
+	Calibrations  []Calibration  `json:"calibrations,omitempty"`
+}
+
+// resultsFields is a Results as encoding/json sees its own fields.
+type resultsFields Results
+
+// resultsFile is results.json.
+type resultsFile struct {
+	*resultsFields
 	Sampler       string        `json:"sampler"`
-	Steps         string        `json:"steps"` // as the sampler takes them, such as "50"
+	Steps         string        `json:"steps"`
 	Guidance      float64       `json:"guidance"`
-	Seed          uint64        `json:"seed"`
-	Count         int           `json:"count"` // images of each policy
-	Batch         int           `json:"batch"` // images denoised together
-	Threads       int           `json:"threads"`
-	Level         string        `json:"cpu_level"` // of the kernels
-	Processor     string        `json:"processor"`
-	Date          string        `json:"date"`
-	Command       string        `json:"command"`
-	Features      string        `json:"features"`                 // the network that evaluates images
-	Reference     string        `json:"reference"`                // the real images
-	ReferenceN    int           `json:"reference_n"`              // their number
-	RealFrechet   *Interval     `json:"real_frechet,omitempty"`   // between real images
-	RealAgreement *Interval     `json:"real_agreement,omitempty"` // share, 0 to 1
-	Cells         []Cell        `json:"cells"`
-	Calibrations  []Calibration `json:"calibrations,omitempty"`
+	GuidancePower float64       `json:"guidance_power,omitempty"`
+	Eta           float64       `json:"eta,omitempty"`
+	GuideAll      bool          `json:"guide_all,omitempty"`
+	Clip          bool          `json:"clip,omitempty"`
+	RNG           diffusion.RNG `json:"rng,omitempty"` // omitted where it is the default
 }
 
-// Interval is a value with its 95 % interval.
-type Interval struct {
-	Value float64 `json:"value"`
-	Low   float64 `json:"low"`
-	High  float64 `json:"high"`
+// MarshalJSON implements json.Marshaler.
+func (r *Results) MarshalJSON() ([]byte, error) {
+	f := resultsFile{
+		resultsFields: (*resultsFields)(r),
+		Sampler:       r.Sampler,
+		Steps:         r.stepsText(),
+		Guidance:      r.Guidance,
+		GuidancePower: r.GuidancePower,
+		Eta:           r.Eta,
+		GuideAll:      r.GuideAll,
+		Clip:          r.Clip,
+		RNG:           r.RNG,
+	}
+	if f.RNG == diffusion.RNGOwn {
+		f.RNG = ""
+	}
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	err := e.Encode(f)
+	return b.Bytes(), err
 }
 
-// overlaps reports whether two intervals have a point in common.
-func (v *Interval) overlaps(other *Interval) bool {
-	return v.Low <= other.High && other.Low <= v.High
+// UnmarshalJSON implements json.Unmarshaler.
+func (r *Results) UnmarshalJSON(b []byte) error {
+	f := resultsFile{resultsFields: (*resultsFields)(r)}
+	if err := json.Unmarshal(b, &f); err != nil {
+		return err
+	}
+	r.Sampling = diffusion.Sampling{
+		Sampler:       f.Sampler,
+		Eta:           f.Eta,
+		Guidance:      f.Guidance,
+		GuidancePower: f.GuidancePower,
+		GuideAll:      f.GuideAll,
+		Clip:          f.Clip,
+		RNG:           f.RNG,
+	}
+	if f.Steps == "" {
+		return nil
+	}
+	var err error
+	r.Steps, r.Spacing, err = diffusion.ParseSteps(f.Steps)
+	return err
 }
 
 // Calibration is a one-time cost.
@@ -60,30 +117,30 @@ type Calibration struct {
 
 // Cell is a policy that was measured.
 type Cell struct {
-	Method              string    `json:"method"`
-	Policy              string    `json:"policy"`
-	Wanted              float64   `json:"wanted,omitempty"` // speed-up that the policy was made for
-	Images              int       `json:"images"`
-	WallSeconds         float64   `json:"wall_s"` // median time of the denoising loop of the timed images
-	UncachedWallSeconds float64   `json:"uncached_wall_s"`
-	Speedup             float64   `json:"speedup"`
-	FLOPs               int64     `json:"flops"` // of the timed images
-	UncachedFLOPs       int64     `json:"uncached_flops"`
-	CacheBytes          int64     `json:"cache_bytes"`
-	ISteps              int       `json:"i_steps"`
-	PSteps              int       `json:"p_steps"`
-	StepsTaken          int       `json:"steps_taken"` // of each image
-	PSNR                *Interval `json:"psnr_db,omitempty"`
-	SSIM                *Interval `json:"ssim,omitempty"`
-	Frechet             *Interval `json:"frechet,omitempty"`
-	FrechetRatio        *Interval `json:"frechet_ratio,omitempty"`   // to the uncached images', paired
-	Agreement           *Interval `json:"class_agreement,omitempty"` // share, 0 to 1
-	StepMillis          []float64 `json:"step_ms,omitempty"`         // of each step of a batch
-	StepFLOPs           []int64   `json:"step_flops,omitempty"`      // likewise
-	UncachedStepMillis  float64   `json:"uncached_step_ms,omitempty"`
-	UncachedStepFLOPs   int64     `json:"uncached_step_flops,omitempty"`
-	Error               string    `json:"error,omitempty"`
-	Note                string    `json:"note,omitempty"`
+	Method string  `json:"method"`
+	Policy string  `json:"policy"`
+	Wanted float64 `json:"wanted,omitempty"` // speed-up that the policy was made for
+	Images int     `json:"images"`
+
+	// Cost is that of the timed images, except that WallSeconds has the time.
+	reuse.Cost
+	WallSeconds         float64 `json:"wall_s"` // median time of the denoising loop of the timed images
+	UncachedWallSeconds float64 `json:"uncached_wall_s"`
+	Speedup             float64 `json:"speedup"`
+	StepsTaken          int     `json:"steps_taken"` // of each image
+
+	PSNR         *eval.Estimate `json:"psnr_db,omitempty"`
+	SSIM         *eval.Estimate `json:"ssim,omitempty"`
+	Frechet      *eval.Estimate `json:"frechet,omitempty"`
+	FrechetRatio *eval.Estimate `json:"frechet_ratio,omitempty"`   // to the uncached images', paired
+	Agreement    *eval.Estimate `json:"class_agreement,omitempty"` // share, 0 to 1
+
+	StepMillis         []float64 `json:"step_ms,omitempty"`    // of each step of a batch
+	StepFLOPs          []int64   `json:"step_flops,omitempty"` // likewise
+	UncachedStepMillis float64   `json:"uncached_step_ms,omitempty"`
+	UncachedStepFLOPs  int64     `json:"uncached_step_flops,omitempty"`
+	Error              string    `json:"error,omitempty"`
+	Note               string    `json:"note,omitempty"`
 }
 
 // Names of files in a comparison's folder.
@@ -91,15 +148,6 @@ const (
 	ResultsFile = "results.json"
 	PageFile    = "report.html"
 )
-
-// FLOPReduction returns how many times fewer operations than the uncached model a cell needed, or
-// 0 if that is not known.
-func (c *Cell) FLOPReduction() float64 {
-	if c.FLOPs <= 0 || c.UncachedFLOPs <= 0 {
-		return 0
-	}
-	return float64(c.UncachedFLOPs) / float64(c.FLOPs)
-}
 
 // Efficiency returns how much of the saved arithmetic became saved time, Speedup/FLOPReduction, or
 // 0 if that is not known.
@@ -132,7 +180,7 @@ const (
 )
 
 // of returns a cell's quality, or nil if it was not measured.
-func (m Measure) of(c *Cell) *Interval {
+func (m Measure) of(c *Cell) *eval.Estimate {
 	if m == PSNR {
 		return c.PSNR
 	}

@@ -16,20 +16,29 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/tokencache/tokencache/diffusion"
+	"github.com/tokencache/tokencache/eval"
+	"github.com/tokencache/tokencache/reuse"
 )
 
-func about(v, half float64) *Interval { return &Interval{v, v - half, v + half} }
+func about(v, half float64) *eval.Estimate {
+	return &eval.Estimate{Value: v, Low: v - half, High: v + half}
+}
 
 // example is a comparison of a few methods at four speeds, with one cell that failed and text that
 // HTML must not take for markup.
 func example() *Results {
 	r := &Results{
-		Model:        "fashion <script>",
-		Fingerprint:  "0123",
-		Sampler:      "ddim",
-		Steps:        "50",
-		Guidance:     1.5,
-		Seed:         1,
+		Model:       "fashion <script>",
+		Fingerprint: "0123",
+		Sampling: diffusion.Sampling{
+			Sampler:       "ddim",
+			Steps:         50,
+			Guidance:      1.5,
+			GuidancePower: 2,
+		},
+		Seed:         7,
 		Count:        256,
 		Batch:        8,
 		Threads:      2,
@@ -44,16 +53,14 @@ func example() *Results {
 		Calibrations: []Calibration{{"SmoothCache", 75, "tokencache calibrate --method smoothcache"}},
 	}
 	r.Cells = append(r.Cells, Cell{
-		Method:        Uncached,
-		Policy:        "none",
-		Images:        256,
-		Speedup:       1,
-		FLOPs:         1000,
-		UncachedFLOPs: 1000,
-		ISteps:        50,
-		Frechet:       about(0.6, 0.05),
-		Agreement:     about(0.88, 0.01),
-		StepMillis:    []float64{10, 10, 10},
+		Method:     Uncached,
+		Policy:     "none",
+		Images:     256,
+		Cost:       reuse.Cost{FLOPs: 1000, UncachedFLOPs: 1000, ISteps: 50},
+		Speedup:    1,
+		Frechet:    about(0.6, 0.05),
+		Agreement:  about(0.88, 0.01),
+		StepMillis: []float64{10, 10, 10},
 	})
 	for m, method := range []string{"TokenCache", "fewer steps", "FORA & others"} {
 		for i, speed := range []float64{1.5, 2, 3, 4} {
@@ -72,18 +79,21 @@ func exampleCell(m, i int, method string, speed float64) Cell {
 	}
 	worse := 1 + 0.01*float64((m+1)*i)
 	return Cell{
-		Method:              method,
-		Policy:              policy,
-		Wanted:              speed,
-		Images:              256,
+		Method: method,
+		Policy: policy,
+		Wanted: speed,
+		Images: 256,
+		Cost: reuse.Cost{
+			ISteps:        20,
+			PSteps:        30,
+			HalfSteps:     4 * m,
+			FLOPs:         int64(1000 / speed),
+			UncachedFLOPs: 1000,
+			CacheBytes:    int64(m * i * 1e6),
+		},
 		WallSeconds:         10 / speed,
 		UncachedWallSeconds: 10,
 		Speedup:             speed * (1 - 0.08*float64(m)),
-		FLOPs:               int64(1000 / speed),
-		UncachedFLOPs:       1000,
-		CacheBytes:          int64(m * i * 1e6),
-		ISteps:              20,
-		PSteps:              30,
 		PSNR:                about(50-float64(8*m)-3*speed, 1),
 		SSIM:                about(0.9, 0.01),
 		Frechet:             about(0.6*worse, 0.05),
@@ -166,6 +176,26 @@ func TestWrite(t *testing.T) {
 	last := lines[len(lines)-1]
 	if lines[2][0] != "TokenCache" || lines[2][6] != "1.5" || last[31] != "cache memory <too small>" {
 		t.Errorf("CSV: %q, ... %q", lines[2], last)
+	}
+}
+
+// TestHalfSteps checks that half steps are in every form of the report.
+func TestHalfSteps(t *testing.T) {
+	r := example()
+	r.Cells = r.Cells[:2]
+	r.Cells[1].HalfSteps = 13
+	dir := t.TempDir()
+	if err := r.Write(dir, nil); err != nil {
+		t.Fatal(err)
+	}
+	for file, want := range map[string]string{
+		ResultsFile:   `"half_steps": 13,`,
+		"results.csv": ",13\n",
+		PageFile:      "13 of them half",
+	} {
+		if !strings.Contains(string(read(t, filepath.Join(dir, file))), want) {
+			t.Errorf("%s: no %q", file, want)
+		}
 	}
 }
 
@@ -274,7 +304,8 @@ func TestAdvice(t *testing.T) {
 	if cell := a[0].Cell; cell == nil || cell.Speedup != 3 || cell.Method != "TokenCache" {
 		t.Errorf("nearly the same: %+v, want TokenCache at 3x", a[0].Cell)
 	}
-	want := "tokencache generate --policy m0:n=2 --model 'fashion <script>' --sampler ddim --steps 50 --cfg 1.5 --batch 8"
+	want := "tokencache generate --policy m0:n=2 --model 'fashion <script>' --sampler ddim --steps 50 " +
+		"--guidance 1.5 --guidance-power 2 --seed 7 --batch 8"
 	if a[0].Command != want {
 		t.Errorf("command %s, want %s", a[0].Command, want)
 	}
@@ -328,7 +359,7 @@ func TestWriteRefuses(t *testing.T) {
 		{"negative", Cell{Method: "a", WallSeconds: -1}, "wall_s is -1: want no negative number"},
 		{"negative step", Cell{Method: "a", StepMillis: []float64{1, -2}}, "step_ms is -2"},
 		{"no number", Cell{Method: "a", PSNR: about(math.NaN(), 0)}, "psnr_db is NaN: want a finite number"},
-		{"too large", Cell{Method: "a", Frechet: &Interval{High: 1e300}}, "frechet high is 1e+300: want a finite number"},
+		{"too large", Cell{Method: "a", Frechet: &eval.Estimate{High: 1e300}}, "frechet high is 1e+300: want a finite number"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "out")

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/tokencache/tokencache/eval"
 	"github.com/tokencache/tokencache/report/internal/chart"
 )
 
@@ -13,7 +14,7 @@ type scatter struct {
 	series   []series
 	m        Measure
 	front    []*Cell
-	base     *Interval // the uncached model's, a line across; nil: none
+	base     *eval.Estimate // the uncached model's, a line across; nil: none
 	x, y     chart.Axis
 	over     int // cells beyond the upper end of y, which are drawn at it
 }

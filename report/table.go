@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/tokencache/tokencache/eval"
 )
 
 // rowView is a cell as a row of the table.
@@ -64,8 +66,11 @@ func (c *Cell) numbers(base *Cell) []numberView {
 		memory = numberOf(float64(c.CacheBytes), bytesText(c.CacheBytes))
 	}
 	steps := numberOf(float64(c.ISteps+c.PSteps), fmt.Sprintf("%d + %d", c.ISteps, c.PSteps))
-	if c.PSteps == 0 {
+	switch {
+	case c.PSteps == 0:
 		steps.Text = fmt.Sprint(c.ISteps)
+	case c.HalfSteps > 0:
+		steps.Below = fmt.Sprintf("%d of them half", c.HalfSteps)
 	}
 	fixed := func(format string) func(float64) string {
 		return func(v float64) string { return fmt.Sprintf(format, v) }
@@ -74,11 +79,11 @@ func (c *Cell) numbers(base *Cell) []numberView {
 		numberOf(c.Speedup, times(c.Speedup)),
 		numberOf(c.FLOPReduction(), times(c.FLOPReduction())),
 		efficiency,
-		c.PSNR.number(1, fixed("%.1f")),
-		c.SSIM.number(1, fixed("%.3f")),
-		c.Frechet.number(1, short),
+		estimated(c.PSNR, 1, fixed("%.1f")),
+		estimated(c.SSIM, 1, fixed("%.3f")),
+		estimated(c.Frechet, 1, short),
 		c.change(base),
-		c.Agreement.number(100, fixed("%.1f")),
+		estimated(c.Agreement, 100, fixed("%.1f")),
 		memory,
 		steps,
 		numberOf(c.WallSeconds, short(c.WallSeconds)),
@@ -93,8 +98,8 @@ func numberOf(v float64, text string) numberView {
 	return numberView{Text: text, Sort: exact(v)}
 }
 
-// number is a value, scaled, with its interval below it.
-func (v *Interval) number(scale float64, text func(float64) string) numberView {
+// estimated is an estimate, scaled, with its interval below it.
+func estimated(v *eval.Estimate, scale float64, text func(float64) string) numberView {
 	if v == nil {
 		return numberView{}
 	}

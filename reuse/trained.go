@@ -14,6 +14,7 @@ import (
 	"github.com/tokencache/tokencache/checkpoint"
 	"github.com/tokencache/tokencache/diffusion"
 	"github.com/tokencache/tokencache/internal/atomicfile"
+	"github.com/tokencache/tokencache/internal/digest"
 	"github.com/tokencache/tokencache/seam"
 )
 
@@ -61,8 +62,13 @@ type Trained struct {
 	// Provenance tells how it was made: the command, and what it took.
 	Provenance map[string]any `json:"provenance,omitempty"`
 
-	path string
+	path   string
+	digest string
 }
+
+// Digest identifies the content of the files that the policy was read from; it is "" for a policy that
+// was not read.
+func (t *Trained) Digest() string { return t.digest }
 
 // Speed is the speed of a policy against the uncached model.
 type Speed struct {
@@ -309,7 +315,7 @@ func OpenFS(fsys fs.FS, dir string) (*Trained, error) {
 	if err != nil {
 		return nil, fmt.Errorf("no trained policy: %w", err)
 	}
-	t := new(Trained)
+	t := &Trained{digest: digest.Of(b)}
 	if err := json.Unmarshal(b, t); err != nil {
 		return nil, fmt.Errorf("%s: %w", PolicyFile, err)
 	}
@@ -353,6 +359,7 @@ func (t *Trained) readLearned(fsys fs.FS, file string) error {
 	if err != nil {
 		return err
 	}
+	t.digest = digest.Of(t.digest, b)
 	f, err := checkpoint.NewReader(PredictorFile, bytes.NewReader(b), int64(len(b)))
 	if err != nil {
 		return err

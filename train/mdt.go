@@ -30,6 +30,13 @@ func DefaultMask(arch dit.Arch) MaskOptions {
 	return MaskOptions{Min: 0.3, Max: 0.3}
 }
 
+// GroupBy lets the examples of an update of batch examples share one ratio, if it is a range.
+func (o *MaskOptions) GroupBy(batch int) {
+	if o.Min != o.Max {
+		o.Group = batch
+	}
+}
+
 // check returns an error for a mask that a model of configuration c cannot be trained with.
 func (o *MaskOptions) check(c dit.Config) error {
 	mdt := c.Arch == dit.ArchMDTv1 || c.Arch == dit.ArchMDTv2

@@ -122,6 +122,6 @@ func (c *benchModelCmd) policy(a *app, config dit.Config) error {
 	_, err = fmt.Fprintf(a.stdout, "P-step (%d)        %8.1f ms, "+
 		"%.1f %% of an I-step, with %.1f %% of its FLOPs and %.1f %% of its tokens\n"+
 		"cache             %8.1f MB\n",
-		r.PSteps, r.PStepMS, 100*r.Ratio, 100*r.FLOPs, 100*r.Share, float64(r.CacheBytes)/(1<<20))
+		r.PSteps, r.PStepMS, 100*r.Ratio, 100*r.FLOPRatio, 100*r.Share, float64(r.CacheBytes)/(1<<20))
 	return err
 }

@@ -60,6 +60,17 @@ func skippable(err error, flag string) error {
 	return err
 }
 
+// openData opens a data set, and says which files of a folder are passed over, and which are skipped
+// if broken ones are.
+func (a *app) openData(path string, o data.Options, skip bool) (*data.Set, error) {
+	o.Skip, o.Warn = skip, func(err error) { a.note("skipped: %v", err) }
+	set, err := data.Open(a.ctx, path, o)
+	if err == nil && len(set.PassedOver) > 0 {
+		a.note("%s: passed over %s", path, set.PassedOver)
+	}
+	return set, err
+}
+
 func (c *dataInspectCmd) run(a *app) error {
 	if c.Out != "" && !strings.EqualFold(filepath.Ext(c.Out), ".png") {
 		return fmt.Errorf("--out %s: want a name ending in .png", c.Out)

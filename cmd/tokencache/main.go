@@ -103,12 +103,12 @@ func newParser(c *cli, options ...kong.Option) *kong.Kong {
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 		kong.Vars{
 			"architectures": strings.Join(dit.OfficialNames(), ", "),
-			"families":      strings.Join(comparison.Families(), ", "),
+			"families":      strings.Join(comparison.Methods(), ", "),
 			"model":         models.Default,
 			"models":        strings.Join(models.Names(), ", "),
 			"samplers":      strings.Join(diffusion.Methods(), ", "),
 		},
-		fitVars,
+		calibrateVars(),
 	)...)
 	if err != nil {
 		panic(err) // a mistake in the struct tags, seen by every test

@@ -8,7 +8,8 @@ import (
 	"github.com/tokencache/tokencache/train"
 )
 
-// trainLine shows how far a training run is: on a terminal one line that is rewritten, elsewhere a line now and then.
+// trainLine shows how far a training run is: on a terminal one line that is rewritten, elsewhere a
+// line now and then.
 type trainLine struct {
 	a        *app
 	terminal bool
@@ -68,7 +69,7 @@ func (l *trainLine) step(r train.StepStats) {
 	}
 }
 
-// note writes a line of its own.
+// note writes a separate line.
 func (l *trainLine) note(format string, args ...any) {
 	if l.terminal {
 		fmt.Fprint(l.a.stderr, clearLineSequence)

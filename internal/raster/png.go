@@ -21,7 +21,7 @@ const pngMagic = "\x89PNG\r\n\x1a\n"
 // EncodePNG writes m, which has 1 channel (grey) or 3 (red, green, blue), as a PNG file with texts
 // before the pixels.
 func EncodePNG(w io.Writer, m *Image, texts ...Text) error {
-	pixels, err := m.standard()
+	pixels, err := m.Std()
 	if err != nil {
 		return err
 	}
@@ -51,8 +51,8 @@ func WritePNG(path string, m *Image, texts ...Text) error {
 	return atomicfile.Write(path, func(w io.Writer) error { return EncodePNG(w, m, texts...) })
 }
 
-// standard returns the image for the standard library's encoder.
-func (m *Image) standard() (image.Image, error) {
+// Std returns the image as one of the standard library. One channel is grey and shares its pixels.
+func (m *Image) Std() (image.Image, error) {
 	bounds := image.Rect(0, 0, m.Width, m.Height)
 	switch m.Channels {
 	case 1:

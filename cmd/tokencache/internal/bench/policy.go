@@ -14,7 +14,7 @@ import (
 	"github.com/tokencache/tokencache/tensor"
 )
 
-// PolicyReport is what the steps of a policy take, selection, gathers and forecasts included.
+// PolicyReport is the cost of the steps of a policy, with selection, gathers and forecasts.
 type PolicyReport struct {
 	Arch    string `json:"arch"`
 	Policy  string `json:"policy"`
@@ -22,15 +22,15 @@ type PolicyReport struct {
 	Threads int    `json:"threads"`
 	Level   string `json:"level"`
 
-	UncachedMS float64 `json:"uncached_ms"`     // a step without a policy, measured in turn with the others
+	// Cost is that of the measured steps, each of a whole batch.
+	reuse.Cost
+
+	UncachedMS float64 `json:"uncached_ms"`     // a step without a policy, alternating with the others
 	IStepMS    float64 `json:"i_step_ms"`       // a step that computes everything
 	PStepMS    float64 `json:"p_step_ms"`       // a step that reuses something
 	Ratio      float64 `json:"ratio"`           // of a P-step to an I-step
-	FLOPs      float64 `json:"flops_ratio"`     // likewise, counted
+	FLOPRatio  float64 `json:"flops_ratio"`     // likewise, counted
 	Share      float64 `json:"tokens_computed"` // on P-steps
-	CacheBytes int64   `json:"cache_bytes"`     // as the policy counts it
-	ISteps     int     `json:"i_steps"`         // measured
-	PSteps     int     `json:"p_steps"`         // measured
 }
 
 // PolicyOptions says what to measure.
@@ -38,8 +38,77 @@ type PolicyOptions struct {
 	Config  dit.Config
 	Batch   int
 	Policy  reuse.Policy
-	Steps   int // of the sampler's first steps, each beside an uncached one
+	Steps   int // of the sampler's first steps, each next to an uncached one
 	Threads int
+}
+
+// plannedSteps is the number of steps of the sampler whose first steps are measured.
+const plannedSteps = 50
+
+// policyPlan is a plan of DDIM.
+func policyPlan() reuse.Plan {
+	plan := reuse.Plan{Sampling: diffusion.Sampling{Sampler: "ddim", Steps: plannedSteps}}
+	for p := range plannedSteps {
+		t := float64(980 - 20*p)
+		plan.Timesteps = append(plan.Timesteps, t)
+		plan.Sigma = append(plan.Sigma, math.Exp(5*t/1000-1))
+	}
+	return plan
+}
+
+// policyBench measures steps of a policy.
+type policyBench struct {
+	model     *dit.Model
+	graph     *tensor.Graph
+	run       reuse.Run
+	batch     *seam.Batch
+	positions []int
+
+	uncached, full, partial []float64 // seconds of steps
+	fullFLOPs, partialFLOPs int64     // of a step
+	rows, computedRows      int64     // of the P-steps
+	cost                    reuse.Cost
+}
+
+// forward makes a pass and returns its time in seconds.
+func (b *policyBench) forward(r seam.Reuse) float64 {
+	b.graph.Reset()
+	b.graph.ResetFLOPs()
+	start := time.Now()
+	if r != seam.Always {
+		b.run.Begin(b.graph, b.batch, b.positions)
+	}
+	b.model.Forward(b.graph, r, b.batch)
+	return time.Since(start).Seconds()
+}
+
+// step measures the step at a position, without the policy and with it.
+func (b *policyBench) step(p int, timestep float32) {
+	for i := range b.positions {
+		b.positions[i], b.batch.T[i] = p, timestep
+	}
+	for i, v := range b.batch.X.Flat() {
+		b.batch.X.Flat()[i] = 0.98*v + 0.001*float32(i%7)
+	}
+	b.uncached = append(b.uncached, b.forward(seam.Always))
+	b.cost.UncachedFLOPs += b.graph.FLOPs()
+	before := b.run.Stats()
+	seconds := b.forward(b.run)
+	after := b.run.Stats()
+	rows, computed := after.Rows-before.Rows, after.ComputedRows-before.ComputedRows
+	b.cost.FLOPs += b.graph.FLOPs()
+	b.cost.Rows += rows
+	b.cost.ComputedRows += computed
+	if after.PSteps == before.PSteps {
+		b.full, b.fullFLOPs = append(b.full, seconds), b.graph.FLOPs()
+		return
+	}
+	b.partial, b.partialFLOPs = append(b.partial, seconds), b.graph.FLOPs()
+	b.rows += rows
+	b.computedRows += computed
+	if after.HalfSteps > before.HalfSteps {
+		b.cost.HalfSteps++
+	}
 }
 
 // Policy measures the first steps of a policy on a model with synthetic weights.
@@ -52,13 +121,7 @@ func Policy(ctx context.Context, o PolicyOptions) (*PolicyReport, error) {
 	defer pool.Close()
 	g := tensor.NewGraph(pool)
 	g.SetContext(ctx)
-	const steps = 50
-	plan := reuse.Plan{Sampling: diffusion.Sampling{Sampler: "ddim", Steps: 50}}
-	for p := range steps {
-		t := float64(980 - 20*p)
-		plan.Timesteps = append(plan.Timesteps, t)
-		plan.Sigma = append(plan.Sigma, math.Exp(5*t/1000-1))
-	}
+	plan := policyPlan()
 	bytes, err := o.Policy.CacheBytes(m, plan, o.Batch)
 	if err != nil {
 		return nil, err
@@ -67,52 +130,41 @@ func Policy(ctx context.Context, o PolicyOptions) (*PolicyReport, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := samples(o.Config, o.Batch)
-	positions := make([]int, o.Batch)
-	var uncached, full, partial []float64
-	var fullFLOPs, partialFLOPs, tokens, done int64
-	forward := func(r seam.Reuse) float64 {
-		g.Reset()
-		g.ResetFLOPs()
-		start := time.Now()
-		if r != seam.Always {
-			run.Begin(g, b, positions)
-		}
-		m.Forward(g, r, b)
-		return time.Since(start).Seconds()
+	b := &policyBench{
+		model:     m,
+		graph:     g,
+		run:       run,
+		batch:     samples(o.Config, o.Batch),
+		positions: make([]int, o.Batch),
 	}
-	forward(seam.Always) // grows the graph's memory
-	for p := range min(o.Steps, steps) {
-		for i := range o.Batch {
-			positions[i], b.T[i] = p, float32(plan.Timesteps[p])
-		}
-		for i, v := range b.X.Flat() {
-			b.X.Flat()[i] = 0.98*v + 0.001*float32(i%7)
-		}
-		uncached = append(uncached, forward(seam.Always))
-		before := run.Stats()
-		seconds := forward(run)
-		after := run.Stats()
-		if after.PSteps > before.PSteps {
-			partial, partialFLOPs = append(partial, seconds), g.FLOPs()
-			tokens, done = tokens+after.Rows-before.Rows, done+after.ComputedRows-before.ComputedRows
-		} else {
-			full, fullFLOPs = append(full, seconds), g.FLOPs()
-		}
+	b.forward(seam.Always) // grows the graph's memory
+	for p := range min(o.Steps, plannedSteps) {
+		b.step(p, float32(plan.Timesteps[p]))
 		if err := g.Err(); err != nil {
 			return nil, err
 		}
 	}
-	r := &PolicyReport{
-		Arch: o.Config.Name(), Policy: o.Policy.String(), Batch: o.Batch, Threads: pool.Workers(), Level: kernel.ActiveLevel().String(),
-		UncachedMS: 1e3 * median.Of(uncached), CacheBytes: bytes, ISteps: len(full), PSteps: len(partial),
-	}
-	if len(full) > 0 {
-		r.IStepMS = 1e3 * median.Of(full)
-	}
-	if len(full) > 0 && len(partial) > 0 {
-		r.PStepMS = 1e3 * median.Of(partial)
-		r.Ratio, r.FLOPs, r.Share = r.PStepMS/r.IStepMS, float64(partialFLOPs)/float64(fullFLOPs), float64(done)/float64(max(tokens, 1))
-	}
+	r := b.report()
+	r.Arch, r.Policy, r.Batch = o.Config.Name(), o.Policy.String(), o.Batch
+	r.Threads, r.Level = pool.Workers(), kernel.ActiveLevel().String()
+	r.CacheBytes = bytes
 	return r, nil
+}
+
+// report sums up the measured steps.
+func (b *policyBench) report() *PolicyReport {
+	r := &PolicyReport{Cost: b.cost, UncachedMS: 1e3 * median.Of(b.uncached)}
+	r.ISteps, r.PSteps = len(b.full), len(b.partial)
+	if len(b.full) == 0 {
+		return r
+	}
+	r.IStepMS = 1e3 * median.Of(b.full)
+	if len(b.partial) == 0 {
+		return r
+	}
+	r.PStepMS = 1e3 * median.Of(b.partial)
+	r.Ratio = r.PStepMS / r.IStepMS
+	r.FLOPRatio = float64(b.partialFLOPs) / float64(b.fullFLOPs)
+	r.Share = float64(b.computedRows) / float64(max(b.rows, 1))
+	return r
 }

@@ -22,7 +22,7 @@ func TestPolicy(t *testing.T) {
 	if r.ISteps != 3 || r.PSteps != 3 || r.Share != 0.5 || r.CacheBytes <= 0 {
 		t.Errorf("%d I-steps, %d P-steps with %g of the tokens, %d bytes: want 3, 3, 0.5 and some", r.ISteps, r.PSteps, r.Share, r.CacheBytes)
 	}
-	if !(r.FLOPs > 0.3 && r.FLOPs < 0.7) || !(r.Ratio > 0) {
-		t.Errorf("P-steps have %g of the FLOPs and %g of the time", r.FLOPs, r.Ratio)
+	if !(r.FLOPRatio > 0.3 && r.FLOPRatio < 0.7) || !(r.Ratio > 0) {
+		t.Errorf("P-steps have %g of the FLOPs and %g of the time", r.FLOPRatio, r.Ratio)
 	}
 }

@@ -3,6 +3,7 @@ package output
 import (
 	"errors"
 	"fmt"
+	"image"
 	"io/fs"
 	"path/filepath"
 	"strconv"
@@ -14,14 +15,11 @@ import (
 type Images struct {
 	Classes []int32 // -1 where an image does not say
 	paths   []string
-	size    int
-	chans   int
 }
 
-// ReadFolder returns the images 000000.png, 000001.png, ... of dir, or nil if there are none. Size
-// and channels are those that Read wants.
-func ReadFolder(dir string, size, channels int) (*Images, error) {
-	d := &Images{size: size, chans: channels}
+// ReadFolder returns the images 000000.png, 000001.png, ... of dir, or nil if there are none.
+func ReadFolder(dir string) (*Images, error) {
+	s := &Images{}
 	f := folder{dir: dir}
 	for i := 0; ; i++ {
 		path := f.path(i)
@@ -40,27 +38,19 @@ func ReadFolder(dir string, size, channels int) (*Images, error) {
 				}
 			}
 		}
-		d.paths, d.Classes = append(d.paths, path), append(d.Classes, int32(class))
+		s.paths, s.Classes = append(s.paths, path), append(s.Classes, int32(class))
 	}
-	if len(d.paths) == 0 {
+	if len(s.paths) == 0 {
 		return nil, nil
 	}
-	return d, nil
+	return s, nil
 }
 
-// Read fills dst with image i, [channels, size, size] in [-1,1].
-func (d *Images) Read(i int, dst []float32) error {
-	m, err := readPNG(d.paths[i])
+// Image returns image i.
+func (s *Images) Image(i int) (image.Image, error) {
+	m, err := readPNG(s.paths[i])
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if m.Height != d.size || m.Width != d.size || m.Channels != d.chans {
-		return fmt.Errorf("%s: an image of %d x %d pixels and %d channels, want %d x %d and %d",
-			d.paths[i], m.Height, m.Width, m.Channels, d.size, d.size, d.chans)
-	}
-	copy(dst, m.Sample())
-	return nil
+	return m.Std()
 }
-
-// Picture returns image i, whatever its size.
-func (d *Images) Picture(i int) (*raster.Image, error) { return readPNG(d.paths[i]) }

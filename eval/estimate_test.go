@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// TestBootstrapMean compares with the normal interval of a mean, and counts how often intervals hold the truth.
+// TestBootstrapMean compares with the normal interval of a mean, and counts how often intervals
+// hold the truth.
 func TestBootstrapMean(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	held := 0
@@ -39,7 +40,7 @@ func TestBootstrapMean(t *testing.T) {
 	if share := float64(held) / sets; share < 0.88 || share > 0.99 {
 		t.Errorf("%g of the intervals hold the mean, want about 0.95", share)
 	}
-	if in, err := BootstrapMean([]float64{1, 1, 1}, 10, 1); err != nil || in != (Interval{1, 1}) {
+	if in, err := BootstrapMean([]float64{1, 1, 1}, 10, 1); err != nil || in != (Estimate{1, 1, 1}) {
 		t.Errorf("interval %v, error %v of equal values", in, err)
 	}
 	if _, err := BootstrapMean(nil, 10, 1); err == nil {
@@ -47,36 +48,37 @@ func TestBootstrapMean(t *testing.T) {
 	}
 }
 
-// TestBootstrapFrechet compares the interval's width with the spread of distances of sets that were drawn anew.
+// TestBootstrapFrechet compares the interval's width with the spread of distances of sets that were
+// drawn anew.
 func TestBootstrapFrechet(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	mean, deviation := []float64{0, 0, 0, 0}, []float64{1, 1, 2, 0.5}
-	reference := momentsOf(t, 4, gaussian(r, 5000, []float64{0.5, 0, 0, 0}, []float64{1, 1.5, 2, 0.5})).Normal()
+	reference := momentsOf(t, 4, gaussian(r, 5000, []float64{0.5, 0, 0, 0}, []float64{1, 1.5, 2, 0.5})).Gaussian()
 	var fresh []float64
 	for range 400 {
-		d, err := momentsOf(t, 4, gaussian(r, 400, mean, deviation)).Normal().Frechet(reference)
+		d, err := momentsOf(t, 4, gaussian(r, 400, mean, deviation)).Gaussian().Frechet(reference)
 		if err != nil {
 			t.Fatal(err)
 		}
 		fresh = append(fresh, d)
 	}
-	want := percentiles(fresh)
+	low, high := percentiles(fresh)
 	samples := gaussian(r, 400, mean, deviation)
 	got, err := BootstrapFrechet(samples, reference, 200, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if ratio := (got.High - got.Low) / (want.High - want.Low); ratio < 0.7 || ratio > 1.4 {
-		t.Errorf("interval %v, that of fresh samples is %v", got, want)
+	if ratio := (got.High - got.Low) / (high - low); ratio < 0.7 || ratio > 1.4 {
+		t.Errorf("estimate %v, fresh samples lie in %g to %g", got, low, high)
 	}
-	first, err := FrechetInterval(momentsOf(t, 4, samples).Normal(), reference, samples, 1)
+	first, err := InfluenceFrechet(momentsOf(t, 4, samples).Gaussian(), reference, samples, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if ratio := (first.High - first.Low) / (got.High - got.Low); ratio < 0.8 || ratio > 1.25 {
 		t.Errorf("interval %v by the influence function, %v by resampling", first, got)
 	}
-	d, _ := momentsOf(t, 4, samples).Normal().Frechet(reference)
+	d, _ := momentsOf(t, 4, samples).Gaussian().Frechet(reference)
 	if d < got.Low || d > got.High {
 		t.Errorf("interval %v does not hold the distance %g", got, d)
 	}
@@ -93,8 +95,9 @@ func TestBootstrapFrechet(t *testing.T) {
 	}
 }
 
-// TestFrechetIntervalOfSome holds that half of the pictures give nearly the interval of all, also where features depend on each other and one of them is constant.
-func TestFrechetIntervalOfSome(t *testing.T) {
+// TestInfluenceFrechetOfSome holds that half of the images give nearly the interval of all, also
+// where features depend on each other and one of them is constant.
+func TestInfluenceFrechetOfSome(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
 	mixed := func(n int, scale float32) []float32 {
 		x := gaussian(r, n, []float64{0, 0.2, 0, 0, 0}, []float64{1, 1, 2, 0.5, 0})
@@ -105,9 +108,9 @@ func TestFrechetIntervalOfSome(t *testing.T) {
 		}
 		return x
 	}
-	reference := momentsOf(t, 5, mixed(4000, 0.5)).Normal()
+	reference := momentsOf(t, 5, mixed(4000, 0.5)).Gaussian()
 	samples := mixed(3000, 0.9)
-	all, err := FrechetInterval(momentsOf(t, 5, samples).Normal(), reference, samples, 1)
+	all, err := InfluenceFrechet(momentsOf(t, 5, samples).Gaussian(), reference, samples, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,24 +118,24 @@ func TestFrechetIntervalOfSome(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	some, err := FrechetInterval(momentsOf(t, 5, samples).Normal(), reference, samples[:5*1500], 1)
+	some, err := InfluenceFrechet(momentsOf(t, 5, samples).Gaussian(), reference, samples[:5*1500], 1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, in := range map[string]Interval{"all": all, "some": some} {
+	for name, in := range map[string]Estimate{"all": all, "some": some} {
 		if ratio := (in.High - in.Low) / (want.High - want.Low); ratio < 0.8 || ratio > 1.25 {
 			t.Errorf("%s: interval %v, by resampling %v", name, in, want)
 		}
 	}
 	for _, bad := range [][]float32{nil, samples[:5], samples[:7], append(samples, samples...)} {
-		if in, err := FrechetInterval(momentsOf(t, 5, samples).Normal(), reference, bad, 1); err == nil {
+		if in, err := InfluenceFrechet(momentsOf(t, 5, samples).Gaussian(), reference, bad, 1); err == nil {
 			t.Errorf("interval %v of %d numbers", in, len(bad))
 		}
 	}
 }
 
-// TestScoreInterval compares with the spread of scores of sets that were drawn anew.
-func TestScoreInterval(t *testing.T) {
+// TestBootstrapScore compares with the spread of scores of sets that were drawn anew.
+func TestBootstrapScore(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 8))
 	draw := func() []float32 {
 		const n, classes = 300, 4
@@ -151,14 +154,15 @@ func TestScoreInterval(t *testing.T) {
 		}
 		fresh = append(fresh, s)
 	}
-	want := percentiles(fresh)
+	low, high := percentiles(fresh)
 	p := draw()
-	got, err := ScoreInterval(p, 4, 100, 200, 1)
+	got, err := BootstrapScore(p, 4, 100, 200, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
 	score, _ := InceptionScore(p, 4, 100)
-	if ratio := (got.High - got.Low) / (want.High - want.Low); ratio < 0.7 || ratio > 1.4 || score < got.Low || score > got.High {
-		t.Errorf("score %g, interval %v, that of fresh pictures is %v", score, got, want)
+	ratio := (got.High - got.Low) / (high - low)
+	if ratio < 0.7 || ratio > 1.4 || score != got.Value || score < got.Low || score > got.High {
+		t.Errorf("score %g, estimate %v, fresh images lie in %g to %g", score, got, low, high)
 	}
 }

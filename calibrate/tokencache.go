@@ -1,0 +1,249 @@
+package calibrate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/tokencache/tokencache/checkpoint"
+	"github.com/tokencache/tokencache/reuse"
+	"github.com/tokencache/tokencache/tensor"
+	"github.com/tokencache/tokencache/train"
+)
+
+// TokenCache makes a TokenCache policy. Where Base.Learned is set, its P-steps compute nothing and
+// it learns their forecasts; where Base.Importance is static or dynamic, it trains the predictor
+// that selects tokens. A wanted speed is met by the number of I-steps or by Base.Ratio.
+type TokenCache struct {
+	Base reuse.TokenCache
+	// Percentile places the I-steps at equal percentiles of the trajectories' change, as many as
+	// Base.Steps has.
+	Percentile bool
+
+	// Of a predictor.
+
+	Updates int
+	Batch   int // examples of an update
+	LR      float64
+	Lambda  float64 // weight of the cost, the mean importance
+
+	// Of learned forecasts.
+
+	Trials    int // placements of I-steps that are tried for a wanted speed; 0: they are placed evenly
+	Few       int // images of a trial
+	Halves    int // half steps after each I-step
+	Weighting Weighting
+}
+
+// Parameters of Base, as reuse.TokenCache.Set takes them, of the two kinds of policies that are
+// calibrated.
+const (
+	ForecastParameters = "ratio=0,learned=true"
+	TokenParameters    = "importance=dynamic,k=3,order=1"
+)
+
+// NewTokenCache returns the method with the default parameters, which learn forecasts.
+func NewTokenCache() *TokenCache {
+	c := &TokenCache{
+		Base:      *reuse.NewTokenCache(),
+		Updates:   300,
+		Batch:     8,
+		LR:        3e-4,
+		Lambda:    0.5,
+		Trials:    60,
+		Few:       16,
+		Weighting: Pixels,
+	}
+	c.Base.Ratio, c.Base.Learned = 0, true
+	return c
+}
+
+// Set sets parameters of Base as reuse.Parse takes them: key=value, with commas between.
+func (c *TokenCache) Set(parameters string) error {
+	for pair := range strings.SplitSeq(strings.TrimPrefix(parameters, c.Name()+":"), ",") {
+		key, value, ok := strings.Cut(pair, "=")
+		if !ok {
+			return fmt.Errorf("%q: want key=value", pair)
+		}
+		if err := c.Base.Set(key, value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Name implements Method.
+func (c *TokenCache) Name() string { return reuse.TokenCacheMethod }
+
+// selects reports whether a predictor is trained.
+func (c *TokenCache) selects() bool {
+	return c.Base.Importance == reuse.Static || c.Base.Importance == reuse.Dynamic
+}
+
+func (c *TokenCache) check(m *maker) error {
+	if err := c.Weighting.check(); err != nil {
+		return err
+	}
+	b := &c.Base
+	halves := len(b.Steps.Half) > 0
+	switch {
+	case c.Updates < 1 || c.Batch < 1 || c.Few < 1 || c.Trials < 0 || c.Halves < 0:
+		return fmt.Errorf("%d updates of %d examples, %d trials of %d images, %d half steps: "+
+			"want 1 or more updates, examples and images, and 0 or more of the others",
+			c.Updates, c.Batch, c.Trials, c.Few, c.Halves)
+	case b.Learned && b.Ratio != 0:
+		return fmt.Errorf("ratio=%g and learned=true: learned forecasts are of P-steps that compute nothing; "+
+			"give ratio=0, or importance=%s and no learned=true", b.Ratio, reuse.Dynamic)
+	case b.Learned && c.Percentile:
+		return errors.New("percentiles of I-steps go with policies that select tokens; " +
+			"where forecasts are learned, I-steps are placed by trials")
+	case (halves || c.Halves > 0) && (!b.Learned || m.Guidance == 1):
+		return errors.New("half steps go with learned forecasts (learned=true) and with guidance, " +
+			"of which they compute one half")
+	case halves && (m.Speed > 0 || c.Halves > 0):
+		return errors.New("half= says which steps are half steps: " +
+			"it excludes a wanted speed and a number of half steps, which place them")
+	case b.Site == reuse.BodySite && (c.selects() || b.Learned):
+		return fmt.Errorf("site=%s: learning is of whole blocks; give importance=%s or %s, or leave site out",
+			reuse.BodySite, reuse.Random, reuse.UpdateNorm)
+	}
+	return c.checkRun(m)
+}
+
+// checkRun reports parameters that the model or the sampler cannot be run with.
+func (c *TokenCache) checkRun(m *maker) error {
+	policy := c.Base
+	if policy.Learned {
+		plan, err := m.p.Plan(m.Sampling)
+		if err != nil {
+			return err
+		}
+		policy.Ratio, policy.Forecast = 0, reuse.NewForecast(plan.Steps(), terms) // still to be learned
+	}
+	if c.selects() {
+		policy.Importance = reuse.Random // the predictor is still to be trained
+	}
+	req := m.request(1, m.Seed)
+	req.Policy = &policy
+	return m.p.Check(req)
+}
+
+func (c *TokenCache) run(ctx context.Context, m *maker) (*product, error) {
+	if c.Base.Learned {
+		return c.forecast(ctx, m)
+	}
+	policy := c.Base
+	if err := c.learn(ctx, m, &policy); err != nil {
+		return nil, err
+	}
+	made := &product{policy: m.trained(), provenance: map[string]any{"updates": c.Updates, "lambda": c.Lambda}}
+	made.policy.Policy = &policy
+	if policy.Predictor != nil {
+		made.learned = func(path string) error {
+			model := filepath.Join(m.work(), train.ModelFile)
+			_, err := checkpoint.Convert(model, path, checkpoint.ConvertOptions{DType: checkpoint.F16})
+			return err
+		}
+	}
+	var err error
+	if m.Speed > 0 {
+		made.measured, err = m.ratio(ctx, &policy, made.policy)
+	}
+	return made, err
+}
+
+// learn sets the I-steps and the predictor of a policy, where trajectories decide them.
+func (c *TokenCache) learn(ctx context.Context, m *maker, policy *reuse.TokenCache) error {
+	if !c.selects() && !c.Percentile {
+		return nil
+	}
+	t, err := m.trajectories(ctx)
+	if err != nil {
+		return err
+	}
+	steps, err := policy.Steps.ISteps(t.Plan.Steps())
+	if err != nil {
+		return err
+	}
+	if c.Percentile {
+		policy.Steps = reuse.StepChoice{
+			Kind:   reuse.ListedSteps,
+			Warmup: policy.Steps.Warmup,
+			List:   reuse.PercentileSteps(change(t), len(steps)),
+		}
+		if steps, err = policy.Steps.ISteps(t.Plan.Steps()); err != nil {
+			return err
+		}
+	}
+	if c.selects() {
+		policy.Predictor, err = c.predictor(ctx, m, t, steps)
+	}
+	return err
+}
+
+// predictor trains the predictor, or resumes its training; the run is in the work folder.
+func (c *TokenCache) predictor(ctx context.Context, m *maker, t *train.Trajectories,
+	steps []int) (*reuse.Predictor, error) {
+	w, err := m.Open()
+	if err != nil {
+		return nil, err
+	}
+	defer w.Close()
+	frozen, err := w.Frozen()
+	if err != nil {
+		return nil, err
+	}
+	task, err := train.NewPredictorTask(c.Base.Importance, frozen, w, t, train.PredictorOptions{
+		Lambda:   c.Lambda,
+		Cached:   c.Base.Cached,
+		Order:    c.Base.Order,
+		ISteps:   steps,
+		Seed:     m.Seed,
+		Guidance: m.Guidance != 1,
+	})
+	if err != nil {
+		return nil, err
+	}
+	pool := tensor.NewPool(m.Threads)
+	defer pool.Close()
+	loop, err := train.NewLoop(task, tensor.NewGraph(pool), m.work(), c.settings())
+	if err != nil {
+		return nil, err
+	}
+	loop.Every, loop.OnStep = time.Minute, m.OnUpdate
+	loop.Note = m.key(m.Images, steps, c.Base.Importance, c.Base.Cached, c.Base.Order, c.Lambda)
+	if p, err := train.ReadState(m.work()); err == nil && p.Note == loop.Note && p.Settings == loop.Settings {
+		if err := loop.Resume(); err != nil {
+			return nil, err
+		}
+	}
+	if loop.Step() < c.Updates {
+		m.stage("training the predictor: %d updates of %d examples", c.Updates-loop.Step(), c.Batch)
+		if err := loop.Run(ctx); err != nil {
+			return nil, err
+		}
+	}
+	f, err := checkpoint.Open(filepath.Join(m.work(), train.ModelFile))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return reuse.ReadPredictor(f)
+}
+
+// settings are those of the predictor's training.
+func (c *TokenCache) settings() train.Settings {
+	return train.Settings{
+		Steps:    c.Updates,
+		Batch:    c.Batch,
+		Micro:    max(1, c.Batch/2),
+		LR:       c.LR,
+		Warmup:   min(20, c.Updates/10),
+		Schedule: "cosine",
+		Clip:     1,
+		EMA:      0.9,
+	}
+}

@@ -1,0 +1,159 @@
+package comparison
+
+import (
+	"context"
+	"image"
+	"math"
+
+	"github.com/tokencache/tokencache"
+	"github.com/tokencache/tokencache/eval"
+	"github.com/tokencache/tokencache/report"
+)
+
+const (
+	shownImages = 10  // of a cell, in the report
+	resamples   = 200 // for an interval of a Fréchet distance
+)
+
+// evaluate compares the images of a result with the uncached ones and with real images.
+func (r *runner) evaluate(ctx context.Context, d, base *result) (report.Cell, []tokencache.Image, error) {
+	cell := r.cost(d)
+	images, err := d.first(r.Count)
+	if err != nil {
+		return cell, nil, err
+	}
+	if d != base {
+		if err := r.similarity(&cell, images, base); err != nil {
+			return cell, nil, err
+		}
+	}
+	if r.Reference != nil {
+		if err := r.features(ctx, &cell, images, d == base); err != nil {
+			return cell, nil, err
+		}
+	}
+	return cell, images[:min(len(images), shownImages)], nil
+}
+
+// cost returns the cell of a result with what it took.
+func (r *runner) cost(d *result) report.Cell {
+	cell := report.Cell{
+		Method:             d.Run.Method,
+		Policy:             d.Run.Policy,
+		Wanted:             d.Run.Wanted,
+		Images:             r.Count,
+		StepsTaken:         d.Stats.Steps,
+		UncachedStepMillis: d.Step.Millis,
+		UncachedStepFLOPs:  d.Step.FLOPs,
+	}
+	for _, step := range d.Steps {
+		cell.StepMillis, cell.StepFLOPs = append(cell.StepMillis, step.Millis), append(cell.StepFLOPs, step.FLOPs)
+	}
+	t := d.Timing
+	if t == nil { // the uncached model
+		cell.Speedup, cell.ISteps = 1, r.plan.Steps()
+		cell.FLOPs, cell.UncachedFLOPs = d.Stats.FLOPs, d.Stats.FLOPs
+		return cell
+	}
+	cell.Cost = t.Cost
+	cell.WallSeconds, cell.UncachedWallSeconds = t.WallSeconds, t.UncachedWallSeconds
+	cell.Speedup = t.Speedup
+	cell.StepsTaken = t.ISteps + t.PSteps
+	return cell
+}
+
+// similarity fills in PSNR and SSIM of images to those of the uncached model.
+func (r *runner) similarity(cell *report.Cell, images []tokencache.Image, base *result) error {
+	uncached, err := base.first(r.Count)
+	if err != nil {
+		return err
+	}
+	var psnr, ssim []float64
+	for i, m := range images {
+		a, b := floats(m), floats(uncached[i])
+		v, err := eval.PSNR(a, b, 1)
+		if err != nil {
+			return err
+		}
+		if !math.IsInf(v, 0) {
+			psnr = append(psnr, v)
+		}
+		if v, err = eval.SSIM(a, b, m.Channels, m.Height, m.Width, 1); err != nil {
+			return err
+		}
+		ssim = append(ssim, v)
+	}
+	if cell.PSNR, err = mean(psnr, r.Seed); err != nil {
+		return err
+	}
+	cell.SSIM, err = mean(ssim, r.Seed)
+	return err
+}
+
+// floats returns an image's pixels in [0,1], [C, H, W].
+func floats(m tokencache.Image) []float32 {
+	x := make([]float32, len(m.Pixels))
+	size := m.Height * m.Width
+	for i, v := range m.Pixels {
+		x[i%m.Channels*size+i/m.Channels] = float32(v) / 255
+	}
+	return x
+}
+
+// features fills in what the network's features say of images.
+func (r *runner) features(ctx context.Context, cell *report.Cell, images []tokencache.Image, isBase bool) error {
+	set := eval.Images{Count: len(images), Image: func(i int) (image.Image, error) { return standard(images[i]), nil }}
+	for _, m := range images {
+		set.Labels = append(set.Labels, int32(m.Class))
+	}
+	p, err := predict(ctx, r.Reference.Network, set, r.Pipeline.Threads())
+	if err != nil {
+		return err
+	}
+	if cell.Agreement, err = mean(p.Agreement(set.Labels), r.Seed); err != nil || r.Reference.Gaussian == nil {
+		return err
+	}
+	var draws []float64
+	if cell.Frechet, draws, err = frechet(p, r.Reference.Gaussian, r.Seed); err != nil {
+		return err
+	}
+	if isBase {
+		r.baseFrechet, r.baseDraws = cell.Frechet.Value, draws
+		return nil
+	}
+	for i := range draws {
+		draws[i] /= r.baseDraws[i]
+	}
+	ratio := cell.Frechet.Value / r.baseFrechet
+	estimate := eval.Around(ratio, draws)
+	cell.FrechetRatio = &estimate
+	return nil
+}
+
+// standard returns an image as one of the standard library's.
+func standard(m tokencache.Image) image.Image {
+	if m.Channels == 1 {
+		return &image.Gray{Pix: m.Pixels, Stride: m.Width, Rect: m.Bounds()}
+	}
+	return m.RGBA()
+}
+
+// frechet returns the distance of images from a reference, and those of resamples, which are
+// paired: see eval.ResampledFrechet.
+func frechet(p *eval.Predictions, reference *eval.Gaussian, seed uint64) (*eval.Estimate, []float64, error) {
+	value, draws, err := eval.ResampledFrechet(p.Features, reference, resamples, seed)
+	if err != nil {
+		return nil, nil, err
+	}
+	e := eval.Around(value, draws)
+	return &e, draws, nil
+}
+
+// mean is the mean of values, nil of none.
+func mean(values []float64, seed uint64) (*eval.Estimate, error) {
+	if len(values) == 0 {
+		return nil, nil
+	}
+	e, err := eval.BootstrapMean(values, eval.MeanResamples, seed)
+	return &e, err
+}

@@ -1,0 +1,95 @@
+package comparison
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/tokencache/tokencache"
+	"github.com/tokencache/tokencache/redundancy"
+	"github.com/tokencache/tokencache/report"
+)
+
+// Sheet returns the first images of each cell, a row for each. Of each method the one nearest to
+// the median speed-up is shown first.
+func (r *Result) Sheet() []report.SheetRow {
+	shown := map[string]bool{}
+	for _, cell := range r.Middle() {
+		shown[cell.Policy] = true
+	}
+	var rows []report.SheetRow
+	for i, cell := range r.Cells {
+		if len(r.Images[i]) == 0 {
+			continue
+		}
+		row := report.SheetRow{Title: cell.Method}
+		if cell.Method != report.Uncached {
+			row.Title = fmt.Sprintf("%s, %.2fx", cell.Method, cell.Speedup)
+			row.Note, row.More = cell.Policy, !shown[cell.Policy]
+		}
+		if cell.PSNR != nil {
+			row.Title += fmt.Sprintf(", %.1f dB", cell.PSNR.Value)
+		}
+		for _, m := range r.Images[i] {
+			row.Images = append(row.Images, m.RGBA())
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}
+
+// Overlays draws which tokens each method computes, of its cell nearest to the median speed-up, in
+// Dir/overlays. Methods that compute the same of every token have none.
+func (r *Result) Overlays(ctx context.Context, o Options) ([]report.Image, error) {
+	var list []report.Image
+	for _, cell := range r.Middle() {
+		if cell.PSteps == 0 {
+			continue
+		}
+		file, err := overlay(ctx, o, cell)
+		if err != nil {
+			return nil, fmt.Errorf("overlay of %s: %w", cell.Policy, err)
+		}
+		if file == "" {
+			continue
+		}
+		png, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, report.Image{Title: fmt.Sprintf("%s, %.2fx", cell.Method, cell.Speedup), PNG: png})
+	}
+	return list, nil
+}
+
+// overlay draws the overlay of a cell and returns its first file, "" if it has none.
+func overlay(ctx context.Context, o Options, cell *report.Cell) (string, error) {
+	const images = 2
+	policy, err := o.Open(cell.Policy)
+	if err != nil {
+		return "", err
+	}
+	config := o.Pipeline.Config()
+	req := tokencache.Request{Seed: o.Seed, Sampling: o.Sampling}
+	for i := range images {
+		req.Classes = append(req.Classes, i%config.NumClasses)
+	}
+	record, frames, err := redundancy.RecordFrames(ctx, o.Pipeline, redundancy.Options{
+		Request: req,
+		Policy:  policy,
+		OnStage: o.OnStage,
+	})
+	if err != nil || !record.Chooses() {
+		return "", err
+	}
+	dir := filepath.Join(o.Dir, "overlays", FileName(cell.Method))
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return "", err
+	}
+	files, err := record.DrawOverlay(dir, config.Name(), frames, req.Classes, o.Pipeline.ClassNames())
+	if err != nil || len(files) == 0 { // none where the tokens are no square
+		return "", err
+	}
+	return files[0], nil
+}

@@ -1,0 +1,169 @@
+package comparison
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/tokencache/tokencache/reuse"
+)
+
+// method is a cache method at all its speeds.
+type method struct {
+	name       string   // in Options.Policies
+	title      string   // in reports
+	ladder     []string // policies, from slow to fast
+	calibrated bool     // a policy is calibrated for each speed
+}
+
+// numbered makes a ladder of a policy with one number.
+func numbered(format string, values ...float64) []string {
+	var list []string
+	for _, v := range values {
+		list = append(list, fmt.Sprintf(format, v))
+	}
+	return list
+}
+
+// tokenCache and fewerSteps are the methods that are neither a list of policies nor calibrated
+// only.
+const (
+	tokenCache      = "tokencache"
+	tokenCacheTitle = "TokenCache"
+	fewerSteps      = "fewer-steps"
+)
+
+var methods = []method{
+	{name: tokenCache, title: tokenCacheTitle},
+	{name: fewerSteps, title: "fewer steps"},
+	{
+		name:   "extrapolation",
+		title:  "TokenCache, no token, order 2",
+		ladder: numbered("tokencache:ratio=0,order=2,k=%g", 2, 3, 4, 5, 6, 7, 8),
+	},
+	{name: "update-norm", title: "TokenCache, tokens by update norm", ladder: tokens("update-norm")},
+	{name: "random", title: "TokenCache, random tokens", ladder: tokens("random")},
+	{name: "fora", title: "FORA", ladder: numbered("fora:n=%g", 2, 3, 4, 5, 6, 7, 8)},
+	{name: "taylorseer", title: "TaylorSeer", ladder: numbered("taylorseer:order=1,n=%g", 2, 3, 4, 5, 6, 7, 8)},
+	{
+		name:   "taylorseer2",
+		title:  "TaylorSeer, order 2",
+		ladder: numbered("taylorseer:order=2,n=%g", 2, 3, 4, 5, 6, 7, 8),
+	},
+	{name: "toca", title: "ToCa", ladder: tocas("toca")},
+	{name: "duca", title: "DuCa", ladder: tocas("duca")},
+	{name: "fbcache", title: "FBCache", ladder: numbered("fbcache:threshold=%g", thresholds...)},
+	{name: "dbcache", title: "DBCache", ladder: slices.Concat(
+		numbered("dbcache:threshold=%g", thresholds[:9]...),
+		numbered("dbcache:front=1,back=1,threshold=%g", thresholds[7:]...),
+	)},
+	{name: "teacache", title: "TeaCache", ladder: numbered("teacache:threshold=%g", thresholds...)},
+	{name: reuse.SmoothCacheMethod, title: "SmoothCache", calibrated: true},
+	{name: reuse.L2CMethod, title: "Learning-to-Cache", calibrated: true},
+	{name: "deltadit", title: "Delta-DiT", ladder: deltas()},
+	{name: "tome", title: "token merging", ladder: numbered("tome:ratio=%g", 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)},
+}
+
+// thresholds are those of methods that compute a step after a large enough change, from slow to
+// fast.
+var thresholds = []float64{
+	0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.07, 0.1, 0.13, 0.17, 0.22, 0.3, 0.4, 0.55, 0.75, 1, 1.5, 2,
+}
+
+func deltas() []string {
+	var list []string
+	for _, s := range []struct {
+		n    int
+		span float64
+	}{{2, 0.3}, {2, 0.5}, {3, 0.5}, {3, 0.7}, {4, 0.7}, {4, 0.8}, {5, 0.8}, {6, 0.9}, {8, 0.9}} {
+		list = append(list, fmt.Sprintf("deltadit:n=%d,span=%g", s.n, s.span))
+	}
+	return list
+}
+
+// tokens is TokenCache with unlearned selection: as the period grows, the share of the tokens
+// falls.
+func tokens(importance string) []string {
+	var list []string
+	for _, s := range []struct {
+		k     int
+		ratio float64
+	}{
+		{2, 0.6}, {2, 0.4}, {2, 0.25}, {3, 0.4}, {3, 0.25}, {3, 0.15},
+		{4, 0.2}, {4, 0.1}, {5, 0.1}, {6, 0.1}, {6, 0.05}, {8, 0.05},
+	} {
+		list = append(list, fmt.Sprintf("tokencache:importance=%s,order=1,ratio=%g,k=%d", importance, s.ratio, s.k))
+	}
+	return list
+}
+
+func tocas(name string) []string {
+	var list []string
+	for _, s := range []struct {
+		n     int
+		ratio float64
+	}{
+		{2, 0.5}, {2, 0.25}, {2, 0.1}, {3, 0.25}, {3, 0.1}, {4, 0.1}, {5, 0.1}, {6, 0.1}, {8, 0.05}, {10, 0.05},
+	} {
+		list = append(list, fmt.Sprintf("%s:n=%d,ratio=%g", name, s.n, s.ratio))
+	}
+	return list
+}
+
+// All is the name in Options.Policies that stands for all methods.
+const All = "all"
+
+// Quick lists the methods of a first comparison: without those that are calibrated, and without
+// variants and controls.
+func Quick() []string {
+	return []string{
+		tokenCache, fewerSteps, "extrapolation", "fora", "taylorseer",
+		"toca", "fbcache", "teacache", "deltadit", "tome",
+	}
+}
+
+// Methods lists the names of the methods.
+func Methods() []string {
+	var names []string
+	for _, m := range methods {
+		names = append(names, m.name)
+	}
+	return names
+}
+
+// methodOf returns the method of a name, or nil.
+func methodOf(name string) *method {
+	i := slices.IndexFunc(methods, func(m method) bool { return m.name == name })
+	if i < 0 {
+		return nil
+	}
+	return &methods[i]
+}
+
+// titleOf returns the method's title in reports of a policy that is no method.
+func titleOf(policy string) string {
+	name, _, _ := strings.Cut(policy, ":")
+	if m := methodOf(name); m != nil && m.name != tokenCache {
+		return m.title
+	}
+	return policy
+}
+
+// SplitPolicies divides a list of policies at spaces or, if it has none, at commas that do not
+// stand within a policy's parameters.
+func SplitPolicies(text string) []string {
+	if fields := strings.Fields(text); len(fields) > 1 {
+		return fields
+	}
+	var list []string
+	for part := range strings.SplitSeq(strings.TrimSpace(text), ",") {
+		parameter := strings.Contains(part, "=") && !strings.Contains(part, ":") &&
+			!strings.HasPrefix(part, stepsPrefix)
+		if n := len(list); n > 0 && parameter && strings.Contains(list[n-1], ":") {
+			list[n-1] += "," + part
+		} else {
+			list = append(list, part)
+		}
+	}
+	return list
+}

@@ -1,0 +1,87 @@
+package comparison
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/tokencache/tokencache/reuse"
+)
+
+// TestMethods checks that every rung of every ladder is a policy, and that names are not used
+// twice.
+func TestMethods(t *testing.T) {
+	seen := map[string]bool{}
+	for _, m := range methods {
+		t.Run(m.name, func(t *testing.T) {
+			if seen[m.name] || seen[m.title] {
+				t.Errorf("%s, %s: used twice", m.name, m.title)
+			}
+			seen[m.name], seen[m.title] = true, true
+			if (len(m.ladder) == 0) != (m.name == tokenCache || m.name == fewerSteps || m.calibrated) {
+				t.Errorf("%d policies", len(m.ladder))
+			}
+			for _, text := range m.ladder {
+				if _, err := reuse.Parse(text); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+}
+
+// TestQuick checks that a first comparison has methods alone, and none that must be calibrated.
+func TestQuick(t *testing.T) {
+	for _, name := range Quick() {
+		if m := methodOf(name); m == nil || m.calibrated {
+			t.Errorf("%s: no method, or one that must be calibrated", name)
+		}
+	}
+}
+
+// TestSearchMethods checks that a search takes the methods that it tries by default.
+func TestSearchMethods(t *testing.T) {
+	names := SearchMethods()
+	if err := CheckMethods(names); err != nil {
+		t.Error(err)
+	}
+	if slices.Contains(names, "random") || !slices.Contains(names, tokenCache) || len(names) != len(methods)-4 {
+		t.Errorf("%v", names)
+	}
+	for _, bad := range []string{fewerSteps, "fora:n=2", ""} {
+		if CheckMethods([]string{bad}) == nil {
+			t.Errorf("no error for %q", bad)
+		}
+	}
+}
+
+func TestFewer(t *testing.T) {
+	for _, c := range []struct {
+		plan  int
+		speed float64
+		want  string
+	}{{50, 2, "25"}, {50, 2.4, "21"}, {250, 3, "83"}, {4, 100, "1"}} {
+		if got := fewer(c.plan, c.speed); got != c.want {
+			t.Errorf("%d steps at %gx: %s, want %s", c.plan, c.speed, got, c.want)
+		}
+	}
+}
+
+func TestSplitPolicies(t *testing.T) {
+	for _, c := range []struct {
+		text string
+		want []string
+	}{
+		{"fora", []string{"fora"}},
+		{"fora,toca", []string{"fora", "toca"}},
+		{"fora toca", []string{"fora", "toca"}},
+		{"taylorseer:n=2,order=1,fora:n=3", []string{"taylorseer:n=2,order=1", "fora:n=3"}},
+		{"fora:n=3,steps=20", []string{"fora:n=3", "steps=20"}},
+		{" tome:ratio=0.5 toca:n=2,ratio=0.1 ", []string{"tome:ratio=0.5", "toca:n=2,ratio=0.1"}},
+	} {
+		t.Run(c.text, func(t *testing.T) {
+			if got := SplitPolicies(c.text); !slices.Equal(got, c.want) {
+				t.Errorf("%q, want %q", got, c.want)
+			}
+		})
+	}
+}

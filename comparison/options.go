@@ -1,0 +1,93 @@
+package comparison
+
+import (
+	"time"
+
+	"github.com/tokencache/tokencache"
+	"github.com/tokencache/tokencache/calibrate"
+	"github.com/tokencache/tokencache/diffusion"
+	"github.com/tokencache/tokencache/dit"
+	"github.com/tokencache/tokencache/report"
+	"github.com/tokencache/tokencache/reuse"
+)
+
+// Options says what to compare.
+type Options struct {
+	Dir      string // of the report; results are in Dir/cells, calibrated policies in Dir/policies
+	Pipeline *tokencache.Pipeline
+
+	diffusion.Sampling
+	Seed  uint64
+	Batch int
+
+	Policies []string  // names of methods, policies as Open reads them, or All
+	Speeds   []float64 // of methods, times the uncached model
+	Count    int       // images of each policy
+	Timed    int       // images of a measurement of time
+	Repeat   int       // alternating runs of such a measurement
+	Retime   bool      // measure the time of finished results again
+
+	// Open returns the policy that a text names.
+	Open func(text string) (reuse.Policy, error)
+	// Bundled returns the name of the policy that is bundled with the model for a speed, "" if
+	// there is none. If it is nil, a TokenCache is calibrated too.
+	Bundled func(speed float64) (string, error)
+
+	Calibration Calibration
+	// Reference is a network with real images to compare with; nil if there is none for the model.
+	Reference *Reference
+
+	// Model and VAE are the user's names of the model and of its autoencoder, Command is the
+	// command line and Processor the machine's: the report shows them.
+	Model, VAE, Command, Processor string
+
+	OnStage    func(what string)
+	OnProgress func(done, all float64) // in images that the uncached model generates in the same time
+}
+
+// Calibration says how policies are calibrated that depend on the model.
+type Calibration struct {
+	Threads int // worker threads of training
+	Trials  int // of calibrate.TokenCache
+	Few     int // likewise; 0: its defaults of both
+	// Open opens the model's weights once more.
+	Open func() (*dit.Weights, error)
+}
+
+// method returns the calibration of a method.
+func (c *Calibration) method(name string) (calibrate.Method, error) {
+	m, err := calibrate.NewMethod(name)
+	if t, ok := m.(*calibrate.TokenCache); ok && c.Few > 0 {
+		t.Trials, t.Few = c.Trials, c.Few
+	}
+	return m, err
+}
+
+// Result is what was measured.
+type Result struct {
+	report.Results
+	// Images has the first images of each cell.
+	Images [][]tokencache.Image
+}
+
+// newResult returns the result of a comparison before anything is measured.
+func newResult(o *Options) *Result {
+	r := &Result{Results: report.Results{
+		Model:       o.Model,
+		VAE:         o.VAE,
+		Fingerprint: o.Pipeline.Fingerprint(),
+		Sampling:    o.Sampling,
+		Seed:        o.Seed,
+		Count:       o.Count,
+		Batch:       o.Batch,
+		Threads:     o.Pipeline.Threads(),
+		Level:       o.Pipeline.Level(),
+		Processor:   o.Processor,
+		Date:        time.Now().UTC().Format(time.DateOnly),
+		Command:     o.Command,
+	}}
+	if o.Reference != nil {
+		o.Reference.describe(&r.Results)
+	}
+	return r
+}

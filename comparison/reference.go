@@ -1,0 +1,86 @@
+package comparison
+
+import (
+	"context"
+	"errors"
+
+	"github.com/tokencache/tokencache/data"
+	"github.com/tokencache/tokencache/eval"
+	"github.com/tokencache/tokencache/report"
+	"github.com/tokencache/tokencache/tensor"
+)
+
+// Reference is a network that evaluates images, and real images that it compares them with.
+type Reference struct {
+	Network *eval.Classifier
+	Name    string // of the network
+
+	// The following are zero without real images.
+
+	Path      string // of the real images
+	Images    int
+	Gaussian  *eval.Gaussian // of their features
+	Agreement *eval.Estimate // share of them that the network assigns to their class
+	// Frechet is the distance from them of as many other real images as a policy has; nil if the
+	// data has no other part.
+	Frechet *eval.Estimate
+}
+
+// NewReference returns a network's Reference without real images.
+func NewReference(n *eval.Classifier, name string) *Reference {
+	return &Reference{Network: n, Name: name}
+}
+
+// Open adds the real images at path: those of the test part, or all where there are no parts, and
+// the first count of the training part to compare them with.
+func (r *Reference) Open(ctx context.Context, path string, count, threads int, seed uint64) error {
+	real, labels, err := r.predict(ctx, path, "test", 0, threads)
+	whole := errors.Is(err, data.ErrNoSplits)
+	if whole {
+		real, labels, err = r.predict(ctx, path, "", 0, threads)
+	}
+	if err != nil {
+		return err
+	}
+	r.Path, r.Images, r.Gaussian = path, len(labels), &real.Pool
+	if r.Agreement, err = mean(real.Agreement(labels), seed); err != nil || whole {
+		return err
+	}
+	other, _, err := r.predict(ctx, path, "train", count, threads)
+	if err != nil {
+		return ctx.Err() // the test part was read, so there is no other part
+	}
+	r.Frechet, _, err = frechet(other, r.Gaussian, seed)
+	return err
+}
+
+// predict returns the network's predictions for the first count images of a part of the data at
+// path, or for all of them, and their labels.
+func (r *Reference) predict(ctx context.Context, path, split string, count,
+	threads int) (*eval.Predictions, []int32, error) {
+	options := data.Options{Size: r.Network.Size, Channels: r.Network.Channels, Split: split}
+	set, err := data.Open(ctx, path, options)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer set.Close()
+	images := eval.Images{Count: set.Len(), Labels: set.Labels, Image: set.StdImage}
+	if count > 0 && count < images.Count {
+		images.Count, images.Labels = count, images.Labels[:count]
+	}
+	p, err := predict(ctx, r.Network, images, threads)
+	return p, images.Labels, err
+}
+
+// describe fills in what results say of the reference.
+func (r *Reference) describe(results *report.Results) {
+	results.Features, results.Reference, results.ReferenceN = r.Name, r.Path, r.Images
+	results.RealFrechet, results.RealAgreement = r.Frechet, r.Agreement
+}
+
+// predict runs a network on images.
+func predict(ctx context.Context, n eval.Network, images eval.Images, threads int) (*eval.Predictions, error) {
+	pool := tensor.NewPool(threads)
+	defer pool.Close()
+	return n.Predict(ctx, tensor.NewGraph(pool), images, nil)
+}

@@ -1,0 +1,252 @@
+package comparison
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/tokencache/tokencache"
+	"github.com/tokencache/tokencache/diffusion"
+	"github.com/tokencache/tokencache/internal/digest"
+	"github.com/tokencache/tokencache/internal/median"
+	"github.com/tokencache/tokencache/measure"
+	"github.com/tokencache/tokencache/report"
+	"github.com/tokencache/tokencache/reuse"
+)
+
+// runner is the state of a comparison.
+type runner struct {
+	Options
+	plan      reuse.Plan
+	classes   int
+	counts    counts
+	done, all float64 // progress, as OnProgress is told
+	result    *Result
+
+	base        *result   // of the uncached model
+	baseFrechet float64   // of its images
+	baseDraws   []float64 // likewise, of each resample
+}
+
+func newRunner(o Options) (*runner, error) {
+	r := &runner{Options: o, classes: o.Pipeline.Config().NumClasses, result: newResult(&o)}
+	var err error
+	if r.plan, err = o.Pipeline.Plan(o.Sampling); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(filepath.Join(o.Dir, cellsFolder), 0o777); err != nil {
+		return nil, err
+	}
+	r.counts, err = openCounts(filepath.Join(o.Dir, countsFile), r.key())
+	return r, err
+}
+
+// Run measures all policies.
+func Run(ctx context.Context, o Options) (*Result, error) {
+	if o.Count < 2 || o.Timed < 1 || o.Repeat < 1 {
+		return nil, fmt.Errorf("%d images, %d timed, %d repetitions: want 2 or more, and 1 or more of the others",
+			o.Count, o.Timed, o.Repeat)
+	}
+	r, err := newRunner(o)
+	if err != nil {
+		return nil, err
+	}
+	runs, err := r.runs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range runs {
+		r.all += r.work(s)
+	}
+	for _, s := range runs {
+		if err := r.measure(ctx, s); err != nil {
+			return nil, err
+		}
+	}
+	return r.result, nil
+}
+
+// measure generates and evaluates the images of a run and adds its cell; the first run must be the
+// uncached model's. A failure is recorded in the cell; only ctx's end and a failure of the uncached
+// model are returned.
+func (r *runner) measure(ctx context.Context, s run) error {
+	cell := report.Cell{Method: s.Method, Policy: s.Policy, Wanted: s.Wanted, Error: s.Error}
+	var images []tokencache.Image
+	if s.Error == "" {
+		made, first, err := r.try(ctx, s)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		switch {
+		case err == nil:
+			cell, images = made, first
+		case s.Method == report.Uncached:
+			return err
+		default:
+			cell.Error = err.Error()
+		}
+	}
+	r.result.Cells, r.result.Images = append(r.result.Cells, cell), append(r.result.Images, images)
+	return nil
+}
+
+// try generates and evaluates the images of a run.
+func (r *runner) try(ctx context.Context, s run) (report.Cell, []tokencache.Image, error) {
+	d, err := r.generate(ctx, s)
+	if err != nil {
+		return report.Cell{}, nil, err
+	}
+	if r.base == nil {
+		r.base = d
+	}
+	return r.evaluate(ctx, d, r.base)
+}
+
+func (r *runner) stage(format string, args ...any) {
+	if r.OnStage != nil {
+		r.OnStage(fmt.Sprintf(format, args...))
+	}
+}
+
+// request asks for count images from image from on; image i has the same class and noise in every
+// run.
+func (r *runner) request(from, count int) tokencache.Request {
+	req := tokencache.Request{Seed: r.Seed, Sampling: r.Sampling, Batch: r.Batch}
+	r.choose(&req, from, count)
+	return req
+}
+
+// choose sets the images of a request.
+func (r *runner) choose(req *tokencache.Request, from, count int) {
+	req.Classes, req.Skip = nil, func(i int) bool { return i < from }
+	for i := range from + count {
+		req.Classes = append(req.Classes, i%r.classes)
+	}
+}
+
+// work is an estimate of what a run takes, in images that the uncached model generates in that
+// time.
+func (r *runner) work(s run) float64 {
+	share := 1.0
+	if s.Wanted > 0 {
+		share = 1 / s.Wanted
+	}
+	timing := 0.0
+	if s.Method != report.Uncached {
+		// One of the measurement's runs generates images that are kept.
+		timing = float64(r.Timed) * (float64(r.Repeat) + float64(r.Repeat-1)*share)
+	}
+	return float64(r.Count)*share + timing
+}
+
+func (r *runner) progress(done float64) {
+	r.done = done
+	if r.OnProgress != nil {
+		r.OnProgress(done, r.all)
+	}
+}
+
+// generate returns the result of a run, of which it measures what is missing.
+func (r *runner) generate(ctx context.Context, s run) (*result, error) {
+	before := r.done
+	defer func() { r.progress(before + r.work(s)) }()
+	policy, sampling, err := r.policyOf(s)
+	if err != nil {
+		return nil, err
+	}
+	d, err := r.open(s, policy)
+	if err != nil {
+		return nil, err
+	}
+	if (d.Timing == nil || r.Retime) && s.Method != report.Uncached {
+		r.stage("timing %s", s.Policy)
+		if err := r.time(ctx, d, policy, sampling); err != nil {
+			return nil, err
+		}
+	}
+	have, err := d.count()
+	if err != nil || have >= r.Count {
+		return d, err
+	}
+	r.stage("generating %d images with %s", r.Count-have, s.Policy)
+	req := r.request(0, 0)
+	req.Policy, req.Sampling = policy, sampling
+	return d, r.complete(ctx, d, have, req, func(made float64) {
+		r.progress(before + r.work(s)*(float64(have)+made)/float64(r.Count))
+	})
+}
+
+// complete generates the images of a result from image have on, r.Count in all. made is told how
+// many.
+func (r *runner) complete(ctx context.Context, d *result, have int, req tokencache.Request,
+	made func(images float64)) error {
+	if err := d.save(); err != nil { // first, so that images are never there without what they are of
+		return err
+	}
+	for from := have; from < r.Count; from += chunkImages {
+		req.OnStep = func(s tokencache.Progress) {
+			made(float64(from-have) + float64(s.Images)*s.Share())
+		}
+		r.choose(&req, from, min(chunkImages, r.Count-from))
+		generated, err := r.Pipeline.Generate(ctx, req)
+		if err != nil {
+			return err
+		}
+		if err := d.write(from, generated.Images); err != nil {
+			return err
+		}
+		d.Stats = generated.Stats
+		if err := d.save(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// time measures a policy against the uncached model, alternating, and the time of each of its
+// steps.
+func (r *runner) time(ctx context.Context, d *result, policy reuse.Policy, sampling diffusion.Sampling) error {
+	req := r.request(0, r.Timed)
+	req.Policy = policy
+	if sampling != r.Sampling {
+		return r.timeFewer(ctx, d, req, sampling)
+	}
+	c, err := measure.Compare(ctx, r.Pipeline, req, r.Repeat)
+	if err != nil {
+		return err
+	}
+	d.Timing, d.Steps, d.Step = c, c.Steps, c.UncachedStep
+	return d.keep(c.Cached)
+}
+
+// timeFewer is time for the uncached model with fewer steps.
+func (r *runner) timeFewer(ctx context.Context, d *result, req tokencache.Request, fewer diffusion.Sampling) error {
+	var few, all []float64
+	var images []tokencache.Image
+	c := &measure.Comparison{Images: len(req.Classes), Repeat: r.Repeat}
+	for range r.Repeat {
+		req.Sampling = r.Sampling
+		plain, err := r.Pipeline.Generate(ctx, req)
+		if err != nil {
+			return err
+		}
+		req.Sampling = fewer
+		fast, err := r.Pipeline.Generate(ctx, req)
+		if err != nil {
+			return err
+		}
+		all, few = append(all, plain.Stats.Seconds), append(few, fast.Stats.Seconds)
+		c.Cost, images = fast.Stats.Cost, fast.Images
+		c.Seconds, c.UncachedFLOPs = 0, plain.Stats.FLOPs
+	}
+	c.WallSeconds, c.UncachedWallSeconds = median.Of(few), median.Of(all)
+	c.Speedup = c.UncachedWallSeconds / c.WallSeconds
+	d.Timing = c
+	return d.keep(images)
+}
+
+// key identifies what all images depend on, whatever the policy.
+func (r *runner) key() string {
+	return digest.Of(r.Pipeline.Fingerprint(), r.Pipeline.Level(), r.Sampling, r.Seed, r.VAE)
+}

@@ -1,0 +1,179 @@
+package comparison
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/tokencache/tokencache/diffusion"
+	"github.com/tokencache/tokencache/report"
+	"github.com/tokencache/tokencache/reuse"
+)
+
+// run is a policy to be measured.
+type run struct {
+	Method string  `json:"method"` // its title
+	Policy string  `json:"policy"` // stepsPrefix and a number for fewer steps
+	Wanted float64 `json:"wanted"` // speed
+	Error  string  `json:"error,omitempty"`
+}
+
+// stepsPrefix begins the policy of fewer steps.
+const stepsPrefix = "steps="
+
+// uncached is the run of the uncached model.
+func uncached() run { return run{Method: report.Uncached, Policy: "none"} }
+
+// runs lists what is to be measured, the uncached model first.
+func (r *runner) runs(ctx context.Context) ([]run, error) {
+	list := []run{uncached()}
+	for _, name := range r.names() {
+		m := methodOf(name)
+		if m == nil {
+			s, err := r.named(name)
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, s)
+			continue
+		}
+		for _, speed := range r.Speeds {
+			s, ok := r.at(ctx, m, speed, false)
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			known := func(o run) bool { return o.Policy == s.Policy && s.Error == "" }
+			if ok && !slices.ContainsFunc(list, known) {
+				list = append(list, s)
+			}
+		}
+	}
+	return list, nil
+}
+
+// names returns Options.Policies with All written out.
+func (r *runner) names() []string {
+	var names []string
+	for _, name := range r.Policies {
+		if name == All {
+			names = append(names, Methods()...)
+		} else {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// named returns the run of a policy that is no method.
+func (r *runner) named(policy string) (run, error) {
+	s := run{Method: titleOf(policy), Policy: policy}
+	if strings.HasPrefix(policy, stepsPrefix) {
+		return s, nil
+	}
+	p, err := r.Open(policy)
+	if t, ok := p.(*reuse.Trained); ok && t.Policy != nil && t.Policy.Learned {
+		s.Method = tokenCacheTitle // of the kind that is bundled with models
+	}
+	return s, err
+}
+
+// at returns the run of a method at a speed: with the policy nearest to it or, with atLeast, the
+// slowest that is not slower. ok is false where the method has none.
+func (r *runner) at(ctx context.Context, m *method, speed float64, atLeast bool) (s run, ok bool) {
+	s = run{Method: m.title, Wanted: speed}
+	var err error
+	switch {
+	case m.name == fewerSteps:
+		s.Policy = stepsPrefix + fewer(r.plan.Steps(), speed)
+	case m.name == tokenCache && r.Bundled != nil:
+		if s.Policy, err = r.Bundled(speed); err == nil && s.Policy == "" {
+			return s, false
+		}
+	case m.calibrated, m.name == tokenCache:
+		s.Policy, err = r.calibrate(ctx, m.name, speed)
+	default:
+		r.stage("looking for %s at %gx", m.title, speed)
+		s.Policy, err = r.nearest(ctx, m.ladder, speed, atLeast)
+	}
+	if err != nil {
+		s.Error = err.Error()
+	}
+	return s, true
+}
+
+// nearest returns the policy of a ladder whose counted FLOPs fall nearest to the wanted factor;
+// with atLeast, among those that fall by at least the factor. The ladder is nearly in order, so the
+// search is a bisection that also tries both neighbours.
+func (r *runner) nearest(ctx context.Context, ladder []string, wanted float64, atLeast bool) (string, error) {
+	low, high := 0, len(ladder)-1
+	for low < high {
+		middle := (low + high) / 2
+		got, err := r.reduction(ctx, ladder[middle])
+		if err != nil {
+			return "", err
+		}
+		if got < wanted {
+			low = middle + 1
+		} else {
+			high = middle
+		}
+	}
+	best, far, largest := "", math.Inf(1), 0.0
+	for i := max(0, low-1); i <= min(len(ladder)-1, low+1); i++ {
+		got, err := r.reduction(ctx, ladder[i])
+		if err != nil {
+			return "", err
+		}
+		largest = max(largest, got)
+		if d := math.Abs(math.Log(got / wanted)); d < far && (!atLeast || got >= wanted) {
+			best, far = ladder[i], d
+		}
+	}
+	if best == "" {
+		return "", fmt.Errorf("no setting computes %.4g times fewer FLOPs, at most %.2f times", wanted, largest)
+	}
+	return best, nil
+}
+
+// reduction returns the factor by which a policy's FLOPs are fewer than the uncached model's,
+// counted on few images.
+func (r *runner) reduction(ctx context.Context, policy string) (float64, error) {
+	if v, ok := r.counts.Fewer[policy]; ok {
+		return v, nil
+	}
+	p, err := r.Open(policy)
+	if err != nil {
+		return 0, err
+	}
+	const images = 2 // a threshold computes different steps of different images
+	req := r.request(0, images)
+	req.Policy = p
+	result, err := r.Pipeline.Generate(ctx, req)
+	if err != nil {
+		return 0, err
+	}
+	v := result.Stats.FLOPReduction()
+	return v, r.counts.add(policy, v)
+}
+
+// policyOf returns the policy and the sampling of a run.
+func (r *runner) policyOf(s run) (policy reuse.Policy, sampling diffusion.Sampling, err error) {
+	switch {
+	case s.Method == report.Uncached:
+		return reuse.None{}, r.Sampling, nil
+	case strings.HasPrefix(s.Policy, stepsPrefix):
+		sampling = r.Sampling
+		sampling.Steps, sampling.Spacing, err = diffusion.ParseSteps(strings.TrimPrefix(s.Policy, stepsPrefix))
+		return reuse.None{}, sampling, err
+	}
+	policy, err = r.Open(s.Policy)
+	return policy, r.Sampling, err
+}
+
+// fewer returns the number of steps that gives a speed.
+func fewer(plan int, speed float64) string {
+	return strconv.Itoa(max(1, int(math.Round(float64(plan)/speed))))
+}

@@ -1,0 +1,138 @@
+package eval
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/tokencache/tokencache/tensor"
+)
+
+const (
+	// resampleCost bounds the work of resampling a Classifier's Fréchet distance, images times
+	// features². Above it, and with Inception, the distance's influence function is resampled.
+	resampleCost = 2e9
+	// estimateSeed makes equal evaluations give equal intervals.
+	estimateSeed = 1
+)
+
+// Reference is what samples are compared with: images, or the statistics of images.
+type Reference struct {
+	Images     Images
+	Statistics *Statistics // of a reference whose images are not at hand; nil: Images
+}
+
+// Options are the settings of an evaluation that do not change its results.
+type Options struct {
+	Threads    int                   // worker threads; 0: all processors
+	OnProgress func(done, total int) // in images; may be nil
+}
+
+// Evaluate compares samples with a reference by the features of a network. It stops with ctx,
+// between two images at the latest.
+func Evaluate(ctx context.Context, samples Images, reference Reference, n Network, o Options) (*Evaluation, error) {
+	known := reference.Statistics
+	if known != nil {
+		if err := known.Comparable(&Statistics{Network: n.Identity(), Pool: known.Pool}); err != nil {
+			return nil, fmt.Errorf("reference: %w", err) // before anything is computed
+		}
+		reference.Images.Count = 0
+	}
+	pool := tensor.NewPool(o.Threads)
+	defer pool.Close()
+	g := tensor.NewGraph(pool)
+	total := samples.Count + reference.Images.Count
+	from := func(before int) func(done int) {
+		return func(done int) {
+			if o.OnProgress != nil {
+				o.OnProgress(before+done, total)
+			}
+		}
+	}
+	var real *Predictions
+	var err error
+	if known == nil {
+		if real, err = n.Predict(ctx, g, reference.Images, from(0)); err != nil {
+			return nil, fmt.Errorf("reference: %w", err)
+		}
+		known = &real.Statistics
+	}
+	p, err := n.Predict(ctx, g, samples, from(reference.Images.Count))
+	if err != nil {
+		return nil, fmt.Errorf("samples: %w", err)
+	}
+	e := &Evaluation{
+		N:             samples.Count,
+		ReferenceN:    known.Pool.N,
+		Network:       n.Identity(),
+		Width:         len(p.Pool.Mean),
+		Preprocessing: p.Preprocessing,
+		Reference:     known,
+	}
+	for _, note := range []string{p.Pool.Note("samples"), known.Pool.Note("reference images")} {
+		if note != "" {
+			e.Notes = append(e.Notes, note)
+		}
+	}
+	if err := e.measure(p, real, known); err != nil {
+		return nil, err
+	}
+	if right := p.Agreement(samples.Labels); len(right) > 0 {
+		e.Agreement = new(Estimate)
+		*e.Agreement, err = BootstrapMean(right, MeanResamples, estimateSeed)
+	}
+	return e, err
+}
+
+// measure fills in the distances of samples from a reference of which real are the predictions, nil
+// if only its statistics are known.
+func (e *Evaluation) measure(p, real *Predictions, known *Statistics) error {
+	if err := p.Comparable(known); err != nil {
+		return err
+	}
+	var err error
+	if p.Probabilities == nil && float64(p.Pool.N)*float64(e.Width*e.Width) <= resampleCost {
+		e.Frechet, err = BootstrapFrechet(p.Features, &known.Pool, FrechetResamples, estimateSeed)
+		return err
+	}
+	if e.Frechet, err = InfluenceFrechet(&p.Pool, &known.Pool, p.Features, estimateSeed); err != nil {
+		return err
+	}
+	if p.Probabilities == nil {
+		return nil
+	}
+	if p.Spatial != nil && known.Spatial != nil {
+		spatial, err := InfluenceFrechet(p.Spatial, known.Spatial, p.SpatialFeatures, estimateSeed)
+		if err != nil {
+			return fmt.Errorf("spatial features: %w", err)
+		}
+		e.SpatialFrechet = &spatial
+	}
+	score, err := BootstrapScore(p.Probabilities, InceptionClasses, InceptionScoreSplit, ScoreResamples, estimateSeed)
+	if err != nil {
+		return err
+	}
+	e.InceptionScore = &score
+	if real == nil {
+		return nil
+	}
+	return e.manifolds(p, real)
+}
+
+// manifolds fills in precision and recall, if there are enough images.
+func (e *Evaluation) manifolds(p, real *Predictions) error {
+	const k = ManifoldNeighbours
+	if len(real.Features) <= k*e.Width || len(p.Features) <= k*e.Width {
+		return nil
+	}
+	good, found, err := PrecisionRecall(real.Features, p.Features, e.Width, k)
+	if err != nil {
+		return err
+	}
+	precision, err := BootstrapShare(good, estimateSeed)
+	if err != nil {
+		return err
+	}
+	recall, err := BootstrapShare(found, estimateSeed)
+	e.Precision, e.Recall = &precision, &recall
+	return err
+}

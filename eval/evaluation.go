@@ -1,0 +1,93 @@
+package eval
+
+import (
+	"bytes"
+	"encoding/json"
+)
+
+// Evaluation is how samples compare with a reference.
+type Evaluation struct {
+	N       int      // samples
+	Frechet Estimate // Fréchet distance; with Inception it is FID
+	// Agreement is the share of the samples with a label that the network assigns to it; nil if
+	// there are no labels, or if the network has other classes.
+	Agreement  *Estimate
+	ReferenceN int    // images of the reference; 0 if its statistics do not say
+	Network    string // Identity
+	Width      int    // D, the number of features
+
+	// The following are measured with Inception only.
+
+	SpatialFrechet *Estimate // sFID; nil if the reference's statistics have no spatial features
+	InceptionScore *Estimate
+	Precision      *Estimate // nil if the reference is statistics, or if there are too few images
+	Recall         *Estimate // likewise
+	Preprocessing  string
+
+	// The following are the caller's to set.
+
+	Features        string  // what the caller calls the network
+	NearestDistance float64 // mean distance of samples to their nearest reference images, see Nearest
+
+	// Reference has the statistics of the reference. It is not in the JSON.
+	Reference *Statistics
+	// Notes are warnings about too few images. They are not in the JSON.
+	Notes []string
+}
+
+// MarshalJSON implements json.Marshaler: an estimate "frechet" has its interval in "frechet_low"
+// and "frechet_high". What was not measured is left out.
+func (e *Evaluation) MarshalJSON() ([]byte, error) {
+	var o object
+	o.add("n", e.N)
+	o.estimate("frechet", &e.Frechet)
+	o.estimate("class_agreement", e.Agreement)
+	o.estimate("sfid", e.SpatialFrechet)
+	o.estimate("inception_score", e.InceptionScore)
+	o.estimate("precision", e.Precision)
+	o.estimate("recall", e.Recall)
+	if e.Preprocessing != "" {
+		o.add("preprocess", e.Preprocessing)
+	}
+	o.add("reference_n", e.ReferenceN)
+	o.add("features", e.Features)
+	o.add("network", e.Network)
+	o.add("feature_width", e.Width)
+	if e.NearestDistance != 0 {
+		o.add("nearest_distance", e.NearestDistance)
+	}
+	return o.end()
+}
+
+// object writes a JSON object in order.
+type object struct {
+	b   bytes.Buffer
+	err error
+}
+
+func (o *object) add(key string, value any) {
+	text, err := json.Marshal(value)
+	if err != nil && o.err == nil {
+		o.err = err
+	}
+	if o.b.Len() > 0 {
+		o.b.WriteByte(',')
+	}
+	name, _ := json.Marshal(key) // a string always has a form
+	o.b.Write(name)
+	o.b.WriteByte(':')
+	o.b.Write(text)
+}
+
+func (o *object) estimate(key string, e *Estimate) {
+	if e == nil {
+		return
+	}
+	o.add(key, e.Value)
+	o.add(key+"_low", e.Low)
+	o.add(key+"_high", e.High)
+}
+
+func (o *object) end() ([]byte, error) {
+	return append(append([]byte{'{'}, o.b.Bytes()...), '}'), o.err
+}

@@ -1,0 +1,86 @@
+package train
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/tokencache/tokencache"
+	"github.com/tokencache/tokencache/internal/classes"
+	"github.com/tokencache/tokencache/internal/raster"
+	"github.com/tokencache/tokencache/internal/sheet"
+	"github.com/tokencache/tokencache/report"
+)
+
+// LossFigure draws curves of the log of the run in dir to a PNG file at path: names has the title
+// of each measure to draw, where the log has it. Without a log it draws nothing.
+func LossFigure(dir, path string, names map[string]string) error {
+	steps, err := ReadLog(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var curves []report.Curve
+	for _, measure := range slices.Sorted(maps.Keys(names)) {
+		curve := report.Curve{Name: names[measure]}
+		for _, s := range steps {
+			if v, ok := s.Measures[measure]; ok {
+				curve.Steps, curve.Values = append(curve.Steps, s.Step), append(curve.Values, v)
+			}
+		}
+		if len(curve.Steps) > 0 {
+			curves = append(curves, curve)
+		}
+	}
+	if len(curves) == 0 {
+		return nil
+	}
+	return report.LossCurve(path, curves[0], curves[1:]...)
+}
+
+// GridOptions says what images a SampleGrid has.
+type GridOptions struct {
+	Guidance float64
+	Threads  int // worker threads; 0: all processors
+}
+
+// SampleGrid samples images with the averaged weights of the run in dir and writes them to a PNG
+// file at path: a row for each class, up to 12.
+func SampleGrid(ctx context.Context, dir, path string, o GridOptions) error {
+	const columns, maxRows = 8, 12
+	p, err := tokencache.Open(filepath.Join(dir, ModelFile), tokencache.Options{Threads: o.Threads})
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	req := tokencache.Request{
+		Seed:     1,
+		Batch:    8,
+		Sampling: tokencache.Sampling{Steps: 25, Guidance: o.Guidance},
+	}
+	layout := sheet.Layout{Columns: columns}
+	for class := range min(p.Config().NumClasses, maxRows) {
+		req.Classes = append(req.Classes, slices.Repeat([]int{class}, columns)...)
+		if names := p.ClassNames(); names != nil {
+			layout.Rows = append(layout.Rows, classes.Short(names[class]))
+		}
+	}
+	r, err := p.Generate(ctx, req)
+	if err != nil {
+		return err
+	}
+	var images []*raster.Image
+	for _, m := range r.Images {
+		images = append(images, &raster.Image{Height: m.Height, Width: m.Width, Channels: m.Channels, Pix: m.Pixels})
+	}
+	grid, err := layout.Render(images)
+	if err != nil {
+		return err
+	}
+	return raster.WritePNG(path, grid)
+}
