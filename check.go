@@ -26,8 +26,8 @@ type Needs struct {
 	ActivationBytes int64 // likewise
 }
 
-// Estimate says what a request takes, without allocating it. It fails where Generate would refuse the
-// request.
+// Estimate says what a request takes, without allocating it. It fails where Generate would refuse
+// the request.
 func (p *Pipeline) Estimate(req Request) (Needs, error) {
 	pl, err := p.plan(req)
 	if err != nil {

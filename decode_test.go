@@ -7,7 +7,7 @@ import (
 	"github.com/tokencache/tokencache"
 )
 
-// TestDecode holds that latents become the pixels that Generate makes of them.
+// TestDecode checks that latents become the pixels that Generate makes of them.
 func TestDecode(t *testing.T) {
 	p := open(t, 2)
 	want := draw(t, p, tokencache.Request{Classes: []int{1}, Seed: 1, Sampling: tokencache.Sampling{Steps: 2}})[0]

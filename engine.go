@@ -8,8 +8,8 @@ import (
 	"github.com/tokencache/tokencache/vae"
 )
 
-// Limits bound what an engine takes on at a time. Requests beyond them wait, first come first served,
-// and one that could never fit is refused with a LimitError.
+// Limits bound what an engine takes on at a time. Requests beyond them wait, first come first
+// served, and one that could never fit is refused with a LimitError.
 type Limits struct {
 	// Rows is how many rows of tokens the images in flight may have together; a pass costs rows times
 	// blocks. 0 means DefaultRows for each thread.
@@ -17,8 +17,8 @@ type Limits struct {
 	// Memory bounds the bytes of caches, activations and latents of the images in flight, besides the
 	// weights; 0 means DefaultMemory.
 	Memory int64
-	// Queue is how many requests may wait; a further one is refused with an OverloadedError. 0 means any
-	// number.
+	// Queue is how many requests may wait; a further one is refused with an OverloadedError. 0
+	// means any number.
 	Queue int
 }
 
@@ -36,14 +36,14 @@ func (l Limits) withDefaults(threads int) Limits {
 	return l
 }
 
-// maxSharded is the largest model, in bytes, whose images are shared out among teams of workers. The
-// operations of larger ones take so long that waiting for the last worker costs nothing, while each
-// team would stream all weights.
+// maxSharded is the largest model, in bytes, whose images are shared out among teams of workers.
+// The operations of larger ones take so long that waiting for the last worker costs nothing, while
+// each team would stream all weights.
 const maxSharded = 256 << 20
 
-// engine runs all requests of a pipeline. Every image in flight is a sequence; between two denoising
-// steps sequences join and leave as they come. A tick is one pass of a team of workers over a group of
-// sequences, each at its own step: teams do not wait for one another.
+// engine runs all requests of a pipeline. Every image in flight is a sequence; between two
+// denoising steps sequences join and leave as they come. A tick is one pass of a team of workers
+// over a group of sequences, each at its own step: teams do not wait for one another.
 //
 // There are as many teams as sequences, up to one for each thread, so that a lone image has all
 // threads and many images have one each, where no thread waits for another within a pass.
@@ -191,8 +191,8 @@ func (e *engine) finish(j *job) {
 	}
 }
 
-// admit lets images in as the limits allow: of the request with the fewest images in flight, of equal
-// ones the first that came. It never passes over one that does not fit yet, so none starves.
+// admit lets images in as the limits allow: of the request with the fewest images in flight, of
+// equal ones the first that came. It never passes over one that does not fit yet, so none starves.
 func (e *engine) admit() {
 	defer e.cond.Broadcast()
 	for {

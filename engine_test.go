@@ -249,8 +249,8 @@ func TestEstimate(t *testing.T) {
 	}
 }
 
-// TestLimits checks that what can never fit is refused at once, that the queue is bounded, and that a
-// request waits until its place is free.
+// TestLimits checks that what can never fit is refused at once, that the queue is bounded, and that
+// a request waits until its place is free.
 func TestLimits(t *testing.T) {
 	r := tokencache.Request{Classes: []int{1, 2, 3}, Policy: policy(t, "taylorseer:n=3,order=1"), Sampling: tokencache.Sampling{Steps: 4, Guidance: 1.5}}
 	for what, c := range map[string]struct {
@@ -490,8 +490,8 @@ func TestImagesStops(t *testing.T) {
 	}
 }
 
-// TestShare checks that pipelines over the same weights generate the same images, and that one goes on
-// when the other is closed.
+// TestShare checks that pipelines over the same weights generate the same images, and that one goes
+// on when the other is closed.
 func TestShare(t *testing.T) {
 	p := small(t, tokencache.Options{Threads: 1})
 	q, err := p.Share(tokencache.Options{Threads: 2})
@@ -504,8 +504,8 @@ func TestShare(t *testing.T) {
 	q.Close()
 }
 
-// TestMemoryGoesBack checks that after a large request a pipeline holds little more than one that never
-// had one.
+// TestMemoryGoesBack checks that after a large request a pipeline holds little more than one that
+// never had one.
 func TestMemoryGoesBack(t *testing.T) {
 	w, err := models.ResolveWeights(t.Context(), "fashion", dit.Options{})
 	if err != nil {

@@ -24,7 +24,8 @@ func (e *OverloadedError) Error() string {
 	return fmt.Sprintf("overloaded: %d requests are waiting, at most %d may", e.Waiting, e.Limit)
 }
 
-// LimitError reports a request that can never be taken, as one image of it needs more than there is.
+// LimitError reports a request that can never be taken, as one image of it needs more than there
+// is.
 type LimitError struct {
 	What  string // cache memory of the request, memory or rows of the engine
 	Need  int64
@@ -57,8 +58,8 @@ func (e *NotFiniteError) Error() string {
 	return fmt.Sprintf("image %d: the model's prediction at step %d is not finite (NaN or infinite)", e.Index, e.Step)
 }
 
-// PanicError reports a panic in the model or in a policy while it worked on a request. Other requests
-// are not affected.
+// PanicError reports a panic in the model or in a policy while it worked on a request. Other
+// requests are not affected.
 type PanicError struct {
 	Value any
 	Stack []byte

@@ -32,8 +32,8 @@ func (p *Pipeline) Generate(ctx context.Context, req Request) (*Result, error) {
 	return p.engine.await(j)
 }
 
-// Images generates the images of a request and yields each as soon as it is finished. Breaking off the
-// loop cancels the request. OnImage of the request is not used.
+// Images generates the images of a request and yields each as soon as it is finished. Breaking off
+// the loop cancels the request. OnImage of the request is not used.
 func (p *Pipeline) Images(ctx context.Context, req Request) iter.Seq2[Image, error] {
 	return func(yield func(Image, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
@@ -86,8 +86,8 @@ func (e *engine) await(j *job) (*Result, error) {
 	}
 }
 
-// Decode turns latents, or the values of a model of pixels, [C, side, side], into an image, as Generate
-// does with finished ones.
+// Decode turns latents, or the values of a model of pixels, [C, side, side], into an image, as
+// Generate does with finished ones.
 func (p *Pipeline) Decode(latents []float32) (Image, error) {
 	if want := p.latentSize(); len(latents) != want {
 		return Image{}, fmt.Errorf("decode %d values: want %d", len(latents), want)

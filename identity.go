@@ -11,10 +11,10 @@ import (
 	"github.com/tokencache/tokencache/reuse"
 )
 
-// Identity identifies a run: requests of equal identity give image i the same bits, if its condition
-// is the same. It is a hash of all else that an image depends on: the weights of model and
-// autoencoder, what the policy does, Sampling, the seed, given noise, with RNGTorch the batch and the
-// number of images, and the CPU level. Names and places of files do not count.
+// Identity identifies a run: requests of equal identity give image i the same bits, if its
+// condition is the same. It is a hash of all else that an image depends on: the weights of model
+// and autoencoder, what the policy does, Sampling, the seed, given noise, with RNGTorch the batch
+// and the number of images, and the CPU level. Names and places of files do not count.
 func (p *Pipeline) Identity(req Request) string {
 	id := struct {
 		Version     int // of what is hashed

@@ -7,8 +7,8 @@ import (
 	"github.com/tokencache/tokencache/reuse"
 )
 
-// TestIdentity checks that a run's identity changes with all that its images depend on and with nothing
-// else.
+// TestIdentity checks that a run's identity changes with all that its images depend on and with
+// nothing else.
 func TestIdentity(t *testing.T) {
 	p := small(t, tokencache.Options{Threads: 1})
 	base := tokencache.Request{Classes: []int{1, 2}, Seed: 1, Policy: policy(t, "fora:n=3"), Sampling: tokencache.Sampling{Steps: 4}}

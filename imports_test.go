@@ -17,8 +17,8 @@ import (
 
 const module = "github.com/tokencache/tokencache"
 
-// storey is a part of the house: its packages, from the lowest up, with what each may import of this
-// module. "." is the library, the root package.
+// storey is a part of the house: its packages, from the lowest up, with what each may import of
+// this module. "." is the library, the root package.
 type storey struct {
 	name     string
 	packages []room
@@ -101,8 +101,8 @@ func own(path string) (string, bool) {
 	return strings.CutPrefix(path, module+"/")
 }
 
-// TestImportDirection checks that data flows one way: every package imports only packages that stand
-// before it in storeys and that it may import there, and no permit is left that is not used.
+// TestImportDirection checks that data flows one way: every package imports only packages that
+// stand before it in storeys and that it may import there, and no permit is left that is not used.
 func TestImportDirection(t *testing.T) {
 	level, may := map[string]int{}, map[string]string{}
 	for _, s := range storeys {
@@ -147,13 +147,13 @@ var rootFiles = []string{
 	"errors.go", "request.go", "plan.go", "sequence.go", "job.go", "team.go", "engine.go", "decode.go", "tick.go", "tokencache.go", "check.go", "identity.go", "generate.go",
 }
 
-// maxRootArrows is how many pairs of files of the root package may use each other both ways: a job and
-// its sequences, the engine and its ticks.
+// maxRootArrows is how many pairs of files of the root package may use each other both ways: a job
+// and its sequences, the engine and its ticks.
 const maxRootArrows = 2
 
-// TestRootFiles counts the upward arrows between top-level folders and files of the root package: an
-// arrow from one file to another is a use of what the other declares. Between folders, and between
-// folders and files, TestImportDirection allows none.
+// TestRootFiles counts the upward arrows between top-level folders and files of the root package:
+// an arrow from one file to another is a use of what the other declares. Between folders, and
+// between folders and files, TestImportDirection allows none.
 func TestRootFiles(t *testing.T) {
 	uses := rootUses(t)
 	upward := 0
@@ -180,7 +180,8 @@ func TestRootFiles(t *testing.T) {
 	}
 }
 
-// rootUses type-checks the root package and returns what each file uses of what each other declares.
+// rootUses type-checks the root package and returns what each file uses of what each other
+// declares.
 func rootUses(t *testing.T) map[string]map[string][]string {
 	t.Helper()
 	exports := map[string]string{}

@@ -10,8 +10,8 @@ import (
 	"github.com/tokencache/tokencache/reuse"
 )
 
-// job is a request in flight. What is below mu's comment belongs to the engine and is guarded by its
-// lock.
+// job is a request in flight. What is below mu's comment belongs to the engine and is guarded by
+// its lock.
 type job struct {
 	*plan
 	ctx    context.Context
@@ -142,8 +142,8 @@ func (j *job) complete() bool {
 	return j.ticking == 0 && (j.err != nil || j.left == 0 && j.running == 0)
 }
 
-// tally adds up the wall-clock time in which the job denoises, less the share of the teams that decode
-// its images instead. It is called before either number changes.
+// tally adds up the wall-clock time in which the job denoises, less the share of the teams that
+// decode its images instead. It is called before either number changes.
 func (j *job) tally(teams int) {
 	now := time.Now()
 	if free := teams - j.decoding; j.denoising > 0 && free > 0 {

@@ -18,7 +18,8 @@ var noticed = regexp.MustCompile(`(?m)^  ([a-z0-9.]+\.[a-z]+/\S+) +(MIT|BSD-3-Cl
 // licenceFiles are the names under which modules keep their licences.
 var licenceFiles = []string{"LICENSE", "LICENSE.txt", "LICENSE.md", "COPYING"}
 
-// evenSpaces returns a text with its white space evened out, so that other line breaks are no difference.
+// evenSpaces returns a text with its white space evened out, so that other line breaks are no
+// difference.
 func evenSpaces(text string) string { return strings.Join(strings.Fields(text), " ") }
 
 // notice returns the file NOTICE.

@@ -23,7 +23,8 @@ const (
 
 // Request says what to generate. Zero values mean what their comments say.
 type Request struct {
-	// Classes is the class of each image, the short way to say Conditions of a class-conditional model.
+	// Classes is the class of each image, the short way to say Conditions of a class-conditional
+	// model.
 	Classes []int
 	// Conditions is what each image is conditioned on, where Classes is empty.
 	Conditions []Condition
@@ -50,8 +51,9 @@ type Request struct {
 	// Generate, and Result.Images stays empty. An error ends the request.
 	OnImage func(Image) error
 
-	// OnState, OnPrediction and OnStep, if not nil, are called on the engine's goroutines, one call at a
-	// time, while the images of this request wait: they must return soon and copy what they keep.
+	// OnState, OnPrediction and OnStep, if not nil, are called on the engine's goroutines, one call
+	// at a time, while the images of this request wait: they must return soon and copy what they
+	// keep.
 	//
 	// OnState receives each image's latents before every step; position counts steps from 0.
 	OnState func(index, position int, x []float32)
@@ -119,7 +121,8 @@ func (m Image) At(x, y int) color.Color {
 	return color.RGBA{R: p[0], G: p[1], B: p[2], A: 0xff}
 }
 
-// RGBA returns the image as the standard library's most common type. An image of one channel is grey.
+// RGBA returns the image as the standard library's most common type. An image of one channel is
+// grey.
 func (m Image) RGBA() *image.RGBA {
 	out := image.NewRGBA(m.Bounds())
 	for i := range m.Width * m.Height {
@@ -135,7 +138,8 @@ type Result struct {
 	Stats  Stats
 }
 
-// Stats is what a request took. Steps of the Cost are those of one image, as a mean over the images.
+// Stats is what a request took. Steps of the Cost are those of one image, as a mean over the
+// images.
 type Stats struct {
 	reuse.Cost
 	Images        int     `json:"images"`

@@ -9,8 +9,8 @@ import (
 	"github.com/tokencache/tokencache/tensor"
 )
 
-// sequence is an image in flight: its step, its sampler's state, its guidance halves and the state of
-// its policy. A policy that needs whole batches has one for all images of a batch, which step
+// sequence is an image in flight: its step, its sampler's state, its guidance halves and the state
+// of its policy. A policy that needs whole batches has one for all images of a batch, which step
 // together. It is used by one goroutine at a time.
 type sequence struct {
 	job     *job

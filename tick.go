@@ -8,8 +8,8 @@ import (
 	"github.com/tokencache/tokencache/tensor"
 )
 
-// tickRows is how many rows a team gathers for a tick. Products of fewer rows are slower; of more they
-// are not faster, and their operands leave the cache: see docs/design.md.
+// tickRows is how many rows a team gathers for a tick. Products of fewer rows are slower; of more
+// they are not faster, and their operands leave the cache: see docs/design.md.
 const tickRows = 512
 
 // trimTicks is after how many ticks a team gives memory back that these did not need.
@@ -61,8 +61,8 @@ func (e *engine) next(i int) (*team, []*sequence) {
 	}
 }
 
-// trim gives back, whenever the engine has nothing left to do, what the work since the last time did
-// not need.
+// trim gives back, whenever the engine has nothing left to do, what the work since the last time
+// did not need.
 func (e *engine) trim() {
 	for _, teams := range e.layouts {
 		for _, t := range teams {
@@ -71,8 +71,8 @@ func (e *engine) trim() {
 	}
 }
 
-// take takes sequences for a tick off the queue: as many as make tickRows rows, but no more than leave
-// as many for every other team that has nothing to do.
+// take takes sequences for a tick off the queue: as many as make tickRows rows, but no more than
+// leave as many for every other team that has nothing to do.
 func (e *engine) take(t *team) []*sequence {
 	first := e.ready[0]
 	group, rows := append(t.taken[:0], first), first.rows()
@@ -151,8 +151,8 @@ func (e *engine) tick(t *team, group []*sequence) (failed *failure) {
 	return nil
 }
 
-// contextOf returns the context of the request that a tick is of, so that cancelling it stops the pass
-// at once. A pass of several requests goes on to its end.
+// contextOf returns the context of the request that a tick is of, so that cancelling it stops the
+// pass at once. A pass of several requests goes on to its end.
 func contextOf(group []*sequence) context.Context {
 	for _, s := range group[1:] {
 		if s.job != group[0].job {
@@ -259,9 +259,9 @@ func failedPanic(f *failure) (*PanicError, bool) {
 	return p, ok
 }
 
-// restart takes a sequence back to its beginning, as another one's panic left its policy in the middle
-// of a pass. It shares no tick from now on, so that if it panics itself nobody else is disturbed. Its
-// image is the same.
+// restart takes a sequence back to its beginning, as another one's panic left its policy in the
+// middle of a pass. It shares no tick from now on, so that if it panics itself nobody else is
+// disturbed. Its image is the same.
 func (e *engine) restart(s *sequence) {
 	s.alone, s.started = true, false
 	if s.member != nil {

@@ -1,5 +1,5 @@
-// Package tokencache generates images with diffusion transformers (DiT, MDT) on CPUs, in pure Go, and
-// makes them several times faster by reusing work across denoising steps.
+// Package tokencache generates images with diffusion transformers (DiT, MDT) on CPUs, in pure Go,
+// and makes them several times faster by reusing work across denoising steps.
 //
 // [Open] reads a model, in any of the formats that its authors or diffusers published it in, and
 // [Pipeline.Generate] generates images with it:
@@ -22,15 +22,16 @@
 //
 // # Many callers
 //
-// A [Pipeline] may be used from any number of goroutines. Its images in flight, of whatever requests,
-// share one set of weights and all threads: between two denoising steps images join and leave, each
-// with its own sampler, number of steps, guidance and policy (continuous batching). [Limits] say how
-// much is taken on at a time. Estimate tells what a request needs before it is made.
+// A [Pipeline] may be used from any number of goroutines. Its images in flight, of whatever
+// requests, share one set of weights and all threads: between two denoising steps images join and
+// leave, each with its own sampler, number of steps, guidance and policy (continuous batching).
+// [Limits] say how much is taken on at a time. Estimate tells what a request needs before it is
+// made.
 //
 // # Reproducibility
 //
-// The same request gives the same images, bit for bit, on machines of the same CPU level, whatever the
-// number of threads, the batch, and what else runs.
+// The same request gives the same images, bit for bit, on machines of the same CPU level, whatever
+// the number of threads, the batch, and what else runs.
 //
 // This package composes inference only; training, calibration, evaluation and the program are in
 // packages of their own.
@@ -52,8 +53,8 @@ import (
 
 // Options says how to open a model.
 type Options struct {
-	// VAE is the path of the autoencoder that turns the model's latents into pixels. A diffusers pipeline
-	// brings its own; a model that makes pixels of 1 or 3 channels needs none.
+	// VAE is the path of the autoencoder that turns the model's latents into pixels. A diffusers
+	// pipeline brings its own; a model that makes pixels of 1 or 3 channels needs none.
 	VAE string
 
 	Threads   int    // workers; 0 means as many as there are processors
@@ -61,8 +62,8 @@ type Options struct {
 	Heads     int    // attention heads, where neither the width nor a config.json tells
 	InputSize int    // side of the latents, where the checkpoint does not tell
 
-	// DecodeLayer is the number of an MDTv1's blocks that are its decoder, which its checkpoints do not
-	// tell; 0 means what config.json says, else 2, as in the published model.
+	// DecodeLayer is the number of an MDTv1's blocks that are its decoder, which its checkpoints do
+	// not tell; 0 means what config.json says, else 2, as in the published model.
 	DecodeLayer int
 
 	// Limits bound what is taken on at a time.
@@ -101,7 +102,8 @@ func OpenContext(ctx context.Context, path string, o Options) (*Pipeline, error)
 	return fromWeights(ctx, w, o)
 }
 
-// FromWeights reads the model of a checkpoint that is open already, such as one embedded in a program.
+// FromWeights reads the model of a checkpoint that is open already, such as one embedded in a
+// program.
 func FromWeights(w *dit.Weights, o Options) (*Pipeline, error) {
 	return fromWeights(context.Background(), w, o)
 }
@@ -136,8 +138,8 @@ func fromWeights(ctx context.Context, w *dit.Weights, o Options) (*Pipeline, err
 	return p, nil
 }
 
-// Share returns another pipeline over the same weights, with an engine of its own. Options that say how
-// to read a model are not used.
+// Share returns another pipeline over the same weights, with an engine of its own. Options that say
+// how to read a model are not used.
 func (p *Pipeline) Share(o Options) (*Pipeline, error) {
 	if err := o.check(); err != nil {
 		return nil, err
@@ -198,11 +200,12 @@ func checkDecoder(c dit.Config, decoder vae.Autoencoder) error {
 	return nil
 }
 
-// Close refuses new requests, waits for those that run, and ends the workers. Further calls do nothing.
+// Close refuses new requests, waits for those that run, and ends the workers. Further calls do
+// nothing.
 func (p *Pipeline) Close() { p.engine.close(context.Background()) }
 
-// Shutdown is Close that cancels the requests that still run when ctx is done, and then returns ctx's
-// error. Cancelled requests return ErrClosed.
+// Shutdown is Close that cancels the requests that still run when ctx is done, and then returns
+// ctx's error. Cancelled requests return ErrClosed.
 func (p *Pipeline) Shutdown(ctx context.Context) error { return p.engine.close(ctx) }
 
 // Config returns the size of the model.
@@ -216,12 +219,12 @@ func (p *Pipeline) SelectClasses(selections []string) ([]int, error) {
 	return classes.Select(selections, p.model.NumClasses, p.names)
 }
 
-// Assumed says what was taken for granted of the model because neither its checkpoint nor Options told
-// it, for people to read, or "".
+// Assumed says what was taken for granted of the model because neither its checkpoint nor Options
+// told it, for people to read, or "".
 func (p *Pipeline) Assumed() string { return p.assumed }
 
-// Fingerprint identifies the model's weights: equal weights have equal fingerprints, in whatever file
-// they were.
+// Fingerprint identifies the model's weights: equal weights have equal fingerprints, in whatever
+// file they were.
 func (p *Pipeline) Fingerprint() string { return p.model.Fingerprint }
 
 // Threads returns the number of workers.

@@ -33,7 +33,8 @@ func draw(t *testing.T, p *tokencache.Pipeline, r tokencache.Request) []tokencac
 	return result.Images
 }
 
-// TestImagesDependOnTheRequestAlone holds that neither batch nor threads nor which images are skipped changes a pixel.
+// TestImagesDependOnTheRequestAlone checks that neither batch nor threads nor which images are
+// skipped changes a pixel.
 func TestImagesDependOnTheRequestAlone(t *testing.T) {
 	for _, sampler := range []string{"ddpm", "ddim", "dpm++"} {
 		for _, guidance := range []float64{1, 3} {
@@ -113,8 +114,8 @@ func TestCancelStopsWithinAStep(t *testing.T) {
 	}
 }
 
-// TestProgress checks that the share of a request that is done grows evenly to 1, whatever number of
-// images is in flight, and that skipped images do not count.
+// TestProgress checks that the share of a request that is done grows evenly to 1, whatever number
+// of images is in flight, and that skipped images do not count.
 func TestProgress(t *testing.T) {
 	const steps, images = 6, 4 // without the skipped one
 	for _, batch := range []int{1, 3} {
@@ -159,7 +160,8 @@ func TestEverythingSkipped(t *testing.T) {
 	}
 }
 
-// TestSteadyStateAllocations holds that steps allocate nothing: a run of twenty times the steps allocates what a short one does.
+// TestSteadyStateAllocations checks that steps allocate nothing: a run of twenty times the steps
+// allocates what a short one does.
 func TestSteadyStateAllocations(t *testing.T) {
 	p := open(t, 2)
 	allocations := func(steps int) float64 {

@@ -14,7 +14,7 @@ import (
 	"github.com/tokencache/tokencache/tensor"
 )
 
-// TestDifferences holds that Newton's factors times the divided differences forecast a parabola exactly, from unevenly spaced values, and that higher differences of it vanish.
+// TestDifferences checks that Newton's factors times the divided differences forecast a parabola exactly, from unevenly spaced values, and that higher differences of it vanish.
 func TestDifferences(t *testing.T) {
 	parabola := func(p int) float64 { return 3 - 0.7*float64(p) + 0.05*float64(p*p) }
 	qs := []int{17, 12, 9, 3}
@@ -39,7 +39,7 @@ func TestDifferences(t *testing.T) {
 	}
 }
 
-// TestTarget holds that a step with the target noise leads from anywhere to where the uncached image is next.
+// TestTarget checks that a step with the target noise leads from anywhere to where the uncached image is next.
 func TestTarget(t *testing.T) {
 	for _, sampler := range []string{"ddim", "ddpm"} {
 		r := &reference{plan: reuse.Plan{Sampling: diffusion.Sampling{Sampler: sampler}, Sigma: []float64{10, 4, 0.5}}, size: 2}

@@ -2,8 +2,8 @@ package diffusion
 
 import "math"
 
-// DDIM is the sampler of Song et al. 2021 (arXiv 2010.02502), equation 12. Eta in [0, 1] scales its noise: 0 is
-// deterministic, 1 has the mean and variance of DDPM with FixedSmall.
+// DDIM is the sampler of Song et al. 2021 (arXiv 2010.02502), equation 12. Eta in [0, 1] scales its
+// noise: 0 is deterministic, 1 has the mean and variance of DDPM with FixedSmall.
 type DDIM struct {
 	*Process
 	Eta          float64
@@ -17,8 +17,8 @@ func (d DDIM) step(t *Trajectory, i int, out, noise []float32) {
 	n := len(t.x)
 	d.predictXStart(t.x0, t.x, out[:n], i, d.ClipDenoised)
 
-	// As in the published code, epsilon is derived anew from x_0, which may have been clamped, and the coefficients are
-	// computed in float32.
+	// As in the published code, epsilon is derived anew from x_0, which may have been clamped, and
+	// the coefficients are computed in float32.
 	recip, recipM1 := d.recip(i)
 	ab, abPrev := float32(d.alphaCumprod[i]), float32(d.alphaCumprodPrev[i])
 	sigma := float32(float32(d.Eta)*sqrt32((1-abPrev)/(1-ab))) * sqrt32(1-ab/abPrev)

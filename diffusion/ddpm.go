@@ -6,8 +6,9 @@ import "math"
 type Variance int
 
 const (
-	// LearnedRange interpolates, in the logarithm, between the posterior's variance and beta by the values that the model
-	// outputs after epsilon: -1 is the former, 1 the latter (Nichol and Dhariwal 2021, equation 15).
+	// LearnedRange interpolates, in the logarithm, between the posterior's variance and beta by the
+	// values that the model outputs after epsilon: -1 is the former, 1 the latter (Nichol and
+	// Dhariwal 2021, equation 15).
 	LearnedRange Variance = iota
 	// FixedSmall is the posterior's variance.
 	FixedSmall
@@ -15,7 +16,8 @@ const (
 	FixedLarge
 )
 
-// VarianceOf is the published code's choice: LearnedRange for a model that outputs variance values, else FixedLarge.
+// VarianceOf is the published code's choice: LearnedRange for a model that outputs variance values,
+// else FixedLarge.
 func VarianceOf(learned bool) Variance {
 	if learned {
 		return LearnedRange

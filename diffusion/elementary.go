@@ -2,8 +2,9 @@ package diffusion
 
 import "math"
 
-// The functions here are sums, products and quotients in a fixed order, never fused, so that they give the same bits on every
-// machine and under every release of Go, which the functions of package math do not promise.
+// The functions here are sums, products and quotients in a fixed order, never fused, so that they
+// give the same bits on every machine and under every release of Go, which the functions of package
+// math do not promise.
 
 // ln is the natural logarithm of a positive normal number, to within a few units in the last place.
 func ln(x float64) float64 {

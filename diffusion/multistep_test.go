@@ -168,8 +168,8 @@ func TestSeekOnALine(t *testing.T) {
 	}
 }
 
-// TestSolversClip checks that clamped predictions of x_0 bring data outside of [-1,1] back to it, in
-// solvers of noise too, which then extrapolate the noise that the clamped x_0 implies.
+// TestSolversClip checks that clamped predictions of x_0 bring data outside of [-1,1] back to it,
+// in solvers of noise too, which then extrapolate the noise that the clamped x_0 implies.
 func TestSolversClip(t *testing.T) {
 	outside, noise := float32(1.5), []float32{0.5}
 	for _, s := range solvers(spacingLogSNR, 12) {

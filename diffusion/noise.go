@@ -7,20 +7,22 @@ import (
 	"math/rand/v2"
 )
 
-// Noise is a source of standard normal numbers for one image: its starting noise first, then one draw for each step.
+// Noise is a source of standard normal numbers for one image: its starting noise first, then one
+// draw for each step.
 type Noise interface {
 	Normal(dst []float32)
 }
 
-// Stream is the program's own noise: an endless sequence for each pair of seed and image number, so that an image is the same
-// in whatever batch it is made. The sequence is part of the program's interface and does not depend on the machine or on
-// how it is cut into draws:
+// Stream is the program's own noise: an endless sequence for each pair of seed and image number, so
+// that an image is the same in whatever batch it is made. The sequence is part of the program's
+// interface and does not depend on the machine or on how it is cut into draws:
 //
 //   - key = SHA-256 of the text "tokencache noise 1", then the seed and the image number, each as 8 bytes little-endian;
 //   - ChaCha8 (as in math/rand/v2) under that key gives 64-bit words; a word's upper 53 bits, times 2^-53, are a uniform u in [0, 1);
 //   - each pair u1, u2 gives r*cos(2 pi u2), then r*sin(2 pi u2), with r = sqrt(-2 ln(1-u1)), in float64, rounded to float32.
 //
-// Logarithm, sine and cosine are those of this package, which use only operations that IEEE 754 defines exactly.
+// Logarithm, sine and cosine are those of this package, which use only operations that IEEE 754
+// defines exactly.
 type Stream struct {
 	source *rand.ChaCha8
 	spare  float32

@@ -10,7 +10,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestStreamGolden holds the program's own sequence, which must never change: files that users have made depend on it.
+// TestStreamGolden holds the program's own sequence, which must never change: files that users have
+// made depend on it.
 func TestStreamGolden(t *testing.T) {
 	for _, test := range []struct {
 		seed, image uint64
@@ -38,7 +39,8 @@ func TestStreamGolden(t *testing.T) {
 	}
 }
 
-// TestStreamIsOneSequence: how the numbers are cut into draws does not matter, odd lengths included.
+// TestStreamIsOneSequence: how the numbers are cut into draws does not matter, odd lengths
+// included.
 func TestStreamIsOneSequence(t *testing.T) {
 	whole := normals(3, 100)
 	s := NewStream(3, 0)
@@ -53,8 +55,8 @@ func TestStreamIsOneSequence(t *testing.T) {
 	}
 }
 
-// TestStreamIsNormal checks moments and the distribution function within five standard errors; streams of neighbouring images
-// and seeds must not be correlated.
+// TestStreamIsNormal checks moments and the distribution function within five standard errors;
+// streams of neighbouring images and seeds must not be correlated.
 func TestStreamIsNormal(t *testing.T) {
 	const n = 1 << 17
 	x := normals(1, n)

@@ -52,7 +52,8 @@ func TestSchedules(t *testing.T) {
 	}
 }
 
-// TestRespacing: alpha-bar at each kept timestep is the schedule's own, whatever the spacing, for both schedules.
+// TestRespacing: alpha-bar at each kept timestep is the schedule's own, whatever the spacing, for
+// both schedules.
 func TestRespacing(t *testing.T) {
 	for _, schedule := range []string{"linear", "cosine"} {
 		full := mustProcess(t, schedule, "")
@@ -76,8 +77,8 @@ func TestRespacing(t *testing.T) {
 	}
 }
 
-// TestPosterior: if x_0 is known, x_i drawn from it and x_{i-1} from the posterior, then x_{i-1} has the mean and variance of
-// index i-1.
+// TestPosterior: if x_0 is known, x_i drawn from it and x_{i-1} from the posterior, then x_{i-1}
+// has the mean and variance of index i-1.
 func TestPosterior(t *testing.T) {
 	p := mustProcess(t, "linear", "50")
 	for i := range p.Steps() {

@@ -22,7 +22,8 @@ func mustSampler(t testing.TB, p plan) Sampler {
 	return s
 }
 
-// TestDDIMAgainstModelOutputs drives trajectories by a real model's recorded outputs: x and the predicted x_0 agree bit for bit.
+// TestDDIMAgainstModelOutputs drives trajectories by a real model's recorded outputs: x and the
+// predicted x_0 agree bit for bit.
 func TestDDIMAgainstModelOutputs(t *testing.T) {
 	ref := readTensors(t, "ddim_model_out")
 	const images, n = 2, 4 * 8 * 8
@@ -49,7 +50,8 @@ func TestDDIMAgainstModelOutputs(t *testing.T) {
 	}
 }
 
-// TestDDIMAgainstSamples drives one step at a time from recorded samples. Epsilon was not recorded; the predicted x_0 implies it.
+// TestDDIMAgainstSamples drives one step at a time from recorded samples. Epsilon was not recorded;
+// the predicted x_0 implies it.
 func TestDDIMAgainstSamples(t *testing.T) {
 	ref := readTensors(t, "dit_sampling")
 	const n = 4 * 8 * 8
@@ -79,8 +81,9 @@ func TestDDIMAgainstSamples(t *testing.T) {
 			}
 			tr.Step(impliedEpsilon(sampler.Process, before, x0[at:end], i), z)
 			for k, want := range x[at:end] {
-				// x_0 implied by that epsilon differs from the recorded one by the roundings of both ways through it, and epsilon
-				// again by its share; a few more happen to the sum.
+				// x_0 implied by that epsilon differs from the recorded one by the roundings of
+				// both ways through it, and epsilon again by its share; a few more happen to the
+				// sum.
 				recip, recipM1 := sampler.recip(i)
 				size := math.Abs(float64(recip*before[k])) + math.Abs(float64(x0[at+k]))
 				tolerance := 8 * 0x1p-24 * (size*(1+1/float64(recipM1)) + math.Abs(float64(want)))
@@ -103,8 +106,9 @@ func impliedEpsilon(p *Process, x, x0 []float32, i int) []float32 {
 	return eps
 }
 
-// TestDDPMAgainstSamples: what a recorded step with learned variance adds to the posterior's mean is the recorded noise times
-// a positive deviation. Feeding the variance value that this deviation implies gives the recorded sample back.
+// TestDDPMAgainstSamples: what a recorded step with learned variance adds to the posterior's mean
+// is the recorded noise times a positive deviation. Feeding the variance value that this deviation
+// implies gives the recorded sample back.
 func TestDDPMAgainstSamples(t *testing.T) {
 	ref := readTensors(t, "dit_sampling")
 	const n = 4 * 8 * 8
@@ -145,7 +149,8 @@ func TestDDPMAgainstSamples(t *testing.T) {
 		recip, _ := sampler.recip(i)
 		for k, want := range x[at:end] {
 			size := math.Abs(float64(recip*before[k])) + math.Abs(float64(x0[at+k])) + math.Abs(float64(want))
-			// The logarithm of the variance is of size 20 at most, so its rounding moves the deviation by 20*2^-24 at most.
+			// The logarithm of the variance is of size 20 at most, so its rounding moves the
+			// deviation by 20*2^-24 at most.
 			tolerance := 8*0x1p-24*size + 20*0x1p-24*math.Abs(float64(want)-float64(mean[k])) + 4*0x1p-24*math.Abs(float64(mean[k]))
 			if d := math.Abs(float64(tr.X()[k] - want)); d > tolerance {
 				t.Fatalf("step %d: x[%d] = %v, want %v (tolerance %.2g)", p, k, tr.X()[k], want, tolerance)
@@ -200,8 +205,9 @@ func TestDDIMIsDDPM(t *testing.T) {
 		ddim := step(DDIM{Process: process, Eta: 1})
 		ddpm := step(DDPM{Process: process, Variance: FixedSmall})
 
-		// DDIM computes its coefficients in float32 from alpha-bars rounded to 2^-25, so what it subtracts from 1 is uncertain by
-		// that; the relative errors of sigma and of the direction's square follow.
+		// DDIM computes its coefficients in float32 from alpha-bars rounded to 2^-25, so what it
+		// subtracts from 1 is uncertain by that; the relative errors of sigma and of the
+		// direction's square follow.
 		const u = 0x1p-24
 		ab, prev := process.AlphaCumprod(i), process.AlphaCumprod(i-1)
 		variance := process.PosteriorVariance(i)
@@ -219,8 +225,8 @@ func TestDDIMIsDDPM(t *testing.T) {
 	})
 }
 
-// gaussian is data N(mean, deviation^2), for which the best prediction of epsilon, and the path of the probability flow from
-// noise, are known.
+// gaussian is data N(mean, deviation^2), for which the best prediction of epsilon, and the path of
+// the probability flow from noise, are known.
 type gaussian struct{ mean, deviation float64 }
 
 func (g gaussian) epsilon(x, ab float64) float64 {
@@ -233,8 +239,9 @@ func (g gaussian) flow(x, a, b float64) float64 {
 	return math.Sqrt(b)*g.mean + (x-math.Sqrt(a)*g.mean)*spread(b)/spread(a)
 }
 
-// TestConvergence: on Gaussian data the deterministic samplers approach the exact flow, DDIM with first order and DPM-Solver++(2M)
-// with second. The error is taken at timestep 333, which all these spacings visit.
+// TestConvergence: on Gaussian data the deterministic samplers approach the exact flow, DDIM with
+// first order and DPM-Solver++(2M) with second. The error is taken at timestep 333, which all these
+// spacings visit.
 func TestConvergence(t *testing.T) {
 	data := gaussian{mean: 0.7, deviation: 0.4}
 	for _, test := range []struct {
@@ -287,7 +294,8 @@ func TestShortRuns(t *testing.T) {
 				}
 				tr.Step(normals(k, 128), z)
 			}
-			// At the last step DDPM's coefficient of x and DDIM's of epsilon are zero, and that of x_0 is 1, all exactly.
+			// At the last step DDPM's coefficient of x and DDIM's of epsilon are zero, and that of
+			// x_0 is 1, all exactly.
 			if diff := cmp.Diff(tr.PredXStart(), tr.X()); diff != "" {
 				t.Errorf("%s %s:\n%s", method, steps, diff)
 			}

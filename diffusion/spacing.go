@@ -11,13 +11,15 @@ import (
 // strideSpacing is the spacing of the DDIM paper.
 const strideSpacing = "ddim"
 
-// Space chooses which of n timesteps a sampler visits and returns them in rising order. The specification is one of
+// Space chooses which of n timesteps a sampler visits and returns them in rising order. The
+// specification is one of
 //
 //	"250"       250 timesteps spread evenly from the first to the last (one alone is timestep 0)
 //	"ddim50"    every k-th timestep from 0, for the one whole k that gives exactly 50, as in the DDIM paper
 //	"10,15,20"  n split into as many equal sections as there are counts, each spread evenly by its own count
 //
-// with the meaning that they have in the public code of guided diffusion and DiT. A section's count may be 0, their sum not.
+// with the meaning that they have in the public code of guided diffusion and DiT. A section's count
+// may be 0, their sum not.
 func Space(n int, spec string) ([]int, error) {
 	if stride, ok := strings.CutPrefix(spec, strideSpacing); ok {
 		return spaceByStride(n, spec, stride)

@@ -44,7 +44,8 @@ func TestSpace(t *testing.T) {
 	}
 }
 
-// TestSpaceAllCounts holds every even spacing of 1000 timesteps at once, by a checksum of the published rule's lists.
+// TestSpaceAllCounts holds every even spacing of 1000 timesteps at once, by a checksum of the
+// published rule's lists.
 func TestSpaceAllCounts(t *testing.T) {
 	hash := sha256.New()
 	for count := 1; count <= 1000; count++ {

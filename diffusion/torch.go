@@ -5,20 +5,22 @@ import (
 	"math"
 )
 
-// TorchArithmetic is how PyTorch computes float32 normals of 16 elements or more; it depends on the processor.
+// TorchArithmetic is how PyTorch computes float32 normals of 16 elements or more; it depends on the
+// processor.
 type TorchArithmetic int
 
 const (
-	// TorchAVX2 is what PyTorch does on x86 processors with AVX2 and FMA, which is nearly all: reproduced bit for bit.
+	// TorchAVX2 is what PyTorch does on x86 processors with AVX2 and FMA, which is nearly all:
+	// reproduced bit for bit.
 	TorchAVX2 TorchArithmetic = iota
-	// TorchScalar is what it does elsewhere, with the C library's functions: reproduced to 2 units in the last place before mean
-	// and deviation are applied.
+	// TorchScalar is what it does elsewhere, with the C library's functions: reproduced to 2 units
+	// in the last place before mean and deviation are applied.
 	TorchScalar
 )
 
-// TorchGenerator is PyTorch's random generator for the CPU: the same seed and the same sequence of calls give PyTorch's
-// numbers. (Its generators for GPUs are different ones.) The zero value is not seeded; make one with NewTorchGenerator. It is not
-// safe for concurrent use.
+// TorchGenerator is PyTorch's random generator for the CPU: the same seed and the same sequence of
+// calls give PyTorch's numbers. (Its generators for GPUs are different ones.) The zero value is not
+// seeded; make one with NewTorchGenerator. It is not safe for concurrent use.
 type TorchGenerator struct {
 	engine     mt19937
 	arithmetic TorchArithmetic
@@ -53,7 +55,8 @@ func (g *TorchGenerator) RandFloat64(dst []float64) {
 	}
 }
 
-// RandInt is torch.randint(low, high, (len(dst),)): uniform on [low, high). It panics unless 0 < high-low < 2^32.
+// RandInt is torch.randint(low, high, (len(dst),)): uniform on [low, high). It panics unless 0 <
+// high-low < 2^32.
 func (g *TorchGenerator) RandInt(dst []int64, low, high int64) {
 	if high <= low || uint64(high)-uint64(low) >= 1<<32 {
 		panic(fmt.Sprintf("diffusion: random integers from %d to %d: want a range of 1 to 2^32-1", low, high))
@@ -86,7 +89,8 @@ func (g *TorchGenerator) NormalFill(dst []float32, mean, std float64) {
 	}
 }
 
-// RandnFloat64 is torch.randn(len(dst), dtype=torch.float64), to within the accuracy of package math.
+// RandnFloat64 is torch.randn(len(dst), dtype=torch.float64), to within the accuracy of package
+// math.
 func (g *TorchGenerator) RandnFloat64(dst []float64) {
 	const block = 16
 	if len(dst) < block {
@@ -107,7 +111,8 @@ func (g *TorchGenerator) RandnFloat64(dst []float64) {
 	}
 }
 
-// normalSerial draws one element after another: short tensors, and those that are not contiguous, in the order of memory.
+// normalSerial draws one element after another: short tensors, and those that are not contiguous,
+// in the order of memory.
 func (g *TorchGenerator) normalSerial(dst []float32, mean, std float64) {
 	for k := range dst {
 		dst[k] = float32(float64(g.normal()*std) + mean)

@@ -16,7 +16,8 @@ var torchFiles = []struct {
 	tolerance  float64 // on float32 normals of standard deviation 1, 16 or more
 }{
 	{"avx2", TorchAVX2, 0},
-	// Two units in the last place of values up to 4: r, cosine and their product are each rounded once, on either side.
+	// Two units in the last place of values up to 4: r, cosine and their product are each rounded
+	// once, on either side.
 	{"scalar", TorchScalar, 2 * 0x1p-22},
 }
 
@@ -117,7 +118,8 @@ func TestTorchGenerator(t *testing.T) {
 					got := make([]float64, len(want))
 					f(got)
 					for k := range want {
-						// Logarithm (halved by the root), sine or cosine, product: 4 units in the last place between two libraries.
+						// Logarithm (halved by the root), sine or cosine, product: 4 units in the
+						// last place between two libraries.
 						if d := math.Abs(got[k] - want[k]); d > 4*0x1p-52*math.Abs(want[k]) || strings.HasPrefix(key, "rand_") && d != 0 {
 							t.Errorf("%s[%d] = %v, want %v", key, k, got[k], want[k])
 						}

@@ -2,13 +2,15 @@ package diffusion
 
 import "fmt"
 
-// TorchBatch draws a batch's noise from one TorchGenerator in the order of DiT's sampling loop: first the starting noise of
-// all images, torch.randn(images, C, H, W), then at every step torch.randn_like of the whole batch. Under guidance that batch
-// has a second half, for the null class, whose noise is drawn too.
+// TorchBatch draws a batch's noise from one TorchGenerator in the order of DiT's sampling loop:
+// first the starting noise of all images, torch.randn(images, C, H, W), then at every step
+// torch.randn_like of the whole batch. Under guidance that batch has a second half, for the null
+// class, whose noise is drawn too.
 //
-// The loop of DiT's sample_ddp.py is reproduced by making, for each batch in turn, a TorchBatch, then the classes with
-// RandInt, and then all steps. A generator seeded just before gives the noise of sample.py on a CPU only if nothing else was drawn
-// there after seeding: that script builds the model, which draws its initial weights, in between.
+// The loop of DiT's sample_ddp.py is reproduced by making, for each batch in turn, a TorchBatch,
+// then the classes with RandInt, and then all steps. A generator seeded just before gives the noise
+// of sample.py on a CPU only if nothing else was drawn there after seeding: that script builds the
+// model, which draws its initial weights, in between.
 type TorchBatch struct {
 	generator  *TorchGenerator
 	rows, size int
@@ -18,8 +20,8 @@ type TorchBatch struct {
 	free       [][]float32
 }
 
-// NewTorchBatch draws the starting noise of a number of images of size values each. rows is how many rows of noise each step
-// draws: twice the number of images under guidance, else their number.
+// NewTorchBatch draws the starting noise of a number of images of size values each. rows is how
+// many rows of noise each step draws: twice the number of images under guidance, else their number.
 func NewTorchBatch(g *TorchGenerator, images, rows, size int) *TorchBatch {
 	if images < 1 || rows < images || size < 1 {
 		panic(fmt.Sprintf("diffusion: noise for %d images of %d values, %d rows a step", images, size, rows))
@@ -29,9 +31,9 @@ func NewTorchBatch(g *TorchGenerator, images, rows, size int) *TorchBatch {
 	return b
 }
 
-// Image is the noise of image i. Each call of its Normal, which must be for one image's size, gives the image's row of the
-// next draw. Images may run ahead of one another; the draws between them are kept. Images of one batch are not safe for
-// concurrent use.
+// Image is the noise of image i. Each call of its Normal, which must be for one image's size, gives
+// the image's row of the next draw. Images may run ahead of one another; the draws between them are
+// kept. Images of one batch are not safe for concurrent use.
 func (b *TorchBatch) Image(i int) Noise { return torchImage{b, i} }
 
 type torchImage struct {

@@ -6,7 +6,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestTorchBatch holds the order of draws of DiT's loop, with images reading in lockstep and out of it.
+// TestTorchBatch holds the order of draws of DiT's loop, with images reading in lockstep and out of
+// it.
 func TestTorchBatch(t *testing.T) {
 	const images, size, steps = 2, 64, 3
 	const rows = 2 * images

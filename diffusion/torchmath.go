@@ -2,8 +2,9 @@ package diffusion
 
 import "math"
 
-// The float32 logarithm, sine and cosine of PyTorch's AVX2 code, one element at a time: the polynomials of Moshier's Cephes
-// library, with their sums of products fused as PyTorch's builds fuse them.
+// The float32 logarithm, sine and cosine of PyTorch's AVX2 code, one element at a time: the
+// polynomials of Moshier's Cephes library, with their sums of products fused as PyTorch's builds
+// fuse them.
 
 // log32 is the natural logarithm of a positive normal x.
 func log32(x float32) float32 {
@@ -63,8 +64,9 @@ func sincos32(x float32) (sin, cos float32) {
 
 // fma32 is a*b + c with one rounding, for finite operands and results.
 //
-// The product is exact in float64. The sum is rounded there to odd: if it is inexact, to that neighbour whose last bit is
-// set, which keeps enough of what was lost for the second rounding, to float32, to come out as if it were the only one.
+// The product is exact in float64. The sum is rounded there to odd: if it is inexact, to that
+// neighbour whose last bit is set, which keeps enough of what was lost for the second rounding, to
+// float32, to come out as if it were the only one.
 func fma32(a, b, c float32) float32 {
 	product, addend := float64(a)*float64(b), float64(c)
 	sum := product + addend

@@ -8,7 +8,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestFMA32 compares with exact rational arithmetic, rounded once, on operands that nearly cancel or tie.
+// TestFMA32 compares with exact rational arithmetic, rounded once, on operands that nearly cancel
+// or tie.
 func TestFMA32(t *testing.T) {
 	exact := func(a, b, c float32) float32 {
 		x := new(big.Float).SetPrec(400).Mul(big.NewFloat(float64(a)), big.NewFloat(float64(b)))

@@ -33,7 +33,8 @@ type Config struct {
 	LearnSigma  bool
 	NoNullClass bool // the label table has no null class: the model cannot be guided
 
-	// TimestepShift is 1 in diffusers' port of DiT, which embeds timesteps at slightly other frequencies than the official code, and else 0.
+	// TimestepShift is 1 in diffusers' port of DiT, which embeds timesteps at slightly other
+	// frequencies than the official code, and else 0.
 	TimestepShift int
 }
 
@@ -45,7 +46,8 @@ var official = map[string]struct{ depth, hidden, heads int }{
 	"XL": {28, 1152, 16},
 }
 
-// families are the architectures with their official names, patch sizes and depths of decoder; each comes in every official size.
+// families are the architectures with their official names, patch sizes and depths of decoder; each
+// comes in every official size.
 var families = []struct {
 	arch    Arch
 	name    string
@@ -57,8 +59,8 @@ var families = []struct {
 	{ArchMDTv2, "MDTv2", []int{2}, 4},
 }
 
-// Official returns one of the official configurations, DiT-S/2 to MDTv2-XL/2, for latents of the given side: 32 for images of 256 pixels, 64
-// for 512. MDT-XL/2 is of the first version.
+// Official returns one of the official configurations, DiT-S/2 to MDTv2-XL/2, for latents of the
+// given side: 32 for images of 256 pixels, 64 for 512. MDT-XL/2 is of the first version.
 func Official(name string, inputSize int) (Config, error) {
 	for _, f := range families {
 		for size, o := range official {
@@ -120,7 +122,8 @@ func HeadsOfWidth(hidden int) (heads int, ok bool) {
 // Tokens returns N, the number of tokens of a sample.
 func (c Config) Tokens() int { n := c.InputSize / c.PatchSize; return n * n }
 
-// OutChannels returns the number of channels predicted: those of the noise, and as many for the variance if it is learned.
+// OutChannels returns the number of channels predicted: those of the noise, and as many for the
+// variance if it is learned.
 func (c Config) OutChannels() int {
 	if c.LearnSigma {
 		return 2 * c.InChannels
@@ -131,7 +134,8 @@ func (c Config) OutChannels() int {
 // NullClass returns the class that stands for no class in guidance.
 func (c Config) NullClass() int { return c.NumClasses }
 
-// maxExtent bounds every size of a configuration: far above any model, far below where products overflow.
+// maxExtent bounds every size of a configuration: far above any model, far below where products
+// overflow.
 const maxExtent = 1 << 20
 
 // Validate reports sizes that no model can have.
@@ -164,8 +168,8 @@ func (c Config) Validate() error {
 	return errors.Join(errs...)
 }
 
-// Parameters returns the number of weights as the papers count: a fixed position embedding included, and an MDT's side-interpolater, which
-// only training runs, left out.
+// Parameters returns the number of weights as the papers count: a fixed position embedding
+// included, and an MDT's side-interpolater, which only training runs, left out.
 func (c Config) Parameters() int64 {
 	var total int64
 	for _, t := range c.Tensors() {
@@ -188,8 +192,9 @@ func elements(shape []int) int {
 	return n
 }
 
-// FLOPs returns the floating-point operations of a forward pass in which each of samples samples computes rows rows in every block, and all
-// of its tokens in the embedding and the last layer: what tensor.Graph counts. Keys are as many as rows.
+// FLOPs returns the floating-point operations of a forward pass in which each of samples samples
+// computes rows rows in every block, and all of its tokens in the embedding and the last layer:
+// what tensor.Graph counts. Keys are as many as rows.
 func (c Config) FLOPs(samples, rows int) int64 {
 	s, r, n, d := int64(samples), int64(rows), int64(c.Tokens()), int64(c.Hidden)
 	patch := int64(c.PatchSize * c.PatchSize)
@@ -208,8 +213,8 @@ func (c Config) SkipFLOPs(samples, rows int) int64 {
 	return int64(c.Depth-c.inBlocks()) * 4 * int64(samples) * int64(rows) * int64(c.Hidden) * int64(c.Hidden)
 }
 
-// ActivationBytes returns about how much memory a forward pass of samples samples takes beside the weights: the tokens, and what a block
-// has at once of them at its widest.
+// ActivationBytes returns about how much memory a forward pass of samples samples takes beside the
+// weights: the tokens, and what a block has at once of them at its widest.
 func (c Config) ActivationBytes(samples int) int64 {
 	d := int64(c.Hidden)
 	widest := max(d+3*d+d, d+int64(c.MLPHidden)) // normalised, queries to values, attended; normalised, hidden layer
@@ -219,8 +224,9 @@ func (c Config) ActivationBytes(samples int) int64 {
 	return 4 * int64(samples) * int64(c.Tokens()) * (d + widest)
 }
 
-// positionEmbedding returns the fixed sine-cosine embedding of a grid of n x n positions, [n*n, width]: the first half of the columns
-// encodes the column of the position, the second its row, each as sines and then cosines.
+// positionEmbedding returns the fixed sine-cosine embedding of a grid of n x n positions, [n*n,
+// width]: the first half of the columns encodes the column of the position, the second its row,
+// each as sines and then cosines.
 func positionEmbedding(width, n int) []float32 {
 	table := make([]float32, n*n*width)
 	quarter := width / 4

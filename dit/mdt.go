@@ -10,11 +10,13 @@ import (
 	"github.com/tokencache/tokencache/tensor"
 )
 
-// MDT is a DiT whose attention has a relative position bias, whose position embeddings are learned, and whose last blocks, the decoder, get
-// another position embedding. In MDTv2 the encoder is a U: the outputs of its first half join the inputs of its second half, last in, first out, and the
-// patch embedding joins every block of the decoder. What makes it masked is its training: masked tokens are filled in, between encoder and
-// decoder, by a block of its own, the side-interpolater, which sampling does not run. "Masked Diffusion Transformer is a Strong Image
-// Synthesizer", arXiv 2303.14389.
+// MDT is a DiT whose attention has a relative position bias, whose position embeddings are learned,
+// and whose last blocks, the decoder, get another position embedding. In MDTv2 the encoder is a U:
+// the outputs of its first half join the inputs of its second half, last in, first out, and the
+// patch embedding joins every block of the decoder. What makes it masked is its training: masked
+// tokens are filled in, between encoder and decoder, by a block of its own, the side-interpolater,
+// which sampling does not run. "Masked Diffusion Transformer is a Strong Image Synthesizer", arXiv
+// 2303.14389.
 
 const (
 	decoderPosEmbedName = "decoder_pos_embed"
@@ -38,7 +40,8 @@ func (c Config) inBlocks() int {
 	return c.encoder() / 2
 }
 
-// HasSkip reports whether block i, in order of execution, joins its tokens with those of a long skip.
+// HasSkip reports whether block i, in order of execution, joins its tokens with those of a long
+// skip.
 func (c Config) HasSkip(i int) bool { return c.Arch == ArchMDTv2 && i >= c.inBlocks() }
 
 // BlockName returns the official name of block i, in order of execution.
@@ -75,7 +78,8 @@ func (c Config) sideTensors() []checkpoint.Want {
 	return append([]checkpoint.Want{{Name: maskTokenName, Shape: []int{1, 1, c.Hidden}}}, c.blockTensors(sideBlockName, false)...)
 }
 
-// loadMDT reads what an MDT has besides a DiT's weights. For sampling the side-interpolater's weights count for the fingerprint alone.
+// loadMDT reads what an MDT has besides a DiT's weights. For sampling the side-interpolater's
+// weights count for the fingerprint alone.
 func (m *Model) loadMDT(l *nn.Loader, havePosEmbed bool) {
 	d, n := m.Hidden, m.Tokens()
 	if havePosEmbed {
@@ -95,9 +99,9 @@ func (m *Model) loadMDT(l *nn.Loader, havePosEmbed bool) {
 	m.Side = LoadBlock(l, sideBlockName+".", m.Config)
 }
 
-// enter prepares an MDT's tokens for block i: it keeps what a later block will be joined with, gives
-// the block its own long skip, and adds the decoder's position embedding before the decoder. While a
-// tape records, x stays as it is.
+// enter prepares an MDT's tokens for block i: it keeps what a later block will be joined with,
+// gives the block its own long skip, and adds the decoder's position embedding before the decoder.
+// While a tape records, x stays as it is.
 func (m *Model) enter(g *tensor.Graph, i int, x *seam.Tokens) *seam.Tokens {
 	if m.decoderPos == nil {
 		return x

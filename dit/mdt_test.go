@@ -14,7 +14,8 @@ import (
 	"github.com/tokencache/tokencache/tensor"
 )
 
-// tinyMDT returns a small MDT of each version. MDTv2 has three in-blocks, so that the order of its long skips shows.
+// tinyMDT returns a small MDT of each version. MDTv2 has three in-blocks, so that the order of its
+// long skips shows.
 func tinyMDT(arch Arch) Config {
 	c := Config{
 		Arch: arch, InputSize: 8, PatchSize: 2, InChannels: 4, Hidden: 48, Depth: 4, DecodeLayer: 2, Heads: 4, MLPHidden: 192, NumClasses: 10, LearnSigma: true,
@@ -59,7 +60,8 @@ func formulaBatch(c Config, samples int) *seam.Batch {
 	return b
 }
 
-// gathering is a seam.Reuse that takes, at one kind of site, some rows or all of them out, lets them be computed and puts them back.
+// gathering is a seam.Reuse that takes, at one kind of site, some rows or all of them out, lets
+// them be computed and puts them back.
 type gathering struct {
 	g     *tensor.Graph
 	at    seam.Part
@@ -129,8 +131,9 @@ func TestMDTLaws(t *testing.T) {
 	}
 }
 
-// TestMDTGatheredTokens holds that tokens that are computed among fewer, with all keys in the store, get the values that they would get among all: they
-// keep their place in the position bias, and their own long skips.
+// TestMDTGatheredTokens checks that tokens that are computed among fewer, with all keys in the
+// store, get the values that they would get among all: they keep their place in the position bias,
+// and their own long skips.
 func TestMDTGatheredTokens(t *testing.T) {
 	index := []int32{0, 5, 6, 15, 17, 30, 40, 41, 47}
 	for _, arch := range mdtArchs {
@@ -343,7 +346,8 @@ func TestMDTMistakes(t *testing.T) {
 	}
 }
 
-// TestMDTGradients compares, for parameters that a DiT has not, the length of the gradient with the loss's slope along it.
+// TestMDTGradients compares, for parameters that a DiT has not, the length of the gradient with the
+// loss's slope along it.
 func TestMDTGradients(t *testing.T) {
 	for _, arch := range mdtArchs {
 		c := tinyMDT(arch)
@@ -385,7 +389,8 @@ func TestMDTGradients(t *testing.T) {
 			if !strings.Contains(p.Name, "pos_embed") && !strings.Contains(p.Name, "rel_pos_bias") && !strings.Contains(p.Name, "skip_linear") || norm == 0 {
 				continue
 			}
-			// The step moves the parameter by a length at which rounding, of some 1e-5 of the loss's terms, and curvature are both small.
+			// The step moves the parameter by a length at which rounding, of some 1e-5 of the
+			// loss's terms, and curvature are both small.
 			const h = 0.02
 			at := func(h float64) float64 {
 				value := slices.Clone(p.Value)
@@ -406,7 +411,8 @@ func TestMDTGradients(t *testing.T) {
 	}
 }
 
-// TestExtend holds that an MDT that begins as a trained DiT computes the same, and that training can begin there.
+// TestExtend checks that an MDT that begins as a trained DiT computes the same, and that training
+// can begin there.
 func TestExtend(t *testing.T) {
 	w, err := Open(filepath.Join(testdata, "dit-tiny/model.safetensors"), Options{})
 	if err != nil {

@@ -7,10 +7,12 @@ import (
 	"github.com/tokencache/tokencache/tensor"
 )
 
-// Masked latent modelling: in a pass of its own, beside the full one, the encoder sees some of the tokens alone, the side-interpolater fills the others
-// in, and the decoder and the loss are of all. What is kept is drawn by the caller.
+// Masked latent modelling: in a pass of its own, beside the full one, the encoder sees some of the
+// tokens alone, the side-interpolater fills the others in, and the decoder and the loss are of all.
+// What is kept is drawn by the caller.
 
-// ForwardMasked is Forward of an MDT made for training, in which only the tokens of the places kept[s] of each sample s, at least one, in ascending order, enter the encoder. It returns the
+// ForwardMasked is Forward of an MDT made for training, in which only the tokens of the places
+// kept[s] of each sample s, at least one, in ascending order, enter the encoder. It returns the
 // prediction for all tokens, [samples, Cout*S*S]. With all tokens kept it gives Forward's bits.
 func (m *Model) ForwardMasked(g *tensor.Graph, b *seam.Batch, kept [][]int32) *tensor.Tensor {
 	x := m.Embed(g, b)
@@ -92,9 +94,11 @@ func (m *Model) newMask(g *tensor.Graph, samples int, kept [][]int32) tokenMask 
 	return t
 }
 
-// interpolate returns all tokens [samples*N, D], of the encoder's values x.X [kept rows, D], with the decoder's position embedding: at the masked places are
-// the side-interpolater's values, which it makes from all tokens with the mask token at these places. x has the layout of all tokens. As the block's values at
-// kept places would not be used, it computes those of masked ones alone, which attend to all.
+// interpolate returns all tokens [samples*N, D], of the encoder's values x.X [kept rows, D], with
+// the decoder's position embedding: at the masked places are the side-interpolater's values, which
+// it makes from all tokens with the mask token at these places. x has the layout of all tokens. As
+// the block's values at kept places would not be used, it computes those of masked ones alone,
+// which attend to all.
 func (m *Model) interpolate(g *tensor.Graph, x *seam.Tokens, mask tokenMask) *seam.Tokens {
 	x = x.With(g.AddCyclic(g.Merge(x.X, m.MaskToken, mask.fill), m.decoderPos))
 	if len(mask.masked) == 0 {

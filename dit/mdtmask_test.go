@@ -82,8 +82,9 @@ func TestMaskedLaws(t *testing.T) {
 	}
 }
 
-// TestMaskedPassIsThePapers holds the masked pass against its definition, written down sample by sample: the side-interpolater is run on all tokens, and its values are
-// taken at masked places alone.
+// TestMaskedPassIsThePapers holds the masked pass against its definition, written down sample by
+// sample: the side-interpolater is run on all tokens, and its values are taken at masked places
+// alone.
 func TestMaskedPassIsThePapers(t *testing.T) {
 	for _, arch := range mdtArchs {
 		m, _ := trainableMDT(t, tinyMDT(arch))
@@ -142,7 +143,8 @@ func definition(m *Model, g *tensor.Graph, b *seam.Batch, kept []int32) []float3
 	return m.Head(g, tokens(all, whole, nil)).Flat()
 }
 
-// TestMaskedGradients compares the gradient of every parameter with finite differences: along itself, and at the element where it is largest and another.
+// TestMaskedGradients compares the gradient of every parameter with finite differences: along
+// itself, and at the element where it is largest and another.
 func TestMaskedGradients(t *testing.T) {
 	for _, arch := range mdtArchs {
 		c := tinyMDT(arch)
@@ -186,7 +188,8 @@ func TestMaskedGradients(t *testing.T) {
 				t.Errorf("%s: %s has no gradient", arch, p.Name)
 				continue
 			}
-			// The step is a length at which curvature is small; rounding changes the loss's terms by some 1e-6 of each, at random.
+			// The step is a length at which curvature is small; rounding changes the loss's terms
+			// by some 1e-6 of each, at random.
 			const h = 0.02
 			slope := func(step func(i int) float64) float64 {
 				value := slices.Clone(p.Value)

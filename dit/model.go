@@ -9,8 +9,9 @@ import (
 	"github.com/tokencache/tokencache/tensor"
 )
 
-// Model is a DiT or an MDT: it predicts, from noisy latents, the timestep and the class, the noise and, if it learned to, a mixing weight for
-// the variance. A Model is not changed by running it and may serve several Graphs at once.
+// Model is a DiT or an MDT: it predicts, from noisy latents, the timestep and the class, the noise
+// and, if it learned to, a mixing weight for the variance. A Model is not changed by running it and
+// may serve several Graphs at once.
 type Model struct {
 	Config
 	Fingerprint string // of the weights, whatever file they came in: see nn.Loader.Fingerprint
@@ -31,10 +32,12 @@ type Model struct {
 	shape seam.Shape
 }
 
-// PositionEmbedding returns the embedding, fixed in a DiT, of the tokens' places, [N, D]. The caller must not change it.
+// PositionEmbedding returns the embedding, fixed in a DiT, of the tokens' places, [N, D]. The
+// caller must not change it.
 func (m *Model) PositionEmbedding() []float32 { return m.posEmbed.Data }
 
-// DecoderPositionEmbedding returns what an MDT adds to the tokens before its decoder, [N, D], whatever a policy does with the blocks; nil in a DiT. The caller must not change it.
+// DecoderPositionEmbedding returns what an MDT adds to the tokens before its decoder, [N, D],
+// whatever a policy does with the blocks; nil in a DiT. The caller must not change it.
 func (m *Model) DecoderPositionEmbedding() []float32 {
 	if m.decoderPos == nil {
 		return nil
@@ -115,8 +118,8 @@ func (m *Model) pass(g *tensor.Graph, r, inside seam.Reuse, i int, x *seam.Token
 	return r.Apply(seam.Site{Block: i, Part: seam.Block}, x, call.f)
 }
 
-// Head is the last layer (FinalLayer): it maps the tokens after the last block, all N of each sample,
-// to the prediction.
+// Head is the last layer (FinalLayer): it maps the tokens after the last block, all N of each
+// sample, to the prediction.
 func (m *Model) Head(g *tensor.Graph, x *seam.Tokens) *tensor.Tensor {
 	shiftScale := g.Linear(x.C, m.finalAdaLN)
 	d := m.Hidden

@@ -16,8 +16,9 @@ import (
 
 const testdata = "../testdata"
 
-// tolerance is how far a forward pass may be from PyTorch's, as the largest error relative to the reference's root mean square: sums of some
-// thousand float32 products differ by about 1e-6 in another order, and a network of a few blocks amplifies that by about ten.
+// tolerance is how far a forward pass may be from PyTorch's, as the largest error relative to the
+// reference's root mean square: sums of some thousand float32 products differ by about 1e-6 in
+// another order, and a network of a few blocks amplifies that by about ten.
 const tolerance = 2e-5
 
 func open(t testing.TB, path string) *Model {
@@ -252,7 +253,8 @@ func TestPositionEmbedding(t *testing.T) {
 	checkNear(t, "position embedding", positionEmbedding(m.Hidden, m.InputSize/m.PatchSize), m.posEmbed.Data)
 }
 
-// half is a seam.Reuse that computes every other token of each block, with the keys and values of all of them in keys.
+// half is a seam.Reuse that computes every other token of each block, with the keys and values of
+// all of them in keys.
 type half struct {
 	g    *tensor.Graph
 	keys *seam.KVCache
@@ -279,8 +281,8 @@ func (h *half) Apply(at seam.Site, x *seam.Tokens, f func(*seam.Tokens) *seam.To
 	return x
 }
 
-// TestGatheredTokensComputeTheSame holds what caching stands on: a token that is computed among fewer gets the values that it would get
-// among all, as long as it sees the same keys.
+// TestGatheredTokensComputeTheSame holds what caching stands on: a token that is computed among
+// fewer gets the values that it would get among all, as long as it sees the same keys.
 func TestGatheredTokensComputeTheSame(t *testing.T) {
 	m, ref := open(t, "dit-tiny"), openCases(t, "dit-tiny/forward.safetensors")
 	b := ref.batch(m, "")

@@ -7,8 +7,11 @@ import (
 	"github.com/tokencache/tokencache/nn"
 )
 
-// Extend returns the weights of an MDT of configuration c that computes what w, a DiT of the same size, does, for training to begin at: the long skips bring nothing, position biases and the decoder's position embedding are 0,
-// and the learned position embedding is the DiT's fixed one. What masked training alone uses comes from fresh. The weights are to be read with their position embeddings (havePosEmbed of New and NewTrainable).
+// Extend returns the weights of an MDT of configuration c that computes what w, a DiT of the same
+// size, does, for training to begin at: the long skips bring nothing, position biases and the
+// decoder's position embedding are 0, and the learned position embedding is the DiT's fixed one.
+// What masked training alone uses comes from fresh. The weights are to be read with their position
+// embeddings (havePosEmbed of New and NewTrainable).
 func (w *Weights) Extend(c Config, fresh nn.Source) (nn.Source, error) {
 	same := c
 	same.Arch, same.DecodeLayer = w.Arch, w.DecodeLayer

@@ -95,7 +95,7 @@ func TestBootstrapFrechet(t *testing.T) {
 	}
 }
 
-// TestInfluenceFrechetOfSome holds that half of the images give nearly the interval of all, also
+// TestInfluenceFrechetOfSome checks that half of the images give nearly the interval of all, also
 // where features depend on each other and one of them is constant.
 func TestInfluenceFrechetOfSome(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))

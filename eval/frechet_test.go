@@ -78,8 +78,8 @@ func TestFrechetRefuses(t *testing.T) {
 	}
 }
 
-// TestFrechetOfOnePicture holds that sets whose images are all the same, with no covariance at all,
-// have a distance.
+// TestFrechetOfOnePicture checks that sets whose images are all the same, with no covariance at
+// all, have a distance.
 func TestFrechetOfOnePicture(t *testing.T) {
 	a, b := momentsOf(t, 2, []float32{1, 2, 1, 2}), momentsOf(t, 2, []float32{4, 6, 4, 6, 4, 6})
 	if d, err := Frechet(a, b); err != nil || d != 25 {

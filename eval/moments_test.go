@@ -63,7 +63,7 @@ func TestFrechet(t *testing.T) {
 	}
 }
 
-// TestMomentsInParts holds that parts add up to the whole.
+// TestMomentsInParts checks that parts add up to the whole.
 func TestMomentsInParts(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	x := gaussian(r, 1300, []float64{5, -100, 0.1}, []float64{1, 0.01, 3})

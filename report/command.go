@@ -7,8 +7,8 @@ import (
 	"github.com/tokencache/tokencache/diffusion"
 )
 
-// Command is a command line of the program that a report shows. A POSIX shell reads its words as they
-// were added.
+// Command is a command line of the program that a report shows. A POSIX shell reads its words as
+// they were added.
 type Command struct{ words []string }
 
 // NewCommand returns the command line that begins with words.

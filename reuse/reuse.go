@@ -164,8 +164,8 @@ type Cost struct {
 	Seconds float64 `json:"denoise_s,omitempty"` // wall-clock time of model, guidance and sampler
 }
 
-// FLOPReduction returns how many times fewer operations than the uncached model were needed, or 0 if
-// that is not known.
+// FLOPReduction returns how many times fewer operations than the uncached model were needed, or 0
+// if that is not known.
 func (c *Cost) FLOPReduction() float64 {
 	if c.FLOPs <= 0 || c.UncachedFLOPs <= 0 {
 		return 0

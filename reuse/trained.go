@@ -66,8 +66,8 @@ type Trained struct {
 	digest string
 }
 
-// Digest identifies the content of the files that the policy was read from; it is "" for a policy that
-// was not read.
+// Digest identifies the content of the files that the policy was read from; it is "" for a policy
+// that was not read.
 func (t *Trained) Digest() string { return t.digest }
 
 // Speed is the speed of a policy against the uncached model.

@@ -3,8 +3,8 @@ package seam
 import "github.com/tokencache/tokencache/tensor"
 
 // KVCache holds, for each block, the keys and values of every position of every sample. Attention
-// writes the rows that it computes into it and attends to all of it, so that pruned tokens still lend
-// theirs.
+// writes the rows that it computes into it and attends to all of it, so that pruned tokens still
+// lend theirs.
 type KVCache struct {
 	Positions int              // of a sample's grid
 	KV        []*tensor.Tensor // for each block, [samples*Positions, 2D]: keys, then values
@@ -37,8 +37,8 @@ func (c *KVCache) Samples() int { return c.all.Samples() }
 // Rows returns the rows of each sample, all positions, and each row's position.
 func (c *KVCache) Rows() (rows *tensor.Rows, pos []int32) { return c.all, c.pos }
 
-// Update writes kv [rows, 2D], the keys and values of the tokens t, and returns the keys and values of
-// all positions.
+// Update writes kv [rows, 2D], the keys and values of the tokens t, and returns the keys and values
+// of all positions.
 func (c *KVCache) Update(g *tensor.Graph, block int, t *Tokens, kv *tensor.Tensor) (k, v *tensor.Tensor) {
 	index := g.Ints(len(t.Pos))
 	for i, p := range t.Pos {

@@ -68,14 +68,14 @@ func (s Sites) Within() Sites { return s &^ SitesOf(Block) }
 //
 // At a Block site f is the block: it maps tokens to their values after the block. At a branch site
 // f maps tokens to the branch's output before its gate; the model applies the gate and adds the
-// result, so that a cached output is gated anew at every step. Apply calls f once, with all tokens or
-// with some of them gathered into new Tokens, or not at all. What it returns has a row for every
+// result, so that a cached output is gated anew at every step. Apply calls f once, with all tokens
+// or with some of them gathered into new Tokens, or not at all. What it returns has a row for every
 // row of x.
 //
 // A block that begins by joining its tokens with those of a long skip has a Branches site within
-// its Block site; other blocks have none. At Block, f joins the tokens that it is given, which carry
-// their Skip; at Branches, tokens are joined already. At both, f maps tokens to their values after
-// the block.
+// its Block site; other blocks have none. At Block, f joins the tokens that it is given, which
+// carry their Skip; at Branches, tokens are joined already. At both, f maps tokens to their values
+// after the block.
 //
 // f may overwrite the tokens that it is given, and at Block and Branches Apply may overwrite x:
 // whoever needs a value later copies it.

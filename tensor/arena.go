@@ -2,14 +2,14 @@ package tensor
 
 import "unsafe"
 
-// arena hands out zeroed or dirty memory of element type T from slabs that it keeps: once it has grown to what a
-// run needs at its widest, it allocates nothing.
+// arena hands out zeroed or dirty memory of element type T from slabs that it keeps: once it has
+// grown to what a run needs at its widest, it allocates nothing.
 type arena[T any] struct {
-	slabs [][]T
-	slab  int // the slab in use
-	used  int // elements used of it
-	align int // elements that every piece is a multiple of
-	least int // elements of the smallest slab
+	slabs   [][]T
+	slab    int // the slab in use
+	used    int // elements used of it
+	align   int // elements that every piece is a multiple of
+	minSlab int // elements of the smallest slab
 
 	reached int // the last slab that was in use since the last trim
 }
@@ -31,13 +31,14 @@ func (a *arena[T]) get(n int) []T {
 			return p
 		}
 	}
-	a.slabs = append(a.slabs, make([]T, max(room, a.least, 2*a.lastLen())))
+	a.slabs = append(a.slabs, make([]T, max(room, a.minSlab, 2*a.lastLen())))
 	a.slab, a.used = len(a.slabs)-1, room
 	a.reached = a.slab
 	return a.slabs[a.slab][:n:n]
 }
 
-// lastLen keeps the number of slabs logarithmic in what is asked for, but does not let one large run double for ever.
+// lastLen keeps the number of slabs logarithmic in what is asked for, but does not let one large
+// run double for ever.
 func (a *arena[T]) lastLen() int {
 	if len(a.slabs) == 0 {
 		return 0

@@ -24,7 +24,7 @@ func (g *Graph) attentionBackward(in AttentionInput, out, dout *Tensor) {
 		dq: g.Grad(in.Q), dk: g.Grad(in.K), dv: g.Grad(in.V),
 	}
 	var dbias *Tensor
-	if in.Bias != nil && in.Bias.wanted {
+	if in.Bias != nil && in.Bias.requiresGrad {
 		dbias = g.Grad(in.Bias)
 	}
 	m := g.Mark()

@@ -25,13 +25,13 @@ func (g *Graph) elementBackward(f func(dst, x, dy []float32), x, dy *Tensor) {
 // gateResidualBackward is the backward pass of out = residual + gate*y: the residual's gradient is
 // dout, y's is gate*dout, and the gate's is the sum of y*dout over the rows of its sample.
 func (g *Graph) gateResidualBackward(residual, gate *Tensor, rows *Rows, y, dout *Tensor) {
-	if gate.wanted {
+	if gate.requiresGrad {
 		dgate := g.Grad(gate)
 		g.bySample(rows, rowOp{y: y, dy: dout, by: rows, row: func(op *rowOp, i int) {
 			kernel.MulAdd(op.dst.Row(int(op.by.Sample[i])), op.y.Row(i), op.dy.Row(i))
 		}}, dgate)
 	}
-	if y.wanted {
+	if y.requiresGrad {
 		dy := g.Grad(y)
 		g.byRow(rowOp{gate: gate, dy: dout, by: rows, row: func(op *rowOp, i int) {
 			kernel.MulAdd(op.dst.Row(i), op.gate.Row(int(op.by.Sample[i])), op.dy.Row(i))
@@ -43,17 +43,17 @@ func (g *Graph) gateResidualBackward(residual, gate *Tensor, rows *Rows, y, dout
 // blendBackward is the backward pass of y = alpha*fresh + (1-alpha)*cached: dalpha is the sum over
 // a row of dy*(fresh-cached).
 func (g *Graph) blendBackward(alpha, fresh, cached, dy *Tensor) {
-	if alpha.wanted {
+	if alpha.requiresGrad {
 		g.byRow(rowOp{fresh: fresh, cached: cached, dy: dy, row: func(op *rowOp, i int) {
 			op.dst.Row(i)[0] += kernel.Dot(op.dy.Row(i), op.fresh.Row(i)) - kernel.Dot(op.dy.Row(i), op.cached.Row(i))
 		}}, g.Grad(alpha))
 	}
-	if fresh.wanted {
+	if fresh.requiresGrad {
 		g.byRow(rowOp{alpha: alpha, dy: dy, row: func(op *rowOp, i int) {
 			kernel.AXPY(op.dst.Row(i), op.alpha.Row(i)[0], op.dy.Row(i))
 		}}, g.Grad(fresh))
 	}
-	if cached.wanted {
+	if cached.requiresGrad {
 		g.byRow(rowOp{alpha: alpha, dy: dy, row: func(op *rowOp, i int) {
 			kernel.AXPY(op.dst.Row(i), 1-op.alpha.Row(i)[0], op.dy.Row(i))
 		}}, g.Grad(cached))
@@ -64,10 +64,10 @@ func (g *Graph) blendBackward(alpha, fresh, cached, dy *Tensor) {
 // added in their order.
 func (g *Graph) mergeBackward(a, b *Tensor, index []int32, dy *Tensor) {
 	var da, db *Tensor
-	if a.wanted {
+	if a.requiresGrad {
 		da = g.Grad(a)
 	}
-	if b.wanted {
+	if b.requiresGrad {
 		db = g.Grad(b)
 	}
 	for i, from := range index {
@@ -106,13 +106,13 @@ type normGradOp struct {
 func (g *Graph) layerNormBackward(x, shift, scale *Tensor, rows *Rows, eps float32, dy *Tensor) {
 	op := &g.ops.normGrad
 	*op = normGradOp{x: x, dy: dy, scale: scale, by: rows, eps: eps}
-	if x.wanted {
+	if x.requiresGrad {
 		op.dx = g.Grad(x)
 	}
-	if shift != nil && shift.wanted {
+	if shift != nil && shift.requiresGrad {
 		op.dshift = g.Grad(shift)
 	}
-	if scale != nil && scale.wanted {
+	if scale != nil && scale.requiresGrad {
 		op.dscale = g.Grad(scale)
 	}
 	op.samples = newSplit(rows.Samples(), 1, g.Workers()*partsPerWorker)

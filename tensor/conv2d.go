@@ -70,8 +70,8 @@ func (g *Graph) Conv2DInto(dst *Tensor, in Images, w *Conv2DWeight, f Activation
 	mustMatch("input of the convolution", in.X, in.X.Rows, w.In)
 	mustMatch("output of the convolution", dst, samples*out.Height*out.Width, w.Out)
 
-	op := &g.ops.rectConv
-	*op = rectConvOp{in: in, w: w, dst: out, f: f, line: (in.Width + 2*w.PadX) * w.In, taps: op.taps[:0]}
+	op := &g.ops.conv2D
+	*op = conv2DOp{in: in, w: w, dst: out, f: f, line: (in.Width + 2*w.PadX) * w.In, taps: op.taps[:0]}
 	for t := range w.Height {
 		op.taps = append(op.taps, t*op.line)
 	}
@@ -88,8 +88,8 @@ func (g *Graph) Conv2DInto(dst *Tensor, in Images, w *Conv2DWeight, f Activation
 	return out
 }
 
-// rectConvOp is divided, and reads its pixels, as convOp is.
-type rectConvOp struct {
+// conv2DOp is divided, and reads its pixels, as conv3x3Op is.
+type conv2DOp struct {
 	in     Images
 	w      *Conv2DWeight
 	dst    Images
@@ -100,7 +100,7 @@ type rectConvOp struct {
 	panels split
 }
 
-func (op *rectConvOp) run(part int, worker *worker) {
+func (op *conv2DOp) run(part int, worker *worker) {
 	w := op.w
 	group, part := part%op.panels.parts, part/op.panels.parts
 	strip, sample := part%op.strips.parts, part/op.strips.parts
@@ -139,7 +139,7 @@ func (op *rectConvOp) run(part int, worker *worker) {
 
 // prepare fills dst with the given number of a sample's rows from row top on, which may be above
 // the image, with zeros around them.
-func (op *rectConvOp) prepare(dst []float32, sample, top, rows int) {
+func (op *conv2DOp) prepare(dst []float32, sample, top, rows int) {
 	channels := op.w.In
 	left, right := op.w.PadX*channels, (op.w.PadX+op.in.Width)*channels
 	for r := range rows {

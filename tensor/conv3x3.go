@@ -129,11 +129,11 @@ func (g *Graph) Conv3x3Add(dst Images, in Conv3x3Input, w *Conv3x3Weight) Images
 	return dst
 }
 
-// convOp divides a convolution over strips of rows of each sample and groups of panels. Each part
-// copies the rows that its strip depends on, prepared and padded with zeros. In that copy the
+// conv3x3Op divides a convolution over strips of rows of each sample and groups of panels. Each
+// part copies the rows that its strip depends on, prepared and padded with zeros. In that copy the
 // pixels under a row of a window are contiguous, so that a convolution is a matrix product with one
 // tap for each row of the window, and nothing is gathered.
-type convOp struct {
+type conv3x3Op struct {
 	in     Conv3x3Input
 	w      *Conv3x3Weight
 	dst    Images
@@ -164,7 +164,7 @@ func (g *Graph) conv(in Conv3x3Input, w *Conv3x3Weight, dst Images, add bool) {
 	}
 	op := &g.ops.conv
 	line := (in.Width + w.Before + w.After) * w.In
-	*op = convOp{in: in, w: w, dst: dst, add: add, line: line, taps: [window]int{0, line, 2 * line}}
+	*op = conv3x3Op{in: in, w: w, dst: dst, add: add, line: line, taps: [window]int{0, line, 2 * line}}
 	want := 1
 	if g.Workers() > 1 {
 		want = g.Workers() * partsPerWorker
@@ -177,7 +177,7 @@ func (g *Graph) conv(in Conv3x3Input, w *Conv3x3Weight, dst Images, add bool) {
 	g.count(2 * int64(dst.X.Rows) * int64(w.side*w.side*w.In) * int64(w.Out))
 }
 
-func (op *convOp) run(part int, worker *worker) {
+func (op *conv3x3Op) run(part int, worker *worker) {
 	w := op.w
 	group, part := part%op.panels.parts, part/op.panels.parts
 	strip, sample := part%op.strips.parts, part/op.strips.parts
@@ -209,7 +209,7 @@ func (op *convOp) run(part int, worker *worker) {
 
 // prepare fills dst with the given number of a sample's rows from row top on, which may be above
 // the image.
-func (op *convOp) prepare(dst []float32, sample, top, rows int) {
+func (op *conv3x3Op) prepare(dst []float32, sample, top, rows int) {
 	in, channels := &op.in, op.w.In
 	for r := range rows {
 		line := dst[r*op.line:][:op.line]

@@ -23,11 +23,11 @@
 // view of the parameter's value and gradient. All other operations return new memory, except those
 // that work in place.
 //
-// [Graph.AddInto], [Graph.AddCyclic], [Graph.Activate], [Graph.Conv3x3Add], [Graph.GateResidual] and
-// [Graph.LinearGateResidual] work in place: they change their first operand and return it.
-// [Graph.LinearInto], [Graph.Conv2DInto], [Graph.MaxPoolInto] and [Graph.MeanPoolInto] write to dst,
-// which may be a view, and [Graph.Scatter] to rows of dst. Operands must not share memory with a
-// matrix that is written to, except that AddInto may add a matrix to itself.
+// [Graph.AddInto], [Graph.AddCyclic], [Graph.Activate], [Graph.Conv3x3Add], [Graph.GateResidual]
+// and [Graph.LinearGateResidual] work in place: they change their first operand and return it.
+// [Graph.LinearInto], [Graph.Conv2DInto], [Graph.MaxPoolInto] and [Graph.MeanPoolInto] write to
+// dst, which may be a view, and [Graph.Scatter] to rows of dst. Operands must not share memory with
+// a matrix that is written to, except that AddInto may add a matrix to itself.
 //
 // # Training
 //

@@ -253,6 +253,6 @@ func TestFrozenParametersCostNothing(t *testing.T) {
 		if want := int64(2 * 20 * 10 * 30); g.FLOPs() != want {
 			t.Errorf("the backward pass of a frozen weight took %d FLOPs, want %d", g.FLOPs(), want)
 		}
-		x.grad, x.wanted = nil, false
+		x.grad, x.requiresGrad = nil, false
 	})
 }

@@ -6,8 +6,8 @@ import (
 	"slices"
 )
 
-// Graph is the context that operations run in: the arena their results live in, the workers, the count of
-// floating-point operations and cancellation. A Graph serves one run at a time.
+// Graph is the context that operations run in: the arena their results live in, the workers, the
+// count of floating-point operations and cancellation. A Graph serves one run at a time.
 //
 // After cancellation operations do nothing and results are meaningless: ask Err before using them.
 type Graph struct {
@@ -39,14 +39,15 @@ type share struct {
 // scratch is what a caller keeps with a Graph: see Scratch.
 type scratch struct{ key, value any }
 
-// operations holds the description of the operation that runs, one of each kind, so that running one allocates nothing.
+// operations holds the description of the operation that runs, one of each kind, so that running
+// one allocates nothing.
 type operations struct {
 	linear    linearOp
 	attention attentionOp
 	pack      attentionPack
 	byRow     rowOp
-	conv      convOp
-	rectConv  rectConvOp
+	conv      conv3x3Op
+	conv2D    conv2DOp
 	norm      groupNormOp
 
 	weightGrad    weightGradOp
@@ -58,11 +59,11 @@ type operations struct {
 func NewGraph(pool *Pool) *Graph {
 	return &Graph{
 		pool: pool, ctx: context.Background(),
-		floats:  arena[float32]{align: 16, least: 1 << 16},
-		ints:    arena[int32]{align: 16, least: 1 << 12},
-		starts:  arena[int]{align: 8, least: 1 << 10},
-		headers: arena[Tensor]{align: 1, least: 256},
-		rows:    arena[Rows]{align: 1, least: 64},
+		floats:  arena[float32]{align: 16, minSlab: 1 << 16},
+		ints:    arena[int32]{align: 16, minSlab: 1 << 12},
+		starts:  arena[int]{align: 8, minSlab: 1 << 10},
+		headers: arena[Tensor]{align: 1, minSlab: 256},
+		rows:    arena[Rows]{align: 1, minSlab: 64},
 	}
 }
 
@@ -121,8 +122,8 @@ func (g *Graph) count(flops int64) {
 }
 
 // Scratch returns what make made for key the first time, kept with the Graph from then on: memory
-// that whoever runs on the Graph needs again at every pass. If it has a method Reset, that is called
-// whenever the Graph is Reset.
+// that whoever runs on the Graph needs again at every pass. If it has a method Reset, that is
+// called whenever the Graph is Reset.
 func (g *Graph) Scratch(key any, make func() any) any {
 	for _, s := range g.scratch {
 		if s.key == key {
@@ -145,7 +146,8 @@ func (g *Graph) Mark() Mark {
 	return Mark{g.floats.mark(), g.ints.mark(), g.starts.mark(), g.headers.mark(), g.rows.mark()}
 }
 
-// Release frees everything made since m: those tensors must not be used again. While a tape records it frees nothing.
+// Release frees everything made since m: those tensors must not be used again. While a tape records
+// it frees nothing.
 func (g *Graph) Release(m Mark) {
 	if g.tape == nil {
 		g.release(m)
@@ -212,7 +214,7 @@ func (g *Graph) RowRange(t *Tensor, from, to int) *Tensor {
 // view notes that v is a part of t, so that v's gradient is a part of t's.
 func (g *Graph) view(v, t *Tensor, row, col int) *Tensor {
 	if g.recording(t) {
-		v.wanted, v.base, v.row, v.col = true, t, row, col
+		v.requiresGrad, v.base, v.row, v.col = true, t, row, col
 	}
 	return v
 }

@@ -54,7 +54,7 @@ func (w *Weight) Bytes() int64 { return 4 * int64(kernel.PackedLen(w.Out, w.In)+
 func (g *Graph) Linear(x *Tensor, w *Weight) *Tensor {
 	y := g.New(x.Rows, w.Out)
 	g.linear(x, w, y, kernel.Gemm{})
-	if g.tape != nil && (x.wanted || w.trains()) {
+	if g.tape != nil && (x.requiresGrad || w.trains()) {
 		g.record(y, func(dy *Tensor) { g.linearBackward(x, w, dy) })
 	}
 	return y
@@ -72,7 +72,7 @@ func (g *Graph) LinearInto(dst, x *Tensor, w *Weight) *Tensor {
 
 // LinearGELU returns GELU(x·Wᵀ + b), the tanh form.
 func (g *Graph) LinearGELU(x *Tensor, w *Weight) *Tensor {
-	if g.tape != nil && (x.wanted || w.trains()) {
+	if g.tape != nil && (x.requiresGrad || w.trains()) {
 		return g.gelu(g.Linear(x, w))
 	}
 	y := g.New(x.Rows, w.Out)
@@ -132,7 +132,7 @@ func (op *linearOp) run(part int, w *worker) {
 // linearBackward adds to the gradients of x, W and b, where required: dx = dy·W, dW = dyᵀ·x, db =
 // the sum of dy's rows.
 func (g *Graph) linearBackward(x *Tensor, w *Weight, dy *Tensor) {
-	if x.wanted {
+	if x.requiresGrad {
 		if w.W == nil {
 			panic("tensor: backward pass through a Weight that is not trainable")
 		}

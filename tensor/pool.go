@@ -46,9 +46,9 @@ func (w *worker) floats(n int) []float32 {
 // job is an operation divided into parts that may run in any order, at the same time.
 type job interface{ run(part int, w *worker) }
 
-// Panic is a panic that happened on another goroutine than the one that it ends up on. If it was one
-// of a Pool's helpers, the operation that it belongs to waits for the other helpers and then panics
-// with it on the goroutine that called it.
+// Panic is a panic that happened on another goroutine than the one that it ends up on. If it was
+// one of a Pool's helpers, the operation that it belongs to waits for the other helpers and then
+// panics with it on the goroutine that called it.
 type Panic struct {
 	Value any
 	Stack []byte // of the other goroutine

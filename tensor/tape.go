@@ -31,7 +31,7 @@ func (g *Graph) Backward() {
 
 // RequireGrad marks an input t, so that operations on it are recorded and Backward computes its
 // gradient.
-func (g *Graph) RequireGrad(t *Tensor) { t.wanted = true }
+func (g *Graph) RequireGrad(t *Tensor) { t.requiresGrad = true }
 
 // Grad returns the gradient of t, zeros if nothing was added to it yet. It lives in g's memory.
 func (g *Graph) Grad(t *Tensor) *Tensor {
@@ -50,7 +50,7 @@ func (g *Graph) Grad(t *Tensor) *Tensor {
 // AddGrad adds d to the gradient of t, if t requires one.
 func (g *Graph) AddGrad(t, d *Tensor) {
 	mustMatch("gradient", d, t.Rows, t.Cols)
-	if !t.wanted {
+	if !t.requiresGrad {
 		return
 	}
 	g.addInto(g.Grad(t), d)
@@ -60,7 +60,7 @@ func (g *Graph) AddGrad(t, d *Tensor) {
 // has none yet.
 func (g *Graph) passGrad(t, d *Tensor) {
 	switch {
-	case !t.wanted:
+	case !t.requiresGrad:
 	case t.grad == nil && t.base == nil:
 		t.grad = d
 	default:
@@ -71,7 +71,7 @@ func (g *Graph) passGrad(t, d *Tensor) {
 // record notes the backward pass of the operation that made y, which then requires a gradient too.
 // backward is not called if the loss does not depend on y.
 func (g *Graph) record(y *Tensor, backward func(dy *Tensor)) {
-	y.wanted = true
+	y.requiresGrad = true
 	g.tape.backward = append(g.tape.backward, func() {
 		if y.grad != nil {
 			backward(y.grad)
@@ -85,7 +85,7 @@ func (g *Graph) recording(inputs ...*Tensor) bool {
 		return false
 	}
 	for _, t := range inputs {
-		if t != nil && t.wanted {
+		if t != nil && t.requiresGrad {
 			return true
 		}
 	}
@@ -103,7 +103,7 @@ func (g *Graph) mustNotRecord(what string, inputs ...*Tensor) {
 func (p *Param) Leaf(rows, cols int) *Tensor {
 	t := FromSlice(p.Value, rows, cols)
 	if p.Grad != nil {
-		t.wanted, t.grad = true, FromSlice(p.Grad, rows, cols)
+		t.requiresGrad, t.grad = true, FromSlice(p.Grad, rows, cols)
 	}
 	return t
 }

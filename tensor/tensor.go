@@ -12,10 +12,10 @@ type Tensor struct {
 	Stride     int
 	Data       []float32 // at least (Rows-1)*Stride + Cols
 
-	grad     *Tensor // of the loss, for this matrix; nil if there is none yet
-	wanted   bool    // requires grad: a tape records how to compute it
-	base     *Tensor // the matrix that this one is a view of, from row and col on, or nil
-	row, col int
+	grad         *Tensor // of the loss, for this matrix; nil if there is none yet
+	requiresGrad bool    // a tape records how to compute it
+	base         *Tensor // the matrix that this one is a view of, from row and col on, or nil
+	row, col     int
 }
 
 // FromSlice returns a rows x cols matrix over data, which it does not copy.

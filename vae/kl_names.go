@@ -55,7 +55,8 @@ func (s source) wants(canonical []checkpoint.Want) []checkpoint.Want {
 // ldmPrefix is the prefix of an autoencoder's names in the file of a whole latent diffusion model.
 const ldmPrefix = "first_stage_model."
 
-// klNaming recognises the convention by names that only one has. Canonical are the names of diffusers, of the later generation.
+// klNaming recognises the convention by names that only one has. Canonical are the names of
+// diffusers, of the later generation.
 func klNaming(s checkpoint.Lister) (n naming, ok bool) {
 	switch {
 	case has(s, "encoder.down_blocks.0.resnets.0.conv1.weight"):
@@ -98,8 +99,9 @@ var ldmWords = strings.NewReplacer(
 	"conv_norm_out.", "norm_out.",
 )
 
-// ldmNaming counts the levels of the decoder from the highest resolution on, diffusers in order of execution. Its files may hold the
-// training loss's network, and, with a prefix, the whole of a model beside the autoencoder.
+// ldmNaming counts the levels of the decoder from the highest resolution on, diffusers in order of
+// execution. Its files may hold the training loss's network, and, with a prefix, the whole of a
+// model beside the autoencoder.
 func ldmNaming(s checkpoint.Lister, prefix string) naming {
 	levels := 0
 	for has(s, fmt.Sprintf("%sencoder.down.%d.block.0.conv1.weight", prefix, levels)) {

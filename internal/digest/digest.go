@@ -8,8 +8,8 @@ import (
 	"fmt"
 )
 
-// Of returns a key of the JSON forms of parts, or of their Go forms where they have none. Equal keys
-// mean equal parts.
+// Of returns a key of the JSON forms of parts, or of their Go forms where they have none. Equal
+// keys mean equal parts.
 func Of(parts ...any) string {
 	h := sha256.New()
 	for _, part := range parts {

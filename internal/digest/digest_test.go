@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestOf checks that other values, other divisions into parts and values without a JSON form have other
-// keys, and that equal values have equal keys.
+// TestOf checks that other values, other divisions into parts and values without a JSON form have
+// other keys, and that equal values have equal keys.
 func TestOf(t *testing.T) {
 	type settings struct{ A, B float64 }
 	keys := map[string]string{}

@@ -1,6 +1,6 @@
-// Command block runs the DiT block in block.safetensors, which torch_block.py wrote, and answers lines on standard input: "check" with the largest
-// difference from the recorded output relative to its root mean square, any other with
-// the median milliseconds of 0.3 s of runs.
+// Command block runs the DiT block in block.safetensors, which torch_block.py wrote, and answers
+// lines on standard input: "check" with the largest difference from the recorded output relative to
+// its root mean square, any other with the median milliseconds of 0.3 s of runs.
 package main
 
 import (

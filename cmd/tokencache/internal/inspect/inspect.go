@@ -39,8 +39,8 @@ func (r *Report) add(name, format string, args ...any) {
 	r.Properties = append(r.Properties, Property{name, fmt.Sprintf(format, args...)})
 }
 
-// Path inspects a checkpoint, a folder or a diffusers pipeline; o is what the checkpoint does not say. It fails only if no weights can be opened
-// there.
+// Path inspects a checkpoint, a folder or a diffusers pipeline; o is what the checkpoint does not
+// say. It fails only if no weights can be opened there.
 func Path(ctx context.Context, path string, o dit.Options) (*Report, error) {
 	w, modelErr := dit.OpenContext(ctx, path, o)
 	if modelErr == nil {

@@ -8,8 +8,9 @@ import (
 	"github.com/tokencache/tokencache/vae"
 )
 
-// decodeAndEncode computes what c recorded of an autoencoder: decoded of z or latent; mean and logvar, or latent, of image. Names may share a
-// prefix, such as small. Where there is a latent, pictures are in [0,1], as the tiny autoencoders' own code has them, else in [-1,1].
+// decodeAndEncode computes what c recorded of an autoencoder: decoded of z or latent; mean and
+// logvar, or latent, of image. Names may share a prefix, such as small. Where there is a latent,
+// pictures are in [0,1], as the tiny autoencoders' own code has them, else in [-1,1].
 func (r *run) decodeAndEncode(a vae.Autoencoder, c *recording) (map[string][]float32, error) {
 	got := make(map[string][]float32)
 	for _, name := range c.Names() {

@@ -20,7 +20,8 @@ import (
 // plainRun is the file of the run without a policy that others are compared with.
 const plainRun = "plain.safetensors"
 
-// smoothCalibration checks a recorded calibration of SmoothCache on the plain run beside it: errors, [blocks, 2, lookahead, steps], -1 where there is none, and the schedules that follow for
+// smoothCalibration checks a recorded calibration of SmoothCache on the plain run beside it:
+// errors, [blocks, 2, lookahead, steps], -1 where there is none, and the schedules that follow for
 // thresholds.
 func (r *run) smoothCalibration(m *dit.Model, c *recording) error {
 	shape, err := c.shape("errors", 4)
@@ -108,7 +109,8 @@ type routerUpdates struct {
 	L1     float64 `json:"l1"`
 }
 
-// routerTraining checks a recorded training of Learning-to-Cache's routers: single batches, and updates one after another.
+// routerTraining checks a recorded training of Learning-to-Cache's routers: single batches, and
+// updates one after another.
 func (r *run) routerTraining(w *dit.Weights, c *recording) error {
 	var cases []routerSettings
 	var updates routerUpdates
@@ -166,7 +168,8 @@ func (r *run) routerTraining(w *dit.Weights, c *recording) error {
 	return nil
 }
 
-// routerBatch runs a recorded batch: data with noise at index t, labels that may have been dropped, and a step of DDIM to the index before.
+// routerBatch runs a recorded batch: data with noise at index t, labels that may have been dropped,
+// and a step of DDIM to the index before.
 func (r *run) routerBatch(m *dit.Model, c *recording, name string, routers *train.Routers, t int) (loss train.RouterLoss, err error) {
 	data, err := c.matrix("x_start")
 	if err != nil {

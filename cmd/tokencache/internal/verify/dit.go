@@ -147,7 +147,8 @@ func recordedGuidance(text string) (scale, power float64, err error) {
 	return scale, power, err
 }
 
-// guidance returns guidance as a model's official code has it: of constant scale for a DiT, growing for an MDT.
+// guidance returns guidance as a model's official code has it: of constant scale for a DiT, growing
+// for an MDT.
 func guidance(c dit.Config, scale, power float64) diffusion.Guidance {
 	g := diffusion.Guidance{Scale: scale}
 	if c.Arch != dit.ArchDiT {
@@ -156,8 +157,8 @@ func guidance(c dit.Config, scale, power float64) diffusion.Guidance {
 	return g
 }
 
-// guideBoth guides both halves of a batch as the official code does: the second keeps what guidance leaves alone of its own. t are the timesteps of
-// the first half.
+// guideBoth guides both halves of a batch as the official code does: the second keeps what guidance
+// leaves alone of its own. t are the timesteps of the first half.
 func guideBoth(c dit.Config, g diffusion.Guidance, out *tensor.Tensor, t []float32) {
 	n, hw := out.Rows/2, c.InputSize*c.InputSize
 	for i := range n {
@@ -168,7 +169,8 @@ func guideBoth(c dit.Config, g diffusion.Guidance, out *tensor.Tensor, t []float
 	}
 }
 
-// sampling checks every recorded run, <method>.steps_<spacing>[.eta_<eta>].x and .pred_xstart, from noise_T, with the noise that was drawn.
+// sampling checks every recorded run, <method>.steps_<spacing>[.eta_<eta>].x and .pred_xstart, from
+// noise_T, with the noise that was drawn.
 func (r *run) sampling(m *dit.Model, c *recording) error {
 	scale := 2.0
 	if c.has("cfg_scale") {

@@ -53,7 +53,8 @@ func weightFiles(dir string, recordings []string) ([]string, error) {
 	if len(files) == 0 {
 		return nil, fmt.Errorf("the folder has recorded tensors but no weights (.safetensors, .pt, .pth, .bin)")
 	}
-	// What opens fastest first; where a training checkpoint is beside a state dict, both are compared with it.
+	// What opens fastest first; where a training checkpoint is beside a state dict, both are
+	// compared with it.
 	slices.SortStableFunc(files, func(a, b string) int {
 		return rank(a) - rank(b)
 	})
@@ -67,7 +68,8 @@ func rank(path string) int {
 	return 1
 }
 
-// models checks recordings of a DiT with the first of the weights, and that the others are the same.
+// models checks recordings of a DiT with the first of the weights, and that the others are the
+// same.
 func (r *run) models(dir string, weights, recordings []string) error {
 	w, err := dit.Open(weights[0], dit.Options{})
 	if err != nil {
@@ -131,7 +133,8 @@ func (r *run) sameModel(w *dit.Weights, fingerprint, path string) {
 	r.add(c)
 }
 
-// autoencoders checks recordings of an autoencoder with every file of weights, and that all give the same bits.
+// autoencoders checks recordings of an autoencoder with every file of weights, and that all give
+// the same bits.
 func (r *run) autoencoders(dir string, weights, recordings []string) error {
 	// A tiny autoencoder is in two files, which vae.Open finds by the folder.
 	if strings.HasSuffix(stem(weights[0]), "coder") {

@@ -20,7 +20,8 @@ var officialStem = regexp.MustCompile(`^(dit|mdtv1|mdtv2)-(s|b|l|xl)-([248])-(\d
 // families are the names of architectures in files' names and in the papers.
 var families = map[string]string{"dit": "DiT", "mdtv1": "MDT", "mdtv2": "MDTv2"}
 
-// formula checks a file of recordings of a network of official size whose weights come from a formula; which network is in the file's name.
+// formula checks a file of recordings of a network of official size whose weights come from a
+// formula; which network is in the file's name.
 func (r *run) formula(path string) error {
 	c, err := openRecording(path)
 	if err != nil {
@@ -80,8 +81,8 @@ func source(wants []checkpoint.Want) *formula.Source {
 	return src
 }
 
-// summaries checks each block's output with what is recorded of it: [name, [mean, standard deviation, first six values of sample 0,
-// token 0]]. Errors are relative to the deviation.
+// summaries checks each block's output with what is recorded of it: [name, [mean, standard
+// deviation, first six values of sample 0, token 0]]. Errors are relative to the deviation.
 func (r *run) summaries(c *recording, text string, blocks [][]float32) error {
 	var recorded [][]json.RawMessage
 	if err := json.Unmarshal([]byte(text), &recorded); err != nil {

@@ -17,10 +17,12 @@ import (
 // solverInputs is the file with the starts of recorded solver runs.
 const solverInputs = "inputs.safetensors"
 
-// solverTolerance is of the largest number of a step, or of 1: diffusers in float32 is up to 3e-5 from its formulas.
+// solverTolerance is of the largest number of a step, or of 1: diffusers in float32 is up to 3e-5
+// from its formulas.
 const solverTolerance = 2e-4
 
-// isSolverFolder reports whether dir holds recorded runs of diffusers' solvers: their inputs have the noise schedule.
+// isSolverFolder reports whether dir holds recorded runs of diffusers' solvers: their inputs have
+// the noise schedule.
 func isSolverFolder(dir string) bool {
 	f, err := checkpoint.Open(filepath.Join(dir, solverInputs))
 	if err != nil {
@@ -71,8 +73,8 @@ func (r *run) solvers(dir string, names []string) error {
 	return nil
 }
 
-// solverStart reads what all runs start from. The recordings have the images once, guidance needs them
-// twice.
+// solverStart reads what all runs start from. The recordings have the images once, guidance needs
+// them twice.
 func (c *recording) solverStart(m *dit.Model) (denoising, error) {
 	x, err := c.matrix("x_T")
 	if err != nil {
@@ -142,7 +144,8 @@ func recordedSolver(name string) (*diffusion.Multistep, error) {
 	return solver, nil
 }
 
-// solverSampling reads the name of a recorded run or table: the sampler and options, joined by dots.
+// solverSampling reads the name of a recorded run or table: the sampler and options, joined by
+// dots.
 func solverSampling(name string) (diffusion.Sampling, error) {
 	// Numbers with a fraction have a dot too.
 	fields := strings.Split(name, ".")
@@ -266,7 +269,8 @@ func (r *run) solverRun(m *dit.Model, c *recording, prefix string, solver *diffu
 	return nil
 }
 
-// compareSteps checks the first halves of the steps of got against want, [steps, size], by each step's largest number.
+// compareSteps checks the first halves of the steps of got against want, [steps, size], by each
+// step's largest number.
 func (r *run) compareSteps(name string, got, want []float32, size int) {
 	check := Check{Name: name, Tolerance: r.tolerance(solverTolerance)}
 	if len(got) != 2*len(want) {

@@ -19,7 +19,8 @@ const (
 	trainingSteps = 3
 )
 
-// training checks a recorded batch: its losses, every parameter's gradient of their mean, and weights and their average after three updates on it.
+// training checks a recorded batch: its losses, every parameter's gradient of their mean, and
+// weights and their average after three updates on it.
 func (r *run) training(w *dit.Weights, c *recording) error {
 	m, params, err := w.Trainable()
 	if err != nil {

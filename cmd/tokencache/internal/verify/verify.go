@@ -1,8 +1,9 @@
-// Package verify compares what this program computes with numbers recorded of the original code: forward passes, every block's
-// output, guidance, whole sampling runs, and autoencoders, from folders of weights and recorded tensors or from files
-// that go with weights made by a formula.
+// Package verify compares what this program computes with numbers recorded of the original code:
+// forward passes, every block's output, guidance, whole sampling runs, and autoencoders, from
+// folders of weights and recorded tensors or from files that go with weights made by a formula.
 //
-// It knows the names that such recordings use, and it judges by one measure: the largest error relative to the reference's root mean square.
+// It knows the names that such recordings use, and it judges by one measure: the largest error
+// relative to the reference's root mean square.
 package verify
 
 import (
@@ -42,7 +43,8 @@ type Report struct {
 	Skipped []Skip  `json:"skipped"`
 }
 
-// Options says how to check. The functions, which may be nil, are told of what happens as it happens.
+// Options says how to check. The functions, which may be nil, are told of what happens as it
+// happens.
 type Options struct {
 	Tolerance float64 // of every check; 0 means 1e-4, and 1e-3 for whole sampling runs
 	Threads   int
@@ -58,8 +60,9 @@ const (
 	noNumber          = 1e300 // stands for an error that is not a number, which JSON could not say
 )
 
-// Paths checks every path: a folder of a model or an autoencoder with recorded tensors, a folder of recordings for formula weights, or one
-// such file. It fails if a path cannot be read or gave no passed check; what differs is in the report.
+// Paths checks every path: a folder of a model or an autoencoder with recorded tensors, a folder of
+// recordings for formula weights, or one such file. It fails if a path cannot be read or gave no
+// passed check; what differs is in the report.
 func Paths(ctx context.Context, paths []string, o Options) (*Report, error) {
 	pool := tensor.NewPool(o.Threads)
 	defer pool.Close()
@@ -212,7 +215,8 @@ func (r *run) path(path string) error {
 	return nil
 }
 
-// isRecording reports whether a file's name is that of recorded tensors that go with weights beside them.
+// isRecording reports whether a file's name is that of recorded tensors that go with weights beside
+// them.
 func isRecording(name string) bool {
 	return slices.Contains([]string{"forward.safetensors", "sampling.safetensors", "training.safetensors", "cases.safetensors"}, name) ||
 		strings.HasSuffix(name, "_cases.safetensors")
