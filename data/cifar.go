@@ -14,7 +14,7 @@ import (
 )
 
 // errCIFARPickle is the error of CIFAR's files for Python.
-var errCIFARPickle = errors.New("Python pickles, as in CIFAR's Python version: want its binary version, " +
+var errCIFARPickle = errors.New("pickles, as in CIFAR's Python version: want its binary version, " +
 	"which has the same images in .bin files")
 
 const (

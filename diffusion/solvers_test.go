@@ -48,8 +48,7 @@ func TestSolverTables(t *testing.T) {
 	for name, s := range readSolvers(t).Tables {
 		t.Run(name, func(t *testing.T) {
 			m := mustMultistep(t, s)
-			_, whole := ref.where[name+".timesteps"]
-			if whole = ref.where[name+".timesteps"].DType == "I64"; whole {
+			if ref.where[name+".timesteps"].DType == "I64" {
 				want := ref.i64(name + ".timesteps")
 				got := make([]int64, len(m.steps))
 				for k, step := range m.steps {

@@ -101,7 +101,7 @@ func TestErrors(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			for _, train := range []bool{false, true} {
-				try := func(change func(tensors map[string][]float32)) (error, []string) {
+				try := func(change func(tensors map[string][]float32)) (asked []string, err error) {
 					src := &weights{tensors: map[string][]float32{}}
 					for _, name := range test.tensors {
 						src.tensors[name] = full[name]
@@ -112,17 +112,17 @@ func TestErrors(t *testing.T) {
 						l.Train()
 					}
 					test.load(l)
-					return l.Err(), src.asked
+					return src.asked, l.Err()
 				}
-				if err, asked := try(func(map[string][]float32) {}); err != nil || len(asked) != len(test.tensors) {
+				if asked, err := try(func(map[string][]float32) {}); err != nil || len(asked) != len(test.tensors) {
 					t.Fatalf("training %v: error %v after reading %v, want %v", train, err, asked, test.tensors)
 				}
 				for _, name := range test.tensors {
-					err, _ := try(func(tensors map[string][]float32) { delete(tensors, name) })
+					_, err := try(func(tensors map[string][]float32) { delete(tensors, name) })
 					if err == nil || !strings.Contains(err.Error(), "load "+name) {
 						t.Errorf("training %v, without %s: error %v", train, name, err)
 					}
-					err, _ = try(func(tensors map[string][]float32) { tensors[name] = tensors[name][1:] })
+					_, err = try(func(tensors map[string][]float32) { tensors[name] = tensors[name][1:] })
 					if err == nil || !strings.Contains(err.Error(), "load "+name) {
 						t.Errorf("training %v, %s too short: error %v", train, name, err)
 					}

@@ -1,11 +1,6 @@
 package reuse
 
-import (
-	"github.com/tokencache/tokencache/internal/kernel"
-)
-
-// maxOrder is the highest order of TokenCache's forecasts.
-const maxOrder = 2
+import "github.com/tokencache/tokencache/internal/kernel"
 
 // differences keeps, for every row of every site, what was computed of it last, and the finite
 // differences (Taylor factors) over the positions at which it was computed:

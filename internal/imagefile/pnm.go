@@ -80,7 +80,7 @@ func readPNMNumber(r *bufio.Reader, digit bool) (int, error) {
 			return n, nil
 		}
 		if n > math.MaxInt32/10 {
-			return 0, fmt.Errorf("PNM with the number %d...", n)
+			return 0, fmt.Errorf("PNM with a number above %d", math.MaxInt32)
 		}
 		if c, err = r.ReadByte(); err == io.EOF || err == nil && isSpace(c) {
 			return n, nil
