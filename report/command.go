@@ -34,6 +34,10 @@ func (c *Command) Sampling(s diffusion.Sampling) *Command {
 	if s.Steps != 0 {
 		c.Flag("--steps", s.StepsText())
 	}
+	if s.Order != 0 {
+		c.Flag("--order", fmt.Sprint(s.Order))
+	}
+	c.Optional("--variant", s.Variant)
 	c.Optional("--eta", known(s.Eta))
 	c.Optional("--guidance", known(s.Guidance))
 	if s.Guidance != 0 && s.Guidance != 1 {

@@ -30,11 +30,13 @@ var flagOf = map[string]string{
 	"RNG":           "--rng",
 	"Repeat":        "--repeat",
 	"Sampler":       "--sampler",
+	"Order":         "--order",
 	"Seed":          "--seed",
-	"Spacing":       "--steps",
+	"Spacing":       "--spacing",
 	"Steps":         "--steps",
 	"Threads":       "--threads",
 	"VAE":           "--vae",
+	"Variant":       "--variant",
 }
 
 // explain returns an error's text for the command line: the packages' errors name fields and

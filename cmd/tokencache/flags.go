@@ -1,11 +1,18 @@
 package main
 
-import "github.com/tokencache/tokencache/diffusion"
+import (
+	"fmt"
+
+	"github.com/tokencache/tokencache/diffusion"
+)
 
 // samplingFlags say how images are sampled: the same flags in every verb that samples.
 type samplingFlags struct {
 	Sampler  string   `help:"One of ${samplers}; see list samplers." default:"ddim"`
 	Steps    string   `help:"Denoising steps: a number (50), DDIM's own spacing (ddim50), or numbers for equal sections of the schedule (10,15,20)." default:"50"`
+	Spacing  string   `help:"How the steps are spaced, if --steps is a number: ${spacings}, ddim, or noise levels of part of the timesteps such as leading+karras. Default: evenly." placeholder:"NAME"`
+	Order    int      `help:"Order of dpm++, dpm, sde-dpm++, sde-dpm, unipc, deis (default 2) or lms (default 4)." placeholder:"N"`
+	Variant  string   `help:"midpoint or heun of second-order dpm++ and dpm, bh2 or bh1 of unipc, plms or prk of pndm. Default: the first of these." placeholder:"NAME"`
 	Eta      float64  `help:"Noise that ddim adds at each step: 0 none, 1 as much as ddpm." default:"0"`
 	Guidance *float64 `aliases:"cfg" help:"Scale of classifier-free guidance; 1 turns it off, which halves the work. Default: what suits the model (for a DiT 4, for an MDT 3.8, for a bundled model what its card says)." placeholder:"X"`
 	Power    *float64 `name:"guidance-power" aliases:"cfg-power" help:"Let the scale grow from 1 while the noise falls, as 1+(scale-1)*(1-cos(pi*(1-t/1000)^power))/2; 0 keeps it the same at every step. Default: 0, but 4 for an MDT that is not bundled, as in its official code." placeholder:"P"`
@@ -17,6 +24,8 @@ type samplingFlags struct {
 func (f *samplingFlags) sampling(suits diffusion.Sampling) (diffusion.Sampling, error) {
 	s := diffusion.Sampling{
 		Sampler:       f.Sampler,
+		Order:         f.Order,
+		Variant:       f.Variant,
 		Eta:           f.Eta,
 		Guidance:      or(f.Guidance, suits.Guidance),
 		GuidancePower: or(f.Power, suits.GuidancePower),
@@ -25,6 +34,12 @@ func (f *samplingFlags) sampling(suits diffusion.Sampling) (diffusion.Sampling, 
 	}
 	var err error
 	s.Steps, s.Spacing, err = diffusion.ParseSteps(f.Steps)
+	if err == nil && f.Spacing != "" {
+		if s.Spacing != "" {
+			return s, fmt.Errorf("--steps %s and --spacing %s: give --steps a number alone", f.Steps, f.Spacing)
+		}
+		s.Spacing = f.Spacing
+	}
 	if err == nil {
 		err = s.Validate()
 	}

@@ -107,6 +107,7 @@ func newParser(c *cli, options ...kong.Option) *kong.Kong {
 			"model":         models.Default,
 			"models":        strings.Join(models.Names(), ", "),
 			"samplers":      strings.Join(diffusion.Methods(), ", "),
+			"spacings":      strings.Join(diffusion.Spacings(), ", "),
 		},
 		calibrateVars(),
 	)...)
