@@ -7,19 +7,22 @@ import (
 	"encoding/json"
 	"math"
 
+	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/internal/kernel"
 	"github.com/tokencache/tokencache/reuse"
 )
 
 // Identity identifies a run: requests of equal identity give image i the same bits, if its
-// condition is the same. It is a hash of all else that an image depends on: the weights of model
-// and autoencoder, what the policy does, Sampling, the seed, given noise, with RNGTorch the batch
-// and the number of images, and the CPU level. Names and places of files do not count.
+// condition is the same. It is a hash of all else that an image depends on: weights and
+// configuration of the model, weights and scale of the autoencoder, what the policy does, Sampling,
+// the seed, given noise, with RNGTorch the batch and the number of images, and the CPU level. Names
+// and places of files do not count.
 func (p *Pipeline) Identity(req Request) string {
 	id := struct {
 		Version     int // of what is hashed
 		Model       string
-		Autoencoder string `json:",omitempty"`
+		Config      dit.Config
+		Autoencoder autoencoderID
 		Policy      string
 		Sampling    Sampling
 		Seed        uint64
@@ -30,13 +33,15 @@ func (p *Pipeline) Identity(req Request) string {
 	}{
 		Version:  1,
 		Model:    p.Fingerprint(),
+		Config:   p.model.Config,
 		Policy:   policyContent(req.Policy),
 		Sampling: req.Sampling.WithDefaults(),
 		Seed:     req.Seed,
 		Level:    kernel.ActiveLevel().String(),
 	}
 	if p.decoder != nil {
-		id.Autoencoder = p.decoder.Spec().Fingerprint
+		s := p.decoder.Spec()
+		id.Autoencoder = autoencoderID{s.Fingerprint, s.ScaleFactor, s.ShiftFactor}
 	}
 	if req.Noise != nil {
 		id.Noise = hashFloats(req.Noise)
@@ -53,6 +58,12 @@ func (p *Pipeline) Identity(req Request) string {
 	}
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:16])
+}
+
+// autoencoderID is what images depend on of an autoencoder; the zero value is none.
+type autoencoderID struct {
+	Fingerprint  string
+	Scale, Shift float64
 }
 
 // policyContent says what a policy does, where none at all recomputes everything.

@@ -1,6 +1,8 @@
 package tokencache_test
 
 import (
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/tokencache/tokencache"
@@ -53,4 +55,35 @@ func TestIdentity(t *testing.T) {
 	if p.Identity(r) != none {
 		t.Error("no policy is None")
 	}
+}
+
+// TestIdentityOfConfiguration checks that equal weights with another number of heads are another
+// run.
+func TestIdentityOfConfiguration(t *testing.T) {
+	identity := func(heads int) string {
+		o := tokencache.Options{VAE: "testdata/vae-tiny", Heads: heads, Threads: 1}
+		p, err := tokencache.Open(unconfigured(t), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.Close()
+		return p.Identity(tokencache.Request{Classes: []int{1}, Seed: 1})
+	}
+	if a, b := identity(4), identity(2); a == b {
+		t.Errorf("identity %s with 4 heads and with 2", a)
+	}
+}
+
+// unconfigured returns the path of weights without the config.json that tells their heads.
+func unconfigured(t *testing.T) string {
+	t.Helper()
+	b, err := os.ReadFile("testdata/dit-tiny/model.safetensors")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "model.safetensors")
+	if err := os.WriteFile(path, b, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }

@@ -219,6 +219,30 @@ func (p *Pipeline) SelectClasses(selections []string) ([]int, error) {
 	return classes.Select(selections, p.model.NumClasses, p.names)
 }
 
+// maxByDefault bounds the images of ImageClasses where neither classes nor a count are given.
+const maxByDefault = 16
+
+// ImageClasses returns the class of each of count images, which cycle through the selected classes:
+// all of the model's where there are no selections. Count 0 means one image of each class, at most
+// 16 where none is selected. Selections are read as SelectClasses reads them.
+func (p *Pipeline) ImageClasses(selections []string, count int) ([]int, error) {
+	if count < 0 {
+		return nil, &FieldError{Field: "Count", Value: count, Want: "1 or more"}
+	}
+	chosen, standard := classes.All(p.model.NumClasses), maxByDefault
+	if len(selections) > 0 {
+		var err error
+		if chosen, err = p.SelectClasses(selections); err != nil {
+			return nil, err
+		}
+		standard = len(chosen)
+	}
+	if count == 0 {
+		count = min(len(chosen), standard)
+	}
+	return classes.Cycle(chosen, count), nil
+}
+
 // Assumed says what was taken for granted of the model because neither its checkpoint nor Options
 // told it, for people to read, or "".
 func (p *Pipeline) Assumed() string { return p.assumed }

@@ -28,6 +28,14 @@ func (c *Command) Optional(name, value string) *Command {
 	return c.Flag(name, value)
 }
 
+// Switch adds a flag without a value if it is on.
+func (c *Command) Switch(name string, on bool) *Command {
+	if on {
+		c.words = append(c.words, name)
+	}
+	return c
+}
+
 // Sampling adds the flags of how images are sampled. The steps are left out if there are none.
 func (c *Command) Sampling(s diffusion.Sampling) *Command {
 	c.Optional("--sampler", s.Sampler)
@@ -43,14 +51,7 @@ func (c *Command) Sampling(s diffusion.Sampling) *Command {
 	if s.Guidance != 0 && s.Guidance != 1 {
 		c.Flag("--guidance-power", exact(s.GuidancePower)) // 0 too: a model may have another default
 	}
-	for _, f := range []struct {
-		name string
-		on   bool
-	}{{"--guidance-all-channels", s.GuideAll}, {"--clip", s.Clip}} {
-		if f.on {
-			c.words = append(c.words, f.name)
-		}
-	}
+	c.Switch("--guidance-all-channels", s.GuideAll).Switch("--clip", s.Clip)
 	if s.RNG != "" && s.RNG != diffusion.RNGOwn {
 		c.Flag("--rng", string(s.RNG))
 	}

@@ -1,13 +1,17 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/checkpoint"
+	"github.com/tokencache/tokencache/cmd/tokencache/internal/output"
 	"github.com/tokencache/tokencache/dit"
+	"github.com/tokencache/tokencache/models/bundle"
+	"github.com/tokencache/tokencache/report"
 	"github.com/tokencache/tokencache/reuse"
 )
 
@@ -17,6 +21,7 @@ var flagOf = map[string]string{
 	"CacheMemory":   "--cache-memory",
 	"Classes":       "--class",
 	"Clip":          "--clip",
+	"Count":         "--count",
 	"DecodeLayer":   "--decode-layer",
 	"Eta":           "--eta",
 	"Guidance":      "--guidance",
@@ -50,6 +55,9 @@ func (a *app) explain(err error) string {
 	if flags := needed(err); len(flags) > 0 {
 		text += ": give " + strings.Join(flags, " and ")
 	}
+	if errors.Is(err, output.ErrLatentsGone) {
+		text = "--save-latents cannot be used with --resume: " + text
+	}
 	if limit := (*tokencache.LimitError)(nil); errors.As(err, &limit) {
 		text += "; raise --cache-memory, or lower --batch if the policy needs whole batches"
 	}
@@ -82,4 +90,26 @@ func needed(err error) []string {
 		return needed(err.Unwrap())
 	}
 	return nil
+}
+
+// calibrateCommand returns the command that makes a policy for the model and the sampling in use;
+// speed 0 means bundle.DefaultSpeed.
+func (a *app) calibrateCommand(speed float64) string {
+	o, s := a.opened.options, a.opened.sampling
+	number := func(x float64) string { return fmt.Sprintf("%g", x) }
+	c := report.NewCommand("tokencache", "calibrate", "--model", a.opened.model)
+	c.Optional("--vae", o.VAE).Optional("--key", o.Key)
+	if o.Heads != 0 {
+		c.Flag("--heads", fmt.Sprint(o.Heads))
+	}
+	c.Flag("--sampler", s.Sampler).Flag("--steps", s.StepsText()).Flag("--guidance", number(s.Guidance))
+	if s.GuidancePower != 0 || a.opened.suits.GuidancePower != 0 {
+		c.Flag("--guidance-power", number(s.GuidancePower))
+	}
+	if s.Eta != 0 {
+		c.Flag("--eta", number(s.Eta))
+	}
+	c.Switch("--guidance-all-channels", s.GuideAll).Switch("--clip", s.Clip)
+	c.Flag("--speed", number(cmp.Or(speed, bundle.DefaultSpeed))+"x").Flag("--out", "DIR")
+	return c.String()
 }

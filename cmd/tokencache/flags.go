@@ -2,6 +2,9 @@ package main
 
 import (
 	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"strings"
 
 	"github.com/tokencache/tokencache/diffusion"
 )
@@ -44,6 +47,30 @@ func (f *samplingFlags) sampling(suits diffusion.Sampling) (diffusion.Sampling, 
 		err = s.Validate()
 	}
 	return s.WithDefaults(), err
+}
+
+// parseSpeed reads a speed such as 2.4x; an empty text is 0.
+func parseSpeed(text string) (float64, error) {
+	if text == "" {
+		return 0, nil
+	}
+	speed, err := strconv.ParseFloat(strings.TrimSuffix(text, "x"), 64)
+	if err != nil || !(speed > 1 && speed < 1000) {
+		return 0, fmt.Errorf("--speed %s: want a number above 1, such as 2.4x", text)
+	}
+	return speed, nil
+}
+
+// parseSeed reads a seed; an empty text is a random one.
+func parseSeed(text string) (uint64, error) {
+	if text == "" {
+		return uint64(rand.Uint32()), nil
+	}
+	seed, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("--seed %s: want a whole number from 0 to 2^64-1", text)
+	}
+	return seed, nil
 }
 
 // or returns what was given, or else the default.

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/cmd/tokencache/internal/output"
+	"github.com/tokencache/tokencache/cmd/tokencache/internal/summary"
 	"github.com/tokencache/tokencache/diffusion"
-	"github.com/tokencache/tokencache/internal/raster"
+	"github.com/tokencache/tokencache/measure"
+	"github.com/tokencache/tokencache/models/bundle"
+	"github.com/tokencache/tokencache/reuse"
 )
 
 type generateCmd struct {
@@ -52,11 +54,21 @@ Images are the same for the same flags and seed, bit for bit, whatever --threads
 }
 
 func (c *generateCmd) Run(a *app) error {
-	seed, err := c.seed()
+	if c.Resume && c.Seed == "" {
+		return errors.New("--resume needs the --seed of the run that was interrupted")
+	}
+	seed, err := parseSeed(c.Seed)
 	if err != nil {
 		return err
 	}
-	p, sampling, err := a.open(&c.Model, c.options(), &c.samplingFlags)
+	p, sampling, err := a.open(&c.Model, tokencache.Options{
+		VAE:         c.VAE,
+		Key:         c.Key,
+		Threads:     c.Threads,
+		Heads:       c.Heads,
+		InputSize:   c.InputSize,
+		DecodeLayer: c.Decode,
+	}, &c.samplingFlags)
 	if err != nil {
 		return err
 	}
@@ -66,139 +78,122 @@ func (c *generateCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	if err := p.Check(req); err != nil {
-		return err
-	}
 	if c.Compare {
 		return c.compare(a, p, req)
 	}
 	return c.generate(a, p, req)
 }
 
+// request returns what the flags ask for, checked.
+func (c *generateCmd) request(a *app, p *tokencache.Pipeline, s tokencache.Sampling, seed uint64) (
+	req tokencache.Request, err error,
+) {
+	if c.CacheMem < 0 {
+		return req, fmt.Errorf("--cache-memory %d: want 0 or more", c.CacheMem)
+	}
+	req = tokencache.Request{Seed: seed, Sampling: s, CacheMemory: int64(c.CacheMem) << 20, Batch: c.Batch}
+	if req.Classes, err = p.ImageClasses(c.Class, c.Count); err != nil {
+		return req, err
+	}
+	if req.Policy, err = c.policy(a, s); err != nil {
+		return req, err
+	}
+	if c.Noise != "" {
+		if req.Noise, err = output.ReadNoise(c.Noise); err != nil {
+			return req, err
+		}
+	}
+	return req, p.Check(req)
+}
+
+// policy returns what is to be reused: as asked for, or what is bundled with the model.
+func (c *generateCmd) policy(a *app, s tokencache.Sampling) (reuse.Policy, error) {
+	speed, err := parseSpeed(c.Speed)
+	switch {
+	case err != nil:
+		return nil, err
+	case c.Policy != "" && c.Speed != "":
+		return nil, errors.New("give --policy or --speed, not both")
+	case c.Policy != "":
+		return a.policy(string(c.Policy))
+	}
+	t, err := a.opened.bundle.Choose(s, speed)
+	none := (*bundle.NoPolicyError)(nil)
+	switch {
+	case !errors.As(err, &none):
+		return t, err
+	case speed != 0:
+		return nil, fmt.Errorf("--speed %s: %w; make one with %s", c.Speed, err, a.calibrateCommand(speed))
+	case none.Model != "":
+		a.note("uncached: %v; make one with %s", err, a.calibrateCommand(0))
+	}
+	return reuse.None{}, nil
+}
+
 // generate generates the images and writes them as they are finished.
 func (c *generateCmd) generate(a *app, p *tokencache.Pipeline, req tokencache.Request) (err error) {
-	sink, err := output.Open(c.Out, output.Run{
-		Classes: req.Classes,
-		Names:   p.ClassNames(),
-		Texts:   c.provenance(p, req).Texts(),
+	w, err := output.NewWriter(p, req, output.Options{
+		Path:    c.Out,
 		Labels:  c.Labels,
-	}, c.Resume)
+		Resume:  c.Resume,
+		Latents: c.SaveLatents,
+		Noise:   c.Noise,
+	})
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, sink.Close()) }()
-	resumed := 0
-	for i := range req.Classes {
-		if sink.Have(i) {
-			resumed++
-		}
-	}
-	var latents *output.Latents
-	if c.SaveLatents != "" {
-		if resumed > 0 {
-			return errors.New("--save-latents cannot be used with --resume: " +
-				"the latents of images that are there already are gone")
-		}
-		latents = output.NewLatents(len(req.Classes), p.Config().InChannels, p.Config().InputSize)
-	}
+	defer func() { err = errors.Join(err, w.Close()) }()
 	if c.Seed == "" {
 		a.note("seed %d", req.Seed)
 	}
 	bar := a.newProgress("denoising")
-	req.Skip = sink.Have
+	req.Skip, req.OnImage = w.Have, w.Add
 	req.OnStep = func(s tokencache.Progress) { bar.set(s.Share(), 1) }
-	req.OnImage = func(img tokencache.Image) error {
-		if latents != nil {
-			if err := latents.Add(img.Index, img.Latents); err != nil {
-				return err
-			}
-		}
-		return sink.Add(img.Index, rasterOf(img))
-	}
 	result, err := p.Generate(a.ctx, req)
 	bar.finish()
 	if err != nil {
 		if errors.Is(err, context.Canceled) && result != nil {
 			a.note("stopped with %d of %d images finished; the same command with --seed %d --resume completes them",
-				result.Stats.Images+resumed, len(req.Classes), req.Seed)
+				result.Stats.Images+w.Resumed, len(req.Classes), req.Seed)
 		}
 		return err
 	}
-	files, err := sink.Finish()
-	if err != nil {
+	r := summary.Of(p, req, result.Stats)
+	r.Model, r.Resumed = c.Model, w.Resumed
+	if r.Files, err = w.Finish(); err != nil {
 		return err
 	}
-	if latents != nil {
-		if err := latents.Write(c.SaveLatents); err != nil {
-			return err
-		}
-		files = append(files, c.SaveLatents)
-	}
-	return c.print(a, p, req, result.Stats, resumed, files)
-}
-
-// generateReport is what --json prints.
-type generateReport struct {
-	tokencache.Stats
-	DenoiseSeconds float64  `json:"denoise_s"` // also where it is 0
-	Model          string   `json:"model"`
-	Fingerprint    string   `json:"fingerprint"`
-	Seed           uint64   `json:"seed"`
-	Sampler        string   `json:"sampler"`
-	CFG            float64  `json:"cfg"`
-	CFGPower       float64  `json:"cfg_power"` // 0: the scale is the same at every step
-	Policy         string   `json:"policy"`
-	Classes        []int    `json:"classes"`
-	Resumed        int      `json:"resumed"` // images that were there already
-	Files          []string `json:"files"`
-}
-
-// print says what was generated, and what it took.
-func (c *generateCmd) print(
-	a *app, p *tokencache.Pipeline, req tokencache.Request, s tokencache.Stats, resumed int, files []string,
-) error {
 	if c.JSON {
-		return a.printJSON(generateReport{
-			Stats:          s,
-			DenoiseSeconds: s.Seconds,
-			Model:          c.Model,
-			Fingerprint:    p.Fingerprint(),
-			Seed:           req.Seed,
-			Sampler:        req.Sampler,
-			CFG:            req.Guidance,
-			CFGPower:       req.GuidancePower,
-			Policy:         req.Policy.String(),
-			Classes:        req.Classes,
-			Resumed:        resumed,
-			Files:          files,
-		})
+		return a.printJSON(r)
 	}
-	a.note("%d images of %s in %s: %s denoising (%d steps, %.0f GFLOP/s), %s decoding",
-		s.Images, p.Config().Name(), seconds(s.Seconds+s.DecodeSeconds), seconds(s.Seconds), s.Steps,
-		float64(s.FLOPs)/max(s.Seconds, 1e-9)/1e9, seconds(s.DecodeSeconds))
-	if s.PSteps > 0 {
-		a.note("policy %s: %d I-steps, %s, %.1f %% of the tokens computed; "+
-			"%.1f GFLOP, %.1f saved (%.2f times fewer); cache of %.1f MB",
-			req.Policy, s.ISteps, pSteps(s.PSteps, s.HalfSteps), 100*s.TokensShare, float64(s.FLOPs)/1e9,
-			float64(s.UncachedFLOPs-s.FLOPs)/1e9, float64(s.UncachedFLOPs)/float64(s.FLOPs), float64(s.CacheBytes)/(1<<20))
-	}
-	a.note("wrote %s", strings.Join(files, ", "))
+	a.note("%s", strings.Join(r.Lines(), "\n"))
+	a.note("wrote %s", strings.Join(r.Files, ", "))
 	return nil
 }
 
-// pSteps says how many P-steps there were, and how many of them were half steps.
-func pSteps(all, half int) string {
-	if half == 0 {
-		return fmt.Sprintf("%d P-steps", all)
+// compare generates with the policy and without it.
+func (c *generateCmd) compare(a *app, p *tokencache.Pipeline, req tokencache.Request) error {
+	path, ok := output.PairsPath(c.Out)
+	if !ok {
+		return fmt.Errorf("--compare writes an image: --out %s: want FILE.png or a folder", c.Out)
 	}
-	return fmt.Sprintf("%d P-steps (%d of them half steps)", all, half)
-}
-
-func seconds(s float64) string {
-	return time.Duration(s * float64(time.Second)).Round(10 * time.Millisecond).String()
-}
-
-// rasterOf returns an image as the packages that write it take it.
-func rasterOf(img tokencache.Image) *raster.Image {
-	return &raster.Image{Height: img.Height, Width: img.Width, Channels: img.Channels, Pix: img.Pixels}
+	bar := a.newProgress("comparing")
+	images, done := float64(2*c.Repeat*len(req.Classes)), 0.0
+	req.OnStep = func(s tokencache.Progress) {
+		done += 1 / float64(s.Steps)
+		bar.set(done, images)
+	}
+	r, err := measure.Compare(a.ctx, p, req, c.Repeat)
+	bar.finish()
+	if err != nil {
+		return err
+	}
+	if err := output.PairsOf(p, req, r.Uncached, r.Cached).Write(path); err != nil {
+		return err
+	}
+	if c.JSON {
+		return a.printJSON(r)
+	}
+	a.note("%s\n%s\nwrote %s", req.Policy, summary.Compared(r), path)
+	return nil
 }

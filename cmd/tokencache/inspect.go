@@ -2,8 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
-	"text/tabwriter"
 
 	"github.com/tokencache/tokencache/cmd/tokencache/internal/inspect"
 	"github.com/tokencache/tokencache/dit"
@@ -28,7 +26,8 @@ func (c *inspectCmd) Run(a *app) error {
 	case c.Path == "":
 		return errors.New("give the path of a model, or --redundancy to watch one while it generates")
 	}
-	r, err := inspect.Path(a.ctx, c.Path, dit.Options{Key: c.Key, Heads: c.Heads, InputSize: c.InputSize, DecodeLayer: c.Decode})
+	o := dit.Options{Key: c.Key, Heads: c.Heads, InputSize: c.InputSize, DecodeLayer: c.Decode}
+	r, err := inspect.Path(a.ctx, c.Path, o)
 	if err != nil {
 		return err
 	}
@@ -38,36 +37,5 @@ func (c *inspectCmd) Run(a *app) error {
 	if c.JSON {
 		return a.printJSON(r)
 	}
-	return printInspection(a, r)
-}
-
-func printInspection(a *app, r *inspect.Report) error {
-	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-	line := func(key, value string) {
-		if value != "" {
-			fmt.Fprintf(w, "%s\t%s\n", key, value)
-		}
-	}
-	line("file", r.File)
-	line("format", r.Format)
-	line("taken", r.Taken)
-	line("is", r.Architecture)
-	line("cannot run", r.Reason)
-	for _, p := range r.Properties {
-		line(p.Name, p.Value)
-	}
-	for _, e := range r.Entries {
-		line("also holds", e.Name+": "+e.Value)
-	}
-	if err := w.Flush(); err != nil {
-		return err
-	}
-	if len(r.Tensors) == 0 {
-		return nil
-	}
-	fmt.Fprintf(a.stdout, "\n%d tensors:\n", len(r.Tensors))
-	for _, t := range r.Tensors {
-		fmt.Fprintf(w, "  %s\t%s\t%v\n", t.Name, t.DType, t.Shape)
-	}
-	return w.Flush()
+	return r.Print(a.stdout)
 }

@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"github.com/tokencache/tokencache"
-	"github.com/tokencache/tokencache/internal/classes"
 	"github.com/tokencache/tokencache/redundancy"
 )
 
@@ -46,15 +45,13 @@ func (c *inspectCmd) redundancy(a *app) error {
 	if err != nil {
 		return err
 	}
-	chosen := classes.All(p.Config().NumClasses)
-	if len(c.Class) > 0 {
-		if chosen, err = p.SelectClasses(c.Class); err != nil {
-			return err
-		}
+	images, err := p.ImageClasses(c.Class, c.Count)
+	if err != nil {
+		return err
 	}
 	bar := a.newProgress("watching")
 	r, err := redundancy.Look(a.ctx, p, redundancy.Options{
-		Request: tokencache.Request{Classes: classes.Cycle(chosen, c.Count), Seed: c.Seed, Sampling: sampling},
+		Request: tokencache.Request{Classes: images, Seed: c.Seed, Sampling: sampling},
 		Policy:  policy,
 		OnStage: func(what string) { a.note("%s", what) },
 		OnPart:  bar.set,

@@ -17,18 +17,8 @@ type verifyCmd struct {
 func (c *verifyCmd) Run(a *app) error {
 	o := verify.Options{Tolerance: c.Tolerance, Threads: c.Threads, OnWork: func(what string) { a.note("%s", what) }}
 	if !c.JSON {
-		o.OnCheck = func(c verify.Check) {
-			verdict := "ok"
-			if !c.OK {
-				verdict = "FAIL"
-			}
-			if c.Reason != "" {
-				fmt.Fprintf(a.stdout, "%-52s %9s  %s  %s\n", c.Name, "-", verdict, c.Reason)
-				return
-			}
-			fmt.Fprintf(a.stdout, "%-52s %9.2e  %s\n", c.Name, c.Error, verdict)
-		}
-		o.OnSkip = func(s verify.Skip) { fmt.Fprintf(a.stdout, "skip %s: %s\n", s.Name, s.Reason) }
+		o.OnCheck = func(c verify.Check) { fmt.Fprintln(a.stdout, c) }
+		o.OnSkip = func(s verify.Skip) { fmt.Fprintln(a.stdout, s) }
 	}
 	r, err := verify.Paths(a.ctx, c.Paths, o)
 	if a.ctx.Err() != nil {

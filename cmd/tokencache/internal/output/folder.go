@@ -43,15 +43,8 @@ func (f *folder) find(i int) error {
 	if err != nil {
 		return fmt.Errorf("resume: %w; remove the file to generate it again", err)
 	}
-	found := make(map[string]string)
-	for _, t := range texts {
-		found[t.Key] = t.Value
-	}
-	for _, want := range f.run.texts(i) {
-		if got := found[want.Key]; got != want.Value {
-			return fmt.Errorf("resume: %s is of another run: its %s is %q, this run's is %q",
-				f.path(i), want.Key, got, want.Value)
-		}
+	if d, differs := f.differs(i, texts); differs {
+		return fmt.Errorf("resume: %s is of another run: its %s is %q, this run's is %q", f.path(i), d.key, d.got, d.want)
 	}
 	f.have[i] = true
 	if i < len(f.sheet.images) {
@@ -62,6 +55,14 @@ func (f *folder) find(i int) error {
 		f.sheet.add(i, m)
 	}
 	return nil
+}
+
+// differs says how an image with the texts found differs from image i of the run.
+func (f *folder) differs(i int, found []raster.Text) (difference, bool) {
+	if d, differs := f.run.differs(found); differs {
+		return d, true
+	}
+	return firstDifference(f.run.ofImage(i), found)
 }
 
 func (f *folder) Have(i int) bool { return f.have[i] }
@@ -80,7 +81,7 @@ func (f *folder) Finish() ([]string, error) {
 		return nil, err
 	}
 	path := filepath.Join(f.dir, "sheet.png")
-	return []string{path}, raster.WritePNG(path, m, f.run.Texts...)
+	return []string{path}, raster.WritePNG(path, m, f.run.ofRun()...)
 }
 
 func (f *folder) Close() error { return nil }

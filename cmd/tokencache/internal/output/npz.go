@@ -36,7 +36,7 @@ type npzState struct {
 }
 
 func openNPZ(path string, run Run, resume bool) (Sink, error) {
-	f := &npzFile{path: path, run: run, state: npzState{Classes: run.Classes, Texts: run.Texts}}
+	f := &npzFile{path: path, run: run, state: npzState{Classes: run.Classes, Texts: run.ofRun()}}
 	flags := os.O_RDWR | os.O_CREATE
 	if !resume {
 		flags |= os.O_TRUNC
@@ -88,10 +88,8 @@ func (f *npzFile) takeOver() error {
 		return fmt.Errorf("resume: %s is of a run of %d other images; remove it to start again",
 			f.partial(), len(old.Classes))
 	}
-	for i, want := range f.state.Texts {
-		if i >= len(old.Texts) || old.Texts[i] != want {
-			return fmt.Errorf("resume: %s is of another run, with another %s; remove it to start again", f.partial(), want.Key)
-		}
+	if d, differs := f.run.differs(old.Texts); differs {
+		return fmt.Errorf("resume: %s is of another run, with another %s; remove it to start again", f.partial(), d.key)
 	}
 	f.state = old
 	info, err := f.pixels.Stat()

@@ -18,9 +18,10 @@ import (
 type Run struct {
 	Classes []int    // the class of each image
 	Names   []string // of all classes, or nil
-	// Texts are written into every PNG file, and tell the images of one run from those of another.
-	Texts  []raster.Text
-	Labels bool // an npz file also gets the classes, as arr_1
+	// Identity is tokencache.Pipeline.Identity: it tells the images of one run from those of another.
+	Identity string
+	Texts    []raster.Text // describe the run for people; every PNG file has them
+	Labels   bool          // an npz file also gets the classes, as arr_1
 }
 
 // Sink takes the images of a run as they are finished, in any order.
@@ -38,7 +39,7 @@ type Sink interface {
 }
 
 // Open returns the sink for path: FILE.npz, FILE.png, or a folder. With resume it takes up what an
-// interrupted run of the same settings left there; what another run left is an error.
+// interrupted run of the same identity left there; what another run left is an error.
 func Open(path string, run Run, resume bool) (Sink, error) {
 	ext := strings.ToLower(filepath.Ext(path))
 	dir := path
@@ -85,12 +86,15 @@ func (r Run) caption(class int) string {
 	return fmt.Sprint("class ", class)
 }
 
-// texts are those of image i.
-func (r Run) texts(i int) []raster.Text {
+// texts are those of image i's file.
+func (r Run) texts(i int) []raster.Text { return append(r.ofImage(i), r.ofRun()...) }
+
+// ofImage are the texts that tell image i from the others of the run.
+func (r Run) ofImage(i int) []raster.Text {
 	class := r.Classes[i]
 	own := []raster.Text{{Key: "index", Value: fmt.Sprint(i)}, {Key: "class", Value: fmt.Sprint(class)}}
 	if class < len(r.Names) {
 		own = append(own, raster.Text{Key: "class name", Value: r.Names[class]})
 	}
-	return append(own, r.Texts...)
+	return own
 }

@@ -14,8 +14,9 @@ import (
 
 func testRun(images int) Run {
 	r := Run{
-		Names: []string{"tench, Tinca tinca", "goldfish"},
-		Texts: []raster.Text{{Key: "seed", Value: "1"}, {Key: "steps", Value: "50"}},
+		Names:    []string{"tench, Tinca tinca", "goldfish"},
+		Identity: "5eed",
+		Texts:    []raster.Text{{Key: "seed", Value: "1"}, {Key: "steps", Value: "50"}},
 	}
 	for i := range images {
 		r.Classes = append(r.Classes, i%2)
@@ -99,10 +100,27 @@ func TestFolderOfAnotherRunIsRefused(t *testing.T) {
 	dir := t.TempDir()
 	add(t, openSink(t, dir, testRun(2), false), 0, 1)
 	other := testRun(2)
+	other.Identity = "07e5"
 	other.Texts = []raster.Text{{Key: "seed", Value: "1"}, {Key: "steps", Value: "20"}}
 	_, err := Open(dir, other, true)
 	if err == nil || !strings.Contains(err.Error(), `its steps is "50", this run's is "20"`) {
 		t.Errorf("error %v", err)
+	}
+	other.Texts = testRun(2).Texts
+	_, err = Open(dir, other, true)
+	want := `its content of the policy, the autoencoder or the noise is "5eed", this run's is "07e5"`
+	if err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("described alike, of another identity: error %v, want %s", err, want)
+	}
+	renamed := testRun(2)
+	renamed.Texts = other.Texts[:1]
+	if s := openSink(t, dir, renamed, true); !s.Have(0) || s.Have(1) {
+		t.Error("described differently, of the same identity: not resumed")
+	}
+	shifted := testRun(2)
+	shifted.Classes = []int{1, 0}
+	if _, err := Open(dir, shifted, true); err == nil || !strings.Contains(err.Error(), `its class is "0", this run's is "1"`) {
+		t.Errorf("another class: error %v", err)
 	}
 	if err := os.Truncate(filepath.Join(dir, "000000.png"), 60); err != nil {
 		t.Fatal(err)
@@ -123,6 +141,7 @@ func TestTextsOfImages(t *testing.T) {
 		{Key: "index", Value: "1"},
 		{Key: "class", Value: "1"},
 		{Key: "class name", Value: "goldfish"},
+		{Key: "identity", Value: "5eed"},
 		{Key: "seed", Value: "1"},
 		{Key: "steps", Value: "50"},
 	}
@@ -162,6 +181,10 @@ func TestNPZResumes(t *testing.T) {
 		t.Fatal(err)
 	}
 	other := testRun(3)
+	other.Identity = "07e5"
+	if _, err := Open(path, other, true); err == nil || !strings.Contains(err.Error(), "another content of the policy") {
+		t.Errorf("described alike, of another identity: error %v", err)
+	}
 	other.Texts = other.Texts[:1]
 	other.Texts[0].Value = "2"
 	if _, err := Open(path, other, true); err == nil || !strings.Contains(err.Error(), "another seed") {

@@ -1,8 +1,11 @@
 package output
 
 import (
+	"path/filepath"
 	"slices"
+	"strings"
 
+	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/internal/raster"
 	"github.com/tokencache/tokencache/internal/sheet"
 )
@@ -13,6 +16,31 @@ type Pairs struct {
 	Images  [][2]*raster.Image // all of one size
 	Classes []int              // of each pair
 	Names   []string           // of all classes, or nil
+}
+
+// PairsOf returns the images of a request without its policy and with it.
+func PairsOf(p *tokencache.Pipeline, req tokencache.Request, uncached, cached []tokencache.Image) Pairs {
+	pairs := Pairs{
+		Kinds:   [2]string{"uncached", req.Policy.String()},
+		Classes: req.Classes,
+		Names:   p.ClassNames(),
+	}
+	for i := range cached {
+		pairs.Images = append(pairs.Images, [2]*raster.Image{rasterOf(uncached[i]), rasterOf(cached[i])})
+	}
+	return pairs
+}
+
+// PairsPath returns the PNG file for pairs that path names: itself, or one in a folder. It reports
+// false for another kind of file.
+func PairsPath(path string) (string, bool) {
+	switch ext := strings.ToLower(filepath.Ext(path)); ext {
+	case ".png":
+		return path, true
+	case "":
+		return filepath.Join(path, "compare.png"), true
+	}
+	return "", false
 }
 
 const (

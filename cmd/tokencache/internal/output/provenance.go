@@ -3,11 +3,13 @@ package output
 import (
 	"strconv"
 
+	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/diffusion"
 	"github.com/tokencache/tokencache/internal/raster"
 )
 
-// Provenance is all that a run's images depend on besides their class and index.
+// Provenance describes for people what a run's images depend on besides their class and index.
+// Names stand for policy and noise; Run.Identity is of their contents.
 type Provenance struct {
 	Model       string // architecture and size
 	Fingerprint string
@@ -16,7 +18,23 @@ type Provenance struct {
 	Policy      string
 	Level       string // of the CPU
 	Batch       int    // matters to RNGTorch alone
+	Images      int    // likewise
 	Noise       string // file of the noise that the images started from, or ""
+}
+
+// provenance describes a request, with noise that is called so.
+func provenance(p *tokencache.Pipeline, req tokencache.Request, noise string) Provenance {
+	return Provenance{
+		Model:       p.Config().Name(),
+		Fingerprint: p.Fingerprint(),
+		Seed:        req.Seed,
+		Sampling:    req.Sampling,
+		Policy:      req.Policy.String(),
+		Level:       p.Level(),
+		Batch:       req.Batch,
+		Images:      len(req.Classes),
+		Noise:       noise,
+	}
 }
 
 // Texts returns it as the texts of a PNG file. Settings that few runs use are left out where they
@@ -46,6 +64,7 @@ func (p Provenance) Texts() []raster.Text {
 	add(s.GuideAll, "cfg channels", "all")
 	add(s.Clip, "clip", "true")
 	add(s.RNG != diffusion.RNGOwn, "batch", strconv.Itoa(p.Batch))
+	add(s.RNG != diffusion.RNGOwn, "images", strconv.Itoa(p.Images))
 	add(p.Noise != "", "noise", p.Noise)
 	return texts
 }

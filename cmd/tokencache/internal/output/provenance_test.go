@@ -7,8 +7,7 @@ import (
 	"github.com/tokencache/tokencache/diffusion"
 )
 
-// TestProvenance checks the texts that a run's files say of it, which are also what a resumed run
-// is told apart from another by.
+// TestProvenance checks the texts that a run's files say of it.
 func TestProvenance(t *testing.T) {
 	plain := "Software=tokencache|model=DiT|model fingerprint=abc|seed=18446744073709551615|rng=own|" +
 		"sampler=ddim|steps=50|cfg=1.5|policy=none|cpu level=avx2"
@@ -18,7 +17,7 @@ func TestProvenance(t *testing.T) {
 		want   string
 	}{
 		{"plain", func(p *Provenance) {}, plain},
-		{"batch of own numbers", func(p *Provenance) { p.Batch = 7 }, plain},
+		{"batch of own numbers", func(p *Provenance) { p.Batch, p.Images = 7, 9 }, plain},
 		{"eta", func(p *Provenance) { p.Sampling.Eta = 0.5 }, plain + "|eta=0.5"},
 		{"power", func(p *Provenance) { p.Sampling.GuidancePower = 4 }, plain + "|cfg power=4"},
 		{"all channels", func(p *Provenance) { p.Sampling.GuideAll = true }, plain + "|cfg channels=all"},
@@ -26,8 +25,8 @@ func TestProvenance(t *testing.T) {
 		{"noise", func(p *Provenance) { p.Noise = "x.safetensors" }, plain + "|noise=x.safetensors"},
 		{
 			"torch",
-			func(p *Provenance) { p.Sampling.RNG, p.Batch = diffusion.RNGTorch, 7 },
-			strings.Replace(plain, "rng=own", "rng=torch-cpu", 1) + "|batch=7",
+			func(p *Provenance) { p.Sampling.RNG, p.Batch, p.Images = diffusion.RNGTorch, 7, 9 },
+			strings.Replace(plain, "rng=own", "rng=torch-cpu", 1) + "|batch=7|images=9",
 		},
 		{
 			"spacing",

@@ -86,7 +86,7 @@ func (f *sheetFile) Finish() ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []string{f.path}, raster.WritePNG(f.path, m, f.sheet.run.Texts...)
+	return []string{f.path}, raster.WritePNG(f.path, m, f.sheet.run.ofRun()...)
 }
 
 func (f *sheetFile) Close() error { return nil }

@@ -29,11 +29,25 @@ type Check struct {
 	Reason    string  `json:"reason,omitempty"` // why there is no number
 }
 
+// String is a line for people: name, error, verdict.
+func (c Check) String() string {
+	verdict := "ok"
+	if !c.OK {
+		verdict = "FAIL"
+	}
+	if c.Reason != "" {
+		return fmt.Sprintf("%-52s %9s  %s  %s", c.Name, "-", verdict, c.Reason)
+	}
+	return fmt.Sprintf("%-52s %9.2e  %s", c.Name, c.Error, verdict)
+}
+
 // Skip is a file that was not checked.
 type Skip struct {
 	Name   string `json:"name"`
 	Reason string `json:"reason"`
 }
+
+func (s Skip) String() string { return fmt.Sprintf("skip %s: %s", s.Name, s.Reason) }
 
 // Report is the outcome of all checks.
 type Report struct {

@@ -78,23 +78,6 @@ func TestCalibrateCommandParses(t *testing.T) {
 	}
 }
 
-func TestQuote(t *testing.T) {
-	for word, want := range map[string]string{
-		"fashion":       "fashion",
-		"models/a-1.pt": "models/a-1.pt",
-		"my model.pt":   "'my model.pt'",
-		"it's":          `'it'\''s'`,
-		"":              "''",
-		"$HOME":         "'$HOME'",
-	} {
-		t.Run(word, func(t *testing.T) {
-			if got := quote(word); got != want {
-				t.Errorf("got %s, want %s", got, want)
-			}
-		})
-	}
-}
-
 // TestExplain checks what is added to the packages' errors, also where they are wrapped.
 func TestExplain(t *testing.T) {
 	sampling := tokencache.Sampling{Sampler: "ddim", Steps: 9, Guidance: 1.5}
