@@ -5,10 +5,12 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/cmd/tokencache/internal/bench"
 	"github.com/tokencache/tokencache/dit"
-	"github.com/tokencache/tokencache/internal/kernel"
+	"github.com/tokencache/tokencache/models"
 	"github.com/tokencache/tokencache/models/bundle"
+	"github.com/tokencache/tokencache/reuse"
 )
 
 type benchCmd struct {
@@ -36,16 +38,12 @@ func (c *benchKernelsCmd) Run(a *app) error {
 		}
 	}
 	var err error
-	if o.Levels, err = parseLevels(c.Level); err != nil {
+	if o.Levels, err = bench.ParseLevels(c.Level); err != nil {
 		return err
 	}
 	if !c.JSON {
-		fmt.Fprintf(a.stdout, "%-10s %-8s %7s %5s %5s %5s %9s %8s\n",
-			"op", "level", "threads", "m", "k", "n", "GFLOP/s", "of peak")
-		o.OnRow = func(r bench.KernelRow) {
-			fmt.Fprintf(a.stdout, "%-10s %-8s %7d %5d %5d %5d %9.1f %7.1f%%\n",
-				r.Op, r.Level, r.Threads, r.M, r.K, r.N, r.GFLOPs, r.PercentOfPeak)
-		}
+		bench.WriteKernelHeader(a.stdout)
+		o.OnRow = func(r bench.KernelRow) { r.Write(a.stdout) }
 	}
 	r, err := bench.Kernels(a.ctx, o)
 	if err != nil {
@@ -58,23 +56,77 @@ func (c *benchKernelsCmd) Run(a *app) error {
 	return err
 }
 
-// parseLevels returns the CPU levels with the given names, or without names the one in use.
-func parseLevels(names []string) ([]kernel.Level, error) {
-	if len(names) == 0 {
-		return []kernel.Level{kernel.ActiveLevel()}, nil
+type benchModelCmd struct {
+	Arch      string     `help:"Architecture: ${architectures}; or a bundled model: ${models}." default:"DiT-XL/2"`
+	ImageSize int        `help:"Side of the images in pixels, 8 for each latent." default:"256"`
+	Batch     int        `help:"Samples of a forward pass; an image with guidance is two." default:"2"`
+	Tokens    string     `help:"Share of the tokens that every block computes, or several: 100%,50%,25%." default:"100%"`
+	Policy    policyText `help:"Measure the I- and P-steps of a policy instead, as generate takes it: tokencache:ratio=0.5,..." placeholder:"NAME:KEY=VALUE,..."`
+	Steps     int        `help:"With --policy: how many of the first of 50 steps are measured, each against an uncached one." default:"8"`
+	DiT       bool       `name:"against-dit" help:"Of an MDT: measure a DiT of equal size too, alternating, and print their ratio."`
+	Threads   int        `help:"Worker threads. Default: all processors." placeholder:"N"`
+	JSON      bool       `name:"json" help:"Print one JSON object on standard output; with several shares, its rows."`
+}
+
+func (c *benchModelCmd) Run(a *app) error {
+	if c.Batch < 1 || c.Batch > 1024 {
+		return fmt.Errorf("--batch %d: want 1 to 1024", c.Batch)
 	}
-	var levels []kernel.Level
-	for _, name := range names {
-		level, err := kernel.ParseLevel(name)
-		if err != nil {
-			return nil, err
-		}
-		if !slices.ContainsFunc(kernel.Impls(), func(im *kernel.Impl) bool { return im.Level == level && im.Supported() }) {
-			return nil, fmt.Errorf("CPU level %s: this machine or build does not have it", name)
-		}
-		levels = append(levels, level)
+	config, err := benchConfig(c.Arch, c.ImageSize)
+	if err != nil {
+		return err
 	}
-	return levels, nil
+	if c.Policy != "" {
+		return c.policy(a, config)
+	}
+	o := bench.ModelOptions{
+		Config:  config,
+		Batch:   c.Batch,
+		Threads: c.Threads,
+		Time:    3 * time.Second,
+		DiT:     c.DiT,
+	}
+	if o.Percent, err = bench.ParsePercents(c.Tokens); err != nil {
+		return fmt.Errorf("--tokens %w", err)
+	}
+	a.note("making weights of %s", config.Name())
+	reports, err := bench.Model(a.ctx, o)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		if len(reports) == 1 {
+			return a.printJSON(reports[0])
+		}
+		return a.printJSON(map[string]any{"rows": reports})
+	}
+	return bench.WriteModels(a.stdout, reports)
+}
+
+// policy measures the steps of a policy.
+func (c *benchModelCmd) policy(a *app, config dit.Config) error {
+	p, err := reuse.Parse(string(c.Policy))
+	if err != nil {
+		return err
+	}
+	if c.Steps < 2 {
+		return fmt.Errorf("--steps %d: want 2 or more", c.Steps)
+	}
+	a.note("making weights of %s", config.Name())
+	r, err := bench.Policy(a.ctx, bench.PolicyOptions{
+		Config:  config,
+		Batch:   c.Batch,
+		Policy:  p,
+		Steps:   c.Steps,
+		Threads: c.Threads,
+	})
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return a.printJSON(r)
+	}
+	return r.Write(a.stdout)
 }
 
 // benchConfig returns the configuration of an official architecture for images of the given side,
@@ -125,8 +177,42 @@ func (c *benchTrainCmd) Run(a *app) error {
 	if c.JSON {
 		return a.printJSON(r)
 	}
-	_, err = fmt.Fprintf(a.stdout, "%s, %d images an update, %d threads, %s: "+
-		"%.0f ms, %.1f images/s, %.1f GFLOP/s, %.1f%% of the peak of %.1f GFLOP/s\n",
-		r.Arch, r.Batch, r.Threads, r.Level, r.Milliseconds, r.Images, r.GFLOPs, r.PercentOfPeak, r.PeakGFLOPs)
-	return err
+	return r.Write(a.stdout)
+}
+
+type benchEngineCmd struct {
+	Model   string     `help:"A bundled model." default:"${model}"`
+	Policy  policyText `help:"What is reused, as generate takes it. Default: what suits the model." placeholder:"NAME:KEY=VALUE,..."`
+	Repeat  int        `help:"Rounds of images alone, in a batch and at the same time, of which the medians count." default:"5"`
+	Arrive  int        `help:"Requests that arrive at random times, for each rate." default:"200"`
+	Seed    uint64     `help:"Seed of the times of arrival." default:"1"`
+	Threads int        `help:"Worker threads. Default: all processors." placeholder:"N"`
+	JSON    bool       `name:"json" help:"Print one JSON object on standard output."`
+}
+
+func (c *benchEngineCmd) Run(a *app) error {
+	p, req, err := models.Open(c.Model, tokencache.Options{Threads: c.Threads})
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	if c.Policy != "" {
+		if req.Policy, err = models.ResolvePolicy(nil, string(c.Policy)); err != nil {
+			return err
+		}
+	}
+	r, err := bench.EngineWithAndWithout(a.ctx, p, bench.EngineOptions{
+		Request: req,
+		Repeat:  c.Repeat,
+		Arrive:  c.Arrive,
+		Seed:    c.Seed,
+		OnStage: func(what string) { a.note("%s", what) },
+	})
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return a.printJSON(r)
+	}
+	return r.Write(a.stdout)
 }

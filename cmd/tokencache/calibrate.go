@@ -6,6 +6,7 @@ import (
 
 	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/calibrate"
+	"github.com/tokencache/tokencache/cmd/tokencache/internal/terminal"
 	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/models"
 	"github.com/tokencache/tokencache/train"
@@ -41,7 +42,7 @@ func (c *calibrateCmd) Run(a *app) error {
 	}
 	defer p.Close()
 	bar := a.newProgress("calibrating")
-	defer bar.finish()
+	defer bar.Finish()
 	what := ""
 	o := calibrate.Options{
 		Dir:      c.Out,
@@ -71,13 +72,13 @@ func (c *calibrateCmd) Run(a *app) error {
 		}
 		return err
 	}
-	bar.finish()
+	bar.Finish()
 	bar = a.newProgress("drawing figures")
-	defer bar.finish()
-	if err := calibrate.Figures(a.ctx, p, t, o, bar.set); err != nil {
+	defer bar.Finish()
+	if err := calibrate.Figures(a.ctx, p, t, o, bar.Set); err != nil {
 		return err
 	}
-	bar.finish()
+	bar.Finish()
 	if c.JSON {
 		return a.printJSON(t)
 	}
@@ -92,8 +93,8 @@ func (c *calibrateCmd) options() tokencache.Options {
 }
 
 // update shows an update of training.
-func (a *app) update(bar *progress, s train.StepStats) {
-	bar.set(float64(s.Step), float64(s.Steps))
+func (a *app) update(bar *terminal.Progress, s train.StepStats) {
+	bar.Set(float64(s.Step), float64(s.Steps))
 	if s.Step%50 != 0 && s.Step != s.Steps {
 		return
 	}

@@ -47,8 +47,8 @@ func (c *calibrateCmd) search(a *app) error {
 		return err
 	}
 	bar := a.newProgress("trying methods")
-	defer bar.finish()
-	o.OnProgress = bar.set
+	defer bar.Finish()
+	o.OnProgress = bar.Set
 	w, err := comparison.Search(a.ctx, *o, target)
 	if errors.Is(err, comparison.ErrNoReference) {
 		return fmt.Errorf("--target %s: %w: give them with --reference, if the bundled classifier "+
@@ -57,7 +57,7 @@ func (c *calibrateCmd) search(a *app) error {
 	if err != nil {
 		return err
 	}
-	bar.finish()
+	bar.Finish()
 	if err := w.Write(o.Dir, w.Sheet()); err != nil {
 		return err
 	}

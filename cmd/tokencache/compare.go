@@ -87,13 +87,13 @@ func (c *compareCmd) Run(a *app) error {
 		return err
 	}
 	bar := a.newProgress("comparing")
-	defer bar.finish()
-	o.OnProgress = bar.set
+	defer bar.Finish()
+	o.OnProgress = bar.Set
 	r, err := comparison.Run(a.ctx, *o)
 	if err != nil {
 		return err
 	}
-	bar.finish()
+	bar.Finish()
 	overlays, err := r.Overlays(a.ctx, *o)
 	if err != nil {
 		return err

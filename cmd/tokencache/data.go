@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/tokencache/tokencache/data"
 	"github.com/tokencache/tokencache/internal/raster"
@@ -23,27 +22,6 @@ type dataInspectCmd struct {
 	Skip     bool   `aliases:"skip-broken" help:"Report broken files and continue without them."`
 	Out      string `help:"Write a contact sheet with up to 10 images of each class." placeholder:"FILE.png"`
 	JSON     bool   `name:"json" help:"Print one JSON object on standard output."`
-}
-
-// dataReport is what --json prints.
-type dataReport struct {
-	Kind     string      `json:"kind"`
-	Path     string      `json:"path"`
-	Images   int         `json:"images"`
-	Size     int         `json:"size"`
-	Channels int         `json:"channels"`
-	Classes  []dataClass `json:"classes"`
-	Mean     float64     `json:"mean"` // of the pixels, in [0,1]
-	Std      float64     `json:"std"`
-	Measured int         `json:"measured"` // images that mean and std are of
-	Sheet    string      `json:"sheet,omitempty"`
-
-	PassedOver data.PassedOver `json:"passed_over,omitempty"`
-}
-
-type dataClass struct {
-	Name  string `json:"name"`
-	Count int    `json:"count"`
 }
 
 // maxMeasured is the number of images that mean and standard deviation are taken over at most.
@@ -86,7 +64,7 @@ func (c *dataInspectCmd) run(a *app) error {
 		return err
 	}
 	defer set.Close()
-	stats, err := set.Stats(maxMeasured)
+	summary, err := set.Summary(maxMeasured)
 	if err != nil {
 		return err
 	}
@@ -99,59 +77,9 @@ func (c *dataInspectCmd) run(a *app) error {
 			return err
 		}
 	}
-	r := dataReport{
-		Kind:     set.Kind,
-		Path:     set.Path,
-		Images:   set.Len(),
-		Size:     set.Size,
-		Channels: set.Channels,
-		Classes:  []dataClass{},
-		Mean:     stats.Mean,
-		Std:      stats.Std,
-		Measured: stats.Images,
-		Sheet:    c.Out,
-
-		PassedOver: set.PassedOver,
-	}
-	for class, count := range set.Counts() {
-		r.Classes = append(r.Classes, dataClass{set.Classes[class], count})
-	}
+	summary.Sheet = c.Out
 	if c.JSON {
-		return a.printJSON(r)
+		return a.printJSON(summary)
 	}
-	return r.print(a)
-}
-
-func (r dataReport) print(a *app) error {
-	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-	line := func(key, format string, args ...any) { fmt.Fprintf(w, "%s\t%s\n", key, fmt.Sprintf(format, args...)) }
-	line("path", "%s", r.Path)
-	line("kind", "%s", r.Kind)
-	line("images", "%d", r.Images)
-	if len(r.PassedOver) > 0 {
-		line("passed over", "%s", r.PassedOver)
-	}
-	line("size", "%dx%d", r.Size, r.Size)
-	line("channels", "%d", r.Channels)
-	over := fmt.Sprintf("over all %d images", r.Images)
-	if r.Measured < r.Images {
-		over = fmt.Sprintf("over %d of the %d images, evenly spaced", r.Measured, r.Images)
-	}
-	line("pixels", "mean %.4f, standard deviation %.4f of [0,1], %s", r.Mean, r.Std, over)
-	if r.Sheet != "" {
-		line("sheet", "%s", r.Sheet)
-	}
-	if err := w.Flush(); err != nil {
-		return err
-	}
-	if len(r.Classes) == 0 {
-		_, err := fmt.Fprintln(a.stdout, "\nno labels")
-		return err
-	}
-	fmt.Fprintf(a.stdout, "\n%d classes:\n", len(r.Classes))
-	fmt.Fprintf(w, "  class\tname\tcount\n")
-	for class, c := range r.Classes {
-		fmt.Fprintf(w, "  %d\t%s\t%d\n", class, c.Name, c.Count)
-	}
-	return w.Flush()
+	return summary.Write(a.stdout)
 }

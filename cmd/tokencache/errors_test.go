@@ -9,7 +9,6 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/tokencache/tokencache"
-	"github.com/tokencache/tokencache/diffusion"
 	"github.com/tokencache/tokencache/reuse"
 )
 
@@ -140,15 +139,6 @@ func TestFlagsExist(t *testing.T) {
 		}
 		if !known {
 			t.Errorf("field %s: no verb has the flag %s", field, flag)
-		}
-	}
-}
-
-// TestSamplersHaveHelp checks that list samplers says something of every sampler.
-func TestSamplersHaveHelp(t *testing.T) {
-	for _, name := range diffusion.Methods() {
-		if samplerHelp[name] == "" {
-			t.Errorf("sampler %s has no help", name)
 		}
 	}
 }

@@ -60,10 +60,10 @@ func (c *evaluateCmd) run(a *app) error {
 	}
 	samples = samples.Spread(c.Count)
 	bar := a.newProgress("evaluating")
-	defer bar.finish()
+	defer bar.Finish()
 	e, err := eval.Evaluate(a.ctx, samples, reference, net, eval.Options{
 		Threads:    c.Threads,
-		OnProgress: func(done, total int) { bar.set(float64(done), float64(total)) },
+		OnProgress: func(done, total int) { bar.Set(float64(done), float64(total)) },
 	})
 	if err != nil {
 		return fmt.Errorf("%s against %s: %w", c.Samples, c.Reference, err)
@@ -79,7 +79,7 @@ func (c *evaluateCmd) run(a *app) error {
 			return err
 		}
 	}
-	bar.finish()
+	bar.Finish()
 	if e.Reference.Network == "" {
 		a.note("%s does not say which network its features are of, nor how images were prepared: "+
 			"the distance means something only if it was this one", c.Reference)

@@ -148,9 +148,9 @@ func (c *generateCmd) generate(a *app, p *tokencache.Pipeline, req tokencache.Re
 	}
 	bar := a.newProgress("denoising")
 	req.Skip, req.OnImage = w.Have, w.Add
-	req.OnStep = func(s tokencache.Progress) { bar.set(s.Share(), 1) }
+	req.OnStep = func(s tokencache.Progress) { bar.Set(s.Share(), 1) }
 	result, err := p.Generate(a.ctx, req)
-	bar.finish()
+	bar.Finish()
 	if err != nil {
 		if errors.Is(err, context.Canceled) && result != nil {
 			a.note("stopped with %d of %d images finished; the same command with --seed %d --resume completes them",
@@ -181,10 +181,10 @@ func (c *generateCmd) compare(a *app, p *tokencache.Pipeline, req tokencache.Req
 	images, done := float64(2*c.Repeat*len(req.Classes)), 0.0
 	req.OnStep = func(s tokencache.Progress) {
 		done += 1 / float64(s.Steps)
-		bar.set(done, images)
+		bar.Set(done, images)
 	}
 	r, err := measure.Compare(a.ctx, p, req, c.Repeat)
-	bar.finish()
+	bar.Finish()
 	if err != nil {
 		return err
 	}

@@ -2,13 +2,13 @@ package main
 
 import (
 	"fmt"
-	"strings"
-	"text/tabwriter"
 
+	"github.com/alecthomas/kong"
+
+	"github.com/tokencache/tokencache/cmd/tokencache/internal/listing"
 	"github.com/tokencache/tokencache/dit"
-	"github.com/tokencache/tokencache/internal/imagenet"
 	"github.com/tokencache/tokencache/models"
-	"github.com/tokencache/tokencache/models/bundle"
+	"github.com/tokencache/tokencache/reuse"
 )
 
 // listCmd lists what can be named on the command line.
@@ -23,57 +23,49 @@ type listModelsCmd struct {
 	JSON bool `name:"json" help:"Print one JSON object on standard output."`
 }
 
-// listedModel is a bundled model, for --json.
-type listedModel struct {
-	Name         string   `json:"name"`
-	Architecture string   `json:"architecture"`
-	Size         int      `json:"size"` // side of the images, in pixels
-	Channels     int      `json:"channels"`
-	Classes      int      `json:"classes"`
-	Guidance     float64  `json:"guidance"`
-	Policies     []string `json:"policies"`
-}
-
 func (c *listModelsCmd) Run(a *app) error {
-	var list []listedModel
-	for _, name := range models.Names() {
-		m, err := describeModel(bundle.Lookup(name))
-		if err != nil {
-			return err
-		}
-		list = append(list, m)
+	list, err := listing.Models()
+	if err != nil {
+		return err
 	}
 	if c.JSON {
 		return a.printJSON(map[string]any{"models": list})
 	}
-	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-	for _, m := range list {
-		fmt.Fprintf(w, "%s\t%s; %dx%d pixels, %d classes, guidance %g, %d policies\n",
-			m.Name, m.Architecture, m.Size, m.Size, m.Classes, m.Guidance, len(m.Policies))
-	}
-	return w.Flush()
+	return listing.WriteModels(a.stdout, list)
 }
 
-// describeModel describes a bundled model.
-func describeModel(b *bundle.Bundle) (listedModel, error) {
-	w, err := b.Weights()
+type listPoliciesCmd struct {
+	Model string `help:"Bundled model, whose policies are listed too." default:"${model}" placeholder:"NAME"`
+	JSON  bool   `name:"json" help:"Print one JSON object on standard output."`
+}
+
+func (c *listPoliciesCmd) Run(a *app) error {
+	b, err := models.Lookup(c.Model)
 	if err != nil {
-		return listedModel{}, err
+		return err
 	}
-	defer w.Close()
-	m := listedModel{
-		Name:         b.Name,
-		Architecture: w.Config.Name(),
-		Size:         w.InputSize,
-		Channels:     w.InChannels,
-		Classes:      w.NumClasses,
-		Guidance:     b.Sampling.WithDefaults().Guidance,
+	bundled, err := listing.Policies(b)
+	if err != nil {
+		return err
 	}
-	policies, err := b.Policies()
-	for _, t := range policies {
-		m.Policies = append(m.Policies, t.String())
+	if c.JSON {
+		return a.printJSON(map[string]any{"methods": reuse.Methods(), "model": c.Model, "bundled": bundled})
 	}
-	return m, err
+	listing.WriteMethods(a.stdout)
+	fmt.Fprintf(a.stdout, "\nBundled with %s:\n", c.Model)
+	return listing.WritePolicies(a.stdout, bundled)
+}
+
+type listSamplersCmd struct {
+	JSON bool `name:"json" help:"Print one JSON object on standard output."`
+}
+
+func (c *listSamplersCmd) Run(a *app) error {
+	list := listing.Samplers()
+	if c.JSON {
+		return a.printJSON(map[string]any{"samplers": list})
+	}
+	return listing.WriteSamplers(a.stdout, list)
 }
 
 type listClassesCmd struct {
@@ -84,33 +76,29 @@ type listClassesCmd struct {
 	JSON      bool   `name:"json" help:"Print one JSON object on standard output."`
 }
 
-// listedClass is a class of a model, for --json.
-type listedClass struct {
-	Class int    `json:"class"`
-	Name  string `json:"name,omitempty"`
-}
-
 func (c *listClassesCmd) Run(a *app) error {
 	w, err := models.ResolveWeights(a.ctx, c.Model, dit.Options{Key: c.Key, Heads: c.Heads, InputSize: c.InputSize})
 	if err != nil {
 		return err
 	}
 	defer w.Close()
-	names := w.ClassNames
-	if names == nil && w.NumClasses == imagenet.Count {
-		names = imagenet.Names()
-	}
-	list := make([]listedClass, w.NumClasses)
-	for i := range list {
-		if list[i].Class = i; i < len(names) {
-			list[i].Name = names[i]
-		}
-	}
+	list := listing.Classes(w)
 	if c.JSON {
 		return a.printJSON(map[string]any{"model": c.Model, "classes": list})
 	}
-	for _, class := range list {
-		fmt.Fprintln(a.stdout, strings.TrimSpace(fmt.Sprint(class.Class, " ", class.Name)))
+	return listing.WriteClasses(a.stdout, list)
+}
+
+// policyText is the value of a flag that names a policy; "help" prints which there are and ends.
+type policyText string
+
+// AfterApply is called by kong when the flag was read.
+func (t policyText) AfterApply(k *kong.Kong) error {
+	if t == "help" {
+		listing.WriteMethods(k.Stdout)
+		fmt.Fprintln(k.Stdout, "Or the folder of a policy that calibrate made, "+
+			"or one that is bundled with the model: see tokencache list policies.")
+		k.Exit(0)
 	}
 	return nil
 }

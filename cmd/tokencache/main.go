@@ -15,6 +15,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/tokencache/tokencache/cmd/tokencache/internal/terminal"
 	"github.com/tokencache/tokencache/comparison"
 	"github.com/tokencache/tokencache/diffusion"
 	"github.com/tokencache/tokencache/dit"
@@ -56,6 +57,11 @@ func (a *app) printJSON(v any) error {
 
 // note writes a line for the user to standard error.
 func (a *app) note(format string, args ...any) { fmt.Fprintf(a.stderr, format+"\n", args...) }
+
+// newProgress returns a bar on standard error.
+func (a *app) newProgress(what string) *terminal.Progress {
+	return terminal.NewProgress(a.stderr, what)
+}
 
 func main() {
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))

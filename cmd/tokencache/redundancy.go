@@ -54,9 +54,9 @@ func (c *inspectCmd) redundancy(a *app) error {
 		Request: tokencache.Request{Classes: images, Seed: c.Seed, Sampling: sampling},
 		Policy:  policy,
 		OnStage: func(what string) { a.note("%s", what) },
-		OnPart:  bar.set,
+		OnPart:  bar.Set,
 	}, c.Out)
-	bar.finish()
+	bar.Finish()
 	if err != nil {
 		return err
 	}

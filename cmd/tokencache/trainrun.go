@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tokencache/tokencache/cmd/tokencache/internal/terminal"
 	"github.com/tokencache/tokencache/tensor"
 	"github.com/tokencache/tokencache/train"
 )
@@ -157,11 +158,11 @@ func (c *trainRun) run(a *app, task train.Task, s train.Settings, note any, onSa
 		}
 		a.note("resuming after update %d", l.Step())
 	}
-	line := newTrainLine(a, l.Step(), s.Steps)
+	line := terminal.NewTrainLine(a.stderr, s.Steps)
 	var last train.StepStats
 	l.OnStep = func(r train.StepStats) {
 		last = r
-		line.step(r)
+		line.Step(r)
 	}
 	l.OnSave = func(train.StepStats) error {
 		names := map[string]string{"loss": "loss", "masked": "loss of masked passes"}
@@ -170,9 +171,9 @@ func (c *trainRun) run(a *app, task train.Task, s train.Settings, note any, onSa
 		}
 		return onSave()
 	}
-	l.OnSaveError = func(err error) { line.note("not saved, the checkpoint before is kept: %v", err) }
+	l.OnSaveError = func(err error) { line.Note("not saved, the checkpoint before is kept: %v", err) }
 	err = l.Run(a.ctx)
-	line.finish()
+	line.Finish()
 	model := filepath.Join(c.Out, train.ModelFile)
 	if err != nil {
 		if errors.Is(err, context.Canceled) {
@@ -186,11 +187,11 @@ func (c *trainRun) run(a *app, task train.Task, s train.Settings, note any, onSa
 	}
 	a.note("wrote %s", model)
 	if c.JSON {
-		images, flops := line.rates()
+		images, flops := line.Rates()
 		return a.printJSON(trainReport{
 			StepStats: last,
 			Steps:     s.Steps,
-			Seconds:   line.seconds(),
+			Seconds:   line.Seconds(),
 			Images:    images,
 			GFLOPs:    flops,
 			Model:     model,

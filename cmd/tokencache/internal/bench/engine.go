@@ -32,6 +32,32 @@ type EngineReport struct {
 	Identical  bool    `json:"identical"` // all images equal those generated alone
 }
 
+// EngineReports are an engine's figures with a policy, and without any.
+type EngineReports struct {
+	*EngineReport
+	Policy   string        `json:"policy"`
+	Uncached *EngineReport `json:"uncached"`
+}
+
+// EngineWithAndWithout measures a pipeline's engine with the request's policy, and then without any.
+func EngineWithAndWithout(ctx context.Context, p *tokencache.Pipeline, o EngineOptions) (*EngineReports, error) {
+	r := &EngineReports{Policy: o.Request.Policy.String()}
+	stage := o.OnStage
+	if stage != nil {
+		o.OnStage = func(what string) { stage(r.Policy + ": " + what) }
+	}
+	var err error
+	if r.EngineReport, err = Engine(ctx, p, o); err != nil {
+		return nil, err
+	}
+	o.Request.Policy = nil
+	if stage != nil {
+		o.OnStage = func(what string) { stage("uncached: " + what) }
+	}
+	r.Uncached, err = Engine(ctx, p, o)
+	return r, err
+}
+
 const (
 	together  = 8   // images of a request, or requests at a time
 	saturated = 1.5 // rate of arrivals over the capacity, for a backlog
