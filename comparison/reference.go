@@ -64,7 +64,7 @@ func (r *Reference) predict(ctx context.Context, path, split string, count,
 		return nil, nil, err
 	}
 	defer set.Close()
-	images := eval.Images{Count: set.Len(), Labels: set.Labels, Image: set.StdImage}
+	images := ImagesOf(set)
 	if count > 0 && count < images.Count {
 		images.Count, images.Labels = count, images.Labels[:count]
 	}
