@@ -10,6 +10,9 @@ import (
 	"github.com/tokencache/tokencache/tensor"
 )
 
+// FashionMNIST is where Debian's package has the data that the bundled models were trained on.
+const FashionMNIST = "/usr/share/datasets/fashion-mnist"
+
 // Reference is a network that evaluates images, and real images that it compares them with.
 type Reference struct {
 	Network *eval.Classifier

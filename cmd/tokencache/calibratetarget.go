@@ -62,7 +62,7 @@ func (c *calibrateCmd) search(a *app) error {
 		return err
 	}
 	for i := range w.Cells {
-		a.note("%s", describeCell(&w.Cells[i]))
+		a.note("%s", w.Cells[i].Summary())
 	}
 	page := filepath.Join(o.Dir, report.PageFile)
 	if w.Policy == nil {
@@ -75,7 +75,7 @@ func (c *calibrateCmd) search(a *app) error {
 	if c.JSON {
 		return a.printJSON(w.Policy)
 	}
-	a.note("%s meets %s: %s", w.Cell.Method, c.Target, describeCell(w.Cell))
+	a.note("%s meets %s: %s", w.Cell.Method, c.Target, w.Cell.Summary())
 	a.note("wrote %s, with what was tried in %s; generate --policy %s uses it", c.Out, page, c.Out)
 	return nil
 }
