@@ -94,18 +94,7 @@ func (c *calibrateCmd) options() tokencache.Options {
 // update shows an update of training.
 func (a *app) update(bar *progress, s train.StepStats) {
 	bar.set(float64(s.Step), float64(s.Steps))
-	if s.Step%50 != 0 && s.Step != s.Steps {
-		return
+	if s.Step%50 == 0 || s.Step == s.Steps {
+		a.note("%s", calibrate.DescribeUpdate(s))
 	}
-	text := fmt.Sprintf("update %d/%d", s.Step, s.Steps)
-	for _, m := range []struct{ name, format string }{
-		{"error", "error %.3f of the forecast's"},
-		{"alpha", "mean importance %.3f"},
-		{"cost", "sum of weights %.2f"},
-	} {
-		if v, ok := s.Measures[m.name]; ok {
-			text += "  " + fmt.Sprintf(m.format, v)
-		}
-	}
-	a.note("%s", text)
 }

@@ -136,12 +136,8 @@ func (c *evaluateCmd) openReference(a *app, o data.Options) (eval.Reference, fun
 func (c *evaluateCmd) openSamples(a *app, o data.Options) (eval.Images, func() error, error) {
 	if info, err := os.Stat(c.Samples); err == nil && info.IsDir() {
 		s, err := output.ReadFolder(c.Samples)
-		if err != nil {
-			return eval.Images{}, nil, err
-		}
-		if s != nil {
-			images := eval.Images{Count: len(s.Classes), Labels: s.Classes, Image: s.Image}
-			return images, func() error { return nil }, nil
+		if err != nil || s != nil {
+			return s.Evaluated(), func() error { return nil }, err
 		}
 	}
 	o.Split = c.SamplesSplit
