@@ -67,15 +67,9 @@ func (c *compareCmd) Run(a *app) error {
 		return err
 	}
 	defer done()
-	o.Dir = c.Out
-	o.Seed = c.Seed
-	o.Batch = c.Batch
-	o.Policies = comparison.SplitPolicies(c.Policies)
-	o.Speeds = speeds
-	o.Count = c.Count
-	o.Timed = c.Timed
-	o.Repeat = c.Repeat
-	o.Retime = c.Retime
+	o.Dir, o.Policies, o.Speeds = c.Out, comparison.SplitPolicies(c.Policies), speeds
+	o.Seed, o.Batch, o.Count = c.Seed, c.Batch, c.Count
+	o.Timed, o.Repeat, o.Retime = c.Timed, c.Repeat, c.Retime
 	o.Bundled = func(speed float64) (string, error) {
 		return a.opened.bundle.ForSpeed(o.Sampling, speed)
 	}
