@@ -67,7 +67,7 @@ var storeys = []storey{
 		{"models/bundle", ". checkpoint diffusion dit eval reuse"},
 		{"models/fashion", "diffusion models/bundle"},
 		{"models/fashion-mdt", "diffusion models/bundle"},
-		{"models", ". diffusion dit eval internal/spelling models/bundle models/fashion models/fashion-mdt reuse"},
+		{"models", ". checkpoint diffusion dit eval internal/spelling models/bundle models/fashion models/fashion-mdt reuse"},
 	}},
 	{"program", []room{
 		{"bench/peers/block", "checkpoint dit nn seam tensor"},

@@ -10,6 +10,9 @@ import (
 	"github.com/tokencache/tokencache/tensor"
 )
 
+// FashionMNIST is where Debian's package has the data that the bundled models were trained on.
+const FashionMNIST = "/usr/share/datasets/fashion-mnist"
+
 // Reference is a network that evaluates images, and real images that it compares them with.
 type Reference struct {
 	Network *eval.Classifier
@@ -64,7 +67,7 @@ func (r *Reference) predict(ctx context.Context, path, split string, count,
 		return nil, nil, err
 	}
 	defer set.Close()
-	images := eval.Images{Count: set.Len(), Labels: set.Labels, Image: set.StdImage}
+	images := ImagesOf(set)
 	if count > 0 && count < images.Count {
 		images.Count, images.Labels = count, images.Labels[:count]
 	}

@@ -3,12 +3,16 @@ package main
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 
 	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/calibrate"
 	"github.com/tokencache/tokencache/cmd/tokencache/internal/terminal"
+	"github.com/tokencache/tokencache/comparison"
 	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/models"
+	"github.com/tokencache/tokencache/report"
+	"github.com/tokencache/tokencache/reuse"
 	"github.com/tokencache/tokencache/train"
 )
 
@@ -95,18 +99,69 @@ func (c *calibrateCmd) options() tokencache.Options {
 // update shows an update of training.
 func (a *app) update(bar *terminal.Progress, s train.StepStats) {
 	bar.Set(float64(s.Step), float64(s.Steps))
-	if s.Step%50 != 0 && s.Step != s.Steps {
-		return
+	if s.Step%50 == 0 || s.Step == s.Steps {
+		a.note("%s", calibrate.DescribeUpdate(s))
 	}
-	text := fmt.Sprintf("update %d/%d", s.Step, s.Steps)
-	for _, m := range []struct{ name, format string }{
-		{"error", "error %.3f of the forecast's"},
-		{"alpha", "mean importance %.3f"},
-		{"cost", "sum of weights %.2f"},
-	} {
-		if v, ok := s.Measures[m.name]; ok {
-			text += "  " + fmt.Sprintf(m.format, v)
-		}
+}
+
+// search makes the best policy that meets the target, with its evidence: a report of all that was
+// tried.
+func (c *calibrateCmd) search(a *app) error {
+	target, err := comparison.ParseTarget(c.Target)
+	if err != nil {
+		return fmt.Errorf("--%w", err)
 	}
-	a.note("%s", text)
+	if c.Speed != "" || c.Ratio != nil || c.Threshold != nil || c.Method != reuse.TokenCacheMethod {
+		return errors.New("--target searches method, speed and parameters itself: " +
+			"leave out --speed, --ratio, --threshold and --method")
+	}
+	methods := comparison.SplitPolicies(c.Methods)
+	if err := comparison.CheckMethods(methods); err != nil {
+		return fmt.Errorf("--methods: %w", err)
+	}
+	if c.Evidence < 2 {
+		return errors.New("--evidence: want 2 images or more")
+	}
+	o, done, err := a.comparison(&c.Model, c.options(), &c.samplingFlags)
+	if err != nil {
+		return err
+	}
+	defer done()
+	comparison.SearchDefaults(o, c.Seed)
+	o.Dir, o.Policies, o.Count = filepath.Join(c.Out, "evidence"), methods, c.Evidence
+	if err := a.reference(o, c.Reference); err != nil {
+		return err
+	}
+	bar := a.newProgress("trying methods")
+	defer bar.Finish()
+	o.OnProgress = bar.Set
+	w, err := comparison.Search(a.ctx, *o, target)
+	if errors.Is(err, comparison.ErrNoReference) {
+		return fmt.Errorf("--target %s: %w: give them with --reference, if the bundled classifier "+
+			"knows such images, or a target of psnr or speed", c.Target, comparison.ErrNoReference)
+	}
+	if err != nil {
+		return err
+	}
+	bar.Finish()
+	if err := w.Write(o.Dir, w.Sheet()); err != nil {
+		return err
+	}
+	for i := range w.Cells {
+		a.note("%s", w.Cells[i].Summary())
+	}
+	page := filepath.Join(o.Dir, report.PageFile)
+	if w.Policy == nil {
+		return fmt.Errorf("no policy met %s; what was tried is in %s: ask for less, or try other --methods",
+			c.Target, page)
+	}
+	if err := w.Save(c.Out); err != nil {
+		return err
+	}
+	if c.JSON {
+		return a.printJSON(w.Policy)
+	}
+	a.note("%s meets %s: %s", w.Cell.Method, c.Target, w.Cell.Summary())
+	a.note("wrote %s, with what was tried in %s; generate --policy %s uses it", c.Out, page, c.Out)
+	return nil
 }

@@ -3,12 +3,15 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/tokencache/tokencache"
+	"github.com/tokencache/tokencache/cmd/tokencache/internal/bench"
 	"github.com/tokencache/tokencache/comparison"
-	"github.com/tokencache/tokencache/models/bundle"
+	"github.com/tokencache/tokencache/dit"
+	"github.com/tokencache/tokencache/models"
 	"github.com/tokencache/tokencache/report"
 )
 
@@ -65,23 +68,13 @@ func (c *compareCmd) Run(a *app) error {
 	}
 	defer done()
 	o.Dir = c.Out
+	o.Policies, o.Speeds = comparison.SplitPolicies(c.Policies), speeds
 	o.Seed = c.Seed
 	o.Batch = c.Batch
-	o.Policies = comparison.SplitPolicies(c.Policies)
-	o.Speeds = speeds
 	o.Count = c.Count
-	o.Timed = c.Timed
-	o.Repeat = c.Repeat
-	o.Retime = c.Retime
+	o.Timed, o.Repeat, o.Retime = c.Timed, c.Repeat, c.Retime
 	o.Bundled = func(speed float64) (string, error) {
-		t, err := a.opened.bundle.Choose(o.Sampling, speed)
-		if none := (*bundle.NoPolicyError)(nil); errors.As(err, &none) && none.Fastest == 0 {
-			return "", nil
-		}
-		if err != nil {
-			return "", err
-		}
-		return t.String(), nil
+		return a.opened.bundle.ForSpeed(o.Sampling, speed)
 	}
 	if err := a.reference(o, c.Reference); err != nil {
 		return err
@@ -105,7 +98,7 @@ func (c *compareCmd) Run(a *app) error {
 		return a.printJSON(&r.Results)
 	}
 	for i := range r.Cells {
-		fmt.Fprintln(a.stdout, describeCell(&r.Cells[i]))
+		fmt.Fprintln(a.stdout, r.Cells[i].Summary())
 	}
 	a.note("wrote %s, with results.json, results.csv, sheet.png and the charts as .svg and .png",
 		filepath.Join(c.Out, report.PageFile))
@@ -123,4 +116,57 @@ func parseSpeeds(list string) ([]float64, error) {
 		speeds = append(speeds, speed)
 	}
 	return speeds, nil
+}
+
+// comparison opens a model for a comparison, and returns what closes it.
+func (a *app) comparison(model *string, options tokencache.Options,
+	f *samplingFlags) (o *comparison.Options, done func(), err error) {
+	p, sampling, err := a.open(model, options, f)
+	if err != nil {
+		return nil, nil, err
+	}
+	o = &comparison.Options{
+		Pipeline: p,
+		Sampling: sampling,
+		Open:     a.policy,
+		Calibration: comparison.Calibration{
+			Threads: options.Threads,
+			Open: func() (*dit.Weights, error) {
+				return models.ResolveWeights(a.ctx, *model, dit.Options{Key: options.Key, Heads: options.Heads})
+			},
+		},
+		Model:     *model,
+		VAE:       options.VAE,
+		Command:   commandLine(),
+		Processor: bench.Processor(),
+		OnStage:   func(what string) { a.note("%s", what) },
+	}
+	return o, p.Close, nil
+}
+
+// reference sets the network and the real images that a comparison evaluates images with, if there
+// are any for the model. An empty path is that of Fashion-MNIST.
+func (a *app) reference(o *comparison.Options, path string) error {
+	net, err := models.Classifier(models.Default)
+	if err != nil {
+		return err
+	}
+	height, width, channels := o.Pipeline.ImageSize()
+	if height != net.Size || width != net.Size || channels != net.Channels {
+		return nil
+	}
+	o.Reference = comparison.NewReference(net, models.Default)
+	if path == "" {
+		if _, err := os.Stat(comparison.FashionMNIST); err != nil {
+			a.note("no Fréchet distances: give real images with --reference")
+			return nil
+		}
+		path = comparison.FashionMNIST
+	}
+	return o.Reference.Open(a.ctx, path, o.Count, o.Calibration.Threads, o.Seed)
+}
+
+// commandLine is the command line of the program.
+func commandLine() string {
+	return report.NewCommand(append([]string{"tokencache"}, os.Args[1:]...)...).String()
 }

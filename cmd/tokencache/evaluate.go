@@ -1,11 +1,15 @@
 package main
 
 import (
-	"context"
+	"errors"
 	"fmt"
+	"os"
 
 	"github.com/tokencache/tokencache/cmd/tokencache/internal/output"
+	"github.com/tokencache/tokencache/comparison"
+	"github.com/tokencache/tokencache/data"
 	"github.com/tokencache/tokencache/eval"
+	"github.com/tokencache/tokencache/models"
 )
 
 type evaluateCmd struct {
@@ -40,28 +44,33 @@ precision and recall (of at most 10,000 images of either side).`
 func (c *evaluateCmd) Run(a *app) error { return skippable(c.run(a), "--skip-broken") }
 
 func (c *evaluateCmd) run(a *app) error {
-	net, options, err := c.network()
+	net, err := models.ResolveNetwork(c.Features, models.NetworkOptions{Preprocess: c.Preprocess, Size: c.Size})
+	if errors.Is(err, models.ErrClassifier) {
+		return fmt.Errorf("--preprocess and --size are for Inception: %w", err)
+	}
 	if err != nil {
 		return err
 	}
-	options.Split = c.SamplesSplit
+	options := data.Options{
+		Size:     net.Size,
+		Channels: net.Channels,
+		Skip:     c.SkipBad,
+		Warn:     func(err error) { a.note("skipped: %v", err) },
+	}
 	samples, closeSamples, err := c.openSamples(a, options)
 	if err != nil {
 		return err
 	}
 	defer closeSamples()
-	options.Split = c.ReferenceSplit
-	reference, set, err := c.openReference(a, options)
+	reference, closeReference, err := c.openReference(a, options)
 	if err != nil {
 		return err
 	}
-	if set != nil {
-		defer set.Close()
-	}
+	defer closeReference()
 	samples = samples.Spread(c.Count)
 	bar := a.newProgress("evaluating")
 	defer bar.Finish()
-	e, err := eval.Evaluate(a.ctx, samples, reference, net, eval.Options{
+	e, err := eval.Evaluate(a.ctx, samples, reference, net.Network, eval.Options{
 		Threads:    c.Threads,
 		OnProgress: func(done, total int) { bar.Set(float64(done), float64(total)) },
 	})
@@ -70,8 +79,9 @@ func (c *evaluateCmd) run(a *app) error {
 	}
 	e.Features = c.Features
 	if c.Neighbours != "" {
-		if e.NearestDistance, err = c.neighbours(a.ctx, samples, reference.Images); err != nil {
-			return err
+		e.NearestDistance, err = output.Neighbours(a.ctx, c.Neighbours, samples, reference.Images)
+		if err != nil {
+			return fmt.Errorf("--neighbours: %w", err)
 		}
 	}
 	if c.Statistics != "" {
@@ -90,31 +100,9 @@ func (c *evaluateCmd) run(a *app) error {
 	if c.JSON {
 		return a.printJSON(e)
 	}
-	c.print(a, e)
-	return nil
-}
-
-func (c *evaluateCmd) print(a *app, e *eval.Evaluation) {
-	line := func(name, format string, scale float64, v *eval.Estimate, behind string) {
-		if v != nil {
-			format = fmt.Sprintf("%%-17s %s (%s to %s)%%s\n", format, format, format)
-			fmt.Fprintf(a.stdout, format, name, scale*v.Value, scale*v.Low, scale*v.High, behind)
-		}
+	if err := e.WriteText(a.stdout); err != nil {
+		return err
 	}
-	of := fmt.Sprintf("%d reference images", e.ReferenceN)
-	if e.ReferenceN == 0 {
-		of = "statistics of a reference"
-	}
-	behind := fmt.Sprintf("  (%d samples, %s, %d features of %s", e.N, of, e.Width, e.Features)
-	if e.Preprocessing != "" {
-		behind += ", prepared as by " + e.Preprocessing
-	}
-	line("Fréchet distance", "%.4f", 1, &e.Frechet, behind+")")
-	line("sFID", "%.4f", 1, e.SpatialFrechet, "")
-	line("inception score", "%.4f", 1, e.InceptionScore, "")
-	line("precision", "%.4f", 1, e.Precision, "")
-	line("recall", "%.4f", 1, e.Recall, "")
-	line("class agreement", "%.2f %%", 100, e.Agreement, "")
 	if c.Neighbours != "" {
 		fmt.Fprintf(a.stdout, "nearest reference %.3f away on average (pixels in [-1,1], root mean square); wrote %s\n",
 			e.NearestDistance, c.Neighbours)
@@ -122,20 +110,51 @@ func (c *evaluateCmd) print(a *app, e *eval.Evaluation) {
 	if c.Statistics != "" {
 		fmt.Fprintf(a.stdout, "wrote %s\n", c.Statistics)
 	}
+	return nil
 }
 
-// neighbours writes the sheet of some samples next to their nearest references, and returns the
-// mean distance to the nearest.
-func (c *evaluateCmd) neighbours(ctx context.Context, samples, reference eval.Images) (float64, error) {
-	const shown, count = 20, 5
-	samples = samples.Spread(shown)
-	nearest, err := eval.Nearest(ctx, samples, reference, count)
+// openReference opens the reference, images or the statistics of images, and returns what closes it.
+func (c *evaluateCmd) openReference(a *app, o data.Options) (eval.Reference, func() error, error) {
+	none := func() error { return nil }
+	if eval.IsStatistics(c.Reference) {
+		if c.Neighbours != "" {
+			return eval.Reference{}, nil, fmt.Errorf("--neighbours: %s has statistics and no images", c.Reference)
+		}
+		s, err := eval.ReadStatistics(c.Reference)
+		return eval.Reference{Statistics: s}, none, err
+	}
+	o.Split = c.ReferenceSplit
+	set, err := comparison.OpenReference(a.ctx, c.Reference, o)
 	if err != nil {
-		return 0, fmt.Errorf("--neighbours: %w", err)
+		return eval.Reference{}, nil, err
 	}
-	mean := 0.0
-	for _, list := range nearest {
-		mean += list[0].Distance / float64(len(nearest))
-	}
-	return mean, output.WriteNeighbours(c.Neighbours, samples, reference, nearest)
+	a.notePassedOver(c.Reference, set)
+	return eval.Reference{Images: imagesOf(set)}, set.Close, nil
 }
+
+// openSamples opens a folder that generate wrote, or any data set, and returns what closes it.
+func (c *evaluateCmd) openSamples(a *app, o data.Options) (eval.Images, func() error, error) {
+	if info, err := os.Stat(c.Samples); err == nil && info.IsDir() {
+		s, err := output.ReadFolder(c.Samples)
+		if err != nil || s != nil {
+			return s.Evaluated(), func() error { return nil }, err
+		}
+	}
+	o.Split = c.SamplesSplit
+	set, err := comparison.OpenImages(a.ctx, c.Samples, o)
+	if err != nil {
+		return eval.Images{}, nil, err
+	}
+	a.notePassedOver(c.Samples, set)
+	return imagesOf(set), set.Close, nil
+}
+
+// notePassedOver says which files of a folder are no images of the set.
+func (a *app) notePassedOver(path string, set *data.Set) {
+	if len(set.PassedOver) > 0 {
+		a.note("%s: passed over %s", path, set.PassedOver)
+	}
+}
+
+// imagesOf are the images of a data set.
+func imagesOf(set *data.Set) eval.Images { return comparison.ImagesOf(set) }

@@ -111,6 +111,19 @@ func (b *Bundle) Choose(s diffusion.Sampling, speed float64) (*reuse.Trained, er
 	return best, nil
 }
 
+// ForSpeed returns the name of the policy that Choose returns, or "" if no policy was made for the
+// sampling. That all are too slow is an error.
+func (b *Bundle) ForSpeed(s diffusion.Sampling, speed float64) (string, error) {
+	t, err := b.Choose(s, speed)
+	if none := (*NoPolicyError)(nil); errors.As(err, &none) && none.Fastest == 0 {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	return t.String(), nil
+}
+
 // suits reports whether a policy that was made for one sampling is the best choice for another.
 func suits(made, s diffusion.Sampling) bool {
 	near := func(a, b float64) bool { return math.Abs(a-b) < 1e-6 }

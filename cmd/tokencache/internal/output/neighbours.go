@@ -1,6 +1,7 @@
 package output
 
 import (
+	"context"
 	"image"
 	"image/draw"
 
@@ -56,4 +57,20 @@ func pixels(m image.Image) *raster.Image {
 		p.Pix = append(p.Pix, at[:3]...)
 	}
 	return p
+}
+
+// Neighbours writes a sheet of some of the samples, each next to the reference images nearest to it,
+// and returns the mean distance to the nearest.
+func Neighbours(ctx context.Context, path string, samples, reference eval.Images) (float64, error) {
+	const shown, count = 20, 5
+	samples = samples.Spread(shown)
+	nearest, err := eval.Nearest(ctx, samples, reference, count)
+	if err != nil {
+		return 0, err
+	}
+	mean := 0.0
+	for _, list := range nearest {
+		mean += list[0].Distance / float64(len(nearest))
+	}
+	return mean, WriteNeighbours(path, samples, reference, nearest)
 }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 
+	"github.com/tokencache/tokencache/eval"
 	"github.com/tokencache/tokencache/internal/raster"
 )
 
@@ -44,6 +45,14 @@ func ReadFolder(dir string) (*Images, error) {
 		return nil, nil
 	}
 	return s, nil
+}
+
+// Evaluated returns the images for an evaluation: none if s is nil.
+func (s *Images) Evaluated() eval.Images {
+	if s == nil {
+		return eval.Images{}
+	}
+	return eval.Images{Count: len(s.Classes), Labels: s.Classes, Image: s.Image}
 }
 
 // Image returns image i.

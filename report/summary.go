@@ -1,0 +1,29 @@
+package report
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Summary describes the cell in one line of text: its speed, its quality as far as it was measured,
+// and its policy, or why there is none.
+func (c *Cell) Summary() string {
+	if c.Error != "" {
+		return fmt.Sprintf("%-34s %gx: %s", c.Method, c.Wanted, c.Error)
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%-34s %5.2fx wall-clock, %5.2fx fewer FLOPs", c.Method, c.Speedup, c.FLOPReduction())
+	if c.PSNR != nil {
+		fmt.Fprintf(&b, ", PSNR %.1f dB", c.PSNR.Value)
+	}
+	if e := c.Frechet; e != nil {
+		fmt.Fprintf(&b, ", Fréchet %.3f (%.3f to %.3f)", e.Value, e.Low, e.High)
+	}
+	if e := c.FrechetRatio; e != nil {
+		fmt.Fprintf(&b, ", %+.1f %% (%+.1f to %+.1f)", 100*(e.Value-1), 100*(e.Low-1), 100*(e.High-1))
+	}
+	if c.Agreement != nil {
+		fmt.Fprintf(&b, ", %.1f %% of their class", 100*c.Agreement.Value)
+	}
+	return b.String() + "  " + c.Policy
+}
