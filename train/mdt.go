@@ -99,6 +99,9 @@ func (d *Denoiser) maskedExample(i, index int, k uint64) {
 // accumulateMasked adds the gradients of the masked pass, and returns the sum of its losses.
 func (d *Denoiser) accumulateMasked(g *tensor.Graph, scale float64) (float64, error) {
 	p := &d.masked
+	if err := d.Model.CheckMask(&p.batch, p.kept); err != nil {
+		return 0, err
+	}
 	losses, err := passGradients(g, d.Objective, p.samples, scale, func() *tensor.Tensor {
 		return d.Model.ForwardMasked(g, &p.batch, p.kept)
 	})

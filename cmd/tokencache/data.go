@@ -43,10 +43,17 @@ func skippable(err error, flag string) error {
 func (a *app) openData(path string, o data.Options, skip bool) (*data.Set, error) {
 	o.Skip, o.Warn = skip, func(err error) { a.note("skipped: %v", err) }
 	set, err := data.Open(a.ctx, path, o)
-	if err == nil && len(set.PassedOver) > 0 {
-		a.note("%s: passed over %s", path, set.PassedOver)
+	if err == nil {
+		a.notePassedOver(path, set)
 	}
 	return set, err
+}
+
+// notePassedOver says which files of a folder are no images of the set.
+func (a *app) notePassedOver(path string, set *data.Set) {
+	if len(set.PassedOver) > 0 {
+		a.note("%s: passed over %s", path, set.PassedOver)
+	}
 }
 
 func (c *dataInspectCmd) run(a *app) error {

@@ -149,12 +149,5 @@ func (c *evaluateCmd) openSamples(a *app, o data.Options) (eval.Images, func() e
 	return imagesOf(set), set.Close, nil
 }
 
-// notePassedOver says which files of a folder are no images of the set.
-func (a *app) notePassedOver(path string, set *data.Set) {
-	if len(set.PassedOver) > 0 {
-		a.note("%s: passed over %s", path, set.PassedOver)
-	}
-}
-
 // imagesOf are the images of a data set.
 func imagesOf(set *data.Set) eval.Images { return comparison.ImagesOf(set) }
