@@ -17,9 +17,9 @@ import (
 type DBCache struct {
 	Front         int     `policy:"front,fn,fn-compute-blocks" min:"1" help:"first blocks, which are compared"`
 	Back          int     `policy:"back,bn,bn-compute-blocks" min:"0" help:"last blocks that are always computed"`
-	Threshold     float64 `policy:"threshold,residual-diff-threshold" min:"0" help:"change at which all is computed"`
+	Threshold     float64 `policy:"threshold,residual-diff-threshold" min:"0" help:"relative L1 change from which on everything is computed"`
 	Warmup        int     `policy:"warmup,max-warmup-steps" min:"1" help:"full steps at the start"`
-	MaxContinuous int     `policy:"most,max-continuous,max-continuous-cached-steps" min:"0" help:"reuses in a row; 0: any"`
+	MaxContinuous int     `policy:"most,max-continuous,max-continuous-cached-steps" min:"0" help:"max reuses in a row; 0: no limit"`
 }
 
 // NewDBCache returns a DBCache with its defaults.
@@ -27,9 +27,9 @@ func NewDBCache() *DBCache { return &DBCache{Front: 2, Back: 1, Threshold: 0.1, 
 
 // FBCache is the DBCache that compares the first block alone.
 type FBCache struct {
-	Threshold     float64 `policy:"threshold,residual-diff-threshold" min:"0" help:"change at which all is computed"`
+	Threshold     float64 `policy:"threshold,residual-diff-threshold" min:"0" help:"relative L1 change from which on everything is computed"`
 	Warmup        int     `policy:"warmup,max-warmup-steps" min:"1" help:"full steps at the start"`
-	MaxContinuous int     `policy:"most,max-continuous,max-continuous-cached-steps" min:"0" help:"reuses in a row; 0: any"`
+	MaxContinuous int     `policy:"most,max-continuous,max-continuous-cached-steps" min:"0" help:"max reuses in a row; 0: no limit"`
 }
 
 // NewFBCache returns an FBCache with its defaults.

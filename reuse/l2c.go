@@ -15,8 +15,8 @@ import (
 // Caching", arXiv 2406.01733). With steps counted down from T-1 to 0, all is computed at odd steps.
 // At even ones a branch is computed where the sigmoid of its trained logit is above Threshold.
 type L2C struct {
-	Threshold float64 `json:"threshold" policy:"threshold" min:"0" max:"1" help:"weight above which a branch computes"`
-	Router    string  `json:"-" policy:"router" value:"the file of trained routers" help:"file of trained routers"`
+	Threshold float64 `json:"threshold" policy:"threshold" min:"0" max:"1" help:"router weight above which a branch computes"`
+	Router    string  `json:"-" policy:"router" value:"the file of trained routers" help:"what says which branches compute"`
 
 	// Logits are those of the routers, [steps][2*blocks], by steps that count down.
 	Logits [][]float32 `json:"-"`

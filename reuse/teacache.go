@@ -16,16 +16,16 @@ import (
 // and the sum begins anew. The first and the last step are always full. The public code averages
 // over the batch; here every sample decides for itself.
 type TeaCache struct {
-	Threshold float64 `json:"threshold" policy:"threshold" min:"0" help:"sum of changes at which all is computed"`
+	Threshold float64 `json:"threshold" policy:"threshold" min:"0" help:"sum of changes from which on everything is computed"`
 
 	// Coefficients are those of the polynomial, that of degree 0 first; none is the identity.
 	// Calibration finds them for a model and its sampler.
-	Coefficients []float64 `json:"coefficients,omitempty" policy:"coefficients" default:"none" help:"c0+c1+..."`
+	Coefficients []float64 `json:"coefficients,omitempty" policy:"coefficients" default:"none" help:"coefficients of the polynomial, constant first: c0+c1+..."`
 
 	// Low and High are the smallest and the largest change that the coefficients were found from;
 	// changes beyond count as these. High of 0 is no bound.
-	Low  float64 `json:"low,omitempty" policy:"low" min:"0" help:"changes below count as this"`
-	High float64 `json:"high,omitempty" policy:"high" min:"0" help:"changes above count as this; 0: no bounds"`
+	Low  float64 `json:"low,omitempty" policy:"low" min:"0" help:"lower bound of the changes; smaller ones count as this"`
+	High float64 `json:"high,omitempty" policy:"high" min:"0" help:"upper bound of the changes; larger ones count as this; 0: no low or high"`
 }
 
 // NewTeaCache returns a TeaCache with its defaults.

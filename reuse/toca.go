@@ -23,10 +23,10 @@ import (
 // from all queries when the block's attention was computed last, normalised over the tokens, plus a
 // quarter of its age over N. In each 2x2 cell the best token gains Bonus of its score.
 type ToCa struct {
-	N         int     `policy:"n" min:"1" help:"interval of full steps, before it moves"`
+	N         int     `policy:"n" min:"1" help:"interval of full steps, which then varies over the steps"`
 	Ratio     float64 `policy:"ratio" min:"0" max:"1" help:"share of tokens whose MLP a partial step computes"`
-	Scheduler string  `policy:"scheduler" values:"constant|ddim50|ddpm250" help:"how the ratio moves from step to step"`
-	Bonus     float64 `policy:"bonus" min:"0" help:"what the best token of each 2x2 cell gains"`
+	Scheduler string  `policy:"scheduler" values:"constant|ddim50|ddpm250" help:"how the ratio varies over the steps"`
+	Bonus     float64 `policy:"bonus" min:"0" help:"share by which the score of the best token of each 2x2 cell is raised"`
 	Duca      bool
 }
 

@@ -46,27 +46,27 @@ type TokenCache struct {
 	Steps StepChoice `json:"steps" policy:"inline"`
 
 	// Ratio is the share of all pairs of block and token that a P-step computes, 1 - r.
-	Ratio float64 `json:"ratio" policy:"ratio" min:"0" max:"1" help:"share of pairs that P-steps compute"`
+	Ratio float64 `json:"ratio" policy:"ratio" min:"0" max:"1" help:"share of the pairs of block and token that P-steps compute"`
 	// Selection spreads them over blocks; Cell is for Grid.
-	Selection Selection `json:"selection" policy:"selection" values:"per-block|global|grid" help:"how these are chosen"`
-	Cell      int       `json:"cell,omitempty" policy:"cell" min:"1" max:"4" default:"3" help:"grid: pruned of 4 tokens"`
+	Selection Selection `json:"selection" policy:"selection" values:"per-block|global|grid" help:"how the computed pairs are chosen"`
+	Cell      int       `json:"cell,omitempty" policy:"cell" min:"1" max:"4" default:"3" help:"with selection=grid: pruned tokens of each 2x2 cell"`
 
-	Importance Importance `json:"importance" policy:"importance" values:"random|update-norm|static|dynamic" help:"ranking"`
-	Keys       Keys       `json:"keys" policy:"keys" values:"kept|cached|fresh" help:"tokens that computed ones attend to"`
-	Cached     Cached     `json:"cached" policy:"cached" values:"update|output" help:"what the cache holds of a token"`
+	Importance Importance `json:"importance" policy:"importance" values:"random|update-norm|static|dynamic" help:"what tokens are ranked by"`
+	Keys       Keys       `json:"keys" policy:"keys" values:"kept|cached|fresh" help:"keys and values that computed tokens attend to"`
+	Cached     Cached     `json:"cached" policy:"cached" values:"update|output" help:"what is cached of a token in a block"`
 
 	// Order is that of the forecast that a pruned token gets: 0 is its cached update, 1 and 2
 	// extrapolate it (beyond the paper).
-	Order int `json:"order" policy:"order" min:"0" max:"2" help:"order of forecasts; 0 reuses"`
+	Order int `json:"order" policy:"order" min:"0" max:"2" help:"order of forecasts; 0 reuses the cached update"`
 	// Learned makes the forecast's weights those of Forecast, one set for each P-step and the same
 	// for all tokens, instead of Taylor's. P-steps must compute nothing (beyond the paper).
 	Learned bool `json:"learned,omitempty" policy:"learned" help:"forecasts have calibrated weights"`
 	// WriteBack lets a P-step's computed updates enter the cache, not only an I-step's.
 	WriteBack bool `json:"write_back" policy:"write-back" help:"P-steps' updates enter the cache too"`
 
-	Seed uint64 `json:"seed,omitempty" policy:"seed" help:"of importance=random"`
+	Seed uint64 `json:"seed,omitempty" policy:"seed" help:"seed of importance=random"`
 	// Site is for models with long skips.
-	Site PruneSite `json:"site,omitempty" policy:"site" values:"whole|body" empty:"whole" help:"pruned with long skips"`
+	Site PruneSite `json:"site,omitempty" policy:"site" values:"whole|body" empty:"whole" help:"what is pruned of a block with a long skip"`
 
 	Predictor *Predictor `json:"-"` // of Static and Dynamic
 	Forecast  *Forecast  `json:"-"` // nil: Taylor's series of Order

@@ -22,16 +22,16 @@ const (
 // StepChoice says which steps are I-steps. The first always is.
 type StepChoice struct {
 	Kind StepKind `json:"kind" policy:"steps" values:"uniform|tprr|list" help:"how I-steps are chosen"`
-	K1   int      `json:"k1,omitempty" policy:"k,k1" min:"1" help:"period of I-steps; tprr: of its first phase"`
-	K2   int      `json:"k2,omitempty" policy:"k2" min:"1" default:"" help:"tprr: period of its second phase"`
+	K1   int      `json:"k1,omitempty" policy:"k,k1" min:"1" help:"period of I-steps; with steps=tprr, of the first phase"`
+	K2   int      `json:"k2,omitempty" policy:"k2" min:"1" default:"" help:"with steps=tprr: period of I-steps in the second phase"`
 
 	// Boundary is the share of the steps that are in the first phase of TPRR.
-	Boundary float64 `json:"boundary,omitempty" policy:"boundary" min:"0" max:"1" help:"tprr: share of its first phase"`
-	Warmup   int     `json:"warmup,omitempty" policy:"warmup" min:"0" help:"I-steps at the start, as forecasts need"`
-	List     []int   `json:"list,omitempty" policy:"i" min:"0" help:"list: positions of the I-steps, as in 0+3+7"`
+	Boundary float64 `json:"boundary,omitempty" policy:"boundary" min:"0" max:"1" help:"with steps=tprr: share of the steps in the first phase"`
+	Warmup   int     `json:"warmup,omitempty" policy:"warmup" min:"0" help:"I-steps at the start, the history of forecasts"`
+	List     []int   `json:"list,omitempty" policy:"i" min:"0" help:"with steps=list: positions of the I-steps, as in 0+3+7"`
 	// Half are the positions of half steps, at which only guidance's conditional half is computed
 	// (beyond the paper).
-	Half []int `json:"half,omitempty" policy:"half" min:"0" help:"positions that compute the conditional half only"`
+	Half []int `json:"half,omitempty" policy:"half" min:"0" help:"positions of the steps that compute only the conditional half of guidance"`
 }
 
 // halves returns for each of steps positions whether it is a half step.

@@ -23,8 +23,8 @@ import (
 // the grid. Afterwards the merged sources get a copy of the destination's output.
 type ToMe struct {
 	Ratio float64 `policy:"ratio" min:"0" max:"0.75" help:"share of the tokens that is merged away"`
-	MLP   bool    `policy:"mlp" help:"the MLP gets merged tokens too"`
-	Seed  int     `policy:"seed" help:"of the choice of destinations"`
+	MLP   bool    `policy:"mlp" help:"whether the MLP gets merged tokens too"`
+	Seed  int     `policy:"seed" help:"seed of the choice of destinations"`
 }
 
 // NewToMe returns a ToMe with its defaults.

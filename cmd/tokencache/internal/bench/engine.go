@@ -75,8 +75,11 @@ type engineBench struct {
 
 // Engine measures a pipeline's engine.
 func Engine(ctx context.Context, p *tokencache.Pipeline, o EngineOptions) (*EngineReport, error) {
-	if o.Repeat < 1 || o.Arrive < together {
-		return nil, &tokencache.FieldError{Field: "Arrive", Value: o.Arrive, Want: "8 or more requests, in 1 round or more"}
+	if o.Repeat < 1 {
+		return nil, &tokencache.FieldError{Field: "Repeat", Value: o.Repeat, Want: "1 or more rounds"}
+	}
+	if o.Arrive <= together { // a backlog is measured from the arrival of the 8th to that of the last
+		return nil, &tokencache.FieldError{Field: "Arrive", Value: o.Arrive, Want: "9 or more requests"}
 	}
 	b := &engineBench{p: p, o: o, same: true}
 	r := &EngineReport{}
