@@ -4,8 +4,8 @@
 
 package kernel
 
-// tileAVX512 computes a tile of 1 to 8 rows by 1 to 3 vectors of 16 columns. It equals, each
-// multiplication being fused with the addition that follows it,
+// tileAVX512 computes a tile of 1 to 8 rows by 1 to 3 vectors of 16 columns. It equals, each multiplication being
+// fused with the addition that follows it,
 //
 //	width := t.vectors * 16
 //	for r := range t.rows {
@@ -34,8 +34,8 @@ package kernel
 //go:noescape
 func tileAVX512(t *tile)
 
-// tileAVX2 computes a tile of 1 to 6 rows by 1 to 2 vectors of 8 columns. It equals, each
-// multiplication being fused with the addition that follows it,
+// tileAVX2 computes a tile of 1 to 6 rows by 1 to 2 vectors of 8 columns. It equals, each multiplication being
+// fused with the addition that follows it,
 //
 //	width := t.vectors * 8
 //	for r := range t.rows {
@@ -75,8 +75,7 @@ func tileAVX2(t *tile)
 //go:noescape
 func transposeAVX2(dst *float32, ldd int, src *float32, lds int, rows int, cols int)
 
-// peakAVX512 executes rounds of 96 multiply-adds of 16 floats and returns the operations in a
-// round.
+// peakAVX512 executes rounds of 96 multiply-adds of 16 floats and returns the operations in a round.
 //
 //go:noescape
 func peakAVX512(rounds int) (flops int)
