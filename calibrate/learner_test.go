@@ -14,7 +14,8 @@ import (
 	"github.com/tokencache/tokencache/tensor"
 )
 
-// TestDifferences checks that Newton's factors times the divided differences forecast a parabola exactly, from unevenly spaced values, and that higher differences of it vanish.
+// TestDifferences checks that Newton's factors times the divided differences forecast a parabola
+// exactly, from unevenly spaced values, and that higher differences of it vanish.
 func TestDifferences(t *testing.T) {
 	parabola := func(p int) float64 { return 3 - 0.7*float64(p) + 0.05*float64(p*p) }
 	qs := []int{17, 12, 9, 3}
@@ -39,7 +40,8 @@ func TestDifferences(t *testing.T) {
 	}
 }
 
-// TestTarget checks that a step with the target noise leads from anywhere to where the uncached image is next.
+// TestTarget checks that a step with the target noise leads from anywhere to where the uncached
+// image is next.
 func TestTarget(t *testing.T) {
 	for _, sampler := range []string{"ddim", "ddpm"} {
 		r := &reference{plan: reuse.Plan{Sampling: diffusion.Sampling{Sampler: sampler}, Sigma: []float64{10, 4, 0.5}}, size: 2}
@@ -103,7 +105,8 @@ func TestGauss(t *testing.T) {
 	}
 }
 
-// TestLearner holds, on a DiT and on an MDT, that what is predicted while weights are sought is what the model predicts with them, and that they bring it nearer to the target than Newton's do.
+// TestLearner holds, on a DiT and on an MDT, that what is predicted while weights are sought is
+// what the model predicts with them, and that they bring it nearer to the target than Newton's do.
 func TestLearner(t *testing.T) {
 	for _, c := range []struct {
 		name string

@@ -242,7 +242,8 @@ func argmax(x []float32) int {
 	return best
 }
 
-// Accuracy returns the share of labelled images that the classifier assigns to their class.
+// Accuracy returns the share of images that the classifier assigns to their class. An image without
+// a label, -1, counts as one that it does not.
 func (n *Classifier) Accuracy(ctx context.Context, images Images, threads int) (float64, error) {
 	pool := tensor.NewPool(threads)
 	defer pool.Close()

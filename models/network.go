@@ -27,8 +27,8 @@ type Network struct {
 	Channels int // 0: any
 }
 
-// ResolveNetwork opens the network that a user names: the classifier of a bundled model, Embedded, or
-// a file of a classifier or of Inception. Options for a classifier are an error that is
+// ResolveNetwork opens the network that a user names: the classifier of a bundled model, Embedded,
+// or a file of a classifier or of Inception. Options for a classifier are an error that is
 // ErrClassifier.
 func ResolveNetwork(name string, o NetworkOptions) (*Network, error) {
 	if name == Embedded {

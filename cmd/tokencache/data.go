@@ -38,8 +38,8 @@ func skippable(err error, flag string) error {
 	return err
 }
 
-// openData opens a data set, and says which files of a folder are passed over, and which are skipped
-// if broken ones are.
+// openData opens a data set, and says which files of a folder are passed over, and which are
+// skipped if broken ones are.
 func (a *app) openData(path string, o data.Options, skip bool) (*data.Set, error) {
 	o.Skip, o.Warn = skip, func(err error) { a.note("skipped: %v", err) }
 	set, err := data.Open(a.ctx, path, o)

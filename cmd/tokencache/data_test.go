@@ -12,7 +12,8 @@ import (
 	"github.com/tokencache/tokencache/internal/raster"
 )
 
-// digits DIR makes a folder of IDX files: 20 training images of 2x2 pixels, black and white in turn, with labels 0, 1, 2, 0, ...
+// digits DIR makes a folder of IDX files: 20 training images of 2x2 pixels, black and white in
+// turn, with labels 0, 1, 2, 0, ...
 func digits(ts *testscript.TestScript, _ bool, args []string) {
 	images, labels := []byte{0, 0, 8, 3, 0, 0, 0, 20, 0, 0, 0, 2, 0, 0, 0, 2}, []byte{0, 0, 8, 1, 0, 0, 0, 20}
 	for i := range 20 {

@@ -17,6 +17,7 @@ import (
 
 // flagOf is the flag that sets a field which a tokencache.FieldError names.
 var flagOf = map[string]string{
+	"Arrive":        "--arrive",
 	"Batch":         "--batch",
 	"CacheMemory":   "--cache-memory",
 	"Classes":       "--class",
@@ -71,7 +72,8 @@ func (a *app) explain(err error) string {
 	return text
 }
 
-// needed lists the flags that give what an error of opening a model, or one that it joins, asks for.
+// needed lists the flags that give what an error of opening a model, or one that it joins, asks
+// for.
 func needed(err error) []string {
 	switch err := err.(type) {
 	case *dit.NeededError:

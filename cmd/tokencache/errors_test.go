@@ -12,8 +12,8 @@ import (
 	"github.com/tokencache/tokencache/reuse"
 )
 
-// TestCalibrateCommandParses checks that the command of a hint is one that the program takes, for the
-// same model and sampling.
+// TestCalibrateCommandParses checks that the command of a hint is one that the program takes, for
+// the same model and sampling.
 func TestCalibrateCommandParses(t *testing.T) {
 	plain := tokencache.Sampling{Sampler: "ddim", Steps: 50, Guidance: 1.5}
 	for _, test := range []struct {

@@ -113,7 +113,8 @@ func (c *evaluateCmd) run(a *app) error {
 	return nil
 }
 
-// openReference opens the reference, images or the statistics of images, and returns what closes it.
+// openReference opens the reference, images or the statistics of images, and returns what closes
+// it.
 func (c *evaluateCmd) openReference(a *app, o data.Options) (eval.Reference, func() error, error) {
 	none := func() error { return nil }
 	if eval.IsStatistics(c.Reference) {

@@ -1,5 +1,6 @@
-// Package bench measures kernels and models on this machine, in GFLOP/s and in percent of what its processors could do at most: the
-// rate of independent fused multiply-adds, measured in the same run.
+// Package bench measures kernels and models on this machine, in GFLOP/s and in percent of what its
+// processors could do at most: the rate of independent fused multiply-adds, measured in the same
+// run.
 package bench
 
 import (
@@ -39,8 +40,9 @@ type contestant struct {
 	times []float64 // seconds of each run
 }
 
-// measure warms the contestants up and then runs them in turn with the measurement of the peak, so that what changes on the
-// machine meanwhile changes all of them, for at least the given time and three rounds. It returns the peaks.
+// measure warms the contestants up and then runs them in turn with the measurement of the peak, so
+// that what changes on the machine meanwhile changes all of them, for at least the given time and
+// three rounds. It returns the peaks.
 func measure(threads int, least time.Duration, contestants ...*contestant) (peaks []float64) {
 	for _, c := range contestants {
 		c.run()

@@ -39,7 +39,8 @@ type EngineReports struct {
 	Uncached *EngineReport `json:"uncached"`
 }
 
-// EngineWithAndWithout measures a pipeline's engine with the request's policy, and then without any.
+// EngineWithAndWithout measures a pipeline's engine with the request's policy, and then without
+// any.
 func EngineWithAndWithout(ctx context.Context, p *tokencache.Pipeline, o EngineOptions) (*EngineReports, error) {
 	r := &EngineReports{Policy: o.Request.Policy.String()}
 	stage := o.OnStage
@@ -121,7 +122,8 @@ func (b *engineBench) stage(what string) {
 	}
 }
 
-// request asks for one image. Image i has the noise of index i of the seed, as in a request of many.
+// request asks for one image. Image i has the noise of index i of the seed, as in a request of
+// many.
 func (b *engineBench) request(i int) tokencache.Request {
 	r := b.o.Request
 	r.Classes = make([]int, i+1)
@@ -232,8 +234,8 @@ func (b *engineBench) arrive(ctx context.Context, rate float64) (*arrivals, erro
 	return a, errors.Join(errs...)
 }
 
-// saturatedRate is how many requests a second were served while there was always a backlog: from when
-// as many had come as are served together until the last had come.
+// saturatedRate is how many requests a second were served while there was always a backlog: from
+// when as many had come as are served together until the last had come.
 func (a *arrivals) saturatedRate() float64 {
 	from, to := a.came[together-1], a.came[len(a.came)-1]
 	n := 0
@@ -245,7 +247,8 @@ func (a *arrivals) saturatedRate() float64 {
 	return float64(n) / (to - from)
 }
 
-// latency is the quantile q of the time from when a request came until it was served, in milliseconds.
+// latency is the quantile q of the time from when a request came until it was served, in
+// milliseconds.
 func (a *arrivals) latency(q float64) float64 {
 	list := make([]float64, len(a.came))
 	for i := range list {

@@ -11,8 +11,8 @@ import (
 	"github.com/tokencache/tokencache/reuse"
 )
 
-// TestEngine checks that every figure is measured, and that images with a policy are the same however
-// they are requested.
+// TestEngine checks that every figure is measured, and that images with a policy are the same
+// however they are requested.
 func TestEngine(t *testing.T) {
 	p, req, err := models.Open(models.Default, tokencache.Options{Threads: 2})
 	if err != nil {
@@ -79,8 +79,8 @@ func TestEngineOptions(t *testing.T) {
 	}
 }
 
-// TestArrivals checks the figures of known times: requests come every second, from 0 s on, and each is
-// served 2 s later, the last 5 s later.
+// TestArrivals checks the figures of known times: requests come every second, from 0 s on, and each
+// is served 2 s later, the last 5 s later.
 func TestArrivals(t *testing.T) {
 	a := &arrivals{}
 	for i := range 20 {

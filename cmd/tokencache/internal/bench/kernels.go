@@ -9,7 +9,8 @@ import (
 	"github.com/tokencache/tokencache/tensor"
 )
 
-// KernelRow is the speed of one operation of one size. For attention m is the queries, n the keys and k the head size.
+// KernelRow is the speed of one operation of one size. For attention m is the queries, n the keys
+// and k the head size.
 type KernelRow struct {
 	Op            string  `json:"op"` // linear or attention
 	Level         string  `json:"level"`
@@ -36,7 +37,8 @@ type KernelOptions struct {
 	OnRow   func(KernelRow) // if not nil, is told of each row as it is measured
 }
 
-// Shapes are the linear maps of DiT-S and DiT-XL, inputs and outputs, and two whose outputs do not fill the last panel.
+// Shapes are the linear maps of DiT-S and DiT-XL, inputs and outputs, and two whose outputs do not
+// fill the last panel.
 var Shapes = [][2]int{
 	{384, 1152}, {384, 384}, {384, 1536}, {1536, 384},
 	{1152, 3456}, {1152, 1152}, {1152, 4608}, {4608, 1152},

@@ -32,7 +32,8 @@ type ModelReport struct {
 	DiT *AgainstDiT `json:"against_dit,omitempty"` // of all tokens, where asked for
 }
 
-// AgainstDiT compares an MDT with a DiT of equal width, depth and patch, both computing all tokens, measured in turn.
+// AgainstDiT compares an MDT with a DiT of equal width, depth and patch, both computing all tokens,
+// measured in turn.
 type AgainstDiT struct {
 	Arch         string  `json:"arch"` // the DiT
 	Milliseconds float64 `json:"ms"`
@@ -134,14 +135,15 @@ func against(o ModelOptions, name string, mdt, dit float64) *AgainstDiT {
 	return &AgainstDiT{Arch: name, Milliseconds: 1e3 * dit, Ratio: mdt / dit, SkipShare: share, Apart: mdt * (1 - share) / dit}
 }
 
-// share is a Reuse that computes a fixed share of each sample's tokens in every block and leaves the others as they are: the cost of
-// gathering and scattering them is part of what is measured.
+// share is a Reuse that computes a fixed share of each sample's tokens in every block and leaves
+// the others as they are: the cost of gathering and scattering them is part of what is measured.
 type share struct {
 	g     *tensor.Graph
 	index []int32
 }
 
-// newShare spreads the share evenly over the tokens of each sample, so that at least one is computed.
+// newShare spreads the share evenly over the tokens of each sample, so that at least one is
+// computed.
 func newShare(g *tensor.Graph, samples, tokens int, percent float64) *share {
 	s := &share{g: g}
 	kept := max(1, int(math.Round(float64(tokens)*percent/100)))

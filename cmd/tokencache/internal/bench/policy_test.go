@@ -8,7 +8,8 @@ import (
 	"github.com/tokencache/tokencache/reuse"
 )
 
-// TestPolicy checks that steps are told apart as the policy takes them, and that what is counted is what was asked for.
+// TestPolicy checks that steps are told apart as the policy takes them, and that what is counted is
+// what was asked for.
 func TestPolicy(t *testing.T) {
 	c := dit.Config{Arch: dit.ArchDiT, InputSize: 16, PatchSize: 2, InChannels: 4, Hidden: 48, Depth: 3, Heads: 4, MLPHidden: 192, NumClasses: 10, LearnSigma: true}
 	policy, err := reuse.Parse("tokencache:k=2,warmup=1,ratio=0.5,importance=random,selection=per-block")

@@ -6,7 +6,8 @@ import (
 	"strings"
 )
 
-// Processor returns the name of this machine's processor, or of its architecture where the system does not tell.
+// Processor returns the name of this machine's processor, or of its architecture where the system
+// does not tell.
 func Processor() string {
 	b, _ := os.ReadFile("/proc/cpuinfo")
 	for _, line := range strings.Split(string(b), "\n") {

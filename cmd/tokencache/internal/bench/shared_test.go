@@ -11,7 +11,8 @@ import (
 	"github.com/tokencache/tokencache/tensor"
 )
 
-// BenchmarkSharedBatch compares two processors that share every operation on four samples with the two that compute two samples each, in turn: x is how many times as fast the latter are.
+// BenchmarkSharedBatch compares two processors that share every operation on four samples with the
+// two that compute two samples each, in turn: x is how many times as fast the latter are.
 func BenchmarkSharedBatch(b *testing.B) {
 	for _, arch := range []string{"DiT-S/2", "DiT-B/2", "DiT-XL/2"} {
 		b.Run(arch, func(b *testing.B) {

@@ -35,8 +35,8 @@ type TrainOptions struct {
 	Time    time.Duration
 }
 
-// Train measures whole updates of a new model on random pictures: noise, forward pass, loss, backward pass, an MDT's masked
-// passes too, AdamW, moving average.
+// Train measures whole updates of a new model on random pictures: noise, forward pass, loss,
+// backward pass, an MDT's masked passes too, AdamW, moving average.
 func Train(ctx context.Context, o TrainOptions) (*TrainReport, error) {
 	m, params, err := dit.NewTrainable(o.Config, train.NewInit(o.Config, 1), false)
 	if err != nil {

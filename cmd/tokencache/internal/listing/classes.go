@@ -15,7 +15,8 @@ type Class struct {
 	Name  string `json:"name,omitempty"`
 }
 
-// Classes lists the classes of a model. Those of a model of 1000 classes without names are ImageNet's.
+// Classes lists the classes of a model. Those of a model of 1000 classes without names are
+// ImageNet's.
 func Classes(w *dit.Weights) []Class {
 	names := w.ClassNames
 	if names == nil && w.NumClasses == imagenet.Count {

@@ -67,7 +67,8 @@ func WriteMethods(w io.Writer) {
 	}
 }
 
-// writeWrapped writes a text in lines of at most 100 columns, the first after indent, the others deeper.
+// writeWrapped writes a text in lines of at most 100 columns, the first after indent, the others
+// deeper.
 func writeWrapped(w io.Writer, indent, text string) {
 	for i, line := range wrap(text, 96-len(indent)) {
 		if i > 0 {

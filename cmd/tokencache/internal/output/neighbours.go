@@ -59,8 +59,8 @@ func pixels(m image.Image) *raster.Image {
 	return p
 }
 
-// Neighbours writes a sheet of some of the samples, each next to the reference images nearest to it,
-// and returns the mean distance to the nearest.
+// Neighbours writes a sheet of some of the samples, each next to the reference images nearest to
+// it, and returns the mean distance to the nearest.
 func Neighbours(ctx context.Context, path string, samples, reference eval.Images) (float64, error) {
 	const shown, count = 20, 5
 	samples = samples.Spread(shown)
