@@ -27,8 +27,11 @@ type sequence struct {
 	positions []int // of each sample
 	noise     []float32
 	out       [][]float32 // of each sample: the prediction, in the memory of the tick's graph
+	again     bool        // the policy rejected it
 
-	flops int64
+	flops     int64
+	passFLOPs int64   // of the step at hand, rejected passes included
+	seconds   float64 // likewise
 }
 
 // inFlight is one image of a sequence.
@@ -78,6 +81,7 @@ func (s *sequence) start(m seam.Model) error {
 		s.member = seam.NewMember(s.run, samples)
 	}
 	s.before, s.flops = s.run.Stats(), 0
+	s.passFLOPs, s.seconds = 0, 0
 	n := len(s.images)
 	s.batch.Unconditional = nil
 	if samples > n {
@@ -187,7 +191,9 @@ func (s *sequence) close() {
 }
 
 // report tells a request of a step.
-func (s *sequence) report(seconds float64, flops int64) {
+func (s *sequence) report() {
+	seconds, flops := s.seconds, s.passFLOPs
+	s.seconds, s.passFLOPs = 0, 0
 	j := s.job
 	if j.req.OnStep == nil {
 		return

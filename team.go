@@ -43,6 +43,7 @@ func (t *team) pass(m seam.Model, group []*sequence) {
 		s := group[0]
 		g.ClearCharge(0)
 		out := seam.Forward(g, m, s.run, &s.batch)
+		s.again = seam.Finish(s.run, out)
 		for i := range s.out {
 			s.out[i] = out.Row(i)
 		}
@@ -71,12 +72,16 @@ func (t *team) pass(m seam.Model, group []*sequence) {
 	t.group.Charge()
 	out := m.Head(g, x)
 	row = 0
-	for _, s := range group {
+	for k, s := range group {
+		t.begun = s
+		g.ClearCharge(k)
+		s.again = seam.Finish(s.run, g.RowRange(out, row, row+len(s.out)))
 		for i := range s.out {
 			s.out[i] = out.Row(row)
 			row++
 		}
 	}
+	t.begun = nil
 }
 
 // culprit returns the sequence in whose policy a tick panicked, or nil.

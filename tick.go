@@ -102,7 +102,8 @@ type failure struct {
 	of  *sequence
 }
 
-// tick takes every sequence of a group one step further, and finishes those that are at their end.
+// tick takes every sequence of a group one step further, unless its policy rejects the pass, and
+// finishes those that are at their end.
 // A panic becomes a failure.
 func (e *engine) tick(t *team, group []*sequence) (failed *failure) {
 	defer func() {
@@ -136,10 +137,15 @@ func (e *engine) tick(t *team, group []*sequence) (failed *failure) {
 	for k, s := range group {
 		flops := t.graph.OwnerFLOPs(k)
 		s.flops += flops
+		s.passFLOPs += flops
+		s.seconds += seconds * float64(flops) / float64(max(1, t.graph.FLOPs()))
+		if s.again {
+			continue
+		}
 		if err := s.advance(e.pixels.latentChannels); err != nil {
 			return &failure{err: err, of: s}
 		}
-		s.report(seconds*float64(flops)/float64(max(1, t.graph.FLOPs())), flops)
+		s.report()
 	}
 	for _, s := range group {
 		if s.done() && s.job.ctx.Err() == nil {

@@ -109,6 +109,9 @@ func (r *observedRun) Apply(
 	return out
 }
 
+// Finish implements seam.Finisher, for a run that is one.
+func (r *observedRun) Finish(out *tensor.Tensor) bool { return seam.Finish(r.Run, out) }
+
 // copy returns a copy of tokens that may be overwritten, in memory that the part's next site
 // reuses.
 func (r *observedRun) copy(part seam.Part, x *seam.Tokens) *seam.Tokens {

@@ -139,7 +139,8 @@ func ContentHash(p Policy) string {
 type Run interface {
 	seam.Reuse
 	// Begin is told, before every forward pass, the Graph that it runs on, the batch, and the
-	// position of each of its samples.
+	// position of each of its samples. After a pass that it rejected as a seam.Finisher it is told
+	// of the same positions again.
 	Begin(g *tensor.Graph, b *seam.Batch, positions []int)
 	// Reset forgets everything, for another batch.
 	Reset()

@@ -85,6 +85,21 @@ type Reuse interface {
 	Apply(at Site, x *Tokens, f func(*Tokens) *Tokens) *Tokens
 }
 
+// Finisher is a Reuse that has a say in what a pass predicts. It is asked at the end of each pass of
+// the model, before guidance.
+type Finisher interface {
+	Reuse
+	// Finish is given the predictions of its samples, [samples, size], which it may change. It
+	// reports whether they are rejected: then the model runs again from the same input.
+	Finish(out *tensor.Tensor) (again bool)
+}
+
+// Finish asks r at the end of a pass, if it has a say.
+func Finish(r Reuse, out *tensor.Tensor) (again bool) {
+	f, ok := r.(Finisher)
+	return ok && f.Finish(out)
+}
+
 type always struct{}
 
 func (always) Sites() Sites                                             { return 0 }
@@ -170,7 +185,8 @@ type Model interface {
 	ActivationBytes(samples int) int64
 }
 
-// Forward runs a whole pass and returns the prediction for each sample, in g's memory.
+// Forward runs a whole pass and returns the prediction for each sample, in g's memory. It does not
+// ask a Finisher: whoever runs a policy does, as it has to begin a rejected pass anew.
 func Forward(g *tensor.Graph, m Model, r Reuse, b *Batch) *tensor.Tensor {
 	x := m.Embed(g, b)
 	for i := range m.Shape().Blocks {

@@ -303,11 +303,14 @@ func (r *run) denoise(m *dit.Model, d denoising) (*denoised, error) {
 			copy(b.X.Row(i), paths[i%(rows/2)].X())
 			b.T[i], positions[i] = float32(paths[i].Timestep()), step
 		}
-		r.graph.Reset()
-		if cache != nil {
-			cache.Begin(r.graph, b, positions)
+		var out *tensor.Tensor
+		for again := true; again; again = seam.Finish(policy, out) {
+			r.graph.Reset()
+			if cache != nil {
+				cache.Begin(r.graph, b, positions)
+			}
+			out = m.Forward(r.graph, policy, b)
 		}
-		out := m.Forward(r.graph, policy, b)
 		if err := r.graph.Err(); err != nil {
 			return nil, err
 		}
