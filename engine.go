@@ -24,7 +24,7 @@ type Limits struct {
 
 // Defaults of Limits.
 const (
-	DefaultRows   = 8192
+	DefaultRows   = 2048
 	DefaultMemory = 4 << 30
 )
 
@@ -55,19 +55,20 @@ type engine struct {
 	limits  Limits
 	pixels  pixels
 
-	mu      sync.Mutex
-	cond    *sync.Cond // wakes workers: work, another number of teams, or the end
-	jobs    []*job     // that are not complete, first come first
-	ready   []*sequence
-	flying  int // sequences admitted and not finished
-	rows    int // of theirs
-	bytes   int64
-	teams   int // among which the threads are divided now
-	ticking int // teams in a tick
-	layouts map[int][]*team
-	closed  bool
-	idle    chan struct{} // closed once closed and without jobs
-	ended   sync.WaitGroup
+	mu       sync.Mutex
+	cond     *sync.Cond  // wakes workers: work, another number of teams, or the end
+	jobs     []*job      // that are not complete, first come first
+	ready    []*sequence // that are in no tick, the one admitted first in front
+	flying   int         // sequences admitted and not finished
+	rows     int         // of theirs
+	admitted int         // sequences so far
+	bytes    int64
+	teams    int // among which the threads are divided now
+	ticking  int // teams in a tick
+	layouts  map[int][]*team
+	closed   bool
+	idle     chan struct{} // closed once closed and without jobs
+	ended    sync.WaitGroup
 }
 
 func newEngine(m seam.Model, decoder vae.Autoencoder, large bool, threads int, l Limits, px pixels) *engine {
@@ -214,7 +215,10 @@ func (e *engine) admit() {
 		e.bytes += next.bytes
 		next.tally(e.teams)
 		next.denoising++
-		e.ready = append(e.ready, next.newSequence())
+		s := next.newSequence()
+		s.number = e.admitted
+		e.admitted++
+		e.ready = append(e.ready, s)
 	}
 }
 

@@ -571,3 +571,27 @@ func openSmall(o tokencache.Options) (*tokencache.Pipeline, error) {
 	o.Heads, o.InputSize = c.Heads, c.InputSize
 	return tokencache.Open(path, o)
 }
+
+// TestOldestFirst checks that images that were begun are finished before later ones go on: when the
+// first of 64 images is done, those of the tick after next have not been begun.
+func TestOldestFirst(t *testing.T) {
+	p := small(t, tokencache.Options{Threads: 1})
+	const images, steps = 64, 6
+	request := tokencache.Request{
+		Classes:  make([]int, images),
+		Batch:    images, // in flight together
+		Sampling: tokencache.Sampling{Steps: steps, Guidance: 1.5},
+	}
+	taken := 0
+	request.OnStep = func(s tokencache.Progress) {
+		if s.Done == 0 {
+			taken = s.Taken
+		}
+	}
+	if _, err := p.Generate(t.Context(), request); err != nil {
+		t.Fatal(err)
+	}
+	if taken > images*steps/2 {
+		t.Errorf("%d of %d steps were taken before the first image was done, want a quarter", taken, images*steps)
+	}
+}

@@ -14,6 +14,7 @@ import (
 // together. It is used by one goroutine at a time.
 type sequence struct {
 	job     *job
+	number  int // in the order of admission
 	images  []inFlight
 	started bool
 	alone   bool // shares no tick: see engine.panicked

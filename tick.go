@@ -1,8 +1,10 @@
 package tokencache
 
 import (
+	"cmp"
 	"context"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/tokencache/tokencache/tensor"
@@ -235,7 +237,7 @@ func (e *engine) settle(t *team, group []*sequence, failed *failure) {
 			if panicked {
 				e.restart(s)
 			}
-			e.ready = append(e.ready, s)
+			e.resume(s)
 		}
 	}
 	for _, s := range group {
@@ -254,6 +256,14 @@ func (e *engine) settle(t *team, group []*sequence, failed *failure) {
 	if e.flying == 0 && e.ticking == 0 {
 		e.trim()
 	}
+}
+
+// resume puts a sequence back among those that wait for a tick. The oldest come first: what is begun
+// is finished before what came later goes on, so that an image in flight waits for those before it
+// alone, and not for all that the limits admit.
+func (e *engine) resume(s *sequence) {
+	at, _ := slices.BinarySearchFunc(e.ready, s, func(a, b *sequence) int { return cmp.Compare(a.number, b.number) })
+	e.ready = slices.Insert(e.ready, at, s)
 }
 
 // failedPanic returns the panic of a failed tick.
