@@ -72,6 +72,7 @@ var storeys = []storey{
 	{"program", []room{
 		{"bench/peers/block", "checkpoint dit nn seam tensor"},
 		{"cmd/tokencache/internal/output", "checkpoint diffusion eval internal/atomicfile internal/classes internal/imagefile internal/npz internal/raster internal/sheet"},
+		{"cmd/tokencache/internal/terminal", "train"},
 		{"cmd/tokencache/internal/inspect", "checkpoint dit vae"},
 		{"cmd/tokencache/internal/bench", ". diffusion dit internal/kernel internal/median reuse seam tensor train"},
 		{"cmd/tokencache/internal/verify", "calibrate checkpoint diffusion dit internal/formula reuse seam tensor train vae"},

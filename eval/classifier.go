@@ -241,3 +241,18 @@ func argmax(x []float32) int {
 	}
 	return best
 }
+
+// Accuracy returns the share of labelled images that the classifier assigns to their class.
+func (n *Classifier) Accuracy(ctx context.Context, images Images, threads int) (float64, error) {
+	pool := tensor.NewPool(threads)
+	defer pool.Close()
+	p, err := n.Predict(ctx, tensor.NewGraph(pool), images, nil)
+	if err != nil {
+		return 0, err
+	}
+	right := 0.0
+	for _, v := range p.Agreement(images.Labels) {
+		right += v
+	}
+	return right / float64(images.Count), nil
+}

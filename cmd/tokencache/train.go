@@ -18,20 +18,20 @@ type trainCmd struct {
 
 type trainDiTCmd struct {
 	trainRun
-	Arch    string        `help:"Architecture of a new model: dit, or mdtv1 or mdtv2, a masked diffusion transformer. Default: dit." placeholder:"NAME"`
-	Model   string        `help:"Fine-tune this checkpoint instead of starting from new weights. With --arch mdtv1 or mdtv2 it is a DiT, and the new MDT starts as one that computes the same." placeholder:"PATH|NAME"`
+	Arch    string        `settled:"" help:"Architecture of a new model: dit, or mdtv1 or mdtv2, a masked diffusion transformer. Default: dit." placeholder:"NAME"`
+	Model   string        `settled:"" help:"Fine-tune this checkpoint instead of starting from new weights. With --arch mdtv1 or mdtv2 it is a DiT, and the new MDT starts as one that computes the same." placeholder:"PATH|NAME"`
 	Key     string        `help:"Which of several sets of weights in the checkpoint to start with, as for generate." placeholder:"KEY"`
-	Width   *int          `help:"Width of a new model. Default: 128." placeholder:"N"`
-	Depth   *int          `help:"Blocks of a new model. Default: 10." placeholder:"N"`
-	Heads   *int          `help:"Attention heads. Default: one for each 32 of the width." placeholder:"N"`
-	Decode  *int          `name:"decode-layers" help:"MDT: how many of the blocks, the last ones, are the decoder. Default: 2, or all of one; for mdtv2 4, of fewer than 8 blocks 2, and of an odd number one more or less." placeholder:"N"`
-	Mask    *maskRatio    `name:"mask-ratio" help:"MDT: share of the tokens that masked passes hide, or a range of shares, chosen for each update. Default: 0.3, for mdtv2 0.3-0.5." placeholder:"X"`
-	Patch   *int          `help:"Side of a patch. Default: 2." placeholder:"N"`
+	Width   *int          `settled:"" help:"Width of a new model. Default: 128." placeholder:"N"`
+	Depth   *int          `settled:"" help:"Blocks of a new model. Default: 10." placeholder:"N"`
+	Heads   *int          `settled:"" help:"Attention heads. Default: one for each 32 of the width." placeholder:"N"`
+	Decode  *int          `settled:"" name:"decode-layers" help:"MDT: how many of the blocks, the last ones, are the decoder. Default: 2, or all of one; for mdtv2 4, of fewer than 8 blocks 2, and of an odd number one more or less." placeholder:"N"`
+	Mask    *train.Shares `settled:"" name:"mask-ratio" help:"MDT: share of the tokens that masked passes hide, or a range of shares, chosen for each update. Default: 0.3, for mdtv2 0.3-0.5." placeholder:"X"`
+	Patch   *int          `settled:"" help:"Side of a patch. Default: 2." placeholder:"N"`
 	Size    int           `help:"Side of the images. Default: the data's own." placeholder:"N"`
 	Colours int           `name:"channels" help:"1 grey, 3 colour. Default: the data's own." placeholder:"N"`
-	Fixed   bool          `name:"no-learn-sigma" help:"Do not learn the variance."`
-	Dropout *float64      `name:"label-dropout" help:"Share of images shown without their class, for guidance. Default: 0.1." placeholder:"X"`
-	MinSNR  *float64      `name:"min-snr" help:"Weight the loss by min(SNR,X)/SNR; 0: not at all, as DiT. Default: 0." placeholder:"X"`
+	Fixed   bool          `settled:"" name:"no-learn-sigma" help:"Do not learn the variance."`
+	Dropout *float64      `settled:"" name:"label-dropout" help:"Share of images shown without their class, for guidance. Default: 0.1." placeholder:"X"`
+	MinSNR  *float64      `settled:"" name:"min-snr" help:"Weight the loss by min(SNR,X)/SNR; 0: not at all, as DiT. Default: 0." placeholder:"X"`
 	Sample  time.Duration `name:"sample-every" help:"Time between sample grids; 0: none." default:"15m"`
 	CFG     float64       `name:"cfg" help:"Guidance scale of the sample grids." default:"1.5"`
 }
@@ -120,27 +120,9 @@ func (c *trainDiTCmd) sampler(a *app, config dit.Config) func() error {
 	}
 }
 
-// resumed takes the settings of the run in --out, and refuses flags that would change them.
+// resumed takes the settings of the run in --out.
 func (c *trainDiTCmd) resumed(s *train.Settings, n *ditNote) error {
-	var refused []string
-	for flag, given := range map[string]bool{
-		"--model":          c.Model != "",
-		"--arch":           c.Arch != "",
-		"--decode-layers":  c.Decode != nil,
-		"--mask-ratio":     c.Mask != nil,
-		"--width":          c.Width != nil,
-		"--depth":          c.Depth != nil,
-		"--heads":          c.Heads != nil,
-		"--patch":          c.Patch != nil,
-		"--no-learn-sigma": c.Fixed,
-		"--label-dropout":  c.Dropout != nil,
-		"--min-snr":        c.MinSNR != nil,
-	} {
-		if given {
-			refused = append(refused, flag)
-		}
-	}
-	if err := c.trainRun.resumed(s, n, refused); err != nil {
+	if err := c.trainRun.resumed(s, n, settled(c)); err != nil {
 		return err
 	}
 	if c.Data != "" {

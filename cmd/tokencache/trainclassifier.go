@@ -7,7 +7,6 @@ import (
 	"github.com/tokencache/tokencache/checkpoint"
 	"github.com/tokencache/tokencache/data"
 	"github.com/tokencache/tokencache/eval"
-	"github.com/tokencache/tokencache/tensor"
 	"github.com/tokencache/tokencache/train"
 )
 
@@ -48,7 +47,7 @@ func (c *trainClassifierCmd) train(a *app) error {
 	}
 	config := eval.ClassifierConfig{Widths: [3]int(c.Widths)}
 	if c.Resume {
-		if err := c.resumed(&settings, &note, nil); err != nil {
+		if err := c.resumed(&settings, &note, settled(c)); err != nil {
 			return err
 		}
 		if c.Data != "" {
@@ -104,17 +103,11 @@ func testAccuracy(a *app, path string, test *data.Set, threads int) error {
 	if err != nil {
 		return err
 	}
-	pool := tensor.NewPool(threads)
-	defer pool.Close()
-	p, err := net.Predict(a.ctx, tensor.NewGraph(pool), imagesOf(test), nil)
+	share, err := net.Accuracy(a.ctx, imagesOf(test), threads)
 	if err != nil {
 		return err
 	}
-	right := 0.0
-	for _, v := range p.Agreement(test.Labels) {
-		right += v
-	}
-	a.note("test accuracy %.2f %% of %d images", 100*right/float64(test.Len()), test.Len())
+	a.note("test accuracy %.2f %% of %d images", 100*share, test.Len())
 	return nil
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"strconv"
 	"strings"
 
 	"github.com/tokencache/tokencache/data"
@@ -21,24 +20,6 @@ var trainArchs = map[string]dit.Arch{
 	"dit":   dit.ArchDiT,
 	"mdtv1": dit.ArchMDTv1,
 	"mdtv2": dit.ArchMDTv2,
-}
-
-// maskRatio is a share, or a range of shares as 0.3-0.5.
-type maskRatio struct{ min, max float64 }
-
-// UnmarshalText implements encoding.TextUnmarshaler.
-func (r *maskRatio) UnmarshalText(text []byte) error {
-	low, high, isRange := strings.Cut(string(text), "-")
-	if !isRange {
-		high = low
-	}
-	var err, errHigh error
-	r.min, err = strconv.ParseFloat(low, 64)
-	r.max, errHigh = strconv.ParseFloat(high, 64)
-	if err != nil || errHigh != nil {
-		return fmt.Errorf("%q: want a share of the tokens, such as 0.3, or a range of them, such as 0.3-0.5", text)
-	}
-	return nil
 }
 
 // checkArch refuses flags that do not go with the architecture of a new model, or with a given one.
@@ -125,7 +106,7 @@ func (c *trainDiTCmd) mask(m dit.Config, batch int) (*train.MaskOptions, error) 
 	}
 	o := train.DefaultMask(m.Arch)
 	if c.Mask != nil {
-		o.Min, o.Max = c.Mask.min, c.Mask.max
+		o.Min, o.Max = c.Mask.Min, c.Mask.Max
 	}
 	o.GroupBy(batch)
 	return &o, nil

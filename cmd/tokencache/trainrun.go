@@ -1,16 +1,19 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/tokencache/tokencache/cmd/tokencache/internal/terminal"
 	"github.com/tokencache/tokencache/tensor"
 	"github.com/tokencache/tokencache/train"
 )
@@ -23,17 +26,17 @@ type trainRun struct {
 	Out      string        `help:"Folder of the run: checkpoints, log, loss curve, samples." placeholder:"DIR" required:""`
 	Resume   bool          `help:"Continue the run in --out, bit for bit as if it had not been stopped. Its settings are kept; --steps, --data, --threads and the intervals may be given anew."`
 	Steps    *int          `help:"Updates in all. Default: what --epochs come to." placeholder:"N"`
-	Epochs   *float64      `help:"Times that each image is seen. Default: 10, for a classifier 8." placeholder:"X"`
-	Batch    *int          `help:"Images of an update. Default: 64." placeholder:"N"`
-	Micro    *int          `name:"micro-batch" help:"Images in memory together; their gradients are summed up to --batch. Default: 16." placeholder:"N"`
-	LR       *float64      `name:"lr" help:"Learning rate." placeholder:"X"`
-	Warmup   *int          `help:"Updates over which the rate rises. Default: 200." placeholder:"N"`
-	Schedule *string       `help:"Learning rate after the warm-up: constant, or cosine down to a hundredth." placeholder:"NAME"`
-	Decay    *float64      `name:"weight-decay" help:"Weight decay of AdamW." placeholder:"X"`
-	Clip     *float64      `help:"Bring the gradient's norm down to this; 0: leave it. Default: 1." placeholder:"X"`
-	EMA      *float64      `name:"ema" help:"Decay of the moving average of the weights, which is the model that comes out." placeholder:"X"`
-	Seed     *uint64       `help:"Seed of weights, order, noise and mirroring. Default: 1." placeholder:"N"`
-	Flip     *bool         `help:"Mirror images at random."`
+	Epochs   *float64      `settled:"" help:"Times that each image is seen. Default: 10, for a classifier 8." placeholder:"X"`
+	Batch    *int          `settled:"" help:"Images of an update. Default: 64." placeholder:"N"`
+	Micro    *int          `settled:"" name:"micro-batch" help:"Images in memory together; their gradients are summed up to --batch. Default: 16." placeholder:"N"`
+	LR       *float64      `settled:"" name:"lr" help:"Learning rate." placeholder:"X"`
+	Warmup   *int          `settled:"" help:"Updates over which the rate rises. Default: 200." placeholder:"N"`
+	Schedule *string       `settled:"" help:"Learning rate after the warm-up: constant, or cosine down to a hundredth." placeholder:"NAME"`
+	Decay    *float64      `settled:"" name:"weight-decay" help:"Weight decay of AdamW." placeholder:"X"`
+	Clip     *float64      `settled:"" help:"Bring the gradient's norm down to this; 0: leave it. Default: 1." placeholder:"X"`
+	EMA      *float64      `settled:"" name:"ema" help:"Decay of the moving average of the weights, which is the model that comes out." placeholder:"X"`
+	Seed     *uint64       `settled:"" help:"Seed of weights, order, noise and mirroring. Default: 1." placeholder:"N"`
+	Flip     *bool         `settled:"" help:"Mirror images at random."`
 	Save     time.Duration `name:"save-every" help:"Time between checkpoints." default:"3m"`
 	Threads  int           `help:"Worker threads. Default: all processors." placeholder:"N"`
 	JSON     bool          `name:"json" help:"Print one JSON object on standard output; all else goes to standard error."`
@@ -79,7 +82,7 @@ func (c *trainRun) checkNew() error {
 }
 
 // resumed takes the settings of the run in --out, and into note what its state keeps of the command
-// line. Flags that would change the run are refused, with those already found.
+// line. Flags that would change the run are refused.
 func (c *trainRun) resumed(s *train.Settings, note any, refused []string) error {
 	p, err := train.ReadState(c.Out)
 	if err != nil {
@@ -90,7 +93,7 @@ func (c *trainRun) resumed(s *train.Settings, note any, refused []string) error 
 	if err := decoder.Decode(note); err != nil {
 		return fmt.Errorf("%s: the state there is that of another kind of training: %w", c.Out, err)
 	}
-	if refused = append(refused, c.changed()...); len(refused) > 0 {
+	if len(refused) > 0 {
 		slices.Sort(refused)
 		return fmt.Errorf("--resume keeps the run's own settings: leave out %s", strings.Join(refused, ", "))
 	}
@@ -105,24 +108,13 @@ func (c *trainRun) resumed(s *train.Settings, note any, refused []string) error 
 	return nil
 }
 
-// changed lists the flags given that would change a run's settings.
-func (c *trainRun) changed() []string {
+// settled lists the flags given of those that a run keeps, which have the tag of that name.
+func settled(flags any) []string {
 	var list []string
-	for flag, given := range map[string]bool{
-		"--epochs":       c.Epochs != nil,
-		"--batch":        c.Batch != nil,
-		"--micro-batch":  c.Micro != nil,
-		"--lr":           c.LR != nil,
-		"--warmup":       c.Warmup != nil,
-		"--schedule":     c.Schedule != nil,
-		"--weight-decay": c.Decay != nil,
-		"--clip":         c.Clip != nil,
-		"--ema":          c.EMA != nil,
-		"--seed":         c.Seed != nil,
-		"--flip":         c.Flip != nil,
-	} {
-		if given {
-			list = append(list, flag)
+	v := reflect.Indirect(reflect.ValueOf(flags))
+	for _, f := range reflect.VisibleFields(v.Type()) {
+		if _, keeps := f.Tag.Lookup("settled"); keeps && !v.FieldByIndex(f.Index).IsZero() {
+			list = append(list, "--"+cmp.Or(f.Tag.Get("name"), strings.ToLower(f.Name)))
 		}
 	}
 	return list
@@ -157,11 +149,11 @@ func (c *trainRun) run(a *app, task train.Task, s train.Settings, note any, onSa
 		}
 		a.note("resuming after update %d", l.Step())
 	}
-	line := newTrainLine(a, l.Step(), s.Steps)
+	line := terminal.NewTrainLine(a.stderr, s.Steps)
 	var last train.StepStats
 	l.OnStep = func(r train.StepStats) {
 		last = r
-		line.step(r)
+		line.Step(r)
 	}
 	l.OnSave = func(train.StepStats) error {
 		names := map[string]string{"loss": "loss", "masked": "loss of masked passes"}
@@ -170,9 +162,9 @@ func (c *trainRun) run(a *app, task train.Task, s train.Settings, note any, onSa
 		}
 		return onSave()
 	}
-	l.OnSaveError = func(err error) { line.note("not saved, the checkpoint before is kept: %v", err) }
+	l.OnSaveError = func(err error) { line.Note("not saved, the checkpoint before is kept: %v", err) }
 	err = l.Run(a.ctx)
-	line.finish()
+	line.Finish()
 	model := filepath.Join(c.Out, train.ModelFile)
 	if err != nil {
 		if errors.Is(err, context.Canceled) {
@@ -186,11 +178,11 @@ func (c *trainRun) run(a *app, task train.Task, s train.Settings, note any, onSa
 	}
 	a.note("wrote %s", model)
 	if c.JSON {
-		images, flops := line.rates()
+		images, flops := line.Rates()
 		return a.printJSON(trainReport{
 			StepStats: last,
 			Steps:     s.Steps,
-			Seconds:   line.seconds(),
+			Seconds:   line.Seconds(),
 			Images:    images,
 			GFLOPs:    flops,
 			Model:     model,

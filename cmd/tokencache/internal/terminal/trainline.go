@@ -1,21 +1,20 @@
-package main
+package terminal
 
 import (
 	"fmt"
-	"os"
+	"io"
 	"time"
 
 	"github.com/tokencache/tokencache/train"
 )
 
-// trainLine shows how far a training run is: on a terminal one line that is rewritten, elsewhere a
+// TrainLine shows how far a training run is: on a terminal one line that is rewritten, elsewhere a
 // line now and then.
-type trainLine struct {
-	a        *app
+type TrainLine struct {
+	w        io.Writer
 	terminal bool
 	start    time.Time
 	shown    time.Time
-	first    int // updates made before
 	steps    int
 	made     int
 	images   int
@@ -31,16 +30,13 @@ const (
 	clearLineSequence = "\r\x1b[K"
 )
 
-func newTrainLine(a *app, first, steps int) *trainLine {
-	l := &trainLine{a: a, start: time.Now(), first: first, steps: steps}
-	if f, ok := a.stderr.(*os.File); ok {
-		info, err := f.Stat()
-		l.terminal = err == nil && info.Mode()&os.ModeCharDevice != 0
-	}
-	return l
+// NewTrainLine returns a line on w for a run of steps updates.
+func NewTrainLine(w io.Writer, steps int) *TrainLine {
+	return &TrainLine{w: w, terminal: isTerminal(w), start: time.Now(), steps: steps}
 }
 
-func (l *trainLine) step(r train.StepStats) {
+// Step takes in an update and shows it when it is time.
+func (l *TrainLine) Step(r train.StepStats) {
 	l.made++
 	l.images += r.Images
 	l.flops += r.FLOPs
@@ -54,8 +50,8 @@ func (l *trainLine) step(r train.StepStats) {
 		return
 	}
 	l.shown = time.Now()
-	images, gflops := l.rates()
-	left := time.Duration(l.seconds() / float64(l.made) * float64(l.steps-r.Step) * float64(time.Second))
+	images, gflops := l.Rates()
+	left := time.Duration(l.Seconds() / float64(l.made) * float64(l.steps-r.Step) * float64(time.Second))
 	masked := ""
 	if l.masked > 0 {
 		masked = fmt.Sprintf("  masked %.4f", l.masked)
@@ -63,30 +59,32 @@ func (l *trainLine) step(r train.StepStats) {
 	text := fmt.Sprintf("update %d/%d  loss %.4f%s  gradient %.3f  rate %.2g  %.1f images/s  %.0f GFLOP/s  %s left",
 		r.Step, l.steps, l.loss, masked, r.GradNorm, r.LR, images, gflops, left.Round(time.Second))
 	if l.terminal {
-		fmt.Fprint(l.a.stderr, clearLineSequence+text)
+		fmt.Fprint(l.w, clearLineSequence+text)
 	} else {
-		fmt.Fprintln(l.a.stderr, text)
+		fmt.Fprintln(l.w, text)
 	}
 }
 
-// note writes a separate line.
-func (l *trainLine) note(format string, args ...any) {
+// Note writes a separate line.
+func (l *TrainLine) Note(format string, args ...any) {
 	if l.terminal {
-		fmt.Fprint(l.a.stderr, clearLineSequence)
+		fmt.Fprint(l.w, clearLineSequence)
 	}
-	l.a.note(format, args...)
+	fmt.Fprintf(l.w, format+"\n", args...)
 }
 
-func (l *trainLine) finish() {
+// Finish ends the line.
+func (l *TrainLine) Finish() {
 	if l.terminal && l.made > 0 {
-		fmt.Fprintln(l.a.stderr)
+		fmt.Fprintln(l.w)
 	}
 }
 
-func (l *trainLine) seconds() float64 { return time.Since(l.start).Seconds() }
+// Seconds is the time since the start.
+func (l *TrainLine) Seconds() float64 { return time.Since(l.start).Seconds() }
 
-// rates returns images and GFLOP per second since the start, checkpoints included.
-func (l *trainLine) rates() (images, gflops float64) {
-	s := l.seconds()
+// Rates returns images and GFLOP per second since the start, checkpoints included.
+func (l *TrainLine) Rates() (images, gflops float64) {
+	s := l.Seconds()
 	return float64(l.images) / s, float64(l.flops) / s / 1e9
 }
