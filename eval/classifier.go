@@ -109,6 +109,16 @@ func OpenClassifier(f *checkpoint.File) (*Classifier, error) {
 	return n, nil
 }
 
+// ReadClassifier is OpenClassifier for the file at path.
+func ReadClassifier(path string) (*Classifier, error) {
+	f, err := checkpoint.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return OpenClassifier(f)
+}
+
 // possible reports whether the sizes are within the bounds of what is read from a file.
 func (c ClassifierConfig) possible() bool {
 	const limit = 1 << 12

@@ -7,8 +7,10 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/tokencache/tokencache"
+	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/internal/classes"
 	"github.com/tokencache/tokencache/internal/raster"
 	"github.com/tokencache/tokencache/internal/sheet"
@@ -41,6 +43,27 @@ func LossFigure(dir, path string, names map[string]string) error {
 		return nil
 	}
 	return report.LossCurve(path, curves[0], curves[1:]...)
+}
+
+// SampleEvery returns a function that writes a SampleGrid of the run in dir to a PNG file at path,
+// unless it has done so within the last interval. It does nothing if the interval is 0, if ctx is
+// done, or if the run's model, of configuration c, generates latents instead of images.
+func SampleEvery(
+	interval time.Duration,
+	c dit.Config,
+	dir, path string,
+	o GridOptions,
+) func(ctx context.Context) error {
+	var last time.Time
+	return func(ctx context.Context) error {
+		pixels := c.InChannels == 1 || c.InChannels == 3
+		if interval == 0 || !pixels || time.Since(last) < interval || ctx.Err() != nil {
+			return nil
+		}
+		err := SampleGrid(ctx, dir, path, o)
+		last = time.Now()
+		return err
+	}
 }
 
 // GridOptions says what images a SampleGrid has.

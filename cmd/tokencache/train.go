@@ -1,13 +1,16 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/tokencache/tokencache/data"
 	"github.com/tokencache/tokencache/dit"
+	"github.com/tokencache/tokencache/models"
 	"github.com/tokencache/tokencache/train"
 )
 
@@ -50,83 +53,113 @@ The folder of the run holds model.safetensors (the averaged weights: a model lik
 loss.png and samples.png. Ctrl-C saves and stops.`
 }
 
-// ditNote is what a run's state keeps of the command line.
-type ditNote struct {
-	Data    string                `json:"data"`
-	Split   string                `json:"split"`
-	Options train.DenoiserOptions `json:"options"`
-}
-
 func (c *trainDiTCmd) Run(a *app) error { return skippable(c.train(a), "--skip-broken") }
 
 func (c *trainDiTCmd) train(a *app) error {
-	note := ditNote{Data: c.Data, Split: c.Split, Options: train.DenoiserDefaults()}
+	note := train.DenoiserNote{Source: train.Source{Data: c.Data, Split: c.Split}, Options: train.DenoiserDefaults()}
 	given(&note.Options.Seed, c.Seed)
 	given(&note.Options.Dropout, c.Dropout)
 	given(&note.Options.Flip, c.Flip)
 	given(&note.Options.MinSNR, c.MinSNR)
-	settings := c.settings(train.Defaults())
-	if c.Resume {
-		if err := c.resumed(&settings, &note); err != nil {
-			return err
-		}
-	} else if err := errors.Join(c.checkNew(), c.checkArch()); err != nil {
+	run, err := beginRun(&c.trainRun, c, train.Defaults(), note)
+	if !c.Resume {
+		err = errors.Join(err, c.checkArch())
+	}
+	if err != nil {
 		return err
 	}
-	weights, err := c.open(a)
+	run.Note.Data = cmp.Or(c.Data, run.Note.Data)
+	arch, _ := train.ParseArch(c.Arch)
+	weights, err := c.weights(a, arch)
 	if err != nil {
 		return err
 	}
 	if weights != nil {
 		defer weights.Close()
 	}
-	set, err := a.openData(note.Data, data.Options{Split: note.Split, Size: c.Size, Channels: c.Colours}, c.SkipBad)
+	source := run.Note.Source
+	options := data.Options{Split: source.Split, Size: c.Size, Channels: c.Colours}
+	set, err := a.openData(source.Data, options, c.SkipBad)
 	if err != nil {
 		return err
 	}
 	defer set.Close()
-	model, params, names, err := c.model(weights, set, note.Options.Seed)
+	model, params, names, err := train.StartModel(weights, c.model(arch, run.Note.Options.Seed), set)
 	if err != nil {
 		return err
 	}
-	c.setSteps(&settings, set.Len(), train.DefaultEpochs)
 	if !c.Resume {
-		if note.Options.Mask, err = c.mask(model.Config, settings.Batch); err != nil {
-			return err
+		run.Settings.Steps = c.steps(run.Settings, set.Len(), train.DefaultEpochs)
+		run.Note.Options.Mask = train.StartMask(model.Arch, c.Mask, run.Settings.Batch)
+		if c.Mask != nil && model.Arch == dit.ArchDiT {
+			return fmt.Errorf("--mask-ratio: %s is a DiT, and not trained with masked passes", c.Model)
 		}
 	}
-	task, err := train.NewDenoiser(model, params, set, set.Labels, names, note.Options)
+	task, err := train.NewDenoiser(model, params, set, set.Labels, names, run.Note.Options)
 	if err != nil {
-		return fmt.Errorf("%s: %w", note.Data, err)
+		return fmt.Errorf("%s: %w", source.Data, err)
 	}
-	epochs := float64(settings.Steps) * float64(settings.Batch) / float64(set.Len())
+	s := run.Settings
 	a.note("training %s (%.2f million parameters) on %d images of %s: %d updates of %d, %.1f epochs",
-		model.Name(), float64(model.Parameters())/1e6, set.Len(), note.Data, settings.Steps, settings.Batch, epochs)
-	return c.run(a, task, settings, note, c.sampler(a, model.Config))
+		model.Name(), float64(model.Parameters())/1e6, set.Len(), source.Data, s.Steps, s.Batch,
+		float64(s.Steps)*float64(s.Batch)/float64(set.Len()))
+	grid := train.SampleEvery(c.Sample, model.Config, c.Out, filepath.Join(c.Out, "samples.png"),
+		train.GridOptions{Guidance: c.CFG, Threads: c.Threads})
+	return finishRun(&c.trainRun, a, run, task, func() error { return grid(a.ctx) })
 }
 
-// sampler returns what samples a grid of images now and then, at a checkpoint.
-func (c *trainDiTCmd) sampler(a *app, config dit.Config) func() error {
-	var last time.Time
-	return func() error {
-		pixels := config.InChannels == 1 || config.InChannels == 3
-		if c.Sample == 0 || !pixels || time.Since(last) < c.Sample || a.ctx.Err() != nil {
-			return nil
-		}
-		path := filepath.Join(c.Out, "samples.png")
-		err := train.SampleGrid(a.ctx, c.Out, path, train.GridOptions{Guidance: c.CFG, Threads: c.Threads})
-		last = time.Now()
-		return err
-	}
-}
-
-// resumed takes the settings of the run in --out.
-func (c *trainDiTCmd) resumed(s *train.Settings, n *ditNote) error {
-	if err := c.trainRun.resumed(s, n, settled(c)); err != nil {
-		return err
-	}
-	if c.Data != "" {
-		n.Data = c.Data
+// checkArch refuses flags that do not go with the architecture of a new model, or with a given one.
+func (c *trainDiTCmd) checkArch() error {
+	arch, ok := train.ParseArch(c.Arch)
+	switch {
+	case !ok:
+		return fmt.Errorf("--arch %s: want dit, mdtv1 or mdtv2", c.Arch)
+	case c.Model != "" && c.Arch != "" && arch == dit.ArchDiT:
+		return fmt.Errorf("--arch %s: a model that is given with --model keeps its own; "+
+			"a DiT may become an mdtv1 or mdtv2", c.Arch)
+	case c.Model == "" && arch == dit.ArchDiT && (c.Decode != nil || c.Mask != nil):
+		return errors.New("--decode-layers and --mask-ratio are for MDTs: give --arch mdtv1 or mdtv2")
 	}
 	return nil
+}
+
+// weights returns the weights that training starts from, or nil for a new model.
+func (c *trainDiTCmd) weights(a *app, arch dit.Arch) (w *dit.Weights, err error) {
+	switch {
+	case c.Resume:
+		w, err = dit.Open(filepath.Join(c.Out, train.ModelFile), dit.Options{})
+	case c.Model != "":
+		o := dit.Options{Key: c.Key, Heads: or(c.Heads, 0)}
+		if c.Arch == "" {
+			o.DecodeLayer = or(c.Decode, 0)
+		}
+		w, err = models.ResolveWeights(a.ctx, c.Model, o)
+	}
+	if w == nil || err != nil {
+		return nil, err
+	}
+	if arch != dit.ArchDiT && w.Arch != dit.ArchDiT {
+		err := fmt.Errorf("--arch %s: %s is an %s already, and keeps its own architecture: leave --arch out",
+			strings.ToLower(c.Arch), c.Model, w.Arch)
+		return nil, errors.Join(err, w.Close())
+	}
+	if w.Assumed != "" {
+		a.note("%s", w.Assumed)
+	}
+	c.Size, c.Colours = cmp.Or(c.Size, w.InputSize), cmp.Or(c.Colours, w.InChannels)
+	return w, nil
+}
+
+// model returns what the flags say of a new model.
+func (c *trainDiTCmd) model(arch dit.Arch, seed uint64) train.ModelOptions {
+	return train.ModelOptions{
+		Arch:          arch,
+		Width:         or(c.Width, 0),
+		Depth:         or(c.Depth, 0),
+		Heads:         or(c.Heads, 0),
+		Patch:         or(c.Patch, 0),
+		Decoder:       or(c.Decode, 0),
+		FixedVariance: c.Fixed,
+		Seed:          seed,
+	}
 }

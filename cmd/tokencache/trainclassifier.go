@@ -1,10 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"path/filepath"
 
-	"github.com/tokencache/tokencache/checkpoint"
 	"github.com/tokencache/tokencache/data"
 	"github.com/tokencache/tokencache/eval"
 	"github.com/tokencache/tokencache/train"
@@ -14,9 +14,9 @@ type trainClassifierCmd struct {
 	trainRun
 	Size      int      `help:"Side of the images. Default: the data's own." placeholder:"N"`
 	Colours   int      `name:"channels" help:"1 grey, 3 colour. Default: the data's own." placeholder:"N"`
-	Widths    []int    `help:"Channels at full, half and quarter size; the last is the number of features." default:"32,64,128"`
-	Shift     *int     `help:"Move images at random by at most this many pixels. Default: 2." placeholder:"N"`
-	Smoothing *float64 `name:"label-smoothing" help:"Share of probability that the target gives to all classes alike. Default: 0.1." placeholder:"X"`
+	Widths    []int    `settled:"" help:"Channels at full, half and quarter size; the last is the number of features. Default: 32,64,128." placeholder:"N,N,N"`
+	Shift     *int     `settled:"" help:"Move images at random by at most this many pixels. Default: 2." placeholder:"N"`
+	Smoothing *float64 `settled:"" name:"label-smoothing" help:"Share of probability that the target gives to all classes alike. Default: 0.1." placeholder:"X"`
 }
 
 func (c *trainClassifierCmd) Help() string {
@@ -26,57 +26,54 @@ func (c *trainClassifierCmd) Help() string {
 The accuracy on the data's test part is printed at every checkpoint.`
 }
 
-// classifierNote is what a run's state keeps of the command line.
-type classifierNote struct {
-	Data    string                  `json:"data"`
-	Split   string                  `json:"split"`
-	Options train.ClassifierOptions `json:"classifier"`
-}
-
 func (c *trainClassifierCmd) Run(a *app) error { return skippable(c.train(a), "--skip-broken") }
 
 func (c *trainClassifierCmd) train(a *app) error {
-	note := classifierNote{Data: c.Data, Split: c.Split, Options: train.ClassifierExamples()}
+	note := train.ClassifierNote{
+		Source:  train.Source{Data: c.Data, Split: c.Split},
+		Options: train.ClassifierExamples(),
+	}
 	given(&note.Options.Seed, c.Seed)
 	given(&note.Options.Shift, c.Shift)
 	given(&note.Options.Flip, c.Flip)
 	given(&note.Options.Smoothing, c.Smoothing)
-	settings := c.settings(train.ClassifierDefaults())
+	run, err := beginRun(&c.trainRun, c, train.ClassifierDefaults(), note)
+	if err != nil {
+		return err
+	}
+	if c.Widths == nil {
+		c.Widths = []int{32, 64, 128}
+	}
 	if len(c.Widths) != 3 || min(c.Widths[0], c.Widths[1], c.Widths[2]) < 1 {
 		return fmt.Errorf("--widths %v: want three positive numbers", c.Widths)
 	}
+	run.Note.Data = cmp.Or(c.Data, run.Note.Data)
+	path := filepath.Join(c.Out, train.ModelFile)
 	config := eval.ClassifierConfig{Widths: [3]int(c.Widths)}
 	if c.Resume {
-		if err := c.resumed(&settings, &note, settled(c)); err != nil {
-			return err
-		}
-		if c.Data != "" {
-			note.Data = c.Data
-		}
-		net, err := openClassifier(filepath.Join(c.Out, train.ModelFile))
+		net, err := eval.ReadClassifier(path)
 		if err != nil {
 			return err
 		}
 		config = net.ClassifierConfig
-	} else if err := c.checkNew(); err != nil {
-		return err
 	}
-	options := data.Options{Split: note.Split, Size: c.Size, Channels: c.Colours}
-	set, err := a.openData(note.Data, options, c.SkipBad)
+	source := run.Note.Source
+	options := data.Options{Split: source.Split, Size: c.Size, Channels: c.Colours}
+	set, err := a.openData(source.Data, options, c.SkipBad)
 	if err != nil {
 		return err
 	}
 	defer set.Close()
 	if !c.Resume {
 		config.Size, config.Channels, config.Names = set.Size, set.Channels, set.Classes
+		run.Settings.Steps = c.steps(run.Settings, set.Len(), train.DefaultClassifierEpochs)
 	}
-	c.setSteps(&settings, set.Len(), train.DefaultClassifierEpochs)
-	task, err := train.NewClassifierTask(config, set, set.Labels, note.Options)
+	task, err := train.NewClassifierTask(config, set, set.Labels, run.Note.Options)
 	if err != nil {
-		return fmt.Errorf("%s: %w", note.Data, err)
+		return fmt.Errorf("%s: %w", source.Data, err)
 	}
 	options.Split, options.Size, options.Channels = "test", set.Size, set.Channels
-	test, err := a.openData(note.Data, options, c.SkipBad)
+	test, err := a.openData(source.Data, options, c.SkipBad)
 	if err == nil && c.SkipBad {
 		err = test.DropBroken()
 	}
@@ -87,10 +84,8 @@ func (c *trainClassifierCmd) train(a *app) error {
 		defer test.Close()
 	}
 	a.note("training a classifier of %d classes on %d images of %s: %d updates of %d",
-		len(config.Names), set.Len(), note.Data, settings.Steps, settings.Batch)
-	return c.run(a, task, settings, note, func() error {
-		return testAccuracy(a, filepath.Join(c.Out, train.ModelFile), test, c.Threads)
-	})
+		len(config.Names), set.Len(), source.Data, run.Settings.Steps, run.Settings.Batch)
+	return finishRun(&c.trainRun, a, run, task, func() error { return testAccuracy(a, path, test, c.Threads) })
 }
 
 // testAccuracy prints the share of the test images that the classifier at path assigns to their
@@ -99,7 +94,7 @@ func testAccuracy(a *app, path string, test *data.Set, threads int) error {
 	if test == nil || a.ctx.Err() != nil {
 		return nil
 	}
-	net, err := openClassifier(path)
+	net, err := eval.ReadClassifier(path)
 	if err != nil {
 		return err
 	}
@@ -109,14 +104,4 @@ func testAccuracy(a *app, path string, test *data.Set, threads int) error {
 	}
 	a.note("test accuracy %.2f %% of %d images", 100*share, test.Len())
 	return nil
-}
-
-// openClassifier reads the classifier at path.
-func openClassifier(path string) (*eval.Classifier, error) {
-	f, err := checkpoint.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return eval.OpenClassifier(f)
 }

@@ -3,10 +3,8 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -62,50 +60,37 @@ func (c *trainRun) settings(s train.Settings) train.Settings {
 	return s
 }
 
-// setSteps sets the number of updates, unless a resumed run has one.
-func (c *trainRun) setSteps(s *train.Settings, images int, epochs float64) {
-	if s.Steps == 0 {
-		s.Steps = or(c.Steps, s.Epochs(or(c.Epochs, epochs), images))
+// beginRun returns the run in --out: a new one, or with --resume the one that is there. Flags, the
+// command's, are refused where they would change that one.
+func beginRun[N any](c *trainRun, flags any, s train.Settings, note N) (*train.Run[N], error) {
+	if !c.Resume {
+		if c.Data == "" {
+			return nil, errors.New("no data: give a folder of images with --data")
+		}
+		r, err := train.NewRun(c.Out, c.settings(s), note)
+		if exists := (*train.ExistsError)(nil); errors.As(err, &exists) {
+			return nil, fmt.Errorf("%w: continue that run with --resume, or give another --out", err)
+		}
+		return r, err
 	}
-}
-
-// checkNew refuses to start a run where there is one already.
-func (c *trainRun) checkNew() error {
-	if c.Data == "" {
-		return errors.New("no data: give a folder of images with --data")
-	}
-	path := filepath.Join(c.Out, train.StateFile)
-	if _, err := os.Stat(path); err == nil {
-		return fmt.Errorf("%s is there already: continue that run with --resume, or give another --out", path)
-	}
-	return nil
-}
-
-// resumed takes the settings of the run in --out, and into note what its state keeps of the command
-// line. Flags that would change the run are refused.
-func (c *trainRun) resumed(s *train.Settings, note any, refused []string) error {
-	p, err := train.ReadState(c.Out)
+	r, err := train.ResumeRun[N](c.Out)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	decoder := json.NewDecoder(strings.NewReader(p.Note))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(note); err != nil {
-		return fmt.Errorf("%s: the state there is that of another kind of training: %w", c.Out, err)
-	}
-	if len(refused) > 0 {
+	if refused := settled(flags); len(refused) > 0 {
 		slices.Sort(refused)
-		return fmt.Errorf("--resume keeps the run's own settings: leave out %s", strings.Join(refused, ", "))
+		return nil, fmt.Errorf("--resume keeps the run's own settings: leave out %s", strings.Join(refused, ", "))
 	}
-	*s = p.Settings
-	if c.Steps != nil {
-		s.Steps = *c.Steps
+	err = r.SetSteps(or(c.Steps, r.Settings.Steps))
+	if finished := (*train.FinishedError)(nil); errors.As(err, &finished) {
+		return nil, fmt.Errorf("%w; to go on give more with --steps", err)
 	}
-	if p.Step >= s.Steps {
-		return fmt.Errorf("the run in %s has made all of its %d updates; to go on give more with --steps",
-			c.Out, p.Step)
-	}
-	return nil
+	return r, err
+}
+
+// steps returns the number of updates of a new run of settings s on so many images.
+func (c *trainRun) steps(s train.Settings, images int, epochs float64) int {
+	return or(c.Steps, s.Epochs(or(c.Epochs, epochs), images))
 }
 
 // settled lists the flags given of those that a run keeps, which have the tag of that name.
@@ -130,30 +115,23 @@ type trainReport struct {
 	Model   string  `json:"model"`
 }
 
-// run trains, shows progress and draws the loss; onSave is called at checkpoints.
-func (c *trainRun) run(a *app, task train.Task, s train.Settings, note any, onSave func() error) error {
-	text, err := json.Marshal(note)
-	if err != nil {
-		return err
-	}
+// finishRun trains, shows progress and plots the loss; onSave is called at checkpoints.
+func finishRun[N any](c *trainRun, a *app, r *train.Run[N], task train.Task, onSave func() error) error {
 	pool := tensor.NewPool(c.Threads)
 	defer pool.Close()
-	l, err := train.NewLoop(task, tensor.NewGraph(pool), c.Out, s)
+	l, err := r.Loop(task, tensor.NewGraph(pool))
 	if err != nil {
 		return err
 	}
-	l.Every, l.Note = c.Save, string(text)
+	l.Every = c.Save
 	if c.Resume {
-		if err := l.Resume(); err != nil {
-			return err
-		}
 		a.note("resuming after update %d", l.Step())
 	}
-	line := terminal.NewTrainLine(a.stderr, s.Steps)
+	line := terminal.NewTrainLine(a.stderr, r.Settings.Steps)
 	var last train.StepStats
-	l.OnStep = func(r train.StepStats) {
-		last = r
-		line.Step(r)
+	l.OnStep = func(s train.StepStats) {
+		last = s
+		line.Step(s)
 	}
 	l.OnSave = func(train.StepStats) error {
 		names := map[string]string{"loss": "loss", "masked": "loss of masked passes"}
@@ -169,7 +147,7 @@ func (c *trainRun) run(a *app, task train.Task, s train.Settings, note any, onSa
 	if err != nil {
 		if errors.Is(err, context.Canceled) {
 			a.note("stopped after update %d of %d, saved in %s; the same --out with --resume continues",
-				l.Step(), s.Steps, c.Out)
+				l.Step(), r.Settings.Steps, c.Out)
 		}
 		if diverged := (*train.DivergedError)(nil); errors.As(err, &diverged) {
 			return fmt.Errorf("%w. Lower the learning rate (--lr) or clip the gradient (--clip)", err)
@@ -181,7 +159,7 @@ func (c *trainRun) run(a *app, task train.Task, s train.Settings, note any, onSa
 		images, flops := line.Rates()
 		return a.printJSON(trainReport{
 			StepStats: last,
-			Steps:     s.Steps,
+			Steps:     r.Settings.Steps,
 			Seconds:   line.Seconds(),
 			Images:    images,
 			GFLOPs:    flops,

@@ -1,0 +1,62 @@
+package train
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/tokencache/tokencache/data"
+	"github.com/tokencache/tokencache/dit"
+	"github.com/tokencache/tokencache/tensor"
+)
+
+// ParseArch returns the architecture of a name, in upper or lower case: dit, which an empty name
+// also means, mdtv1 or mdtv2. For any other name ok is false.
+func ParseArch(name string) (arch dit.Arch, ok bool) {
+	if name == "" {
+		return dit.ArchDiT, true
+	}
+	for _, arch := range []dit.Arch{dit.ArchDiT, dit.ArchMDTv1, dit.ArchMDTv2} {
+		if strings.EqualFold(name, string(arch)) {
+			return arch, true
+		}
+	}
+	return "", false
+}
+
+// StartModel returns the model that training on set begins at, its parameters, and the names of its
+// classes. If w is nil it is a new one for the images of set. Else it is the model of w; or, if o
+// has the architecture of an MDT, a WarmStart of it.
+func StartModel(w *dit.Weights, o ModelOptions, set *data.Set) (
+	m *dit.Model, params []*tensor.Param, names []string, err error,
+) {
+	if w == nil {
+		m, params, err = NewModel(o, ImageKind{Size: set.Size, Channels: set.Channels, Classes: len(set.Classes)})
+		if err != nil {
+			err = fmt.Errorf("%s: %w", set.Path, err)
+		}
+		return m, params, set.Classes, err
+	}
+	if names = w.ClassNames; names == nil && len(set.Classes) == w.NumClasses {
+		names = set.Classes
+	}
+	if o.Arch == "" || o.Arch == dit.ArchDiT {
+		m, params, err = w.Trainable()
+	} else {
+		m, params, err = WarmStart(w, o)
+	}
+	return m, params, names, err
+}
+
+// StartMask returns the masks to train a model of an architecture with, in updates of batch
+// examples: of the given shares, or of the paper's if shares is nil. It is nil for a DiT.
+func StartMask(arch dit.Arch, shares *Shares, batch int) *MaskOptions {
+	if arch == dit.ArchDiT {
+		return nil
+	}
+	o := DefaultMask(arch)
+	if shares != nil {
+		o.Min, o.Max = shares.Min, shares.Max
+	}
+	o.GroupBy(batch)
+	return &o
+}
