@@ -3,6 +3,7 @@ package eval
 import (
 	"bytes"
 	"encoding/json"
+	"strconv"
 )
 
 // Evaluation is how samples compare with a reference.
@@ -83,9 +84,19 @@ func (o *object) estimate(key string, e *Estimate) {
 	if e == nil {
 		return
 	}
-	o.add(key, e.Value)
-	o.add(key+"_low", e.Low)
-	o.add(key+"_high", e.High)
+	o.add(key, rounded(e.Value))
+	o.add(key+"_low", rounded(e.Low))
+	o.add(key+"_high", rounded(e.High))
+}
+
+// rounded returns v to 12 significant digits. Those that follow tell the order in which images were
+// added up, not how they are distributed.
+func rounded(v float64) float64 {
+	r, err := strconv.ParseFloat(strconv.FormatFloat(v, 'g', 12, 64), 64)
+	if err != nil {
+		return v
+	}
+	return r
 }
 
 func (o *object) end() ([]byte, error) {
