@@ -9,11 +9,10 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 
 	"github.com/alecthomas/kong"
+	kongcompletion "github.com/jotaen/kong-completion"
 
 	"github.com/tokencache/tokencache/cmd/tokencache/internal/terminal"
 	"github.com/tokencache/tokencache/comparison"
@@ -37,6 +36,11 @@ type cli struct {
 	Compare   compareCmd   `cmd:"" help:"Compare cache methods: speed and quality."`
 	Calibrate calibrateCmd `cmd:"" help:"Make a cache policy for a model, sampler and speed."`
 	Version   versionCmd   `cmd:"" help:"Print the version, the platform and the CPU level in use."`
+
+	Completion kongcompletion.Completion `cmd:"" help:"Print how a shell completes commands and flags."`
+
+	Quiet       bool             `short:"q" help:"Print results and errors alone."`
+	ShowVersion kong.VersionFlag `name:"version" help:"Print the version and end."`
 }
 
 // app is what every verb is given besides its flags.
@@ -67,20 +71,31 @@ func main() {
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// run is the program; it returns the exit status: 0, 1 for any error, or 130 after an interrupt.
+// run is the program; it returns the exit status: 0, 1 for any error, or that of the signal that
+// ended it.
 func run(args []string, stdout, stderr io.Writer) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	a := &app{ctx: ctx, stdout: stdout, stderr: stderr}
+	interrupted := catchSignals()
+	defer interrupted.stop()
+	a := &app{ctx: interrupted.ctx, stdout: stdout, stderr: stderr}
 
-	exit := -1 // set when kong has printed help and wants to end
-	parser := newParser(&cli{}, kong.Writers(stdout, stderr), kong.Exit(func(status int) { exit = status }))
-	if len(args) == 0 {
+	exit := -1 // set when kong has printed something and wants to end
+	c := &cli{}
+	parser := newParser(c, kong.Writers(stdout, stderr), kong.Exit(func(status int) { exit = status }))
+	if kongcompletion.Register(parser); exit >= 0 {
+		return exit
+	}
+	switch {
+	case len(args) == 0:
 		args = []string{"--help"}
+	case args[0] == "help":
+		args = append(args[1:], "--help")
 	}
 	k, err := parser.Parse(args)
 	if exit >= 0 {
 		return exit
+	}
+	if c.Quiet {
+		a.stderr = io.Discard
 	}
 	if err == nil {
 		err = kernel.EnvError()
@@ -92,10 +107,10 @@ func run(args []string, stdout, stderr io.Writer) int {
 	case err == nil:
 		return 0
 	case errors.Is(err, context.Canceled):
-		a.note("tokencache: interrupted")
-		return 130
+		fmt.Fprintln(stderr, "tokencache: interrupted")
+		return interrupted.status()
 	default:
-		a.note("tokencache: %s", a.explain(err))
+		fmt.Fprintf(stderr, "tokencache: %s\n", a.explain(err))
 		return 1
 	}
 }
@@ -114,6 +129,7 @@ func newParser(c *cli, options ...kong.Option) *kong.Kong {
 			"models":        strings.Join(models.Names(), ", "),
 			"samplers":      strings.Join(diffusion.Methods(), ", "),
 			"spacings":      strings.Join(diffusion.Spacings(), ", "),
+			"version":       describeVersion().String(),
 		},
 		calibrateVars(),
 	)...)

@@ -3,6 +3,7 @@
 package terminal
 
 import (
+	"fmt"
 	"io"
 	"os"
 	"time"
@@ -10,18 +11,27 @@ import (
 	"github.com/schollz/progressbar/v3"
 )
 
-// Progress is a bar that shows how far a long computation is, on a terminal; elsewhere it shows
-// nothing.
-type Progress struct{ bar *progressbar.ProgressBar }
+// Progress shows how far a long computation is: on a terminal a bar, elsewhere a line every half
+// minute.
+type Progress struct {
+	bar *progressbar.ProgressBar // nil elsewhere than on a terminal
+
+	w     io.Writer
+	what  string
+	start time.Time
+	shown time.Time
+	now   func() time.Time
+}
 
 const progressUnits = 10_000
 
-// NewProgress returns a bar on w with a description.
+// NewProgress returns the progress of what is described, on w.
 func NewProgress(w io.Writer, what string) *Progress {
 	if !isTerminal(w) {
-		return &Progress{}
+		start := time.Now()
+		return &Progress{w: w, what: what, start: start, shown: start, now: time.Now}
 	}
-	return &Progress{progressbar.NewOptions(progressUnits,
+	return &Progress{bar: progressbar.NewOptions(progressUnits,
 		progressbar.OptionSetWriter(w),
 		progressbar.OptionSetDescription(what),
 		progressbar.OptionSetPredictTime(true),
@@ -34,9 +44,28 @@ func NewProgress(w io.Writer, what string) *Progress {
 
 // Set shows that done of total is done.
 func (p *Progress) Set(done, total float64) {
-	if p.bar != nil && total > 0 {
+	switch {
+	case !(total > 0):
+	case p.bar != nil:
 		_ = p.bar.Set(int(progressUnits * done / total)) // a terminal that went away is no reason to stop
+	default:
+		p.line(done / total)
 	}
+}
+
+// line writes a line if it is time for one. Only a share that was seen to grow tells what is left.
+func (p *Progress) line(share float64) {
+	now := p.now()
+	if now.Sub(p.shown) < lineInterval {
+		return
+	}
+	p.shown = now
+	left := ""
+	if share > 0 && share <= 1 {
+		rest := time.Duration(float64(now.Sub(p.start)) * (1 - share) / share)
+		left = fmt.Sprintf(", %s left", rest.Round(time.Second))
+	}
+	fmt.Fprintf(p.w, "%s: %.0f %%%s\n", p.what, 100*share, left)
 }
 
 // Finish removes the bar.
