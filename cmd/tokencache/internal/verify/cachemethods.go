@@ -6,7 +6,7 @@ import "github.com/tokencache/tokencache/reuse"
 // metadata entry method has.
 var recordedMethods = map[string]recordedMethod{
 	"hicache":  {policy: from(recordedHiCache)},
-	"magcache": {policy: from(recordedMagCache)},
+	"magcache": {policy: from(recordedMagCache), rest: (*run).magnitudeRatios},
 	"plain":    {policy: from(recordedPlain)},
 	"seacache": {policy: from(recordedSeaCache)},
 	"spectrum": {policy: from(recordedSpectrum)},

@@ -1,8 +1,11 @@
 package verify
 
 import (
+	"fmt"
 	"slices"
 
+	"github.com/tokencache/tokencache/calibrate"
+	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/reuse"
 )
 
@@ -72,6 +75,30 @@ func recordedMagCache(c *recording, name string, o magcacheOptions) (reuse.Polic
 		p.NullRatios = append(p.NullRatios, float64(ratios.Row(i)[1]))
 	}
 	return p, nil
+}
+
+// magnitudeRatios checks the calibration of MagCache on the plain run of sample A: the ratios of
+// both halves of guidance together, [steps], and of each, [steps, 2].
+func (r *run) magnitudeRatios(m *dit.Model, c, inputs *recording) error {
+	const together, halves = "mag_ratios_of_A", "mag_ratios_cond_null_of_A"
+	if !c.has(together) || !c.has(halves) {
+		return nil
+	}
+	info, _ := c.Lookup(together)
+	measured := new(calibrate.MagnitudeRatios)
+	r.work("%s/%s", c.stem, together)
+	steps := fmt.Sprintf("ddim%d", info.Len())
+	if _, err := r.fromSample(m, inputs, "A", steps, measured.Policy()); err != nil {
+		return err
+	}
+	r.compareRecorded(c, together, float32s(measured.Ratios()), tolerance)
+	cond, null := measured.Halves()
+	var both []float32
+	for p := range cond {
+		both = append(both, float32(cond[p]), float32(null[p]))
+	}
+	r.compareRecorded(c, halves, both, tolerance)
+	return nil
 }
 
 type spectrumOptions struct {
