@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/tokencache/tokencache"
+	"github.com/tokencache/tokencache/checkpoint"
 	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/reuse"
 	"github.com/tokencache/tokencache/train"
@@ -131,6 +132,41 @@ func TestTeaCacheCalibration(t *testing.T) {
 	}
 	if made.Provenance["pairs"] != 2*3*7 { // guidance's halves, images, steps after the first
 		t.Errorf("fitted to %v pairs, want %d", made.Provenance["pairs"], 2*3*7)
+	}
+}
+
+// TestRecordedPolynomial checks the polynomial of recorded pairs of changes against the recorded one,
+// by their values where the pairs are.
+func TestRecordedPolynomial(t *testing.T) {
+	c, err := checkpoint.Open("../testdata/cache-methods-2026/teacache.safetensors")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	read := func(name string) []float64 {
+		list, err := c.Float32(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wide := make([]float64, len(list))
+		for i, v := range list {
+			wide[i] = float64(v)
+		}
+		return wide
+	}
+	x, highestFirst := read("fit_x"), read("coefficients")
+	got, _, err := polynomial(x, read("fit_y"), teaDegree)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range x {
+		have, want := 0.0, 0.0
+		for i := range highestFirst {
+			have, want = have*v+got[len(got)-1-i], want*v+highestFirst[i]
+		}
+		if !(math.Abs(have-want) < 1e-5) {
+			t.Errorf("%g at %g, want %g", have, v, want)
+		}
 	}
 }
 
