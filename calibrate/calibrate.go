@@ -67,11 +67,13 @@ func NewMethod(name string) (Method, error) {
 		return NewSmoothCache(), nil
 	case reuse.TeaCacheMethod:
 		return NewTeaCache(), nil
+	case reuse.MagCacheMethod:
+		return NewMagCache(), nil
 	case reuse.L2CMethod:
 		return NewL2C(), nil
 	}
-	return nil, fmt.Errorf("method %q: want %s, %s, %s or %s", name,
-		reuse.TokenCacheMethod, reuse.SmoothCacheMethod, reuse.TeaCacheMethod, reuse.L2CMethod)
+	return nil, fmt.Errorf("method %q: want %s, %s, %s, %s or %s", name,
+		reuse.TokenCacheMethod, reuse.SmoothCacheMethod, reuse.TeaCacheMethod, reuse.MagCacheMethod, reuse.L2CMethod)
 }
 
 // product is a policy that is not yet saved.

@@ -47,6 +47,13 @@ var methods = []method{
 		make:  func() settable { return NewTaylorSeer() },
 	},
 	{
+		name:    "hicache",
+		summary: "As taylorseer, but the series is one of scaled Hermite polynomials.",
+		paper: "HiCache: Training-free Acceleration of Diffusion Models via Hermite Polynomial-based Feature " +
+			"Caching, arXiv 2508.16984",
+		make: func() settable { return NewHiCache() },
+	},
+	{
 		name: "toca",
 		summary: "Caches the outputs of attention and MLP. Between full steps attention is reused, and " +
 			"the MLP computed for the tokens that receive the most attention.",
@@ -77,6 +84,27 @@ var methods = []method{
 			"polynomial, add up to the threshold. The first and the last step are full.",
 		paper: "Timestep Embedding Tells: It's Time to Cache for Video Diffusion Model, arXiv 2411.19108",
 		make:  func() settable { return NewTeaCache() },
+	},
+	{
+		name: "seacache",
+		summary: "As teacache without a polynomial, on the modulated input after a filter over the grid of " +
+			"tokens that suppresses what is noise at the step.",
+		paper: "SeaCache: Spectral-Evolution-Aware Cache for Accelerating Diffusion Models, arXiv 2602.18993",
+		make:  func() settable { return NewSeaCache() },
+	},
+	{
+		name: "magcache",
+		summary: "Skips all blocks while the calibrated magnitudes of their residual change little. The " +
+			"first steps are full.",
+		paper: "MagCache: Fast Video Generation with Magnitude-Aware Cache, arXiv 2506.09045",
+		make:  func() settable { return NewMagCache() },
+	},
+	{
+		name: "spectrum",
+		summary: "Forecasts the tokens after the last block by Chebyshev polynomials in time, fitted to all " +
+			"computed steps. The period of full steps grows.",
+		paper: "Adaptive Spectral Feature Forecasting for Diffusion Sampling Acceleration, arXiv 2603.01623",
+		make:  func() settable { return NewSpectrum() },
 	},
 	{
 		name: "deltadit",

@@ -31,6 +31,7 @@ const (
 	TokenCacheMethod  = "tokencache"
 	SmoothCacheMethod = "smoothcache"
 	TeaCacheMethod    = "teacache"
+	MagCacheMethod    = "magcache"
 	L2CMethod         = "l2c"
 	SpecMethod        = "named" // a policy by its parameters
 )
@@ -45,6 +46,7 @@ type Trained struct {
 	Policy *TokenCache  `json:"policy,omitempty"`
 	Smooth *SmoothCache `json:"smoothcache,omitempty"`
 	Tea    *TeaCache    `json:"teacache,omitempty"`
+	Mag    *MagCache    `json:"magcache,omitempty"`
 	L2C    *L2C         `json:"l2c,omitempty"`
 	Spec   Spec         `json:"named,omitempty"`
 
@@ -170,6 +172,7 @@ func (t *Trained) inner() (method string, p calibrated) {
 	take(TokenCacheMethod, t.Policy, t.Policy != nil)
 	take(SmoothCacheMethod, t.Smooth, t.Smooth != nil)
 	take(TeaCacheMethod, t.Tea, t.Tea != nil)
+	take(MagCacheMethod, t.Mag, t.Mag != nil)
 	take(L2CMethod, t.L2C, t.L2C != nil)
 	take(SpecMethod, t.Spec, t.Spec != "")
 	if count != 1 {
@@ -322,9 +325,9 @@ func OpenFS(fsys fs.FS, dir string) (*Trained, error) {
 	method, p := t.inner()
 	if t.Format != policyFormat || p == nil || t.Method != method {
 		return nil, fmt.Errorf(
-			"%s: format %d of method %q, want format %d of %s, %s, %s, %s or %s, with that policy alone",
+			"%s: format %d of method %q, want format %d of %s, %s, %s, %s, %s or %s, with that policy alone",
 			PolicyFile, t.Format, t.Method, policyFormat,
-			TokenCacheMethod, SmoothCacheMethod, TeaCacheMethod, L2CMethod, SpecMethod)
+			TokenCacheMethod, SmoothCacheMethod, TeaCacheMethod, MagCacheMethod, L2CMethod, SpecMethod)
 	}
 	if t.L2C != nil || t.Policy != nil && (t.Policy.needsPredictor() || t.Policy.Learned) {
 		if err := t.readLearned(fsys, pathIn(dir, PredictorFile)); err != nil {

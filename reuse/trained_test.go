@@ -26,6 +26,13 @@ func calibrated(branches int) map[string]*reuse.Trained {
 			Low:          0.1,
 			High:         2,
 		}},
+		reuse.MagCacheMethod: {Mag: &reuse.MagCache{
+			Threshold:  0.2,
+			Skips:      2,
+			Retention:  0.25,
+			Ratios:     []float64{1, 1, 0.95, 1.05, 1, 0.9, 0.9, 1.2},
+			NullRatios: []float64{1, 1, 1, 1.1, 1, 1, 0.9, 1.3},
+		}},
 		reuse.L2CMethod:  {L2C: &reuse.L2C{Threshold: 0.1, Logits: routers(8, branches)}},
 		reuse.SpecMethod: {Spec: "fora:n=2"},
 	}
@@ -46,6 +53,8 @@ func TestTrainedMethods(t *testing.T) {
 				direct = saved.Smooth
 			case saved.Tea != nil:
 				direct = saved.Tea
+			case saved.Mag != nil:
+				direct = saved.Mag
 			case saved.Spec != "":
 				direct = &reuse.FORA{N: 2}
 			default:
@@ -60,7 +69,7 @@ func TestTrainedMethods(t *testing.T) {
 				t.Fatal(err)
 			}
 			alike := reflect.DeepEqual(got.Smooth, saved.Smooth) && reflect.DeepEqual(got.Tea, saved.Tea) &&
-				reflect.DeepEqual(got.L2C, saved.L2C) && got.Spec == saved.Spec
+				reflect.DeepEqual(got.Mag, saved.Mag) && reflect.DeepEqual(got.L2C, saved.L2C) && got.Spec == saved.Spec
 			if got.Method != method || !alike {
 				t.Errorf("read %+v, saved %+v", got, saved)
 			}
@@ -93,7 +102,7 @@ func TestTrainedMethods(t *testing.T) {
 func TestBadTrainedMethods(t *testing.T) {
 	for _, test := range []struct{ text, want string }{
 		{`{"format":1,"method":"smoothcache","teacache":{"threshold":1}}`,
-			"want format 1 of tokencache, smoothcache, teacache, l2c or named"},
+			"want format 1 of tokencache, smoothcache, teacache, magcache, l2c or named"},
 		{`{"format":1,"method":"teacache","teacache":{"threshold":1},"l2c":{"threshold":1}}`, "with that policy alone"},
 		{`{"format":2,"method":"teacache","teacache":{"threshold":1}}`, "format 2"},
 		{`{"format":1,"method":"teacache","teacache":{"threshold":-1}}`, "policy.json: teacache: threshold=-1"},
