@@ -41,6 +41,9 @@ func TestZeroValues(t *testing.T) {
 		{&reuse.ToCa{Duca: true}, false},
 		{&reuse.FBCache{}, false},
 		{&reuse.DBCache{}, false},
+		{&reuse.SpeCa{}, false},
+		{&reuse.EasyCache{}, false},
+		{&reuse.FasterCache{}, false},
 		{&reuse.DeltaDiT{}, false},
 		{&reuse.SmoothCache{}, false},
 		{&reuse.L2C{}, false},
@@ -78,6 +81,7 @@ func TestConstructors(t *testing.T) {
 	for _, p := range []reuse.Policy{
 		reuse.NewTokenCache(), reuse.NewFORA(), reuse.NewTaylorSeer(), reuse.NewToCa(), reuse.NewDuCa(),
 		reuse.NewFBCache(), reuse.NewDBCache(), reuse.NewTeaCache(), reuse.NewDeltaDiT(), reuse.NewToMe(),
+		reuse.NewSpeCa(), reuse.NewEasyCache(), reuse.NewFasterCache(),
 	} {
 		t.Run(p.String(), func(t *testing.T) {
 			if _, err := p.NewRun(m, plan, 1); err != nil {
