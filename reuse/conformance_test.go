@@ -169,7 +169,7 @@ func everythingComputed(t *testing.T, s *subject) {
 	method, _, _ := strings.Cut(s.text, ":")
 	var more []string
 	switch method {
-	case "fora", "taylorseer", "fastercache", "deltadit":
+	case "fora", "taylorseer", "hicache", "fastercache", "deltadit":
 		more = []string{"n=1"}
 	case "toca", "duca":
 		more = []string{"n=1,ratio=0"}

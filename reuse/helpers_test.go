@@ -166,6 +166,7 @@ var policies = []string{
 	"tokencache:site=body", "tokencache:site=body,ratio=0",
 	"tokencache:site=body,keys=fresh,cached=output,order=0",
 	"fora", "taylorseer", "taylorseer:order=2,n=2",
+	"hicache", "hicache:order=3,n=2,warmup=1,sigma=0.7", "hicache:basis=taylor-scaled,warmup=2",
 	"speca:threshold=0.3,decay=1,min=1,metric=l1", "speca:order=1,min=0,max=3,threshold=0.5,decay=1,metric=l2,reject=true",
 	"speca:order=2,min=1,threshold=0.35,decay=0.8,metric=l1,reject=true,halves=separate", "toca", "toca:scheduler=ddim50,n=2", "duca",
 	"fbcache:threshold=1", "fbcache:threshold=9,most=2,warmup=2",

@@ -47,6 +47,13 @@ var methods = []method{
 		make:  func() settable { return NewTaylorSeer() },
 	},
 	{
+		name:    "hicache",
+		summary: "As taylorseer, but the series is one of scaled Hermite polynomials.",
+		paper: "HiCache: Training-free Acceleration of Diffusion Models via Hermite Polynomial-based Feature " +
+			"Caching, arXiv 2508.16984",
+		make: func() settable { return NewHiCache() },
+	},
+	{
 		name: "speca",
 		summary: "As taylorseer, but forecasts are verified on the last block, which is computed, and " +
 			"a step is full once the error is too large.",

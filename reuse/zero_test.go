@@ -37,6 +37,7 @@ func TestZeroValues(t *testing.T) {
 		{&reuse.TokenCache{}, false},
 		{&reuse.FORA{}, false},
 		{&reuse.TaylorSeer{}, false},
+		{&reuse.HiCache{}, false},
 		{&reuse.ToCa{}, false},
 		{&reuse.ToCa{Duca: true}, false},
 		{&reuse.FBCache{}, false},
@@ -81,7 +82,7 @@ func TestConstructors(t *testing.T) {
 	for _, p := range []reuse.Policy{
 		reuse.NewTokenCache(), reuse.NewFORA(), reuse.NewTaylorSeer(), reuse.NewToCa(), reuse.NewDuCa(),
 		reuse.NewFBCache(), reuse.NewDBCache(), reuse.NewTeaCache(), reuse.NewDeltaDiT(), reuse.NewToMe(),
-		reuse.NewSpeCa(), reuse.NewEasyCache(), reuse.NewFasterCache(),
+		reuse.NewHiCache(), reuse.NewSpeCa(), reuse.NewEasyCache(), reuse.NewFasterCache(),
 	} {
 		t.Run(p.String(), func(t *testing.T) {
 			if _, err := p.NewRun(m, plan, 1); err != nil {
