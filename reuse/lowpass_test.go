@@ -6,6 +6,8 @@ import (
 	"math/cmplx"
 	"math/rand/v2"
 	"testing"
+
+	"github.com/tokencache/tokencache/checkpoint"
 )
 
 // spectrum returns the discrete Fourier transform of an image, [rows, cols].
@@ -48,5 +50,32 @@ func TestLowPass(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestLowPassOfFasterCache checks the filter against FasterCache's own code.
+func TestLowPassOfFasterCache(t *testing.T) {
+	f, err := checkpoint.Open("../testdata/cache-methods-2026/fastercache_cfg.safetensors")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	split := map[string][]float32{}
+	for _, name := range []string{"in", "low", "high"} {
+		if split[name], err = f.Float32("split." + name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const side = 8
+	filter, low := newLowPass(side, side, side/lowShare), make([]float32, side*side)
+	for i := 0; i < len(split["in"]); i += len(low) {
+		filter.apply(low, split["in"][i:i+len(low)])
+		for j, v := range low {
+			high := split["in"][i+j] - v
+			if math.Abs(float64(v-split["low"][i+j])) > 1e-5 || math.Abs(float64(high-split["high"][i+j])) > 1e-5 {
+				t.Fatalf("element %d: low %g and high %g, want %g and %g",
+					i+j, v, high, split["low"][i+j], split["high"][i+j])
+			}
+		}
 	}
 }
