@@ -38,21 +38,17 @@ func (r *doubtingRun) Finish(out *tensor.Tensor) bool {
 // are the same alone, in a batch and among other requests, under guidance.
 func TestPoliciesThatFinish(t *testing.T) {
 	p := open(t, 2)
-	for _, test := range []struct {
-		text    string
-		cheaper bool
-	}{
-		{"easycache:threshold=0.5,warmup=2", true},
-		{"easycache:threshold=0.5,warmup=2,halves=separate", true},
-		{"fastercache:start=3,n=4,high=6", true},
-		{"speca:order=1,min=1,threshold=9,decay=1,metric=l1,reject=true", true},
-		{"speca:order=0,min=0,threshold=0,reject=true", false},
+	for _, text := range []string{
+		"easycache:threshold=0.5,warmup=2",
+		"easycache:threshold=0.5,warmup=2,halves=separate",
+		"fastercache:start=3,n=4,high=6",
+		"speca:order=1,min=1,metric=l1,reject=true",
 	} {
-		t.Run(test.text, func(t *testing.T) {
+		t.Run(text, func(t *testing.T) {
 			request := tokencache.Request{
 				Classes:  []int{1, 2, 3},
 				Seed:     5,
-				Policy:   policy(t, test.text),
+				Policy:   policy(t, text),
 				Sampling: tokencache.Sampling{Steps: 8, Guidance: 2},
 			}
 			want := draw(t, p, request)
@@ -67,7 +63,7 @@ func TestPoliciesThatFinish(t *testing.T) {
 			}
 			slices.SortFunc(r.Images, func(a, b tokencache.Image) int { return a.Index - b.Index })
 			sameImages(t, "among others", r.Images, want)
-			if got := r.Stats.FLOPReduction(); (got > 1) != test.cheaper {
+			if got := r.Stats.FLOPReduction(); !(got > 1) {
 				t.Errorf("%g times fewer FLOPs than uncached", got)
 			}
 			request.Classes = request.Classes[:1]

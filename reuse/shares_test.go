@@ -16,7 +16,7 @@ import (
 // isAdaptive reports whether a policy decides by its input what it computes.
 func isAdaptive(text string) bool {
 	method, _, _ := strings.Cut(text, ":")
-	return slices.Contains([]string{"fbcache", "dbcache", "teacache", "easycache", "speca"}, method)
+	return slices.Contains([]string{"fbcache", "dbcache", "teacache", "seacache", "easycache", "speca"}, method)
 }
 
 // TestShares checks the shares that policies say they compute at each step against the rows that

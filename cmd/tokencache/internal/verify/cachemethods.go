@@ -9,8 +9,12 @@ var recordedMethods = map[string]recordedMethod{
 	"easycache":       {policy: from(recordedEasyCache)},
 	"fastercache_cfg": {policy: from(recordedFasterCache)},
 	"hicache":         {policy: from(recordedHiCache)},
+	"magcache":        {policy: from(recordedMagCache)},
 	"plain":           {policy: from(recordedPlain)},
+	"seacache":        {policy: from(recordedSeaCache)},
 	"speca":           {policy: from(recordedSpeCa)},
+	"spectrum":        {policy: from(recordedSpectrum)},
+	"teacache":        {policy: from(recordedTeaCache)},
 }
 
 func recordedPlain(*recording, string, struct{}) (reuse.Policy, error) { return reuse.None{}, nil }
