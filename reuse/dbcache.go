@@ -215,8 +215,8 @@ type reuses struct {
 	last int // the position of the last
 }
 
-// add counts a reuse at a position. The first of a row counts when the second comes, but for the
-// very first.
+// add counts a reuse at a position. From a count of 0 the first reuse of a row counts only once the
+// second comes; the very first counts at once.
 func (c *reuses) add(position int) {
 	switch {
 	case c.all == 0:

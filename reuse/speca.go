@@ -74,7 +74,7 @@ func (p *SpeCa) Kind() Kind {
 // Granularity implements Described.
 func (p *SpeCa) Granularity() Granularity { return ByBranch }
 
-// lowestTolerance is the least that an error may be up to.
+// lowestTolerance is the lower bound of tau.
 const lowestTolerance = 0.01
 
 // tolerance returns tau at a position.
