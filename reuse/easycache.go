@@ -9,9 +9,10 @@ import (
 // ConditionalHalf is a value of EasyCache.Halves: guidance's conditional half decides for both.
 const ConditionalHalf = "conditional"
 
-// EasyCache reuses how the network changed its input ("Less is Enough: Training-Free Video Diffusion
-// Acceleration via Runtime-Adaptive Caching", arXiv 2507.02860). With x[p] the latents at position p
-// and v the prediction of the noise at the last computed position c, a skipped step predicts
+// EasyCache reuses how the network changed its input ("Less is Enough: Training-Free Video
+// Diffusion Acceleration via Runtime-Adaptive Caching", arXiv 2507.02860). With x[p] the latents at
+// position p and v the prediction of the noise at the last computed position c, a skipped step
+// predicts
 //
 //	x[p] + (v - x[c])
 //

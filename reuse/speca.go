@@ -15,10 +15,10 @@ const (
 	RootL2     = "l2"          // the root of the mean of (F-G)²
 )
 
-// SpeCa forecasts the outputs of attention and MLP as TaylorSeer does, and verifies forecasts on the
-// last block ("SpeCa: Accelerating Diffusion Transformers with Speculative Feature Caching", arXiv
-// 2509.11628). There the tokens G of the block, computed from its forecast input, are compared with
-// their forecast F. The error may be up to
+// SpeCa forecasts the outputs of attention and MLP as TaylorSeer does, and verifies forecasts on
+// the last block ("SpeCa: Accelerating Diffusion Transformers with Speculative Feature Caching",
+// arXiv 2509.11628). There the tokens G of the block, computed from its forecast input, are
+// compared with their forecast F. The error may be up to
 //
 //	tau = max(0.01, Threshold · Decay^((p+1)/T))
 //
