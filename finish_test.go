@@ -34,6 +34,44 @@ func (r *doubtingRun) Finish(out *tensor.Tensor) bool {
 	return false
 }
 
+// TestPoliciesThatFinish checks that images of policies that change or reject what passes predict
+// are the same alone, in a batch and among other requests, under guidance.
+func TestPoliciesThatFinish(t *testing.T) {
+	p := open(t, 2)
+	for _, text := range []string{
+		"easycache:threshold=0.5,warmup=2",
+		"easycache:threshold=0.5,warmup=2,halves=separate",
+		"fastercache:start=3,n=4,high=6",
+		"speca:order=1,min=1,metric=l1,reject=true",
+	} {
+		t.Run(text, func(t *testing.T) {
+			request := tokencache.Request{
+				Classes:  []int{1, 2, 3},
+				Seed:     5,
+				Policy:   policy(t, text),
+				Sampling: tokencache.Sampling{Steps: 8, Guidance: 2},
+			}
+			want := draw(t, p, request)
+			var all sync.WaitGroup
+			for _, other := range mixed(t) {
+				all.Go(func() { p.Generate(t.Context(), other) })
+			}
+			r, err := p.Generate(t.Context(), request)
+			all.Wait()
+			if err != nil {
+				t.Fatal(err)
+			}
+			slices.SortFunc(r.Images, func(a, b tokencache.Image) int { return a.Index - b.Index })
+			sameImages(t, "among others", r.Images, want)
+			if got := r.Stats.FLOPReduction(); !(got > 1) {
+				t.Errorf("%g times fewer FLOPs than uncached", got)
+			}
+			request.Classes = request.Classes[:1]
+			sameImages(t, "one image", draw(t, p, request), want[:1])
+		})
+	}
+}
+
 // TestRejectedPasses checks that a pass that a policy rejects is run again from the same input,
 // alone and among other requests, and that it is paid for but is no step.
 func TestRejectedPasses(t *testing.T) {

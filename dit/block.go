@@ -64,7 +64,7 @@ func (b *Block) addBranch(
 	in := seam.NewTokens(g)
 	*in = *x
 	in.Modulation = seam.NewModulation(g)
-	*in.Modulation = seam.Modulation{Shift: m.shift, Scale: m.scale, Eps: normEps}
+	*in.Modulation = seam.Modulation{Shift: m.shift, Scale: m.scale, Gate: m.gate, Eps: normEps}
 	branch := &passOf(g).branch
 	branch.b, branch.at, branch.m = b, at, m
 	y := r.Apply(at, in, branch.f)

@@ -21,6 +21,7 @@ type branches struct {
 	branch   int
 	x        *tensor.Tensor
 	computed []bool // of each sample
+	trial    []bool // of each sample: what is computed of it is not recorded
 	index    []int32
 	fresh    *tensor.Tensor // what was computed; record overwrites it
 
@@ -50,6 +51,7 @@ func newBranches(m *seam.Shape, plan Plan, samples, order int) *branches {
 		steps:    plan.Steps(),
 		past:     newDifferences(2*m.Blocks, rows, m.Width, order),
 		computed: make([]bool, samples),
+		trial:    make([]bool, samples),
 		index:    make([]int32, 0, rows),
 	}
 	b.recordRow, b.forecastRow = b.record, b.forecast
@@ -106,6 +108,9 @@ func (b *branches) apply(
 func (b *branches) record(i int) {
 	row := int(b.index[i])
 	copy(b.out.Row(row), b.fresh.Row(i))
+	if b.trial[row/b.tokens] {
+		return
+	}
 	b.past.record(b.branch, row, b.positions[row/b.tokens], b.fresh.Row(i))
 }
 

@@ -13,17 +13,59 @@ import (
 // residual of the blocks in the middle is reused, and only the last Back blocks are computed. With
 // one block in front and none at the back it is known as FBCache, first-block cache. Both come from
 // the public code of inference frameworks, not from a paper; there the change is averaged over the
-// batch, here every sample decides for itself.
+// batch, here every sample decides for itself, or with the other half of its image.
+//
+// With an Order the residual in the middle is not reused but forecast, by Taylor series over the
+// steps that computed everything ("DBCache with TaylorSeer"). As in cache-dit differences begin at
+// position 3.
+//
+// Limits are counted as cache-dit counts them. A step that computes everything because of the
+// change does not end a row of reuses: the count of MaxContinuous goes on in the next row from its
+// second step on, and begins at 0 once it was reached. See docs/methods.md.
 type DBCache struct {
 	Front         int     `policy:"front,fn,fn-compute-blocks" min:"1" help:"first blocks, which are compared"`
 	Back          int     `policy:"back,bn,bn-compute-blocks" min:"0" help:"last blocks that are always computed"`
 	Threshold     float64 `policy:"threshold,residual-diff-threshold" min:"0" help:"relative L1 change from which on everything is computed"`
 	Warmup        int     `policy:"warmup,max-warmup-steps" min:"1" help:"full steps at the start"`
 	MaxContinuous int     `policy:"most,max-continuous,max-continuous-cached-steps" min:"0" help:"max reuses in a row; 0: no limit"`
+
+	// WarmupInterval of n, if more than 1, makes only every n-th step of the warmup full beforehand.
+	WarmupInterval int `policy:"warmup-interval" min:"1" help:"period of full steps within the warmup"`
+	MaxCached      int `policy:"max-cached,max-cached-steps" min:"0" help:"max reuses in all; 0: no limit"`
+	Order          int `policy:"order,taylorseer-order" min:"0" max:"4" help:"order of the Taylor series that forecasts the residual; 0: it is reused"`
+
+	// Halves is SeparateHalves, also if empty, or JointHalves.
+	Halves string `policy:"halves" values:"separate|joint" empty:"separate" help:"how guidance's two halves decide"`
 }
 
 // NewDBCache returns a DBCache with its defaults.
-func NewDBCache() *DBCache { return &DBCache{Front: 2, Back: 1, Threshold: 0.1, Warmup: 1} }
+func NewDBCache() *DBCache {
+	return &DBCache{
+		Front:          2,
+		Back:           1,
+		Threshold:      0.1,
+		Warmup:         1,
+		WarmupInterval: 1,
+	}
+}
+
+// written implements writer: the last parameters are left out at their defaults.
+func (p *DBCache) written() []string {
+	names := []string{"front", "back", "threshold", "warmup", "most"}
+	if p.WarmupInterval > 1 {
+		names = append(names, "warmup-interval")
+	}
+	if p.MaxCached != 0 {
+		names = append(names, "max-cached")
+	}
+	if p.Order != 0 {
+		names = append(names, "order")
+	}
+	if p.Halves != "" && p.Halves != SeparateHalves {
+		names = append(names, "halves")
+	}
+	return names
+}
 
 // FBCache is the DBCache that compares the first block alone.
 type FBCache struct {
@@ -54,7 +96,12 @@ func (p *DBCache) Validate() error { return checkParams(p) }
 func (p *FBCache) Validate() error { return checkParams(p) }
 
 // Kind implements Described.
-func (p *DBCache) Kind() Kind { return Caches }
+func (p *DBCache) Kind() Kind {
+	if p.Order == 0 {
+		return Caches
+	}
+	return Extrapolates
+}
 
 // Kind implements Described.
 func (p *FBCache) Kind() Kind { return Caches }
@@ -100,9 +147,16 @@ func (p *DBCache) cacheBytes(m *seam.Shape, samples int) (int64, error) {
 		return 0, fmt.Errorf("%d blocks in front and %d at the back leave none of the model's %d to reuse",
 			p.Front, p.Back, m.Blocks)
 	}
-	rows := int64(samples) * int64(m.Tokens)
-	return residualBytes(m, p.Front, m.Blocks-p.Back, samples) + 2*4*rows*int64(m.Width), nil
+	middle := residualBytes(m, p.Front, m.Blocks-p.Back, samples)
+	if p.Order > 0 {
+		middle = forecastResidualBytes(m, p.Front, m.Blocks-p.Back, samples, p.Order)
+	}
+	return middle + 2*4*int64(samples)*int64(m.Tokens)*int64(m.Width), nil
 }
+
+// firstDifference is the first position whose residual makes differences with earlier ones: in
+// cache-dit the count of steps lags by one.
+const firstDifference = 3
 
 func (p *DBCache) newRun(method string, m *seam.Shape, samples int) (Run, error) {
 	if _, err := p.cacheBytes(m, samples); err != nil {
@@ -114,13 +168,19 @@ func (p *DBCache) newRun(method string, m *seam.Shape, samples int) (Run, error)
 		tokens:   m.Tokens,
 		width:    m.Width,
 		last:     last,
-		middle:   newResidual(m, p.Front, last, samples),
 		front:    newRows(rows, m.Width),
 		computed: newRows(rows, m.Width),
 		change:   newRelativeChange(samples, m.Tokens),
 		action:   make([]residualAction, samples),
-		reused:   make([]int, samples),
+		reused:   make([]reuses, samples),
+		twin:     make(twins, samples),
 		index:    make([]int32, 0, rows),
+	}
+	if p.Order == 0 {
+		r.middle = newResidual(m, p.Front, last, samples)
+	} else {
+		r.middle = newForecastResidual(m, p.Front, last, samples, p.Order)
+		r.middle.past.since = firstDifference
 	}
 	r.beginRow, r.endRow, r.keepRow = r.begin, r.end, r.keep
 	return r, nil
@@ -136,10 +196,11 @@ type dbRun struct {
 	front         *tensor.Tensor // the residual of the first blocks at this step, [rows, D]
 	computed      *tensor.Tensor // the same at the last step that computed everything
 	change        *relativeChange
-	reused        []int // of each sample: steps in a row
+	reused        []reuses // of each sample
 	stats         Cost
 
 	positions []int
+	twin      twins
 	action    []residualAction // of each sample
 	index     []int32          // rows of samples that compute the middle
 	x         *tensor.Tensor
@@ -147,9 +208,37 @@ type dbRun struct {
 	beginRow, endRow, keepRow func(row int)
 }
 
+// reuses counts the steps of a sample that reused.
+type reuses struct {
+	all  int
+	row  int // what MaxContinuous limits
+	last int // the position of the last
+}
+
+// add counts a reuse at a position. From a count of 0 the first reuse of a row counts only once the
+// second comes; the very first counts at once.
+func (c *reuses) add(position int) {
+	switch {
+	case c.all == 0:
+		c.row++
+	case c.last == position-1 && c.row == 0:
+		c.row = 2
+	case c.last == position-1:
+		c.row++
+	}
+	c.all++
+	c.last = position
+}
+
 // Begin implements Run.
-func (r *dbRun) Begin(g *tensor.Graph, _ *seam.Batch, positions []int) {
+func (r *dbRun) Begin(g *tensor.Graph, b *seam.Batch, positions []int) {
 	r.g, r.positions = g, positions
+	r.middle.positions = positions
+	if r.policy.Halves == JointHalves {
+		r.twin.pair(b, len(positions))
+	} else {
+		r.twin.part(len(positions))
+	}
 }
 
 // Sites implements seam.Reuse.
@@ -196,16 +285,13 @@ func (r *dbRun) end(row int) {
 func (r *dbRun) decide() {
 	rows := len(r.positions) * r.tokens
 	r.change.compare(r.g, r.g.RowRange(r.front, 0, rows), r.g.RowRange(r.computed, 0, rows))
-	most := r.policy.MaxContinuous
 	for s, p := range r.positions {
-		free := p >= r.policy.Warmup && p > 0 && (most == 0 || r.reused[s] < most)
-		if free && r.change.of(s) < r.policy.Threshold {
+		if r.mayReuse(s, p) && r.change.ofBoth(s, r.twin[s]) < r.policy.Threshold {
 			r.action[s] = reuseResidual
-			r.reused[s]++
+			r.reused[s].add(p)
 			r.stats.PSteps++
 		} else {
 			r.action[s] = recordResidual
-			r.reused[s] = 0
 			r.stats.ISteps++
 		}
 	}
@@ -213,6 +299,24 @@ func (r *dbRun) decide() {
 		return r.action[s] == recordResidual
 	})
 	r.g.EachRow(rows, r.width, r.keepRow)
+}
+
+// mayReuse reports whether a sample may reuse at a position if the change is small enough.
+func (r *dbRun) mayReuse(s, position int) bool {
+	p, count := &r.policy, &r.reused[s]
+	if position == 0 {
+		*count = reuses{}
+	}
+	switch {
+	case position == 0, position < p.Warmup && position%max(1, p.WarmupInterval) == 0:
+		return false
+	case p.MaxCached > 0 && count.all >= p.MaxCached:
+		return false
+	case p.MaxContinuous > 0 && count.row >= p.MaxContinuous:
+		count.row = 0
+		return false
+	}
+	return true
 }
 
 func (r *dbRun) keep(row int) {

@@ -137,11 +137,20 @@ func outputs(
 func steps(g *tensor.Graph, m *dit.Model, run reuse.Run, batches []*seam.Batch) [][]float32 {
 	var all [][]float32
 	for p, b := range batches {
-		g.Reset()
-		run.Begin(g, b, slices.Repeat([]int{p}, b.Samples()))
-		all = append(all, slices.Clone(m.Forward(g, run, b).Flat()))
+		all = append(all, slices.Clone(step(g, m, run, b, slices.Repeat([]int{p}, b.Samples())...).Flat()))
 	}
 	return all
+}
+
+// step makes a pass, again where the run rejects it, and returns its predictions.
+func step(g *tensor.Graph, m *dit.Model, run reuse.Run, b *seam.Batch, positions ...int) *tensor.Tensor {
+	for {
+		g.Reset()
+		run.Begin(g, b, positions)
+		if out := m.Forward(g, run, b); !seam.Finish(run, out) {
+			return out
+		}
+	}
 }
 
 // policies are the methods with parameters that make a difference at each law.
@@ -159,9 +168,15 @@ var policies = []string{
 	"tokencache:site=body,keys=fresh,cached=output,order=0",
 	"fora", "taylorseer", "taylorseer:order=2,n=2",
 	"hicache", "hicache:order=3,n=2,warmup=1,sigma=0.7", "hicache:basis=taylor-scaled,warmup=2",
+	"speca:threshold=0.3,decay=1,min=1,metric=l1", "speca:order=1,min=0,max=3,threshold=0.5,decay=1,metric=l2,reject=true",
+	"speca:order=2,min=1,threshold=0.35,decay=0.8,metric=l1,reject=true,halves=separate",
 	"toca", "toca:scheduler=ddim50,n=2", "duca",
 	"fbcache:threshold=1", "fbcache:threshold=9,most=2,warmup=2",
 	"dbcache:front=1,back=1,threshold=0.8", "dbcache:threshold=9,most=3",
+	"dbcache:order=1,threshold=2,warmup=2", "dbcache:front=1,order=2,threshold=2,halves=joint,max-cached=4",
+	"easycache:threshold=1,warmup=2", "easycache:threshold=0.8,warmup=2,halves=conditional",
+	"easycache:threshold=1,warmup=3,halves=separate",
+	"fastercache:start=3,n=3,high=7", "fastercache:start=2,n=4,high=4,weight=0.9",
 	"teacache:threshold=1", "teacache:threshold=1,coefficients=0.1+0+0.5,low=0.1,high=0.7",
 	"teacache:threshold=1,halves=joint",
 	"seacache:threshold=0.6", "seacache:threshold=0.5,warmup=2,filter-forced=false,power=3,halves=joint",

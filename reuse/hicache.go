@@ -113,6 +113,6 @@ func (p *HiCache) NewRun(m seam.Model, plan Plan, samples int) (Run, error) {
 		return nil, named("hicache", err)
 	}
 	r := newFullSteps(m.Shape(), plan, samples, p.Order, p.full)
-	r.past.from, r.past.weights = p.Warmup-2, p.weights(plan.Steps())
+	r.past.since, r.past.weights = p.Warmup-1, p.weights(plan.Steps())
 	return r, nil
 }

@@ -35,7 +35,7 @@ func TestHermiteWeights(t *testing.T) {
 // TestDifferencesFrom checks that values of positions that do not count make no differences.
 func TestDifferencesFrom(t *testing.T) {
 	d := newDifferences(1, 1, 1, 2)
-	d.from = 1
+	d.since = 2
 	for p, v := range []float32{7, 3, 5} {
 		d.record(0, 0, p, []float32{v})
 	}

@@ -54,6 +54,13 @@ var methods = []method{
 		make: func() settable { return NewHiCache() },
 	},
 	{
+		name: "speca",
+		summary: "As taylorseer, but forecasts are verified on the last block, which is computed, and " +
+			"a step is full once the error is too large.",
+		paper: "SpeCa: Accelerating Diffusion Transformers with Speculative Feature Caching, arXiv 2509.11628",
+		make:  func() settable { return NewSpeCa() },
+	},
+	{
 		name: "toca",
 		summary: "Caches the outputs of attention and MLP. Between full steps attention is reused, and " +
 			"the MLP computed for the tokens that receive the most attention.",
@@ -75,7 +82,7 @@ var methods = []method{
 	{
 		name: "dbcache",
 		summary: "As fbcache, but compares the residual of the first front blocks, and always computes " +
-			"the last back blocks.",
+			"the last back blocks. With an order the residual is forecast by Taylor series.",
 		make: func() settable { return NewDBCache() },
 	},
 	{
@@ -105,6 +112,21 @@ var methods = []method{
 			"computed steps. The period of full steps grows.",
 		paper: "Adaptive Spectral Feature Forecasting for Diffusion Sampling Acceleration, arXiv 2603.01623",
 		make:  func() settable { return NewSpectrum() },
+	},
+	{
+		name: "easycache",
+		summary: "Skips all blocks, and predicts what the network last added to its input, until the " +
+			"changes that its inputs let expect add up to the threshold. The last step is full.",
+		paper: "Less is Enough: Training-Free Video Diffusion Acceleration via Runtime-Adaptive Caching, " +
+			"arXiv 2507.02860",
+		make: func() settable { return NewEasyCache() },
+	},
+	{
+		name: "fastercache",
+		summary: "Late steps skip guidance's unconditional half, which is the conditional one plus the " +
+			"last difference of the two, its low and high frequencies weighted.",
+		paper: "FasterCache: Training-Free Video Diffusion Model Acceleration with High Quality, arXiv 2410.19355",
+		make:  func() settable { return NewFasterCache() },
 	},
 	{
 		name: "deltadit",

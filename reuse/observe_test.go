@@ -59,7 +59,8 @@ func TestObserve(t *testing.T) {
 				if cost != gotCost {
 					t.Errorf("counted %+v, want %+v", gotCost, cost)
 				}
-				if !slices.Equal(begun, []int{0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7}) || started == nil {
+				// A pass that was rejected is begun again.
+				if !slices.Equal(slices.Compact(begun), []int{0, 1, 2, 3, 4, 5, 6, 7}) || started == nil {
 					t.Errorf("told of steps %v", begun)
 				}
 				if sites < computed || computed < len(m.Blocks) {

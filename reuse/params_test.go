@@ -43,6 +43,11 @@ func TestTexts(t *testing.T) {
 		{"duca", "duca:n=3,ratio=0.25,scheduler=constant,bonus=0.8"},
 		{"fbcache", "fbcache:threshold=0.1,warmup=1,most=0"},
 		{"dbcache:max-continuous=4", "dbcache:front=2,back=1,threshold=0.1,warmup=1,most=4"},
+		{"dbcache:order=1,halves=joint,warmup-interval=2,max-cached=9",
+			"dbcache:front=2,back=1,threshold=0.1,warmup=1,most=0,warmup-interval=2,max-cached=9,order=1,halves=joint"},
+		{"speca", "speca:order=4,threshold=0.1,decay=0.01,min=2,max=5,metric=relative-l1,reject=false,halves=joint"},
+		{"easycache", "easycache:threshold=0.025,warmup=5,halves=joint"},
+		{"fastercache", "fastercache:start=18,n=5,high=45,weight=1.1"},
 		{"teacache", "teacache:threshold=0.15"},
 		{"teacache:coefficients=1e21+-0.5,low=0.1,high=2", "teacache:threshold=0.15,coefficients=1e21+-0.5,low=0.1,high=2"},
 		{"teacache:halves=separate", "teacache:threshold=0.15"},
@@ -69,6 +74,10 @@ func TestAliases(t *testing.T) {
 		{"dbcache:Fn_compute_blocks=3,Bn_compute_blocks=0", "dbcache:front=3,back=0"},
 		{"fbcache:max_warmup_steps=4,max_continuous_cached_steps=2", "fbcache:warmup=4,most=2"},
 		{"fbcache:max-continuous=2", "fbcache:most=2"},
+		{"dbcache:taylorseer_order=2,max_cached_steps=7", "dbcache:order=2,max-cached=7"},
+		{"speca:base_threshold=0.2,decay_rate=0.5,min_taylor_steps=1,max_taylor_steps=6,error_metric=l1",
+			"speca:threshold=0.2,decay=0.5,min=1,max=6,metric=l1"},
+		{"easycache:thresh=0.05,ret_steps=10", "easycache:threshold=0.05,warmup=10"},
 		{"taylorseer:cache_interval=5,max_order=2,disable_cache_before_step=3", "taylorseer:n=5,order=2,warmup=3"},
 		{"fora:cache_interval=4", "fora:n=4"},
 		{"magcache:K=2,retention_ratio=0.1,mag_ratios=1+0.9", "magcache:skips=2,retention=0.1,ratios=1+0.9"},
@@ -97,7 +106,7 @@ func TestRefusedTexts(t *testing.T) {
 		{"fora:m=1", `policy fora: no parameter "m" (did you mean n?): want n`},
 		{"fora:cache_interval=0", "policy fora: cache_interval=0: want a whole number, 1 or more"},
 		{"dbcache:treshold=1", `policy dbcache: no parameter "treshold" (did you mean threshold?): ` +
-			"want front, back, threshold, warmup or most"},
+			"want front, back, threshold, warmup, most, warmup-interval, max-cached, order or halves"},
 		{"taylorseer:order=5", "policy taylorseer: order=5: want a whole number, 0 to 4"},
 		{"toca:scheduler=ddim", "policy toca: scheduler=ddim: want constant, ddim50 or ddpm250"},
 		{"toca:ratio=NaN", "policy toca: ratio=NaN: want a number, 0 to 1"},
@@ -107,6 +116,16 @@ func TestRefusedTexts(t *testing.T) {
 		{"dbcache:front=0", "front=0"},
 		{"dbcache:back=-1", "back=-1"},
 		{"dbcache:threshold=x", "threshold=x"},
+		{"dbcache:order=5", "policy dbcache: order=5: want a whole number, 0 to 4"},
+		{"dbcache:warmup-interval=0", "warmup-interval=0"},
+		{"dbcache:halves=both", "policy dbcache: halves=both: want separate or joint"},
+		{"speca:max=0", "policy speca: max=0: want a whole number, 1 or more"},
+		{"speca:decay=0", "policy speca: decay=0: want a number, more than 0"},
+		{"speca:metric=cosine", "policy speca: metric=cosine: want relative-l1, l1 or l2"},
+		{"easycache:warmup=0", "policy easycache: warmup=0: want a whole number, 1 or more"},
+		{"easycache:halves=both", "policy easycache: halves=both: want joint, separate or conditional"},
+		{"fastercache:start=1", "policy fastercache: start=1: want a whole number, 2 or more"},
+		{"fastercache:n=0", "policy fastercache: n=0: want a whole number, 1 or more"},
 		{"teacache:threshold=NaN", "threshold=NaN"},
 		{"teacache:coefficients=1+2+3+4+5+6", "policy teacache: 6 coefficients: want up to 5, a polynomial of degree 4"},
 		{"teacache:coefficients=1+x", `policy teacache: coefficients=1+x: want numbers joined by "+"`},
@@ -193,8 +212,9 @@ func TestMethods(t *testing.T) {
 			}
 		})
 	}
-	want := []string{"none", "tokencache", "fora", "taylorseer", "hicache", "toca", "duca", "fbcache", "dbcache",
-		"teacache", "seacache", "magcache", "spectrum", "deltadit", "l2c", "tome", "random", "update-norm"}
+	want := []string{"none", "tokencache", "fora", "taylorseer", "hicache", "speca", "toca", "duca", "fbcache", "dbcache",
+		"teacache", "seacache", "magcache", "spectrum", "easycache", "fastercache", "deltadit", "l2c", "tome",
+		"random", "update-norm"}
 	if !slices.Equal(names, want) {
 		t.Errorf("methods %v, want %v", names, want)
 	}

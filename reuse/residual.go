@@ -25,7 +25,11 @@ type residual struct {
 	tokens int
 	part   []int            // of each block: its part, or -1 outside the range
 	entry  *tensor.Tensor   // the tokens before the part that runs, [rows, D]
-	sums   []*tensor.Tensor // of each part, [rows, D]
+	sums   []*tensor.Tensor // of each part, [rows, D]; nil where they are forecast
+
+	// Where sums are forecast from those recorded before.
+	past      *differences // of each part, nil elsewhere
+	positions []int        // of each sample in the pass that runs; the owner sets them
 
 	// The block that runs.
 	action                 []residualAction // of each sample
@@ -67,6 +71,26 @@ func newResidual(m *seam.Shape, from, to, samples int) *residual {
 		r.sums = append(r.sums, newRows(rows, m.Width))
 	}
 	r.keepEntryRow, r.applyRow = r.keepEntry, r.apply
+	return r
+}
+
+// forecastResidualBytes returns the memory of newForecastResidual.
+func forecastResidualBytes(m *seam.Shape, from, to, samples, order int) int64 {
+	_, count := residualParts(m, from, to)
+	rows := samples * m.Tokens
+	return 4*int64(rows)*int64(m.Width) + differencesBytes(count, rows, m.Width, order)
+}
+
+// newForecastResidual returns the residual of the blocks [from, to) that is not kept but forecast,
+// by Taylor series of an order.
+func newForecastResidual(m *seam.Shape, from, to, samples, order int) *residual {
+	r := &residual{tokens: m.Tokens}
+	var count int
+	r.part, count = residualParts(m, from, to)
+	rows := samples * m.Tokens
+	r.entry = newRows(rows, m.Width)
+	r.past = newDifferences(count, rows, m.Width, order)
+	r.keepEntryRow, r.applyRow = r.keepEntry, r.applyForecast
 	return r
 }
 
@@ -112,8 +136,21 @@ func (r *residual) apply(row int) {
 	}
 }
 
-// computeRows runs a block or branch for the rows that index names, and leaves the others of x as
-// they are.
+// applyForecast is apply where sums are forecast. What was kept before the part is used up.
+func (r *residual) applyForecast(row int) {
+	x, sample := r.x.Row(row), row/r.tokens
+	switch r.action[sample] {
+	case recordResidual:
+		sum := r.entry.Row(row)
+		kernel.Sub(sum, x, sum)
+		r.past.record(r.running, row, r.positions[sample], sum)
+	case reuseResidual:
+		r.past.addForecast(x, r.running, row, r.positions[sample])
+	}
+}
+
+// computeRows runs a block or branch for the rows that index names, in ascending order, and leaves
+// the others of x as they are.
 func computeRows(
 	g *tensor.Graph, x *seam.Tokens, index []int32, f func(*seam.Tokens) *seam.Tokens,
 ) *seam.Tokens {
@@ -122,6 +159,13 @@ func computeRows(
 		return x
 	case x.X.Rows:
 		return f(x)
+	case int(index[len(index)-1]-index[0]) + 1:
+		// One range of rows, such as a half of guidance, which need not be copied.
+		some := x.Range(g, int(index[0]), int(index[0])+len(index))
+		if made := f(some); made.X != some.X {
+			copy(some.X.Flat(), made.X.Flat())
+		}
+		return x
 	}
 	g.Scatter(x.X, index, f(x.Gather(g, index)).X)
 	return x

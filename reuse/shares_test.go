@@ -15,8 +15,8 @@ import (
 
 // isAdaptive reports whether a policy decides by its input what it computes.
 func isAdaptive(text string) bool {
-	return strings.HasPrefix(text, "fbcache") || strings.HasPrefix(text, "dbcache") ||
-		strings.HasPrefix(text, "teacache") || strings.HasPrefix(text, "seacache")
+	method, _, _ := strings.Cut(text, ":")
+	return slices.Contains([]string{"fbcache", "dbcache", "teacache", "seacache", "easycache", "speca"}, method)
 }
 
 // TestShares checks the shares that policies say they compute at each step against the rows that
@@ -72,9 +72,7 @@ func countedShares(t *testing.T, m *dit.Model, p reuse.Policy, batches []*seam.B
 	var list []float64
 	for position, b := range batches {
 		before := run.Stats()
-		g.Reset()
-		run.Begin(g, b, slices.Repeat([]int{position}, b.Samples()))
-		m.Forward(g, run, b)
+		step(g, m, run, b, slices.Repeat([]int{position}, b.Samples())...)
 		cost := run.Stats().Since(before)
 		share := 1.0 // of none, which counts no rows
 		if cost.Rows > 0 {

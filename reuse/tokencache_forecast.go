@@ -246,20 +246,7 @@ func (r *stepForecast) Apply(
 		r.x = x.X
 		r.g.EachRow(len(r.index), r.width, r.startRow)
 	}
-	y := x
-	switch {
-	case len(r.index) == 0:
-	case len(r.index) == x.X.Rows:
-		y = f(x)
-	case len(r.index) == int(r.index[len(r.index)-1]-r.index[0])+1:
-		// One range of rows, such as the half of guidance that half steps compute.
-		some := x.Range(r.g, int(r.index[0]), int(r.index[0])+len(r.index))
-		if made := f(some); made.X != some.X {
-			copy(some.X.Flat(), made.X.Flat())
-		}
-	default:
-		r.g.Scatter(x.X, r.index, f(x.Gather(r.g, r.index)).X)
-	}
+	y := computeRows(r.g, x, r.index, f)
 	if at.Block == r.blocks-1 {
 		r.x = y.X
 		r.g.EachRow(y.X.Rows, r.width, r.finishRow)

@@ -45,6 +45,9 @@ func TestZeroValues(t *testing.T) {
 		{&reuse.ToCa{Duca: true}, false},
 		{&reuse.FBCache{}, false},
 		{&reuse.DBCache{}, false},
+		{&reuse.SpeCa{}, false},
+		{&reuse.EasyCache{}, false},
+		{&reuse.FasterCache{}, false},
 		{&reuse.DeltaDiT{}, false},
 		{&reuse.SmoothCache{}, false},
 		{&reuse.L2C{}, false},
@@ -83,6 +86,7 @@ func TestConstructors(t *testing.T) {
 		reuse.NewTokenCache(), reuse.NewFORA(), reuse.NewTaylorSeer(), reuse.NewToCa(), reuse.NewDuCa(),
 		reuse.NewFBCache(), reuse.NewDBCache(), reuse.NewTeaCache(), reuse.NewDeltaDiT(), reuse.NewToMe(),
 		reuse.NewHiCache(), reuse.NewSeaCache(), reuse.NewMagCache(), reuse.NewSpectrum(),
+		reuse.NewSpeCa(), reuse.NewEasyCache(), reuse.NewFasterCache(),
 	} {
 		t.Run(p.String(), func(t *testing.T) {
 			if _, err := p.NewRun(m, plan, 1); err != nil {

@@ -319,6 +319,7 @@ func (gr *Group) split(x *Tokens, members []participant) {
 			mod := NewModulation(gr.g)
 			mod.Shift = gr.g.RowRange(x.Modulation.Shift, sample, sample+m.Samples)
 			mod.Scale = gr.g.RowRange(x.Modulation.Scale, sample, sample+m.Samples)
+			mod.Gate = gr.g.RowRange(x.Modulation.Gate, sample, sample+m.Samples)
 			mod.Eps = x.Modulation.Eps
 			p.Modulation = mod
 		}

@@ -28,10 +28,11 @@ type Tokens struct {
 	Owner int
 }
 
-// Modulation is how a branch's input is made: layer norm, then shift and scale, [samples, D] each.
+// Modulation is how a branch's input is made, layer norm, then shift and scale, and the gate of its
+// output, [samples, D] each.
 type Modulation struct {
-	Shift, Scale *tensor.Tensor
-	Eps          float32
+	Shift, Scale, Gate *tensor.Tensor
+	Eps                float32
 }
 
 // ModulatedInput returns the branch's input at a branch site: these tokens' layer norm, shifted and

@@ -5,12 +5,16 @@ import "github.com/tokencache/tokencache/reuse"
 // recordedMethods are the methods whose files of several runs are reproduced, by the name that the
 // metadata entry method has.
 var recordedMethods = map[string]recordedMethod{
-	"hicache":  {policy: from(recordedHiCache)},
-	"magcache": {policy: from(recordedMagCache), rest: (*run).magnitudeRatios},
-	"plain":    {policy: from(recordedPlain)},
-	"seacache": {policy: from(recordedSeaCache)},
-	"spectrum": {policy: from(recordedSpectrum)},
-	"teacache": {policy: from(recordedTeaCache)},
+	"dbcache":         {policy: from(recordedDBCache)},
+	"easycache":       {policy: from(recordedEasyCache)},
+	"fastercache_cfg": {policy: from(recordedFasterCache)},
+	"hicache":         {policy: from(recordedHiCache)},
+	"magcache":        {policy: from(recordedMagCache), rest: (*run).magnitudeRatios},
+	"plain":           {policy: from(recordedPlain)},
+	"seacache":        {policy: from(recordedSeaCache)},
+	"speca":           {policy: from(recordedSpeCa)},
+	"spectrum":        {policy: from(recordedSpectrum)},
+	"teacache":        {policy: from(recordedTeaCache)},
 }
 
 func recordedPlain(*recording, string, struct{}) (reuse.Policy, error) { return reuse.None{}, nil }
