@@ -248,7 +248,7 @@ func (t *Trained) fitting(m seam.Model, plan Plan) (Policy, error) {
 // MismatchError reports a policy that was made for something else than it is used with.
 type MismatchError struct {
 	Policy string
-	Field  string // Model or Steps (with the sampler)
+	Field  string // Model, Steps (with the sampler) or Eta
 	Made   string // what the policy was made for
 	Used   string // what it is used with
 	For    diffusion.Sampling
@@ -259,7 +259,8 @@ func (e *MismatchError) Error() string {
 }
 
 // Fits reports, as a *MismatchError, that the policy is not for a model with a fingerprint, or not
-// for a plan.
+// for a plan: another sampler, other steps, or another amount of noise added at each step, which no
+// forecast knows.
 func (t *Trained) Fits(fingerprint string, plan Plan) error {
 	e := &MismatchError{Policy: t.String(), For: t.Sampling}
 	switch {
@@ -271,6 +272,9 @@ func (t *Trained) Fits(fingerprint string, plan Plan) error {
 		e.Field = "Steps"
 		e.Made = fmt.Sprintf("sampler %s with %s steps", t.Sampler, t.StepsText())
 		e.Used = fmt.Sprintf("%s with %s", plan.Sampler, plan.StepsText())
+	case t.Eta != plan.Eta:
+		e.Field = "Eta"
+		e.Made, e.Used = fmt.Sprintf("eta %g", t.Eta), fmt.Sprintf("eta %g", plan.Eta)
 	default:
 		return nil
 	}

@@ -1,6 +1,7 @@
 package reuse_test
 
 import (
+	"errors"
 	"math"
 	"os"
 	"path/filepath"
@@ -213,6 +214,13 @@ func TestTrainedPolicy(t *testing.T) {
 	_, err = got.NewRun(m, other, 1)
 	if want := "sampler ddim with 8 steps, not for ddpm with 8"; err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("error %v for another sampler", err)
+	}
+	noisy := plan
+	noisy.Eta = 1
+	_, err = got.NewRun(m, noisy, 1)
+	var mismatch *reuse.MismatchError
+	if !errors.As(err, &mismatch) || mismatch.Field != "Eta" || !strings.Contains(err.Error(), "eta 0, not for eta 1") {
+		t.Errorf("error %v for another eta", err)
 	}
 	got.Fingerprint = "0"
 	if _, err := got.NewRun(m, plan, 1); err == nil || !strings.Contains(err.Error(), "another model") {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 
 	"github.com/tokencache/tokencache"
@@ -120,8 +121,14 @@ func (c *generateCmd) policy(a *app, s tokencache.Sampling) (reuse.Policy, error
 	t, err := a.opened.bundle.Choose(s, speed)
 	none := (*bundle.NoPolicyError)(nil)
 	switch {
+	case err == nil:
+		const slack = 0.05 // a share of the speed that is not worth a word
+		if speed != 0 && math.Abs(t.Speed.Wanted/speed-1) > slack {
+			a.note("--speed %s: the nearest policy that is bundled is of %gx", c.Speed, t.Speed.Wanted)
+		}
+		return t, nil
 	case !errors.As(err, &none):
-		return t, err
+		return nil, err
 	case speed != 0:
 		return nil, fmt.Errorf("--speed %s: %w; make one with %s", c.Speed, err, a.calibrateCommand(speed))
 	case none.Model != "":
