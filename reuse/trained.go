@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 
 	"github.com/tokencache/tokencache/checkpoint"
 	"github.com/tokencache/tokencache/diffusion"
@@ -64,6 +65,25 @@ type Trained struct {
 
 	path   string
 	digest string
+}
+
+// Saw reports whether a policy was made from images of a seed, as far as its provenance says: it
+// learned from them, or was chosen by them.
+func (t *Trained) Saw(seed uint64) bool {
+	same := func(v any) bool {
+		switch v := v.(type) {
+		case uint64:
+			return v == seed
+		case float64: // as it is read from a file
+			return v == float64(seed)
+		}
+		return false
+	}
+	if same(t.Provenance["seed"]) {
+		return true
+	}
+	others, _ := t.Provenance["other_seeds"].([]any)
+	return slices.ContainsFunc(others, same)
 }
 
 // Digest identifies the content of the files that the policy was read from; it is "" for a policy

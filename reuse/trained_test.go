@@ -242,6 +242,34 @@ func TestTrainedPolicy(t *testing.T) {
 	}
 }
 
+// TestSaw checks that a policy knows the seeds of the images it was made from, before it is saved and
+// after.
+func TestSaw(t *testing.T) {
+	saved := &reuse.Trained{
+		Spec:       "fora:n=2",
+		Sampling:   plan.Sampling,
+		Provenance: map[string]any{"seed": uint64(1001), "other_seeds": []any{uint64(1)}},
+	}
+	dir := t.TempDir()
+	if err := saved.Save(dir, nil); err != nil {
+		t.Fatal(err)
+	}
+	read, err := reuse.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, policy := range map[string]*reuse.Trained{"saved": saved, "read": read} {
+		for seed, want := range map[uint64]bool{1: true, 1001: true, 2: false, 0: false} {
+			if got := policy.Saw(seed); got != want {
+				t.Errorf("%s: seed %d was seen: %v, want %v", what, seed, got, want)
+			}
+		}
+	}
+	if (&reuse.Trained{}).Saw(0) {
+		t.Error("a policy without provenance saw images")
+	}
+}
+
 // FuzzTrained checks that reading the folder of a policy never panics.
 func FuzzTrained(f *testing.F) {
 	f.Add([]byte(`{"format":1,"method":"teacache","teacache":{"threshold":1,"coefficients":[0,1]}}`), []byte{})
