@@ -15,6 +15,8 @@ type Converged struct {
 	// Error is the largest difference of the latents of up to 8 images to the same with half the
 	// steps. The error of the solution itself is smaller: see diffusion.Converged.
 	Error float64
+	// Half are those images with half the steps.
+	Half []Image
 }
 
 // convergedChecked is how many images are solved again with half the steps.
@@ -59,7 +61,7 @@ func (p *Pipeline) Converged(ctx context.Context, req Request) (*Converged, erro
 	return c, p.checkConverged(ctx, again, half, checked, c)
 }
 
-// checkConverged solves some images again and sets the error.
+// checkConverged solves some images again, and sets the error.
 func (p *Pipeline) checkConverged(ctx context.Context, req Request, half diffusion.Sampler,
 	latents map[int][]float32, c *Converged) error {
 	if len(latents) == 0 {
@@ -67,14 +69,18 @@ func (p *Pipeline) checkConverged(ctx context.Context, req Request, half diffusi
 	}
 	req.Skip = func(i int) bool { return latents[i] == nil }
 	req.OnStep, req.OnState, req.OnPrediction = nil, nil, nil
-	req.OnImage = func(m Image) error {
+	req.OnImage = nil
+	r, err := p.generateBy(ctx, req, half)
+	if err != nil {
+		return err
+	}
+	c.Half = r.Images
+	for _, m := range c.Half {
 		for k, v := range m.Latents {
 			c.Error = max(c.Error, math.Abs(float64(v)-float64(latents[m.Index][k])))
 		}
-		return nil
 	}
-	_, err := p.generateBy(ctx, req, half)
-	return err
+	return nil
 }
 
 // generateBy is Generate with another sampler than the request's.

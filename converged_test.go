@@ -50,6 +50,9 @@ func TestConverged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if len(c.Half) != 3 || distance(c.Half, c.Images) != c.Error {
+		t.Errorf("%d images with half the steps, %g off", len(c.Half), distance(c.Half, c.Images))
+	}
 	if c.Evaluations != 197 || c.Stats.Steps != 197 || c.Stats.PSteps != 0 || len(c.Images) != 3 || steps != 3*197 {
 		t.Errorf("%d evaluations, %d steps told, %+v", c.Evaluations, steps, c.Stats)
 	}
@@ -92,7 +95,7 @@ func TestConvergedRequest(t *testing.T) {
 	var got []int
 	req.OnImage = func(m tokencache.Image) error { got = append(got, m.Index); return nil }
 	c, err := p.Converged(t.Context(), req)
-	if slices.Sort(got); err != nil || !slices.Equal(got, []int{0, 2}) || len(c.Images) != 0 || c.Error == 0 {
+	if slices.Sort(got); err != nil || !slices.Equal(got, []int{0, 2}) || len(c.Images) != 0 || c.Error == 0 || len(c.Half) != 2 {
 		t.Errorf("images %v, %+v (%v)", got, c, err)
 	}
 	noisy := req

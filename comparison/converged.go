@@ -50,10 +50,14 @@ func (r *runner) converge(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if d.Solution == nil {
-			d.Solution = &measure.Solution{Evaluations: c.Evaluations}
+		own, err := measure.SolutionOf(c)
+		if err != nil {
+			return err
 		}
-		d.Solution.Error = max(d.Solution.Error, c.Error)
+		if d.Solution == nil {
+			d.Solution = own // psnr_half is of the first images
+		}
+		d.Solution.Error = max(d.Solution.Error, own.Error)
 		d.Stats = c.Stats
 		if err := d.save(); err != nil { // first, so that images are never there without what they are of
 			return err
@@ -71,9 +75,10 @@ func (r *runner) converge(ctx context.Context) error {
 		Images:      want,
 		Evaluations: d.Solution.Evaluations,
 		Error:       d.Solution.Error,
+		PSNRHalf:    d.Solution.PSNRHalf,
 	}
-	r.stage("the converged solution: %d evaluations, latents are off by at most %.1g",
-		d.Solution.Evaluations, d.Solution.Error)
+	r.stage("the converged solution: %d evaluations; half of them give the same within %.1f dB (latents %.1g)",
+		d.Solution.Evaluations, d.Solution.PSNRHalf.Mean, d.Solution.Error)
 	return nil
 }
 

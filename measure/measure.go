@@ -36,6 +36,7 @@ type Comparison struct {
 	Baseline      Baseline       `json:"uncached"`
 	Solution      *Solution      `json:"converged,omitempty"`
 	NoSolution    string         `json:"no_converged,omitempty"` // why there is none
+	Note          string         `json:"note,omitempty"`         // what there is to know of the images
 
 	Images int `json:"images"`
 	Repeat int `json:"repeat"`
@@ -60,6 +61,23 @@ type Baseline struct {
 type Solution struct {
 	Evaluations int     `json:"evaluations"`
 	Error       float64 `json:"error"` // of latents, at most
+	// PSNRHalf is how near the first images of half the steps are: the solution's own error is
+	// smaller.
+	PSNRHalf *eval.Fidelity `json:"psnr_half,omitempty"`
+}
+
+// SolutionOf returns what there is to say of a converged solution whose images are kept.
+func SolutionOf(c *tokencache.Converged) (*Solution, error) {
+	var checked []tokencache.Image
+	for _, half := range c.Half {
+		for _, m := range c.Images {
+			if m.Index == half.Index {
+				checked = append(checked, m)
+			}
+		}
+	}
+	f, err := fidelity(checked, c.Half)
+	return &Solution{Evaluations: c.Evaluations, Error: c.Error, PSNRHalf: f}, err
 }
 
 // StepCost is the cost of a denoising step of an image.
@@ -162,6 +180,9 @@ func CompareWith(ctx context.Context, p *tokencache.Pipeline, req tokencache.Req
 	c.Seconds = 0
 	c.Speedup = c.UncachedWallSeconds / c.WallSeconds
 	c.Steps, c.UncachedStep = own.costs(), other.middle()
+	if t, ok := req.Policy.(*reuse.Trained); ok && t.Saw(req.Seed) {
+		c.Note = fmt.Sprintf("the policy was made from images of seed %d, so that these are not unseen", req.Seed)
+	}
 	var err error
 	c.PSNRUncached, err = fidelity(c.Cached, c.Uncached)
 	return c, err
@@ -179,7 +200,9 @@ func (c *Comparison) Converge(ctx context.Context, p *tokencache.Pipeline, req t
 	if err != nil {
 		return err
 	}
-	c.Solution = &Solution{Evaluations: s.Evaluations, Error: s.Error}
+	if c.Solution, err = SolutionOf(s); err != nil {
+		return err
+	}
 	if c.PSNRConverged, err = fidelity(c.Cached, s.Images); err != nil {
 		return err
 	}

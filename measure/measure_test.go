@@ -3,6 +3,7 @@ package measure
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/tokencache/tokencache"
@@ -48,6 +49,15 @@ func TestCompare(t *testing.T) {
 	if c.UncachedFLOPs != 3*6*c.UncachedStep.FLOPs {
 		t.Errorf("%d FLOPs without the policy, %d a step", c.UncachedFLOPs, c.UncachedStep.FLOPs)
 	}
+	req.Policy = &reuse.Trained{
+		Spec:        "fora:n=2",
+		Fingerprint: p.Fingerprint(),
+		Sampling:    tokencache.Sampling{Sampler: "ddim", Steps: 6},
+		Provenance:  map[string]any{"seed": uint64(1)},
+	}
+	if c, err = Compare(context.Background(), p, req, 1); err != nil || !strings.Contains(c.Note, "images of seed 1") {
+		t.Errorf("a policy that saw the images: note %q (%v)", c.Note, err)
+	}
 	req.Policy = reuse.None{}
 	if c, err = Compare(context.Background(), p, req, 1); err != nil || c.PSNRUncached.Identical != 3 {
 		t.Errorf("the uncached model against itself: %+v (%v)", c.PSNRUncached, err)
@@ -87,8 +97,8 @@ func TestConverge(t *testing.T) {
 	if c.Baseline.Sampler != "ddim" || c.Baseline.Steps != 50 || c.ISteps != 20 || c.FLOPReduction() != 2.5 {
 		t.Errorf("%+v against %+v", c.Cost, c.Baseline)
 	}
-	if c.Solution.Evaluations != 197 || !(c.Solution.Error < 1e-2) || c.NoSolution != "" {
-		t.Errorf("solution %+v", c.Solution)
+	if c.Solution.PSNRHalf.Mean < 55 || c.Solution.Evaluations != 197 || !(c.Solution.Error < 1e-2) || c.NoSolution != "" {
+		t.Errorf("solution %+v, %+v", c.Solution, c.Solution.PSNRHalf)
 	}
 	// A third-order solver is nearer to the solution than the 50 steps of first order that it is
 	// compared with, so that these are as far from it as from the solution.

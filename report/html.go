@@ -292,8 +292,12 @@ func (c *Converged) text() string {
 	case c.None != "":
 		return c.None
 	}
-	return fmt.Sprintf("of the first %s, by %d evaluations; latents are off by at most %.1g",
-		counted(c.Images, "image"), c.Evaluations, c.Error)
+	text := fmt.Sprintf("of the first %s, by %d evaluations", counted(c.Images, "image"), c.Evaluations)
+	if f := c.PSNRHalf; f != nil {
+		text += fmt.Sprintf("; half of them give the same within %.1f dB, %.1f for the worst of the images checked "+
+			"(latents %.1g)", f.Mean, f.Min, c.Error)
+	}
+	return text
 }
 
 // estimateText writes an estimate, scaled, with its interval; nothing if it was not measured.

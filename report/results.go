@@ -122,6 +122,8 @@ type Converged struct {
 	Images      int     `json:"images,omitempty"`
 	Evaluations int     `json:"evaluations,omitempty"` // of the network, for each image
 	Error       float64 `json:"error,omitempty"`       // of latents, at most
+	// PSNRHalf is how near the first images of half the steps are.
+	PSNRHalf *eval.Fidelity `json:"psnr_half,omitempty"`
 }
 
 // Cell is a policy, or a sampler without one, that was measured.

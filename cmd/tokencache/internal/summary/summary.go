@@ -82,15 +82,21 @@ func Compared(c *measure.Comparison, kinds [2]string) []string {
 			c.ISteps, pSteps(c.PSteps, c.HalfSteps), megabytes(c.CacheBytes)),
 		fmt.Sprintf("PSNR to %s: %s", kinds[0], fidelity(c.PSNRUncached)),
 	}
+	if c.Note != "" {
+		lines = append(lines, c.Note)
+	}
 	if c.Solution == nil {
 		if c.NoSolution != "" {
 			lines = append(lines, c.NoSolution)
 		}
 		return lines
 	}
-	return append(lines, fmt.Sprintf("PSNR to the converged solution (%d evaluations, latents off by at most %.1g): %s; "+
-		"%s itself %.1f dB", c.Solution.Evaluations, c.Solution.Error, fidelity(c.PSNRConverged), kinds[0],
-		c.Baseline.PSNRConverged.Mean))
+	s := c.Solution
+	return append(lines,
+		fmt.Sprintf("PSNR to the converged solution: %s; %s itself %.1f dB",
+			fidelity(c.PSNRConverged), kinds[0], c.Baseline.PSNRConverged.Mean),
+		fmt.Sprintf("the converged solution: %d evaluations; half of them give the same within %.1f dB (latents %.1g)",
+			s.Evaluations, s.PSNRHalf.Mean, s.Error))
 }
 
 // Measured returns what a calibrated policy was measured on, and its fidelity.
