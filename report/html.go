@@ -170,7 +170,7 @@ func (r *Results) chart(s *scatter) chartView {
 	}
 	notes = append(notes, bars+"; the dashed line joins the policies that no other beats in both.")
 	if s.m == ConvergedPSNR {
-		notes = append(notes, "The solid line is the uncached model itself.")
+		notes = append(notes, "The solid line is the uncached model itself, the band reaches down to its 5th percentile.")
 	}
 	if s.m == Frechet && r.RealFrechet != nil {
 		notes = append(notes, fmt.Sprintf("Real images themselves are at %s.", short(r.RealFrechet.Value)))
