@@ -70,6 +70,9 @@ func (p *Pipeline) plan(req Request) (*plan, error) {
 		return nil, err
 	}
 	pl.steps = reuse.NewPlan(req.Sampling, pl.sampler)
+	if pl.draws = 1; pl.sampler.DrawsNoise() {
+		pl.draws += pl.sampler.Steps()
+	}
 	if pl.guidance = req.Sampling.Guide(); pl.guidance.Enabled() {
 		if p.net.NullCondition() == nil {
 			return nil, &FieldError{Field: "Guidance", Value: req.Guidance, Want: "1: the model has no null class"}

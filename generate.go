@@ -22,6 +22,11 @@ func (p *Pipeline) Generate(ctx context.Context, req Request) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	return p.generate(ctx, pl)
+}
+
+// generate generates the images of a request that was checked.
+func (p *Pipeline) generate(ctx context.Context, pl *plan) (*Result, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -78,12 +83,17 @@ func (e *engine) await(j *job) (*Result, error) {
 			e.mu.Lock()
 			defer e.mu.Unlock()
 			r := j.result(e.threads, kernel.ActiveLevel().String())
-			slices.SortFunc(images, func(a, b Image) int { return cmp.Compare(a.Index, b.Index) })
+			byIndex(images)
 			r.Images = images
 			return r, j.err
 		}
 		<-j.wake
 	}
+}
+
+// byIndex sorts images as the request has them.
+func byIndex(images []Image) {
+	slices.SortFunc(images, func(a, b Image) int { return cmp.Compare(a.Index, b.Index) })
 }
 
 // Decode turns latents, or the values of a model of pixels, [C, side, side], into an image, as

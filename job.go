@@ -90,16 +90,12 @@ func (j *job) noiseOf(index int) diffusion.Noise {
 // drawTorch draws all numbers of the batch that begins with image first.
 func (j *job) drawTorch(first int) {
 	images := min(j.batch(), j.req.images()-first)
-	draws := 1
-	if j.sampler.DrawsNoise() {
-		draws += j.sampler.Steps()
-	}
 	shared := diffusion.NewTorchBatch(j.torch.generator, images, images*j.samples, j.size)
 	recorded := make([]*recordedNoise, images)
 	for i := range recorded {
 		recorded[i] = &recordedNoise{}
 	}
-	for range draws {
+	for range j.draws {
 		for i, r := range recorded {
 			x := make([]float32, j.size)
 			shared.Image(i).Normal(x)

@@ -18,6 +18,7 @@ type plan struct {
 	samples    int       // of an image: 2 under guidance
 	size       int       // of an image's latents
 	todo       int       // images that are not skipped
+	draws      int       // times that the request's sampler draws noise for an image, the first included
 	cacheBytes int64     // of a unit of images
 	bytes      int64     // of a unit of images: latents, activations and cache
 	unit       int       // images of a unit: 1, or a whole batch

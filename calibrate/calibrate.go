@@ -13,7 +13,6 @@ import (
 	"github.com/tokencache/tokencache/diffusion"
 	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/internal/digest"
-	"github.com/tokencache/tokencache/measure"
 	"github.com/tokencache/tokencache/reuse"
 	"github.com/tokencache/tokencache/train"
 )
@@ -30,7 +29,7 @@ type Options struct {
 	Seed  uint64
 
 	Images  int // sampled without a policy, to learn from
-	Measure int // of a measurement of speed
+	Measure int // others, which the figures in the policy are of
 	Threads int // worker threads of training; 0: all processors
 
 	// Command is recorded in the policy.
@@ -46,7 +45,7 @@ type Options struct {
 }
 
 // Defaults returns the options of a calibration that says no more than folder, model and speed.
-func Defaults() Options { return Options{Seed: 1, Images: 32, Measure: 8} }
+func Defaults() Options { return Options{Seed: 1, Images: 32, Measure: enoughMeasured} }
 
 // Method makes the policy of one cache method.
 type Method interface {
@@ -81,7 +80,6 @@ type product struct {
 	policy     *reuse.Trained
 	learned    func(path string) error // writes what was learned; nil: there is nothing
 	provenance map[string]any          // of the method
-	measured   *measure.Comparison     // nil: still to be measured
 	repeat     int                     // runs of the measurement; 0 means 2
 }
 
@@ -113,42 +111,20 @@ func Run(ctx context.Context, p *tokencache.Pipeline, method Method, o Options) 
 	if err != nil {
 		return nil, err
 	}
-	if made.measured == nil {
-		m.stage("measuring")
-		if made.measured, err = m.measure(ctx, made.policy, max(made.repeat, 2)); err != nil {
-			return nil, err
-		}
-	}
-	t, c := made.policy, made.measured
-	t.Speed = SpeedOf(&c.Cost, c.Speedup, o.Speed, p.Level())
-	if c.PSNR != nil {
-		t.PSNR = RoundPSNR(*c.PSNR)
+	t := made.policy
+	evidence, err := m.evidence(ctx, t, max(made.repeat, 2))
+	if err != nil {
+		return nil, err
 	}
 	t.Provenance = map[string]any{
-		"command": o.Command,
-		"seconds": math.Round(time.Since(m.start).Seconds()),
-		"images":  o.Images,
-		"seed":    o.Seed,
+		"command":  o.Command,
+		"seconds":  math.Round(time.Since(m.start).Seconds()),
+		"images":   o.Images,
+		"seed":     o.Seed,
+		"measured": evidence,
 	}
 	maps.Copy(t.Provenance, made.provenance)
 	return t, t.Save(o.Dir, made.learned)
-}
-
-// SpeedOf returns the speed of a policy that was measured to be wall times as fast as the uncached
-// model; wanted is the speed that it was made for, or 0.
-func SpeedOf(c *reuse.Cost, wall, wanted float64, level string) reuse.Speed {
-	return reuse.Speed{Wanted: wanted, FLOPs: c.FLOPReduction(), Wall: wall, Level: level}
-}
-
-// RoundPSNR rounds a PSNR to what policies record: hundredths of a decibel.
-func RoundPSNR(db float64) float64 { return math.Round(100*db) / 100 }
-
-// measure measures a policy against the uncached model, on other images than those it was made
-// from.
-func (m *maker) measure(ctx context.Context, policy reuse.Policy, repeat int) (*measure.Comparison, error) {
-	req := m.request(m.Measure, m.Seed+1)
-	req.Policy = policy
-	return measure.Compare(ctx, m.p, req, repeat)
 }
 
 // trained returns an empty policy for the model and the sampling.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 
-	"github.com/tokencache/tokencache/measure"
 	"github.com/tokencache/tokencache/reuse"
 )
 
@@ -16,30 +15,29 @@ const (
 )
 
 // ratio sets the ratio of policy, which trained holds, to the value that gives the wanted speed:
-// first by counted FLOPs, then corrected by wall-clock measurements. It returns the last
-// measurement.
-func (m *maker) ratio(ctx context.Context, policy *reuse.TokenCache,
-	trained *reuse.Trained) (c *measure.Comparison, err error) {
+// first by counted FLOPs, then corrected by wall-clock measurements.
+func (m *maker) ratio(ctx context.Context, policy *reuse.TokenCache, trained *reuse.Trained) error {
 	wanted := m.Speed
 	for try := range ratioTries {
 		before := policy.Ratio
 		if err := m.bisect(ctx, policy, wanted); err != nil {
 			if try == 0 || ctx.Err() != nil {
-				return nil, err
+				return err
 			}
-			policy.Ratio = before // no ratio is fast enough in wall-clock time: the last measurement is recorded
-			return c, nil
+			policy.Ratio = before // no ratio is fast enough in wall-clock time
+			return nil
 		}
 		m.stage("measuring: %.1f %% of the tokens on P-steps", 100*policy.Ratio)
-		if c, err = m.measure(ctx, trained.Policy, 2); err != nil {
-			return nil, err
+		c, err := m.measure(ctx, trained.Policy, 2)
+		if err != nil {
+			return err
 		}
 		if math.Abs(c.Speedup/m.Speed-1) < ratioSlack {
 			break
 		}
 		wanted *= min(max(m.Speed/c.Speedup, 1/maxCorrection), maxCorrection)
 	}
-	return c, nil
+	return nil
 }
 
 // bisect sets the ratio so that the counted FLOPs fall by the wanted factor.

@@ -148,11 +148,10 @@ func (c *TokenCache) run(ctx context.Context, m *maker) (*product, error) {
 			return err
 		}
 	}
-	var err error
 	if m.Speed > 0 {
-		made.measured, err = m.ratio(ctx, &policy, made.policy)
+		return made, m.ratio(ctx, &policy, made.policy)
 	}
-	return made, err
+	return made, nil
 }
 
 // learn sets the I-steps and the predictor of a policy, where trajectories decide them.

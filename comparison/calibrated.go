@@ -25,6 +25,9 @@ func (r *runner) calibrate(ctx context.Context, name string, speed float64) (str
 	o.Dir = dir
 	o.Work = filepath.Join(policies, name+"-work")
 	o.Sampling = r.Sampling
+	if o.Seed == r.Seed {
+		o.Seed += otherImages // policies are compared on images that they did not learn from
+	}
 	o.Speed = speed
 	o.Measure = r.Timed
 	o.Threads = r.Calibration.Threads

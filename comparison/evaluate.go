@@ -3,7 +3,6 @@ package comparison
 import (
 	"context"
 	"image"
-	"math"
 
 	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/eval"
@@ -22,8 +21,16 @@ func (r *runner) evaluate(ctx context.Context, d, base *result) (report.Cell, []
 	if err != nil {
 		return cell, nil, err
 	}
+	if cell.PSNRUncached, err = fidelity(images, base); err != nil {
+		return cell, nil, err
+	}
+	if r.solution != nil {
+		if cell.PSNRConverged, err = fidelity(images[:min(r.Count, maxConverged)], r.solution); err != nil {
+			return cell, nil, err
+		}
+	}
 	if d != base {
-		if err := r.similarity(&cell, images, base); err != nil {
+		if cell.SSIM, err = r.similarity(images, base); err != nil {
 			return cell, nil, err
 		}
 	}
@@ -62,32 +69,19 @@ func (r *runner) cost(d *result) report.Cell {
 	return cell
 }
 
-// similarity fills in PSNR and SSIM of images to those of the uncached model.
-func (r *runner) similarity(cell *report.Cell, images []tokencache.Image, base *result) error {
-	uncached, err := base.first(r.Count)
+// similarity returns the SSIM of images to those of the uncached model.
+func (r *runner) similarity(images []tokencache.Image, base *result) (*eval.Estimate, error) {
+	uncached, err := base.first(len(images))
 	if err != nil {
-		return err
+		return nil, err
 	}
-	var psnr, ssim []float64
+	ssim := make([]float64, len(images))
 	for i, m := range images {
-		a, b := floats(m), floats(uncached[i])
-		v, err := eval.PSNR(a, b, 1)
-		if err != nil {
-			return err
+		if ssim[i], err = eval.SSIM(floats(m), floats(uncached[i]), m.Channels, m.Height, m.Width, 1); err != nil {
+			return nil, err
 		}
-		if !math.IsInf(v, 0) {
-			psnr = append(psnr, v)
-		}
-		if v, err = eval.SSIM(a, b, m.Channels, m.Height, m.Width, 1); err != nil {
-			return err
-		}
-		ssim = append(ssim, v)
 	}
-	if cell.PSNR, err = mean(psnr, r.Seed); err != nil {
-		return err
-	}
-	cell.SSIM, err = mean(ssim, r.Seed)
-	return err
+	return mean(ssim, r.Seed)
 }
 
 // floats returns an image's pixels in [0,1], [C, H, W].

@@ -28,8 +28,8 @@ func (r *Result) Sheet() []report.SheetRow {
 			row.Title = fmt.Sprintf("%s, %.2fx", cell.Method, cell.Speedup)
 			row.Note, row.More = cell.Policy, !shown[cell.Policy]
 		}
-		if cell.PSNR != nil {
-			row.Title += fmt.Sprintf(", %.1f dB", cell.PSNR.Value)
+		if f := cell.PSNRUncached; f != nil && cell.Method != report.Uncached {
+			row.Title += fmt.Sprintf(", %.1f dB", f.Mean)
 		}
 		for _, m := range r.Images[i] {
 			row.Images = append(row.Images, m.RGBA())

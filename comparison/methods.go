@@ -14,6 +14,7 @@ type method struct {
 	title      string   // in reports
 	ladder     []string // policies, from slow to fast
 	calibrated bool     // a policy is calibrated for each speed
+	solver     string   // of a sampler without a cache: its policy after stepsPrefix, by its steps
 }
 
 // numbered makes a ladder of a policy with one number.
@@ -25,17 +26,14 @@ func numbered(format string, values ...float64) []string {
 	return list
 }
 
-// tokenCache and fewerSteps are the methods that are neither a list of policies nor calibrated
-// only.
+// tokenCache is the method that is neither a list of policies nor calibrated only.
 const (
 	tokenCache      = "tokencache"
 	tokenCacheTitle = "TokenCache"
-	fewerSteps      = "fewer-steps"
 )
 
 var methods = []method{
 	{name: tokenCache, title: tokenCacheTitle},
-	{name: fewerSteps, title: "fewer steps"},
 	{
 		name:   "extrapolation",
 		title:  "TokenCache, no token, order 2",
@@ -122,22 +120,31 @@ func Quick() []string {
 	}
 }
 
-// Methods lists the names of the methods.
+// allMethods are the solvers and the cache methods.
+func allMethods() []method { return slices.Concat(knownSolvers(), methods) }
+
+// Methods lists the names of the methods, solvers first.
 func Methods() []string {
 	var names []string
-	for _, m := range methods {
+	for _, m := range allMethods() {
 		names = append(names, m.name)
 	}
 	return names
 }
 
+// cacheMethods lists the names of the methods that are no solvers.
+func cacheMethods() []string {
+	return slices.DeleteFunc(Methods(), func(name string) bool { return methodOf(name).isSolver() })
+}
+
 // methodOf returns the method of a name, or nil.
 func methodOf(name string) *method {
-	i := slices.IndexFunc(methods, func(m method) bool { return m.name == name })
+	all := allMethods()
+	i := slices.IndexFunc(all, func(m method) bool { return m.name == name })
 	if i < 0 {
 		return nil
 	}
-	return &methods[i]
+	return &all[i]
 }
 
 // titleOf returns the method's title in reports of a policy that is no method.

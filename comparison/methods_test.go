@@ -11,13 +11,13 @@ import (
 // twice.
 func TestMethods(t *testing.T) {
 	seen := map[string]bool{}
-	for _, m := range methods {
+	for _, m := range allMethods() {
 		t.Run(m.name, func(t *testing.T) {
 			if seen[m.name] || seen[m.title] {
 				t.Errorf("%s, %s: used twice", m.name, m.title)
 			}
 			seen[m.name], seen[m.title] = true, true
-			if (len(m.ladder) == 0) != (m.name == tokenCache || m.name == fewerSteps || m.calibrated) {
+			if (len(m.ladder) == 0) != (m.name == tokenCache || m.isSolver() || m.calibrated) {
 				t.Errorf("%d policies", len(m.ladder))
 			}
 			for _, text := range m.ladder {
@@ -32,7 +32,7 @@ func TestMethods(t *testing.T) {
 // TestQuick checks that a first comparison has methods alone, and none that must be calibrated.
 func TestQuick(t *testing.T) {
 	for _, name := range Quick() {
-		if m := methodOf(name); m == nil || m.calibrated {
+		if m := methodOf(name); name != fewerSteps && (m == nil || m.calibrated) {
 			t.Errorf("%s: no method, or one that must be calibrated", name)
 		}
 	}
@@ -44,10 +44,10 @@ func TestSearchMethods(t *testing.T) {
 	if err := CheckMethods(names); err != nil {
 		t.Error(err)
 	}
-	if slices.Contains(names, "random") || !slices.Contains(names, tokenCache) || len(names) != len(methods)-4 {
+	if slices.Contains(names, "random") || !slices.Contains(names, tokenCache) || len(names) != len(methods)-3 {
 		t.Errorf("%v", names)
 	}
-	for _, bad := range []string{fewerSteps, "fora:n=2", ""} {
+	for _, bad := range []string{fewerSteps, ownSteps, "unipc3", "fora:n=2", ""} {
 		if CheckMethods([]string{bad}) == nil {
 			t.Errorf("no error for %q", bad)
 		}
@@ -58,10 +58,10 @@ func TestFewer(t *testing.T) {
 	for _, c := range []struct {
 		plan  int
 		speed float64
-		want  string
-	}{{50, 2, "25"}, {50, 2.4, "21"}, {250, 3, "83"}, {4, 100, "1"}} {
+		want  int
+	}{{50, 2, 25}, {50, 2.4, 21}, {250, 3, 83}, {4, 100, 1}} {
 		if got := fewer(c.plan, c.speed); got != c.want {
-			t.Errorf("%d steps at %gx: %s, want %s", c.plan, c.speed, got, c.want)
+			t.Errorf("%d steps at %gx: %d, want %d", c.plan, c.speed, got, c.want)
 		}
 	}
 }
@@ -76,6 +76,7 @@ func TestSplitPolicies(t *testing.T) {
 		{"fora toca", []string{"fora", "toca"}},
 		{"taylorseer:n=2,order=1,fora:n=3", []string{"taylorseer:n=2,order=1", "fora:n=3"}},
 		{"fora:n=3,steps=20", []string{"fora:n=3", "steps=20"}},
+		{"steps=unipc3:logsnr19,steps=20", []string{"steps=unipc3:logsnr19", "steps=20"}},
 		{" tome:ratio=0.5 toca:n=2,ratio=0.1 ", []string{"tome:ratio=0.5", "toca:n=2,ratio=0.1"}},
 	} {
 		t.Run(c.text, func(t *testing.T) {

@@ -35,6 +35,8 @@ type result struct {
 	Steps  []measure.StepCost  `json:"step_costs,omitempty"`
 	Step   measure.StepCost    `json:"uncached_step,omitzero"`
 
+	Solution *measure.Solution `json:"solution,omitempty"` // of the converged solution alone
+
 	dir string
 }
 
@@ -57,6 +59,11 @@ func (r *runner) open(s run, policy reuse.Policy) (*result, error) {
 	if t, ok := policy.(*reuse.Trained); ok {
 		content = t.Digest()
 	}
+	return r.openFolder(name, content, s)
+}
+
+// openFolder opens the result of a name with a content that identifies what its policy does.
+func (r *runner) openFolder(name, content string, s run) (*result, error) {
 	d := &result{
 		Of:  digest.Of(r.key(), content),
 		Run: s,

@@ -9,7 +9,6 @@ import (
 	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/diffusion"
 	"github.com/tokencache/tokencache/internal/digest"
-	"github.com/tokencache/tokencache/internal/median"
 	"github.com/tokencache/tokencache/measure"
 	"github.com/tokencache/tokencache/report"
 	"github.com/tokencache/tokencache/reuse"
@@ -24,6 +23,7 @@ type runner struct {
 	done, all float64 // progress, as OnProgress is told
 	result    *Result
 
+	solution    *result   // the converged one, nil if there is none
 	base        *result   // of the uncached model
 	baseFrechet float64   // of its images
 	baseDraws   []float64 // likewise, of each resample
@@ -56,6 +56,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	r.all = r.convergedWork()
 	for _, s := range runs {
 		r.all += r.work(s)
 	}
@@ -64,6 +65,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 			return nil, err
 		}
 	}
+	markBest(r.result.Cells)
 	return r.result, nil
 }
 
@@ -99,8 +101,22 @@ func (r *runner) try(ctx context.Context, s run) (report.Cell, []tokencache.Imag
 	}
 	if r.base == nil {
 		r.base = d
+		if err := r.converge(ctx); err != nil {
+			return report.Cell{}, nil, err
+		}
 	}
-	return r.evaluate(ctx, d, r.base)
+	cell, images, err := r.evaluate(ctx, d, r.base)
+	if err != nil {
+		return cell, nil, err
+	}
+	policy, sampling, err := r.policyOf(s)
+	if sampling != r.Sampling {
+		cell.Sampling = &sampling
+	}
+	if t, ok := policy.(*reuse.Trained); ok && t.Saw(r.Seed) {
+		cell.Note = fmt.Sprintf("made from images of seed %d: not unseen here", r.Seed)
+	}
+	return cell, images, err
 }
 
 func (r *runner) stage(format string, args ...any) {
@@ -208,42 +224,16 @@ func (r *runner) complete(ctx context.Context, d *result, have int, req tokencac
 // steps.
 func (r *runner) time(ctx context.Context, d *result, policy reuse.Policy, sampling diffusion.Sampling) error {
 	req := r.request(0, r.Timed)
-	req.Policy = policy
-	if sampling != r.Sampling {
-		return r.timeFewer(ctx, d, req, sampling)
-	}
-	c, err := measure.Compare(ctx, r.Pipeline, req, r.Repeat)
+	req.Policy, req.Sampling = policy, sampling
+	c, err := measure.CompareWith(ctx, r.Pipeline, req, r.Sampling, r.Repeat)
 	if err != nil {
 		return err
 	}
-	d.Timing, d.Steps, d.Step = c, c.Steps, c.UncachedStep
-	return d.keep(c.Cached)
-}
-
-// timeFewer is time for the uncached model with fewer steps.
-func (r *runner) timeFewer(ctx context.Context, d *result, req tokencache.Request, fewer diffusion.Sampling) error {
-	var few, all []float64
-	var images []tokencache.Image
-	c := &measure.Comparison{Images: len(req.Classes), Repeat: r.Repeat}
-	for range r.Repeat {
-		req.Sampling = r.Sampling
-		plain, err := r.Pipeline.Generate(ctx, req)
-		if err != nil {
-			return err
-		}
-		req.Sampling = fewer
-		fast, err := r.Pipeline.Generate(ctx, req)
-		if err != nil {
-			return err
-		}
-		all, few = append(all, plain.Stats.Seconds), append(few, fast.Stats.Seconds)
-		c.Cost, images = fast.Stats.Cost, fast.Images
-		c.Seconds, c.UncachedFLOPs = 0, plain.Stats.FLOPs
-	}
-	c.WallSeconds, c.UncachedWallSeconds = median.Of(few), median.Of(all)
-	c.Speedup = c.UncachedWallSeconds / c.WallSeconds
 	d.Timing = c
-	return d.keep(images)
+	if sampling == r.Sampling { // the others have other steps
+		d.Steps, d.Step = c.Steps, c.UncachedStep
+	}
+	return d.keep(c.Cached)
 }
 
 // key identifies what all images depend on, whatever the policy.

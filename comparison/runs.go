@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/tokencache/tokencache/diffusion"
@@ -16,13 +15,10 @@ import (
 // run is a policy to be measured.
 type run struct {
 	Method string  `json:"method"` // its title
-	Policy string  `json:"policy"` // stepsPrefix and a number for fewer steps
+	Policy string  `json:"policy"` // with stepsPrefix, a sampler without a cache
 	Wanted float64 `json:"wanted"` // speed
 	Error  string  `json:"error,omitempty"`
 }
-
-// stepsPrefix begins the policy of fewer steps.
-const stepsPrefix = "steps="
 
 // uncached is the run of the uncached model.
 func uncached() run { return run{Method: report.Uncached, Policy: "none"} }
@@ -54,13 +50,16 @@ func (r *runner) runs(ctx context.Context) ([]run, error) {
 	return list, nil
 }
 
-// names returns Options.Policies with All written out.
+// names returns Options.Policies with All and fewerSteps written out.
 func (r *runner) names() []string {
 	var names []string
 	for _, name := range r.Policies {
-		if name == All {
+		switch name {
+		case All:
 			names = append(names, Methods()...)
-		} else {
+		case fewerSteps:
+			names = append(names, solverNames()...)
+		default:
 			names = append(names, name)
 		}
 	}
@@ -69,10 +68,11 @@ func (r *runner) names() []string {
 
 // named returns the run of a policy that is no method.
 func (r *runner) named(policy string) (run, error) {
-	s := run{Method: titleOf(policy), Policy: policy}
-	if strings.HasPrefix(policy, stepsPrefix) {
-		return s, nil
+	if text, ok := strings.CutPrefix(policy, stepsPrefix); ok {
+		_, err := parseSolver(r.Sampling, text)
+		return run{Method: r.titleOfSolver(policy), Policy: policy}, err
 	}
+	s := run{Method: titleOf(policy), Policy: policy}
 	p, err := r.Open(policy)
 	if t, ok := p.(*reuse.Trained); ok && t.Policy != nil && t.Policy.Learned {
 		s.Method = tokenCacheTitle // of the kind that is bundled with models
@@ -83,11 +83,11 @@ func (r *runner) named(policy string) (run, error) {
 // at returns the run of a method at a speed: with the policy nearest to it or, with atLeast, the
 // slowest that is not slower. ok is false where the method has none.
 func (r *runner) at(ctx context.Context, m *method, speed float64, atLeast bool) (s run, ok bool) {
-	s = run{Method: m.title, Wanted: speed}
+	s = run{Method: r.title(m), Wanted: speed}
 	var err error
 	switch {
-	case m.name == fewerSteps:
-		s.Policy = stepsPrefix + fewer(r.plan.Steps(), speed)
+	case m.isSolver():
+		s.Policy, err = r.solverAt(m, speed)
 	case m.name == tokenCache && r.Bundled != nil:
 		if s.Policy, err = r.Bundled(speed); err == nil && s.Policy == "" {
 			return s, false
@@ -165,15 +165,9 @@ func (r *runner) policyOf(s run) (policy reuse.Policy, sampling diffusion.Sampli
 	case s.Method == report.Uncached:
 		return reuse.None{}, r.Sampling, nil
 	case strings.HasPrefix(s.Policy, stepsPrefix):
-		sampling = r.Sampling
-		sampling.Steps, sampling.Spacing, err = diffusion.ParseSteps(strings.TrimPrefix(s.Policy, stepsPrefix))
+		sampling, err = parseSolver(r.Sampling, strings.TrimPrefix(s.Policy, stepsPrefix))
 		return reuse.None{}, sampling, err
 	}
 	policy, err = r.Open(s.Policy)
 	return policy, r.Sampling, err
-}
-
-// fewer returns the number of steps that gives a speed.
-func fewer(plan int, speed float64) string {
-	return strconv.Itoa(max(1, int(math.Round(float64(plan)/speed))))
 }

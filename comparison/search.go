@@ -18,27 +18,33 @@ import (
 	"github.com/tokencache/tokencache/reuse"
 )
 
+// otherImages is how far apart the seeds of a calibration and of a comparison are.
+const otherImages = 1000
+
+// DefaultSeed is the seed of a comparison: another one than that of calibrations.
+const DefaultSeed = 1 + otherImages
+
 // SearchDefaults sets the settings of a search: policies are evaluated on other images than those
 // that a calibration with seed learns from, and a TokenCache of each speed is calibrated with fewer
 // trials than one policy alone.
 func SearchDefaults(o *Options, seed uint64) {
-	const otherImages, batch = 1000, 4
+	const batch = 4
 	o.Seed = seed + otherImages
 	o.Batch, o.Timed, o.Repeat = batch, batch, 3
 	o.Calibration.Trials, o.Calibration.Few = 16, 8
 }
 
-// SearchMethods lists the methods that a search tries unless others are named: all but fewer steps,
-// the controls, and l2c, which takes long to calibrate.
+// SearchMethods lists the methods that a search tries unless others are named: all but solvers, the
+// controls, and l2c, which takes long to calibrate.
 func SearchMethods() []string {
-	omitted := []string{fewerSteps, "update-norm", "random", reuse.L2CMethod}
-	return slices.DeleteFunc(Methods(), func(name string) bool { return slices.Contains(omitted, name) })
+	omitted := []string{"update-norm", "random", reuse.L2CMethod}
+	return slices.DeleteFunc(cacheMethods(), func(name string) bool { return slices.Contains(omitted, name) })
 }
 
-// CheckMethods reports names that Search does not take: those of no method, and fewer steps, which
-// are no policy.
+// CheckMethods reports names that Search does not take: those of no method, and solvers, which are
+// no policies.
 func CheckMethods(names []string) error {
-	known := slices.DeleteFunc(Methods(), func(name string) bool { return name == fewerSteps })
+	known := cacheMethods()
 	for _, name := range names {
 		if !slices.Contains(known, name) {
 			return fmt.Errorf("%q is no cache method to be tried: want some of %s", name, strings.Join(known, ", "))
@@ -102,6 +108,7 @@ func Search(ctx context.Context, o Options, t Target) (*Winner, error) {
 	}
 	evidence := *w.Cell
 	evidence.StepMillis, evidence.StepFLOPs = nil, nil // the report has them
+	seen := w.Policy.Provenance["seed"]                // of the images that it learned from
 	w.Policy.Provenance = map[string]any{
 		"command":  o.Command,
 		"target":   t.Text,
@@ -110,6 +117,9 @@ func Search(ctx context.Context, o Options, t Target) (*Winner, error) {
 		"seed":     o.Seed,
 		"seconds":  math.Round(time.Since(start).Seconds()),
 		"evidence": &evidence,
+	}
+	if seen != nil {
+		w.Policy.Provenance["other_seeds"] = []any{seen}
 	}
 	return w, nil
 }
@@ -178,9 +188,7 @@ func (r *runner) policy(cell *report.Cell) (*reuse.Trained, error) {
 	}
 	t.Model, t.Fingerprint, t.Sampling = r.Pipeline.Config().Name(), r.Pipeline.Fingerprint(), r.Sampling
 	t.Speed = calibrate.SpeedOf(&cell.Cost, cell.Speedup, t.Speed.Wanted, r.Pipeline.Level())
-	if t.PSNR = 0; cell.PSNR != nil {
-		t.PSNR = calibrate.RoundPSNR(cell.PSNR.Value)
-	}
+	t.PSNR = calibrate.RoundPSNR(cell.PSNRUncached.Mean)
 	return t, nil
 }
 

@@ -66,7 +66,7 @@ func (t Target) meets(c *report.Cell) bool {
 	}
 	switch t.measure {
 	case targetPSNR:
-		return c.PSNR == nil || c.PSNR.Value >= t.bound // none: all images are the same
+		return c.PSNRUncached != nil && c.PSNRUncached.Mean >= t.bound
 	case targetFrechet:
 		return c.FrechetRatio != nil && c.FrechetRatio.Value <= 1+t.bound
 	}
@@ -79,8 +79,5 @@ func (t Target) better(a, b *report.Cell) bool {
 	if t.measure != targetSpeed {
 		return a.Speedup > b.Speedup
 	}
-	if a.PSNR == nil || b.PSNR == nil {
-		return a.PSNR == nil && b.PSNR != nil
-	}
-	return a.PSNR.Value > b.PSNR.Value
+	return a.PSNRUncached.Mean > b.PSNRUncached.Mean
 }

@@ -34,10 +34,11 @@ func TestParseTarget(t *testing.T) {
 
 func TestTargetMeets(t *testing.T) {
 	value := func(v float64) *eval.Estimate { return &eval.Estimate{Value: v} }
-	slow := &report.Cell{Speedup: 1.96, PSNR: value(41), FrechetRatio: value(1.03)}
-	fast := &report.Cell{Speedup: 3, PSNR: value(29), FrechetRatio: value(1.2)}
-	exact := &report.Cell{Speedup: 1.5, FrechetRatio: value(1)} // all images are the uncached ones
-	failed := &report.Cell{Speedup: 9, Error: "no", PSNR: value(99)}
+	dB := func(v float64) *eval.Fidelity { return &eval.Fidelity{Mean: v} }
+	slow := &report.Cell{Speedup: 1.96, PSNRUncached: dB(41), FrechetRatio: value(1.03)}
+	fast := &report.Cell{Speedup: 3, PSNRUncached: dB(29), FrechetRatio: value(1.2)}
+	exact := &report.Cell{Speedup: 1.5, PSNRUncached: dB(100), FrechetRatio: value(1)} // all images are the uncached ones
+	failed := &report.Cell{Speedup: 9, Error: "no", PSNRUncached: dB(99)}
 	for _, c := range []struct {
 		target string
 		meet   []*report.Cell

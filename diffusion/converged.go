@@ -33,10 +33,7 @@ func Converge(
 		return nil, err
 	}
 	fine, asked := convergedGrid(schedule, timesteps, steps)
-	coarse, half := grid{end: clean}, make([]int, len(asked))
-	for k := 0; k < len(fine.points); k += 2 {
-		coarse.points = append(coarse.points, fine.points[k])
-	}
+	coarse, half := fine.everyOther(), make([]int, len(asked))
 	for i, k := range asked {
 		half[i] = k / 2
 	}

@@ -30,23 +30,43 @@ type method struct {
 	euler    bool     // has EulerAtFinal
 	eta      bool
 	corrects bool // has Predict and DisableCorrector
+
+	stochastic bool // draws noise whatever is chosen
 }
 
 // secondOrders are the variants of the dpm family.
 var secondOrders = []string{"midpoint", "heun"}
 
 var methods = []method{
-	{name: "ddpm"},
+	{name: "ddpm", stochastic: true},
 	{name: "ddim", final: true, eta: true},
 	{name: "dpm++", order: 2, highest: 3, variants: secondOrders, final: true, lower: true, euler: true},
 	{name: "dpm", order: 2, highest: 3, variants: secondOrders, final: true, lower: true, euler: true},
-	{name: "sde-dpm++", order: 2, highest: 3, variants: secondOrders, final: true, lower: true, euler: true},
-	{name: "sde-dpm", order: 2, highest: 2, variants: secondOrders, final: true, lower: true, euler: true},
+	{
+		name:       "sde-dpm++",
+		order:      2,
+		highest:    3,
+		variants:   secondOrders,
+		final:      true,
+		lower:      true,
+		euler:      true,
+		stochastic: true,
+	},
+	{
+		name:       "sde-dpm",
+		order:      2,
+		highest:    2,
+		variants:   secondOrders,
+		final:      true,
+		lower:      true,
+		euler:      true,
+		stochastic: true,
+	},
 	{name: "unipc", order: 2, highest: 3, variants: []string{"bh2", "bh1"}, final: true, lower: true, corrects: true},
 	{name: "deis", order: 2, highest: 3, final: true, lower: true},
 	{name: "lms", order: 4, highest: 4, final: true},
 	{name: "euler", final: true},
-	{name: "euler_a", final: true},
+	{name: "euler_a", final: true, stochastic: true},
 	{name: "heun", final: true},
 	{name: "pndm", variants: []string{"plms", "prk"}, final: true},
 }

@@ -33,15 +33,17 @@ func Around(value float64, resamples []float64) Estimate {
 // sorts values.
 func percentiles(values []float64) (low, high float64) {
 	slices.Sort(values)
-	at := func(share float64) float64 {
-		whole, part := math.Modf(share * float64(len(values)-1))
-		low := values[int(whole)]
-		if high := values[min(int(whole)+1, len(values)-1)]; part > 0 && high != low {
-			return low + part*(high-low)
-		}
-		return low
+	return percentile(values, 0.025), percentile(values, 0.975)
+}
+
+// percentile returns the value that a share of sorted values is below, interpolated linearly.
+func percentile(sorted []float64, share float64) float64 {
+	whole, part := math.Modf(share * float64(len(sorted)-1))
+	low := sorted[int(whole)]
+	if high := sorted[min(int(whole)+1, len(sorted)-1)]; part > 0 && high != low {
+		return low + part*(high-low)
 	}
-	return at(0.025), at(0.975)
+	return low
 }
 
 // Numbers of resamples for the interval of a mean, of a Fréchet distance and of an inception score.

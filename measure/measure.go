@@ -1,37 +1,83 @@
-// Package measure times a policy against the uncached model: the same images from the same noise,
-// runs of both alternating. It may use the library and evaluation; it writes and prints nothing.
+// Package measure compares a policy or a sampler with the uncached model: the same images from the
+// same noise, runs of both alternating, and both against the solution that the sampler converges to.
+// It may use the library and evaluation; it writes and prints nothing.
 package measure
 
 import (
+	"cmp"
 	"context"
-	"math"
+	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/tokencache/tokencache"
+	"github.com/tokencache/tokencache/diffusion"
 	"github.com/tokencache/tokencache/eval"
 	"github.com/tokencache/tokencache/internal/median"
 	"github.com/tokencache/tokencache/reuse"
 )
 
-// Comparison is a policy against the uncached model on the same request.
+// Comparison is a request against another for the same images: its policy against the uncached
+// model, or its sampler against another.
 type Comparison struct {
-	// Cost is that of one run with the policy, without Seconds: WallSeconds is the median of all
-	// runs.
+	// Cost is that of one run of the request, without Seconds: WallSeconds is the median of all
+	// runs. UncachedFLOPs are those of the other request.
 	reuse.Cost
 	// WallSeconds is the time of denoising: model, predictor, selection, gathers, guidance,
 	// sampler.
-	WallSeconds         float64  `json:"wall_s"`
-	UncachedWallSeconds float64  `json:"uncached_wall_s"` // likewise without a policy
-	Speedup             float64  `json:"speedup"`
-	PSNR                *float64 `json:"psnr_db"` // mean over the images, pixels in [0,1]; nil if all are equal
-	Images              int      `json:"images"`
-	Repeat              int      `json:"repeat"`
+	WallSeconds         float64 `json:"wall_s"`
+	UncachedWallSeconds float64 `json:"uncached_wall_s"` // likewise of the other request
+	Speedup             float64 `json:"speedup"`
+
+	// PSNRUncached is the images' to those of Baseline, PSNRConverged to the converged solution:
+	// see Converge.
+	PSNRUncached  *eval.Fidelity `json:"psnr_uncached"`
+	PSNRConverged *eval.Fidelity `json:"psnr_converged,omitempty"`
+	Baseline      Baseline       `json:"uncached"`
+	Solution      *Solution      `json:"converged,omitempty"`
+	NoSolution    string         `json:"no_converged,omitempty"` // why there is none
+	Note          string         `json:"note,omitempty"`         // what there is to know of the images
+
+	Images int `json:"images"`
+	Repeat int `json:"repeat"`
 
 	Cached, Uncached []tokencache.Image `json:"-"`
-	Times            []float64          `json:"-"` // of each run with the policy
+	Times            []float64          `json:"-"` // of each run of the request
 
-	Steps        []StepCost `json:"-"` // of each step of an image with the policy
-	UncachedStep StepCost   `json:"-"` // of a step without it
+	Steps        []StepCost `json:"-"` // of each step of an image of the request
+	UncachedStep StepCost   `json:"-"` // of a step of the other
+}
+
+// Baseline is the uncached run that a request is compared with.
+type Baseline struct {
+	Sampler string `json:"sampler"`
+	Steps   int    `json:"steps"`
+	Spacing string `json:"spacing,omitempty"`
+	// PSNRConverged is how near its own images are to the converged solution.
+	PSNRConverged *eval.Fidelity `json:"psnr_converged,omitempty"`
+}
+
+// Solution is the converged solution of a request: see tokencache.Converged.
+type Solution struct {
+	Evaluations int     `json:"evaluations"`
+	Error       float64 `json:"error"` // of latents, at most
+	// PSNRHalf is how near the first images of half the steps are: the solution's own error is
+	// smaller.
+	PSNRHalf *eval.Fidelity `json:"psnr_half,omitempty"`
+}
+
+// SolutionOf returns what there is to say of a converged solution whose images are kept.
+func SolutionOf(c *tokencache.Converged) (*Solution, error) {
+	var checked []tokencache.Image
+	for _, half := range c.Half {
+		for _, m := range c.Images {
+			if m.Index == half.Index {
+				checked = append(checked, m)
+			}
+		}
+	}
+	f, err := fidelity(checked, c.Half)
+	return &Solution{Evaluations: c.Evaluations, Error: c.Error, PSNRHalf: f}, err
 }
 
 // StepCost is the cost of a denoising step of an image.
@@ -71,49 +117,118 @@ func (w *stepWatch) middle() StepCost {
 // maxWarmup is how many images the warm-up has at most.
 const maxWarmup = 4
 
-// Compare generates a request with its policy and without it, alternating, repeat times each after
-// a warm-up, and compares time and images. OnImage and Skip of the request are not used.
-func Compare(ctx context.Context, p *tokencache.Pipeline, req tokencache.Request, repeat int) (*Comparison, error) {
-	if repeat < 1 {
-		return nil, &tokencache.FieldError{Field: "Repeat", Value: repeat, Want: "1 or more"}
+// DDIM50 is what a sampler without a policy is compared with: 50 steps of DDIM under the same
+// guidance.
+func DDIM50(s tokencache.Sampling) tokencache.Sampling {
+	return tokencache.Sampling{
+		Sampler:       "ddim",
+		Steps:         50,
+		Guidance:      s.Guidance,
+		GuidancePower: s.GuidancePower,
+		GuideAll:      s.GuideAll,
+		Clip:          s.Clip,
+		RNG:           s.RNG,
 	}
+}
+
+// Compare generates a request with its policy and without it: see CompareWith.
+func Compare(ctx context.Context, p *tokencache.Pipeline, req tokencache.Request, repeat int) (*Comparison, error) {
 	if req.Policy == nil {
 		const want = "a policy to compare with the uncached model"
 		return nil, &tokencache.FieldError{Field: "Policy", Value: "none", Want: want}
 	}
+	return CompareWith(ctx, p, req, req.Sampling, repeat)
+}
+
+// CompareWith generates a request, and its images by another sampling without a policy, alternating,
+// repeat times each after a warm-up, and compares time and images. OnImage and Skip of the request
+// are not used.
+//
+// Samplers that start from different noise, as RNGTorch has it after the first batch, are refused.
+func CompareWith(ctx context.Context, p *tokencache.Pipeline, req tokencache.Request,
+	with tokencache.Sampling, repeat int) (*Comparison, error) {
+	if repeat < 1 {
+		return nil, &tokencache.FieldError{Field: "Repeat", Value: repeat, Want: "1 or more"}
+	}
 	req.OnImage, req.Skip = nil, nil
 	plain := req
-	plain.Policy = nil
+	plain.Policy, plain.Sampling = nil, with.WithDefaults()
+	if err := checkNoise(req, plain); err != nil {
+		return nil, err
+	}
 	if err := warmUp(ctx, p, plain); err != nil {
 		return nil, err
 	}
 	c := &Comparison{Images: len(req.Classes), Repeat: repeat}
+	c.Baseline = Baseline{Sampler: plain.Sampler, Steps: plain.Steps, Spacing: plain.Spacing}
 	var uncached []float64
-	var with, without stepWatch
+	var own, other stepWatch
 	for range repeat {
-		s, err := run(ctx, p, plain, &without)
+		u, err := run(ctx, p, plain, &other)
 		if err != nil {
 			return nil, err
 		}
-		uncached, c.Uncached = append(uncached, s.Stats.Seconds), s.Images
-		if s, err = run(ctx, p, req, &with); err != nil {
+		r, err := run(ctx, p, req, &own)
+		if err != nil {
 			return nil, err
 		}
-		c.Times, c.Cached, c.Cost = append(c.Times, s.Stats.Seconds), s.Images, s.Stats.Cost
+		uncached, c.Times = append(uncached, u.Stats.Seconds), append(c.Times, r.Stats.Seconds)
+		c.Uncached, c.Cached, c.Cost = u.Images, r.Images, r.Stats.Cost
+		c.UncachedFLOPs = u.Stats.FLOPs
 	}
 	c.WallSeconds, c.UncachedWallSeconds = median.Of(c.Times), median.Of(uncached)
 	c.Seconds = 0
 	c.Speedup = c.UncachedWallSeconds / c.WallSeconds
-	c.Steps, c.UncachedStep = with.costs(), without.middle()
-	c.PSNR = meanPSNR(c.Cached, c.Uncached)
-	return c, nil
+	c.Steps, c.UncachedStep = own.costs(), other.middle()
+	if t, ok := req.Policy.(*reuse.Trained); ok && t.Saw(req.Seed) {
+		c.Note = fmt.Sprintf("the policy was made from images of seed %d, so that these are not unseen", req.Seed)
+	}
+	var err error
+	c.PSNRUncached, err = fidelity(c.Cached, c.Uncached)
+	return c, err
+}
+
+// Converge adds what a comparison says of the converged solution of its request, or why there is
+// none.
+func (c *Comparison) Converge(ctx context.Context, p *tokencache.Pipeline, req tokencache.Request) error {
+	req.OnImage, req.Skip = nil, nil
+	s, err := p.Converged(ctx, req)
+	if stochastic := (*diffusion.StochasticError)(nil); errors.As(err, &stochastic) {
+		c.NoSolution = err.Error()
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if c.Solution, err = SolutionOf(s); err != nil {
+		return err
+	}
+	if c.PSNRConverged, err = fidelity(c.Cached, s.Images); err != nil {
+		return err
+	}
+	c.Baseline.PSNRConverged, err = fidelity(c.Uncached, s.Images)
+	return err
+}
+
+// checkNoise reports requests that do not start from the same noise: PyTorch's generator goes on
+// through the batches, so that what later ones start from depends on the sampler's own draws.
+func checkNoise(req, other tokencache.Request) error {
+	const defaultBatch = 4
+	one := len(req.Classes) <= cmp.Or(req.Batch, defaultBatch)
+	if req.RNG != tokencache.RNGTorch || req.Noise != nil || one || req.Sampling.WithDefaults() == other.Sampling {
+		return nil
+	}
+	want := fmt.Sprintf("%s, or images of one batch: another sampler starts later batches from other noise",
+		tokencache.RNGOwn)
+	return &tokencache.FieldError{Field: "RNG", Value: req.RNG, Want: want}
 }
 
 // warmUp runs one step of a few images, so that memory is there and the processor is awake.
 func warmUp(ctx context.Context, p *tokencache.Pipeline, req tokencache.Request) error {
 	req.Classes = req.Classes[:min(len(req.Classes), maxWarmup)]
 	req.Noise, req.OnStep, req.OnState, req.OnPrediction = nil, nil, nil, nil
-	req.Sampling.Sampler, req.Sampling.Steps, req.Sampling.Spacing, req.Sampling.Eta = "ddim", 1, "", 0
+	req.Sampling = DDIM50(req.Sampling)
+	req.Steps = 1
 	_, err := p.Generate(ctx, req)
 	return err
 }
@@ -131,17 +246,15 @@ func run(ctx context.Context, p *tokencache.Pipeline, req tokencache.Request,
 	return p.Generate(ctx, req)
 }
 
-// meanPSNR is the mean PSNR of images to others, in dB, of those that differ; nil if none does.
-func meanPSNR(a, b []tokencache.Image) *float64 {
-	sum, n := 0.0, 0
-	for i := range a {
-		if v, err := eval.PSNRPixels(a[i].Pixels, b[i].Pixels); err == nil && !math.IsInf(v, 0) {
-			sum, n = sum+v, n+1
-		}
+// fidelity is how near images are to others.
+func fidelity(images, others []tokencache.Image) (*eval.Fidelity, error) {
+	return eval.PixelFidelity(pixels(images), pixels(others))
+}
+
+func pixels(images []tokencache.Image) [][]uint8 {
+	list := make([][]uint8, len(images))
+	for i, m := range images {
+		list[i] = m.Pixels
 	}
-	if n == 0 {
-		return nil
-	}
-	mean := sum / float64(n)
-	return &mean
+	return list
 }

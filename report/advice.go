@@ -32,12 +32,13 @@ func (r *Results) Advice() []Advice {
 	if base == nil || base.Agreement != nil {
 		rule += fmt.Sprintf(" and class agreement within %.0f point", 100*balancedLoss)
 	}
-	same := func(cell *Cell) bool { return cell.PSNR != nil && cell.PSNR.Value >= samePSNR }
+	same := func(cell *Cell) bool { return cell.PSNRUncached != nil && cell.PSNRUncached.Mean >= samePSNR }
 	balanced := func(cell *Cell) bool { return measured && alike(cell, base) }
 	recognisable := func(cell *Cell) bool { return measured && near(cell, base, knownFrechet) }
 	all := []Advice{
 		r.advise("Nearly the same images",
-			fmt.Sprintf("the largest speed-up with a PSNR of at least %d dB", samePSNR), faster, same),
+			fmt.Sprintf("the largest speed-up with a mean PSNR to the uncached images of at least %d dB", samePSNR),
+			faster, same),
 		r.advise("Balanced", "the largest speed-up with "+rule, faster, balanced),
 		r.advise("As fast as possible while recognisable",
 			fmt.Sprintf("the largest speed-up with a Fréchet distance within %.0f %% of the uncached model's",
@@ -120,10 +121,13 @@ func (r *Results) whyNone(psnr bool, base *Cell) string {
 // tell.
 func losses(cell, base *Cell) []string {
 	var all []string
-	if v := cell.PSNR; v != nil {
-		text := fmt.Sprintf("PSNR %.1f dB (%.1f to %.1f)", v.Value, v.Low, v.High)
-		if v.Value >= samePSNR && v.Low < samePSNR {
-			text += fmt.Sprintf(", not told apart from %d dB at %s", samePSNR, counted(cell.Images, "image"))
+	if f := cell.PSNRUncached; f != nil {
+		all = append(all, fmt.Sprintf("PSNR to the uncached images %.1f dB, %.1f for the worst", f.Mean, f.Min))
+	}
+	if f := cell.PSNRConverged; f != nil {
+		text := fmt.Sprintf("PSNR to the converged solution %.1f dB, %.1f for the worst", f.Mean, f.Min)
+		if base != nil && base.PSNRConverged != nil {
+			text += fmt.Sprintf(", against %.1f of the uncached model", base.PSNRConverged.Mean)
 		}
 		all = append(all, text)
 	}

@@ -12,6 +12,9 @@ import (
 // pngScale is the number of a chart file's pixels for each of the drawing's.
 const pngScale = 2
 
+// frontierFiles are the files of the charts of each Measure.
+var frontierFiles = []string{PSNR: "frontier-psnr", ConvergedPSNR: "frontier-converged", Frechet: "frontier-frechet"}
+
 // chartFile is a chart with the name of its files, without their endings.
 type chartFile struct {
 	name    string
@@ -21,11 +24,10 @@ type chartFile struct {
 // chartFiles returns the charts that there are numbers for.
 func (r *Results) chartFiles() []chartFile {
 	var all []chartFile
-	if s, ok := r.scatter(PSNR); ok {
-		all = append(all, chartFile{"frontier-psnr", s.file()})
-	}
-	if s, ok := r.scatter(Frechet); ok {
-		all = append(all, chartFile{"frontier-frechet", s.file()})
+	for m, name := range frontierFiles {
+		if s, ok := r.scatter(Measure(m)); ok {
+			all = append(all, chartFile{name, s.file()})
+		}
 	}
 	if s, ok := r.stepTime(); ok {
 		all = append(all, chartFile{"step-time", s.file()})

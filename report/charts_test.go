@@ -140,7 +140,10 @@ func checkDrawing(t *testing.T, document string, want ...string) {
 func TestChartFiles(t *testing.T) {
 	labels := map[string][]string{
 		"frontier-psnr": {
-			"PSNR against speed-up", speedLabel, "PSNR (dB), higher is better", "frontier",
+			"PSNR to the uncached images against speed-up", speedLabel, "PSNR (dB), higher is better", "frontier",
+		},
+		"frontier-converged": {
+			"PSNR to the converged solution against speed-up", speedLabel, "PSNR (dB), higher is better", "frontier",
 		},
 		"frontier-frechet": {
 			"Fréchet distance against speed-up", speedLabel, "Fréchet distance, lower is better", "frontier",
@@ -189,8 +192,8 @@ func TestChartFiles(t *testing.T) {
 func TestInlineCharts(t *testing.T) {
 	for name, r := range map[string]*Results{"few": example(), "many": crowded(), "one": single()} {
 		drawings := map[string]*chart.Drawing{}
-		for _, m := range []Measure{PSNR, Frechet} {
-			s, ok := r.scatter(m)
+		for m := range frontierFiles {
+			s, ok := r.scatter(Measure(m))
 			if !ok {
 				t.Fatalf("%s: no chart of %s", name, s.Title)
 			}

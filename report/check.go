@@ -57,7 +57,8 @@ func (c *Cell) check() error {
 			return fmt.Errorf("%s is %g: want no negative number", n.name, n.value)
 		}
 	}
-	numbers = append(numbers, parts("psnr_db", c.PSNR)...)
+	numbers = append(numbers, dB("psnr_uncached", c.PSNRUncached)...)
+	numbers = append(numbers, dB("psnr_converged", c.PSNRConverged)...)
 	numbers = append(numbers, parts("ssim", c.SSIM)...)
 	numbers = append(numbers, parts("frechet", c.Frechet)...)
 	numbers = append(numbers, parts("frechet_ratio", c.FrechetRatio)...)
@@ -81,6 +82,14 @@ func finite(numbers []named) error {
 		}
 	}
 	return nil
+}
+
+// dB are the numbers of a fidelity, none if it was not measured.
+func dB(name string, f *eval.Fidelity) []named {
+	if f == nil {
+		return nil
+	}
+	return []named{{name + " mean", f.Mean}, {name + " p5", f.P5}, {name + " min", f.Min}}
 }
 
 // parts are the numbers of an estimate, none if it was not measured.

@@ -84,11 +84,8 @@ func (r *Results) generate(cell *Cell) string {
 	sampling, policy := r.Sampling, "none"
 	if cell != nil {
 		policy = cell.Policy
-		if text, ok := strings.CutPrefix(policy, "steps="); ok {
-			policy = "none"
-			if steps, spacing, err := diffusion.ParseSteps(text); err == nil {
-				sampling.Steps, sampling.Spacing = steps, spacing
-			}
+		if cell.Sampling != nil {
+			sampling, policy = *cell.Sampling, "none"
 		}
 	}
 	c := NewCommand("tokencache", "generate").Optional("--policy", policy).Optional("--model", r.Model)

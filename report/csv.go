@@ -30,9 +30,14 @@ var csvColumns = []struct {
 	{"i_steps", func(c *Cell) string { return strconv.Itoa(c.ISteps) }},
 	{"p_steps", func(c *Cell) string { return strconv.Itoa(c.PSteps) }},
 	{"steps_taken", func(c *Cell) string { return strconv.Itoa(c.StepsTaken) }},
-	{"psnr_db", func(c *Cell) string { return part(c.PSNR, value) }},
-	{"psnr_db_low", func(c *Cell) string { return part(c.PSNR, low) }},
-	{"psnr_db_high", func(c *Cell) string { return part(c.PSNR, high) }},
+	{"psnr_uncached_mean", func(c *Cell) string { return fidelity(c.PSNRUncached, average) }},
+	{"psnr_uncached_p5", func(c *Cell) string { return fidelity(c.PSNRUncached, p5) }},
+	{"psnr_uncached_min", func(c *Cell) string { return fidelity(c.PSNRUncached, lowest) }},
+	{"psnr_uncached_identical", func(c *Cell) string { return fidelity(c.PSNRUncached, identical) }},
+	{"psnr_converged_mean", func(c *Cell) string { return fidelity(c.PSNRConverged, average) }},
+	{"psnr_converged_p5", func(c *Cell) string { return fidelity(c.PSNRConverged, p5) }},
+	{"psnr_converged_min", func(c *Cell) string { return fidelity(c.PSNRConverged, lowest) }},
+	{"psnr_converged_identical", func(c *Cell) string { return fidelity(c.PSNRConverged, identical) }},
 	{"ssim", func(c *Cell) string { return part(c.SSIM, value) }},
 	{"ssim_low", func(c *Cell) string { return part(c.SSIM, low) }},
 	{"ssim_high", func(c *Cell) string { return part(c.SSIM, high) }},
@@ -49,6 +54,7 @@ var csvColumns = []struct {
 	{"error", func(c *Cell) string { return c.Error }},
 	{"note", func(c *Cell) string { return c.Note }},
 	{"half_steps", func(c *Cell) string { return strconv.Itoa(c.HalfSteps) }}, // among the P-steps
+	{"best_solver", func(c *Cell) string { return strconv.FormatBool(c.Best) }},
 }
 
 // writeCSV writes a line for each cell below a line of names.
@@ -83,6 +89,19 @@ func part(v *eval.Estimate, of func(*eval.Estimate) float64) string {
 		return ""
 	}
 	return exact(of(v))
+}
+
+func average(f *eval.Fidelity) float64   { return f.Mean }
+func p5(f *eval.Fidelity) float64        { return f.P5 }
+func lowest(f *eval.Fidelity) float64    { return f.Min }
+func identical(f *eval.Fidelity) float64 { return float64(f.Identical) }
+
+// fidelity writes one of a fidelity's numbers likewise.
+func fidelity(f *eval.Fidelity, of func(*eval.Fidelity) float64) string {
+	if f == nil {
+		return ""
+	}
+	return exact(of(f))
 }
 
 // known writes a number of which 0 means that it is not known.

@@ -41,6 +41,8 @@ type view struct {
 	Memory    []template.HTML
 	Costs     []costView
 	Facts     [][2]string
+
+	NoConverged string // why there is no PSNR to the converged solution
 }
 
 type adviceView struct {
@@ -97,10 +99,13 @@ func (r *Results) writeHTML(w io.Writer, sheet []SheetRow, overlays []Image) err
 		}
 		v.Advice = append(v.Advice, one)
 	}
-	for _, m := range []Measure{PSNR, Frechet} {
-		if s, ok := r.scatter(m); ok {
+	for m := range frontierFiles {
+		if s, ok := r.scatter(Measure(m)); ok {
 			v.Charts = append(v.Charts, r.chart(&s))
 		}
+	}
+	if c := r.Converged; c != nil && c.None != "" {
+		v.NoConverged = strings.ToUpper(c.None[:1]) + c.None[1:] + ", so that there is no PSNR to one."
 	}
 	v.Rows, v.Failed = r.rows()
 	v.Weak = slices.ContainsFunc(v.Rows, rowView.weak)
@@ -159,7 +164,14 @@ func (r *Results) chart(s *scatter) chartView {
 	if s.m == Frechet {
 		notes[0] = "Down and to the right is better."
 	}
-	notes = append(notes, "Bars are 95 % intervals; the dashed line joins the policies that no other beats in both.")
+	bars := "Bars reach from the mean of the images down to their 5th percentile"
+	if s.m == Frechet {
+		bars = "Bars are 95 % intervals"
+	}
+	notes = append(notes, bars+"; the dashed line joins the policies that no other beats in both.")
+	if s.m == ConvergedPSNR {
+		notes = append(notes, "The solid line is the uncached model itself, the band reaches down to its 5th percentile.")
+	}
 	if s.m == Frechet && r.RealFrechet != nil {
 		notes = append(notes, fmt.Sprintf("Real images themselves are at %s.", short(r.RealFrechet.Value)))
 	}
@@ -265,10 +277,27 @@ func (r *Results) facts() [][2]string {
 		{"Real images", reference},
 		{"Fréchet distance of real images", estimateText(r.RealFrechet, 1, "")},
 		{"Class agreement of real images", estimateText(r.RealAgreement, 100, " %")},
+		{"Converged solution", r.Converged.text()},
 		{"Date", r.Date},
 		{"Command", r.Command},
 	}
 	return slices.DeleteFunc(all, func(f [2]string) bool { return f[1] == "" })
+}
+
+// text says what the converged solution is, or why there is none.
+func (c *Converged) text() string {
+	switch {
+	case c == nil:
+		return ""
+	case c.None != "":
+		return c.None
+	}
+	text := fmt.Sprintf("of the first %s, by %d evaluations", counted(c.Images, "image"), c.Evaluations)
+	if f := c.PSNRHalf; f != nil {
+		text += fmt.Sprintf("; half of them give the same within %.1f dB, %.1f for the worst of the images checked "+
+			"(latents %.1g)", f.Mean, f.Min, c.Error)
+	}
+	return text
 }
 
 // estimateText writes an estimate, scaled, with its interval; nothing if it was not measured.

@@ -42,6 +42,7 @@ type Results struct {
 	ReferenceN    int            `json:"reference_n"`              // their number
 	RealFrechet   *eval.Estimate `json:"real_frechet,omitempty"`   // between real images
 	RealAgreement *eval.Estimate `json:"real_agreement,omitempty"` // share, 0 to 1
+	Converged     *Converged     `json:"converged,omitempty"`
 	Cells         []Cell         `json:"cells"`
 	Calibrations  []Calibration  `json:"calibrations,omitempty"`
 }
@@ -115,7 +116,17 @@ type Calibration struct {
 	Command string  `json:"command"`
 }
 
-// Cell is a policy that was measured.
+// Converged is the solution that the sampler of a comparison approximates, the same for all cells.
+type Converged struct {
+	None        string  `json:"none,omitempty"` // why there is none; the rest is zero then
+	Images      int     `json:"images,omitempty"`
+	Evaluations int     `json:"evaluations,omitempty"` // of the network, for each image
+	Error       float64 `json:"error,omitempty"`       // of latents, at most
+	// PSNRHalf is how near the first images of half the steps are.
+	PSNRHalf *eval.Fidelity `json:"psnr_half,omitempty"`
+}
+
+// Cell is a policy, or a sampler without one, that was measured.
 type Cell struct {
 	Method string  `json:"method"`
 	Policy string  `json:"policy"`
@@ -129,8 +140,15 @@ type Cell struct {
 	Speedup             float64 `json:"speedup"`
 	StepsTaken          int     `json:"steps_taken"` // of each image
 
-	PSNR         *eval.Estimate `json:"psnr_db,omitempty"`
-	SSIM         *eval.Estimate `json:"ssim,omitempty"`
+	// Sampling is the cell's own, where it is another than the comparison's.
+	Sampling *diffusion.Sampling `json:"sampling,omitempty"`
+	// Best is set of the solver that is nearest to its reference at a speed: the baseline there.
+	Best bool `json:"best_solver,omitempty"`
+
+	PSNRUncached  *eval.Fidelity `json:"psnr_uncached,omitempty"`  // to the images of the uncached model
+	PSNRConverged *eval.Fidelity `json:"psnr_converged,omitempty"` // to the converged solution
+
+	SSIM         *eval.Estimate `json:"ssim,omitempty"` // to the images of the uncached model
 	Frechet      *eval.Estimate `json:"frechet,omitempty"`
 	FrechetRatio *eval.Estimate `json:"frechet_ratio,omitempty"`   // to the uncached images', paired
 	Agreement    *eval.Estimate `json:"class_agreement,omitempty"` // share, 0 to 1
@@ -175,24 +193,39 @@ func (r *Results) baseline() *Cell {
 type Measure int
 
 const (
-	PSNR    Measure = iota // dB, higher is better
-	Frechet                // lower is better
+	PSNR          Measure = iota // to the uncached images, dB, higher is better
+	ConvergedPSNR                // to the converged solution, likewise
+	Frechet                      // lower is better
 )
 
+// quality is a measure of a cell with what its bar in a chart spans: the 95 % interval of a Fréchet
+// distance, and of PSNR what lies between the 5th percentile of the images and their mean.
+type quality struct{ Value, Low, High float64 }
+
 // of returns a cell's quality, or nil if it was not measured.
-func (m Measure) of(c *Cell) *eval.Estimate {
-	if m == PSNR {
-		return c.PSNR
+func (m Measure) of(c *Cell) *quality {
+	f := c.PSNRUncached
+	switch m {
+	case Frechet:
+		if e := c.Frechet; e != nil {
+			return &quality{e.Value, e.Low, e.High}
+		}
+		return nil
+	case ConvergedPSNR:
+		f = c.PSNRConverged
 	}
-	return c.Frechet
+	if f == nil {
+		return nil
+	}
+	return &quality{f.Mean, min(f.P5, f.Mean), f.Mean}
 }
 
 // better reports whether quality a is better than b.
 func (m Measure) better(a, b float64) bool {
-	if m == PSNR {
-		return a > b
+	if m == Frechet {
+		return a < b
 	}
-	return a < b
+	return a > b
 }
 
 // Frontier returns the indices, by rising speed-up, of the cells with a policy that no other cell
@@ -232,8 +265,8 @@ type Image struct {
 }
 
 // Write makes the folder if need be and writes the whole report into it: results.json and
-// results.csv, the charts that there are numbers for (frontier-psnr, frontier-frechet, step-time
-// and memory, each as .svg and .png), sheet.png if there are images, and report.html, which
+// results.csv, the charts that there are numbers for (frontier-psnr, frontier-converged,
+// frontier-frechet, step-time and memory, each as .svg and .png), sheet.png if there are images, and report.html, which
 // contains all of them and refers to no other file. Each file is written whole or not at all, the
 // results first.
 func (r *Results) Write(dir string, sheet []SheetRow, images ...Image) error {

@@ -22,6 +22,9 @@ import (
 	"github.com/tokencache/tokencache/reuse"
 )
 
+// dBAbout is the fidelity of images whose PSNR is v in the mean.
+func dBAbout(v float64) *eval.Fidelity { return &eval.Fidelity{Mean: v, P5: v - 2, Min: v - 5} }
+
 func about(v, half float64) *eval.Estimate {
 	return &eval.Estimate{Value: v, Low: v - half, High: v + half}
 }
@@ -50,17 +53,20 @@ func example() *Results {
 		Reference:    "test",
 		ReferenceN:   10000,
 		RealFrechet:  about(0.5, 0.1),
+		Converged:    &Converged{Images: 256, Evaluations: 197, Error: 2e-3, PSNRHalf: dBAbout(80)},
 		Calibrations: []Calibration{{"SmoothCache", 75, "tokencache calibrate --method smoothcache"}},
 	}
 	r.Cells = append(r.Cells, Cell{
-		Method:     Uncached,
-		Policy:     "none",
-		Images:     256,
-		Cost:       reuse.Cost{FLOPs: 1000, UncachedFLOPs: 1000, ISteps: 50},
-		Speedup:    1,
-		Frechet:    about(0.6, 0.05),
-		Agreement:  about(0.88, 0.01),
-		StepMillis: []float64{10, 10, 10},
+		Method:        Uncached,
+		Policy:        "none",
+		Images:        256,
+		Cost:          reuse.Cost{FLOPs: 1000, UncachedFLOPs: 1000, ISteps: 50},
+		Speedup:       1,
+		PSNRUncached:  &eval.Fidelity{Mean: 100, P5: 100, Min: 100, Identical: 256},
+		PSNRConverged: dBAbout(37.5),
+		Frechet:       about(0.6, 0.05),
+		Agreement:     about(0.88, 0.01),
+		StepMillis:    []float64{10, 10, 10},
 	})
 	for m, method := range []string{"TokenCache", "fewer steps", "FORA & others"} {
 		for i, speed := range []float64{1.5, 2, 3, 4} {
@@ -74,8 +80,10 @@ func example() *Results {
 // exampleCell is cell i of method m. PSNR falls by 3 dB for each times of speed.
 func exampleCell(m, i int, method string, speed float64) Cell {
 	policy := fmt.Sprintf("m%d:n=%d", m, i)
+	var sampling *diffusion.Sampling
 	if method == "fewer steps" {
-		policy = fmt.Sprintf("steps=%d", 50/(i+2))
+		policy = fmt.Sprintf("steps=dpm++:logsnr%d", 50/(i+2))
+		sampling = &diffusion.Sampling{Sampler: "dpm++", Steps: 50 / (i + 2), Spacing: "logsnr", Guidance: 1.5}
 	}
 	worse := 1 + 0.01*float64((m+1)*i)
 	return Cell{
@@ -94,7 +102,10 @@ func exampleCell(m, i int, method string, speed float64) Cell {
 		WallSeconds:         10 / speed,
 		UncachedWallSeconds: 10,
 		Speedup:             speed * (1 - 0.08*float64(m)),
-		PSNR:                about(50-float64(8*m)-3*speed, 1),
+		Sampling:            sampling,
+		Best:                sampling != nil,
+		PSNRUncached:        dBAbout(50 - float64(8*m) - 3*speed),
+		PSNRConverged:       dBAbout(40 - float64(m) - speed),
 		SSIM:                about(0.9, 0.01),
 		Frechet:             about(0.6*worse, 0.05),
 		FrechetRatio:        about(worse, 0.02),
@@ -155,7 +166,8 @@ func TestWrite(t *testing.T) {
 		names = append(names, e.Name())
 	}
 	want := []string{
-		"frontier-frechet.png", "frontier-frechet.svg", "frontier-psnr.png", "frontier-psnr.svg",
+		"frontier-converged.png", "frontier-converged.svg", "frontier-frechet.png", "frontier-frechet.svg",
+		"frontier-psnr.png", "frontier-psnr.svg",
 		"memory.png", "memory.svg", PageFile, "results.csv", ResultsFile, "sheet.png",
 		"step-time.png", "step-time.svg",
 	}
@@ -174,8 +186,26 @@ func TestWrite(t *testing.T) {
 		t.Fatalf("CSV of %d lines (%v), want %d", len(lines), err, 1+len(r.Cells))
 	}
 	last := lines[len(lines)-1]
-	if lines[2][0] != "TokenCache" || lines[2][6] != "1.5" || last[31] != "cache memory <too small>" {
-		t.Errorf("CSV: %q, ... %q", lines[2], last)
+	at := func(line []string, column string) string { return line[slices.Index(lines[0], column)] }
+	for _, want := range []struct {
+		line          []string
+		column, value string
+	}{
+		{lines[1], "psnr_uncached_identical", "256"},
+		{lines[1], "psnr_converged_mean", "37.5"},
+		{lines[2], "method", "TokenCache"},
+		{lines[2], "speedup", "1.5"},
+		{lines[2], "psnr_uncached_mean", "45.5"},
+		{lines[2], "psnr_uncached_min", "40.5"},
+		{lines[2], "psnr_converged_p5", "36.5"},
+		{lines[2], "best_solver", "false"},
+		{lines[6], "best_solver", "true"},
+		{last, "psnr_uncached_mean", ""},
+		{last, "error", "cache memory <too small>"},
+	} {
+		if got := at(want.line, want.column); got != want.value {
+			t.Errorf("CSV, %s of %s: %q, want %q", want.column, want.line[1], got, want.value)
+		}
 	}
 }
 
@@ -190,7 +220,7 @@ func TestHalfSteps(t *testing.T) {
 	}
 	for file, want := range map[string]string{
 		ResultsFile:   `"half_steps": 13,`,
-		"results.csv": ",13\n",
+		"results.csv": ",13,false\n",
 		PageFile:      "13 of them half",
 	} {
 		if !strings.Contains(string(read(t, filepath.Join(dir, file))), want) {
@@ -206,6 +236,8 @@ func TestPage(t *testing.T) {
 	for _, want := range []string{
 		"fashion &lt;script&gt;", "FORA &amp; others", "cache memory &lt;too small&gt;",
 		"Nearly the same images", "Balanced", "Least memory",
+		"PSNR to uncached", "PSNR to converged", "min 40.5", "best solver",
+		"of the first 256 images, by 197 evaluations; half of them give the same within 80.0 dB, 75.0 for the worst",
 		"data:image/png;base64,", "prefers-color-scheme: dark", `name="viewport"`, "<svg",
 	} {
 		if !strings.Contains(page, want) {
@@ -221,8 +253,8 @@ func TestPage(t *testing.T) {
 	}
 	checkBalanced(t, page)
 	for _, s := range example().series() {
-		if n := strings.Count(page, `data-g="`+s.id()+`"`); n != 2 {
-			t.Errorf("%s is in %d legends, want 2", s.Name, n)
+		if n := strings.Count(page, `data-g="`+s.id()+`"`); n != 3 {
+			t.Errorf("%s is in %d legends, want 3", s.Name, n)
 		}
 	}
 }
@@ -277,11 +309,11 @@ func TestOverhead(t *testing.T) {
 
 func TestFrontier(t *testing.T) {
 	r := &Results{Cells: []Cell{
-		{Method: Uncached, Policy: "none", Speedup: 1, PSNR: about(99, 0)},
-		{Method: "a", Speedup: 2, PSNR: about(40, 1)},
-		{Method: "b", Speedup: 2.5, PSNR: about(39, 1)},
-		{Method: "c", Speedup: 2.4, PSNR: about(38, 1)}, // b is faster and better
-		{Method: "d", Speedup: 3, PSNR: about(41, 1)},   // above a and b
+		{Method: Uncached, Policy: "none", Speedup: 1, PSNRUncached: dBAbout(99)},
+		{Method: "a", Speedup: 2, PSNRUncached: dBAbout(40)},
+		{Method: "b", Speedup: 2.5, PSNRUncached: dBAbout(39)},
+		{Method: "c", Speedup: 2.4, PSNRUncached: dBAbout(38)}, // b is faster and better
+		{Method: "d", Speedup: 3, PSNRUncached: dBAbout(41)},   // above a and b
 		{Method: "e", Speedup: 4, Error: "no"},
 		{Method: "f", Speedup: 5},
 	}}
@@ -314,6 +346,8 @@ func TestAdvice(t *testing.T) {
 	}
 	loss := strings.Join(a[1].Loss, "; ")
 	for _, want := range []string{
+		"PSNR to the uncached images 38.0 dB, 33.0 for the worst",
+		"PSNR to the converged solution 36.0 dB, 31.0 for the worst, against 37.5 of the uncached model",
 		"+3.0 %, +1.0 to +5.0", "class agreement 88.0 % against 88.0 %, not told apart at 256 images",
 	} {
 		if !strings.Contains(loss, want) {
@@ -321,7 +355,7 @@ func TestAdvice(t *testing.T) {
 		}
 	}
 	fewer := r.generate(&r.Cells[5])
-	if !strings.Contains(fewer, "--policy none") || !strings.Contains(fewer, "--steps 25") {
+	if !strings.Contains(fewer, "--policy none") || !strings.Contains(fewer, "--sampler dpm++ --steps logsnr25") {
 		t.Errorf("fewer steps: %s", fewer)
 	}
 	for i := range r.Cells {
@@ -358,7 +392,8 @@ func TestWriteRefuses(t *testing.T) {
 		{"no method", Cell{Policy: "x"}, "method is empty"},
 		{"negative", Cell{Method: "a", WallSeconds: -1}, "wall_s is -1: want no negative number"},
 		{"negative step", Cell{Method: "a", StepMillis: []float64{1, -2}}, "step_ms is -2"},
-		{"no number", Cell{Method: "a", PSNR: about(math.NaN(), 0)}, "psnr_db is NaN: want a finite number"},
+		{"no number", Cell{Method: "a", PSNRConverged: dBAbout(math.NaN())},
+			"psnr_converged mean is NaN: want a finite number"},
 		{"too large", Cell{Method: "a", Frechet: &eval.Estimate{High: 1e300}}, "frechet high is 1e+300: want a finite number"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -371,5 +406,30 @@ func TestWriteRefuses(t *testing.T) {
 				t.Error("the folder was made")
 			}
 		})
+	}
+}
+
+// TestNoConverged checks that results without a converged solution say why, and have no chart of it.
+func TestNoConverged(t *testing.T) {
+	r := example()
+	const why = "no converged solution: sampler ddpm adds noise at every step"
+	r.Converged = &Converged{None: why}
+	for i := range r.Cells {
+		r.Cells[i].PSNRConverged = nil
+	}
+	dir := t.TempDir()
+	if err := r.Write(dir, nil); err != nil {
+		t.Fatal(err)
+	}
+	page := string(read(t, filepath.Join(dir, PageFile)))
+	if !strings.Contains(page, "N"+why[1:]+", so that there is no PSNR to one.") {
+		t.Error("the page does not say why")
+	}
+	if strings.Contains(page, "PSNR to the converged solution against speed-up") {
+		t.Error("the page has a chart of it")
+	}
+	if file := string(read(t, filepath.Join(dir, ResultsFile))); strings.Contains(file, "psnr_converged") ||
+		!strings.Contains(file, `"none": "`+why) {
+		t.Error("results.json has a PSNR to it, or does not say why there is none")
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/tokencache/tokencache/eval"
 	"github.com/tokencache/tokencache/report/internal/chart"
 )
 
@@ -14,7 +13,7 @@ type scatter struct {
 	series   []series
 	m        Measure
 	front    []*Cell
-	base     *eval.Estimate // the uncached model's, a line across; nil: none
+	base     *quality // the uncached model's, a line across; nil: none
 	x, y     chart.Axis
 	over     int // cells beyond the upper end of y, which are drawn at it
 }
@@ -23,12 +22,17 @@ const speedLabel = "wall-clock speed-up (times)"
 
 // scatter returns the chart of a measure, false if nothing of it was measured.
 func (r *Results) scatter(m Measure) (scatter, bool) {
-	s := scatter{Title: "PSNR against speed-up", Y: "PSNR (dB), higher is better", m: m}
-	if m == Frechet {
+	s := scatter{m: m}
+	switch m {
+	case PSNR:
+		s.Title, s.Y = "PSNR to the uncached images against speed-up", "PSNR (dB), higher is better"
+	case ConvergedPSNR:
+		s.Title, s.Y = "PSNR to the converged solution against speed-up", "PSNR (dB), higher is better"
+	case Frechet:
 		s.Title, s.Y = "Fréchet distance against speed-up", "Fréchet distance, lower is better"
-		if base := r.baseline(); base != nil {
-			s.base = base.Frechet
-		}
+	}
+	if base := r.baseline(); base != nil && m != PSNR {
+		s.base = m.of(base)
 	}
 	var xs, ys []float64
 	for _, one := range r.series() {
@@ -65,7 +69,7 @@ func (r *Results) scatter(m Measure) (scatter, bool) {
 const maxTimes = 4
 
 func (s *scatter) limit() {
-	if s.base == nil || s.base.Value <= 0 || s.y.Max <= maxTimes*s.base.Value {
+	if s.m != Frechet || s.base == nil || s.base.Value <= 0 || s.y.Max <= maxTimes*s.base.Value {
 		return
 	}
 	total, over := 0, 0
@@ -192,7 +196,11 @@ func (s *scatter) keys() []chart.Key {
 	}
 	keys = append(keys, chart.Stroke("frontier", frontStyle))
 	if s.base != nil {
-		keys = append(keys, chart.Key{Name: "uncached, 95 %", Draw: func(d *chart.Drawing, left chart.Point) {
+		name := "uncached, 95 %"
+		if s.m != Frechet {
+			name = "uncached"
+		}
+		keys = append(keys, chart.Key{Name: name, Draw: func(d *chart.Drawing, left chart.Point) {
 			right := chart.Point{X: left.X + chart.SampleWidth, Y: left.Y}
 			area := chart.Box{Left: left.X, Top: left.Y - 5, Right: right.X, Bottom: left.Y + 5}
 			d.Rect(area, chart.Style{Fill: chart.Band})

@@ -13,8 +13,11 @@ func (c *Cell) Summary() string {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%-34s %5.2fx wall-clock, %5.2fx fewer FLOPs", c.Method, c.Speedup, c.FLOPReduction())
-	if c.PSNR != nil {
-		fmt.Fprintf(&b, ", PSNR %.1f dB", c.PSNR.Value)
+	if f := c.PSNRUncached; f != nil && c.Method != Uncached {
+		fmt.Fprintf(&b, ", PSNR %.1f dB (min %.1f) to uncached", f.Mean, f.Min)
+	}
+	if f := c.PSNRConverged; f != nil {
+		fmt.Fprintf(&b, ", PSNR %.1f dB (min %.1f) to converged", f.Mean, f.Min)
 	}
 	if e := c.Frechet; e != nil {
 		fmt.Fprintf(&b, ", Fréchet %.3f (%.3f to %.3f)", e.Value, e.Low, e.High)
@@ -25,5 +28,12 @@ func (c *Cell) Summary() string {
 	if c.Agreement != nil {
 		fmt.Fprintf(&b, ", %.1f %% of their class", 100*c.Agreement.Value)
 	}
-	return b.String() + "  " + c.Policy
+	text := b.String() + "  " + c.Policy
+	if c.Best {
+		text += "  (best solver)"
+	}
+	if c.Note != "" {
+		text += "  " + c.Note
+	}
+	return text
 }

@@ -31,7 +31,10 @@ func (r rowView) weak() bool {
 // rows returns the table: the uncached model, then the cells as they came; and the cells that
 // failed.
 func (r *Results) rows() (rows []rowView, failed []*Cell) {
-	psnr, frechet := r.Frontier(PSNR), r.Frontier(Frechet)
+	frontiers := map[string][]int{}
+	for m, badge := range badges {
+		frontiers[badge] = r.Frontier(Measure(m))
+	}
 	base := r.baseline()
 	for i := range r.Cells {
 		cell := &r.Cells[i]
@@ -46,16 +49,21 @@ func (r *Results) rows() (rows []rowView, failed []*Cell) {
 			Base:    cell == base,
 			Numbers: cell.numbers(base),
 		}
-		if slices.Contains(psnr, i) {
-			row.Badges = append(row.Badges, "PSNR")
+		for _, badge := range badges {
+			if slices.Contains(frontiers[badge], i) {
+				row.Badges = append(row.Badges, badge)
+			}
 		}
-		if slices.Contains(frechet, i) {
-			row.Badges = append(row.Badges, "FD")
+		if cell.Best {
+			row.Badges = append(row.Badges, "best solver")
 		}
 		rows = append(rows, row)
 	}
 	return rows, failed
 }
+
+// badges mark the cells of each Measure's frontier.
+var badges = []string{PSNR: "PSNR", ConvergedPSNR: "converged", Frechet: "FD"}
 
 // numbers are a row's, in the order of the template's headings.
 func (c *Cell) numbers(base *Cell) []numberView {
@@ -79,7 +87,8 @@ func (c *Cell) numbers(base *Cell) []numberView {
 		numberOf(c.Speedup, times(c.Speedup)),
 		numberOf(c.FLOPReduction(), times(c.FLOPReduction())),
 		efficiency,
-		estimated(c.PSNR, 1, fixed("%.1f")),
+		faithful(c.PSNRUncached, c == base),
+		faithful(c.PSNRConverged, false),
 		estimated(c.SSIM, 1, fixed("%.3f")),
 		estimated(c.Frechet, 1, short),
 		c.change(base),
@@ -96,6 +105,23 @@ func numberOf(v float64, text string) numberView {
 		return numberView{}
 	}
 	return numberView{Text: text, Sort: exact(v)}
+}
+
+// faithful is the mean of a fidelity with the worst image below it. Of the uncached model to itself
+// there is none to show.
+func faithful(f *eval.Fidelity, itself bool) numberView {
+	if f == nil || itself {
+		return numberView{}
+	}
+	n := numberView{
+		Text:  fmt.Sprintf("%.1f", f.Mean),
+		Below: fmt.Sprintf("min %.1f", f.Min),
+		Sort:  exact(f.Mean),
+	}
+	if f.Identical > 0 {
+		n.Below += fmt.Sprintf(", %d identical", f.Identical)
+	}
+	return n
 }
 
 // estimated is an estimate, scaled, with its interval below it.

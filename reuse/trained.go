@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 
 	"github.com/tokencache/tokencache/checkpoint"
 	"github.com/tokencache/tokencache/diffusion"
@@ -66,6 +67,25 @@ type Trained struct {
 
 	path   string
 	digest string
+}
+
+// Saw reports whether a policy was made from images of a seed, as far as its provenance says: it
+// learned from them, or was chosen by them.
+func (t *Trained) Saw(seed uint64) bool {
+	same := func(v any) bool {
+		switch v := v.(type) {
+		case uint64:
+			return v == seed
+		case float64: // as it is read from a file
+			return v == float64(seed)
+		}
+		return false
+	}
+	if same(t.Provenance["seed"]) {
+		return true
+	}
+	others, _ := t.Provenance["other_seeds"].([]any)
+	return slices.ContainsFunc(others, same)
 }
 
 // Digest identifies the content of the files that the policy was read from; it is "" for a policy
@@ -251,7 +271,7 @@ func (t *Trained) fitting(m seam.Model, plan Plan) (Policy, error) {
 // MismatchError reports a policy that was made for something else than it is used with.
 type MismatchError struct {
 	Policy string
-	Field  string // Model or Steps (with the sampler)
+	Field  string // Model, Steps (with the sampler) or Eta
 	Made   string // what the policy was made for
 	Used   string // what it is used with
 	For    diffusion.Sampling
@@ -262,7 +282,8 @@ func (e *MismatchError) Error() string {
 }
 
 // Fits reports, as a *MismatchError, that the policy is not for a model with a fingerprint, or not
-// for a plan.
+// for a plan: another sampler, other steps, or another amount of noise added at each step, which no
+// forecast knows.
 func (t *Trained) Fits(fingerprint string, plan Plan) error {
 	e := &MismatchError{Policy: t.String(), For: t.Sampling}
 	switch {
@@ -274,6 +295,9 @@ func (t *Trained) Fits(fingerprint string, plan Plan) error {
 		e.Field = "Steps"
 		e.Made = fmt.Sprintf("sampler %s with %s steps", t.Sampler, t.StepsText())
 		e.Used = fmt.Sprintf("%s with %s", plan.Sampler, plan.StepsText())
+	case t.Eta != plan.Eta:
+		e.Field = "Eta"
+		e.Made, e.Used = fmt.Sprintf("eta %g", t.Eta), fmt.Sprintf("eta %g", plan.Eta)
 	default:
 		return nil
 	}

@@ -1,6 +1,7 @@
 package reuse_test
 
 import (
+	"errors"
 	"math"
 	"os"
 	"path/filepath"
@@ -223,6 +224,13 @@ func TestTrainedPolicy(t *testing.T) {
 	if want := "sampler ddim with 8 steps, not for ddpm with 8"; err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("error %v for another sampler", err)
 	}
+	noisy := plan
+	noisy.Eta = 1
+	_, err = got.NewRun(m, noisy, 1)
+	var mismatch *reuse.MismatchError
+	if !errors.As(err, &mismatch) || mismatch.Field != "Eta" || !strings.Contains(err.Error(), "eta 0, not for eta 1") {
+		t.Errorf("error %v for another eta", err)
+	}
 	got.Fingerprint = "0"
 	if _, err := got.NewRun(m, plan, 1); err == nil || !strings.Contains(err.Error(), "another model") {
 		t.Errorf("error %v for another model", err)
@@ -240,6 +248,34 @@ func TestTrainedPolicy(t *testing.T) {
 		if _, err := reuse.Open(dir); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s damaged: error %v", name, err)
 		}
+	}
+}
+
+// TestSaw checks that a policy knows the seeds of the images it was made from, before it is saved and
+// after.
+func TestSaw(t *testing.T) {
+	saved := &reuse.Trained{
+		Spec:       "fora:n=2",
+		Sampling:   plan.Sampling,
+		Provenance: map[string]any{"seed": uint64(1001), "other_seeds": []any{uint64(1)}},
+	}
+	dir := t.TempDir()
+	if err := saved.Save(dir, nil); err != nil {
+		t.Fatal(err)
+	}
+	read, err := reuse.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, policy := range map[string]*reuse.Trained{"saved": saved, "read": read} {
+		for seed, want := range map[uint64]bool{1: true, 1001: true, 2: false, 0: false} {
+			if got := policy.Saw(seed); got != want {
+				t.Errorf("%s: seed %d was seen: %v, want %v", what, seed, got, want)
+			}
+		}
+	}
+	if (&reuse.Trained{}).Saw(0) {
+		t.Error("a policy without provenance saw images")
 	}
 }
 

@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 
 	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/calibrate"
+	"github.com/tokencache/tokencache/cmd/tokencache/internal/summary"
 	"github.com/tokencache/tokencache/cmd/tokencache/internal/terminal"
 	"github.com/tokencache/tokencache/comparison"
 	"github.com/tokencache/tokencache/dit"
@@ -89,6 +91,9 @@ func (c *calibrateCmd) Run(a *app) error {
 	a.note("%s", t)
 	a.note("%.2f times as fast in wall-clock time, %.2f times fewer FLOPs; wrote %s",
 		t.Speed.Wall, t.Speed.FLOPs, c.Out)
+	if e, ok := t.Provenance["measured"].(*calibrate.Evidence); ok {
+		a.note("%s", strings.Join(summary.Measured(e), "\n"))
+	}
 	return nil
 }
 

@@ -25,7 +25,7 @@ type calibrateCmd struct {
 	Batch     int      `help:"Examples of an update." default:"${batch}"`
 	LR        float64  `name:"lr" help:"Learning rate of the predictor." default:"${lr}"`
 	Lambda    float64  `help:"Weight of the cost, the mean importance." default:"${lambda}"`
-	Measure   int      `help:"Images of a measurement of speed." default:"${measure}"`
+	Measure   int      `help:"Images that the speed and the PSNR in the policy are measured on, of another seed than those that it learns from." default:"${measure}"`
 	Trials    int      `help:"Placements of I-steps that are tried, where forecasts are learned; 0: they are placed evenly." default:"${trials}"`
 	Few       int      `help:"Images of such a trial." default:"${few}"`
 	Halves    int      `help:"Half steps after each I-step, where forecasts are learned: only guidance's conditional half is computed." default:"0"`

@@ -19,12 +19,12 @@ type compareCmd struct {
 	Model    string `help:"Model: a path, or the name of an embedded one: ${models}. Default: ${model}." placeholder:"PATH|NAME"`
 	Key      string `help:"Which of several sets of weights in the checkpoint to take. Default: an average (ema), if there is one." placeholder:"KEY"`
 	VAE      string `name:"vae" help:"The model's autoencoder, as for generate." placeholder:"PATH"`
-	Policies string `help:"What to compare, separated by commas or, where parameters have commas, by spaces: names of methods, which are run at all --speeds (${families}), all of them (all), or policies as for generate. steps=N is the uncached model with N steps. Default: all; with --quick those that need no calibration, without variants and controls." placeholder:"LIST"`
+	Policies string `help:"What to compare, separated by commas or, where parameters have commas, by spaces: names of methods, which are run at all --speeds (${families}), all of them (all), or policies as for generate. fewer-steps stands for the solvers without a cache (own-steps, dpm++, unipc3), of which the best is the baseline; steps=N is the uncached model with N steps, steps=unipc3:logsnr19 with another sampler. Default: all; with --quick those that need no calibration, without variants and controls." placeholder:"LIST"`
 	Speeds   string `help:"Speeds of methods, times the uncached model." default:"1.5x,2x,3x,4x"`
 	Count    int    `help:"Images of each policy." default:"256"`
 	Quick    bool   `help:"32 images at 2x, of methods that need no calibration, without variants: a few minutes."`
 	samplingFlags
-	Seed      uint64 `help:"Seed of the noise, the same for all." default:"1"`
+	Seed      uint64 `help:"Seed of the noise, the same for all, and not that of calibrations." default:"${compareSeed}"`
 	Batch     int    `help:"Images denoised together." default:"4"`
 	Timed     int    `help:"Images of a measurement of time." default:"4"`
 	Repeat    int    `help:"Alternating runs of such a measurement; times are their medians." default:"3"`

@@ -64,8 +64,11 @@ func (a *app) explain(err error) string {
 	}
 	if mismatch := (*reuse.MismatchError)(nil); errors.As(err, &mismatch) {
 		text += ": "
-		if mismatch.Field == "Steps" {
+		switch mismatch.Field {
+		case "Steps":
 			text += fmt.Sprintf("give --sampler %s --steps %s, or ", mismatch.For.Sampler, mismatch.For.StepsText())
+		case "Eta":
+			text += fmt.Sprintf("give --eta %g, or ", mismatch.For.Eta)
 		}
 		text += "make one with " + a.calibrateCommand(0)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 
 	"github.com/tokencache/tokencache"
@@ -38,7 +39,7 @@ type generateCmd struct {
 	Resume      bool   `help:"Complete an interrupted run into the same --out: finished images stay as they are, the others are generated. Needs the same --seed."`
 	SaveLatents string `help:"Also write the final latents to a safetensors file (tensor latents)." placeholder:"FILE"`
 	Noise       string `help:"Start from the tensor noise of a safetensors file, [count, channels, side, side], instead of random numbers." placeholder:"FILE"`
-	Compare     bool   `help:"Also generate without the policy from the same noise, write both next to each other (--out FILE.png or DIR) and measure the speed-up."`
+	Compare     bool   `help:"Also generate without the policy (or, where there is none, by 50 steps of DDIM) from the same noise, write both next to each other (--out FILE.png or DIR), and measure the speed-up, and the PSNR to the others and to the solution that a deterministic sampler converges to."`
 	Repeat      int    `help:"With --compare: runs of each, alternating; times are their medians." default:"3"`
 	JSON        bool   `name:"json" help:"Print one JSON object on standard output; all else goes to standard error."`
 }
@@ -120,8 +121,14 @@ func (c *generateCmd) policy(a *app, s tokencache.Sampling) (reuse.Policy, error
 	t, err := a.opened.bundle.Choose(s, speed)
 	none := (*bundle.NoPolicyError)(nil)
 	switch {
+	case err == nil:
+		const slack = 0.05 // a share of the speed that is not worth a word
+		if speed != 0 && math.Abs(t.Speed.Wanted/speed-1) > slack {
+			a.note("--speed %s: the nearest policy that is bundled is of %gx", c.Speed, t.Speed.Wanted)
+		}
+		return t, nil
 	case !errors.As(err, &none):
-		return t, err
+		return nil, err
 	case speed != 0:
 		return nil, fmt.Errorf("--speed %s: %w; make one with %s", c.Speed, err, a.calibrateCommand(speed))
 	case none.Model != "":
@@ -171,29 +178,42 @@ func (c *generateCmd) generate(a *app, p *tokencache.Pipeline, req tokencache.Re
 	return nil
 }
 
-// compare generates with the policy and without it.
+// compare generates with the policy and without it or, where there is none, with the sampler and
+// with 50 steps of DDIM; and the solution that the sampler converges to.
 func (c *generateCmd) compare(a *app, p *tokencache.Pipeline, req tokencache.Request) error {
 	path, ok := output.PairsPath(c.Out)
 	if !ok {
 		return fmt.Errorf("--compare writes an image: --out %s: want FILE.png or a folder", c.Out)
 	}
+	kinds := [2]string{"uncached", req.Policy.String()}
+	with := req.Sampling
+	if _, none := req.Policy.(reuse.None); none {
+		with = measure.DDIM50(req.Sampling)
+		kinds = [2]string{summary.Steps(with), summary.Steps(req.Sampling)}
+	}
+	// A converged image takes about as long as four.
+	const solution = 4
 	bar := a.newProgress("comparing")
-	images, done := float64(2*c.Repeat*len(req.Classes)), 0.0
+	images, done, weight := float64((2*c.Repeat+solution)*len(req.Classes)), 0.0, 1.0
 	req.OnStep = func(s tokencache.Progress) {
-		done += 1 / float64(s.Steps)
+		done += weight / float64(s.Steps)
 		bar.Set(done, images)
 	}
-	r, err := measure.Compare(a.ctx, p, req, c.Repeat)
+	r, err := measure.CompareWith(a.ctx, p, req, with, c.Repeat)
+	if err == nil {
+		weight = solution
+		err = r.Converge(a.ctx, p, req)
+	}
 	bar.Finish()
 	if err != nil {
 		return err
 	}
-	if err := output.PairsOf(p, req, r.Uncached, r.Cached).Write(path); err != nil {
+	if err := output.PairsOf(p, req, kinds, r.Uncached, r.Cached).Write(path); err != nil {
 		return err
 	}
 	if c.JSON {
 		return a.printJSON(r)
 	}
-	a.note("%s\n%s\nwrote %s", req.Policy, summary.Compared(r), path)
+	a.note("%s\n%s\nwrote %s", kinds[1], strings.Join(summary.Compared(r, kinds), "\n"), path)
 	return nil
 }

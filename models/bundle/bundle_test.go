@@ -35,6 +35,9 @@ func TestChoose(t *testing.T) {
 		{"another sampler", with(func(s *diffusion.Sampling) { s.Sampler, s.Steps = "ddpm", 250 }), 0, "ddpm250-3x"},
 		{"too fast", best, 20, "the fastest policy bundled with fashion for sampler ddim, 50 steps and guidance 1.5 is of 5x"},
 		{"dpm++", with(func(s *diffusion.Sampling) { s.Sampler = "dpm++" }), 0, "no policy is bundled with fashion"},
+		{"dpm++ at a speed", with(func(s *diffusion.Sampling) { s.Sampler, s.Guidance = "dpm++", 3 }), 3,
+			"sampler dpm++, 50 steps and guidance 3; there are 1.2x, 1.5x, 2x, 2.4x, 3x, 4x, 5x for sampler ddim, " +
+				"50 steps and guidance 1.5, and 3.1x for sampler ddpm, 250 steps and guidance 1.5"},
 		{"steps", with(func(s *diffusion.Sampling) { s.Steps = 49 }), 0, "49 steps"},
 		{"spacing", with(func(s *diffusion.Sampling) { s.Spacing = "ddim" }), 0, "ddim50 steps"},
 		{"guidance", with(func(s *diffusion.Sampling) { s.Guidance = 7 }), 2, "guidance 7"},

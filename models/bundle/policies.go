@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"math"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/tokencache/tokencache/diffusion"
@@ -24,28 +25,57 @@ const maxExcess = 1.1
 type NoPolicyError struct {
 	Model    string // name of the bundle; "" for a model that is not bundled
 	Sampling diffusion.Sampling
-	Speed    float64 // wanted, times the uncached model; 0 means any
-	Fastest  float64 // speed of the fastest policy for the sampling; 0 means there is none for it
+	Speed    float64          // wanted, times the uncached model; 0 means any
+	Fastest  float64          // speed of the fastest policy for the sampling; 0 means there is none for it
+	Bundled  []*reuse.Trained // all policies of the model
 }
 
 func (e *NoPolicyError) Error() string {
 	if e.Model == "" {
 		return "no policies are bundled with this model"
 	}
-	var b strings.Builder
-	s := e.Sampling
-	fmt.Fprintf(&b, "sampler %s, %s steps and guidance %g", s.Sampler, s.StepsText(), s.Guidance)
+	text := fmt.Sprintf("no policy is bundled with %s for %s", e.Model, describe(e.Sampling))
+	if e.Fastest > 0 {
+		return fmt.Sprintf("a speed of %gx: the fastest policy bundled with %s for %s is of %gx",
+			e.Speed, e.Model, describe(e.Sampling), e.Fastest)
+	}
+	if e.Speed != 0 && len(e.Bundled) > 0 {
+		text += "; there are " + strings.Join(offers(e.Bundled), ", and ")
+	}
+	return text
+}
+
+// describe says how images are sampled, as far as policies depend on it.
+func describe(s diffusion.Sampling) string {
+	text := fmt.Sprintf("sampler %s, %s steps and guidance %g", s.Sampler, s.StepsText(), s.Guidance)
 	if s.GuidancePower != 0 {
-		fmt.Fprintf(&b, " with power %g", s.GuidancePower)
+		text += fmt.Sprintf(" with power %g", s.GuidancePower)
 	}
 	if s.Eta != 0 {
-		fmt.Fprintf(&b, " and eta %g", s.Eta)
+		text += fmt.Sprintf(" and eta %g", s.Eta)
 	}
-	if e.Fastest == 0 {
-		return fmt.Sprintf("no policy is bundled with %s for %s", e.Model, &b)
+	return text
+}
+
+// offers lists, for each sampling that policies were made for, their speeds.
+func offers(policies []*reuse.Trained) []string {
+	speeds, list := map[string][]float64{}, []string{}
+	for _, t := range policies {
+		what := describe(t.Sampling)
+		if speeds[what] == nil {
+			list = append(list, what)
+		}
+		speeds[what] = append(speeds[what], t.Speed.Wanted)
 	}
-	return fmt.Sprintf("a speed of %gx: the fastest policy bundled with %s for %s is of %gx",
-		e.Speed, e.Model, &b, e.Fastest)
+	for i, what := range list {
+		slices.Sort(speeds[what])
+		var texts []string
+		for _, speed := range slices.Compact(speeds[what]) {
+			texts = append(texts, fmt.Sprintf("%gx", speed))
+		}
+		list[i] = strings.Join(texts, ", ") + " for " + what
+	}
+	return list
 }
 
 // noneFits reports whether err says that no bundled policy is for the sampling.
@@ -86,7 +116,7 @@ func (b *Bundle) Choose(s diffusion.Sampling, speed float64) (*reuse.Trained, er
 		return nil, err
 	}
 	s = s.WithDefaults()
-	none := &NoPolicyError{Sampling: s, Speed: speed}
+	none := &NoPolicyError{Sampling: s, Speed: speed, Bundled: list}
 	if b != nil {
 		none.Model = b.Name
 	}

@@ -18,10 +18,11 @@ type Pairs struct {
 	Names   []string           // of all classes, or nil
 }
 
-// PairsOf returns the images of a request without its policy and with it.
-func PairsOf(p *tokencache.Pipeline, req tokencache.Request, uncached, cached []tokencache.Image) Pairs {
+// PairsOf returns the images of a request of two kinds.
+func PairsOf(p *tokencache.Pipeline, req tokencache.Request, kinds [2]string,
+	uncached, cached []tokencache.Image) Pairs {
 	pairs := Pairs{
-		Kinds:   [2]string{"uncached", req.Policy.String()},
+		Kinds:   kinds,
 		Classes: req.Classes,
 		Names:   p.ClassNames(),
 	}

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/tokencache/tokencache"
+	"github.com/tokencache/tokencache/calibrate"
+	"github.com/tokencache/tokencache/eval"
 	"github.com/tokencache/tokencache/measure"
 )
 
@@ -58,16 +60,66 @@ func (g *Generated) Lines() []string {
 		float64(g.UncachedFLOPs-g.FLOPs)/1e9, float64(g.UncachedFLOPs)/float64(g.FLOPs), megabytes(g.CacheBytes)))
 }
 
-// Compared returns the time, cost and fidelity of a policy against the uncached model.
-func Compared(c *measure.Comparison) string {
-	fidelity := "the same images"
-	if c.PSNR != nil {
-		fidelity = fmt.Sprintf("PSNR %.1f dB", *c.PSNR)
+// Steps names a sampling by what it is compared by: "unipc, 19 steps (logsnr)".
+func Steps(s tokencache.Sampling) string {
+	text := s.Sampler
+	if s.Order != 0 {
+		text += fmt.Sprintf(" of order %d", s.Order)
 	}
-	return fmt.Sprintf("%s with it, %s without: %.2f times as fast, %.2f times fewer FLOPs; %s; "+
-		"%d I-steps, %s, cache of %.1f MB",
-		seconds(c.WallSeconds), seconds(c.UncachedWallSeconds), c.Speedup, float64(c.UncachedFLOPs)/float64(c.FLOPs),
-		fidelity, c.ISteps, pSteps(c.PSteps, c.HalfSteps), megabytes(c.CacheBytes))
+	text += fmt.Sprintf(", %d steps", s.Steps)
+	if s.Spacing != "" {
+		text += " (" + s.Spacing + ")"
+	}
+	return text
+}
+
+// Compared returns the time, cost and fidelity of a comparison; kinds name what is compared with
+// and what is compared.
+func Compared(c *measure.Comparison, kinds [2]string) []string {
+	lines := []string{
+		fmt.Sprintf("%s against %s (%s): %.2f times as fast, %.2f times fewer FLOPs; %d I-steps, %s, cache of %.1f MB",
+			seconds(c.WallSeconds), seconds(c.UncachedWallSeconds), kinds[0], c.Speedup, c.FLOPReduction(),
+			c.ISteps, pSteps(c.PSteps, c.HalfSteps), megabytes(c.CacheBytes)),
+		fmt.Sprintf("PSNR to %s: %s", kinds[0], fidelity(c.PSNRUncached)),
+	}
+	if c.Note != "" {
+		lines = append(lines, c.Note)
+	}
+	if c.Solution == nil {
+		if c.NoSolution != "" {
+			lines = append(lines, c.NoSolution)
+		}
+		return lines
+	}
+	s := c.Solution
+	return append(lines,
+		fmt.Sprintf("PSNR to the converged solution: %s; %s itself %.1f dB",
+			fidelity(c.PSNRConverged), kinds[0], c.Baseline.PSNRConverged.Mean),
+		fmt.Sprintf("the converged solution: %d evaluations; half of them give the same within %.1f dB (latents %.1g)",
+			s.Evaluations, s.PSNRHalf.Mean, s.Error))
+}
+
+// Measured returns what a calibrated policy was measured on, and its fidelity.
+func Measured(e *calibrate.Evidence) []string {
+	lines := []string{fmt.Sprintf("on %d images of seed %d, of %d classes, which it did not learn from:",
+		e.Images, e.Seed, e.Classes)}
+	if e.Note != "" {
+		lines[0] += " " + e.Note
+	}
+	lines = append(lines, "PSNR to uncached: "+fidelity(e.PSNRUncached))
+	if e.PSNRConverged != nil {
+		lines = append(lines, "PSNR to the converged solution: "+fidelity(e.PSNRConverged))
+	}
+	return lines
+}
+
+// fidelity writes how near images are to others.
+func fidelity(f *eval.Fidelity) string {
+	text := fmt.Sprintf("mean %.1f dB, 5th percentile %.1f, min %.1f", f.Mean, f.P5, f.Min)
+	if f.Identical > 0 {
+		text += fmt.Sprintf("; %d identical, which count as %d dB", f.Identical, eval.IdenticalPSNR)
+	}
+	return text
 }
 
 // pSteps says how many P-steps there were, and how many of them were half steps.

@@ -1,0 +1,101 @@
+package calibrate
+
+import (
+	"context"
+	"fmt"
+	"math"
+
+	"github.com/tokencache/tokencache"
+	"github.com/tokencache/tokencache/eval"
+	"github.com/tokencache/tokencache/measure"
+	"github.com/tokencache/tokencache/reuse"
+)
+
+const (
+	enoughMeasured = 32 // images, from which on figures are not called rough
+	timedImages    = 8  // of a measurement that decides a parameter
+)
+
+// Evidence says what a policy's figures were measured on, and more of them than the policy has.
+type Evidence struct {
+	Images  int    `json:"images"`
+	Seed    uint64 `json:"seed"` // none that the policy saw images of
+	Classes int    `json:"classes"`
+
+	PSNRUncached  *eval.Fidelity    `json:"psnr_uncached"`
+	PSNRConverged *eval.Fidelity    `json:"psnr_converged,omitempty"`
+	Converged     *measure.Solution `json:"converged,omitempty"`
+	// Note says what there is to know of few images, and why there is no converged solution.
+	Note string `json:"note,omitempty"`
+}
+
+// unseen is the seed of the images that policies are measured on.
+func (m *maker) unseen() uint64 { return m.Seed + 1 }
+
+// measured requests images that the policy was not made from, of all classes or, where there are
+// fewer images, of classes evenly apart.
+func (m *maker) measured(images int) (req tokencache.Request, classes int) {
+	req = m.request(images, m.unseen())
+	all := m.p.Config().NumClasses
+	if images < all {
+		for i := range req.Classes {
+			req.Classes[i] = i * all / images
+		}
+	}
+	return req, min(images, all)
+}
+
+// measure measures the speed of a policy, which decides one of its parameters.
+func (m *maker) measure(ctx context.Context, policy reuse.Policy, repeat int) (*measure.Comparison, error) {
+	req, _ := m.measured(min(m.Measure, timedImages))
+	req.Policy = policy
+	return measure.Compare(ctx, m.p, req, repeat)
+}
+
+// evidence measures a policy that is ready and sets its figures.
+func (m *maker) evidence(ctx context.Context, t *reuse.Trained, repeat int) (*Evidence, error) {
+	m.stage("measuring on %d unseen images", m.Measure)
+	req, classes := m.measured(m.Measure)
+	req.Policy = t
+	c, err := measure.Compare(ctx, m.p, req, repeat)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.Converge(ctx, m.p, req); err != nil {
+		return nil, err
+	}
+	t.Speed = SpeedOf(&c.Cost, c.Speedup, m.Speed, m.p.Level())
+	t.PSNR = RoundPSNR(c.PSNRUncached.Mean)
+	e := &Evidence{
+		Images:        m.Measure,
+		Seed:          m.unseen(),
+		Classes:       classes,
+		PSNRUncached:  c.PSNRUncached,
+		PSNRConverged: c.PSNRConverged,
+		Converged:     c.Solution,
+		Note:          c.NoSolution,
+	}
+	if m.Measure < enoughMeasured {
+		e.note(fmt.Sprintf("rough: %d images, where %d were advised", m.Measure, enoughMeasured))
+	}
+	if all := m.p.Config().NumClasses; classes < all {
+		e.note(fmt.Sprintf("of %d of the %d classes", classes, all))
+	}
+	return e, nil
+}
+
+func (e *Evidence) note(text string) {
+	if e.Note != "" {
+		e.Note += "; "
+	}
+	e.Note += text
+}
+
+// SpeedOf returns the speed of a policy that was measured to be wall times as fast as the uncached
+// model; wanted is the speed that it was made for, or 0.
+func SpeedOf(c *reuse.Cost, wall, wanted float64, level string) reuse.Speed {
+	return reuse.Speed{Wanted: wanted, FLOPs: c.FLOPReduction(), Wall: wall, Level: level}
+}
+
+// RoundPSNR rounds a PSNR to what policies record: hundredths of a decibel.
+func RoundPSNR(db float64) float64 { return math.Round(100*db) / 100 }

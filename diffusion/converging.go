@@ -1,0 +1,65 @@
+package diffusion
+
+import "fmt"
+
+// convergedSteps is the number of steps of Converging, and one less than its evaluations.
+const convergedSteps = 196
+
+// StochasticError reports a sampler that draws noise on its way: the same starting noise leads
+// anywhere, so that there is no one solution that more steps approach.
+type StochasticError struct{ Sampling Sampling }
+
+func (e *StochasticError) Error() string {
+	name := e.Sampling.Sampler
+	if e.Sampling.Eta != 0 {
+		name = fmt.Sprintf("%s with eta %g", name, e.Sampling.Eta)
+	}
+	return fmt.Sprintf("no converged solution: sampler %s adds noise at every step", name)
+}
+
+// Stochastic tells whether the samples depend on more noise than they start from.
+func (s Sampling) Stochastic() bool {
+	m, _ := s.WithDefaults().method()
+	return m.stochastic || s.Eta > 0
+}
+
+// Converging returns two samplers of the solution that s approximates, the probability-flow ODE
+// from the same starting noise at the same timestep under the same guidance. The steps of fine,
+// 197 evaluations, are so many that more change nothing that is measured; half has every other of
+// its points, so that their difference bounds the error of fine: see Converge, which has the same
+// solver. They are even in log-SNR and depend on s only by where it starts and ends, so that
+// samplers of different steps approximate one solution. For a stochastic s the error is a
+// *StochasticError.
+func (s Sampling) Converging(n Network) (fine, half Sampler, err error) {
+	approximate, err := s.New(n)
+	if err != nil {
+		return nil, nil, err
+	}
+	if s.Stochastic() {
+		return nil, nil, &StochasticError{s.WithDefaults()}
+	}
+	schedule, err := ParseSchedule(n.Schedule, Timesteps)
+	if err != nil {
+		return nil, nil, err
+	}
+	g, _ := convergedGrid(schedule, []float64{approximate.Timestep(approximate.Steps() - 1)}, convergedSteps)
+	solver := func(g grid) *Multistep {
+		if s.Final == FinalSigmaMin { // the noise of timestep 0 stays
+			last := len(g.points) - 1
+			g.points, g.end = g.points[:last], g.points[last].level
+		}
+		m := Sampling{Sampler: "unipc", Order: 3, NoLowerOrderFinal: true, Clip: s.Clip}.unipcOn(g, nil)
+		m.start = approximate.startScale()
+		return m
+	}
+	return solver(g), solver(g.everyOther()), nil
+}
+
+// everyOther returns the grid of the first point, the third, and so on.
+func (g grid) everyOther() grid {
+	half := grid{end: g.end}
+	for k := 0; k < len(g.points); k += 2 {
+		half.points = append(half.points, g.points[k])
+	}
+	return half
+}
