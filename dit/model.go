@@ -141,6 +141,10 @@ func (m *Model) newShape() seam.Shape {
 		GridCols:    side,
 		Width:       m.Hidden,
 		Heads:       m.Heads,
+		Channels:    m.InChannels,
+		OutChannels: m.OutChannels(),
+		LatentRows:  m.InputSize,
+		LatentCols:  m.InputSize,
 	}
 	if m.Arch != ArchDiT {
 		s.Added = make([][]float32, m.Depth)

@@ -170,6 +170,8 @@ func everythingComputed(t *testing.T, s *subject) {
 	switch method {
 	case "fora", "taylorseer", "deltadit":
 		more = []string{"n=1"}
+	case "dpcache", "cem":
+		more = []string{"i=,n=1"}
 	case "toca", "duca":
 		more = []string{"n=1,ratio=0"}
 	case "fbcache", "dbcache", "teacache":
@@ -352,6 +354,7 @@ func TestMixedSteps(t *testing.T) {
 				g.Reset()
 				run.Begin(g, b, []int{p, behind})
 				out := m.Forward(g, run, b)
+				seam.Finish(run, out)
 				if !slices.Equal(out.Row(0), alone[0][p]) || !slices.Equal(out.Row(1), alone[1][behind]) {
 					t.Errorf("step %d next to %d differs from batches of one", p, behind)
 				}

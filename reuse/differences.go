@@ -12,6 +12,7 @@ import "github.com/tokencache/tokencache/internal/kernel"
 // separately.
 type differences struct {
 	order, width int
+	from         int         // values of positions before this one make no differences
 	values       [][]float32 // of each site, [rows, order+1, width]
 	at           [][]int32   // of each site: the position at which each row was computed last
 	known        [][]uint8   // of each site: how many differences of each row exist, up to order+1
@@ -49,8 +50,8 @@ func (d *differences) of(site, row int) []float32 {
 func (d *differences) record(site, row, p int, fresh []float32) {
 	values, w := d.of(site, row), d.width
 	known, gap := int(d.known[site][row]), p-int(d.at[site][row])
-	if gap <= 0 {
-		known = 0 // the positions began anew
+	if gap <= 0 || int(d.at[site][row]) < d.from {
+		known = 0 // the positions began anew, or what is known does not count
 	}
 	known = min(known, d.order)
 	// Each difference gives its place to the new one, and becomes the next.

@@ -40,7 +40,9 @@ func newRider(t *testing.T, m *dit.Model, text string, batches []*seam.Batch) *r
 		g.Reset()
 		g.ResetFLOPs()
 		alone.Begin(g, b, slices.Repeat([]int{p}, samples))
-		r.want = append(r.want, slices.Clone(m.Forward(g, alone, b).Flat()))
+		out := m.Forward(g, alone, b)
+		seam.Finish(alone, out)
+		r.want = append(r.want, slices.Clone(out.Flat()))
 		r.flops = append(r.flops, g.FLOPs())
 	}
 	if r.run, err = made(t, m, text).NewRun(m, plan, samples); err != nil {
@@ -75,7 +77,14 @@ func pass(g *tensor.Graph, group *seam.Group, m *dit.Model, riders []*rider) *te
 		tokens = m.Block(g, group, i, tokens)
 	}
 	group.Charge()
-	return m.Head(g, tokens)
+	out := m.Head(g, tokens)
+	row := 0
+	for _, r := range riders {
+		samples := r.batches[0].Samples()
+		seam.Finish(r.run, g.RowRange(out, row, row+samples))
+		row += samples
+	}
+	return out
 }
 
 // TestGroup checks that sequences with different policies, of different sizes and at different

@@ -32,6 +32,9 @@ const (
 	SmoothCacheMethod = "smoothcache"
 	TeaCacheMethod    = "teacache"
 	L2CMethod         = "l2c"
+	DPCacheMethod     = "dpcache"
+	CEMMethod         = "cem"
+	L2PMethod         = "l2p"
 	SpecMethod        = "named" // a policy by its parameters
 )
 
@@ -46,6 +49,9 @@ type Trained struct {
 	Smooth *SmoothCache `json:"smoothcache,omitempty"`
 	Tea    *TeaCache    `json:"teacache,omitempty"`
 	L2C    *L2C         `json:"l2c,omitempty"`
+	DP     *DPCache     `json:"dpcache,omitempty"`
+	CEM    *CEM         `json:"cem,omitempty"`
+	L2P    *L2P         `json:"l2p,omitempty"`
 	Spec   Spec         `json:"named,omitempty"`
 
 	Model       string `json:"model"`
@@ -171,6 +177,9 @@ func (t *Trained) inner() (method string, p calibrated) {
 	take(SmoothCacheMethod, t.Smooth, t.Smooth != nil)
 	take(TeaCacheMethod, t.Tea, t.Tea != nil)
 	take(L2CMethod, t.L2C, t.L2C != nil)
+	take(DPCacheMethod, t.DP, t.DP != nil)
+	take(CEMMethod, t.CEM, t.CEM != nil)
+	take(L2PMethod, t.L2P, t.L2P != nil)
 	take(SpecMethod, t.Spec, t.Spec != "")
 	if count != 1 {
 		return "", nil
@@ -321,12 +330,13 @@ func OpenFS(fsys fs.FS, dir string) (*Trained, error) {
 	}
 	method, p := t.inner()
 	if t.Format != policyFormat || p == nil || t.Method != method {
-		return nil, fmt.Errorf(
-			"%s: format %d of method %q, want format %d of %s, %s, %s, %s or %s, with that policy alone",
-			PolicyFile, t.Format, t.Method, policyFormat,
-			TokenCacheMethod, SmoothCacheMethod, TeaCacheMethod, L2CMethod, SpecMethod)
+		return nil, fmt.Errorf("%s: format %d of method %q, want format %d of %s, with that policy alone",
+			PolicyFile, t.Format, t.Method, policyFormat, oneOf([]string{
+				TokenCacheMethod, SmoothCacheMethod, TeaCacheMethod, L2CMethod,
+				DPCacheMethod, CEMMethod, L2PMethod, SpecMethod,
+			}))
 	}
-	if t.L2C != nil || t.Policy != nil && (t.Policy.needsPredictor() || t.Policy.Learned) {
+	if t.L2C != nil || t.L2P != nil || t.Policy != nil && (t.Policy.needsPredictor() || t.Policy.Learned) {
 		if err := t.readLearned(fsys, pathIn(dir, PredictorFile)); err != nil {
 			return nil, err
 		}
@@ -366,6 +376,10 @@ func (t *Trained) readLearned(fsys fs.FS, file string) error {
 	}
 	if t.L2C != nil {
 		t.L2C.Logits, err = ReadRouters(f)
+		return err
+	}
+	if t.L2P != nil {
+		t.L2P.Weights, err = readL2P(f)
 		return err
 	}
 	if t.Policy.Learned {
