@@ -13,6 +13,7 @@ import "github.com/tokencache/tokencache/internal/kernel"
 type differences struct {
 	order, width int
 	from         int         // values of positions before this one make no differences
+	weights      [][]float32 // of each h and difference, in place of the Taylor series'; nil for that
 	values       [][]float32 // of each site, [rows, order+1, width]
 	at           [][]int32   // of each site: the position at which each row was computed last
 	known        [][]uint8   // of each site: how many differences of each row exist, up to order+1
@@ -75,14 +76,18 @@ func swap(a, b []float32) {
 // addForecast adds the forecast of a row at position p to dst.
 func (d *differences) addForecast(dst []float32, site, row, p int) {
 	values, w := d.of(site, row), d.width
-	gap := float32(p - int(d.at[site][row]))
+	gap := p - int(d.at[site][row])
 	factor := float32(1)
 	for i := range int(d.known[site][row]) {
 		if i == 0 {
 			kernel.Add(dst, dst, values[:w])
-		} else {
-			factor *= gap / float32(i)
-			kernel.AXPY(dst, factor, values[i*w:(i+1)*w])
+			continue
 		}
+		if d.weights != nil {
+			factor = d.weights[gap][i]
+		} else {
+			factor *= float32(gap) / float32(i)
+		}
+		kernel.AXPY(dst, factor, values[i*w:(i+1)*w])
 	}
 }

@@ -47,6 +47,13 @@ var methods = []method{
 		make:  func() settable { return NewTaylorSeer() },
 	},
 	{
+		name:    "hicache",
+		summary: "As taylorseer, but the series is one of scaled Hermite polynomials.",
+		paper: "HiCache: Training-free Acceleration of Diffusion Models via Hermite Polynomial-based Feature " +
+			"Caching, arXiv 2508.16984",
+		make: func() settable { return NewHiCache() },
+	},
+	{
 		name: "toca",
 		summary: "Caches the outputs of attention and MLP. Between full steps attention is reused, and " +
 			"the MLP computed for the tokens that receive the most attention.",

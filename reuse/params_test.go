@@ -38,6 +38,7 @@ func TestTexts(t *testing.T) {
 		{"tokencache:ratio=0,steps=list,i=0+3+7", "tokencache:steps=list,i=0+3+7,warmup=2,ratio=0,cached=update,order=1"},
 		{"fora", "fora:n=3"},
 		{"taylorseer", "taylorseer:n=3,order=1,warmup=2"},
+		{"hicache:first-enhance=2", "hicache:n=3,order=2,warmup=2,sigma=0.5,basis=hermite"},
 		{"toca", "toca:n=3,ratio=0.25,scheduler=constant,bonus=0.6"},
 		{"cem", "cem:n=3,warmup=1,ratio=0.05,scheduler=ddim50,bonus=0.8"},
 		{"cem:i=0+4+9", "cem:i=0+4+9,warmup=1,ratio=0.05,scheduler=ddim50,bonus=0.8"},
@@ -181,8 +182,8 @@ func TestMethods(t *testing.T) {
 			}
 		})
 	}
-	want := []string{"none", "tokencache", "fora", "taylorseer", "toca", "duca", "cem", "dpcache", "fbcache", "dbcache",
-		"teacache", "deltadit", "l2c", "tome", "random", "update-norm"}
+	want := []string{"none", "tokencache", "fora", "taylorseer", "hicache", "toca", "duca", "cem", "dpcache",
+		"fbcache", "dbcache", "teacache", "deltadit", "l2c", "tome", "random", "update-norm"}
 	if !slices.Equal(names, want) {
 		t.Errorf("methods %v, want %v", names, want)
 	}

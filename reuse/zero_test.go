@@ -37,6 +37,7 @@ func TestZeroValues(t *testing.T) {
 		{&reuse.TokenCache{}, false},
 		{&reuse.FORA{}, false},
 		{&reuse.TaylorSeer{}, false},
+		{&reuse.HiCache{}, false},
 		{&reuse.ToCa{}, false},
 		{&reuse.ToCa{Duca: true}, false},
 		{&reuse.FBCache{}, false},
@@ -78,6 +79,7 @@ func TestConstructors(t *testing.T) {
 	for _, p := range []reuse.Policy{
 		reuse.NewTokenCache(), reuse.NewFORA(), reuse.NewTaylorSeer(), reuse.NewToCa(), reuse.NewDuCa(),
 		reuse.NewFBCache(), reuse.NewDBCache(), reuse.NewTeaCache(), reuse.NewDeltaDiT(), reuse.NewToMe(),
+		reuse.NewHiCache(),
 	} {
 		t.Run(p.String(), func(t *testing.T) {
 			if _, err := p.NewRun(m, plan, 1); err != nil {

@@ -51,9 +51,9 @@ type cacheSettings struct {
 
 var respacingNumber = regexp.MustCompile(`\("([^"]+)"\)`)
 
-// cacheRuns checks recorded runs of cache methods with the weights next to them.
+// cacheRuns checks recorded runs of cache methods with the weights that networkDir finds.
 func (r *run) cacheRuns(dir string, names []string) error {
-	w, err := dit.Open(dir, dit.Options{})
+	w, err := dit.Open(networkDir(dir), dit.Options{})
 	if err != nil {
 		return err
 	}
@@ -99,6 +99,8 @@ func (r *run) cacheRun(w *dit.Weights, m *dit.Model, c *recording) error {
 		return r.smoothCalibration(m, c)
 	case c.has("router_logits0"):
 		return r.routerTraining(w, c)
+	case c.Metadata()["runs"] != "":
+		return r.recordedRuns(m, c)
 	case !c.has("x_T") || !c.has("x"):
 		return &unknownMethod{method}
 	}
@@ -157,18 +159,27 @@ func (c *recording) denoising(m *dit.Model) (d denoising, s cacheSettings, err e
 			return d, s, err
 		}
 	}
-	sampling := diffusion.Sampling{Sampler: kind}
-	if sampling.Steps, sampling.Spacing, err = diffusion.ParseSteps(steps); err != nil {
+	if err := d.sample(m, kind, steps); err != nil {
 		return d, s, err
 	}
-	if d.sampler, err = sampling.New(diffusion.Network{Variance: diffusion.VarianceOf(m.LearnSigma)}); err != nil {
-		return d, s, err
-	}
-	d.plan = reuse.NewPlan(sampling, d.sampler)
 	if want := d.sampler.Steps() * len(start.Data); d.noise != nil && len(d.noise) != want {
 		return d, s, fmt.Errorf("%d numbers of noise, want %d", len(d.noise), want)
 	}
 	return d, s, nil
+}
+
+// sample sets the sampler and the plan.
+func (d *denoising) sample(m *dit.Model, kind, steps string) (err error) {
+	sampling := diffusion.Sampling{Sampler: kind}
+	if sampling.Steps, sampling.Spacing, err = diffusion.ParseSteps(steps); err != nil {
+		return err
+	}
+	network := diffusion.Network{Variance: diffusion.VarianceOf(m.LearnSigma)}
+	if d.sampler, err = sampling.New(network); err != nil {
+		return err
+	}
+	d.plan = reuse.NewPlan(sampling, d.sampler)
+	return nil
 }
 
 // tokenSets checks which tokens each sample computed in each block, where a method chose some:

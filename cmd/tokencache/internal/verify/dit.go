@@ -283,6 +283,12 @@ func (r *run) denoise(m *dit.Model, d denoising) (*denoised, error) {
 	if err := m.CheckBatch(b); err != nil {
 		return nil, err
 	}
+	for i := range rows {
+		b.Unconditional = append(b.Unconditional, -1)
+		if n := rows / 2; i < n {
+			b.Unconditional[i] = n + i
+		}
+	}
 	var policy seam.Reuse = seam.Always
 	var cache reuse.Run
 	if d.policy != nil {

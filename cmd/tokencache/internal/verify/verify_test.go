@@ -28,6 +28,7 @@ func TestRecordedNumbersAreReproduced(t *testing.T) {
 		"dit-tiny":           20 + 1 + 3 + 3 + 3*41 + 2,
 		"mdtv1-tiny":         8,                       // 4 blocks, out, 3 scales, one of them of another power
 		"cache-methods":      7*4 + 2 + 5 + 6*6 + 5*2, // x, pred_xstart, model_out, tokens_computed; toca and duca also their token sets; errors and 4 schedules; 6 batches and 5 updates of routers
+		"cache-methods-2026": 3,                       // of each run x, compute and computed_blocks
 		"dit-diffusers-tiny": 1,
 		"vae-tiny":           4, // decoded, mean, logvar, the older file
 	} {
