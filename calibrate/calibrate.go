@@ -70,9 +70,16 @@ func NewMethod(name string) (Method, error) {
 		return NewMagCache(), nil
 	case reuse.L2CMethod:
 		return NewL2C(), nil
+	case reuse.DPCacheMethod:
+		return NewDPCache(), nil
+	case reuse.CEMMethod:
+		return NewCEM(), nil
+	case reuse.L2PMethod:
+		return NewL2P(), nil
 	}
-	return nil, fmt.Errorf("method %q: want %s, %s, %s, %s or %s", name,
-		reuse.TokenCacheMethod, reuse.SmoothCacheMethod, reuse.TeaCacheMethod, reuse.MagCacheMethod, reuse.L2CMethod)
+	return nil, fmt.Errorf("method %q: want %s, %s, %s, %s, %s, %s, %s or %s", name,
+		reuse.TokenCacheMethod, reuse.SmoothCacheMethod, reuse.TeaCacheMethod, reuse.MagCacheMethod, reuse.L2CMethod,
+		reuse.DPCacheMethod, reuse.CEMMethod, reuse.L2PMethod)
 }
 
 // product is a policy that is not yet saved.

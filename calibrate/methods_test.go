@@ -43,7 +43,8 @@ func reread(t *testing.T, p *tokencache.Pipeline, o Options, made *reuse.Trained
 		t.Fatal(err)
 	}
 	same := got.Method == made.Method && reflect.DeepEqual(got.Smooth, made.Smooth) &&
-		reflect.DeepEqual(got.Tea, made.Tea) && reflect.DeepEqual(got.Mag, made.Mag) &&
+		reflect.DeepEqual(got.Tea, made.Tea) && reflect.DeepEqual(got.Mag, made.Mag) && reflect.DeepEqual(got.DP, made.DP) &&
+		reflect.DeepEqual(got.CEM, made.CEM) && reflect.DeepEqual(got.L2P, made.L2P) &&
 		(got.L2C == nil || reflect.DeepEqual(got.L2C.Logits, made.L2C.Logits))
 	if !same {
 		t.Errorf("read %+v, made %+v", got, made)
@@ -345,6 +346,13 @@ func TestRunRefuses(t *testing.T) {
 		{"threshold", &SmoothCache{Lookahead: 1}, 0, "threshold 0 and lookahead 1"},
 		{"lookahead", &SmoothCache{Threshold: 1}, 0, "threshold 1 and lookahead 0"},
 		{"sum", &TeaCache{Threshold: -1}, 0, "threshold -1: want more than 0"},
+		{"key steps", &DPCache{}, 0, "0 key steps at the start and 0 at the end"},
+		{"full steps", &DPCache{First: 1, Full: 9}, 0, "9 full steps: want 1 to 8"},
+		{"full steps and speed", &DPCache{First: 1, Full: 4}, 2, "4 full steps and a speed of 2x"},
+		{"gaps", &CEM{Weight: "cubic"}, 0, `unknown weight of gaps "cubic": want none, linear or quadratic`},
+		{"interval", &CEM{Weight: CEMNone, Interval: -1}, 0, "gaps that differ by -1"},
+		{"feature", &L2P{First: 1, Feature: "noise", Columns: AllColumns}, 0, `unknown feature "noise"`},
+		{"columns", &L2P{First: 1, Feature: reuse.OutputFeature}, 0, `unknown columns ""`},
 		{"weight", l2c(func(c *L2C) { c.Threshold = 1 }), 0, "threshold between 0 and 1"},
 		{"cost", l2c(func(c *L2C) { c.L1 = -1 }), 0, "weight of the cost -1"},
 		{"ratio", learned(func(c *TokenCache) { c.Base.Ratio = 0.5 }), 0, "ratio=0.5 and learned=true"},
@@ -369,7 +377,7 @@ func TestNewMethod(t *testing.T) {
 	p, o := tiny(t)
 	for _, name := range []string{
 		reuse.TokenCacheMethod, reuse.SmoothCacheMethod, reuse.TeaCacheMethod, reuse.MagCacheMethod,
-		reuse.L2CMethod,
+		reuse.L2CMethod, reuse.DPCacheMethod, reuse.CEMMethod, reuse.L2PMethod,
 	} {
 		m, err := NewMethod(name)
 		if err != nil {

@@ -74,6 +74,11 @@ func TestPyTorchFiles(t *testing.T) {
 		if err != nil || !slices.Equal(ints, []int64{1, -2, 3}) {
 			t.Errorf("%s: ints %v, %v", path, ints, err)
 		}
+		for name, want := range map[string][]float64{"double": {1.5, -2.25}, "half": {-2, -1, 0, 1, 2}} {
+			if got, err := f.Float64(name); err != nil || !slices.Equal(got, want) {
+				t.Errorf("%s: %s in double precision is %v, %v", path, name, got, err)
+			}
+		}
 		if _, err := f.Int64("half"); err == nil {
 			t.Errorf("%s: halves were read as integers", path)
 		}

@@ -2,9 +2,11 @@ package checkpoint
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 )
 
@@ -223,6 +225,30 @@ func (f *File) Float32(name string) ([]float32, error) {
 		return nil, err
 	}
 	return dst, nil
+}
+
+// Float64 returns the named tensor by rows: elements of type F64 as they are, others as Float32 has
+// them.
+func (f *File) Float64(name string) ([]float64, error) {
+	t, err := f.readable(name)
+	if err != nil {
+		return nil, err
+	}
+	dst := make([]float64, t.Len())
+	if t.DType != F64 {
+		x, err := f.Float32(name)
+		for i, v := range x {
+			dst[i] = float64(v)
+		}
+		return dst, err
+	}
+	err = t.read(func(at int, raw []byte) error {
+		for i := range len(raw) / 8 {
+			dst[at+i] = math.Float64frombits(binary.LittleEndian.Uint64(raw[8*i:]))
+		}
+		return f.ctx.Err()
+	})
+	return dst, f.failed(name, err)
 }
 
 // Int64 returns the named tensor of integers by rows. It fails if the elements are floating-point

@@ -72,6 +72,10 @@ func (r *runner) command(m calibrate.Method, o *calibrate.Options) string {
 		c.Flag("--trials", fmt.Sprint(m.Trials)).Flag("--few", fmt.Sprint(m.Few))
 	case *calibrate.SmoothCache:
 		c.Flag("--lookahead", fmt.Sprint(m.Lookahead))
+	case *calibrate.CEM:
+		c.Flag("--gaps", string(m.Weight))
+	case *calibrate.L2P:
+		c.Flag("--feature", m.Feature).Flag("--columns", string(m.Columns))
 	case *calibrate.L2C:
 		c.Flag("--updates", fmt.Sprint(m.Updates)).Flag("--batch", fmt.Sprint(m.Batch))
 		c.Flag("--router-lr", fmt.Sprint(m.LR)).Flag("--l1", fmt.Sprint(m.L1))

@@ -48,6 +48,11 @@ var methods = []method{
 		title:  "TaylorSeer, order 2",
 		ladder: numbered("taylorseer:order=2,n=%g", 2, 3, 4, 5, 6, 7, 8),
 	},
+	{
+		name:   "last-block",
+		title:  "last block's output, Taylor order 2",
+		ladder: numbered("dpcache:n=%g", 2, 3, 4, 5, 6, 7, 8),
+	},
 	{name: "toca", title: "ToCa", ladder: tocas("toca")},
 	{name: "duca", title: "DuCa", ladder: tocas("duca")},
 	{name: "fbcache", title: "FBCache", ladder: numbered("fbcache:threshold=%g", thresholds...)},
@@ -58,6 +63,9 @@ var methods = []method{
 	{name: "teacache", title: "TeaCache", ladder: numbered("teacache:threshold=%g", thresholds...)},
 	{name: reuse.SmoothCacheMethod, title: "SmoothCache", calibrated: true},
 	{name: reuse.L2CMethod, title: "Learning-to-Cache", calibrated: true},
+	{name: reuse.DPCacheMethod, title: "DPCache", calibrated: true},
+	{name: reuse.CEMMethod, title: "CEM", calibrated: true},
+	{name: reuse.L2PMethod, title: "L2P", calibrated: true},
 	{name: "deltadit", title: "Delta-DiT", ladder: deltas()},
 	{name: "tome", title: "token merging", ladder: numbered("tome:ratio=%g", 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)},
 }

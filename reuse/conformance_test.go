@@ -176,6 +176,8 @@ func everythingComputed(t *testing.T, s *subject) {
 	switch method {
 	case "fora", "taylorseer", "hicache", "fastercache", "deltadit":
 		more = []string{"n=1"}
+	case "dpcache", "cem":
+		more = []string{"i=,n=1"}
 	case "toca", "duca":
 		more = []string{"n=1,ratio=0"}
 	case "fbcache", "dbcache", "teacache", "seacache", "easycache":

@@ -31,6 +31,8 @@ func TestContentHash(t *testing.T) {
 	l2c := func(logit float32) *reuse.L2C {
 		return &reuse.L2C{Threshold: 0.1, Logits: [][]float32{{1, 2}, {3, logit}}}
 	}
+	otherWeights := l2pOf(0, 1, 4)
+	otherWeights.Weights[3][2] = 0.25
 	for _, test := range []struct {
 		name string
 		a, b reuse.Policy
@@ -49,6 +51,9 @@ func TestContentHash(t *testing.T) {
 		{"other schedules", smooth(1), smooth(0), false},
 		{"routers", l2c(4), l2c(4), true},
 		{"other routers", l2c(4), l2c(5), false},
+		{"weights", l2pOf(0, 1, 4), l2pOf(0, 1, 4), true},
+		{"other weights", l2pOf(0, 1, 4), otherWeights, false},
+		{"other steps", l2pOf(0, 1, 4), l2pOf(0, 1, 5), false},
 		{"other thresholds", l2c(4), &reuse.L2C{Threshold: 0.2, Logits: l2c(4).Logits}, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {

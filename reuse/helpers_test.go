@@ -184,7 +184,9 @@ var policies = []string{
 	"spectrum:warmup=3", "spectrum:w=0.5,warmup=2,flex=0",
 	"spectrum:m=1,lam=1e-7,warmup=4,window=3",
 	"deltadit", "deltadit:n=2,span=0.75,boundary=0.4", "random", "update-norm",
-	"smoothcache", "l2c",
+	"dpcache:n=2", "dpcache:i=3+6,warmup=2,order=1", "dpcache:order=0,warmup=1",
+	"cem", "cem:i=0+2+6,ratio=0.3,scheduler=constant",
+	"smoothcache", "l2c", "l2p:feature=output", "l2p:feature=hidden",
 	"tome", "tome:ratio=0.3,mlp=true",
 }
 
@@ -200,7 +202,8 @@ func parse(t *testing.T, text string) reuse.Policy {
 // isCalibrated reports whether a text stands for a policy that only calibration makes.
 func isCalibrated(text string) bool {
 	return strings.Contains(text, "importance=static") || strings.Contains(text, "importance=dynamic") ||
-		strings.Contains(text, "learned=true") || text == "smoothcache" || text == "l2c"
+		strings.Contains(text, "learned=true") || text == "smoothcache" || text == "l2c" ||
+		strings.HasPrefix(text, "l2p:")
 }
 
 // made returns the policy that a text stands for, with what calibration would have made for m: a
@@ -215,6 +218,10 @@ func made(t *testing.T, m *dit.Model, text string) reuse.Described {
 		return &reuse.SmoothCache{Compute: map[string][]int{"attn": {1, 0, 1, 0, 0, 1, 0, 1}, "mlp-1": {1, 0, 0}}}
 	case text == "l2c":
 		return &reuse.L2C{Threshold: 0.1, Logits: routers(plan.Steps(), 2*len(m.Blocks))}
+	case strings.HasPrefix(text, "l2p:"):
+		p := l2pOf(0, 1, 4)
+		p.Feature = strings.TrimPrefix(text, "l2p:feature=")
+		return p
 	}
 	p := reuse.NewTokenCache()
 	set(t, p, text)
@@ -248,6 +255,23 @@ func set(t *testing.T, p *reuse.TokenCache, text string) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// l2pOf returns an L2P with some weights that add up to 1 at each step.
+func l2pOf(list ...int) *reuse.L2P {
+	p := reuse.NewL2P()
+	p.List = list
+	for i := range plan.Steps() {
+		row := make([]float32, plan.Steps())
+		if i > 0 {
+			row[i-1]++
+		}
+		if i > 1 {
+			row[i-1], row[i-2] = 1.5, -0.5
+		}
+		p.Weights = append(p.Weights, row)
+	}
+	return p
 }
 
 // routers returns logits for a number of steps and branches.

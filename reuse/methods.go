@@ -74,6 +74,22 @@ var methods = []method{
 		make:    func() settable { return NewDuCa() },
 	},
 	{
+		name: "cem",
+		summary: "As duca, with full steps that are planned beforehand; the first, third, fifth step " +
+			"after a full one is partial.",
+		paper: "Plug-and-Play Fidelity Optimization for Diffusion Transformer Acceleration via Cumulative " +
+			"Error Minimization, arXiv 2512.23258",
+		make: func() settable { return NewCEM() },
+	},
+	{
+		name: "dpcache",
+		summary: "Forecasts the last block's output by Taylor series between key steps that are planned " +
+			"beforehand.",
+		paper: "Denoising as Path Planning: Training-Free Acceleration of Diffusion Models with DPCache, " +
+			"arXiv 2602.22654",
+		make: func() settable { return NewDPCache() },
+	},
+	{
 		name: "fbcache",
 		summary: "Caches what the blocks after the first add to the tokens, until the first block's own " +
 			"residual has changed by the threshold. From public code of inference frameworks.",

@@ -40,6 +40,10 @@ func TestTexts(t *testing.T) {
 		{"taylorseer", "taylorseer:n=3,order=1,warmup=2"},
 		{"hicache:first-enhance=2", "hicache:n=3,order=2,warmup=2,sigma=0.5,basis=hermite"},
 		{"toca", "toca:n=3,ratio=0.25,scheduler=constant,bonus=0.6"},
+		{"cem", "cem:n=3,warmup=1,ratio=0.05,scheduler=ddim50,bonus=0.8"},
+		{"cem:i=0+4+9", "cem:i=0+4+9,warmup=1,ratio=0.05,scheduler=ddim50,bonus=0.8"},
+		{"dpcache", "dpcache:n=3,warmup=3,order=2"},
+		{"dpcache:i=0+4+9,first=2", "dpcache:i=0+4+9,warmup=2,order=2"},
 		{"duca", "duca:n=3,ratio=0.25,scheduler=constant,bonus=0.8"},
 		{"fbcache", "fbcache:threshold=0.1,warmup=1,most=0"},
 		{"dbcache:max-continuous=4", "dbcache:front=2,back=1,threshold=0.1,warmup=1,most=4"},
@@ -145,6 +149,11 @@ func TestRefusedTexts(t *testing.T) {
 		{"deltadit:n=0", "n=0"},
 		{"deltadit:span=0", "policy deltadit: span=0: want a number, more than 0 and up to 1"},
 		{"deltadit:boundary=2", "boundary=2"},
+		{"dpcache:i=0+4+4", "policy dpcache: i: position 4 after 4: want positions that rise"},
+		{"dpcache:i=0+-1", `policy dpcache: i=0+-1: want whole numbers joined by "+", 0 or more`},
+		{"dpcache:order=5", "policy dpcache: order=5: want a whole number, 0 to 4"},
+		{"cem:ratio=2", "policy cem: ratio=2: want a number, 0 to 1"},
+		{"cem:warmup=0", "policy cem: warmup=0: want a whole number, 1 or more"},
 		{"tome:ratio=0.8", "policy tome: ratio=0.8: want a number, 0 to 0.75"},
 		{"tome:mlp=maybe", "policy tome: mlp=maybe: want true or false"},
 		{"l2c:threshold=2", "policy l2c: threshold=2: want a number, 0 to 1"},
@@ -212,7 +221,7 @@ func TestMethods(t *testing.T) {
 			}
 		})
 	}
-	want := []string{"none", "tokencache", "fora", "taylorseer", "hicache", "speca", "toca", "duca", "fbcache", "dbcache",
+	want := []string{"none", "tokencache", "fora", "taylorseer", "hicache", "speca", "toca", "duca", "cem", "dpcache", "fbcache", "dbcache",
 		"teacache", "seacache", "magcache", "spectrum", "easycache", "fastercache", "deltadit", "l2c", "tome",
 		"random", "update-norm"}
 	if !slices.Equal(names, want) {

@@ -81,11 +81,39 @@ func (p *ToCa) interval(s, steps int) int {
 	return max(1, int(math.RoundToEven(float64(float32(p.N)/weight))))
 }
 
+// rules returns what the policy's runs go by.
+func (p *ToCa) rules(steps int) tocaRules {
+	return tocaRules{
+		kind: func(block, position int, interval *int) blockKind {
+			return p.decide(block, position, steps, interval)
+		},
+		full:      func(position int) bool { return position == 0 },
+		ratio:     p.Ratio,
+		scheduler: p.Scheduler,
+		bonus:     float32(p.Bonus),
+		period:    float32(p.N),
+		skips:     p.Duca,
+	}
+}
+
+// tocaRules is what sets methods apart whose steps are full, partial or skipped.
+type tocaRules struct {
+	// kind returns what a block does at a position; block 0 may set the interval of full steps.
+	kind func(block, position int, interval *int) blockKind
+	full func(position int) bool // a position counts as an I-step
+
+	ratio     float64 // share of tokens whose MLP a partial step computes
+	scheduler string  // how it varies over the steps
+	bonus     float32 // of the best token of each cell
+	period    float32 // partial steps for which a token's age counts ageWeight
+	skips     bool    // there may be skipped steps
+}
+
 // kept returns how many of n tokens a partial step computes in a block.
-func (p *ToCa) kept(s, steps, block, blocks, n int) int {
-	ratio := p.Ratio
+func (p *tocaRules) kept(s, steps, block, blocks, n int) int {
+	ratio := p.ratio
 	at, depth := float64(s)/float64(steps), float64(block)/float64(max(blocks-1, 1))
-	switch p.Scheduler {
+	switch p.scheduler {
 	case DDIM50Ratio:
 		ratio *= (3 - 4*at) * (0.8 + 0.4*depth) * 2.5
 	case DDPM250Ratio:
@@ -120,13 +148,17 @@ func (p *ToCa) decide(block, position, steps int, interval *int) blockKind {
 
 // CacheBytes implements Policy.
 func (p *ToCa) CacheBytes(model seam.Model, _ Plan, samples int) (int64, error) {
-	m := model.Shape()
+	return tocaBytes(model.Shape(), samples, p.Duca), named(p.name(), p.Validate())
+}
+
+// tocaBytes returns the memory of newTocaRun.
+func tocaBytes(m *seam.Shape, samples int, skips bool) int64 {
 	rows := int64(samples) * int64(m.Tokens)
 	bytes := 4 * int64(m.Blocks) * 2 * rows * int64(m.Width+1)
-	if p.Duca {
+	if skips {
 		bytes += 4 * rows * int64(m.Width)
 	}
-	return bytes, named(p.name(), p.Validate())
+	return bytes
 }
 
 // Shares implements Scheduled.
@@ -134,11 +166,17 @@ func (p *ToCa) Shares(m *seam.Shape, plan Plan) ([]float64, error) {
 	if err := p.Validate(); err != nil {
 		return nil, named(p.name(), err)
 	}
+	rules := p.rules(plan.Steps())
+	return rules.shares(m, plan), nil
+}
+
+// shares returns the Shares of a method with these rules.
+func (p *tocaRules) shares(m *seam.Shape, plan Plan) []float64 {
 	steps, interval := plan.Steps(), 0
 	return sharesBy(plan, func(position int) float64 {
 		rows := 0 // of attention and MLP
 		for block := range m.Blocks {
-			switch p.decide(block, position, steps, &interval) {
+			switch p.kind(block, position, &interval) {
 			case fullBlock:
 				rows += 2 * m.Tokens
 			case partialBlock:
@@ -146,7 +184,7 @@ func (p *ToCa) Shares(m *seam.Shape, plan Plan) ([]float64, error) {
 			}
 		}
 		return float64(rows) / float64(2*m.Tokens*m.Blocks)
-	}), nil
+	})
 }
 
 // NewRun implements Policy.
@@ -154,10 +192,14 @@ func (p *ToCa) NewRun(model seam.Model, plan Plan, samples int) (Run, error) {
 	if err := p.Validate(); err != nil {
 		return nil, named(p.name(), err)
 	}
-	m := model.Shape()
+	return newTocaRun(p.rules(plan.Steps()), model.Shape(), plan, samples), nil
+}
+
+// newTocaRun returns a run that goes by rules.
+func newTocaRun(rules tocaRules, m *seam.Shape, plan Plan, samples int) *tocaRun {
 	n, rows := m.Tokens, samples*m.Tokens
 	r := &tocaRun{
-		policy:   p,
+		rules:    rules,
 		tokens:   n,
 		width:    m.Width,
 		heads:    m.Heads,
@@ -174,15 +216,15 @@ func (p *ToCa) NewRun(model seam.Model, plan Plan, samples int) (Run, error) {
 		r.attention, r.mlp = append(r.attention, newRows(rows, m.Width)), append(r.mlp, newRows(rows, m.Width))
 		r.received, r.age = append(r.received, make([]float32, rows)), append(r.age, make([]float32, rows))
 	}
-	if p.Duca {
+	if rules.skips {
 		r.last = newRows(rows, m.Width)
 	}
-	return r, nil
+	return r
 }
 
-// tocaRun is the state of a ToCa.
+// tocaRun is the state of a ToCa, or of another method with such steps.
 type tocaRun struct {
-	policy               *ToCa
+	rules                tocaRules
 	g                    *tensor.Graph
 	tokens, width, heads int
 	side, steps, blocks  int
@@ -205,7 +247,7 @@ type tocaRun struct {
 func (r *tocaRun) Begin(g *tensor.Graph, _ *seam.Batch, positions []int) {
 	r.g, r.positions = g, positions
 	for _, p := range positions {
-		if p == 0 {
+		if r.rules.full(p) {
 			r.stats.ISteps++
 		} else {
 			r.stats.PSteps++
@@ -216,7 +258,7 @@ func (r *tocaRun) Begin(g *tensor.Graph, _ *seam.Batch, positions []int) {
 // decide sets what a block does for each sample.
 func (r *tocaRun) decide(block int) {
 	for i, p := range r.positions {
-		r.kind[i] = r.policy.decide(block, p, r.steps, &r.interval[i])
+		r.kind[i] = r.rules.kind(block, p, &r.interval[i])
 	}
 }
 
@@ -378,10 +420,10 @@ func (r *tocaRun) process(block int, x *seam.Tokens, f func(*seam.Tokens) *seam.
 // choose returns the tokens of a sample that a partial block computes, in rising order.
 func (r *tocaRun) choose(block, s int) []int32 {
 	p := r.positions[s]
-	k := r.policy.kept(r.steps-1-p, r.steps, block, r.blocks, r.tokens)
+	k := r.rules.kept(r.steps-1-p, r.steps, block, r.blocks, r.tokens)
 	received, age := r.received[block][s*r.tokens:], r.age[block][s*r.tokens:]
 	for i := range r.score {
-		r.score[i] = received[i] + float32(ageWeight)*age[i]/float32(r.policy.N)
+		r.score[i] = received[i] + float32(ageWeight)*age[i]/r.rules.period
 		r.order[i] = int32(i)
 	}
 	if r.side*r.side == r.tokens && r.side%2 == 0 {
@@ -393,7 +435,7 @@ func (r *tocaRun) choose(block, s int) []int32 {
 						best = i
 					}
 				}
-				r.score[best] += float32(r.policy.Bonus) * r.score[best]
+				r.score[best] += r.rules.bonus * r.score[best]
 			}
 		}
 	}

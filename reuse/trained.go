@@ -34,6 +34,9 @@ const (
 	TeaCacheMethod    = "teacache"
 	MagCacheMethod    = "magcache"
 	L2CMethod         = "l2c"
+	DPCacheMethod     = "dpcache"
+	CEMMethod         = "cem"
+	L2PMethod         = "l2p"
 	SpecMethod        = "named" // a policy by its parameters
 )
 
@@ -49,6 +52,9 @@ type Trained struct {
 	Tea    *TeaCache    `json:"teacache,omitempty"`
 	Mag    *MagCache    `json:"magcache,omitempty"`
 	L2C    *L2C         `json:"l2c,omitempty"`
+	DP     *DPCache     `json:"dpcache,omitempty"`
+	CEM    *CEM         `json:"cem,omitempty"`
+	L2P    *L2P         `json:"l2p,omitempty"`
 	Spec   Spec         `json:"named,omitempty"`
 
 	Model       string `json:"model"`
@@ -194,6 +200,9 @@ func (t *Trained) inner() (method string, p calibrated) {
 	take(TeaCacheMethod, t.Tea, t.Tea != nil)
 	take(MagCacheMethod, t.Mag, t.Mag != nil)
 	take(L2CMethod, t.L2C, t.L2C != nil)
+	take(DPCacheMethod, t.DP, t.DP != nil)
+	take(CEMMethod, t.CEM, t.CEM != nil)
+	take(L2PMethod, t.L2P, t.L2P != nil)
 	take(SpecMethod, t.Spec, t.Spec != "")
 	if count != 1 {
 		return "", nil
@@ -348,12 +357,13 @@ func OpenFS(fsys fs.FS, dir string) (*Trained, error) {
 	}
 	method, p := t.inner()
 	if t.Format != policyFormat || p == nil || t.Method != method {
-		return nil, fmt.Errorf(
-			"%s: format %d of method %q, want format %d of %s, %s, %s, %s, %s or %s, with that policy alone",
-			PolicyFile, t.Format, t.Method, policyFormat,
-			TokenCacheMethod, SmoothCacheMethod, TeaCacheMethod, MagCacheMethod, L2CMethod, SpecMethod)
+		return nil, fmt.Errorf("%s: format %d of method %q, want format %d of %s, with that policy alone",
+			PolicyFile, t.Format, t.Method, policyFormat, oneOf([]string{
+				TokenCacheMethod, SmoothCacheMethod, TeaCacheMethod, MagCacheMethod, L2CMethod,
+				DPCacheMethod, CEMMethod, L2PMethod, SpecMethod,
+			}))
 	}
-	if t.L2C != nil || t.Policy != nil && (t.Policy.needsPredictor() || t.Policy.Learned) {
+	if t.L2C != nil || t.L2P != nil || t.Policy != nil && (t.Policy.needsPredictor() || t.Policy.Learned) {
 		if err := t.readLearned(fsys, pathIn(dir, PredictorFile)); err != nil {
 			return nil, err
 		}
@@ -393,6 +403,10 @@ func (t *Trained) readLearned(fsys fs.FS, file string) error {
 	}
 	if t.L2C != nil {
 		t.L2C.Logits, err = ReadRouters(f)
+		return err
+	}
+	if t.L2P != nil {
+		t.L2P.Weights, err = readL2P(f)
 		return err
 	}
 	if t.Policy.Learned {

@@ -34,7 +34,18 @@ func calibrated(branches int) map[string]*reuse.Trained {
 			Ratios:     []float64{1, 1, 0.95, 1.05, 1, 0.9, 0.9, 1.2},
 			NullRatios: []float64{1, 1, 1, 1.1, 1, 1, 0.9, 1.3},
 		}},
-		reuse.L2CMethod:  {L2C: &reuse.L2C{Threshold: 0.1, Logits: routers(8, branches)}},
+		reuse.L2CMethod: {L2C: &reuse.L2C{Threshold: 0.1, Logits: routers(8, branches)}},
+		reuse.DPCacheMethod: {DP: &reuse.DPCache{
+			KeySteps: reuse.KeySteps{List: []int{0, 2, 5}, Warmup: 1},
+			Order:    2,
+		}},
+		reuse.CEMMethod: {CEM: &reuse.CEM{
+			KeySteps:  reuse.KeySteps{List: []int{0, 3, 5}, Warmup: 1},
+			Ratio:     0.5,
+			Scheduler: reuse.ConstantRatio,
+			Bonus:     0.8,
+		}},
+		reuse.L2PMethod:  {L2P: l2pOf(0, 1, 4)},
 		reuse.SpecMethod: {Spec: "fora:n=2"},
 	}
 }
@@ -58,6 +69,12 @@ func TestTrainedMethods(t *testing.T) {
 				direct = saved.Mag
 			case saved.Spec != "":
 				direct = &reuse.FORA{N: 2}
+			case saved.DP != nil:
+				direct = saved.DP
+			case saved.CEM != nil:
+				direct = saved.CEM
+			case saved.L2P != nil:
+				direct, learned = saved.L2P, saved.L2P.Write
 			default:
 				direct, learned = saved.L2C, saved.L2C.Write
 			}
@@ -70,7 +87,8 @@ func TestTrainedMethods(t *testing.T) {
 				t.Fatal(err)
 			}
 			alike := reflect.DeepEqual(got.Smooth, saved.Smooth) && reflect.DeepEqual(got.Tea, saved.Tea) &&
-				reflect.DeepEqual(got.Mag, saved.Mag) && reflect.DeepEqual(got.L2C, saved.L2C) && got.Spec == saved.Spec
+				reflect.DeepEqual(got.Mag, saved.Mag) && reflect.DeepEqual(got.L2C, saved.L2C) && reflect.DeepEqual(got.DP, saved.DP) &&
+				reflect.DeepEqual(got.CEM, saved.CEM) && reflect.DeepEqual(got.L2P, saved.L2P) && got.Spec == saved.Spec
 			if got.Method != method || !alike {
 				t.Errorf("read %+v, saved %+v", got, saved)
 			}
@@ -103,7 +121,7 @@ func TestTrainedMethods(t *testing.T) {
 func TestBadTrainedMethods(t *testing.T) {
 	for _, test := range []struct{ text, want string }{
 		{`{"format":1,"method":"smoothcache","teacache":{"threshold":1}}`,
-			"want format 1 of tokencache, smoothcache, teacache, magcache, l2c or named"},
+			"want format 1 of tokencache, smoothcache, teacache, magcache, l2c, dpcache, cem, l2p or named"},
 		{`{"format":1,"method":"teacache","teacache":{"threshold":1},"l2c":{"threshold":1}}`, "with that policy alone"},
 		{`{"format":2,"method":"teacache","teacache":{"threshold":1}}`, "format 2"},
 		{`{"format":1,"method":"teacache","teacache":{"threshold":-1}}`, "policy.json: teacache: threshold=-1"},
@@ -115,6 +133,9 @@ func TestBadTrainedMethods(t *testing.T) {
 		{`{"format":1,"method":"smoothcache","smoothcache":{"threshold":1,"compute":{"attn":[1,2]}}}`, "has a 2"},
 		{`{"format":1,"method":"named","named":"fora:n=many"}`, "policy.json: policy fora: n=many"},
 		{`{"format":1,"method":"l2c","l2c":{"threshold":0.1}}`, "predictor.safetensors"},
+		{`{"format":1,"method":"l2p","l2p":{"i":[0,1],"feature":"output"}}`, "predictor.safetensors"},
+		{`{"format":1,"method":"dpcache","dpcache":{"i":[0,3,2],"warmup":1,"order":2}}`, "dpcache: i: position 2 after 3"},
+		{`{"format":1,"method":"cem","cem":{"warmup":1,"n":3,"ratio":0.1,"scheduler":"all"}}`, "cem: scheduler=all"},
 	} {
 		t.Run(test.text, func(t *testing.T) {
 			_, err := reuse.OpenFS(fstest.MapFS{reuse.PolicyFile: {Data: []byte(test.text)}}, ".")
@@ -130,6 +151,10 @@ func TestBadTrainedMethods(t *testing.T) {
 		"too few routers":           &reuse.L2C{Logits: routers(7, 8)},
 		"routers of other branches": &reuse.L2C{Logits: routers(8, 6)},
 		"no routers":                &reuse.L2C{},
+		"no weights":                &reuse.L2P{List: []int{0}, Feature: reuse.OutputFeature},
+		"weights of other steps":    &reuse.L2P{List: []int{0}, Feature: reuse.OutputFeature, Weights: [][]float32{{0}}},
+		"a key step after the end":  &reuse.DPCache{KeySteps: reuse.KeySteps{List: []int{0, 8}, Warmup: 1}},
+		"no first step":             l2pOf(1, 4),
 	} {
 		if _, err := p.NewRun(m, plan, 1); err == nil {
 			t.Errorf("%s: no error", what)

@@ -72,15 +72,16 @@ func (g *Graph) AttentionInto(out *Tensor, in AttentionInput) *Tensor {
 	op := &g.ops.attention
 	*op = newAttentionOp(in, out)
 	samples := in.QRows.Samples()
-	maxQueries := 0
+	maxQueries, flops := 0, int64(0)
 	for s := range samples {
 		nq, nk := in.QRows.Start[s+1]-in.QRows.Start[s], in.KRows.Start[s+1]-in.KRows.Start[s]
 		if nq > 0 && nk == 0 {
 			panic(fmt.Sprintf("tensor: attention: sample %d has %d queries and no keys", s, nq))
 		}
 		maxQueries, op.maxKeys = max(maxQueries, nq), max(op.maxKeys, nk)
-		g.count(4 * int64(nq) * int64(nk) * int64(in.Q.Cols))
+		flops += 4 * int64(nq) * int64(nk) * int64(in.Q.Cols)
 	}
+	g.count(flops) // at once: each sample's would be divided among owners with a rounding of its own
 	if in.ColSums != nil {
 		mustMatch("column sums", in.ColSums, samples, in.Heads*op.maxKeys)
 		clear(in.ColSums.Flat())

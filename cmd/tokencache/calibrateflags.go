@@ -15,8 +15,8 @@ type calibrateCmd struct {
 	Model string `help:"Model: a path, or the name of an embedded one: ${models}. Default: ${model}." placeholder:"PATH|NAME"`
 	VAE   string `name:"vae" help:"The model's autoencoder, as for generate." placeholder:"PATH"`
 	samplingFlags
-	Method    string   `help:"What to make: tokencache, smoothcache (a schedule from the errors of branches), teacache (the polynomial of its changes), magcache (the ratios of magnitudes) or l2c (trained routers)." enum:"tokencache,smoothcache,teacache,magcache,l2c" default:"tokencache"`
-	Speed     string   `help:"Wanted wall-clock speed, such as 2.4x: the share of tokens that P-steps compute, or another method's threshold, is found for it." placeholder:"X"`
+	Method    string   `help:"What to make: tokencache, smoothcache (a schedule from the errors of branches), teacache (the polynomial of its changes), magcache (the ratios of magnitudes), l2c (trained routers), dpcache or cem (full steps by dynamic programming) or l2p (weights of forecasts)." enum:"tokencache,smoothcache,teacache,magcache,l2c,dpcache,cem,l2p" default:"tokencache"`
+	Speed     string   `help:"Wanted wall-clock speed, such as 2.4x: the share of tokens that P-steps compute, or another method's threshold or number of full steps, is found for it." placeholder:"X"`
 	Ratio     *float64 `help:"Share of the tokens that P-steps compute, instead of --speed." placeholder:"R"`
 	Policy    string   `help:"Parameters of the policy: ${forecastParameters} (the default: P-steps compute nothing, and their forecasts are learned), ${tokenParameters} (the default with a --ratio above 0: a predictor is trained that selects the tokens), ... See docs/tokencache.md." placeholder:"KEY=VALUE,..."`
 	Percent   bool     `name:"percentile" help:"Put the I-steps at equal percentiles of how much the trajectories bend, instead of evenly."`
@@ -34,13 +34,22 @@ type calibrateCmd struct {
 	Lookahead int      `help:"Of smoothcache: the largest number of consecutive steps that reuse." default:"${lookahead}"`
 	RouterLR  float64  `name:"router-lr" help:"Of l2c: learning rate of the routers." default:"${routerLR}"`
 	L1        float64  `name:"l1" help:"Of l2c: weight of the cost, the sum of all weights." default:"${l1}"`
-	Seed      uint64   `help:"Seed of images and training." default:"${seed}"`
-	Out       string   `help:"Folder of the policy." placeholder:"DIR" required:""`
-	Threads   int      `help:"Worker threads. Default: all processors." placeholder:"N"`
-	Key       string   `help:"Which of several sets of weights in the checkpoint to take, as for generate." placeholder:"KEY"`
-	HeadsOpt  int      `name:"heads" help:"Attention heads, as for generate." placeholder:"N"`
+	calibratePlanned
+	Seed     uint64 `help:"Seed of images and training." default:"${seed}"`
+	Out      string `help:"Folder of the policy." placeholder:"DIR" required:""`
+	Threads  int    `help:"Worker threads. Default: all processors." placeholder:"N"`
+	Key      string `help:"Which of several sets of weights in the checkpoint to take, as for generate." placeholder:"KEY"`
+	HeadsOpt int    `name:"heads" help:"Attention heads, as for generate." placeholder:"N"`
 	calibrateTarget
 	JSON bool `name:"json" help:"Print the policy as one JSON object on standard output."`
+}
+
+// calibratePlanned are the flags of methods whose full steps are planned.
+type calibratePlanned struct {
+	Full    int    `help:"Of dpcache, cem and l2p: steps that compute everything, instead of --speed; 0: a third of the steps." default:"0"`
+	Gaps    string `help:"Of cem: how the cost of a gap between full steps grows with its length." enum:"none,linear,quadratic" default:"${gaps}"`
+	Feature string `help:"Of l2p: what is forecast, the model's output or the last block's." enum:"output,hidden" default:"${feature}"`
+	Columns string `help:"Of l2p: the earlier steps that forecasts use, all or the computed ones." enum:"all,computed" default:"${columns}"`
 }
 
 // calibrateTarget are the flags of calibrate that search among methods for what meets a target.
@@ -77,6 +86,9 @@ func calibrateVars() kong.Vars {
 		"l2cThreshold":    l.Threshold,
 		"routerLR":        l.LR,
 		"l1":              l.L1,
+		"gaps":            calibrate.NewCEM().Weight,
+		"feature":         calibrate.NewL2P().Feature,
+		"columns":         calibrate.NewL2P().Columns,
 	} {
 		vars[name] = fmt.Sprint(v)
 	}
@@ -91,10 +103,18 @@ func (c *calibrateCmd) method() (calibrate.Method, error) {
 			reuse.SmoothCacheMethod, reuse.TeaCacheMethod, reuse.MagCacheMethod, reuse.L2CMethod)
 	case c.Method == reuse.TokenCacheMethod:
 		return c.tokenCache()
+	case c.Threshold != nil && c.plans():
+		return nil, fmt.Errorf("--threshold is not for --method %s, which has --full", c.Method)
+	case c.Full != 0 && c.Speed != "":
+		return nil, errors.New("give --speed or --full, not both")
 	case c.Ratio != nil:
 		return nil, fmt.Errorf("--ratio is for --method %s: the others have --threshold", reuse.TokenCacheMethod)
 	case c.Speed != "" && c.Threshold != nil:
 		return nil, errors.New("give --speed or --threshold, not both")
+	}
+	if c.Full != 0 && !c.plans() {
+		return nil, fmt.Errorf("--full is for --method %s, %s and %s",
+			reuse.DPCacheMethod, reuse.CEMMethod, reuse.L2PMethod)
 	}
 	made, err := calibrate.NewMethod(c.Method)
 	switch m := made.(type) {
@@ -107,8 +127,23 @@ func (c *calibrateCmd) method() (calibrate.Method, error) {
 	case *calibrate.L2C:
 		m.Threshold, m.L1, m.LR = or(c.Threshold, m.Threshold), c.L1, c.RouterLR
 		m.Updates, m.Batch = c.Updates, c.Batch
+	case *calibrate.DPCache:
+		m.Full = c.Full
+	case *calibrate.CEM:
+		m.Full, m.Weight = c.Full, calibrate.CEMWeight(c.Gaps)
+	case *calibrate.L2P:
+		m.Full, m.Feature, m.Columns = c.Full, c.Feature, calibrate.L2PColumns(c.Columns)
 	}
 	return made, err
+}
+
+// plans reports whether the method's full steps are planned.
+func (c *calibrateCmd) plans() bool {
+	switch c.Method {
+	case reuse.DPCacheMethod, reuse.CEMMethod, reuse.L2PMethod:
+		return true
+	}
+	return false
 }
 
 // tokenCache returns TokenCache's method.

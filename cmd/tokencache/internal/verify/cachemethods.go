@@ -5,6 +5,9 @@ import "github.com/tokencache/tokencache/reuse"
 // recordedMethods are the methods whose files of several runs are reproduced, by the name that the
 // metadata entry method has.
 var recordedMethods = map[string]recordedMethod{
+	"cem":             {policy: from(recordedCEM), rest: (*run).plannedPriors},
+	"dpcache":         {policy: from(recordedDPCache), rest: (*run).plannedPaths},
+	"l2p":             {policy: from(recordedL2P), rest: (*run).plannedWeights},
 	"dbcache":         {policy: from(recordedDBCache)},
 	"easycache":       {policy: from(recordedEasyCache)},
 	"fastercache_cfg": {policy: from(recordedFasterCache)},

@@ -138,6 +138,9 @@ func (r *run) recordedRun(
 	if name := one.name + ".computed_blocks"; c.has(name) {
 		r.compareRecorded(c, name, counted.perStep(len(m.Blocks), halves*m.Tokens()), tolerance)
 	}
+	if name := one.name + ".mlp_tokens"; c.has(name) {
+		r.compareRecorded(c, name, counted.mlpTokens(len(m.Blocks)), tolerance)
+	}
 	return nil
 }
 
@@ -211,6 +214,18 @@ func (c *counts) perStep(blocks, rows int) []float32 {
 			sum += 2 * float64(step[seam.Site{Block: block, Part: seam.MLP}])
 		}
 		list = append(list, float32(sum/float64(3*rows)))
+	}
+	return list
+}
+
+// mlpTokens returns for how many tokens of a half each step computed the MLP of each block,
+// [steps, blocks].
+func (c *counts) mlpTokens(blocks int) []float32 {
+	var list []float32
+	for _, step := range c.rows {
+		for block := range blocks {
+			list = append(list, float32(step[seam.Site{Block: block, Part: seam.MLP}])/halves)
+		}
 	}
 	return list
 }
