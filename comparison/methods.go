@@ -13,7 +13,7 @@ type method struct {
 	name       string   // in Options.Policies
 	title      string   // in reports
 	ladder     []string // policies, from slow to fast
-	calibrated bool     // a policy is calibrated for each speed
+	calibrated string   // the method of calibration that makes a policy for each speed
 	solver     string   // of a sampler without a cache: its policy after stepsPrefix, by its steps
 }
 
@@ -49,6 +49,19 @@ var methods = []method{
 		ladder: numbered("taylorseer:order=2,n=%g", 2, 3, 4, 5, 6, 7, 8),
 	},
 	{
+		name:   "taylorseer3",
+		title:  "TaylorSeer, order 3",
+		ladder: numbered("taylorseer:order=3,warmup=4,n=%g", 2, 3, 4, 5, 6, 7, 8),
+	},
+	{
+		name:   "taylorseer4",
+		title:  "TaylorSeer, order 4",
+		ladder: numbered("taylorseer:order=4,warmup=5,n=%g", 2, 3, 4, 5, 6, 7, 8),
+	},
+	{name: "hicache", title: "HiCache", ladder: numbered("hicache:n=%g", 2, 3, 4, 5, 6, 7, 8)},
+	{name: "speca", title: "SpeCa", ladder: specas()},
+	{name: "spectrum", title: "Spectrum", ladder: spectra()},
+	{
 		name:   "last-block",
 		title:  "last block's output, Taylor order 2",
 		ladder: numbered("dpcache:n=%g", 2, 3, 4, 5, 6, 7, 8),
@@ -60,12 +73,22 @@ var methods = []method{
 		numbered("dbcache:threshold=%g", thresholds[:9]...),
 		numbered("dbcache:front=1,back=1,threshold=%g", thresholds[7:]...),
 	)},
+	{
+		name:   "dbcache-taylor",
+		title:  "DBCache with TaylorSeer",
+		ladder: numbered("dbcache:front=1,back=0,order=1,warmup=3,threshold=%g", thresholds...),
+	},
+	{name: "seacache", title: "SeaCache", ladder: numbered("seacache:threshold=%g", thresholds...)},
+	{name: "easycache", title: "EasyCache", ladder: numbered("easycache:threshold=%g", thresholds...)},
+	{name: reuse.MagCacheMethod, title: "MagCache", calibrated: reuse.MagCacheMethod},
+	{name: "fastercache", title: "FasterCache, guidance alone", ladder: guidanceCaches()},
+	{name: "teacache-fitted", title: "TeaCache, fitted polynomial", calibrated: reuse.TeaCacheMethod},
 	{name: "teacache", title: "TeaCache", ladder: numbered("teacache:threshold=%g", thresholds...)},
-	{name: reuse.SmoothCacheMethod, title: "SmoothCache", calibrated: true},
-	{name: reuse.L2CMethod, title: "Learning-to-Cache", calibrated: true},
-	{name: reuse.DPCacheMethod, title: "DPCache", calibrated: true},
-	{name: reuse.CEMMethod, title: "CEM", calibrated: true},
-	{name: reuse.L2PMethod, title: "L2P", calibrated: true},
+	{name: reuse.SmoothCacheMethod, title: "SmoothCache", calibrated: reuse.SmoothCacheMethod},
+	{name: reuse.L2CMethod, title: "Learning-to-Cache", calibrated: reuse.L2CMethod},
+	{name: reuse.DPCacheMethod, title: "DPCache", calibrated: reuse.DPCacheMethod},
+	{name: reuse.CEMMethod, title: "CEM", calibrated: reuse.CEMMethod},
+	{name: reuse.L2PMethod, title: "L2P", calibrated: reuse.L2PMethod},
 	{name: "deltadit", title: "Delta-DiT", ladder: deltas()},
 	{name: "tome", title: "token merging", ladder: numbered("tome:ratio=%g", 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)},
 }
@@ -74,6 +97,31 @@ var methods = []method{
 // fast.
 var thresholds = []float64{
 	0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.07, 0.1, 0.13, 0.17, 0.22, 0.3, 0.4, 0.55, 0.75, 1, 1.5, 2,
+}
+
+// specas is SpeCa as its public code runs it, and the number of forecasts in a row that it allows.
+func specas() []string {
+	var list []string
+	for _, most := range []int{2, 3, 4, 5, 6, 8} {
+		list = append(list, fmt.Sprintf("speca:metric=l2,threshold=0.1,decay=0.5,min=%d,max=%d", min(2, most-1), most))
+	}
+	return list
+}
+
+// spectra is Spectrum with periods of full steps that grow.
+func spectra() []string {
+	var list []string
+	for _, s := range []struct{ window, flex float64 }{
+		{2, 0}, {2, 0.05}, {2, 0.1}, {2, 0.25}, {3, 0.1}, {3, 0.25}, {4, 0.25}, {4, 0.5}, {5, 0.75}, {6, 1}, {7, 1.5},
+	} {
+		list = append(list, fmt.Sprintf("spectrum:window=%g,flex=%g", s.window, s.flex))
+	}
+	return list
+}
+
+// guidanceCaches is FasterCache's guidance cache, from ever earlier steps on.
+func guidanceCaches() []string {
+	return numbered("fastercache:start=%g", 34, 26, 18, 10, 4)
 }
 
 func deltas() []string {

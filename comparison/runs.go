@@ -92,8 +92,10 @@ func (r *runner) at(ctx context.Context, m *method, speed float64, atLeast bool)
 		if s.Policy, err = r.Bundled(speed); err == nil && s.Policy == "" {
 			return s, false
 		}
-	case m.calibrated, m.name == tokenCache:
-		s.Policy, err = r.calibrate(ctx, m.name, speed)
+	case m.name == tokenCache:
+		s.Policy, err = r.calibrate(ctx, reuse.TokenCacheMethod, speed)
+	case m.calibrated != "":
+		s.Policy, err = r.calibrate(ctx, m.calibrated, speed)
 	default:
 		r.stage("looking for %s at %gx", m.title, speed)
 		s.Policy, err = r.nearest(ctx, m.ladder, speed, atLeast)
