@@ -63,7 +63,7 @@ var storeys = []storey{
 		{"measure", ". diffusion eval internal/median reuse"},
 		{"redundancy", ". dit internal/classes internal/kernel report reuse seam tensor"},
 		{"calibrate", ". checkpoint diffusion dit eval internal/atomicfile internal/digest internal/kernel measure redundancy reuse seam tensor train"},
-		{"comparison", ". calibrate data diffusion dit eval internal/atomicfile internal/digest internal/median internal/npz measure redundancy report reuse tensor"},
+		{"comparison", ". calibrate data diffusion dit eval internal/atomicfile internal/digest internal/npz measure redundancy report reuse tensor"},
 		{"models/bundle", ". checkpoint diffusion dit eval reuse"},
 		{"models/fashion", "diffusion models/bundle"},
 		{"models/fashion-mdt", "diffusion models/bundle"},
@@ -148,6 +148,7 @@ func TestImportDirection(t *testing.T) {
 // rootFiles are the files of the root package, from the lowest up.
 var rootFiles = []string{
 	"errors.go", "request.go", "plan.go", "sequence.go", "job.go", "team.go", "engine.go", "decode.go", "tick.go", "tokencache.go", "check.go", "identity.go", "generate.go",
+	"converged.go",
 }
 
 // maxRootArrows is how many pairs of files of the root package may use each other both ways: a job

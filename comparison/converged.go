@@ -96,13 +96,5 @@ func fidelity(images []tokencache.Image, other *result) (*eval.Fidelity, error) 
 	if err != nil {
 		return nil, err
 	}
-	return eval.PixelFidelity(pixels(images), pixels(others))
-}
-
-func pixels(images []tokencache.Image) [][]uint8 {
-	list := make([][]uint8, len(images))
-	for i, m := range images {
-		list[i] = m.Pixels
-	}
-	return list
+	return measure.Fidelity(images, others)
 }

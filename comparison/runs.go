@@ -69,7 +69,10 @@ func (r *runner) names() []string {
 // named returns the run of a policy that is no method.
 func (r *runner) named(policy string) (run, error) {
 	if text, ok := strings.CutPrefix(policy, stepsPrefix); ok {
-		_, err := parseSolver(r.Sampling, text)
+		s, err := parseSolver(r.Sampling, text)
+		if err == nil {
+			_, err = r.Pipeline.Plan(s)
+		}
 		return run{Method: r.titleOfSolver(policy), Policy: policy}, err
 	}
 	s := run{Method: titleOf(policy), Policy: policy}

@@ -27,7 +27,7 @@ var solvers = []method{
 	{name: ownSteps, title: "fewer steps", solver: "%d"},
 	{name: "dpm++", title: "DPM-Solver++ 2M, log-SNR", solver: "dpm++:logsnr%d"},
 	{name: "unipc3", title: "UniPC-3, log-SNR", solver: "unipc3:logsnr%d"},
-	{name: "learned", title: "learned multistep", solver: "learned:%d"},
+	{name: "learned", title: "learned multistep (ours, after BNS and S4S)", solver: "learned:%d"},
 }
 
 // knownSolvers are those solvers whose samplers there are.
@@ -69,6 +69,9 @@ func (r *runner) solverAt(m *method, speed float64) (string, error) {
 			}
 			s, err := parseSolver(r.Sampling, text)
 			if err == nil {
+				_, err = r.Pipeline.Plan(s) // a sampler may be of this network alone
+			}
+			if err == nil {
 				return stepsPrefix + solverText(r.Sampling, s, text), nil
 			}
 			if first == nil {
@@ -101,7 +104,8 @@ func solverText(own, s diffusion.Sampling, text string) string {
 	return text
 }
 
-// parseSolver reads a policy after its stepsPrefix. The guidance is that of own.
+// parseSolver reads a policy after its stepsPrefix. The guidance is that of own. Whether there is
+// such a sampler is not checked.
 func parseSolver(own diffusion.Sampling, text string) (diffusion.Sampling, error) {
 	s := own
 	if sampler, steps, ok := strings.Cut(text, ":"); ok {
@@ -125,7 +129,7 @@ func parseSolver(own diffusion.Sampling, text string) (diffusion.Sampling, error
 	if s.Steps, s.Spacing, err = diffusion.ParseSteps(text); err != nil {
 		return s, err
 	}
-	return s.WithDefaults(), s.Validate()
+	return s.WithDefaults(), nil
 }
 
 // titleOfSolver returns the title of the method that a policy is of.

@@ -38,6 +38,19 @@ func TestParseSolver(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestNamedSolver checks that a solver that there is not is refused before anything is measured.
+func TestNamedSolver(t *testing.T) {
+	p, err := tokencache.Open("../testdata/dit-tiny", tokencache.Options{VAE: "../testdata/vae-tiny", Threads: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	r, err := newRunner(Options{Dir: t.TempDir(), Pipeline: p, Sampling: diffusion.Sampling{Steps: 50}})
+	if err != nil {
+		t.Fatal(err)
+	}
 	for text, want := range map[string]string{
 		"many":                         "want a number",
 		"unipc9:20":                    "order 9",
@@ -45,7 +58,7 @@ func TestParseSolver(t *testing.T) {
 		"unipc3:karras":                "karras",
 		"ddim999999999999999999999:20": "want the order of a sampler",
 	} {
-		if s, err := parseSolver(own, text); err == nil || !strings.Contains(err.Error(), want) {
+		if s, err := r.named(stepsPrefix + text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %+v (%v), want %q", text, s, err, want)
 		}
 	}

@@ -76,7 +76,7 @@ func SolutionOf(c *tokencache.Converged) (*Solution, error) {
 			}
 		}
 	}
-	f, err := fidelity(checked, c.Half)
+	f, err := Fidelity(checked, c.Half)
 	return &Solution{Evaluations: c.Evaluations, Error: c.Error, PSNRHalf: f}, err
 }
 
@@ -184,7 +184,7 @@ func CompareWith(ctx context.Context, p *tokencache.Pipeline, req tokencache.Req
 		c.Note = fmt.Sprintf("the policy was made from images of seed %d, so that these are not unseen", req.Seed)
 	}
 	var err error
-	c.PSNRUncached, err = fidelity(c.Cached, c.Uncached)
+	c.PSNRUncached, err = Fidelity(c.Cached, c.Uncached)
 	return c, err
 }
 
@@ -203,10 +203,10 @@ func (c *Comparison) Converge(ctx context.Context, p *tokencache.Pipeline, req t
 	if c.Solution, err = SolutionOf(s); err != nil {
 		return err
 	}
-	if c.PSNRConverged, err = fidelity(c.Cached, s.Images); err != nil {
+	if c.PSNRConverged, err = Fidelity(c.Cached, s.Images); err != nil {
 		return err
 	}
-	c.Baseline.PSNRConverged, err = fidelity(c.Uncached, s.Images)
+	c.Baseline.PSNRConverged, err = Fidelity(c.Uncached, s.Images)
 	return err
 }
 
@@ -246,8 +246,8 @@ func run(ctx context.Context, p *tokencache.Pipeline, req tokencache.Request,
 	return p.Generate(ctx, req)
 }
 
-// fidelity is how near images are to others.
-func fidelity(images, others []tokencache.Image) (*eval.Fidelity, error) {
+// Fidelity is how near images are to others.
+func Fidelity(images, others []tokencache.Image) (*eval.Fidelity, error) {
 	return eval.PixelFidelity(pixels(images), pixels(others))
 }
 
