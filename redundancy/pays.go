@@ -37,8 +37,8 @@ type Tokens struct {
 	// BreakEven is the share of the squared forecast error that the worst tokens, a share Ratio, must
 	// hold; nil where c' leaves no step to forecast.
 	BreakEven *float64 `json:"break_even,omitempty"`
-	// OracleGain is the PSNR of the run whose P-steps compute the truly worst tokens, with exact keys
-	// and values, less PSNR(c'): what tokens gain at best over more I-steps at equal cost. nil as
+	// OracleGain is the PSNR of the run whose P-steps compute the truly worst tokens of each block, the
+	// same in guidance's halves, with exact keys and values, less PSNR(c'): what tokens gain at best over more I-steps at equal cost. nil as
 	// BreakEven.
 	OracleGain *float64 `json:"oracle_gain_db,omitempty"`
 

@@ -252,6 +252,40 @@ func forecastError(past []known, position int, update []float32) float64 {
 	return sum
 }
 
+// TestHalvesTogether checks that guidance's two halves of an image keep the same tokens, and that
+// others are chosen on their own.
+func TestHalvesTogether(t *testing.T) {
+	m := model(t, dit.ArchDiT)
+	batches := inputs(m, 3, 5, 0.1)
+	for _, b := range batches {
+		b.Unconditional = []int{2, -1, -1}
+	}
+	var computed []float32
+	others := 0
+	p := &probe{full: evenly(4, 8), order: 1, share: 0.25, rank: ByError}
+	run(t, m, reuse.Observe(p, reuse.Observer{
+		Computed: func(_ seam.Site, _, y *seam.Tokens) { computed = slices.Clone(y.X.Flat()) },
+		Site: func(_ seam.Site, _, out *seam.Tokens) {
+			n, d := m.Tokens(), m.Hidden
+			kept := func(sample, i int) bool {
+				row := sample*n + i
+				return slices.Equal(out.X.Row(row), computed[row*d:(row+1)*d])
+			}
+			for i := range n {
+				if kept(0, i) != kept(2, i) {
+					t.Errorf("token %d is kept in one half alone", i)
+				}
+				if kept(0, i) != kept(1, i) {
+					others++
+				}
+			}
+		},
+	}), batches)
+	if others == 0 {
+		t.Error("another image always keeps the same tokens")
+	}
+}
+
 func TestAdvice(t *testing.T) {
 	number := func(x float64) *float64 { return &x }
 	with := func(oracle, best float64) *Tokens {

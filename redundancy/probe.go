@@ -38,8 +38,9 @@ func Rankings() []Ranking { return []Ranking{ByError, ByLastError, ByNorm, ByCha
 //   - with a tally, everything stays as computed, the errors of the forecasts are tallied, and only
 //     I-steps enter forecasts;
 //   - otherwise the first tokens of the ranking, a share of each block's, stay as computed, which
-//     enters their forecasts, and the others get their forecast. With a share of 0 P-steps compute
-//     nothing.
+//     enters their forecasts, and the others get their forecast. Guidance's two halves of an image
+//     keep the same tokens, those of the largest sums over both, as guidance amplifies what
+//     differs between them. With a share of 0 P-steps compute nothing.
 //
 // All samples of a pass are at the same step.
 type probe struct {
@@ -85,6 +86,7 @@ func (p *probe) NewRun(m seam.Model, plan reuse.Plan, samples int) (reuse.Run, e
 		kept:   make([]bool, rows),
 		index:  make([]int32, s.Tokens),
 		value:  make([]float32, s.Tokens),
+		both:   make([]float32, s.Tokens),
 	}
 	for range s.Blocks {
 		r.past = append(r.past, make([]float32, rows*(p.order+1)*s.Width))
@@ -115,6 +117,8 @@ type probeRun struct {
 	samples  int
 	cost     reuse.Cost
 
+	unconditional []int // of the batch: see seam.Batch
+
 	block  int
 	y      *tensor.Tensor
 	before []float32 // tokens before the block, [rows*D]
@@ -124,11 +128,12 @@ type probeRun struct {
 	kept   []bool    // of each row: it stays as computed
 	index  []int32   // a sample's tokens in the order of the ranking
 	value  []float32 // what they are ranked by, where that is nowhere else
+	both   []float32 // its sum over guidance's halves
 }
 
 // Begin implements reuse.Run.
-func (r *probeRun) Begin(g *tensor.Graph, _ *seam.Batch, positions []int) {
-	r.g, r.position, r.samples = g, positions[0], len(positions)
+func (r *probeRun) Begin(g *tensor.Graph, b *seam.Batch, positions []int) {
+	r.g, r.position, r.samples, r.unconditional = g, positions[0], len(positions), b.Unconditional
 	if r.full[r.position] {
 		r.cost.ISteps += len(positions)
 	} else {
@@ -290,8 +295,22 @@ func (r *probeRun) choose() {
 	count := int(math.Round(r.share * float64(n)))
 	clear(r.kept)
 	for s := range r.samples {
-		for _, i := range r.ranked(r.values(r.rank, s))[:count] {
+		other := -1
+		if r.unconditional != nil {
+			other = r.unconditional[s]
+		}
+		if other < 0 && slices.Contains(r.unconditional, s) {
+			continue // chosen with its conditional half
+		}
+		copy(r.both, r.values(r.rank, s))
+		if other >= 0 {
+			kernel.Add(r.both, r.both, r.values(r.rank, other))
+		}
+		for _, i := range r.ranked(r.both)[:count] {
 			r.kept[s*n+int(i)] = true
+			if other >= 0 {
+				r.kept[other*n+int(i)] = true
+			}
 		}
 	}
 }
