@@ -141,6 +141,8 @@ func (m *Model) newShape() seam.Shape {
 		GridCols:    side,
 		Width:       m.Hidden,
 		Heads:       m.Heads,
+		Channels:    m.InChannels,
+		Latents:     m.InChannels * m.InputSize * m.InputSize,
 	}
 	if m.Arch != ArchDiT {
 		s.Added = make([][]float32, m.Depth)

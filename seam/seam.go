@@ -135,6 +135,8 @@ type Shape struct {
 	GridCols    int
 	Width       int // of a token, D
 	Heads       int
+	Channels    int // of a sample's latents
+	Latents     int // values of a sample's latents, all channels
 	// Joins[i] tells whether block i begins by joining the tokens of a long skip; nil: none does.
 	Joins []bool
 	// Added[i], if not nil, is added to every sample's tokens before block i whatever a policy

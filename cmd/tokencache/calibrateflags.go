@@ -40,6 +40,7 @@ type calibrateCmd struct {
 	Key       string   `help:"Which of several sets of weights in the checkpoint to take, as for generate." placeholder:"KEY"`
 	HeadsOpt  int      `name:"heads" help:"Attention heads, as for generate." placeholder:"N"`
 	calibrateTarget
+	calibrateContract
 	JSON bool `name:"json" help:"Print the policy as one JSON object on standard output."`
 }
 
@@ -76,6 +77,8 @@ func calibrateVars() kong.Vars {
 		"l2cThreshold":    l.Threshold,
 		"routerLR":        l.LR,
 		"l1":              l.L1,
+		"contractImages":  calibrate.DefaultContract().Images,
+		"contractSeed":    calibrate.DefaultContract().Seed,
 	} {
 		vars[name] = fmt.Sprint(v)
 	}
