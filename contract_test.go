@@ -12,7 +12,7 @@ import (
 )
 
 // promising returns a policy for the pipeline that forecasts whole steps, with a contract of
-// tolerances 0, 30 and 1000 dB for 10, 20 and 90.
+// tolerances -1000, 12.5 and 1000 dB for 10, 20 and 90.
 func promising(t *testing.T, p *tokencache.Pipeline, s tokencache.Sampling) *reuse.Trained {
 	return &reuse.Trained{
 		Policy:      policy(t, "tokencache:ratio=0,k=4,warmup=1").(*reuse.TokenCache),
@@ -21,7 +21,7 @@ func promising(t *testing.T, p *tokencache.Pipeline, s tokencache.Sampling) *reu
 		Contract: &reuse.Contract{
 			Coverage: 0.95,
 			Points: []reuse.ContractPoint{
-				{Tolerance: 0, PSNR: 10}, {Tolerance: 30, PSNR: 20, Offset: 2}, {Tolerance: 1000, PSNR: 90},
+				{Tolerance: -1000, PSNR: 10}, {Tolerance: 12.5, PSNR: 20, Offset: 8}, {Tolerance: 1000, PSNR: 90},
 			},
 		},
 	}

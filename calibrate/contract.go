@@ -27,7 +27,7 @@ func DefaultContract() ContractOptions { return ContractOptions{Images: 96, Seed
 
 // contractTolerances are the tolerances that are tried beyond none, in dB above the median estimate
 // of the images when nothing is rejected.
-var contractTolerances = []float64{-2, 1, 4, 8}
+var contractTolerances = []float64{-1, 2, 5, 10}
 
 // Contract calibrates what PSNR a policy's images keep when its forecasts are checked. For some
 // tolerances it samples images with the checked policy and measures the PSNR of each to the uncached

@@ -25,9 +25,11 @@ import (
 //
 //	10·log10(4 / sum of e²_p) + Offset.
 //
-// A P-step is rejected if the sum would exceed what Tolerance allows, should every P-step that is
-// left miss as much. Then the model runs again, and the step is computed. The policy is not told, as
-// its forecasts are made for its own I-steps. SpeCa (arXiv 2509.11628) verifies by the last block
+// A P-step is rejected if the sum would exceed what Tolerance allows. Then the model runs again, and
+// the step is computed; and so is every step after it. Learned forecasts undo the errors of those
+// before them, so that computing some steps in between makes images worse, while at each step the
+// policy's images are near the uncached ones, from where computing leads to nearly the same image.
+// SpeCa (arXiv 2509.11628) verifies by the last block
 // instead, which takes a block's time at each P-step.
 type Guarded struct {
 	Policy    Policy
@@ -138,7 +140,6 @@ func (p *Guarded) NewRun(model seam.Model, plan Plan, samples int) (Run, error) 
 		plan:     plan,
 		guidance: plan.Guide(),
 		full:     make([]bool, plan.Steps()),
-		left:     make([]int, plan.Steps()),
 		weight:   errorWeights(plan),
 		allowed:  4 * math.Pow(10, -p.Tolerance/10),
 		images:   make([]guardedImage, samples),
@@ -150,11 +151,8 @@ func (p *Guarded) NewRun(model seam.Model, plan Plan, samples int) (Run, error) 
 			r.images[s].past[k] = make([]float32, m.Latents)
 		}
 	}
-	for position, left := plan.Steps()-1, 0; position >= 0; position-- {
-		if r.full[position] = shares[position] == 1; !r.full[position] {
-			left++
-		}
-		r.left[position] = left
+	for position, share := range shares {
+		r.full[position] = share == 1
 	}
 	return r, nil
 }
@@ -182,8 +180,8 @@ func errorWeights(plan Plan) []float64 {
 
 // Evidence is what the checks of an image found.
 type Evidence struct {
-	Checks     int `json:"checks"`     // forecast steps that were checked
-	Rejections int `json:"rejections"` // those that were then computed
+	Checks     int `json:"checks"`     // P-steps of the policy
+	Rejections int `json:"rejections"` // those of them that were computed
 	// EstimatedPSNR is the image's to the uncached one, in dB: 100 if nothing was forecast.
 	EstimatedPSNR float64 `json:"estimated_psnr_db"`
 }
@@ -203,7 +201,8 @@ type guardedImage struct {
 	known    int                        // how many there are
 	sum      float64                    // of the squared errors of forecasts
 	evidence Evidence
-	again    bool // its forecast was rejected
+	again    bool // its forecast was rejected in this pass
+	computes bool // a forecast was rejected: all steps are computed
 }
 
 // guardedRun is the state of a Guarded.
@@ -214,7 +213,6 @@ type guardedRun struct {
 	plan     Plan
 	guidance diffusion.Guidance
 	full     []bool    // of each position: computed by the policy
-	left     []int     // of each position: P-steps from it on
 	weight   []float64 // likewise: of a squared error
 	allowed  float64   // sum of the squared errors
 	images   []guardedImage
@@ -353,6 +351,21 @@ func (r *guardedRun) take(s int) {
 
 // rejects checks a forecast, and takes its error in unless it is rejected.
 func (r *guardedRun) rejects(s int) bool {
+	m := &r.images[s]
+	m.evidence.Checks++
+	if !m.computes {
+		e := r.squaredError(s)
+		if m.computes = m.sum+e > r.allowed; !m.computes {
+			m.sum += e
+			return false
+		}
+	}
+	m.evidence.Rejections++
+	return true
+}
+
+// squaredError returns what the forecast of an image, in now, adds to its sum.
+func (r *guardedRun) squaredError(s int) float64 {
 	m, p := &r.images[s], r.positions[s]
 	a, b := float32(1), float32(0) // the weights of the last two predictions
 	if m.known == keptPredictions {
@@ -364,14 +377,7 @@ func (r *guardedRun) rejects(s int) bool {
 		d := float64(v - a*m.past[0][i] - b*m.past[1][i])
 		sum += d * d
 	}
-	e := r.weight[p] * sum / float64(len(r.now))
-	m.evidence.Checks++
-	if m.sum+e*float64(r.left[p]) > r.allowed {
-		m.evidence.Rejections++
-		return true
-	}
-	m.sum += e
-	return false
+	return r.weight[p] * sum / float64(len(r.now))
 }
 
 // Evidence implements Checker.
@@ -389,7 +395,7 @@ func (r *guardedRun) Evidence(sample int) Evidence {
 func (r *guardedRun) Reset() {
 	for s := range r.images {
 		m := &r.images[s]
-		m.known, m.sum, m.evidence, m.again = 0, 0, Evidence{}, false
+		m.known, m.sum, m.evidence, m.again, m.computes = 0, 0, Evidence{}, false, false
 	}
 	r.repeated = false
 	r.Run.Reset()
