@@ -30,10 +30,11 @@ func DefaultContract() ContractOptions { return ContractOptions{Images: 96, Seed
 var contractTolerances = []float64{-1, 2, 5, 10}
 
 // Contract calibrates what PSNR a policy's images keep when its forecasts are checked. For some
-// tolerances it samples images with the checked policy and measures the PSNR of each to the uncached
-// one. What is promised at a tolerance is the k-th smallest of n, k = (1-Coverage)·(n+1) rounded
-// down: if unseen images are like those of the calibration, the expected share of them below it is
-// k/(n+1), at most 1-Coverage (split conformal prediction; Lei et al. 2018, arXiv 1604.04173).
+// tolerances it samples images with the checked policy and measures the PSNR of each to the
+// uncached one. What is promised at a tolerance is the k-th smallest of n, k = (1-Coverage)·(n+1)
+// rounded down: if unseen images are like those of the calibration, the expected share of them
+// below it is k/(n+1), at most 1-Coverage (split conformal prediction; Lei et al. 2018, arXiv
+// 1604.04173).
 func Contract(
 	ctx context.Context, p *tokencache.Pipeline, t *reuse.Trained, o ContractOptions,
 ) (*reuse.Contract, error) {

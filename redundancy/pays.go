@@ -14,16 +14,16 @@ import (
 // same on more I-steps.
 //
 // All runs forecast each block's updates by Newton's polynomial through the last Order+1 times that
-// they were computed, and have their I-steps at position 1 and at equal distances from 0 on. Cost counts passes
-// of an image; a token counts as much at a P-step as at an I-step, 1/N of a pass, and choosing it,
-// its keys and its gathering nothing, so that tokens look better than they are. PSNR is that of the
-// final latents to the uncached run's from the same noise, 10·log10(4/MSE), the mean over images;
-// for a model of pixels in [-1,1] it is the images' before rounding.
+// they were computed, and have their I-steps at position 1 and at equal distances from 0 on. Cost
+// counts passes of an image; a token counts as much at a P-step as at an I-step, 1/N of a pass, and
+// choosing it, its keys and its gathering nothing, so that tokens look better than they are. PSNR
+// is that of the final latents to the uncached run's from the same noise, 10·log10(4/MSE), the mean
+// over images; for a model of pixels in [-1,1] it is the images' before rounding.
 //
 // The break-even. Let D(c) be the error of a run that computes whole steps only, at cost c. Tokens
-// take the cost from c to c' = c + Ratio·(P-steps). If a share s of the squared forecast error goes,
-// the error falls from D(c) to (1-s)·D(c). More I-steps at the same cost would bring it to D(c'). So
-// tokens pay from
+// take the cost from c to c' = c + Ratio·(P-steps). If a share s of the squared forecast error
+// goes, the error falls from D(c) to (1-s)·D(c). More I-steps at the same cost would bring it to
+// D(c'). So tokens pay from
 //
 //	s = 1 - D(c')/D(c) = 1 - 10^(-(PSNR(c')-PSNR(c))/10)
 //
@@ -34,12 +34,12 @@ type Tokens struct {
 	ISteps int     `json:"i_steps"`
 	Cost   float64 `json:"cost"` // c', in passes
 
-	// BreakEven is the share of the squared forecast error that the worst tokens, a share Ratio, must
-	// hold; nil where c' leaves no step to forecast.
+	// BreakEven is the share of the squared forecast error that the worst tokens, a share Ratio,
+	// must hold; nil where c' leaves no step to forecast.
 	BreakEven *float64 `json:"break_even,omitempty"`
-	// OracleGain is the PSNR of the run whose P-steps compute the truly worst tokens of each block, the
-	// same in guidance's halves, with exact keys and values, less PSNR(c'): what tokens gain at best over more I-steps at equal cost. nil as
-	// BreakEven.
+	// OracleGain is the PSNR of the run whose P-steps compute the truly worst tokens of each block,
+	// the same in guidance's halves, with exact keys and values, less PSNR(c'): what tokens gain at
+	// best over more I-steps at equal cost. nil as BreakEven.
 	OracleGain *float64 `json:"oracle_gain_db,omitempty"`
 
 	PSNR      float64         `json:"psnr_db"`                           // PSNR(c): P-steps compute nothing
@@ -129,8 +129,8 @@ type tokenStudy struct {
 const minSteps = 3
 
 // MeasureTokens examines how concentrated forecasts' errors are and what computing the worst tokens
-// gains; o.Policy and the number of its I-steps say at which settings. It returns nil for fewer than
-// three steps.
+// gains; o.Policy and the number of its I-steps say at which settings. It returns nil for fewer
+// than three steps.
 func MeasureTokens(ctx context.Context, p *tokencache.Pipeline, o Options, iSteps int) (*Tokens, error) {
 	plan, err := p.Plan(o.Request.Sampling)
 	if err != nil || plan.Steps() < minSteps {
@@ -271,8 +271,8 @@ func (t *Tokens) Advice() string {
 	percent := func(x float64) string { return fmt.Sprintf("%.0f %%", 100*x) }
 	held := t.tally.sum(ByError, everywhere).share(t.Ratio)
 	if t.BreakEven == nil {
-		return fmt.Sprintf("At %d I-steps of %d so few steps are left that no tokens can be cheaper than computing them all.",
-			t.ISteps, t.tally.steps)
+		return fmt.Sprintf("At %d I-steps of %d so few steps are left that no tokens can be cheaper than "+
+			"computing them all.", t.ISteps, t.tally.steps)
 	}
 	found := fmt.Sprintf("the worst %s of a block's tokens hold %s of the squared forecast error, where %s is needed",
 		percent(t.Ratio), percent(held), percent(*t.BreakEven))
@@ -290,6 +290,7 @@ func (t *Tokens) Advice() string {
 		return fmt.Sprintf("Compute tokens at P-steps: %s; ranked by %s they gain %.1f dB over more I-steps at the "+
 			"same cost, of the %.1f dB that an oracle would.", found, best.Ranking, *best.Gain, *t.OracleGain)
 	}
-	return fmt.Sprintf("Compute more steps unless the worst tokens can be predicted: %s; an oracle gains %.1f dB over "+
-		"more I-steps at the same cost, but ranked by %s they lose %.1f dB.", found, *t.OracleGain, best.Ranking, -*best.Gain)
+	return fmt.Sprintf("Compute more steps unless the worst tokens can be predicted: %s; an oracle gains %.1f dB "+
+		"over more I-steps at the same cost, but ranked by %s they lose %.1f dB.",
+		found, *t.OracleGain, best.Ranking, -*best.Gain)
 }

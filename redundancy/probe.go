@@ -17,12 +17,13 @@ import (
 type Ranking string
 
 const (
-	// ByError is the oracle: the squared error of a token's forecast, which only computing it tells.
+	// ByError is the oracle: the squared error of a token's forecast, which only computing it
+	// tells.
 	ByError Ranking = "error"
 	// ByLastError is that of the forecast that the token would have had when it was computed last.
 	ByLastError Ranking = "last-error"
-	// ByNorm is the square of how much the token's update has changed since it was computed last, if
-	// it goes on as between the last two times.
+	// ByNorm is the square of how much the token's update has changed since it was computed last,
+	// if it goes on as between the last two times.
 	ByNorm Ranking = "update-norm"
 	// ByChance is a random order.
 	ByChance Ranking = "random"
@@ -31,8 +32,8 @@ const (
 // Rankings are all of them, the oracle first.
 func Rankings() []Ranking { return []Ranking{ByError, ByLastError, ByNorm, ByChance} }
 
-// probe is the policy by which forecasts are examined. Each block's update of a token is forecast by
-// Newton's polynomial through the last order+1 times that it was computed. P-steps know what the
+// probe is the policy by which forecasts are examined. Each block's update of a token is forecast
+// by Newton's polynomial through the last order+1 times that it was computed. P-steps know what the
 // block would have added: it runs on all tokens, so that the keys and values are exact. Then
 //
 //   - with a tally, everything stays as computed, the errors of the forecasts are tallied, and only

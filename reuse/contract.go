@@ -7,8 +7,8 @@ import (
 )
 
 // Contract tells what PSNR to the uncached images a policy's images keep when its forecasts are
-// checked as Guarded checks them: calibrated on images of one model and sampling, which are those of
-// the Trained policy that holds it.
+// checked as Guarded checks them: calibrated on images of one model and sampling, which are those
+// of the Trained policy that holds it.
 type Contract struct {
 	Images   int     `json:"images"`   // that it was calibrated on
 	Seed     uint64  `json:"seed"`     // of their noise
@@ -57,7 +57,8 @@ func (c *Contract) validate() error {
 			len(c.Points), c.Coverage)
 	}
 	for i, p := range c.Points {
-		if !finite(p.Tolerance) || !finite(p.PSNR) || !finite(p.Offset) || i > 0 && !(p.Tolerance > c.Points[i-1].Tolerance) {
+		rises := i == 0 || p.Tolerance > c.Points[i-1].Tolerance
+		if !finite(p.Tolerance) || !finite(p.PSNR) || !finite(p.Offset) || !rises {
 			return errors.New("contract: want points of rising tolerance")
 		}
 	}

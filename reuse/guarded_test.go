@@ -48,8 +48,8 @@ func checked(
 
 func evidence(run reuse.Run, sample int) reuse.Evidence { return run.(reuse.Checker).Evidence(sample) }
 
-// TestGuardedEnds checks that a policy whose forecasts are all accepted is that policy, bit for bit,
-// and one whose forecasts are all rejected is the uncached model.
+// TestGuardedEnds checks that a policy whose forecasts are all accepted is that policy, bit for
+// bit, and one whose forecasts are all rejected is the uncached model.
 func TestGuardedEnds(t *testing.T) {
 	for _, arch := range archs {
 		m := modelOf(t, arch)
@@ -178,7 +178,8 @@ func TestGuardedTolerance(t *testing.T) {
 	}
 }
 
-// TestGuardedCacheBytes checks that the memory that a checked policy says it takes is what it holds.
+// TestGuardedCacheBytes checks that the memory that a checked policy says it takes is what it
+// holds.
 func TestGuardedCacheBytes(t *testing.T) {
 	const samples = 64
 	m := model(t)
