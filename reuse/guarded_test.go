@@ -272,3 +272,49 @@ func TestGuardedRefuses(t *testing.T) {
 		t.Error("another guidance: no error")
 	}
 }
+
+// TestContractFile checks that a policy's file keeps its contract, and that one that contradicts
+// itself is refused.
+func TestContractFile(t *testing.T) {
+	trained := &reuse.Trained{
+		Policy:   parse(t, "tokencache:ratio=0").(*reuse.TokenCache),
+		Sampling: guardedPlan.Sampling,
+		Contract: &reuse.Contract{
+			Images:   19,
+			Seed:     1 << 60,
+			Coverage: 0.95,
+			Points:   []reuse.ContractPoint{{PSNR: 40.5, FLOPs: 3}, {Tolerance: 50, PSNR: 44, Offset: -1.5, FLOPs: 2}},
+			Command:  "tokencache calibrate --contract fast",
+		},
+	}
+	dir := t.TempDir()
+	if err := trained.Save(dir, nil); err != nil {
+		t.Fatal(err)
+	}
+	read, err := reuse.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(read.Contract, trained.Contract) {
+		t.Errorf("read %+v, want %+v", read.Contract, trained.Contract)
+	}
+	for what, spoil := range map[string]func(c *reuse.Contract){
+		"no points":           func(c *reuse.Contract) { c.Points = nil },
+		"no coverage":         func(c *reuse.Contract) { c.Coverage = 0 },
+		"full coverage":       func(c *reuse.Contract) { c.Coverage = 1 },
+		"falling tolerance":   func(c *reuse.Contract) { c.Points[1].Tolerance = -1 },
+		"the same tolerances": func(c *reuse.Contract) { c.Points[1].Tolerance = 0 },
+	} {
+		c := *trained.Contract
+		c.Points = slices.Clone(c.Points)
+		spoil(&c)
+		bad := *trained
+		bad.Contract = &c
+		if err := bad.Save(dir, nil); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := reuse.Open(dir); err == nil {
+			t.Errorf("%s: no error", what)
+		}
+	}
+}
