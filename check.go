@@ -62,6 +62,13 @@ func (p *Pipeline) plan(req Request) (*plan, error) {
 	if err := pl.checkFields(p); err != nil {
 		return nil, err
 	}
+	if req.MinPSNR != 0 {
+		guarded, err := reuse.Guard(pl.policy, req.MinPSNR)
+		if err != nil {
+			return nil, err
+		}
+		pl.policy = guarded
+	}
 	if err := pl.condition(p.net); err != nil {
 		return nil, err
 	}
@@ -107,6 +114,8 @@ func (pl *plan) checkFields(p *Pipeline) error {
 		return &FieldError{Field: "Classes", Value: "none", Want: "at least one class, for one image"}
 	case req.Batch < 0:
 		return &FieldError{Field: "Batch", Value: req.Batch, Want: "1 or more"}
+	case !(req.MinPSNR >= 0 && req.MinPSNR < math.Inf(1)):
+		return &FieldError{Field: "MinPSNR", Value: req.MinPSNR, Want: "0 or more dB"}
 	case req.CacheMemory < 0:
 		return &FieldError{Field: "CacheMemory", Value: req.CacheMemory, Want: "0 or more"}
 	case req.Noise != nil && len(req.Noise) != n*pl.size:

@@ -34,7 +34,7 @@ func (p *Pipeline) Identity(req Request) string {
 		Version:  1,
 		Model:    p.Fingerprint(),
 		Config:   p.model.Config,
-		Policy:   policyContent(req.Policy),
+		Policy:   policyContent(req.Policy, req.MinPSNR),
 		Sampling: req.Sampling.WithDefaults(),
 		Seed:     req.Seed,
 		Level:    kernel.ActiveLevel().String(),
@@ -66,10 +66,15 @@ type autoencoderID struct {
 	Scale, Shift float64
 }
 
-// policyContent says what a policy does, where none at all recomputes everything.
-func policyContent(p reuse.Policy) string {
+// policyContent says what a policy does that keeps a PSNR, where none at all recomputes everything.
+func policyContent(p reuse.Policy, minPSNR float64) string {
 	if p == nil {
 		p = reuse.None{}
+	}
+	if minPSNR != 0 {
+		if guarded, err := reuse.Guard(p, minPSNR); err == nil { // else there is no run to identify
+			p = guarded
+		}
 	}
 	return reuse.ContentHash(p)
 }

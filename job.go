@@ -34,8 +34,10 @@ type job struct {
 	err         error
 	cost        reuse.Cost
 	decode      time.Duration
-	denoising   int // sequences that are not at their end
-	decoding    int // those whose images are being decoded
+	checks      *Checks // nil: nothing is checked
+	checkedOf   int     // images that checks is of
+	denoising   int     // sequences that are not at their end
+	decoding    int     // those whose images are being decoded
 	since       time.Time
 	busy        time.Duration // while any sequence was denoising: see tally
 }
@@ -148,6 +150,18 @@ func (j *job) tally(teams int) {
 	j.since = now
 }
 
+// checked takes in what the checks of an image found.
+func (j *job) checked(e *reuse.Evidence) {
+	if e == nil {
+		return
+	}
+	if j.checks == nil {
+		j.checks = &Checks{MinPSNR: j.req.MinPSNR}
+	}
+	j.checkedOf++
+	j.checks.add(e, j.checkedOf)
+}
+
 // result is what the job made and took so far.
 func (j *job) result(threads int, level string) *Result {
 	c := j.cost
@@ -163,5 +177,6 @@ func (j *job) result(threads int, level string) *Result {
 	}
 	stats.DecodeSeconds = j.decode.Seconds()
 	stats.Seconds = j.busy.Seconds()
+	stats.Checks = j.checks
 	return &Result{Stats: stats}
 }

@@ -35,6 +35,10 @@ type Request struct {
 
 	// Policy is what is reused from step to step; nil means nothing.
 	Policy reuse.Policy
+	// MinPSNR, if not 0, is the PSNR in dB that each image must keep to the uncached run of the same
+	// sampler, steps and seed: forecast steps are checked and, where needed, computed. The policy must
+	// have a contract, which says for which share of images this holds: see reuse.Guard.
+	MinPSNR float64
 	// CacheMemory bounds the bytes that the policy keeps for all images of the request in flight; 0
 	// means any number.
 	CacheMemory int64
@@ -96,6 +100,9 @@ type Image struct {
 	Height, Width, Channels int
 	Pixels                  []uint8   // [Height, Width, Channels], rounded as DiT's sample_ddp.py rounds
 	Latents                 []float32 // what the model made: [C, side, side]
+
+	// Evidence is what the policy's checks found, nil if it checks nothing.
+	Evidence *reuse.Evidence `json:"-"`
 }
 
 // ColorModel implements image.Image.
@@ -148,6 +155,32 @@ type Stats struct {
 	TokensShare   float64 `json:"tokens_computed"` // share of all tokens of all blocks
 	Threads       int     `json:"threads"`
 	Level         string  `json:"cpu_level"`
+
+	// Checks is what a policy that checks its forecasts found, nil for others.
+	Checks *Checks `json:"contract,omitempty"`
+}
+
+// Checks is what the checks of a request's images found.
+type Checks struct {
+	MinPSNR    float64 `json:"min_psnr_db"` // what was promised; 0: nothing
+	Checks     float64 `json:"checks"`      // forecast steps of an image that were checked, on average
+	Rejections float64 `json:"rejections"`  // those that were then computed, likewise
+	// EstimatedPSNR is that of the images to the uncached ones, in dB; 100 where nothing was forecast.
+	EstimatedPSNR struct {
+		Mean float64 `json:"mean"`
+		Min  float64 `json:"min"`
+	} `json:"estimated_psnr_db"`
+}
+
+// add takes in what was found of an image, the n-th.
+func (c *Checks) add(e *reuse.Evidence, n int) {
+	mean := func(m *float64, v float64) { *m += (v - *m) / float64(n) }
+	mean(&c.Checks, float64(e.Checks))
+	mean(&c.Rejections, float64(e.Rejections))
+	mean(&c.EstimatedPSNR.Mean, e.EstimatedPSNR)
+	if n == 1 || e.EstimatedPSNR < c.EstimatedPSNR.Min {
+		c.EstimatedPSNR.Min = e.EstimatedPSNR
+	}
 }
 
 // pixels is the size of latents and of the images that become of them.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tokencache/tokencache/reuse"
 	"github.com/tokencache/tokencache/tensor"
 )
 
@@ -191,12 +192,17 @@ func (e *engine) finishImages(t *team, s *sequence) error {
 			return err
 		}
 		index := s.images[i].index
+		if c, ok := s.run.(reuse.Checker); ok {
+			evidence := c.Evidence(i)
+			img.Evidence = &evidence
+		}
 		img.Index, img.Class, img.Condition = index, j.class(index), j.conditions[index]
 		j.forget(index)
 		j.made.Add(1)
 		e.mu.Lock()
 		j.decode += time.Since(start)
 		j.undelivered = append(j.undelivered, img)
+		j.checked(img.Evidence)
 		e.mu.Unlock()
 		j.signal()
 	}

@@ -19,6 +19,7 @@ const (
 	ScheduleFile    = "schedule.png"
 	OverlayFile     = "overlay.png"
 	AnimationFile   = "overlay.gif"
+	TokensFile      = "tokens.png"
 )
 
 const (

@@ -27,7 +27,15 @@ type Report struct {
 	Computed    float64      `json:"tokens_computed"` // share of all tokens of all blocks and steps
 	Importance  string       `json:"importance"`      // kind
 	Alpha       []*float64   `json:"mean_alpha"`      // importance at each step; nil where nothing is ranked
-	Files       []string     `json:"files"`
+
+	// Whether computing tokens at P-steps pays: see Tokens. Absent with fewer than three steps.
+	Concentration Concentration `json:"concentration,omitempty"`
+	BreakEven     *float64      `json:"break_even,omitempty"`
+	OracleGain    *float64      `json:"oracle_gain_db,omitempty"`
+	Advice        string        `json:"advice,omitempty"`
+	Tokens        *Tokens       `json:"tokens,omitempty"`
+
+	Files []string `json:"files"`
 }
 
 // AlikeBlock says how alike a block's tokens are from a step to the next, as mean cosines.
@@ -37,9 +45,9 @@ type AlikeBlock struct {
 	Output  float64 `json:"output"`
 }
 
-// Look generates the images of o twice, without a policy and with o.Policy, writes figures of both
-// to dir, and reports the numbers. Importance is the policy's, or where it ranks no tokens the
-// update-norm of the uncached model.
+// Look generates the images of o, without a policy, with o.Policy and with what MeasureTokens tries,
+// writes figures to dir, and reports the numbers. Importance is the policy's, or where it ranks no
+// tokens the update-norm of the uncached model.
 func Look(ctx context.Context, p *tokencache.Pipeline, o Options, dir string) (*Report, error) {
 	checked := o.Request
 	checked.Policy = o.Policy
@@ -62,8 +70,25 @@ func Look(ctx context.Context, p *tokencache.Pipeline, o Options, dir string) (*
 		m = w.Importance()
 	}
 	report := newReport(p, o, w, r, m)
-	report.Files, err = writeFigures(dir, p, o, w, r, m, frames)
+	t, err := MeasureTokens(ctx, p, o, len(r.ISteps))
+	if err != nil {
+		return nil, err
+	}
+	report.setTokens(t)
+	if report.Files, err = writeFigures(dir, p, o, w, r, m, frames); err != nil || t == nil {
+		return report, err
+	}
+	file, err := t.Draw(dir, p.Config().Name(), r.Images)
+	report.Files = append(report.Files, file)
 	return report, err
+}
+
+func (r *Report) setTokens(t *Tokens) {
+	if t == nil {
+		return
+	}
+	r.Concentration, r.BreakEven, r.OracleGain = t.Rankings[0].Concentration, t.BreakEven, t.OracleGain
+	r.Advice, r.Tokens = t.Advice(), t
 }
 
 func newReport(p *tokencache.Pipeline, o Options, w *Watch, r *Record, m *Importance) *Report {

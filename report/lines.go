@@ -6,11 +6,12 @@ import (
 	"github.com/tokencache/tokencache/report/internal/chart"
 )
 
-// Lines is a panel of quantities over the steps of a run.
+// Lines is a panel of quantities over the steps of a run, or over other whole numbers.
 type Lines struct {
 	Title, X, Y string
 	Names       []string    // for the legend; may be left out for one line
 	Values      [][]float64 // of each line; NaN: no point
+	XLabel      []int       // what the steps are, where not 0, 1, 2, ...
 	Zero        bool        // the axis begins at 0
 	One         bool        // it goes up to 1
 }
@@ -44,7 +45,7 @@ func (l Lines) plot() (*chart.Plot, error) {
 		YLabel: l.Y,
 		X:      x,
 		Y:      y,
-		XTicks: x.Ticks(wideTicks),
+		XTicks: relabel(x.Ticks(wideTicks), l.XLabel),
 		Head:   true,
 	}, nil
 }

@@ -68,6 +68,8 @@ type Trained struct {
 	// against the uncached model's.
 	Speed Speed   `json:"speed"`
 	PSNR  float64 `json:"psnr_db,omitempty"`
+	// Contract, if not nil, lets the policy promise a PSNR of each image: see Guard.
+	Contract *Contract `json:"contract,omitempty"`
 	// Provenance tells how it was made: the command, and what it took.
 	Provenance map[string]any `json:"provenance,omitempty"`
 
@@ -373,6 +375,11 @@ func OpenFS(fsys fs.FS, dir string) (*Trained, error) {
 			err = named(method, err)
 		}
 		return nil, fmt.Errorf("%s: %w", PolicyFile, err)
+	}
+	if t.Contract != nil {
+		if err := t.Contract.validate(); err != nil {
+			return nil, fmt.Errorf("%s: %w", PolicyFile, err)
+		}
 	}
 	if t.Steps == 0 {
 		return nil, fmt.Errorf("%s: no steps: want the number of steps that the policy is for", PolicyFile)

@@ -146,6 +146,9 @@ type Shape struct {
 	Added [][]float32
 }
 
+// Latents returns how many values the latents of a sample have, all channels.
+func (s *Shape) Latents() int { return s.Channels * s.LatentRows * s.LatentCols }
+
 // JoinsSkip reports whether block i begins by joining the tokens of a long skip.
 func (s *Shape) JoinsSkip(i int) bool { return i < len(s.Joins) && s.Joins[i] }
 

@@ -31,7 +31,10 @@ An interrupted calibration resumes when it is started again.`
 }
 
 func (c *calibrateCmd) Run(a *app) error {
-	if c.Target != "" {
+	switch {
+	case c.Contract != "":
+		return c.makeContract(a)
+	case c.Target != "":
 		return c.search(a)
 	}
 	method, err := c.method()

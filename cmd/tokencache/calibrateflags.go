@@ -41,6 +41,7 @@ type calibrateCmd struct {
 	Key      string `help:"Which of several sets of weights in the checkpoint to take, as for generate." placeholder:"KEY"`
 	HeadsOpt int    `name:"heads" help:"Attention heads, as for generate." placeholder:"N"`
 	calibrateTarget
+	calibrateContract
 	JSON bool `name:"json" help:"Print the policy as one JSON object on standard output."`
 }
 
@@ -89,6 +90,8 @@ func calibrateVars() kong.Vars {
 		"gaps":            calibrate.NewCEM().Weight,
 		"feature":         calibrate.NewL2P().Feature,
 		"columns":         calibrate.NewL2P().Columns,
+		"contractImages":  calibrate.DefaultContract().Images,
+		"contractSeed":    calibrate.DefaultContract().Seed,
 	} {
 		vars[name] = fmt.Sprint(v)
 	}

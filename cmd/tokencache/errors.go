@@ -31,6 +31,7 @@ var flagOf = map[string]string{
 	"Heads":         "--heads",
 	"InputSize":     "--input-size",
 	"Key":           "--key",
+	"MinPSNR":       "--min-psnr",
 	"Noise":         "--noise",
 	"Policy":        "--policy",
 	"RNG":           "--rng",
@@ -71,6 +72,12 @@ func (a *app) explain(err error) string {
 			text += fmt.Sprintf("give --eta %g, or ", mismatch.For.Eta)
 		}
 		text += "make one with " + a.calibrateCommand(0)
+	}
+	if none := (*reuse.NoContractError)(nil); errors.As(err, &none) {
+		text = fmt.Sprintf("--min-psnr: %s; %s", text, a.contracts(none.Policy))
+	}
+	if limit := (*reuse.ContractLimitError)(nil); errors.As(err, &limit) {
+		text = fmt.Sprintf("--min-psnr: %s; %s", text, a.contracts(limit.Policy))
 	}
 	return text
 }

@@ -10,7 +10,7 @@ import (
 
 // redundancyFlags are inspect's for watching a model while it generates.
 type redundancyFlags struct {
-	Redundancy bool   `help:"Generate images, and write figures of how alike the model's steps are and of what a policy computes: see docs/tokencache.md." group:"With --redundancy:"`
+	Redundancy bool   `help:"Generate images, and write figures of how alike the model's steps are, of what a policy computes and of whether computing tokens pays: see docs/tokencache.md." group:"With --redundancy:"`
 	Out        string `help:"Folder of the figures." placeholder:"DIR" group:"With --redundancy:"`
 	VAE        string `name:"vae" help:"The model's autoencoder, as for generate." placeholder:"PATH" group:"With --redundancy:"`
 	samplingFlags
@@ -65,6 +65,9 @@ func (c *inspectCmd) redundancy(a *app) error {
 		return a.printJSON(r)
 	}
 	a.note("%s", r.Summary())
+	if r.Advice != "" {
+		a.note("%s", r.Advice)
+	}
 	a.note("wrote %s", strings.Join(r.Files, ", "))
 	return nil
 }

@@ -67,9 +67,9 @@ func (f *folder) differs(i int, found []raster.Text) (difference, bool) {
 
 func (f *folder) Have(i int) bool { return f.have[i] }
 
-func (f *folder) Add(i int, m *raster.Image) error {
+func (f *folder) Add(i int, m *raster.Image, found ...raster.Text) error {
 	f.sheet.add(i, m)
-	return raster.WritePNG(f.path(i), m, f.run.texts(i)...)
+	return raster.WritePNG(f.path(i), m, append(f.run.texts(i), found...)...)
 }
 
 func (f *folder) Finish() ([]string, error) {

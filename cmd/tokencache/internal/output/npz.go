@@ -109,7 +109,7 @@ func (f *npzFile) imageSize() int { return f.state.Height * f.state.Width * f.st
 
 func (f *npzFile) Have(i int) bool { return i < f.resumed }
 
-func (f *npzFile) Add(i int, m *raster.Image) error {
+func (f *npzFile) Add(i int, m *raster.Image, _ ...raster.Text) error {
 	if f.state.Height == 0 {
 		f.state.Height, f.state.Width, f.state.Channels = m.Height, m.Width, m.Channels
 		if err := f.writeState(); err != nil {

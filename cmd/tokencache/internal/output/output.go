@@ -29,8 +29,9 @@ type Sink interface {
 	// Have reports whether image i was there when the sink was opened, from a run that was
 	// interrupted. It may be called from any goroutine, also during Add.
 	Have(i int) bool
-	// Add takes image i, which must not be there, and keeps m.
-	Add(i int, m *raster.Image) error
+	// Add takes image i, which must not be there, and keeps m. The texts are what is known of it only
+	// now; of the formats only PNG files of one image have them.
+	Add(i int, m *raster.Image, found ...raster.Text) error
 	// Finish is called once, after the last image. Without it nothing but whole files of finished
 	// images is left behind. It returns the paths to show the user.
 	Finish() ([]string, error)

@@ -16,10 +16,11 @@ type Provenance struct {
 	Seed        uint64
 	Sampling    diffusion.Sampling // with its defaults
 	Policy      string
-	Level       string // of the CPU
-	Batch       int    // matters to RNGTorch alone
-	Images      int    // likewise
-	Noise       string // file of the noise that the images started from, or ""
+	MinPSNR     float64 // that each image keeps; 0: nothing is promised
+	Level       string  // of the CPU
+	Batch       int     // matters to RNGTorch alone
+	Images      int     // likewise
+	Noise       string  // file of the noise that the images started from, or ""
 }
 
 // provenance describes a request, with noise that is called so.
@@ -30,10 +31,24 @@ func provenance(p *tokencache.Pipeline, req tokencache.Request, noise string) Pr
 		Seed:        req.Seed,
 		Sampling:    req.Sampling,
 		Policy:      req.Policy.String(),
+		MinPSNR:     req.MinPSNR,
 		Level:       p.Level(),
 		Batch:       req.Batch,
 		Images:      len(req.Classes),
 		Noise:       noise,
+	}
+}
+
+// evidence returns what an image's checks found, as texts of its PNG file.
+func evidence(img tokencache.Image) []raster.Text {
+	e := img.Evidence
+	if e == nil {
+		return nil
+	}
+	return []raster.Text{
+		{Key: "checks", Value: strconv.Itoa(e.Checks)},
+		{Key: "rejections", Value: strconv.Itoa(e.Rejections)},
+		{Key: "estimated psnr", Value: strconv.FormatFloat(e.EstimatedPSNR, 'f', 1, 64)},
 	}
 }
 
@@ -59,6 +74,7 @@ func (p Provenance) Texts() []raster.Text {
 			texts = append(texts, raster.Text{Key: key, Value: value})
 		}
 	}
+	add(p.MinPSNR != 0, "min psnr", number(p.MinPSNR))
 	add(s.Eta != 0, "eta", number(s.Eta))
 	add(s.GuidancePower != 0, "cfg power", number(s.GuidancePower))
 	add(s.GuideAll, "cfg channels", "all")

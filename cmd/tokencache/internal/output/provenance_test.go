@@ -18,6 +18,7 @@ func TestProvenance(t *testing.T) {
 	}{
 		{"plain", func(p *Provenance) {}, plain},
 		{"batch of own numbers", func(p *Provenance) { p.Batch, p.Images = 7, 9 }, plain},
+		{"promise", func(p *Provenance) { p.MinPSNR = 45.5 }, plain + "|min psnr=45.5"},
 		{"eta", func(p *Provenance) { p.Sampling.Eta = 0.5 }, plain + "|eta=0.5"},
 		{"power", func(p *Provenance) { p.Sampling.GuidancePower = 4 }, plain + "|cfg power=4"},
 		{"all channels", func(p *Provenance) { p.Sampling.GuideAll = true }, plain + "|cfg channels=all"},

@@ -69,18 +69,22 @@ func (s *contactSheet) render() (*raster.Image, error) {
 type sheetFile struct {
 	path  string
 	sheet *contactSheet
+	found []raster.Text // of the first image
 }
 
 func (f *sheetFile) Have(int) bool { return false }
 
-func (f *sheetFile) Add(i int, m *raster.Image) error {
+func (f *sheetFile) Add(i int, m *raster.Image, found ...raster.Text) error {
 	f.sheet.add(i, m)
+	if i == 0 {
+		f.found = found
+	}
 	return nil
 }
 
 func (f *sheetFile) Finish() ([]string, error) {
 	if len(f.sheet.images) == 1 {
-		return []string{f.path}, raster.WritePNG(f.path, f.sheet.images[0], f.sheet.run.texts(0)...)
+		return []string{f.path}, raster.WritePNG(f.path, f.sheet.images[0], append(f.sheet.run.texts(0), f.found...)...)
 	}
 	m, err := f.sheet.render()
 	if err != nil {

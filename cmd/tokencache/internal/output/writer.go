@@ -66,7 +66,7 @@ func (w *Writer) Add(img tokencache.Image) error {
 			return err
 		}
 	}
-	return w.sink.Add(img.Index, rasterOf(img))
+	return w.sink.Add(img.Index, rasterOf(img), evidence(img)...)
 }
 
 // Finish is called once, after the last image. It returns the paths to show the user.

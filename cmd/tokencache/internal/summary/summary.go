@@ -51,6 +51,11 @@ func (g *Generated) Lines() []string {
 	lines := []string{fmt.Sprintf("%d images of %s in %s: %s denoising (%d steps, %.0f GFLOP/s), %s decoding",
 		g.Images, g.architecture, seconds(g.Seconds+g.DecodeSeconds), seconds(g.Seconds), g.Steps,
 		float64(g.FLOPs)/max(g.Seconds, 1e-9)/1e9, seconds(g.DecodeSeconds))}
+	if c := g.Checks; c != nil {
+		lines = append(lines, fmt.Sprintf("%.1f forecasts of an image checked, %.1f rejected and computed; "+
+			"estimated PSNR to the uncached images %.1f dB, min %.1f",
+			c.Checks, c.Rejections, c.EstimatedPSNR.Mean, c.EstimatedPSNR.Min))
+	}
 	if g.PSteps == 0 {
 		return lines
 	}
