@@ -27,10 +27,17 @@ func (c *TokenCache) forecast(ctx context.Context, m *maker) (*product, error) {
 	if err != nil {
 		return nil, err
 	}
-	if m.Speed > 0 && c.Trials > 0 {
-		if list, err = c.place(ctx, m, ref, list); err != nil {
+	made := &product{
+		policy:     m.trained(),
+		provenance: map[string]any{"trials": c.Trials},
+		repeat:     3,
+	}
+	if m.Speed > 0 && (c.Trials > 0 || c.Placement == PlannedPlacement) {
+		var found *placed
+		if list, found, err = c.place(ctx, m, ref, list); err != nil {
 			return nil, err
 		}
+		made.provenance["placement"] = found
 	}
 	policy := c.Base
 	policy.Ratio = 0
@@ -49,12 +56,7 @@ func (c *TokenCache) forecast(ctx context.Context, m *maker) (*product, error) {
 	if _, policy.Forecast, err = c.try(ctx, m, ref, policy.Steps); err != nil {
 		return nil, err
 	}
-	made := &product{
-		policy:     m.trained(),
-		learned:    policy.Forecast.Write,
-		provenance: map[string]any{"trials": c.Trials},
-		repeat:     3,
-	}
+	made.learned = policy.Forecast.Write
 	made.policy.Policy = &policy
 	return made, nil
 }

@@ -33,7 +33,7 @@ func TestCommand(t *testing.T) {
 		reuse.SmoothCacheMethod: " --lookahead 3",
 		reuse.CEMMethod:         " --gaps quadratic",
 		reuse.DPCacheMethod:     "",
-		reuse.L2PMethod:         " --feature output --columns all",
+		reuse.L2PMethod:         " --feature output --columns computed",
 		reuse.L2CMethod:         " --updates 300 --batch 8 --router-lr 0.05 --l1 0.0005",
 	} {
 		m, err := r.Calibration.method(name)
