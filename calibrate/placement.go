@@ -14,7 +14,7 @@ import (
 	"github.com/tokencache/tokencache/internal/atomicfile"
 )
 
-// Placement is how the computed steps are placed between which forecasts are learned.
+// Placement is how the computed steps are placed where P-steps compute nothing.
 type Placement string
 
 const (
@@ -83,7 +83,7 @@ func (c *TokenCache) place(
 	ctx context.Context, m *maker, ref *reference, even []int,
 ) ([]int, *placed, error) {
 	s := c.newPlacement(m, ref)
-	model := newSegments(ref, &c.Base)
+	model := newSegments(ref, c.family(), c.Base.Order)
 	planner := model.planner(len(even))
 	found := &placed{}
 	take := func(t trial) *candidate {
@@ -106,6 +106,14 @@ func (c *TokenCache) place(
 		}
 	}
 	return s.best.List, found, nil
+}
+
+// family is that of the policy's forecasts.
+func (c *TokenCache) family() family {
+	if c.Base.Learned {
+		return learnedForecasts
+	}
+	return taylorForecasts
 }
 
 // search tries placements of count computed steps: even ones and ones that are denser at either end,

@@ -2,12 +2,11 @@ package calibrate
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
-
-	"github.com/tokencache/tokencache/reuse"
 )
 
 // TestPlannerIsExact checks the planner against all placements there are, for costs that depend on
@@ -75,15 +74,22 @@ func parabolas(images, steps int) *reference {
 // they are learned, and that those of a Taylor series have the weights of reuse's differences.
 func TestSegmentCosts(t *testing.T) {
 	ref := parabolas(40, 12)
-	learned := newSegments(ref, &reuse.TokenCache{Learned: true})
-	taylor := newSegments(ref, &reuse.TokenCache{Order: 2})
-	line := newSegments(ref, &reuse.TokenCache{Order: 1})
-	hold := newSegments(ref, &reuse.TokenCache{Order: 0})
+	learned, newton := newSegments(ref, learnedForecasts, 0), newSegments(ref, newtonForecasts, 2)
+	taylor, line := newSegments(ref, taylorForecasts, 2), newSegments(ref, taylorForecasts, 1)
+	hold := newSegments(ref, taylorForecasts, 0)
 	keys := []int{6, 4, 1}
 	exact, second := learned.cost(keys, 8), taylor.cost(keys, 8)
 	first, none := line.cost(keys, 8), hold.cost(keys, 8)
 	if !(exact < 1e-6*none && exact < second && second < first && first < none) {
 		t.Errorf("costs %g learned, %g, %g and %g of orders 2, 1 and 0", exact, second, first, none)
+	}
+	if c := newton.cost(keys, 8); !(c < 1e-6*none) {
+		t.Errorf("a cost of %g by Newton's interpolation, want none", c)
+	}
+	for _, form := range []family{taylorForecasts, newtonForecasts} { // through two steps they are one line
+		if c := newSegments(ref, form, 1).cost(keys, 8); math.Abs(c/first-1) > 1e-9 {
+			t.Errorf("costs %g and %g of order 1", c, first)
+		}
 	}
 	if short := learned.cost(keys[:1], 8); !(short > exact) {
 		t.Errorf("a cost of %g from one step, %g from three", short, exact)
@@ -104,11 +110,18 @@ func TestSegmentCosts(t *testing.T) {
 // TestPlannedAndSearchedPlacements checks that each way to place computed steps reports what it found, that the plan
 // is the model's best, and that the default takes what measured better.
 func TestPlannedAndSearchedPlacements(t *testing.T) {
-	for _, placement := range []Placement{PlannedPlacement, SearchedPlacement, BestPlacement} {
-		t.Run(string(placement), func(t *testing.T) {
+	for _, test := range []struct {
+		placement Placement
+		learned   bool
+	}{
+		{PlannedPlacement, true}, {SearchedPlacement, true}, {BestPlacement, true}, {BestPlacement, false},
+	} {
+		placement := test.placement
+		t.Run(fmt.Sprintf("%s, learned %t", placement, test.learned), func(t *testing.T) {
 			p, o := tiny(t)
 			o.Sampling, o.Work = o.Sampling.WithDefaults(), t.TempDir()
 			c := NewTokenCache()
+			c.Base.Learned = test.learned
 			c.Placement, c.Trials, c.Few = placement, 3, 2
 			m := &maker{Options: o, p: p}
 			plan, err := p.Plan(o.Sampling)

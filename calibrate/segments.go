@@ -4,7 +4,6 @@ import (
 	"math"
 
 	"github.com/tokencache/tokencache/internal/kernel"
-	"github.com/tokencache/tokencache/reuse"
 )
 
 // segments is a model of what it costs not to compute steps: the mean squared error of the final
@@ -15,19 +14,28 @@ import (
 //
 // That leaves out how later steps answer an earlier deviation: only trials in closed loop tell.
 type segments struct {
-	learned bool        // forecasts are least squares; otherwise Taylor series
-	order   int         // of Taylor series, up to 2
-	gram    [][]float64 // of the predicted noise at all steps, over all images
-	share   []float64   // of each step: the final images' mean squared error by a squared error of 1
+	family family
+	order  int         // of a series, up to 2
+	gram   [][]float64 // of the predicted noise at all steps, over all images
+	share  []float64   // of each step: the final images' mean squared error by a squared error of 1
 }
+
+// family is how forecasts are made.
+type family int
+
+const (
+	learnedForecasts family = iota // by least squares
+	taylorForecasts                // by Taylor series, with differences as reuse keeps them
+	newtonForecasts                // by Newton's interpolation
+)
 
 // segmentTerms is how many computed steps before a forecast the model looks at.
 const segmentTerms = 3
 
 // newSegments measures the trajectories of a reference.
-func newSegments(ref *reference, policy *reuse.TokenCache) *segments {
+func newSegments(ref *reference, family family, order int) *segments {
 	steps := ref.plan.Steps()
-	s := &segments{learned: policy.Learned, order: min(policy.Order, segmentTerms-1)}
+	s := &segments{family: family, order: min(order, segmentTerms-1)}
 	for p := range steps {
 		row := make([]float64, steps)
 		for q := range p + 1 {
@@ -80,12 +88,21 @@ func (s *segments) cost(keys []int, step int) float64 {
 	return s.share[step] * max(off, 0)
 }
 
-// weights returns the weights of a forecast: those that suit the trajectories best, or those of a
-// Taylor series with differences as reuse keeps them.
+// weights returns the weights of a forecast.
 func (s *segments) weights(keys []int, step int) []float64 {
-	if s.learned {
+	switch s.family {
+	case learnedForecasts:
 		return s.fitted(keys, step)
+	case newtonForecasts:
+		keys = keys[:min(len(keys), s.order+1)]
+		basis, factors := differences(step, keys)
+		return combine(basis, factors[:len(keys)])
 	}
+	return s.taylor(keys, step)
+}
+
+// taylor returns the weights of a Taylor series.
+func (s *segments) taylor(keys []int, step int) []float64 {
 	w := []float64{1, 0, 0}
 	h := float64(step - keys[0])
 	if len(keys) > 1 && s.order > 0 {
@@ -104,7 +121,7 @@ func (s *segments) weights(keys []int, step int) []float64 {
 	return w[:len(keys)]
 }
 
-// fitted returns the weights of least squares.
+// fitted returns the weights of least squares over the trajectories.
 func (s *segments) fitted(keys []int, step int) []float64 {
 	const small = 1e-9 // of the diagonal
 	for n := len(keys); n > 0; n-- {

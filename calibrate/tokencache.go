@@ -137,7 +137,7 @@ func (c *TokenCache) checkRun(m *maker) error {
 }
 
 func (c *TokenCache) run(ctx context.Context, m *maker) (*product, error) {
-	if c.Base.Learned {
+	if c.Base.Learned || m.Speed > 0 && c.Base.Ratio == 0 && !c.selects() {
 		return c.forecast(ctx, m)
 	}
 	policy := c.Base

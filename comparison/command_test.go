@@ -29,7 +29,7 @@ func TestCommand(t *testing.T) {
 		" --guidance-all-channels --clip --seed 7 --images 32 --measure 4"
 	const end = " --model 'a model' --vae vae --out out"
 	for name, more := range map[string]string{
-		reuse.TokenCacheMethod:  " --trials 16 --few 8",
+		reuse.TokenCacheMethod:  " --placement best --trials 16 --few 8",
 		reuse.SmoothCacheMethod: " --lookahead 3",
 		reuse.CEMMethod:         " --gaps quadratic",
 		reuse.DPCacheMethod:     "",
