@@ -67,6 +67,8 @@ func NewMethod(name string) (Method, error) {
 		return NewSmoothCache(), nil
 	case reuse.TeaCacheMethod:
 		return NewTeaCache(), nil
+	case reuse.MagCacheMethod:
+		return NewMagCache(), nil
 	case reuse.L2CMethod:
 		return NewL2C(), nil
 	case reuse.DPCacheMethod:
@@ -76,8 +78,8 @@ func NewMethod(name string) (Method, error) {
 	case reuse.L2PMethod:
 		return NewL2P(), nil
 	}
-	return nil, fmt.Errorf("method %q: want %s, %s, %s, %s, %s, %s or %s", name,
-		reuse.TokenCacheMethod, reuse.SmoothCacheMethod, reuse.TeaCacheMethod, reuse.L2CMethod,
+	return nil, fmt.Errorf("method %q: want %s, %s, %s, %s, %s, %s, %s or %s", name,
+		reuse.TokenCacheMethod, reuse.SmoothCacheMethod, reuse.TeaCacheMethod, reuse.MagCacheMethod, reuse.L2CMethod,
 		reuse.DPCacheMethod, reuse.CEMMethod, reuse.L2PMethod)
 }
 

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/tokencache/tokencache"
+	"github.com/tokencache/tokencache/checkpoint"
 	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/reuse"
 	"github.com/tokencache/tokencache/train"
@@ -42,8 +43,9 @@ func reread(t *testing.T, p *tokencache.Pipeline, o Options, made *reuse.Trained
 		t.Fatal(err)
 	}
 	same := got.Method == made.Method && reflect.DeepEqual(got.Smooth, made.Smooth) &&
-		reflect.DeepEqual(got.Tea, made.Tea) && reflect.DeepEqual(got.DP, made.DP) &&
-		reflect.DeepEqual(got.CEM, made.CEM) && reflect.DeepEqual(got.L2P, made.L2P) &&
+		reflect.DeepEqual(got.Tea, made.Tea) && reflect.DeepEqual(got.Mag, made.Mag) &&
+		reflect.DeepEqual(got.DP, made.DP) && reflect.DeepEqual(got.CEM, made.CEM) &&
+		reflect.DeepEqual(got.L2P, made.L2P) &&
 		(got.L2C == nil || reflect.DeepEqual(got.L2C.Logits, made.L2C.Logits))
 	if !same {
 		t.Errorf("read %+v, made %+v", got, made)
@@ -132,6 +134,103 @@ func TestTeaCacheCalibration(t *testing.T) {
 	}
 	if made.Provenance["pairs"] != 2*3*7 { // guidance's halves, images, steps after the first
 		t.Errorf("fitted to %v pairs, want %d", made.Provenance["pairs"], 2*3*7)
+	}
+}
+
+// TestRecordedPolynomial checks the polynomial of recorded pairs of changes against the recorded one,
+// by their values where the pairs are.
+func TestRecordedPolynomial(t *testing.T) {
+	c, err := checkpoint.Open("../testdata/cache-methods-2026/teacache.safetensors")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	read := func(name string) []float64 {
+		list, err := c.Float32(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wide := make([]float64, len(list))
+		for i, v := range list {
+			wide[i] = float64(v)
+		}
+		return wide
+	}
+	x, highestFirst := read("fit_x"), read("coefficients")
+	got, _, err := polynomial(x, read("fit_y"), teaDegree)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range x {
+		have, want := 0.0, 0.0
+		for i := range highestFirst {
+			have, want = have*v+got[len(got)-1-i], want*v+highestFirst[i]
+		}
+		if !(math.Abs(have-want) < 1e-5) {
+			t.Errorf("%g at %g, want %g", have, v, want)
+		}
+	}
+}
+
+// TestMagCacheCalibration checks that ratios are measured, that a threshold is found for a speed, and
+// that another number of images in a pass changes nothing.
+func TestMagCacheCalibration(t *testing.T) {
+	p, o := tiny(t)
+	o.Speed = 1.5
+	made, err := Run(context.Background(), p, NewMagCache(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := reread(t, p, o, made)
+	ratios := got.Mag.Ratios
+	if got.Method != reuse.MagCacheMethod || len(ratios) != 8 || ratios[0] != 1 || slices.Max(ratios) == 1 {
+		t.Errorf("method %s with %+v", got.Method, got.Mag)
+	}
+	if made.Speed.FLOPs < 1.2 || made.Speed.FLOPs > 1.8 {
+		t.Errorf("%.2f times fewer FLOPs, want about 1.5", made.Speed.FLOPs)
+	}
+	var lists [][]float64
+	for _, batch := range []int{1, 3} {
+		r := new(MagnitudeRatios)
+		_, err := p.Generate(context.Background(), tokencache.Request{
+			Classes:  []int{1, 2, 3},
+			Policy:   r.Policy(),
+			Batch:    batch,
+			Sampling: o.Sampling,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		cond, null := r.Halves()
+		if slices.Equal(cond, null) {
+			t.Errorf("both halves have the ratios %v", cond)
+		}
+		lists = append(lists, slices.Concat(r.Ratios(), cond, null))
+	}
+	for i, v := range lists[0] {
+		if math.Abs(v-lists[1][i]) > 1.5e-5 {
+			t.Errorf("ratio %d: %g and %g in other batches", i, v, lists[1][i])
+		}
+	}
+}
+
+// TestMagCacheBounds checks that what bounds a MagCache's speed is changed as far as a speed needs: a
+// share r at the start and then one step of k+1 make it 1/(r + (1-r)/(k+1)) at most.
+func TestMagCacheBounds(t *testing.T) {
+	for _, test := range []struct {
+		speed, retention float64
+		skips            int
+	}{
+		{1.5, 0.2, 3},
+		{3, 0.1, 4},   // 3 skips would make it 3.08
+		{4, 0.1, 7},   // 6 would make it 4.38
+		{20, 0.1, 50}, // cannot be met
+	} {
+		p := reuse.NewMagCache()
+		if allow(p, test.speed, 50); p.Retention != test.retention || p.Skips != test.skips {
+			t.Errorf("%gx: retention %g and %d skips, want %g and %d",
+				test.speed, p.Retention, p.Skips, test.retention, test.skips)
+		}
 	}
 }
 
@@ -278,8 +377,8 @@ func TestRunRefuses(t *testing.T) {
 func TestNewMethod(t *testing.T) {
 	p, o := tiny(t)
 	for _, name := range []string{
-		reuse.TokenCacheMethod, reuse.SmoothCacheMethod, reuse.TeaCacheMethod, reuse.L2CMethod,
-		reuse.DPCacheMethod, reuse.CEMMethod, reuse.L2PMethod,
+		reuse.TokenCacheMethod, reuse.SmoothCacheMethod, reuse.TeaCacheMethod, reuse.MagCacheMethod,
+		reuse.L2CMethod, reuse.DPCacheMethod, reuse.CEMMethod, reuse.L2PMethod,
 	} {
 		m, err := NewMethod(name)
 		if err != nil {

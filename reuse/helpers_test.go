@@ -19,6 +19,7 @@ import (
 var plan = reuse.Plan{
 	Sampling:  diffusion.Sampling{Sampler: "ddim", Steps: 8},
 	Timesteps: []float64{999, 856, 714, 571, 428, 285, 142, 0},
+	Sigma:     []float64{157, 29, 9.6, 4.3, 2.2, 1.2, 0.56, 0.01},
 }
 
 var archs = []dit.Arch{dit.ArchDiT, dit.ArchMDTv1, dit.ArchMDTv2}
@@ -159,10 +160,16 @@ var policies = []string{
 	"tokencache:site=body", "tokencache:site=body,ratio=0",
 	"tokencache:site=body,keys=fresh,cached=output,order=0",
 	"fora", "taylorseer", "taylorseer:order=2,n=2",
-	"hicache", "hicache:order=3,n=2,warmup=1,sigma=0.7", "hicache:basis=taylor-scaled,warmup=2", "toca", "toca:scheduler=ddim50,n=2", "duca",
+	"hicache", "hicache:order=3,n=2,warmup=1,sigma=0.7", "hicache:basis=taylor-scaled,warmup=2",
+	"toca", "toca:scheduler=ddim50,n=2", "duca",
 	"fbcache:threshold=1", "fbcache:threshold=9,most=2,warmup=2",
 	"dbcache:front=1,back=1,threshold=0.8", "dbcache:threshold=9,most=3",
 	"teacache:threshold=1", "teacache:threshold=1,coefficients=0.1+0+0.5,low=0.1,high=0.7",
+	"teacache:threshold=1,halves=joint",
+	"seacache:threshold=0.6", "seacache:threshold=0.5,warmup=2,filter-forced=false,power=3,halves=joint",
+	"magcache", "magcache:skips=2,retention=0.3,threshold=0.3,ratios=1+0.9+0.8,null-ratios=1+1.3+0.9+0.7",
+	"spectrum:warmup=3", "spectrum:w=0.5,warmup=2,flex=0",
+	"spectrum:m=1,lam=1e-7,warmup=4,window=3",
 	"deltadit", "deltadit:n=2,span=0.75,boundary=0.4", "random", "update-norm",
 	"dpcache:n=2", "dpcache:i=3+6,warmup=2,order=1", "dpcache:order=0,warmup=1",
 	"cem", "cem:i=0+2+6,ratio=0.3,scheduler=constant",

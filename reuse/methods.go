@@ -102,6 +102,27 @@ var methods = []method{
 		make:  func() settable { return NewTeaCache() },
 	},
 	{
+		name: "seacache",
+		summary: "As teacache without a polynomial, on the modulated input after a filter over the grid of " +
+			"tokens that suppresses what is noise at the step.",
+		paper: "SeaCache: Spectral-Evolution-Aware Cache for Accelerating Diffusion Models, arXiv 2602.18993",
+		make:  func() settable { return NewSeaCache() },
+	},
+	{
+		name: "magcache",
+		summary: "Skips all blocks while the calibrated magnitudes of their residual change little. The " +
+			"first steps are full.",
+		paper: "MagCache: Fast Video Generation with Magnitude-Aware Cache, arXiv 2506.09045",
+		make:  func() settable { return NewMagCache() },
+	},
+	{
+		name: "spectrum",
+		summary: "Forecasts the tokens after the last block by Chebyshev polynomials in time, fitted to all " +
+			"computed steps. The period of full steps grows.",
+		paper: "Adaptive Spectral Feature Forecasting for Diffusion Sampling Acceleration, arXiv 2603.01623",
+		make:  func() settable { return NewSpectrum() },
+	},
+	{
 		name: "deltadit",
 		summary: "Caches what a range of blocks adds to the tokens. Between full steps, early steps skip " +
 			"blocks at the back and late steps blocks in front.",

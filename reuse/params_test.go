@@ -49,6 +49,12 @@ func TestTexts(t *testing.T) {
 		{"dbcache:max-continuous=4", "dbcache:front=2,back=1,threshold=0.1,warmup=1,most=4"},
 		{"teacache", "teacache:threshold=0.15"},
 		{"teacache:coefficients=1e21+-0.5,low=0.1,high=2", "teacache:threshold=0.15,coefficients=1e21+-0.5,low=0.1,high=2"},
+		{"teacache:halves=separate", "teacache:threshold=0.15"},
+		{"teacache:halves=joint", "teacache:threshold=0.15,halves=joint"},
+		{"seacache", "seacache:threshold=0.15,power=2,warmup=1,filter-forced=true"},
+		{"magcache:null-ratios=1+2,ratios=1+0.5",
+			"magcache:threshold=0.06,skips=3,retention=0.2,ratios=1+0.5,null-ratios=1+2"},
+		{"spectrum", "spectrum:w=1,m=4,lam=0.1,window=2,flex=0.75,warmup=5"},
 		{"deltadit", "deltadit:n=3,span=0.5,boundary=0.5"},
 		{"tome", "tome:ratio=0.5,mlp=false,seed=0"},
 	} {
@@ -69,6 +75,10 @@ func TestAliases(t *testing.T) {
 		{"fbcache:max-continuous=2", "fbcache:most=2"},
 		{"taylorseer:cache_interval=5,max_order=2,disable_cache_before_step=3", "taylorseer:n=5,order=2,warmup=3"},
 		{"fora:cache_interval=4", "fora:n=4"},
+		{"magcache:K=2,retention_ratio=0.1,mag_ratios=1+0.9", "magcache:skips=2,retention=0.1,ratios=1+0.9"},
+		{"magcache:max_skip_steps=2", "magcache:skips=2"},
+		{"spectrum:window_size=3,flex_window=3,warmup_steps=2", "spectrum:window=3,flex=3,warmup=2"},
+		{"seacache:first_steps=3,filter_forced=false", "seacache:warmup=3,filter-forced=false"},
 		{"tokencache:k1=4,write_back=false", "tokencache:k=4,write-back=false"},
 	} {
 		t.Run(test.alias, func(t *testing.T) {
@@ -107,6 +117,16 @@ func TestRefusedTexts(t *testing.T) {
 		{"teacache:coefficients=Inf", "coefficients=Inf"},
 		{"teacache:low=3,high=2", "policy teacache: low=3, high=2: want the bounds of a range"},
 		{"teacache:n=3", `no parameter "n"`},
+		{"teacache:halves=both", "policy teacache: halves=both: want separate or joint"},
+		{"seacache:power=-1", "policy seacache: power=-1: want a number, 0 or more"},
+		{"seacache:first-steps=0", "policy seacache: first-steps=0: want a whole number, 1 or more"},
+		{"magcache:null-ratios=1+2", "policy magcache: null-ratios without ratios: want both or ratios alone"},
+		{"magcache:ratios=1+-1", `policy magcache: ratios=1+-1: want numbers joined by "+", 0 or more`},
+		{"magcache:retention=2", "policy magcache: retention=2: want a number, 0 to 1"},
+		{"spectrum:lam=0", "policy spectrum: lam=0: want a number, more than 0"},
+		{"spectrum:m=9", "policy spectrum: m=9: want a whole number, 0 to 8"},
+		{"spectrum:window=0.5", "policy spectrum: window=0.5: want a number, 1 or more"},
+		{"hicache:sigma=0", "policy hicache: sigma=0: want a number, more than 0 and up to 1"},
 		{"deltadit:n=0", "n=0"},
 		{"deltadit:span=0", "policy deltadit: span=0: want a number, more than 0 and up to 1"},
 		{"deltadit:boundary=2", "boundary=2"},
@@ -183,7 +203,8 @@ func TestMethods(t *testing.T) {
 		})
 	}
 	want := []string{"none", "tokencache", "fora", "taylorseer", "hicache", "toca", "duca", "cem", "dpcache",
-		"fbcache", "dbcache", "teacache", "deltadit", "l2c", "tome", "random", "update-norm"}
+		"fbcache", "dbcache", "teacache", "seacache", "magcache", "spectrum", "deltadit", "l2c", "tome", "random",
+		"update-norm"}
 	if !slices.Equal(names, want) {
 		t.Errorf("methods %v, want %v", names, want)
 	}

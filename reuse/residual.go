@@ -175,10 +175,25 @@ func (c *relativeChange) measure(row int) {
 
 // of returns the change of a sample, rows summed in their order.
 func (c *relativeChange) of(sample int) float64 {
-	change, size := 0.0, 0.0
+	change, size := c.sums(sample)
+	return change / size
+}
+
+// ofBoth returns the change of a sample and its twin together, the same for both; of the sample
+// alone if the twin is -1.
+func (c *relativeChange) ofBoth(sample, twin int) float64 {
+	change, size := c.sums(sample)
+	if twin >= 0 {
+		twinChange, twinSize := c.sums(twin)
+		change, size = change+twinChange, size+twinSize
+	}
+	return change / size
+}
+
+func (c *relativeChange) sums(sample int) (change, size float64) {
 	for row := sample * c.tokens; row < (sample+1)*c.tokens; row++ {
 		change += float64(c.change[row])
 		size += float64(c.size[row])
 	}
-	return change / size
+	return change, size
 }

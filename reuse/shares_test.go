@@ -16,7 +16,7 @@ import (
 // isAdaptive reports whether a policy decides by its input what it computes.
 func isAdaptive(text string) bool {
 	return strings.HasPrefix(text, "fbcache") || strings.HasPrefix(text, "dbcache") ||
-		strings.HasPrefix(text, "teacache")
+		strings.HasPrefix(text, "teacache") || strings.HasPrefix(text, "seacache")
 }
 
 // TestShares checks the shares that policies say they compute at each step against the rows that

@@ -31,6 +31,7 @@ const (
 	TokenCacheMethod  = "tokencache"
 	SmoothCacheMethod = "smoothcache"
 	TeaCacheMethod    = "teacache"
+	MagCacheMethod    = "magcache"
 	L2CMethod         = "l2c"
 	DPCacheMethod     = "dpcache"
 	CEMMethod         = "cem"
@@ -48,6 +49,7 @@ type Trained struct {
 	Policy *TokenCache  `json:"policy,omitempty"`
 	Smooth *SmoothCache `json:"smoothcache,omitempty"`
 	Tea    *TeaCache    `json:"teacache,omitempty"`
+	Mag    *MagCache    `json:"magcache,omitempty"`
 	L2C    *L2C         `json:"l2c,omitempty"`
 	DP     *DPCache     `json:"dpcache,omitempty"`
 	CEM    *CEM         `json:"cem,omitempty"`
@@ -176,6 +178,7 @@ func (t *Trained) inner() (method string, p calibrated) {
 	take(TokenCacheMethod, t.Policy, t.Policy != nil)
 	take(SmoothCacheMethod, t.Smooth, t.Smooth != nil)
 	take(TeaCacheMethod, t.Tea, t.Tea != nil)
+	take(MagCacheMethod, t.Mag, t.Mag != nil)
 	take(L2CMethod, t.L2C, t.L2C != nil)
 	take(DPCacheMethod, t.DP, t.DP != nil)
 	take(CEMMethod, t.CEM, t.CEM != nil)
@@ -332,7 +335,7 @@ func OpenFS(fsys fs.FS, dir string) (*Trained, error) {
 	if t.Format != policyFormat || p == nil || t.Method != method {
 		return nil, fmt.Errorf("%s: format %d of method %q, want format %d of %s, with that policy alone",
 			PolicyFile, t.Format, t.Method, policyFormat, oneOf([]string{
-				TokenCacheMethod, SmoothCacheMethod, TeaCacheMethod, L2CMethod,
+				TokenCacheMethod, SmoothCacheMethod, TeaCacheMethod, MagCacheMethod, L2CMethod,
 				DPCacheMethod, CEMMethod, L2PMethod, SpecMethod,
 			}))
 	}

@@ -26,6 +26,13 @@ func calibrated(branches int) map[string]*reuse.Trained {
 			Low:          0.1,
 			High:         2,
 		}},
+		reuse.MagCacheMethod: {Mag: &reuse.MagCache{
+			Threshold:  0.2,
+			Skips:      2,
+			Retention:  0.25,
+			Ratios:     []float64{1, 1, 0.95, 1.05, 1, 0.9, 0.9, 1.2},
+			NullRatios: []float64{1, 1, 1, 1.1, 1, 1, 0.9, 1.3},
+		}},
 		reuse.L2CMethod: {L2C: &reuse.L2C{Threshold: 0.1, Logits: routers(8, branches)}},
 		reuse.DPCacheMethod: {DP: &reuse.DPCache{
 			KeySteps: reuse.KeySteps{List: []int{0, 2, 5}, Warmup: 1},
@@ -57,6 +64,8 @@ func TestTrainedMethods(t *testing.T) {
 				direct = saved.Smooth
 			case saved.Tea != nil:
 				direct = saved.Tea
+			case saved.Mag != nil:
+				direct = saved.Mag
 			case saved.Spec != "":
 				direct = &reuse.FORA{N: 2}
 			case saved.DP != nil:
@@ -77,8 +86,9 @@ func TestTrainedMethods(t *testing.T) {
 				t.Fatal(err)
 			}
 			alike := reflect.DeepEqual(got.Smooth, saved.Smooth) && reflect.DeepEqual(got.Tea, saved.Tea) &&
-				reflect.DeepEqual(got.L2C, saved.L2C) && reflect.DeepEqual(got.DP, saved.DP) &&
-				reflect.DeepEqual(got.CEM, saved.CEM) && reflect.DeepEqual(got.L2P, saved.L2P) && got.Spec == saved.Spec
+				reflect.DeepEqual(got.Mag, saved.Mag) && reflect.DeepEqual(got.L2C, saved.L2C) &&
+				reflect.DeepEqual(got.DP, saved.DP) && reflect.DeepEqual(got.CEM, saved.CEM) &&
+				reflect.DeepEqual(got.L2P, saved.L2P) && got.Spec == saved.Spec
 			if got.Method != method || !alike {
 				t.Errorf("read %+v, saved %+v", got, saved)
 			}
@@ -111,7 +121,7 @@ func TestTrainedMethods(t *testing.T) {
 func TestBadTrainedMethods(t *testing.T) {
 	for _, test := range []struct{ text, want string }{
 		{`{"format":1,"method":"smoothcache","teacache":{"threshold":1}}`,
-			"want format 1 of tokencache, smoothcache, teacache, l2c, dpcache, cem, l2p or named"},
+			"want format 1 of tokencache, smoothcache, teacache, magcache, l2c, dpcache, cem, l2p or named"},
 		{`{"format":1,"method":"teacache","teacache":{"threshold":1},"l2c":{"threshold":1}}`, "with that policy alone"},
 		{`{"format":2,"method":"teacache","teacache":{"threshold":1}}`, "format 2"},
 		{`{"format":1,"method":"teacache","teacache":{"threshold":-1}}`, "policy.json: teacache: threshold=-1"},

@@ -34,10 +34,13 @@ func TestZeroValues(t *testing.T) {
 		{reuse.None{}, uncached},
 		{&reuse.TeaCache{}, uncached}, // threshold=0
 		{&reuse.ToMe{}, uncached},     // ratio=0
+		{&reuse.MagCache{}, uncached}, // skips=0
 		{&reuse.TokenCache{}, false},
 		{&reuse.FORA{}, false},
 		{&reuse.TaylorSeer{}, false},
 		{&reuse.HiCache{}, false},
+		{&reuse.SeaCache{}, false},
+		{&reuse.Spectrum{}, false},
 		{&reuse.ToCa{}, false},
 		{&reuse.ToCa{Duca: true}, false},
 		{&reuse.FBCache{}, false},
@@ -79,7 +82,7 @@ func TestConstructors(t *testing.T) {
 	for _, p := range []reuse.Policy{
 		reuse.NewTokenCache(), reuse.NewFORA(), reuse.NewTaylorSeer(), reuse.NewToCa(), reuse.NewDuCa(),
 		reuse.NewFBCache(), reuse.NewDBCache(), reuse.NewTeaCache(), reuse.NewDeltaDiT(), reuse.NewToMe(),
-		reuse.NewHiCache(),
+		reuse.NewHiCache(), reuse.NewSeaCache(), reuse.NewMagCache(), reuse.NewSpectrum(),
 	} {
 		t.Run(p.String(), func(t *testing.T) {
 			if _, err := p.NewRun(m, plan, 1); err != nil {

@@ -15,7 +15,7 @@ type calibrateCmd struct {
 	Model string `help:"Model: a path, or the name of an embedded one: ${models}. Default: ${model}." placeholder:"PATH|NAME"`
 	VAE   string `name:"vae" help:"The model's autoencoder, as for generate." placeholder:"PATH"`
 	samplingFlags
-	Method    string   `help:"What to make: tokencache, smoothcache (a schedule from the errors of branches), teacache (the polynomial of its changes), l2c (trained routers), dpcache or cem (full steps by dynamic programming) or l2p (weights of forecasts)." enum:"tokencache,smoothcache,teacache,l2c,dpcache,cem,l2p" default:"tokencache"`
+	Method    string   `help:"What to make: tokencache, smoothcache (a schedule from the errors of branches), teacache (the polynomial of its changes), magcache (the ratios of magnitudes), l2c (trained routers), dpcache or cem (full steps by dynamic programming) or l2p (weights of forecasts)." enum:"tokencache,smoothcache,teacache,magcache,l2c,dpcache,cem,l2p" default:"tokencache"`
 	Speed     string   `help:"Wanted wall-clock speed, such as 2.4x: the share of tokens that P-steps compute, or another method's threshold or number of full steps, is found for it." placeholder:"X"`
 	Ratio     *float64 `help:"Share of the tokens that P-steps compute, instead of --speed." placeholder:"R"`
 	Policy    string   `help:"Parameters of the policy: ${forecastParameters} (the default: P-steps compute nothing, and their forecasts are learned), ${tokenParameters} (the default with a --ratio above 0: a predictor is trained that selects the tokens), ... See docs/tokencache.md." placeholder:"KEY=VALUE,..."`
@@ -31,7 +31,7 @@ type calibrateCmd struct {
 	Few       int      `help:"Images of such a trial." default:"${few}"`
 	Halves    int      `help:"Half steps after each I-step, where forecasts are learned: only guidance's conditional half is computed." default:"0"`
 	Weigh     string   `help:"How forecasts are learned: pixels weights all frequencies alike, survival weights them by the share that the remaining steps preserve, which suits ddpm." enum:"pixels,survival" default:"pixels"`
-	Threshold *float64 `help:"Of smoothcache the largest error (default ${smoothThreshold}), of teacache the sum of changes that computes anew (${teaThreshold}), of l2c the weight above which a branch is computed (${l2cThreshold}). With --speed it is found by counting FLOPs." placeholder:"A"`
+	Threshold *float64 `help:"Of smoothcache the largest error (default ${smoothThreshold}), of teacache the sum of changes that computes anew (${teaThreshold}), of magcache the largest error of magnitudes (${magThreshold}), of l2c the weight above which a branch is computed (${l2cThreshold}). With --speed it is found by counting FLOPs." placeholder:"A"`
 	Lookahead int      `help:"Of smoothcache: the largest number of consecutive steps that reuse." default:"${lookahead}"`
 	RouterLR  float64  `name:"router-lr" help:"Of l2c: learning rate of the routers." default:"${routerLR}"`
 	L1        float64  `name:"l1" help:"Of l2c: weight of the cost, the sum of all weights." default:"${l1}"`
@@ -84,6 +84,7 @@ func calibrateVars() kong.Vars {
 		"smoothThreshold": smooth.Threshold,
 		"lookahead":       smooth.Lookahead,
 		"teaThreshold":    calibrate.NewTeaCache().Threshold,
+		"magThreshold":    calibrate.NewMagCache().Threshold,
 		"l2cThreshold":    l.Threshold,
 		"routerLR":        l.LR,
 		"l1":              l.L1,
@@ -100,8 +101,8 @@ func calibrateVars() kong.Vars {
 func (c *calibrateCmd) method() (calibrate.Method, error) {
 	switch {
 	case c.Method == reuse.TokenCacheMethod && c.Threshold != nil:
-		return nil, fmt.Errorf("--threshold is for --method %s, %s and %s",
-			reuse.SmoothCacheMethod, reuse.TeaCacheMethod, reuse.L2CMethod)
+		return nil, fmt.Errorf("--threshold is for --method %s, %s, %s and %s",
+			reuse.SmoothCacheMethod, reuse.TeaCacheMethod, reuse.MagCacheMethod, reuse.L2CMethod)
 	case c.Method == reuse.TokenCacheMethod:
 		return c.tokenCache()
 	case c.Threshold != nil && c.plans():
@@ -122,6 +123,8 @@ func (c *calibrateCmd) method() (calibrate.Method, error) {
 	case *calibrate.SmoothCache:
 		m.Threshold, m.Lookahead = or(c.Threshold, m.Threshold), c.Lookahead
 	case *calibrate.TeaCache:
+		m.Threshold = or(c.Threshold, m.Threshold)
+	case *calibrate.MagCache:
 		m.Threshold = or(c.Threshold, m.Threshold)
 	case *calibrate.L2C:
 		m.Threshold, m.L1, m.LR = or(c.Threshold, m.Threshold), c.L1, c.RouterLR

@@ -5,11 +5,15 @@ import "github.com/tokencache/tokencache/reuse"
 // recordedMethods are the methods whose files of several runs are reproduced, by the name that the
 // metadata entry method has.
 var recordedMethods = map[string]recordedMethod{
-	"cem":     {policy: from(recordedCEM), rest: (*run).plannedPriors},
-	"dpcache": {policy: from(recordedDPCache), rest: (*run).plannedPaths},
-	"hicache": {policy: from(recordedHiCache)},
-	"l2p":     {policy: from(recordedL2P), rest: (*run).plannedWeights},
-	"plain":   {policy: from(recordedPlain)},
+	"cem":      {policy: from(recordedCEM), rest: (*run).plannedPriors},
+	"dpcache":  {policy: from(recordedDPCache), rest: (*run).plannedPaths},
+	"hicache":  {policy: from(recordedHiCache)},
+	"l2p":      {policy: from(recordedL2P), rest: (*run).plannedWeights},
+	"magcache": {policy: from(recordedMagCache), rest: (*run).magnitudeRatios},
+	"plain":    {policy: from(recordedPlain)},
+	"seacache": {policy: from(recordedSeaCache)},
+	"spectrum": {policy: from(recordedSpectrum)},
+	"teacache": {policy: from(recordedTeaCache)},
 }
 
 func recordedPlain(*recording, string, struct{}) (reuse.Policy, error) { return reuse.None{}, nil }

@@ -28,9 +28,9 @@ func TestRecordedNumbersAreReproduced(t *testing.T) {
 		"dit-tiny":      20 + 1 + 3 + 3 + 3*41 + 2,
 		"mdtv1-tiny":    8,                       // 4 blocks, out, 3 scales, one of them of another power
 		"cache-methods": 7*4 + 2 + 5 + 6*6 + 5*2, // x, pred_xstart, model_out, tokens_computed; toca and duca also their token sets; errors and 4 schedules; 6 batches and 5 updates of routers
-		// Of each run x, compute and computed_blocks; of dpcache 7 plans; of cem its tokens, priors and
-		// 22 plans; of l2p the products and their weights.
-		"cache-methods-2026": 5*3 + 7 + 1 + 1 + 22 + 2,
+		// Of each run x, compute and computed_blocks; of magcache two lists of ratios; of dpcache 7
+		// plans; of cem its tokens, priors and 22 plans; of l2p the products and their weights.
+		"cache-methods-2026": 9*3 + 2 + 7 + 1 + 1 + 22 + 2,
 		"dit-diffusers-tiny": 1,
 		"vae-tiny":           4, // decoded, mean, logvar, the older file
 	} {
