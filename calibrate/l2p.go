@@ -25,8 +25,8 @@ const (
 	ComputedColumns L2PColumns = "computed" // those that were computed
 )
 
-// NewL2P returns the method with the default parameters. Forecasts use the computed steps alone: the
-// weights of all steps are learned where none is forecast, and amplify the errors of forecasts.
+// NewL2P returns the method with the default parameters. Forecasts use the computed steps alone:
+// the weights of all steps are learned where none is forecast, and amplify the errors of forecasts.
 func NewL2P() *L2P { return &L2P{First: 3, Feature: reuse.OutputFeature, Columns: ComputedColumns} }
 
 // Name implements Method.

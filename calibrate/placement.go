@@ -116,8 +116,8 @@ func (c *TokenCache) family() family {
 	return taylorForecasts
 }
 
-// search tries placements of count computed steps: even ones and ones that are denser at either end,
-// and then the best with single steps moved.
+// search tries placements of count computed steps: even ones and ones that are denser at either
+// end, and then the best with single steps moved.
 func (s *placement) search(ctx context.Context, count int) error {
 	steps := s.few.plan.Steps()
 	for _, bend := range []float64{1, 0.9, 0.8, 0.7, 1.2} {

@@ -45,8 +45,8 @@ func TestPlannerIsExact(t *testing.T) {
 	}
 }
 
-// parabolas returns a reference whose noise is a parabola in the position, times a number for each pixel
-// and image.
+// parabolas returns a reference whose noise is a parabola in the position, times a number for each
+// pixel and image.
 func parabolas(images, steps int) *reference {
 	r := rand.New(rand.NewPCG(7, 8))
 	const size = 4
@@ -107,8 +107,8 @@ func TestSegmentCosts(t *testing.T) {
 	}
 }
 
-// TestPlannedAndSearchedPlacements checks that each way to place computed steps reports what it found, that the plan
-// is the model's best, and that the default takes what measured better.
+// TestPlannedAndSearchedPlacements checks that each way to place computed steps reports what it
+// found, that the plan is the model's best, and that the default takes what measured better.
 func TestPlannedAndSearchedPlacements(t *testing.T) {
 	for _, test := range []struct {
 		placement Placement
