@@ -100,6 +100,9 @@ func calibrateVars() kong.Vars {
 // method returns the method with its parameters, and refuses flags that do not go with it.
 func (c *calibrateCmd) method() (calibrate.Method, error) {
 	switch {
+	case c.Full != 0 && !c.plans():
+		return nil, fmt.Errorf("--full is for --method %s, %s and %s",
+			reuse.DPCacheMethod, reuse.CEMMethod, reuse.L2PMethod)
 	case c.Method == reuse.TokenCacheMethod && c.Threshold != nil:
 		return nil, fmt.Errorf("--threshold is for --method %s, %s, %s and %s",
 			reuse.SmoothCacheMethod, reuse.TeaCacheMethod, reuse.MagCacheMethod, reuse.L2CMethod)
@@ -113,10 +116,6 @@ func (c *calibrateCmd) method() (calibrate.Method, error) {
 		return nil, fmt.Errorf("--ratio is for --method %s: the others have --threshold", reuse.TokenCacheMethod)
 	case c.Speed != "" && c.Threshold != nil:
 		return nil, errors.New("give --speed or --threshold, not both")
-	}
-	if c.Full != 0 && !c.plans() {
-		return nil, fmt.Errorf("--full is for --method %s, %s and %s",
-			reuse.DPCacheMethod, reuse.CEMMethod, reuse.L2PMethod)
 	}
 	made, err := calibrate.NewMethod(c.Method)
 	switch m := made.(type) {
