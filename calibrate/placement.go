@@ -22,8 +22,11 @@ const (
 	PlannedPlacement Placement = "dp"
 	// SearchedPlacement is the best of those that are tried.
 	SearchedPlacement Placement = "search"
-	// BestPlacement is the one of both that measures better. It is what "" means.
+	// BestPlacement is the one of both that measures better, with half of the trials for the search,
+	// or what the other half makes of it by moving single steps. It is what "" means.
 	BestPlacement Placement = "best"
+	// refinedPlacement is that last one, where it is the best.
+	refinedPlacement Placement = "refined"
 )
 
 func (p Placement) check() error {
@@ -41,6 +44,7 @@ type placed struct {
 	// the best of the trials.
 	Planned  *candidate `json:"dp,omitempty"`
 	Searched *candidate `json:"search,omitempty"`
+	Refined  *candidate `json:"refined,omitempty"`
 }
 
 // candidate is a placement with its quality, in dB.
@@ -48,6 +52,7 @@ type candidate struct {
 	List    []int   `json:"i"`
 	Quality float64 `json:"db"`       // of sampled images
 	Model   float64 `json:"model_db"` // by the planner's model
+	Trials  int     `json:"trials"`   // until it was found
 }
 
 // placementFile is the file of trials in the work folder.
@@ -83,26 +88,40 @@ func (c *TokenCache) place(
 	ctx context.Context, m *maker, ref *reference, even []int,
 ) ([]int, *placed, error) {
 	s := c.newPlacement(m, ref)
+	count := len(even)
 	model := newSegments(ref, c.family(), c.Base.Order)
-	planner := model.planner(len(even))
+	planner := model.planner(count)
 	found := &placed{}
-	take := func(t trial) *candidate {
-		return &candidate{t.List, RoundPSNR(t.Quality), RoundPSNR(model.quality(planner.costOf(t.List)))}
+	take := func(t trial, trials int) *candidate {
+		cost := planner.costOf(t.List)
+		return &candidate{t.List, RoundPSNR(t.Quality), RoundPSNR(model.quality(cost)), trials}
 	}
 	if c.Placement != PlannedPlacement {
-		if err := s.search(ctx, len(even)); err != nil {
+		trials := c.Trials
+		if c.Placement != SearchedPlacement {
+			trials = (c.Trials + 1) / 2
+		}
+		if err := s.search(ctx, count, trials); err != nil {
 			return nil, nil, err
 		}
-		found.Taken, found.Searched = SearchedPlacement, take(s.best)
+		found.Taken, found.Searched = SearchedPlacement, take(s.best, len(s.tested))
 	}
 	if c.Placement != SearchedPlacement {
-		list, _ := planner.plan(len(even))
+		list, _ := planner.plan(count)
 		tried, err := s.test(ctx, list)
 		if err != nil {
 			return nil, nil, err
 		}
-		if found.Planned = take(tried); slices.Equal(s.best.List, list) {
+		if found.Planned = take(tried, 1); slices.Equal(s.best.List, list) {
 			found.Taken = PlannedPlacement
+		}
+	}
+	if before := s.best.Quality; c.Placement != PlannedPlacement && c.Placement != SearchedPlacement {
+		if err := s.move(ctx, c.Trials); err != nil {
+			return nil, nil, err
+		}
+		if s.best.Quality > before {
+			found.Taken, found.Refined = refinedPlacement, take(s.best, len(s.tested))
 		}
 	}
 	return s.best.List, found, nil
@@ -116,13 +135,13 @@ func (c *TokenCache) family() family {
 	return taylorForecasts
 }
 
-// search tries placements of count computed steps: even ones and ones that are denser at either
-// end, and then the best with single steps moved.
-func (s *placement) search(ctx context.Context, count int) error {
+// search tries placements of count computed steps, in all trials: even ones and ones that are denser
+// at either end, and then the best with single steps moved.
+func (s *placement) search(ctx context.Context, count, trials int) error {
 	steps := s.few.plan.Steps()
 	for _, bend := range []float64{1, 0.9, 0.8, 0.7, 1.2} {
 		for _, end := range []int{steps, steps + steps/count - 1} { // how far the last I-step is from the end
-			if len(s.tested) == s.Trials {
+			if len(s.tested) == trials {
 				return nil
 			}
 			if _, err := s.test(ctx, bent(steps, end, count, bend)); err != nil {
@@ -130,8 +149,14 @@ func (s *placement) search(ctx context.Context, count int) error {
 			}
 		}
 	}
+	return s.move(ctx, trials)
+}
+
+// move moves single steps of the best placement so far, until trials are made in all.
+func (s *placement) move(ctx context.Context, trials int) error {
+	steps, count := s.few.plan.Steps(), len(s.best.List)
 	random := rand.New(rand.NewPCG(s.m.Seed, uint64(count)))
-	for misses := 0; len(s.tested) < s.Trials && misses < 20*count; {
+	for misses := 0; len(s.tested) < trials && misses < 20*count; {
 		list := moved(s.best.List, random)
 		if !increasing(list, steps) || s.knows(list) {
 			misses++

@@ -122,7 +122,7 @@ func TestPlannedAndSearchedPlacements(t *testing.T) {
 			o.Sampling, o.Work = o.Sampling.WithDefaults(), t.TempDir()
 			c := NewTokenCache()
 			c.Base.Learned = test.learned
-			c.Placement, c.Trials, c.Few = placement, 3, 2
+			c.Placement, c.Trials, c.Few = placement, 6, 2
 			m := &maker{Options: o, p: p}
 			plan, err := p.Plan(o.Sampling)
 			if err != nil {
@@ -140,10 +140,11 @@ func TestPlannedAndSearchedPlacements(t *testing.T) {
 				(found.Searched != nil) != (placement != PlannedPlacement) {
 				t.Fatalf("found %+v", found)
 			}
-			taken := found.Planned
-			if found.Taken == SearchedPlacement {
-				taken = found.Searched
-			}
+			taken := map[Placement]*candidate{
+				PlannedPlacement:  found.Planned,
+				SearchedPlacement: found.Searched,
+				refinedPlacement:  found.Refined,
+			}[found.Taken]
 			if len(list) != 4 || !slices.Equal(list, taken.List) {
 				t.Errorf("took %v of %s, found %v", list, found.Taken, taken.List)
 			}

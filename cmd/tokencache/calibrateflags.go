@@ -27,7 +27,7 @@ type calibrateCmd struct {
 	Lambda    float64  `help:"Weight of the cost, the mean importance." default:"${lambda}"`
 	Measure   int      `help:"Images of a measurement of speed." default:"${measure}"`
 	Trials    int      `help:"Placements of I-steps that are tried, where forecasts are learned; 0: they are placed evenly." default:"${trials}"`
-	Placement string   `help:"How computed steps are placed between learned forecasts: dp, the cheapest of all placements by a model of their cost; search, the best of the --trials; best, the one of both that measures better." enum:"dp,search,best" default:"${placement}"`
+	Placement string   `help:"How computed steps are placed between learned forecasts: dp, the cheapest of all placements by a model of their cost; search, the best of the --trials; best, the one of both that measures better, with single steps moved while that helps." enum:"dp,search,best" default:"${placement}"`
 	Few       int      `help:"Images of such a trial." default:"${few}"`
 	Halves    int      `help:"Half steps after each I-step, where forecasts are learned: only guidance's conditional half is computed." default:"0"`
 	Weigh     string   `help:"How forecasts are learned: pixels weights all frequencies alike, survival weights them by the share that the remaining steps preserve, which suits ddpm." enum:"pixels,survival" default:"pixels"`
