@@ -7,9 +7,9 @@ import (
 	"github.com/tokencache/tokencache/reuse"
 )
 
-// CEM chooses the full steps of CEM (arXiv 2512.23258): it samples images without a policy, measures
-// how far the last block's output turns over the next few steps, and finds the steps by dynamic
-// programming over what that adds up to.
+// CEM chooses the full steps of CEM (arXiv 2512.23258): it samples images without a policy,
+// measures how far the last block's output turns over the next few steps, and finds the steps by
+// dynamic programming over what that adds up to.
 type CEM struct {
 	Full     int       // full steps; 0: a third of the steps; with a wanted speed they are found
 	Weight   CEMWeight // of longer gaps

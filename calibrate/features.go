@@ -7,7 +7,8 @@ import (
 )
 
 // features is a policy that computes everything and keeps a feature of every sample at every step:
-// reuse.HiddenFeature, the last block's output, or reuse.OutputFeature, the model's before guidance.
+// reuse.HiddenFeature, the last block's output, or reuse.OutputFeature, the model's before
+// guidance.
 type features struct {
 	reuse.None
 	kind string

@@ -8,7 +8,7 @@ import (
 )
 
 // forecast makes a policy whose P-steps compute nothing: it finds the number of I-steps that gives
-// the wanted speed, places them by trials, and learns the forecasts in between.
+// the wanted speed, places them, and learns the forecasts in between, if they are learned.
 func (c *TokenCache) forecast(ctx context.Context, m *maker) (*product, error) {
 	plan, err := m.p.Plan(m.Sampling)
 	if err != nil {
@@ -27,10 +27,17 @@ func (c *TokenCache) forecast(ctx context.Context, m *maker) (*product, error) {
 	if err != nil {
 		return nil, err
 	}
-	if m.Speed > 0 && c.Trials > 0 {
-		if list, err = c.place(ctx, m, ref, list); err != nil {
+	made := &product{
+		policy:     m.trained(),
+		provenance: map[string]any{"trials": c.Trials},
+		repeat:     3,
+	}
+	if m.Speed > 0 && (c.Trials > 0 || c.Placement == PlannedPlacement) {
+		var found *placed
+		if list, found, err = c.place(ctx, m, ref, list); err != nil {
 			return nil, err
 		}
+		made.provenance["placement"] = found
 	}
 	policy := c.Base
 	policy.Ratio = 0
@@ -41,6 +48,10 @@ func (c *TokenCache) forecast(ctx context.Context, m *maker) (*product, error) {
 	if err != nil {
 		return nil, err
 	}
+	made.policy.Policy = &policy
+	if !policy.Learned {
+		return made, nil
+	}
 	what := fmt.Sprintf("%d I-steps", len(full))
 	if n := len(policy.Steps.Half); n > 0 {
 		what += fmt.Sprintf(" and %d half steps", n)
@@ -49,13 +60,7 @@ func (c *TokenCache) forecast(ctx context.Context, m *maker) (*product, error) {
 	if _, policy.Forecast, err = c.try(ctx, m, ref, policy.Steps); err != nil {
 		return nil, err
 	}
-	made := &product{
-		policy:     m.trained(),
-		learned:    policy.Forecast.Write,
-		provenance: map[string]any{"trials": c.Trials},
-		repeat:     3,
-	}
-	made.policy.Policy = &policy
+	made.learned = policy.Forecast.Write
 	return made, nil
 }
 
@@ -81,8 +86,9 @@ func (c *TokenCache) count(ctx context.Context, m *maker, plan reuse.Plan) ([]in
 	for count := min(int(bound)+1, steps); count >= 2; count-- {
 		policy := c.Base
 		policy.Ratio = 0
-		policy.Learned = false
-		policy.Order = min(2, c.Base.Order+1)
+		if policy.Learned {
+			policy.Learned, policy.Order = false, min(2, c.Base.Order+1)
+		}
 		policy.Steps = c.listed(evenly(steps, count))
 		if c.Halves > 0 {
 			policy.Learned, policy.Forecast = true, reuse.NewForecast(steps, terms) // any weights take the same time
@@ -134,15 +140,24 @@ func (c *TokenCache) reference(ctx context.Context, m *maker, plan reuse.Plan) (
 	return ref, nil
 }
 
-// try learns the forecasts between the computed steps, and returns them with the quality of the
-// images that are sampled with them meanwhile.
+// try learns the forecasts between the computed steps, if they are learned, and returns them with
+// the quality of the images that are sampled meanwhile.
 func (c *TokenCache) try(ctx context.Context, m *maker, ref *reference,
 	steps reuse.StepChoice) (float64, *reuse.Forecast, error) {
 	policy := c.Base
-	policy.Ratio, policy.Steps, policy.Forecast = 0, steps, reuse.NewForecast(ref.plan.Steps(), terms)
+	policy.Ratio, policy.Steps = 0, steps
 	req := m.request(len(ref.states), m.Seed)
-	req.Batch = len(ref.states) // forecasts are learned from all images at once
-	req.Policy = &learner{policy: &policy, ref: ref, guidance: m.Sampling.Guide(), channels: m.p.Config().InChannels}
+	req.Policy = &policy
+	if policy.Learned {
+		policy.Forecast = reuse.NewForecast(ref.plan.Steps(), terms)
+		req.Batch = len(ref.states) // forecasts are learned from all images at once
+		req.Policy = &learner{
+			policy:   &policy,
+			ref:      ref,
+			guidance: m.Sampling.Guide(),
+			channels: m.p.Config().InChannels,
+		}
+	}
 	r, err := m.p.Generate(ctx, req)
 	if err != nil {
 		return 0, nil, err

@@ -56,8 +56,8 @@ func countsFor(steps int, can func(count int) bool) []int {
 	return counts
 }
 
-// nearestCount sets the one of counts, which rise, by which counted FLOPs fall by the factor nearest
-// to the wanted speed.
+// nearestCount sets the one of counts, which rise, by which counted FLOPs fall by the factor
+// nearest to the wanted speed.
 func (m *maker) nearestCount(
 	ctx context.Context, t *reuse.Trained, counts []int, set func(count int) error,
 ) error {

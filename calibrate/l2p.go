@@ -25,8 +25,9 @@ const (
 	ComputedColumns L2PColumns = "computed" // those that were computed
 )
 
-// NewL2P returns the method with the default parameters.
-func NewL2P() *L2P { return &L2P{First: 3, Feature: reuse.OutputFeature, Columns: AllColumns} }
+// NewL2P returns the method with the default parameters. Forecasts use the computed steps alone:
+// the weights of all steps are learned where none is forecast, and amplify the errors of forecasts.
+func NewL2P() *L2P { return &L2P{First: 3, Feature: reuse.OutputFeature, Columns: ComputedColumns} }
 
 // Name implements Method.
 func (c *L2P) Name() string { return reuse.L2PMethod }

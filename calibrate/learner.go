@@ -48,19 +48,26 @@ func (r *reference) weigh(x []float32, p int) {
 // sigma, DDIM and DPM-Solver's first order step by (sigma'-sigma)·eps, DDPM's mean by
 // -(sigma²-sigma'²)/sigma·eps.
 func (r *reference) target(dst []float32, i, p int, x []float32) {
-	sigma, next := r.plan.Sigma[p], 0.0
-	if p+1 < len(r.plan.Sigma) {
-		next = r.plan.Sigma[p+1]
-	}
-	step := sigma - next
-	if r.plan.Sampler == "ddpm" {
-		step = (sigma*sigma - next*next) / sigma
-	}
+	sigma := r.plan.Sigma[p]
+	step, _ := r.step(p)
 	back := math.Sqrt(1+sigma*sigma) / step
 	state, noise := r.states[i][p*r.size:], r.noises[i][p*r.size:]
 	for k := range dst {
 		dst[k] = noise[k] + float32(back*float64(x[k]-state[k]))
 	}
+}
+
+// step returns the factor of the predicted noise in the sampler's step at a position, in y =
+// x/sqrt(alpha-bar), and the noise after the step.
+func (r *reference) step(p int) (factor, next float64) {
+	sigma := r.plan.Sigma[p]
+	if p+1 < len(r.plan.Sigma) {
+		next = r.plan.Sigma[p+1]
+	}
+	if r.plan.Sampler == "ddpm" {
+		return (sigma*sigma - next*next) / sigma, next
+	}
+	return sigma - next, next
 }
 
 // quality is the mean over images of 10·log10(4/mean square difference) between a policy's images

@@ -43,8 +43,9 @@ func reread(t *testing.T, p *tokencache.Pipeline, o Options, made *reuse.Trained
 		t.Fatal(err)
 	}
 	same := got.Method == made.Method && reflect.DeepEqual(got.Smooth, made.Smooth) &&
-		reflect.DeepEqual(got.Tea, made.Tea) && reflect.DeepEqual(got.Mag, made.Mag) && reflect.DeepEqual(got.DP, made.DP) &&
-		reflect.DeepEqual(got.CEM, made.CEM) && reflect.DeepEqual(got.L2P, made.L2P) &&
+		reflect.DeepEqual(got.Tea, made.Tea) && reflect.DeepEqual(got.Mag, made.Mag) &&
+		reflect.DeepEqual(got.DP, made.DP) && reflect.DeepEqual(got.CEM, made.CEM) &&
+		reflect.DeepEqual(got.L2P, made.L2P) &&
 		(got.L2C == nil || reflect.DeepEqual(got.L2C.Logits, made.L2C.Logits))
 	if !same {
 		t.Errorf("read %+v, made %+v", got, made)

@@ -3,6 +3,7 @@ package calibrate
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"math"
 	"math/rand/v2"
@@ -12,6 +13,47 @@ import (
 
 	"github.com/tokencache/tokencache/internal/atomicfile"
 )
+
+// Placement is how the computed steps are placed where P-steps compute nothing.
+type Placement string
+
+const (
+	// PlannedPlacement is the cheapest of all placements by a model of what they cost.
+	PlannedPlacement Placement = "dp"
+	// SearchedPlacement is the best of those that are tried.
+	SearchedPlacement Placement = "search"
+	// BestPlacement is the one of both that measures better, with half of the trials for the search,
+	// or what the other half makes of it by moving single steps. It is what "" means.
+	BestPlacement Placement = "best"
+	// refinedPlacement is that last one, where it is the best.
+	refinedPlacement Placement = "refined"
+)
+
+func (p Placement) check() error {
+	switch p {
+	case PlannedPlacement, SearchedPlacement, BestPlacement, "":
+		return nil
+	}
+	return fmt.Errorf("unknown placement %q: want %s, %s or %s", p, PlannedPlacement, SearchedPlacement, BestPlacement)
+}
+
+// placed says what placing found, for the policy's provenance.
+type placed struct {
+	Taken Placement `json:"taken"`
+	// Planned is the placement of dynamic programming: no other has a higher model_db. Searched is
+	// the best of the trials.
+	Planned  *candidate `json:"dp,omitempty"`
+	Searched *candidate `json:"search,omitempty"`
+	Refined  *candidate `json:"refined,omitempty"`
+}
+
+// candidate is a placement with its quality, in dB.
+type candidate struct {
+	List    []int   `json:"i"`
+	Quality float64 `json:"db"`       // of sampled images
+	Model   float64 `json:"model_db"` // by the planner's model
+	Trials  int     `json:"trials"`   // until it was found
+}
 
 // placementFile is the file of trials in the work folder.
 const placementFile = "placement.json"
@@ -41,33 +83,90 @@ type placement struct {
 	tested [][]int
 }
 
-// place searches for the placement of the computed steps with the best quality: it begins with even
-// ones and ones that are denser at either end, and then moves single I-steps of the best.
-func (c *TokenCache) place(ctx context.Context, m *maker, ref *reference, even []int) ([]int, error) {
+// place places as many computed steps as even has, and reports what it found.
+func (c *TokenCache) place(
+	ctx context.Context, m *maker, ref *reference, even []int,
+) ([]int, *placed, error) {
 	s := c.newPlacement(m, ref)
-	steps, count := ref.plan.Steps(), len(even)
+	count := len(even)
+	model := newSegments(ref, c.family(), c.Base.Order)
+	planner := model.planner(count)
+	found := &placed{}
+	take := func(t trial, trials int) *candidate {
+		cost := planner.costOf(t.List)
+		return &candidate{t.List, RoundPSNR(t.Quality), RoundPSNR(model.quality(cost)), trials}
+	}
+	if c.Placement != PlannedPlacement {
+		trials := c.Trials
+		if c.Placement != SearchedPlacement {
+			trials = (c.Trials + 1) / 2
+		}
+		if err := s.search(ctx, count, trials); err != nil {
+			return nil, nil, err
+		}
+		found.Taken, found.Searched = SearchedPlacement, take(s.best, len(s.tested))
+	}
+	if c.Placement != SearchedPlacement {
+		list, _ := planner.plan(count)
+		tried, err := s.test(ctx, list)
+		if err != nil {
+			return nil, nil, err
+		}
+		if found.Planned = take(tried, 1); slices.Equal(s.best.List, list) {
+			found.Taken = PlannedPlacement
+		}
+	}
+	if before := s.best.Quality; c.Placement != PlannedPlacement && c.Placement != SearchedPlacement {
+		if err := s.move(ctx, c.Trials); err != nil {
+			return nil, nil, err
+		}
+		if s.best.Quality > before {
+			found.Taken, found.Refined = refinedPlacement, take(s.best, len(s.tested))
+		}
+	}
+	return s.best.List, found, nil
+}
+
+// family is that of the policy's forecasts.
+func (c *TokenCache) family() family {
+	if c.Base.Learned {
+		return learnedForecasts
+	}
+	return taylorForecasts
+}
+
+// search tries placements of count computed steps, in all trials: even ones and ones that are denser
+// at either end, and then the best with single steps moved.
+func (s *placement) search(ctx context.Context, count, trials int) error {
+	steps := s.few.plan.Steps()
 	for _, bend := range []float64{1, 0.9, 0.8, 0.7, 1.2} {
 		for _, end := range []int{steps, steps + steps/count - 1} { // how far the last I-step is from the end
-			if len(s.tested) == c.Trials {
-				return s.best.List, nil
+			if len(s.tested) == trials {
+				return nil
 			}
-			if err := s.test(ctx, bent(steps, end, count, bend)); err != nil {
-				return nil, err
+			if _, err := s.test(ctx, bent(steps, end, count, bend)); err != nil {
+				return err
 			}
 		}
 	}
-	random := rand.New(rand.NewPCG(m.Seed, uint64(count)))
-	for misses := 0; len(s.tested) < c.Trials && misses < 20*count; {
+	return s.move(ctx, trials)
+}
+
+// move moves single steps of the best placement so far, until trials are made in all.
+func (s *placement) move(ctx context.Context, trials int) error {
+	steps, count := s.few.plan.Steps(), len(s.best.List)
+	random := rand.New(rand.NewPCG(s.m.Seed, uint64(count)))
+	for misses := 0; len(s.tested) < trials && misses < 20*count; {
 		list := moved(s.best.List, random)
 		if !increasing(list, steps) || s.knows(list) {
 			misses++
 			continue
 		}
-		if err := s.test(ctx, list); err != nil {
-			return nil, err
+		if _, err := s.test(ctx, list); err != nil {
+			return err
 		}
 	}
-	return s.best.List, nil
+	return nil
 }
 
 func (c *TokenCache) newPlacement(m *maker, ref *reference) *placement {
@@ -95,26 +194,28 @@ func (s *placement) knows(list []int) bool {
 }
 
 // test tries a placement, unless it was tried before, and keeps the result.
-func (s *placement) test(ctx context.Context, list []int) error {
+func (s *placement) test(ctx context.Context, list []int) (trial, error) {
 	s.tested = append(s.tested, list)
 	i := slices.IndexFunc(s.kept.Done, func(t trial) bool { return slices.Equal(t.List, list) })
 	if i < 0 {
 		q, _, err := s.try(ctx, s.m, s.few, s.listed(list))
 		if err != nil {
-			return err
+			return trial{}, err
 		}
 		i = len(s.kept.Done)
 		s.kept.Done = append(s.kept.Done, trial{list, q})
 		err = atomicfile.Write(s.path, func(w io.Writer) error { return json.NewEncoder(w).Encode(s.kept) })
 		if err != nil {
-			return err
+			return trial{}, err
 		}
 	}
-	if t := s.kept.Done[i]; t.Quality > s.best.Quality {
+	t := s.kept.Done[i]
+	if t.Quality > s.best.Quality {
 		s.best = t
-		s.m.stage("placement %d of %d: %.2f dB, computing the steps %v", len(s.tested), s.Trials, t.Quality, t.List)
+		s.m.stage("placement %d of %d: %.2f dB, computing the steps %v",
+			len(s.tested), max(s.Trials, len(s.tested)), t.Quality, t.List)
 	}
-	return nil
+	return t, nil
 }
 
 // moved returns list with a position, and perhaps some that come after it, moved by one.

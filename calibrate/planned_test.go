@@ -11,8 +11,8 @@ import (
 	"github.com/tokencache/tokencache/reuse"
 )
 
-// TestPlannedCalibrations checks that the methods whose full steps are planned make policies with as
-// many as are wanted, or with the speed that is wanted.
+// TestPlannedCalibrations checks that the methods whose full steps are planned make policies with
+// as many as are wanted, or with the speed that is wanted.
 func TestPlannedCalibrations(t *testing.T) {
 	steps := func(made *reuse.Trained) []int {
 		switch {

@@ -84,10 +84,11 @@ func cosine(a, b []float64) float64 {
 	return product / math.Max(math.Sqrt(aa*bb), 1e-12)
 }
 
-// Plan returns the positions of count full steps, from the first to the last one, at the least cost,
-// and whether there are such. A gap of g steps costs nothing if g is 1 and otherwise the prior of
-// g-1 steps, weighted and summed over all positions up to where it ends. Gaps differ from the mean
-// one by up to interval and are up to 10 steps long. Of equal ones the shortest gap is taken.
+// Plan returns the positions of count full steps, from the first to the last one, at the least
+// cost, and whether there are such. A gap of g steps costs nothing if g is 1 and otherwise the
+// prior of g-1 steps, weighted and summed over all positions up to where it ends. Gaps differ from
+// the mean one by up to interval and are up to 10 steps long. Of equal ones the shortest gap is
+// taken.
 func (p *Priors) Plan(count, interval int, w CEMWeight) ([]int, bool) {
 	costs := p.costs(w)
 	mean := int(math.RoundToEven(float64(p.Steps) / float64(count)))

@@ -32,6 +32,7 @@ type TokenCache struct {
 
 	// Of learned forecasts.
 
+	Placement Placement
 	Trials    int // placements of I-steps that are tried for a wanted speed; 0: they are placed evenly
 	Few       int // images of a trial
 	Halves    int // half steps after each I-step
@@ -53,6 +54,7 @@ func NewTokenCache() *TokenCache {
 		Batch:     8,
 		LR:        3e-4,
 		Lambda:    0.5,
+		Placement: BestPlacement,
 		Trials:    60,
 		Few:       16,
 		Weighting: Pixels,
@@ -85,6 +87,9 @@ func (c *TokenCache) selects() bool {
 
 func (c *TokenCache) check(m *maker) error {
 	if err := c.Weighting.check(); err != nil {
+		return err
+	}
+	if err := c.Placement.check(); err != nil {
 		return err
 	}
 	b := &c.Base
@@ -132,7 +137,7 @@ func (c *TokenCache) checkRun(m *maker) error {
 }
 
 func (c *TokenCache) run(ctx context.Context, m *maker) (*product, error) {
-	if c.Base.Learned {
+	if c.Base.Learned || m.Speed > 0 && c.Base.Ratio == 0 && !c.selects() {
 		return c.forecast(ctx, m)
 	}
 	policy := c.Base

@@ -69,7 +69,7 @@ func (r *runner) command(m calibrate.Method, o *calibrate.Options) string {
 	c.Flag("--images", fmt.Sprint(o.Images)).Flag("--measure", fmt.Sprint(o.Measure))
 	switch m := m.(type) {
 	case *calibrate.TokenCache:
-		c.Flag("--trials", fmt.Sprint(m.Trials)).Flag("--few", fmt.Sprint(m.Few))
+		c.Flag("--placement", string(m.Placement)).Flag("--trials", fmt.Sprint(m.Trials)).Flag("--few", fmt.Sprint(m.Few))
 	case *calibrate.SmoothCache:
 		c.Flag("--lookahead", fmt.Sprint(m.Lookahead))
 	case *calibrate.CEM:

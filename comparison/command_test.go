@@ -29,11 +29,11 @@ func TestCommand(t *testing.T) {
 		" --guidance-all-channels --clip --seed 7 --images 32 --measure 4"
 	const end = " --model 'a model' --vae vae --out out"
 	for name, more := range map[string]string{
-		reuse.TokenCacheMethod:  " --trials 16 --few 8",
+		reuse.TokenCacheMethod:  " --placement best --trials 16 --few 8",
 		reuse.SmoothCacheMethod: " --lookahead 3",
 		reuse.CEMMethod:         " --gaps quadratic",
 		reuse.DPCacheMethod:     "",
-		reuse.L2PMethod:         " --feature output --columns all",
+		reuse.L2PMethod:         " --feature output --columns computed",
 		reuse.L2CMethod:         " --updates 300 --batch 8 --router-lr 0.05 --l1 0.0005",
 	} {
 		m, err := r.Calibration.method(name)

@@ -6,8 +6,8 @@ import "github.com/tokencache/tokencache/seam"
 // Diffusion Transformer Acceleration via Cumulative Error Minimization", arXiv 2512.23258). Of the
 // steps after a full one the first, third, fifth and so on are partial, as ToCa's are, and the
 // others skip all blocks and take what the last block put out at the step before. Calibration
-// chooses the full steps by dynamic programming over the accumulated changes of that output; without
-// a list they are evenly spaced.
+// chooses the full steps by dynamic programming over the accumulated changes of that output;
+// without a list they are evenly spaced.
 //
 // A token's score at a partial step is as ToCa's, but a quarter of its age whatever the interval.
 type CEM struct {

@@ -6,10 +6,10 @@ import (
 )
 
 // DPCache computes all blocks at key steps, and none in between: there the output of the last block
-// is its Taylor series over the key steps, of up to Order, and only the final layer runs ("Denoising
-// as Path Planning: Training-Free Acceleration of Diffusion Models with DPCache", arXiv 2602.22654).
-// Calibration chooses the key steps by dynamic programming over measured errors of such forecasts;
-// without a list they are evenly spaced.
+// is its Taylor series over the key steps, of up to Order, and only the final layer runs
+// ("Denoising as Path Planning: Training-Free Acceleration of Diffusion Models with DPCache", arXiv
+// 2602.22654). Calibration chooses the key steps by dynamic programming over measured errors of
+// such forecasts; without a list they are evenly spaced.
 //
 // The finite differences begin at position Warmup-2, as in the public code.
 type DPCache struct {

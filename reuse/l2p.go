@@ -19,8 +19,8 @@ const (
 	HiddenFeature = "hidden" // the last block's output
 )
 
-// L2P computes all blocks at the steps of a list, and forecasts a feature at the others as a learned
-// linear combination of it at all earlier steps (arXiv 2604.26365),
+// L2P computes all blocks at the steps of a list, and forecasts a feature at the others as a
+// learned linear combination of it at all earlier steps (arXiv 2604.26365),
 //
 //	F_p = sum over q < p of Weights[p][q] · F_q,
 //

@@ -87,8 +87,9 @@ func TestTrainedMethods(t *testing.T) {
 				t.Fatal(err)
 			}
 			alike := reflect.DeepEqual(got.Smooth, saved.Smooth) && reflect.DeepEqual(got.Tea, saved.Tea) &&
-				reflect.DeepEqual(got.Mag, saved.Mag) && reflect.DeepEqual(got.L2C, saved.L2C) && reflect.DeepEqual(got.DP, saved.DP) &&
-				reflect.DeepEqual(got.CEM, saved.CEM) && reflect.DeepEqual(got.L2P, saved.L2P) && got.Spec == saved.Spec
+				reflect.DeepEqual(got.Mag, saved.Mag) && reflect.DeepEqual(got.L2C, saved.L2C) &&
+				reflect.DeepEqual(got.DP, saved.DP) && reflect.DeepEqual(got.CEM, saved.CEM) &&
+				reflect.DeepEqual(got.L2P, saved.L2P) && got.Spec == saved.Spec
 			if got.Method != method || !alike {
 				t.Errorf("read %+v, saved %+v", got, saved)
 			}

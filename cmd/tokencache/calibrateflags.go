@@ -27,6 +27,7 @@ type calibrateCmd struct {
 	Lambda    float64  `help:"Weight of the cost, the mean importance." default:"${lambda}"`
 	Measure   int      `help:"Images that the speed and the PSNR in the policy are measured on, of another seed than those that it learns from." default:"${measure}"`
 	Trials    int      `help:"Placements of I-steps that are tried, where forecasts are learned; 0: they are placed evenly." default:"${trials}"`
+	Placement string   `help:"How computed steps are placed between learned forecasts: dp, the cheapest of all placements by a model of their cost; search, the best of the --trials; best, the one of both that measures better, with single steps moved while that helps." enum:"dp,search,best" default:"${placement}"`
 	Few       int      `help:"Images of such a trial." default:"${few}"`
 	Halves    int      `help:"Half steps after each I-step, where forecasts are learned: only guidance's conditional half is computed." default:"0"`
 	Weigh     string   `help:"How forecasts are learned: pixels weights all frequencies alike, survival weights them by the share that the remaining steps preserve, which suits ddpm." enum:"pixels,survival" default:"pixels"`
@@ -79,6 +80,7 @@ func calibrateVars() kong.Vars {
 		"lr":              c.LR,
 		"lambda":          c.Lambda,
 		"trials":          c.Trials,
+		"placement":       c.Placement,
 		"few":             c.Few,
 		"smoothThreshold": smooth.Threshold,
 		"lookahead":       smooth.Lookahead,
@@ -101,6 +103,9 @@ func calibrateVars() kong.Vars {
 // method returns the method with its parameters, and refuses flags that do not go with it.
 func (c *calibrateCmd) method() (calibrate.Method, error) {
 	switch {
+	case c.Full != 0 && !c.plans():
+		return nil, fmt.Errorf("--full is for --method %s, %s and %s",
+			reuse.DPCacheMethod, reuse.CEMMethod, reuse.L2PMethod)
 	case c.Method == reuse.TokenCacheMethod && c.Threshold != nil:
 		return nil, fmt.Errorf("--threshold is for --method %s, %s, %s and %s",
 			reuse.SmoothCacheMethod, reuse.TeaCacheMethod, reuse.MagCacheMethod, reuse.L2CMethod)
@@ -114,10 +119,6 @@ func (c *calibrateCmd) method() (calibrate.Method, error) {
 		return nil, fmt.Errorf("--ratio is for --method %s: the others have --threshold", reuse.TokenCacheMethod)
 	case c.Speed != "" && c.Threshold != nil:
 		return nil, errors.New("give --speed or --threshold, not both")
-	}
-	if c.Full != 0 && !c.plans() {
-		return nil, fmt.Errorf("--full is for --method %s, %s and %s",
-			reuse.DPCacheMethod, reuse.CEMMethod, reuse.L2PMethod)
 	}
 	made, err := calibrate.NewMethod(c.Method)
 	switch m := made.(type) {
@@ -158,6 +159,7 @@ func (c *calibrateCmd) tokenCache() (calibrate.Method, error) {
 		Batch:      c.Batch,
 		LR:         c.LR,
 		Lambda:     c.Lambda,
+		Placement:  calibrate.Placement(c.Placement),
 		Trials:     c.Trials,
 		Few:        c.Few,
 		Halves:     c.Halves,

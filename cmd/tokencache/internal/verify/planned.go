@@ -56,8 +56,8 @@ func (c *recording) plans(entry string) (map[string][]int, error) {
 // first and the last steps are key steps, if these are not 3 and 0.
 var pathName = regexp.MustCompile(`^k(\d+)(?:_first(\d+))?(?:_last(\d+))?$`)
 
-// plannedPaths checks DPCache's costs on the uncached run of sample A, cost_A [T, T+1, T+1], and the
-// plans that follow from them.
+// plannedPaths checks DPCache's costs on the uncached run of sample A, cost_A [T, T+1, T+1], and
+// the plans that follow from them.
 func (r *run) plannedPaths(m *dit.Model, c, inputs *recording) error {
 	r.work("%s/cost_A", c.stem)
 	costs := new(calibrate.PathCosts)
