@@ -200,6 +200,7 @@ func (c *TokenCache) predictor(ctx context.Context, m *maker, t *train.Trajector
 		Lambda:   c.Lambda,
 		Cached:   c.Base.Cached,
 		Order:    c.Base.Order,
+		Basis:    c.Base.Basis,
 		ISteps:   steps,
 		Seed:     m.Seed,
 		Guidance: m.Guidance != 1,
@@ -214,7 +215,7 @@ func (c *TokenCache) predictor(ctx context.Context, m *maker, t *train.Trajector
 		return nil, err
 	}
 	loop.Every, loop.OnStep = time.Minute, m.OnUpdate
-	loop.Note = m.key(m.Images, steps, c.Base.Importance, c.Base.Cached, c.Base.Order, c.Lambda)
+	loop.Note = m.key(m.Images, steps, c.Base.Importance, c.Base.Cached, c.Base.Order, c.Base.Basis, c.Lambda)
 	if p, err := train.ReadState(m.work()); err == nil && p.Note == loop.Note && p.Settings == loop.Settings {
 		if err := loop.Resume(); err != nil {
 			return nil, err

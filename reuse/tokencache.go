@@ -55,11 +55,12 @@ type TokenCache struct {
 	Keys       Keys       `json:"keys" policy:"keys" values:"kept|cached|fresh" help:"keys and values that computed tokens attend to"`
 	Cached     Cached     `json:"cached" policy:"cached" values:"update|output" help:"what is cached of a token in a block"`
 
-	// Order is that of the forecast that a pruned token gets: 0 is its cached update, 1 and 2
-	// extrapolate it (beyond the paper).
-	Order int `json:"order" policy:"order" min:"0" max:"2" help:"order of forecasts; 0 reuses the cached update"`
+	// Order is that of the forecast that a pruned token gets: 0 is its cached update, higher ones
+	// extrapolate it (beyond the paper), in the form of Basis.
+	Order int   `json:"order" policy:"order" min:"0" max:"4" help:"order of forecasts; 0 reuses the cached update"`
+	Basis Basis `json:"basis,omitempty" policy:"basis" values:"newton|taylor" empty:"newton" help:"form of forecasts of order 2 and more"`
 	// Learned makes the forecast's weights those of Forecast, one set for each P-step and the same
-	// for all tokens, instead of Taylor's. P-steps must compute nothing (beyond the paper).
+	// for all tokens, instead of those of Order. P-steps must compute nothing (beyond the paper).
 	Learned bool `json:"learned,omitempty" policy:"learned" help:"forecasts have calibrated weights"`
 	// WriteBack lets a P-step's computed updates enter the cache, not only an I-step's.
 	WriteBack bool `json:"write_back" policy:"write-back" help:"P-steps' updates enter the cache too"`
@@ -69,7 +70,7 @@ type TokenCache struct {
 	Site PruneSite `json:"site,omitempty" policy:"site" values:"whole|body" empty:"whole" help:"what is pruned of a block with a long skip"`
 
 	Predictor *Predictor `json:"-"` // of Static and Dynamic
-	Forecast  *Forecast  `json:"-"` // nil: Taylor's series of Order
+	Forecast  *Forecast  `json:"-"` // nil: that of Order and Basis
 }
 
 // NewTokenCache returns a TokenCache with its defaults.
@@ -196,7 +197,7 @@ func (t *TokenCache) CacheBytes(model seam.Model, plan Plan, samples int) (int64
 	if r.forecastsSteps() {
 		return r.stepForecastBytes(m, samples), nil
 	}
-	bytes := differencesBytes(m.Blocks, samples*m.Tokens, m.Width, r.Order)
+	bytes := r.Basis.bytes(m.Blocks, samples*m.Tokens, m.Width, r.Order)
 	if r.needsKV() {
 		bytes += seam.KVCacheBytes(m.Blocks, samples, m.Tokens, m.Width)
 	}
@@ -242,7 +243,7 @@ func (t *TokenCache) NewRun(model seam.Model, plan Plan, samples int) (Run, erro
 		model:   m,
 		tokens:  n,
 		samples: samples,
-		past:    newDifferences(blocks, samples*n, m.Width, p.Order),
+		past:    p.Basis.differences(blocks, samples*n, m.Width, p.Order),
 		index:   make([]int32, 0, samples*n),
 		isKept:  make([]bool, samples*n),
 	}

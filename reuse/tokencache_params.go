@@ -44,6 +44,33 @@ const (
 	Output Cached = "output"
 )
 
+// Basis is the form of a forecast of order 2 or more.
+type Basis string
+
+const (
+	// Newton is the polynomial through the values at the positions at which they were computed. It
+	// is what "" means.
+	Newton Basis = "newton"
+	// Taylor is the series of backward differences, as TaylorSeer has it.
+	Taylor Basis = "taylor"
+)
+
+// differences returns empty differences in the form of the basis, as newDifferences.
+func (b Basis) differences(sites, rows, width, order int) *differences {
+	if b == Taylor {
+		return newDifferences(sites, rows, width, order)
+	}
+	return newNewton(sites, rows, width, order)
+}
+
+// bytes returns the memory of differences.
+func (b Basis) bytes(sites, rows, width, order int) int64 {
+	if b == Taylor {
+		return differencesBytes(sites, rows, width, order)
+	}
+	return newtonBytes(sites, rows, width, order)
+}
+
 // PruneSite is what of a block with a long skip (MDTv2) is not computed for pruned tokens; of other
 // blocks it is always the whole.
 type PruneSite string
@@ -86,6 +113,9 @@ func (t *TokenCache) written() []string {
 		names = append(names, "learned")
 	} else {
 		names = append(names, "order")
+		if t.Order > 1 {
+			names = append(names, "basis")
+		}
 	}
 	if t.Site == BodySite {
 		names = append(names, "site")

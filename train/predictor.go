@@ -26,6 +26,7 @@ type PredictorOptions struct {
 	Lambda   float64      `json:"lambda"` // weight of the mean importance, the cost
 	Cached   reuse.Cached `json:"cached"`
 	Order    int          `json:"order"` // of the forecasts of pruned tokens
+	Basis    reuse.Basis  `json:"basis"` // likewise
 	ISteps   []int        `json:"i_steps"`
 	Seed     uint64       `json:"seed"`
 	Guidance bool         `json:"guidance"` // give half of the examples the null class
@@ -150,7 +151,7 @@ func (t *PredictorTask) allocate(g *tensor.Graph, count, size int) {
 		return
 	}
 	t.samples = count
-	t.soft = reuse.NewSuperposition(g, t.model.Shape(), count, t.options.Cached, t.options.Order)
+	t.soft = reuse.NewSuperposition(g, t.model.Shape(), count, t.options.Cached, t.options.Order, t.options.Basis)
 	t.batch = seam.Batch{
 		X:    tensor.FromSlice(make([]float32, count*size), count, size),
 		T:    make([]float32, count),
