@@ -31,10 +31,10 @@ func TestTextOfPolicies(t *testing.T) {
 func TestTexts(t *testing.T) {
 	for _, test := range []struct{ text, want string }{
 		{"tokencache", "tokencache:steps=uniform,k=3,warmup=2,ratio=0.25,selection=global,importance=update-norm," +
-			"keys=cached,write-back=true,cached=update,order=1"},
+			"keys=forecast,write-back=true,cached=update,order=1"},
 		{"tokencache:steps=tprr,k1=2,k2=4,boundary=0.5,selection=grid,site=body,seed=3,importance=random",
 			"tokencache:steps=tprr,k1=2,k2=4,boundary=0.5,warmup=2,ratio=0.25,selection=grid,cell=3," +
-				"importance=random,keys=cached,write-back=true,cached=update,order=1,site=body,seed=3"},
+				"importance=random,keys=forecast,write-back=true,cached=update,order=1,site=body,seed=3"},
 		{"tokencache:ratio=0,steps=list,i=0+3+7", "tokencache:steps=list,i=0+3+7,warmup=2,ratio=0,cached=update,order=1"},
 		{"fora", "fora:n=3"},
 		{"taylorseer", "taylorseer:n=3,order=1,warmup=2"},
@@ -178,7 +178,7 @@ func TestMethods(t *testing.T) {
 		t.Errorf("methods %v, want %v", names, want)
 	}
 	for _, p := range reuse.Methods()[1].Params {
-		if p.Name == "keys" && (p.Default != "cached" || p.Values != "kept, cached or fresh") {
+		if p.Name == "keys" && (p.Default != "forecast" || p.Values != "kept, cached, forecast or fresh") {
 			t.Errorf("keys are described as %+v", p)
 		}
 	}

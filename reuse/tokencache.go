@@ -52,7 +52,7 @@ type TokenCache struct {
 	Cell      int       `json:"cell,omitempty" policy:"cell" min:"1" max:"4" default:"3" help:"with selection=grid: pruned tokens of each 2x2 cell"`
 
 	Importance Importance `json:"importance" policy:"importance" values:"random|update-norm|static|dynamic" help:"what tokens are ranked by"`
-	Keys       Keys       `json:"keys" policy:"keys" values:"kept|cached|fresh" help:"keys and values that computed tokens attend to"`
+	Keys       Keys       `json:"keys" policy:"keys" values:"kept|cached|forecast|fresh" help:"keys and values that computed tokens attend to"`
 	Cached     Cached     `json:"cached" policy:"cached" values:"update|output" help:"what is cached of a token in a block"`
 
 	// Order is that of the forecast that a pruned token gets: 0 is its cached update, higher ones
@@ -82,7 +82,7 @@ func newTokenCacheBy(i Importance) *TokenCache {
 		Ratio:      0.25,
 		Selection:  Global,
 		Importance: i,
-		Keys:       CachedKeys,
+		Keys:       ForecastKeys,
 		Cached:     Update,
 		Order:      1,
 		WriteBack:  true,
@@ -130,9 +130,6 @@ func (t *TokenCache) ContentHash() string {
 func (t *TokenCache) needsPredictor() bool {
 	return (t.Importance == Static || t.Importance == Dynamic) && t.Ratio > 0 && t.Ratio < 1
 }
-
-// needsKV reports whether a KV cache is needed.
-func (t *TokenCache) needsKV() bool { return t.Keys == CachedKeys && t.Ratio > 0 && t.Ratio < 1 }
 
 // forModel returns the policy for a model: where no block has a long skip, its branches are all of
 // it.
@@ -197,11 +194,8 @@ func (t *TokenCache) CacheBytes(model seam.Model, plan Plan, samples int) (int64
 	if r.forecastsSteps() {
 		return r.stepForecastBytes(m, samples), nil
 	}
-	bytes := r.Basis.bytes(m.Blocks, samples*m.Tokens, m.Width, r.Order)
-	if r.needsKV() {
-		bytes += seam.KVCacheBytes(m.Blocks, samples, m.Tokens, m.Width)
-	}
-	return bytes, nil
+	rows := samples * m.Tokens
+	return r.Basis.bytes(m.Blocks, rows, m.Width, r.Order) + r.keyBytes(m, samples), nil
 }
 
 // Shares implements Scheduled.
@@ -250,6 +244,7 @@ func (t *TokenCache) NewRun(model seam.Model, plan Plan, samples int) (Run, erro
 	if p.needsPredictor() {
 		r.predict = &predictorRun{p: p.Predictor, m: model}
 	}
+	r.keys = p.newKeys(m, samples)
 	for range samples {
 		r.selectors = append(r.selectors, p.selector)
 		r.alpha = append(r.alpha, make([]float32, blocks*n))
@@ -260,6 +255,7 @@ func (t *TokenCache) NewRun(model seam.Model, plan Plan, samples int) (Run, erro
 		r.kept = append(r.kept, kept)
 	}
 	r.chooseSample, r.keepRow, r.recordRow, r.reuseRow = r.choose, r.keep, r.record, r.reuse
+	r.forecastKeysRow, r.recordKeysRow = r.forecastKeysOf, r.recordKeysOf
 	return r, nil
 }
 
@@ -268,9 +264,9 @@ type tokenRun struct {
 	policy    *resolved
 	g         *tensor.Graph
 	model     *seam.Shape
-	selectors []selector   // of each sample, as each has its own scratch
-	past      *differences // of each block
-	keys      *seam.KVCache
+	selectors []selector    // of each sample, as each has its own scratch
+	past      *differences  // of each block
+	keys      *keyCache     // nil if none is needed
 	predict   *predictorRun // nil unless the importance is a predictor's
 	tokens    int           // of a sample
 	samples   int           // at most
@@ -291,6 +287,7 @@ type tokenRun struct {
 	after    *tensor.Tensor
 
 	chooseSample, keepRow, recordRow, reuseRow func(i int) // choose, keep, record and reuse
+	forecastKeysRow, recordKeysRow             func(i int) // forecastKeysOf and recordKeysOf
 }
 
 // Begin implements Run.
@@ -299,8 +296,8 @@ func (r *tokenRun) Begin(g *tensor.Graph, b *seam.Batch, positions []int) {
 		panic(fmt.Sprintf("reuse: a batch of %d samples, the run is for %d", len(positions), r.samples))
 	}
 	r.g, r.positions = g, positions
-	if r.policy.needsKV() && (r.keys == nil || r.keys.Samples() != len(positions)) {
-		r.keys = seam.NewKVCache(r.model.Blocks, len(positions), r.tokens, r.model.Width)
+	if r.keys != nil {
+		r.keys.begin(r.model, len(positions))
 	}
 	any := false
 	for _, p := range positions {
@@ -395,15 +392,18 @@ func (r *tokenRun) Apply(
 			computed.From = x.With(r.g.Copy(x.X))
 		}
 	}
-	if r.policy.needsKV() {
-		computed = computed.Copy(r.g)
-		computed.KV = r.keys
-	}
 	w := x.X.Cols
 	r.before, r.computed = r.g.New(len(r.index), w), computed.X
 	r.g.EachRow(len(r.index), w, r.keepRow)
+	if r.keys != nil {
+		computed = computed.Copy(r.g)
+		computed.KV = r.forecastKeys(x.X.Rows)
+	}
 	r.after = f(computed).X
 	r.g.EachRow(len(r.index), w, r.recordRow)
+	if r.keys != nil {
+		r.recordKeys()
+	}
 	if len(r.index) < x.X.Rows {
 		r.g.EachRow(x.X.Rows, w, r.reuseRow)
 		return x
@@ -436,6 +436,11 @@ func (r *tokenRun) chooseRows(block int) {
 	}
 }
 
+// writes reports whether what a step computes enters the cache.
+func (r *tokenRun) writes(position int) bool {
+	return r.policy.WriteBack || r.policy.full[position]
+}
+
 // record puts computed row i in its place and into the cache.
 func (r *tokenRun) record(i int) {
 	row := int(r.index[i])
@@ -444,7 +449,7 @@ func (r *tokenRun) record(i int) {
 	if len(r.index) < r.x.Rows {
 		copy(r.x.Row(row), after)
 	}
-	if !r.policy.WriteBack && !r.policy.full[p] {
+	if !r.writes(p) {
 		return
 	}
 	fresh := r.before.Row(i)
@@ -469,7 +474,12 @@ func (r *tokenRun) reuse(row int) {
 }
 
 // Reset implements Run.
-func (r *tokenRun) Reset() { r.past.reset() }
+func (r *tokenRun) Reset() {
+	r.past.reset()
+	if r.keys != nil && r.keys.past != nil {
+		r.keys.past.reset()
+	}
+}
 
 // Stats implements Run.
 func (r *tokenRun) Stats() Cost { return r.stats }

@@ -30,6 +30,8 @@ const (
 	// CachedKeys are also those of the other tokens, from a KV cache: as they were when these were
 	// computed last.
 	CachedKeys Keys = "cached"
+	// ForecastKeys are likewise, but forecast as the tokens' updates are.
+	ForecastKeys Keys = "forecast"
 	// FreshKeys are those of all tokens as they are now, which costs their projection.
 	FreshKeys Keys = "fresh"
 )
