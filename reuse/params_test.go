@@ -30,12 +30,12 @@ func TestTextOfPolicies(t *testing.T) {
 // TestTexts checks texts that files and recorded runs depend on.
 func TestTexts(t *testing.T) {
 	for _, test := range []struct{ text, want string }{
-		{"tokencache", "tokencache:steps=uniform,k=3,warmup=2,ratio=0.25,selection=global,importance=update-norm," +
-			"keys=forecast,write-back=true,cached=update,order=1"},
+		{"tokencache", "tokencache:steps=uniform,k=3,warmup=2,ratio=0.25,selection=global,importance=random," +
+			"keys=forecast,write-back=false,cached=update,order=2,basis=newton"},
 		{"tokencache:steps=tprr,k1=2,k2=4,boundary=0.5,selection=grid,site=body,seed=3,importance=random",
 			"tokencache:steps=tprr,k1=2,k2=4,boundary=0.5,warmup=2,ratio=0.25,selection=grid,cell=3," +
-				"importance=random,keys=forecast,write-back=true,cached=update,order=1,site=body,seed=3"},
-		{"tokencache:ratio=0,steps=list,i=0+3+7", "tokencache:steps=list,i=0+3+7,warmup=2,ratio=0,cached=update,order=1"},
+				"importance=random,keys=forecast,write-back=false,cached=update,order=2,basis=newton,site=body,seed=3"},
+		{"tokencache:ratio=0,steps=list,i=0+3+7", "tokencache:steps=list,i=0+3+7,warmup=2,ratio=0,cached=update,order=2,basis=newton"},
 		{"fora", "fora:n=3"},
 		{"taylorseer", "taylorseer:n=3,order=1,warmup=2"},
 		{"toca", "toca:n=3,ratio=0.25,scheduler=constant,bonus=0.6"},

@@ -62,7 +62,9 @@ type TokenCache struct {
 	// Learned makes the forecast's weights those of Forecast, one set for each P-step and the same
 	// for all tokens, instead of those of Order. P-steps must compute nothing (beyond the paper).
 	Learned bool `json:"learned,omitempty" policy:"learned" help:"forecasts have calibrated weights"`
-	// WriteBack lets a P-step's computed updates enter the cache, not only an I-step's.
+	// WriteBack lets what a P-step computes enter the cache, not only what an I-step does. It is for
+	// order 0: such values are made among forecasts, and their differences over a step or two amplify
+	// the error.
 	WriteBack bool `json:"write_back" policy:"write-back" help:"P-steps' updates enter the cache too"`
 
 	Seed uint64 `json:"seed,omitempty" policy:"seed" help:"seed of importance=random"`
@@ -73,8 +75,8 @@ type TokenCache struct {
 	Forecast  *Forecast  `json:"-"` // nil: that of Order and Basis
 }
 
-// NewTokenCache returns a TokenCache with its defaults.
-func NewTokenCache() *TokenCache { return newTokenCacheBy(UpdateNorm) }
+// NewTokenCache returns a TokenCache with its defaults, the best that need no calibration.
+func NewTokenCache() *TokenCache { return newTokenCacheBy(Random) }
 
 func newTokenCacheBy(i Importance) *TokenCache {
 	return &TokenCache{
@@ -84,8 +86,7 @@ func newTokenCacheBy(i Importance) *TokenCache {
 		Importance: i,
 		Keys:       ForecastKeys,
 		Cached:     Update,
-		Order:      1,
-		WriteBack:  true,
+		Order:      2,
 	}
 }
 
@@ -341,15 +342,8 @@ func (r *tokenRun) score(s, p int) {
 			alpha[i] = random.Float32()
 		}
 	default:
-		d := r.past
 		for i := range alpha {
-			block, row := i/n, s*n+i%n
-			which := 0
-			if d.order > 0 && d.known[block][row] > 1 {
-				which = 1
-			}
-			change := d.of(block, row)[which*d.width : (which+1)*d.width]
-			alpha[i] = kernel.SumSquares(change) * float32(p-int(d.at[block][row]))
+			alpha[i] = r.past.lastTerm(i/n, s*n+i%n, p)
 		}
 	}
 }

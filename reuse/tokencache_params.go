@@ -9,10 +9,11 @@ import (
 type Importance string
 
 const (
-	// Random is a control: the same pseudo-random numbers for every sample, others at every step.
+	// Random takes the same pseudo-random numbers for every sample, others at every step.
 	Random Importance = "random"
-	// UpdateNorm is a control: the size of the last change of a token's update or, where forecasts
-	// use none, of the update itself.
+	// UpdateNorm ranks tokens by the size of the last term of their forecast, |d_m|² times the square
+	// of its factor: what the forecast differs by from that of an order less. Where there is but one
+	// term it is the update times the steps since it was computed.
 	UpdateNorm Importance = "update-norm"
 	// Static is the first version's predictor: a network of block and timestep.
 	Static Importance = "static"
