@@ -19,8 +19,9 @@ import (
 // that selects tokens. A wanted speed is met by the number of I-steps or by Base.Ratio.
 type TokenCache struct {
 	Base reuse.TokenCache
-	// Percentile places the I-steps at equal percentiles of the trajectories' change, as many as
-	// Base.Steps has.
+	// Percentile places the I-steps at equal percentiles of a mass per step, as many as Base.Steps
+	// has: of the importance that the predictor gives to all tokens in all blocks, as the paper's
+	// second version does, or without a predictor of the trajectories' bend.
 	Percentile bool
 
 	// Of a predictor.
@@ -168,20 +169,26 @@ func (c *TokenCache) learn(ctx context.Context, m *maker, policy *reuse.TokenCac
 	if err != nil {
 		return err
 	}
-	if c.Percentile {
-		policy.Steps = reuse.StepChoice{
-			Kind:   reuse.ListedSteps,
-			Warmup: policy.Steps.Warmup,
-			List:   reuse.PercentileSteps(change(t), len(steps)),
-		}
-		if steps, err = policy.Steps.ISteps(t.Plan.Steps()); err != nil {
+	if c.selects() {
+		if policy.Predictor, err = c.predictor(ctx, m, t, steps); err != nil {
 			return err
 		}
 	}
-	if c.selects() {
-		policy.Predictor, err = c.predictor(ctx, m, t, steps)
+	if !c.Percentile {
+		return nil
 	}
-	return err
+	mass := bend(t)
+	if policy.Predictor != nil {
+		if mass, err = m.importance(ctx, t, policy.Predictor); err != nil {
+			return err
+		}
+	}
+	policy.Steps = reuse.StepChoice{
+		Kind:   reuse.ListedSteps,
+		Warmup: policy.Steps.Warmup,
+		List:   reuse.PercentileSteps(mass, len(steps)),
+	}
+	return nil
 }
 
 // predictor trains the predictor, or resumes its training; the run is in the work folder.

@@ -116,6 +116,7 @@ func TestRefusedTexts(t *testing.T) {
 		{"tokencache:steps=some", "steps=some: want uniform, tprr or list"},
 		{"tokencache:k=0", "k=0: want a whole number, 1 or more"},
 		{"tokencache:steps=tprr", "k2=0: want a whole number, 1 or more"},
+		{"tokencache:steps=tprr,k2=2", "boundary=0: want a number, more than 0 and up to 1"},
 		{"tokencache:steps=list,i=0+-1", `i=0+-1: want whole numbers joined by "+", 0 or more`},
 		{"tokencache:seed=-1", "seed=-1: want a whole number, 0 or more"},
 		{"tokencache:importance=norm", "importance=norm: want random, update-norm, static or dynamic"},

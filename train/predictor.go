@@ -21,6 +21,18 @@ type Trajectories struct {
 	Labels []int32     // class of each image
 }
 
+// Batch returns the states of the trajectories [from, to) before a step, as a batch of their classes.
+func (t *Trajectories) Batch(position, from, to int) *seam.Batch {
+	size := len(t.X[from]) / t.Plan.Steps()
+	b := &seam.Batch{X: tensor.FromSlice(make([]float32, (to-from)*size), to-from, size)}
+	for i := from; i < to; i++ {
+		copy(b.X.Row(i-from), t.X[i][position*size:])
+		b.T = append(b.T, float32(t.Plan.Timesteps[position]))
+		b.Cond = append(b.Cond, dit.Class(t.Labels[i]))
+	}
+	return b
+}
+
 // PredictorOptions says how a PredictorTask trains.
 type PredictorOptions struct {
 	Lambda   float64      `json:"lambda"` // weight of the mean importance, the cost
