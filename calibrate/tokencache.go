@@ -19,8 +19,9 @@ import (
 // that selects tokens. A wanted speed is met by the number of I-steps or by Base.Ratio.
 type TokenCache struct {
 	Base reuse.TokenCache
-	// Percentile places the I-steps at equal percentiles of the trajectories' change, as many as
-	// Base.Steps has.
+	// Percentile places the I-steps at equal percentiles of a mass per step, as many as Base.Steps
+	// has: of the importance that the predictor gives to all tokens in all blocks, as the paper's
+	// second version does, or without a predictor of the trajectories' bend.
 	Percentile bool
 
 	// Of a predictor.
@@ -172,20 +173,26 @@ func (c *TokenCache) learn(ctx context.Context, m *maker, policy *reuse.TokenCac
 	if err != nil {
 		return err
 	}
-	if c.Percentile {
-		policy.Steps = reuse.StepChoice{
-			Kind:   reuse.ListedSteps,
-			Warmup: policy.Steps.Warmup,
-			List:   reuse.PercentileSteps(change(t), len(steps)),
-		}
-		if steps, err = policy.Steps.ISteps(t.Plan.Steps()); err != nil {
+	if c.selects() {
+		if policy.Predictor, err = c.predictor(ctx, m, t, steps); err != nil {
 			return err
 		}
 	}
-	if c.selects() {
-		policy.Predictor, err = c.predictor(ctx, m, t, steps)
+	if !c.Percentile {
+		return nil
 	}
-	return err
+	mass := bend(t)
+	if policy.Predictor != nil {
+		if mass, err = m.importance(ctx, t, policy.Predictor); err != nil {
+			return err
+		}
+	}
+	policy.Steps = reuse.StepChoice{
+		Kind:   reuse.ListedSteps,
+		Warmup: policy.Steps.Warmup,
+		List:   reuse.PercentileSteps(mass, len(steps)),
+	}
+	return nil
 }
 
 // predictor trains the predictor, or resumes its training; the run is in the work folder.
@@ -204,6 +211,7 @@ func (c *TokenCache) predictor(ctx context.Context, m *maker, t *train.Trajector
 		Lambda:   c.Lambda,
 		Cached:   c.Base.Cached,
 		Order:    c.Base.Order,
+		Basis:    c.Base.Basis,
 		ISteps:   steps,
 		Seed:     m.Seed,
 		Guidance: m.Guidance != 1,
@@ -218,7 +226,7 @@ func (c *TokenCache) predictor(ctx context.Context, m *maker, t *train.Trajector
 		return nil, err
 	}
 	loop.Every, loop.OnStep = time.Minute, m.OnUpdate
-	loop.Note = m.key(m.Images, steps, c.Base.Importance, c.Base.Cached, c.Base.Order, c.Lambda)
+	loop.Note = m.key(m.Images, steps, c.Base.Importance, c.Base.Cached, c.Base.Order, c.Base.Basis, c.Lambda)
 	if p, err := train.ReadState(m.work()); err == nil && p.Note == loop.Note && p.Settings == loop.Settings {
 		if err := loop.Resume(); err != nil {
 			return nil, err

@@ -7,6 +7,9 @@ import (
 	"path/filepath"
 
 	"github.com/tokencache/tokencache/checkpoint"
+	"github.com/tokencache/tokencache/internal/kernel"
+	"github.com/tokencache/tokencache/reuse"
+	"github.com/tokencache/tokencache/tensor"
 	"github.com/tokencache/tokencache/train"
 )
 
@@ -80,18 +83,22 @@ func writeTrajectories(path, key string, t *train.Trajectories, steps int) error
 	return checkpoint.WriteSafetensors(path, c)
 }
 
-// change returns for each step how far the trajectories bend there: the root mean square of the
-// second difference of x_t, summed over the trajectories.
-func change(t *train.Trajectories) []float64 {
+// bend returns for each step how far the trajectories bend there: the root mean square of the
+// second difference of x_t, summed over the trajectories. The first and the last step, which have
+// no second difference, have that of the step next to them.
+func bend(t *train.Trajectories) []float64 {
 	steps := t.Plan.Steps()
 	mass := make([]float64, steps)
+	if steps < 3 {
+		return mass
+	}
 	for _, x := range t.X {
 		size := len(x) / steps
-		at := func(p, i int) float64 { return float64(x[min(max(p, 0), steps-1)*size+i]) }
+		at := func(p, i int) float64 { return float64(x[p*size+i]) }
 		for p := range steps {
-			sum := 0.0
+			middle, sum := min(max(p, 1), steps-2), 0.0
 			for i := range size {
-				d := at(p+1, i) - 2*at(p, i) + at(p-1, i)
+				d := at(middle+1, i) - 2*at(middle, i) + at(middle-1, i)
 				sum += d * d
 			}
 			mass[p] += math.Sqrt(sum / float64(size))
@@ -99,3 +106,41 @@ func change(t *train.Trajectories) []float64 {
 	}
 	return mass
 }
+
+// importance returns for each step the importance alpha that a predictor gives there, summed over
+// the trajectories and over all tokens of all blocks.
+func (m *maker) importance(ctx context.Context, t *train.Trajectories, p *reuse.Predictor) ([]float64, error) {
+	m.stage("summing the importance at %d steps of %d trajectories", t.Plan.Steps(), len(t.X))
+	w, err := m.Open()
+	if err != nil {
+		return nil, err
+	}
+	defer w.Close()
+	model, err := w.Frozen()
+	if err != nil {
+		return nil, err
+	}
+	pool := tensor.NewPool(m.Threads)
+	defer pool.Close()
+	g := tensor.NewGraph(pool)
+	mass := make([]float64, t.Plan.Steps())
+	for position := range mass {
+		for first := 0; first < len(t.X); first += importanceBatch {
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			alpha := p.Forward(g, model, t.Batch(position, first, min(first+importanceBatch, len(t.X)))).All()
+			for i := range alpha.Rows {
+				mass[position] += float64(kernel.Sum(alpha.Row(i)))
+			}
+			if err := g.Err(); err != nil {
+				return nil, err
+			}
+			g.Reset()
+		}
+	}
+	return mass, nil
+}
+
+// importanceBatch is the number of trajectories in a batch of importance.
+const importanceBatch = 8

@@ -47,3 +47,47 @@ func TestDifferences(t *testing.T) {
 		})
 	}
 }
+
+// TestNewton checks that Newton's form forecasts polynomials of its order exactly, whatever the
+// distances at which they were computed, that the last term is what an order less misses, and that
+// up to order 1 it has the bits of the Taylor series.
+func TestNewton(t *testing.T) {
+	at := []int{0, 1, 4, 6, 7}
+	for order := range 5 {
+		t.Run(fmt.Sprintf("order %d", order), func(t *testing.T) {
+			f := func(p, degree int) float64 {
+				x, sum := float64(p)/4, 1.5
+				for i := 1; i <= degree; i++ {
+					sum += math.Pow(-1, float64(i)) * math.Pow(x, float64(i)) / float64(i)
+				}
+				return sum
+			}
+			d, less, taylor := newNewton(1, 2, 1, order), newNewton(1, 2, 1, max(order-1, 0)), newDifferences(1, 2, 1, order)
+			for _, p := range at {
+				v := float32(f(p, order))
+				d.record(0, 1, p, []float32{v})
+				less.record(0, 1, p, []float32{v})
+				taylor.record(0, 1, p, []float32{v})
+			}
+			for q := 8; q < 11; q++ {
+				forecast := func(d *differences) float32 {
+					x := []float32{0}
+					d.addForecast(x, 0, 1, q)
+					return x[0]
+				}
+				got := forecast(d)
+				if want := f(q, order); math.Abs(float64(got)-want) > 1e-4*(1+math.Abs(want)) {
+					t.Errorf("at %d: %g, want %g", q, got, want)
+				}
+				if order <= 1 && got != forecast(taylor) {
+					t.Errorf("at %d: %g, the Taylor series has %g", q, got, forecast(taylor))
+				}
+				missed := float64(got - forecast(less))
+				term := math.Sqrt(float64(d.lastTerm(0, 1, q)))
+				if order > 0 && math.Abs(term-math.Abs(missed)) > 1e-4*(1+term) {
+					t.Errorf("at %d: last term %g, want %g", q, term, missed)
+				}
+			}
+		})
+	}
+}

@@ -167,7 +167,7 @@ var methods = []method{
 	},
 	{
 		name:    "random",
-		summary: "tokencache with importance=random: a control.",
+		summary: "tokencache with importance=random, its default.",
 		make:    func() settable { return newTokenCacheBy(Random) },
 	},
 	{

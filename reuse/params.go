@@ -1,6 +1,7 @@
 package reuse
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"reflect"
@@ -292,7 +293,7 @@ func paramText(method string, p any) string {
 	var pairs []string
 	for _, name := range writtenParams(p, list) {
 		param, _ := find(list, name)
-		pairs = append(pairs, name+"="+valueText(param.field))
+		pairs = append(pairs, name+"="+cmp.Or(valueText(param.field), param.tag.Get("empty")))
 	}
 	if len(pairs) == 0 {
 		return method

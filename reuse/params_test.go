@@ -30,12 +30,12 @@ func TestTextOfPolicies(t *testing.T) {
 // TestTexts checks texts that files and recorded runs depend on.
 func TestTexts(t *testing.T) {
 	for _, test := range []struct{ text, want string }{
-		{"tokencache", "tokencache:steps=uniform,k=3,warmup=2,ratio=0.25,selection=global,importance=update-norm," +
-			"keys=cached,write-back=true,cached=update,order=1"},
+		{"tokencache", "tokencache:steps=uniform,k=3,warmup=2,ratio=0.25,selection=global,importance=random," +
+			"keys=forecast,write-back=false,cached=update,order=2,basis=newton"},
 		{"tokencache:steps=tprr,k1=2,k2=4,boundary=0.5,selection=grid,site=body,seed=3,importance=random",
 			"tokencache:steps=tprr,k1=2,k2=4,boundary=0.5,warmup=2,ratio=0.25,selection=grid,cell=3," +
-				"importance=random,keys=cached,write-back=true,cached=update,order=1,site=body,seed=3"},
-		{"tokencache:ratio=0,steps=list,i=0+3+7", "tokencache:steps=list,i=0+3+7,warmup=2,ratio=0,cached=update,order=1"},
+				"importance=random,keys=forecast,write-back=false,cached=update,order=2,basis=newton,site=body,seed=3"},
+		{"tokencache:ratio=0,steps=list,i=0+3+7", "tokencache:steps=list,i=0+3+7,warmup=2,ratio=0,cached=update,order=2,basis=newton"},
 		{"fora", "fora:n=3"},
 		{"taylorseer", "taylorseer:n=3,order=1,warmup=2"},
 		{"hicache:first-enhance=2", "hicache:n=3,order=2,warmup=2,sigma=0.5,basis=hermite"},
@@ -165,6 +165,7 @@ func TestRefusedTexts(t *testing.T) {
 		{"tokencache:steps=some", "steps=some: want uniform, tprr or list"},
 		{"tokencache:k=0", "k=0: want a whole number, 1 or more"},
 		{"tokencache:steps=tprr", "k2=0: want a whole number, 1 or more"},
+		{"tokencache:steps=tprr,k2=2", "boundary=0: want a number, more than 0 and up to 1"},
 		{"tokencache:steps=list,i=0+-1", `i=0+-1: want whole numbers joined by "+", 0 or more`},
 		{"tokencache:seed=-1", "seed=-1: want a whole number, 0 or more"},
 		{"tokencache:importance=norm", "importance=norm: want random, update-norm, static or dynamic"},
@@ -228,7 +229,7 @@ func TestMethods(t *testing.T) {
 		t.Errorf("methods %v, want %v", names, want)
 	}
 	for _, p := range reuse.Methods()[1].Params {
-		if p.Name == "keys" && (p.Default != "cached" || p.Values != "kept, cached or fresh") {
+		if p.Name == "keys" && (p.Default != "forecast" || p.Values != "kept, cached, forecast or fresh") {
 			t.Errorf("keys are described as %+v", p)
 		}
 	}

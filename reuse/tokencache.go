@@ -52,16 +52,19 @@ type TokenCache struct {
 	Cell      int       `json:"cell,omitempty" policy:"cell" min:"1" max:"4" default:"3" help:"with selection=grid: pruned tokens of each 2x2 cell"`
 
 	Importance Importance `json:"importance" policy:"importance" values:"random|update-norm|static|dynamic" help:"what tokens are ranked by"`
-	Keys       Keys       `json:"keys" policy:"keys" values:"kept|cached|fresh" help:"keys and values that computed tokens attend to"`
+	Keys       Keys       `json:"keys" policy:"keys" values:"kept|cached|forecast|fresh" help:"keys and values that computed tokens attend to"`
 	Cached     Cached     `json:"cached" policy:"cached" values:"update|output" help:"what is cached of a token in a block"`
 
-	// Order is that of the forecast that a pruned token gets: 0 is its cached update, 1 and 2
-	// extrapolate it (beyond the paper).
-	Order int `json:"order" policy:"order" min:"0" max:"2" help:"order of forecasts; 0 reuses the cached update"`
+	// Order is that of the forecast that a pruned token gets: 0 is its cached update, higher ones
+	// extrapolate it (beyond the paper), in the form of Basis.
+	Order int   `json:"order" policy:"order" min:"0" max:"4" help:"order of forecasts; 0 reuses the cached update"`
+	Basis Basis `json:"basis,omitempty" policy:"basis" values:"newton|taylor" empty:"newton" help:"form of forecasts of order 2 and more"`
 	// Learned makes the forecast's weights those of Forecast, one set for each P-step and the same
-	// for all tokens, instead of Taylor's. P-steps must compute nothing (beyond the paper).
+	// for all tokens, instead of those of Order. P-steps must compute nothing (beyond the paper).
 	Learned bool `json:"learned,omitempty" policy:"learned" help:"forecasts have calibrated weights"`
-	// WriteBack lets a P-step's computed updates enter the cache, not only an I-step's.
+	// WriteBack lets what a P-step computes enter the cache, not only what an I-step does. It is for
+	// order 0: such values are made among forecasts, and their differences over a step or two amplify
+	// the error.
 	WriteBack bool `json:"write_back" policy:"write-back" help:"P-steps' updates enter the cache too"`
 
 	Seed uint64 `json:"seed,omitempty" policy:"seed" help:"seed of importance=random"`
@@ -69,11 +72,11 @@ type TokenCache struct {
 	Site PruneSite `json:"site,omitempty" policy:"site" values:"whole|body" empty:"whole" help:"what is pruned of a block with a long skip"`
 
 	Predictor *Predictor `json:"-"` // of Static and Dynamic
-	Forecast  *Forecast  `json:"-"` // nil: Taylor's series of Order
+	Forecast  *Forecast  `json:"-"` // nil: that of Order and Basis
 }
 
-// NewTokenCache returns a TokenCache with its defaults.
-func NewTokenCache() *TokenCache { return newTokenCacheBy(UpdateNorm) }
+// NewTokenCache returns a TokenCache with its defaults, the best that need no calibration.
+func NewTokenCache() *TokenCache { return newTokenCacheBy(Random) }
 
 func newTokenCacheBy(i Importance) *TokenCache {
 	return &TokenCache{
@@ -81,10 +84,9 @@ func newTokenCacheBy(i Importance) *TokenCache {
 		Ratio:      0.25,
 		Selection:  Global,
 		Importance: i,
-		Keys:       CachedKeys,
+		Keys:       ForecastKeys,
 		Cached:     Update,
-		Order:      1,
-		WriteBack:  true,
+		Order:      2,
 	}
 }
 
@@ -129,9 +131,6 @@ func (t *TokenCache) ContentHash() string {
 func (t *TokenCache) needsPredictor() bool {
 	return (t.Importance == Static || t.Importance == Dynamic) && t.Ratio > 0 && t.Ratio < 1
 }
-
-// needsKV reports whether a KV cache is needed.
-func (t *TokenCache) needsKV() bool { return t.Keys == CachedKeys && t.Ratio > 0 && t.Ratio < 1 }
 
 // forModel returns the policy for a model: where no block has a long skip, its branches are all of
 // it.
@@ -196,11 +195,8 @@ func (t *TokenCache) CacheBytes(model seam.Model, plan Plan, samples int) (int64
 	if r.forecastsSteps() {
 		return r.stepForecastBytes(m, samples), nil
 	}
-	bytes := differencesBytes(m.Blocks, samples*m.Tokens, m.Width, r.Order)
-	if r.needsKV() {
-		bytes += seam.KVCacheBytes(m.Blocks, samples, m.Tokens, m.Width)
-	}
-	return bytes, nil
+	rows := samples * m.Tokens
+	return r.Basis.bytes(m.Blocks, rows, m.Width, r.Order) + r.keyBytes(m, samples), nil
 }
 
 // Shares implements Scheduled.
@@ -242,13 +238,14 @@ func (t *TokenCache) NewRun(model seam.Model, plan Plan, samples int) (Run, erro
 		model:   m,
 		tokens:  n,
 		samples: samples,
-		past:    newDifferences(blocks, samples*n, m.Width, p.Order),
+		past:    p.Basis.differences(blocks, samples*n, m.Width, p.Order),
 		index:   make([]int32, 0, samples*n),
 		isKept:  make([]bool, samples*n),
 	}
 	if p.needsPredictor() {
 		r.predict = &predictorRun{p: p.Predictor, m: model}
 	}
+	r.keys = p.newKeys(m, samples)
 	for range samples {
 		r.selectors = append(r.selectors, p.selector)
 		r.alpha = append(r.alpha, make([]float32, blocks*n))
@@ -259,6 +256,7 @@ func (t *TokenCache) NewRun(model seam.Model, plan Plan, samples int) (Run, erro
 		r.kept = append(r.kept, kept)
 	}
 	r.chooseSample, r.keepRow, r.recordRow, r.reuseRow = r.choose, r.keep, r.record, r.reuse
+	r.forecastKeysRow, r.recordKeysRow = r.forecastKeysOf, r.recordKeysOf
 	return r, nil
 }
 
@@ -267,9 +265,9 @@ type tokenRun struct {
 	policy    *resolved
 	g         *tensor.Graph
 	model     *seam.Shape
-	selectors []selector   // of each sample, as each has its own scratch
-	past      *differences // of each block
-	keys      *seam.KVCache
+	selectors []selector    // of each sample, as each has its own scratch
+	past      *differences  // of each block
+	keys      *keyCache     // nil if none is needed
 	predict   *predictorRun // nil unless the importance is a predictor's
 	tokens    int           // of a sample
 	samples   int           // at most
@@ -290,6 +288,7 @@ type tokenRun struct {
 	after    *tensor.Tensor
 
 	chooseSample, keepRow, recordRow, reuseRow func(i int) // choose, keep, record and reuse
+	forecastKeysRow, recordKeysRow             func(i int) // forecastKeysOf and recordKeysOf
 }
 
 // Begin implements Run.
@@ -298,8 +297,8 @@ func (r *tokenRun) Begin(g *tensor.Graph, b *seam.Batch, positions []int) {
 		panic(fmt.Sprintf("reuse: a batch of %d samples, the run is for %d", len(positions), r.samples))
 	}
 	r.g, r.positions = g, positions
-	if r.policy.needsKV() && (r.keys == nil || r.keys.Samples() != len(positions)) {
-		r.keys = seam.NewKVCache(r.model.Blocks, len(positions), r.tokens, r.model.Width)
+	if r.keys != nil {
+		r.keys.begin(r.model, len(positions))
 	}
 	any := false
 	for _, p := range positions {
@@ -343,15 +342,8 @@ func (r *tokenRun) score(s, p int) {
 			alpha[i] = random.Float32()
 		}
 	default:
-		d := r.past
 		for i := range alpha {
-			block, row := i/n, s*n+i%n
-			which := 0
-			if d.order > 0 && d.known[block][row] > 1 {
-				which = 1
-			}
-			change := d.of(block, row)[which*d.width : (which+1)*d.width]
-			alpha[i] = kernel.SumSquares(change) * float32(p-int(d.at[block][row]))
+			alpha[i] = r.past.lastTerm(i/n, s*n+i%n, p)
 		}
 	}
 }
@@ -394,15 +386,18 @@ func (r *tokenRun) Apply(
 			computed.From = x.With(r.g.Copy(x.X))
 		}
 	}
-	if r.policy.needsKV() {
-		computed = computed.Copy(r.g)
-		computed.KV = r.keys
-	}
 	w := x.X.Cols
 	r.before, r.computed = r.g.New(len(r.index), w), computed.X
 	r.g.EachRow(len(r.index), w, r.keepRow)
+	if r.keys != nil {
+		computed = computed.Copy(r.g)
+		computed.KV = r.forecastKeys(x.X.Rows)
+	}
 	r.after = f(computed).X
 	r.g.EachRow(len(r.index), w, r.recordRow)
+	if r.keys != nil {
+		r.recordKeys()
+	}
 	if len(r.index) < x.X.Rows {
 		r.g.EachRow(x.X.Rows, w, r.reuseRow)
 		return x
@@ -435,6 +430,11 @@ func (r *tokenRun) chooseRows(block int) {
 	}
 }
 
+// writes reports whether what a step computes enters the cache.
+func (r *tokenRun) writes(position int) bool {
+	return r.policy.WriteBack || r.policy.full[position]
+}
+
 // record puts computed row i in its place and into the cache.
 func (r *tokenRun) record(i int) {
 	row := int(r.index[i])
@@ -443,7 +443,7 @@ func (r *tokenRun) record(i int) {
 	if len(r.index) < r.x.Rows {
 		copy(r.x.Row(row), after)
 	}
-	if !r.policy.WriteBack && !r.policy.full[p] {
+	if !r.writes(p) {
 		return
 	}
 	fresh := r.before.Row(i)
@@ -468,7 +468,12 @@ func (r *tokenRun) reuse(row int) {
 }
 
 // Reset implements Run.
-func (r *tokenRun) Reset() { r.past.reset() }
+func (r *tokenRun) Reset() {
+	r.past.reset()
+	if r.keys != nil && r.keys.past != nil {
+		r.keys.past.reset()
+	}
+}
 
 // Stats implements Run.
 func (r *tokenRun) Stats() Cost { return r.stats }

@@ -69,7 +69,7 @@ type stepForecast struct {
 	width  int
 	added  []float32      // what the model adds between blocks, [N, D], or nil
 	start  *tensor.Tensor // before the first block, of samples at an I-step
-	taylor *differences   // of R; nil where forecasts are learned
+	series *differences   // of R; nil where forecasts are learned
 	past   ring           // R at the last I-steps and half steps, each [rows, D]
 
 	// Where there are half steps: guidance's difference D[n] = R[n] of the conditional half less
@@ -127,7 +127,7 @@ func (t *TokenCache) stepForecastBytes(m *seam.Shape, samples int) int64 {
 	rows := samples * m.Tokens
 	row := 4 * int64(m.Width)
 	if t.Forecast == nil {
-		return row*int64(rows) + differencesBytes(1, rows, m.Width, t.Order)
+		return row*int64(rows) + t.Basis.bytes(1, rows, m.Width, t.Order)
 	}
 	bytes := row * int64(rows) * int64(1+t.Forecast.Terms)
 	if len(t.Steps.Half) > 0 {
@@ -151,7 +151,7 @@ func newStepForecast(p *resolved, m *seam.Shape, samples int) *stepForecast {
 	}
 	switch {
 	case p.Forecast == nil:
-		r.taylor = newDifferences(1, rows, m.Width, p.Order)
+		r.series = p.Basis.differences(1, rows, m.Width, p.Order)
 	case len(p.Steps.Half) > 0:
 		r.guidance = newRing(p.Forecast.Terms, samples/2, m)
 		fallthrough
@@ -269,8 +269,8 @@ func (r *stepForecast) finish(row int) {
 	p, x, start := r.positions[s], r.x.Row(row), r.start.Row(row)
 	if !r.computes(s) {
 		switch {
-		case r.taylor != nil:
-			r.taylor.addForecast(x, 0, row, p)
+		case r.series != nil:
+			r.series.addForecast(x, 0, row, p)
 		case !r.policy.half[p]:
 			for i, weight := range r.policy.Forecast.At(p) {
 				kernel.AXPY(x, weight, r.past.at(row, i))
@@ -281,9 +281,9 @@ func (r *stepForecast) finish(row int) {
 	if n := row % r.tokens * r.width; r.added != nil {
 		kernel.Add(start, start, r.added[n:n+r.width])
 	}
-	if r.taylor != nil {
+	if r.series != nil {
 		kernel.Sub(start, x, start)
-		r.taylor.record(0, row, p, start)
+		r.series.record(0, row, p, start)
 		return
 	}
 	kernel.Sub(r.past.at(row, 0), x, start)
@@ -314,8 +314,8 @@ func (r *stepForecast) guide(row int) {
 
 // Reset implements Run. Calibration gives weight 0 to terms that do not exist yet.
 func (r *stepForecast) Reset() {
-	if r.taylor != nil {
-		r.taylor.reset()
+	if r.series != nil {
+		r.series.reset()
 	}
 	r.past.reset()
 	r.guidance.reset()

@@ -9,10 +9,11 @@ import (
 type Importance string
 
 const (
-	// Random is a control: the same pseudo-random numbers for every sample, others at every step.
+	// Random takes the same pseudo-random numbers for every sample, others at every step.
 	Random Importance = "random"
-	// UpdateNorm is a control: the size of the last change of a token's update or, where forecasts
-	// use none, of the update itself.
+	// UpdateNorm ranks tokens by the size of the last term of their forecast, |d_m|² times the square
+	// of its factor: what the forecast differs by from that of an order less. Where there is but one
+	// term it is the update times the steps since it was computed.
 	UpdateNorm Importance = "update-norm"
 	// Static is the first version's predictor: a network of block and timestep.
 	Static Importance = "static"
@@ -30,6 +31,8 @@ const (
 	// CachedKeys are also those of the other tokens, from a KV cache: as they were when these were
 	// computed last.
 	CachedKeys Keys = "cached"
+	// ForecastKeys are likewise, but forecast as the tokens' updates are.
+	ForecastKeys Keys = "forecast"
 	// FreshKeys are those of all tokens as they are now, which costs their projection.
 	FreshKeys Keys = "fresh"
 )
@@ -43,6 +46,33 @@ const (
 	// Output is the token after the block: the first version's.
 	Output Cached = "output"
 )
+
+// Basis is the form of a forecast of order 2 or more.
+type Basis string
+
+const (
+	// Newton is the polynomial through the values at the positions at which they were computed. It
+	// is what "" means.
+	Newton Basis = "newton"
+	// Taylor is the series of backward differences, as TaylorSeer has it.
+	Taylor Basis = "taylor"
+)
+
+// differences returns empty differences in the form of the basis, as newDifferences.
+func (b Basis) differences(sites, rows, width, order int) *differences {
+	if b == Taylor {
+		return newDifferences(sites, rows, width, order)
+	}
+	return newNewton(sites, rows, width, order)
+}
+
+// bytes returns the memory of differences.
+func (b Basis) bytes(sites, rows, width, order int) int64 {
+	if b == Taylor {
+		return differencesBytes(sites, rows, width, order)
+	}
+	return newtonBytes(sites, rows, width, order)
+}
 
 // PruneSite is what of a block with a long skip (MDTv2) is not computed for pruned tokens; of other
 // blocks it is always the whole.
@@ -86,6 +116,9 @@ func (t *TokenCache) written() []string {
 		names = append(names, "learned")
 	} else {
 		names = append(names, "order")
+		if t.Order > 1 {
+			names = append(names, "basis")
+		}
 	}
 	if t.Site == BodySite {
 		names = append(names, "site")

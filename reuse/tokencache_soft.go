@@ -27,9 +27,9 @@ type Superposition struct {
 
 // NewSuperposition returns the superposition for batches of at most samples samples of m.
 func NewSuperposition(
-	g *tensor.Graph, m *seam.Shape, samples int, cached Cached, order int,
+	g *tensor.Graph, m *seam.Shape, samples int, cached Cached, order int, basis Basis,
 ) *Superposition {
-	past := newDifferences(m.Blocks, samples*m.Tokens, m.Width, order)
+	past := basis.differences(m.Blocks, samples*m.Tokens, m.Width, order)
 	return &Superposition{g: g, tokens: m.Tokens, cached: cached, past: past}
 }
 

@@ -25,8 +25,8 @@ type StepChoice struct {
 	K1   int      `json:"k1,omitempty" policy:"k,k1" min:"1" help:"period of I-steps; with steps=tprr, of the first phase"`
 	K2   int      `json:"k2,omitempty" policy:"k2" min:"1" default:"" help:"with steps=tprr: period of I-steps in the second phase"`
 
-	// Boundary is the share of the steps that are in the first phase of TPRR.
-	Boundary float64 `json:"boundary,omitempty" policy:"boundary" min:"0" max:"1" help:"with steps=tprr: share of the steps in the first phase"`
+	// Boundary is the share of the steps that are in the first phase of TPRR. There is no default.
+	Boundary float64 `json:"boundary,omitempty" policy:"boundary" above:"0" max:"1" default:"" help:"with steps=tprr: share of the steps in the first phase"`
 	Warmup   int     `json:"warmup,omitempty" policy:"warmup" min:"0" help:"I-steps at the start, the history of forecasts"`
 	List     []int   `json:"list,omitempty" policy:"i" min:"0" help:"with steps=list: positions of the I-steps, as in 0+3+7"`
 	// Half are the positions of half steps, at which only guidance's conditional half is computed
@@ -60,7 +60,7 @@ func (c StepChoice) resolve(steps int) ([]bool, error) {
 	switch {
 	case c.Kind == UniformSteps && c.K1 >= 1:
 		every(0, steps, c.K1)
-	case c.Kind == TPRR && c.K1 >= 1 && c.K2 >= 1 && c.Boundary >= 0 && c.Boundary <= 1:
+	case c.Kind == TPRR && c.K1 >= 1 && c.K2 >= 1 && c.Boundary > 0 && c.Boundary <= 1:
 		boundary := int(math.Round(c.Boundary * float64(steps)))
 		every(0, boundary, c.K1)
 		every(boundary, steps, c.K2)
@@ -73,7 +73,7 @@ func (c StepChoice) resolve(steps int) ([]bool, error) {
 		}
 	default:
 		return nil, fmt.Errorf(
-			"steps=%s with periods %d and %d and boundary %g: want %s, %s or %s, periods of 1 or more, a boundary of 0 to 1",
+			"steps=%s with periods %d and %d and boundary %g: want %s, %s or %s, periods of 1 or more, a boundary above 0 and up to 1",
 			c.Kind, c.K1, c.K2, c.Boundary, UniformSteps, TPRR, ListedSteps)
 	}
 	for p := range min(max(c.Warmup, 1), steps) {

@@ -7,12 +7,13 @@ import "github.com/tokencache/tokencache/tensor"
 // lend theirs.
 type KVCache struct {
 	Positions int              // of a sample's grid
-	KV        []*tensor.Tensor // for each block, [samples*Positions, 2D]: keys, then values
+	KV        []*tensor.Tensor // for each block or for all, [samples*Positions, 2D]: keys, then values
 	all       *tensor.Rows
 	pos       []int32 // of each row of all
 }
 
-// NewKVCache returns a cache of zeros for a batch; the first step must compute every token.
+// NewKVCache returns a cache of zeros for a batch; the first step must compute every token. All
+// blocks share a cache of one block, which whoever uses it fills anew before each.
 func NewKVCache(blocks, samples, positions, width int) *KVCache {
 	c := &KVCache{
 		Positions: positions,
@@ -37,6 +38,9 @@ func (c *KVCache) Samples() int { return c.all.Samples() }
 // Rows returns the rows of each sample, all positions, and each row's position.
 func (c *KVCache) Rows() (rows *tensor.Rows, pos []int32) { return c.all, c.pos }
 
+// Of returns the keys and values of a block.
+func (c *KVCache) Of(block int) *tensor.Tensor { return c.KV[block%len(c.KV)] }
+
 // Update writes kv [rows, 2D], the keys and values of the tokens t, and returns the keys and values
 // of all positions.
 func (c *KVCache) Update(g *tensor.Graph, block int, t *Tokens, kv *tensor.Tensor) (k, v *tensor.Tensor) {
@@ -44,7 +48,7 @@ func (c *KVCache) Update(g *tensor.Graph, block int, t *Tokens, kv *tensor.Tenso
 	for i, p := range t.Pos {
 		index[i] = t.Rows.Sample[i]*int32(c.Positions) + p
 	}
-	all := c.KV[block]
+	all := c.Of(block)
 	g.Scatter(all, index, kv)
 	d := all.Cols / 2
 	return g.Columns(all, 0, d), g.Columns(all, d, 2*d)

@@ -21,11 +21,24 @@ type Trajectories struct {
 	Labels []int32     // class of each image
 }
 
+// Batch returns the states of the trajectories [from, to) before a step, as a batch of their classes.
+func (t *Trajectories) Batch(position, from, to int) *seam.Batch {
+	size := len(t.X[from]) / t.Plan.Steps()
+	b := &seam.Batch{X: tensor.FromSlice(make([]float32, (to-from)*size), to-from, size)}
+	for i := from; i < to; i++ {
+		copy(b.X.Row(i-from), t.X[i][position*size:])
+		b.T = append(b.T, float32(t.Plan.Timesteps[position]))
+		b.Cond = append(b.Cond, dit.Class(t.Labels[i]))
+	}
+	return b
+}
+
 // PredictorOptions says how a PredictorTask trains.
 type PredictorOptions struct {
 	Lambda   float64      `json:"lambda"` // weight of the mean importance, the cost
 	Cached   reuse.Cached `json:"cached"`
 	Order    int          `json:"order"` // of the forecasts of pruned tokens
+	Basis    reuse.Basis  `json:"basis"` // likewise
 	ISteps   []int        `json:"i_steps"`
 	Seed     uint64       `json:"seed"`
 	Guidance bool         `json:"guidance"` // give half of the examples the null class
@@ -150,7 +163,7 @@ func (t *PredictorTask) allocate(g *tensor.Graph, count, size int) {
 		return
 	}
 	t.samples = count
-	t.soft = reuse.NewSuperposition(g, t.model.Shape(), count, t.options.Cached, t.options.Order)
+	t.soft = reuse.NewSuperposition(g, t.model.Shape(), count, t.options.Cached, t.options.Order, t.options.Basis)
 	t.batch = seam.Batch{
 		X:    tensor.FromSlice(make([]float32, count*size), count, size),
 		T:    make([]float32, count),

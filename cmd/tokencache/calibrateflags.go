@@ -19,7 +19,8 @@ type calibrateCmd struct {
 	Speed     string   `help:"Wanted wall-clock speed, such as 2.4x: the share of tokens that P-steps compute, or another method's threshold or number of full steps, is found for it." placeholder:"X"`
 	Ratio     *float64 `help:"Share of the tokens that P-steps compute, instead of --speed." placeholder:"R"`
 	Policy    string   `help:"Parameters of the policy: ${forecastParameters} (the default: P-steps compute nothing, and their forecasts are learned), ${tokenParameters} (the default with a --ratio above 0: a predictor is trained that selects the tokens), ... See docs/tokencache.md." placeholder:"KEY=VALUE,..."`
-	Percent   bool     `name:"percentile" help:"Put the I-steps at equal percentiles of how much the trajectories bend, instead of evenly."`
+	Paper     string   `help:"Make the policy of a version of the paper: v1 (static predictor, cached outputs, grid pruning in selected blocks, TPRR) or v2 (dynamic predictor, cached updates, global ratio, I-steps at percentiles of the importance). --ratio and --policy change its parameters." enum:"v1,v2," default:"" placeholder:"v1|v2"`
+	Percent   bool     `name:"percentile" help:"Put the I-steps at equal percentiles of the importance that the predictor gives to all tokens, or without a predictor of how much the trajectories bend, instead of evenly."`
 	Images    int      `help:"Images of the model's own sampler to learn from." default:"${images}"`
 	Updates   int      `help:"Updates of the predictor, or of the routers." default:"${updates}"`
 	Batch     int      `help:"Examples of an update." default:"${batch}"`
@@ -111,6 +112,8 @@ func (c *calibrateCmd) method() (calibrate.Method, error) {
 			reuse.SmoothCacheMethod, reuse.TeaCacheMethod, reuse.MagCacheMethod, reuse.L2CMethod)
 	case c.Method == reuse.TokenCacheMethod:
 		return c.tokenCache()
+	case c.Paper != "":
+		return nil, fmt.Errorf("--paper is for --method %s", reuse.TokenCacheMethod)
 	case c.Threshold != nil && c.plans():
 		return nil, fmt.Errorf("--threshold is not for --method %s, which has --full", c.Method)
 	case c.Full != 0 && c.Speed != "":
@@ -152,36 +155,43 @@ func (c *calibrateCmd) plans() bool {
 
 // tokenCache returns TokenCache's method.
 func (c *calibrateCmd) tokenCache() (calibrate.Method, error) {
-	m := &calibrate.TokenCache{
-		Base:       *reuse.NewTokenCache(),
-		Percentile: c.Percent,
-		Updates:    c.Updates,
-		Batch:      c.Batch,
-		LR:         c.LR,
-		Lambda:     c.Lambda,
-		Placement:  calibrate.Placement(c.Placement),
-		Trials:     c.Trials,
-		Few:        c.Few,
-		Halves:     c.Halves,
-		Weighting:  calibrate.Weighting(c.Weigh),
+	m, err := c.tokenCacheBase()
+	if err != nil {
+		return nil, err
 	}
+	m.Percentile = m.Percentile || c.Percent
+	m.Updates, m.Batch, m.LR, m.Lambda = c.Updates, c.Batch, c.LR, c.Lambda
+	m.Placement = calibrate.Placement(c.Placement)
+	m.Trials, m.Few, m.Halves, m.Weighting = c.Trials, c.Few, c.Halves, calibrate.Weighting(c.Weigh)
+	if c.Policy != "" {
+		if err := m.Set(c.Policy); err != nil {
+			return nil, fmt.Errorf("--policy: %w", err)
+		}
+	}
+	switch {
+	case c.Speed != "" && c.Ratio != nil:
+		return nil, errors.New("give --speed or --ratio, not both")
+	case c.Speed == "" && c.Ratio == nil && c.Paper == "":
+		return nil, errors.New("give the wanted speed (--speed 2.4x), what the images must be like " +
+			"(--target \"psnr>=40\"), or the share of tokens that P-steps compute (--ratio 0.25)")
+	case c.Ratio != nil:
+		m.Base.Ratio = *c.Ratio
+	}
+	return m, nil
+}
+
+// tokenCacheBase returns TokenCache's method with the parameters that --policy then changes.
+func (c *calibrateCmd) tokenCacheBase() (*calibrate.TokenCache, error) {
+	if c.Paper != "" {
+		return calibrate.NewPaper(c.Paper)
+	}
+	m := calibrate.NewTokenCache()
+	m.Base = *reuse.NewTokenCache()
 	if c.Policy == "" {
 		c.Policy = calibrate.ForecastParameters
 		if c.Ratio != nil && *c.Ratio > 0 {
 			c.Policy = calibrate.TokenParameters
 		}
-	}
-	if err := m.Set(c.Policy); err != nil {
-		return nil, fmt.Errorf("--policy: %w", err)
-	}
-	switch {
-	case c.Speed != "" && c.Ratio != nil:
-		return nil, errors.New("give --speed or --ratio, not both")
-	case c.Speed == "" && c.Ratio == nil:
-		return nil, errors.New("give the wanted speed (--speed 2.4x), what the images must be like " +
-			"(--target \"psnr>=40\"), or the share of tokens that P-steps compute (--ratio 0.25)")
-	case c.Ratio != nil:
-		m.Base.Ratio = *c.Ratio
 	}
 	return m, nil
 }
