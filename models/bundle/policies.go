@@ -108,7 +108,8 @@ func (b *Bundle) Policies() ([]*reuse.Trained, error) {
 }
 
 // Choose returns, of the bundled policies for a sampling, the one whose speed is nearest to the
-// wanted one, in proportion; speed 0 means DefaultSpeed, or what there is nearest to it. Where
+// wanted one, in proportion; speed 0 means DefaultSpeed, or what there is nearest to it. Policies
+// that were not made for a speed, such as the paper's versions, are chosen by name alone. Where
 // there is none, or the speed is far beyond the fastest, the error is a *NoPolicyError.
 func (b *Bundle) Choose(s diffusion.Sampling, speed float64) (*reuse.Trained, error) {
 	list, err := b.Policies()
@@ -127,7 +128,7 @@ func (b *Bundle) Choose(s diffusion.Sampling, speed float64) (*reuse.Trained, er
 	distance := func(t *reuse.Trained) float64 { return math.Abs(math.Log(t.Speed.Wanted / aim)) }
 	var best *reuse.Trained
 	for _, t := range list {
-		if !suits(t.Sampling, s) {
+		if t.Speed.Wanted == 0 || !suits(t.Sampling, s) {
 			continue
 		}
 		none.Fastest = max(none.Fastest, t.Speed.Wanted)

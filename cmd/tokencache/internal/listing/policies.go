@@ -17,7 +17,7 @@ type Policy struct {
 	Sampler  string  `json:"sampler"`
 	Steps    string  `json:"steps"`
 	Guidance float64 `json:"guidance"`
-	Speed    float64 `json:"speed"` // times the uncached model, as wanted
+	Speed    float64 `json:"speed"` // times the uncached model, as wanted; 0: made for none
 	PSNR     float64 `json:"psnr_db,omitempty"`
 }
 
@@ -43,7 +43,11 @@ func Policies(b *bundle.Bundle) ([]Policy, error) {
 func WritePolicies(out io.Writer, list []Policy) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, p := range list {
-		fmt.Fprintf(w, "%s\t%s, %s steps, guidance %g: %gx\n", p.Name, p.Sampler, p.Steps, p.Guidance, p.Speed)
+		fmt.Fprintf(w, "%s\t%s, %s steps, guidance %g", p.Name, p.Sampler, p.Steps, p.Guidance)
+		if p.Speed > 0 {
+			fmt.Fprintf(w, ": %gx", p.Speed)
+		}
+		fmt.Fprintln(w)
 	}
 	return w.Flush()
 }
