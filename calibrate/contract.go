@@ -16,6 +16,9 @@ type ContractOptions struct {
 	Images   int     // of the calibration; the more, the nearer are their quantiles to those of all images
 	Seed     uint64  // of their noise, which the policy should not have seen
 	Coverage float64 // share of unseen images that are to keep a promised PSNR
+	// Tolerances are tried beyond none, in dB above the median estimate of the images when nothing is
+	// rejected. Without any the contract only says what the policy keeps as it is.
+	Tolerances []float64
 	Command  string  // recorded in the contract
 
 	OnStage func(what string)         // a part of the work begins; may be nil
@@ -23,11 +26,9 @@ type ContractOptions struct {
 }
 
 // DefaultContract returns the options of a contract that says no more than the policy.
-func DefaultContract() ContractOptions { return ContractOptions{Images: 96, Seed: 97, Coverage: 0.95} }
-
-// contractTolerances are the tolerances that are tried beyond none, in dB above the median estimate
-// of the images when nothing is rejected.
-var contractTolerances = []float64{-1, 2, 5, 10}
+func DefaultContract() ContractOptions {
+	return ContractOptions{Images: 96, Seed: 97, Coverage: 0.95, Tolerances: []float64{-1, 2, 5, 10}}
+}
 
 // Contract calibrates what PSNR a policy's images keep when its forecasts are checked. For some
 // tolerances it samples images with the checked policy and measures the PSNR of each to the
@@ -58,7 +59,7 @@ func Contract(
 		return nil, err
 	}
 	made.Points = append(made.Points, point)
-	for _, above := range contractTolerances {
+	for _, above := range o.Tolerances {
 		if point, _, err = c.point(ctx, math.Round(estimate+above)); err != nil {
 			return nil, err
 		}

@@ -67,30 +67,15 @@ func (c *Contract) validate() error {
 
 func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
 
-// at returns the point of a wanted PSNR: on the line between the two that it lies between, and the
-// first where that is enough. Tolerances that keep less than a lower one are passed over.
-func (c *Contract) at(psnr float64) (ContractPoint, bool) {
-	last := c.Points[0]
-	if psnr <= last.PSNR {
-		return last, true
-	}
-	for _, p := range c.Points[1:] {
-		if p.PSNR <= last.PSNR {
-			continue
+// For returns the cheapest of the points that keep a PSNR, in dB, and whether there is one. What lies
+// between points is not known: images may be worse at a higher tolerance.
+func (c *Contract) For(psnr float64) (best ContractPoint, ok bool) {
+	for _, p := range c.Points {
+		if p.PSNR >= psnr && (!ok || p.FLOPs > best.FLOPs) {
+			best, ok = p, true
 		}
-		if psnr <= p.PSNR {
-			share := (psnr - last.PSNR) / (p.PSNR - last.PSNR)
-			between := func(a, b float64) float64 { return a + share*(b-a) }
-			return ContractPoint{
-				Tolerance: between(last.Tolerance, p.Tolerance),
-				PSNR:      psnr,
-				Offset:    between(last.Offset, p.Offset),
-				FLOPs:     between(last.FLOPs, p.FLOPs),
-			}, true
-		}
-		last = p
 	}
-	return ContractPoint{}, false
+	return best, ok
 }
 
 // Range returns the PSNR that is kept where nothing is rejected, and the highest that can be
@@ -116,7 +101,7 @@ func Guard(p Policy, minPSNR float64) (Policy, error) {
 	if !ok || t.Contract == nil {
 		return nil, &NoContractError{p.String()}
 	}
-	point, ok := t.Contract.at(minPSNR)
+	point, ok := t.Contract.For(minPSNR)
 	if !ok {
 		_, most := t.Contract.Range()
 		return nil, &ContractLimitError{t.String(), minPSNR, most}

@@ -213,15 +213,15 @@ func TestGuard(t *testing.T) {
 		Contract: &reuse.Contract{
 			Coverage: 0.95,
 			Points: []reuse.ContractPoint{
-				{Tolerance: 0, PSNR: 43, Offset: 1},
-				{Tolerance: 50, PSNR: 42.5, Offset: 2}, // keeps less than a lower tolerance
-				{Tolerance: 52, PSNR: 45, Offset: 3},
-				{Tolerance: 56, PSNR: 47, Offset: 1},
+				{Tolerance: 0, PSNR: 43, Offset: 1, FLOPs: 3},
+				{Tolerance: 50, PSNR: 42.5, Offset: 2, FLOPs: 2.5}, // keeps less than a lower tolerance
+				{Tolerance: 52, PSNR: 47, Offset: 3, FLOPs: 1.5},
+				{Tolerance: 56, PSNR: 45, Offset: 1, FLOPs: 2},
 			},
 		},
 	}
 	for _, c := range []struct{ psnr, tolerance, offset float64 }{
-		{30, 0, 1}, {43, 0, 1}, {44, 26, 2}, {45, 52, 3}, {46, 54, 2}, {47, 56, 1},
+		{30, 0, 1}, {43, 0, 1}, {43.1, 56, 1}, {45, 56, 1}, {45.1, 52, 3}, {47, 52, 3},
 	} {
 		p, err := reuse.Guard(trained, c.psnr)
 		if err != nil {

@@ -14,6 +14,7 @@ import (
 type calibrateContract struct {
 	Contract       string `help:"Instead of making a policy: calibrate what PSNR each image of this policy keeps when its forecasts are checked (generate --min-psnr). --out gets the policy with it." placeholder:"NAME|DIR"`
 	ContractImages int    `name:"contract-images" help:"Of --contract: images." default:"${contractImages}"`
+	ContractChecks bool   `name:"contract-checks" help:"Of --contract: also at some tolerances, beyond which forecasts are rejected and computed. Without them it says what the policy keeps as it is." default:"true" negatable:""`
 	ContractSeed   uint64 `name:"contract-seed" help:"Of --contract: seed of their noise, another than the policy was made with." default:"${contractSeed}"`
 }
 
@@ -53,6 +54,9 @@ func (c *calibrateCmd) makeContract(a *app) error {
 	}
 	o := calibrate.DefaultContract()
 	o.Images, o.Seed, o.Command = c.ContractImages, c.ContractSeed, commandLine()
+	if !c.ContractChecks {
+		o.Tolerances = nil
+	}
 	o.OnStage = func(what string) { a.note("%s", what) }
 	contract, err := calibrate.Contract(a.ctx, p, t, o)
 	if err != nil {

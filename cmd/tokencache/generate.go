@@ -26,7 +26,7 @@ type generateCmd struct {
 	samplingFlags
 	Policy    policyText `help:"What to reuse from step to step: none, a policy bundled with the model, the folder of a calibrated one, or NAME:key=value,...; help lists them. Default: the bundled policy for this sampler, these steps and this guidance, else none." placeholder:"NAME|DIR"`
 	Speed     string     `help:"Take the bundled policy for this speed, times the uncached model: 1.5x, 2x, 3x, ... Default: 2.4x." placeholder:"X"`
-	MinPSNR   float64    `name:"min-psnr" help:"Keep a PSNR of at least this many dB of each image to the uncached run of the same sampler, steps and seed: forecasts are checked and, where needed, computed. Holds for 95 % of the images, for policies of which a contract is calibrated." placeholder:"DB"`
+	MinPSNR   float64    `name:"min-psnr" help:"Keep a PSNR of at least this many dB of each image to the uncached run of the same sampler, steps and seed: forecasts are checked and, where needed, computed. Expected of 95 % of the images, for policies of which a contract is calibrated; without --policy and --speed it takes the bundled one that keeps it with the fewest operations." placeholder:"DB"`
 	CacheMem  int        `name:"cache-memory" help:"Max megabytes that the policy may keep for all images in flight. Default: no limit." placeholder:"MB"`
 	Batch     int        `help:"Max images denoised at the same time." default:"4"`
 	RNG       string     `name:"rng" help:"Random numbers: own (image i of a seed is the same in any batch) or torch-cpu (the noise that PyTorch makes on a CPU, for whole batches, as in DiT's sampling loop; PyTorch's noise on a GPU cannot be reproduced)." enum:"own,torch-cpu" default:"own"`
@@ -124,6 +124,12 @@ func (c *generateCmd) policy(a *app, s tokencache.Sampling) (reuse.Policy, error
 		return nil, errors.New("give --policy or --speed, not both")
 	case c.Policy != "":
 		return a.policy(string(c.Policy))
+	}
+	if c.MinPSNR > 0 && speed == 0 {
+		t, err := a.opened.bundle.ForPSNR(s, c.MinPSNR)
+		if err != nil || t != nil {
+			return t, err
+		}
 	}
 	t, err := a.opened.bundle.Choose(s, speed)
 	none := (*bundle.NoPolicyError)(nil)

@@ -155,6 +155,26 @@ func (b *Bundle) ForSpeed(s diffusion.Sampling, speed float64) (string, error) {
 	return t.String(), nil
 }
 
+// ForPSNR returns, of the bundled policies for a sampling, the one whose contract keeps a PSNR, in dB,
+// with the fewest operations; nil if none does.
+func (b *Bundle) ForPSNR(s diffusion.Sampling, psnr float64) (*reuse.Trained, error) {
+	list, err := b.Policies()
+	if err != nil {
+		return nil, err
+	}
+	var best *reuse.Trained
+	most := 0.0
+	for _, t := range list {
+		if t.Contract == nil || !suits(t.Sampling, s.WithDefaults()) {
+			continue
+		}
+		if point, ok := t.Contract.For(psnr); ok && point.FLOPs > most {
+			best, most = t, point.FLOPs
+		}
+	}
+	return best, nil
+}
+
 // suits reports whether a policy that was made for one sampling is the best choice for another.
 func suits(made, s diffusion.Sampling) bool {
 	near := func(a, b float64) bool { return math.Abs(a-b) < 1e-6 }
