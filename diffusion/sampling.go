@@ -80,6 +80,9 @@ type Sampling struct {
 type Network struct {
 	Schedule string // "linear", which "" means, or "cosine"; always over 1000 timesteps
 	Variance Variance
+	// Learned are the network's own learned solvers. Of two for the same number of evaluations the
+	// first is used, and any of them before UniversalSolvers.
+	Learned []*LearnedSolver
 }
 
 // FieldError reports a setting that has no meaning.
@@ -205,7 +208,7 @@ func (s Sampling) New(n Network) (Sampler, error) {
 	if s.published() {
 		return s.newPublished(n, schedule)
 	}
-	solver, err := s.solver(schedule)
+	solver, err := s.solver(n, schedule)
 	if err != nil {
 		return nil, err
 	}

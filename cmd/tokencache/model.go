@@ -24,6 +24,10 @@ func (a *app) open(name *string, o tokencache.Options, f *samplingFlags) (
 	if *name == "" {
 		*name = models.Default
 	}
+	var err error
+	if o.Solvers, err = f.solvers(); err != nil {
+		return nil, tokencache.Sampling{}, err
+	}
 	p, suits, b, err := models.Resolve(a.ctx, *name, o)
 	if err != nil {
 		return nil, tokencache.Sampling{}, err
@@ -32,6 +36,9 @@ func (a *app) open(name *string, o tokencache.Options, f *samplingFlags) (
 		a.note("%s", p.Assumed())
 	}
 	sampling, err := f.sampling(suits)
+	if err == nil {
+		_, err = p.Plan(sampling)
+	}
 	if err != nil {
 		p.Close()
 		return nil, tokencache.Sampling{}, err
