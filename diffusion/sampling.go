@@ -25,7 +25,8 @@ type Sampling struct {
 	// Sampler is one of Methods; "" means ddim.
 	Sampler string `json:"sampler"`
 	// Steps is the number of denoising steps; 0 means DefaultSteps. heun and pndm evaluate the
-	// network more often, see Sampler.Steps.
+	// network more often, see Sampler.Steps. learned has tables for few numbers of steps, whose
+	// timesteps are its own: see LearnedSolver.
 	Steps int `json:"steps"`
 	// Spacing says which timesteps the steps visit: "" spreads them evenly, "ddim" takes every k-th
 	// timestep for the one whole k that fits, and a list such as "10,15,20" divides the schedule

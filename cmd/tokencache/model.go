@@ -12,6 +12,7 @@ type opened struct {
 	model    string
 	bundle   *bundle.Bundle // nil if the model is not bundled
 	options  tokencache.Options
+	solver   string              // of the learned solvers in options
 	suits    tokencache.Sampling // what it is sampled with where no flag says otherwise
 	sampling tokencache.Sampling // in use
 }
@@ -43,7 +44,7 @@ func (a *app) open(name *string, o tokencache.Options, f *samplingFlags) (
 		p.Close()
 		return nil, tokencache.Sampling{}, err
 	}
-	a.opened = opened{model: *name, bundle: b, options: o, suits: suits, sampling: sampling}
+	a.opened = opened{model: *name, bundle: b, options: o, solver: f.Solver, suits: suits, sampling: sampling}
 	return p, sampling, nil
 }
 
