@@ -18,6 +18,10 @@ func (p *Pipeline) Plan(s Sampling) (reuse.Plan, error) {
 	return reuse.NewPlan(s, sampler), nil
 }
 
+// SolverDigest identifies the learned weights that a sampling takes, which it does not tell itself:
+// see diffusion.Sampling.SolverDigest.
+func (p *Pipeline) SolverDigest(s Sampling) string { return s.SolverDigest(p.network) }
+
 // Needs is what a request takes.
 type Needs struct {
 	FLOPs           int64 // of model and policy: exact where the policy's schedule is known beforehand

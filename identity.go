@@ -14,9 +14,9 @@ import (
 
 // Identity identifies a run: requests of equal identity give image i the same bits, if its
 // condition is the same. It is a hash of all else that an image depends on: weights and
-// configuration of the model, weights and scale of the autoencoder, what the policy does, Sampling,
-// the seed, given noise, with RNGTorch the batch and the number of images, and the CPU level. Names
-// and places of files do not count.
+// configuration of the model, weights and scale of the autoencoder, what the policy does, Sampling
+// with the weights of a learned solver, the seed, given noise, with RNGTorch the batch and the
+// number of images, and the CPU level. Names and places of files do not count.
 func (p *Pipeline) Identity(req Request) string {
 	id := struct {
 		Version     int // of what is hashed
@@ -25,6 +25,7 @@ func (p *Pipeline) Identity(req Request) string {
 		Autoencoder autoencoderID
 		Policy      string
 		Sampling    Sampling
+		Solver      string `json:",omitempty"`
 		Seed        uint64
 		Noise       string `json:",omitempty"`
 		Batch       int    `json:",omitempty"`
@@ -36,6 +37,7 @@ func (p *Pipeline) Identity(req Request) string {
 		Config:   p.model.Config,
 		Policy:   policyContent(req.Policy, req.MinPSNR),
 		Sampling: req.Sampling.WithDefaults(),
+		Solver:   p.SolverDigest(req.Sampling),
 		Seed:     req.Seed,
 		Level:    kernel.ActiveLevel().String(),
 	}

@@ -66,6 +66,10 @@ type Options struct {
 	// not tell; 0 means what config.json says, else 2, as in the published model.
 	DecodeLayer int
 
+	// Solvers are the model's own learned solvers, for the sampler learned: see
+	// diffusion.Network.Learned.
+	Solvers []*diffusion.LearnedSolver
+
 	// Limits bound what is taken on at a time.
 	Limits Limits
 }
@@ -133,7 +137,7 @@ func fromWeights(ctx context.Context, w *dit.Weights, o Options) (*Pipeline, err
 		p.names = imagenet.Names()
 	}
 	p.net = p.model
-	p.network = diffusion.Network{Variance: diffusion.VarianceOf(p.model.LearnSigma)}
+	p.network = diffusion.Network{Variance: diffusion.VarianceOf(p.model.LearnSigma), Learned: o.Solvers}
 	p.start(o)
 	return p, nil
 }
@@ -152,6 +156,9 @@ func (p *Pipeline) Share(o Options) (*Pipeline, error) {
 		names:   p.names,
 		assumed: p.assumed,
 	}
+	if o.Solvers != nil {
+		q.network.Learned = o.Solvers
+	}
 	q.start(o)
 	return q, nil
 }
@@ -165,6 +172,11 @@ func (o Options) check() error {
 	}
 	if o.Limits.Rows < 0 || o.Limits.Memory < 0 || o.Limits.Queue < 0 {
 		return &FieldError{Field: "Limits", Value: o.Limits, Want: "0 or more each"}
+	}
+	for _, l := range o.Solvers {
+		if err := l.Validate(); err != nil {
+			return err
+		}
 	}
 	return nil
 }

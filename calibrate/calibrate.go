@@ -141,6 +141,9 @@ func (m *maker) trained() *reuse.Trained {
 
 // key identifies work that depends on the uncached images and on more.
 func (m *maker) key(more ...any) string {
+	if solver := m.p.SolverDigest(m.Sampling); solver != "" {
+		more = append(more, solver)
+	}
 	return digest.Of(m.p.Fingerprint(), m.p.Level(), m.Sampling, m.Seed, more)
 }
 

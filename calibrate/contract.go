@@ -19,7 +19,7 @@ type ContractOptions struct {
 	// Tolerances are tried beyond none, in dB above the median estimate of the images when nothing is
 	// rejected. Without any the contract only says what the policy keeps as it is.
 	Tolerances []float64
-	Command  string  // recorded in the contract
+	Command    string // recorded in the contract
 
 	OnStage func(what string)         // a part of the work begins; may be nil
 	OnImage func(tokencache.Progress) // a step was sampled; may be nil

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/tokencache/tokencache"
+	"github.com/tokencache/tokencache/diffusion"
 	"github.com/tokencache/tokencache/internal/atomicfile"
 	"github.com/tokencache/tokencache/internal/digest"
 	"github.com/tokencache/tokencache/internal/npz"
@@ -50,12 +51,12 @@ func (e *ConflictError) Error() string {
 
 // open opens the result of a run, which may be new. It fails with a *ConflictError if the folder
 // has a result of other settings.
-func (r *runner) open(s run, policy reuse.Policy) (*result, error) {
+func (r *runner) open(s run, policy reuse.Policy, sampling diffusion.Sampling) (*result, error) {
 	name := s.Method + " " + s.Policy
 	if s.Method == report.Uncached {
 		name = report.Uncached
 	}
-	content := s.Policy
+	content := s.Policy + r.Pipeline.SolverDigest(sampling)
 	if t, ok := policy.(*reuse.Trained); ok {
 		content = t.Digest()
 	}

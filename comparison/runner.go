@@ -171,7 +171,7 @@ func (r *runner) generate(ctx context.Context, s run) (*result, error) {
 	if err != nil {
 		return nil, err
 	}
-	d, err := r.open(s, policy)
+	d, err := r.open(s, policy, sampling)
 	if err != nil {
 		return nil, err
 	}
@@ -238,5 +238,9 @@ func (r *runner) time(ctx context.Context, d *result, policy reuse.Policy, sampl
 
 // key identifies what all images depend on, whatever the policy.
 func (r *runner) key() string {
-	return digest.Of(r.Pipeline.Fingerprint(), r.Pipeline.Level(), r.Sampling, r.Seed, r.VAE)
+	of := []any{r.Pipeline.Fingerprint(), r.Pipeline.Level(), r.Sampling, r.Seed, r.VAE}
+	if solver := r.Pipeline.SolverDigest(r.Sampling); solver != "" {
+		of = append(of, solver)
+	}
+	return digest.Of(of...)
 }

@@ -69,6 +69,7 @@ var methods = []method{
 	{name: "euler_a", final: true, stochastic: true},
 	{name: "heun", final: true},
 	{name: "pndm", variants: []string{"plms", "prk"}, final: true},
+	{name: learnedName},
 }
 
 // Methods lists the samplers.
@@ -168,9 +169,11 @@ func (s Sampling) uncorrected() (map[int]bool, error) {
 	return steps, nil
 }
 
-// solver returns the solver of s.
-func (s Sampling) solver(schedule Schedule) (*Multistep, error) {
+// solver returns the solver of s for a network.
+func (s Sampling) solver(n Network, schedule Schedule) (*Multistep, error) {
 	switch s.Sampler {
+	case learnedName:
+		return s.learned(n, schedule)
 	case "ddim":
 		return s.ddim(schedule)
 	case "unipc":

@@ -4,7 +4,7 @@ package diffusion
 // predictions at this step and at earlier ones, and of noise: all solvers here but DDPM, DDIM and
 // DPMSolver, which round as the public code of guided diffusion does. What the solvers differ in is
 // in tables, which New computes in float64; any other weights on past predictions make a solver
-// too.
+// too, such as those of a LearnedSolver.
 //
 // A network evaluation is a step, so Heun's method takes two to advance. The sample is kept as the
 // network takes it, Alpha*x_0 + Sigma*noise, also by the solvers that their papers write for

@@ -13,7 +13,7 @@ import (
 func solvers(spacing string, steps int) []Sampling {
 	var all []Sampling
 	for _, m := range methods {
-		if m.name == "ddpm" {
+		if m.name == "ddpm" || m.name == learnedName { // which has steps of its own
 			continue
 		}
 		for order := min(1, m.order); order <= m.highest; order++ {

@@ -25,7 +25,8 @@ type Sampling struct {
 	// Sampler is one of Methods; "" means ddim.
 	Sampler string `json:"sampler"`
 	// Steps is the number of denoising steps; 0 means DefaultSteps. heun and pndm evaluate the
-	// network more often, see Sampler.Steps.
+	// network more often, see Sampler.Steps. learned has tables for few numbers of steps, whose
+	// timesteps are its own: see LearnedSolver.
 	Steps int `json:"steps"`
 	// Spacing says which timesteps the steps visit: "" spreads them evenly, "ddim" takes every k-th
 	// timestep for the one whole k that fits, and a list such as "10,15,20" divides the schedule
@@ -80,6 +81,9 @@ type Sampling struct {
 type Network struct {
 	Schedule string // "linear", which "" means, or "cosine"; always over 1000 timesteps
 	Variance Variance
+	// Learned are the network's own learned solvers. Of two for the same number of evaluations the
+	// first is used, and any of them before UniversalSolvers.
+	Learned []*LearnedSolver
 }
 
 // FieldError reports a setting that has no meaning.
@@ -205,7 +209,7 @@ func (s Sampling) New(n Network) (Sampler, error) {
 	if s.published() {
 		return s.newPublished(n, schedule)
 	}
-	solver, err := s.solver(schedule)
+	solver, err := s.solver(n, schedule)
 	if err != nil {
 		return nil, err
 	}

@@ -26,6 +26,8 @@ func (c *calibrateCmd) Help() string {
   tokencache calibrate --policy importance=dynamic,k=3 --speed 2x --out policies/dynamic
   tokencache calibrate --method smoothcache --speed 2x --out policies/smooth
   tokencache calibrate --target "psnr>=40" --out policies/fastest
+  tokencache calibrate --method learned-solver --steps 12 --out solvers
+  tokencache generate --sampler learned --steps 12 --solver solvers
 
 An interrupted calibration resumes when it is started again.`
 }
@@ -36,6 +38,8 @@ func (c *calibrateCmd) Run(a *app) error {
 		return c.makeContract(a)
 	case c.Target != "":
 		return c.search(a)
+	case c.Method == calibrate.LearnedSolverMethod:
+		return c.solver(a)
 	}
 	method, err := c.method()
 	if err != nil {

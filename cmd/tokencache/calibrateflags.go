@@ -15,7 +15,7 @@ type calibrateCmd struct {
 	Model string `help:"Model: a path, or the name of an embedded one: ${models}. Default: ${model}." placeholder:"PATH|NAME"`
 	VAE   string `name:"vae" help:"The model's autoencoder, as for generate." placeholder:"PATH"`
 	samplingFlags
-	Method    string   `help:"What to make: tokencache, smoothcache (a schedule from the errors of branches), teacache (the polynomial of its changes), magcache (the ratios of magnitudes), l2c (trained routers), dpcache or cem (full steps by dynamic programming) or l2p (weights of forecasts)." enum:"tokencache,smoothcache,teacache,magcache,l2c,dpcache,cem,l2p" default:"tokencache"`
+	Method    string   `help:"What to make: tokencache, smoothcache (a schedule from the errors of branches), teacache (the polynomial of its changes), magcache (the ratios of magnitudes), l2c (trained routers), dpcache or cem (full steps by dynamic programming) l2p (weights of forecasts), or learned-solver (no policy, but timesteps and weights for --sampler learned with as many --steps)." enum:"tokencache,smoothcache,teacache,magcache,l2c,dpcache,cem,l2p,learned-solver" default:"tokencache"`
 	Speed     string   `help:"Wanted wall-clock speed, such as 2.4x: the share of tokens that P-steps compute, or another method's threshold or number of full steps, is found for it." placeholder:"X"`
 	Ratio     *float64 `help:"Share of the tokens that P-steps compute, instead of --speed." placeholder:"R"`
 	Policy    string   `help:"Parameters of the policy: ${forecastParameters} (the default: P-steps compute nothing, and their forecasts are learned), ${tokenParameters} (the default with a --ratio above 0: a predictor is trained that selects the tokens), ... See docs/tokencache.md." placeholder:"KEY=VALUE,..."`
@@ -27,7 +27,7 @@ type calibrateCmd struct {
 	LR        float64  `name:"lr" help:"Learning rate of the predictor." default:"${lr}"`
 	Lambda    float64  `help:"Weight of the cost, the mean importance." default:"${lambda}"`
 	Measure   int      `help:"Images that the speed and the PSNR in the policy are measured on, of another seed than those that it learns from." default:"${measure}"`
-	Trials    int      `help:"Placements of I-steps that are tried, where forecasts are learned; 0: they are placed evenly." default:"${trials}"`
+	Trials    int      `help:"Placements of I-steps that are tried, where forecasts are learned; 0: they are placed evenly. Of learned-solver: moves of a timestep that are tried; 0: they stay where the bundled solver has them." default:"${trials}"`
 	Placement string   `help:"How computed steps are placed between learned forecasts: dp, the cheapest of all placements by a model of their cost; search, the best of the --trials; best, the one of both that measures better, with single steps moved while that helps." enum:"dp,search,best" default:"${placement}"`
 	Few       int      `help:"Images of such a trial." default:"${few}"`
 	Halves    int      `help:"Half steps after each I-step, where forecasts are learned: only guidance's conditional half is computed." default:"0"`

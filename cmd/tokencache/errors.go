@@ -114,7 +114,8 @@ func (a *app) calibrateCommand(speed float64) string {
 	if o.Heads != 0 {
 		c.Flag("--heads", fmt.Sprint(o.Heads))
 	}
-	c.Flag("--sampler", s.Sampler).Flag("--steps", s.StepsText()).Flag("--guidance", number(s.Guidance))
+	c.Flag("--sampler", s.Sampler).Flag("--steps", s.StepsText()).Optional("--solver", a.opened.solver)
+	c.Flag("--guidance", number(s.Guidance))
 	if s.GuidancePower != 0 || a.opened.suits.GuidancePower != 0 {
 		c.Flag("--guidance-power", number(s.GuidancePower))
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -70,7 +71,7 @@ func TestCalibrateCommandParses(t *testing.T) {
 				t.Errorf("samples with %+v (%v), want %+v", got, err, want)
 			}
 			o := tokencache.Options{VAE: c.Calibrate.VAE, Heads: c.Calibrate.HeadsOpt}
-			if c.Calibrate.Model != test.model || o != test.options {
+			if c.Calibrate.Model != test.model || !reflect.DeepEqual(o, test.options) {
 				t.Errorf("%s: another model or options", strings.Join(words, " "))
 			}
 		})

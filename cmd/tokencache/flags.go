@@ -3,9 +3,12 @@ package main
 import (
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 
+	"github.com/tokencache/tokencache/calibrate"
 	"github.com/tokencache/tokencache/diffusion"
 )
 
@@ -16,6 +19,7 @@ type samplingFlags struct {
 	Spacing  string   `help:"How the steps are spaced, if --steps is a number: ${spacings}, ddim, or noise levels of part of the timesteps such as leading+karras. Default: evenly." placeholder:"NAME"`
 	Order    int      `help:"Order of dpm++, dpm, sde-dpm++, sde-dpm, unipc, deis (default 2) or lms (default 4)." placeholder:"N"`
 	Variant  string   `help:"midpoint or heun of second-order dpm++ and dpm, bh2 or bh1 of unipc, plms or prk of pndm. Default: the first of these." placeholder:"NAME"`
+	Solver   string   `help:"File of learned solvers for --sampler learned, or its folder, as calibrate --method learned-solver makes it. Default: the bundled ones." placeholder:"FILE|DIR"`
 	Eta      float64  `help:"Noise that ddim adds at each step: 0 none, 1 as much as ddpm." default:"0"`
 	Guidance *float64 `aliases:"cfg" help:"Scale of classifier-free guidance; 1 turns it off, which halves the work. Default: what suits the model (for a DiT 4, for an MDT 3.8, for a bundled model what its card says)." placeholder:"X"`
 	Power    *float64 `name:"guidance-power" aliases:"cfg-power" help:"Let the scale grow from 1 while the noise falls, as 1+(scale-1)*(1-cos(pi*(1-t/1000)^power))/2; 0 keeps it the same at every step. Default: 0, but 4 for an MDT that is not bundled, as in its official code." placeholder:"P"`
@@ -43,10 +47,26 @@ func (f *samplingFlags) sampling(suits diffusion.Sampling) (diffusion.Sampling, 
 		}
 		s.Spacing = f.Spacing
 	}
-	if err == nil {
+	if err == nil && f.Solver == "" { // else its file says which steps there are
 		err = s.Validate()
 	}
 	return s.WithDefaults(), err
+}
+
+// solvers reads the learned solvers that were given, if any.
+func (f *samplingFlags) solvers() ([]*diffusion.LearnedSolver, error) {
+	if f.Solver == "" {
+		return nil, nil
+	}
+	path := f.Solver
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		path = filepath.Join(path, calibrate.SolversFile)
+	}
+	solvers, err := calibrate.OpenSolvers(path)
+	if err != nil {
+		return nil, fmt.Errorf("--solver %s: %w", f.Solver, err)
+	}
+	return solvers, nil
 }
 
 // parseSpeed reads a speed such as 2.4x; an empty text is 0.

@@ -12,6 +12,7 @@ type opened struct {
 	model    string
 	bundle   *bundle.Bundle // nil if the model is not bundled
 	options  tokencache.Options
+	solver   string              // of the learned solvers in options
 	suits    tokencache.Sampling // what it is sampled with where no flag says otherwise
 	sampling tokencache.Sampling // in use
 }
@@ -24,6 +25,10 @@ func (a *app) open(name *string, o tokencache.Options, f *samplingFlags) (
 	if *name == "" {
 		*name = models.Default
 	}
+	var err error
+	if o.Solvers, err = f.solvers(); err != nil {
+		return nil, tokencache.Sampling{}, err
+	}
 	p, suits, b, err := models.Resolve(a.ctx, *name, o)
 	if err != nil {
 		return nil, tokencache.Sampling{}, err
@@ -32,11 +37,14 @@ func (a *app) open(name *string, o tokencache.Options, f *samplingFlags) (
 		a.note("%s", p.Assumed())
 	}
 	sampling, err := f.sampling(suits)
+	if err == nil {
+		_, err = p.Plan(sampling)
+	}
 	if err != nil {
 		p.Close()
 		return nil, tokencache.Sampling{}, err
 	}
-	a.opened = opened{model: *name, bundle: b, options: o, suits: suits, sampling: sampling}
+	a.opened = opened{model: *name, bundle: b, options: o, solver: f.Solver, suits: suits, sampling: sampling}
 	return p, sampling, nil
 }
 

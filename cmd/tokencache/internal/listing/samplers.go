@@ -30,6 +30,7 @@ var samplerHelp = map[string]string{
 	"euler_a":   "Euler's method with noise at every step (ancestral)",
 	"heun":      "Heun's method, two passes of the model for a step; deterministic",
 	"pndm":      "PNDM, pseudo linear multistep; deterministic",
+	"learned":   "multistep with timesteps and weights fitted to the converged solution, in 9, 11, 15 or 19 steps; deterministic",
 }
 
 // Samplers lists the samplers.
