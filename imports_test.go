@@ -31,6 +31,7 @@ var storeys = []storey{
 	{"foundation", []room{
 		{"internal/kernel", ""},
 		{"internal/atomicfile", ""},
+		{"internal/filelock", "internal/atomicfile"},
 		{"internal/bounded", ""},
 		{"internal/digest", ""},
 		{"internal/median", ""},
