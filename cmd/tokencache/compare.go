@@ -9,6 +9,7 @@ import (
 
 	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/cmd/tokencache/internal/bench"
+	"github.com/tokencache/tokencache/cmd/tokencache/internal/output"
 	"github.com/tokencache/tokencache/comparison"
 	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/models"
@@ -62,6 +63,11 @@ func (c *compareCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
+	claim, err := output.ClaimFolder(c.Out, compareFiles, []string{"cells"})
+	if err != nil {
+		return err
+	}
+	defer claim.Release()
 	o, done, err := a.comparison(&c.Model, tokencache.Options{VAE: c.VAE, Key: c.Key, Threads: c.Threads}, &c.samplingFlags)
 	if err != nil {
 		return err
@@ -103,6 +109,13 @@ func (c *compareCmd) Run(a *app) error {
 	a.note("wrote %s, with results.json, results.csv, sheet.png and the charts as .svg and .png",
 		filepath.Join(c.Out, report.PageFile))
 	return nil
+}
+
+// compareFiles are the files of a comparison's folder, beside those of its cells.
+var compareFiles = []string{
+	report.PageFile, report.ResultsFile, "results.csv", "counted.json", "sheet.png",
+	"frontier-psnr.png", "frontier-frechet.png", "step-time.png", "memory.png",
+	"frontier-psnr.svg", "frontier-frechet.svg", "step-time.svg", "memory.svg",
 }
 
 // parseSpeeds reads a list of speeds.

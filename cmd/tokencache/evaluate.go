@@ -9,6 +9,7 @@ import (
 	"github.com/tokencache/tokencache/comparison"
 	"github.com/tokencache/tokencache/data"
 	"github.com/tokencache/tokencache/eval"
+	"github.com/tokencache/tokencache/internal/atomicfile"
 	"github.com/tokencache/tokencache/models"
 )
 
@@ -44,6 +45,17 @@ precision and recall (of at most 10,000 images of either side).`
 func (c *evaluateCmd) Run(a *app) error { return skippable(c.run(a), "--skip-broken") }
 
 func (c *evaluateCmd) run(a *app) error {
+	if c.Count < 0 {
+		return fmt.Errorf("--count %d: want 1 or more", c.Count)
+	}
+	for _, path := range []string{c.Statistics, c.Neighbours} {
+		if path == "" {
+			continue
+		}
+		if err := atomicfile.Prepare(path); err != nil {
+			return err
+		}
+	}
 	net, err := models.ResolveNetwork(c.Features, models.NetworkOptions{Preprocess: c.Preprocess, Size: c.Size})
 	if errors.Is(err, models.ErrClassifier) {
 		return fmt.Errorf("--preprocess and --size are for Inception: %w", err)

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tokencache/tokencache/cmd/tokencache/internal/output"
 	"github.com/tokencache/tokencache/cmd/tokencache/internal/terminal"
 	"github.com/tokencache/tokencache/tensor"
 	"github.com/tokencache/tokencache/train"
@@ -39,6 +40,24 @@ type trainRun struct {
 	Threads  int           `help:"Worker threads. Default: all processors." placeholder:"N"`
 	JSON     bool          `name:"json" help:"Print one JSON object on standard output; all else goes to standard error."`
 }
+
+// Figures in the folder of a run.
+const (
+	lossFigure  = "loss.png"
+	sampleSheet = "samples.png"
+)
+
+// claimed trains while no other process writes to the folder of the run.
+func (c *trainRun) claimed(train func() error) error {
+	claim, err := output.ClaimFolder(c.Out, trainFiles, nil)
+	if err != nil {
+		return err
+	}
+	return errors.Join(skippable(train(), "--skip-broken"), claim.Release())
+}
+
+// trainFiles are the files of a run's folder.
+var trainFiles = []string{train.StateFile, train.ModelFile, train.LogFile, lossFigure, sampleSheet}
 
 // given sets a setting to what a flag says, if it was given.
 func given[T any](setting *T, flag *T) {
@@ -135,7 +154,7 @@ func finishRun[N any](c *trainRun, a *app, r *train.Run[N], task train.Task, onS
 	}
 	l.OnSave = func(train.StepStats) error {
 		names := map[string]string{"loss": "loss", "masked": "loss of masked passes"}
-		if err := train.LossFigure(c.Out, filepath.Join(c.Out, "loss.png"), names); err != nil {
+		if err := train.LossFigure(c.Out, filepath.Join(c.Out, lossFigure), names); err != nil {
 			return err
 		}
 		return onSave()

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	"github.com/tokencache/tokencache/internal/atomicfile"
@@ -19,10 +20,27 @@ type Claim struct {
 }
 
 // ClaimFolder makes the folder dir if need be, claims it, and removes the temporary files that a
-// killed process left in it, of the files for whose names own is true. It fails with a
-// *filelock.HeldError if another process has it.
-func ClaimFolder(dir string, own func(name string) bool) (*Claim, error) {
-	return claimOutput(dir, own, dir)
+// killed process left in it: of the files of the names given, and of all files in the subfolders
+// given, which are the output's alone. It fails with a *filelock.HeldError if another process has
+// the folder.
+func ClaimFolder(dir string, names, subfolders []string) (*Claim, error) {
+	c, err := claimOutput(dir, func(name string) bool { return slices.Contains(names, name) }, dir)
+	if err != nil {
+		return nil, err
+	}
+	all := func(string) bool { return true }
+	for _, sub := range subfolders {
+		err := filepath.WalkDir(filepath.Join(dir, sub), func(path string, d fs.DirEntry, err error) error {
+			if err != nil || !d.IsDir() {
+				return err
+			}
+			return atomicfile.Sweep(path, all)
+		})
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, errors.Join(err, c.Release())
+		}
+	}
+	return c, nil
 }
 
 // claimOutput is ClaimFolder for the output at path, which is dir or a file in it.
