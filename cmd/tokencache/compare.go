@@ -17,7 +17,7 @@ import (
 )
 
 type compareCmd struct {
-	Model    string `help:"Model: a path, or the name of an embedded one: ${models}. Default: ${model}." placeholder:"PATH|NAME"`
+	Model    string `once:"" help:"Model: a path, or the name of an embedded one: ${models}. Default: ${model}." placeholder:"PATH|NAME"`
 	Key      string `help:"Which of several sets of weights in the checkpoint to take. Default: an average (ema), if there is one." placeholder:"KEY"`
 	VAE      string `name:"vae" help:"The model's autoencoder, as for generate." placeholder:"PATH"`
 	Policies string `help:"What to compare, separated by commas or, where parameters have commas, by spaces: names of methods, which are run at all --speeds (${families}), all of them (all), or policies as for generate. steps=N is the uncached model with N steps. Default: all; with --quick those that need no calibration, without variants and controls." placeholder:"LIST"`
@@ -30,8 +30,8 @@ type compareCmd struct {
 	Timed     int    `help:"Images of a measurement of time." default:"4"`
 	Repeat    int    `help:"Alternating runs of such a measurement; times are their medians." default:"3"`
 	Retime    bool   `help:"Measure the time of finished results again, for times that were taken while the machine was busy."`
-	Reference string `help:"Real images, for Fréchet distances: a data set or an .npz. Default: /usr/share/datasets/fashion-mnist, if it is there, for a model of such images." placeholder:"PATH"`
-	Out       string `help:"Folder of the report, the results and the charts; what is finished is kept there and not measured again." placeholder:"DIR" required:""`
+	Reference string `once:"" help:"Real images, for Fréchet distances: a data set or an .npz. Default: /usr/share/datasets/fashion-mnist, if it is there, for a model of such images." placeholder:"PATH"`
+	Out       string `once:"" help:"Folder of the report, the results and the charts; what is finished is kept there and not measured again." placeholder:"DIR" required:""`
 	Threads   int    `help:"Worker threads. Default: all processors." placeholder:"N"`
 	JSON      bool   `name:"json" help:"Print the results as one JSON object on standard output."`
 }

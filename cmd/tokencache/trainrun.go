@@ -19,10 +19,10 @@ import (
 
 // trainRun holds the flags of every kind of training.
 type trainRun struct {
-	Data     string        `help:"Images: a folder of IDX or CIFAR files, a folder with a subfolder for each class, or an .npz." placeholder:"PATH"`
+	Data     string        `once:"" help:"Images: a folder of IDX or CIFAR files, a folder with a subfolder for each class, or an .npz." placeholder:"PATH"`
 	Split    string        `help:"Part of the data: train, test or all. Default: train where there are splits, else everything." default:"" enum:",train,test,all" placeholder:"PART"`
 	SkipBad  bool          `name:"skip-broken" help:"Skip image files that cannot be read, naming them, instead of stopping."`
-	Out      string        `help:"Folder of the run: checkpoints, log, loss curve, samples." placeholder:"DIR" required:""`
+	Out      string        `once:"" help:"Folder of the run: checkpoints, log, loss curve, samples." placeholder:"DIR" required:""`
 	Resume   bool          `help:"Continue the run in --out, bit for bit as if it had not been stopped. Its settings are kept; --steps, --data, --threads and the intervals may be given anew."`
 	Steps    *int          `help:"Updates in all. Default: what --epochs come to." placeholder:"N"`
 	Epochs   *float64      `settled:"" help:"Times that each image is seen. Default: 10, for a classifier 8." placeholder:"X"`
