@@ -31,6 +31,7 @@ var storeys = []storey{
 	{"foundation", []room{
 		{"internal/kernel", ""},
 		{"internal/atomicfile", ""},
+		{"internal/filelock", "internal/atomicfile"},
 		{"internal/bounded", ""},
 		{"internal/digest", ""},
 		{"internal/median", ""},
@@ -71,7 +72,7 @@ var storeys = []storey{
 	}},
 	{"program", []room{
 		{"bench/peers/block", "checkpoint dit nn seam tensor"},
-		{"cmd/tokencache/internal/output", ". checkpoint diffusion eval internal/atomicfile internal/classes internal/imagefile internal/npz internal/raster internal/sheet"},
+		{"cmd/tokencache/internal/output", ". checkpoint diffusion eval internal/atomicfile internal/classes internal/filelock internal/imagefile internal/npz internal/raster internal/sheet"},
 		{"cmd/tokencache/internal/summary", ". calibrate eval measure"},
 		{"cmd/tokencache/internal/terminal", "train"},
 		{"cmd/tokencache/internal/listing", "diffusion dit internal/imagenet models models/bundle reuse"},

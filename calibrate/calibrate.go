@@ -20,7 +20,7 @@ import (
 // Options are the settings of a calibration that all methods share.
 type Options struct {
 	Dir  string // the policy's folder
-	Work string // where an interrupted calibration keeps its state; "" means Dir/work
+	Work string // where an interrupted calibration keeps its state; "" means WorkFolder in Dir
 
 	diffusion.Sampling
 	// Speed is wanted, times the uncached model in wall-clock time; the method's parameter that
@@ -151,7 +151,7 @@ func (m *maker) work() string {
 	if m.Work != "" {
 		return m.Work
 	}
-	return filepath.Join(m.Dir, "work")
+	return filepath.Join(m.Dir, WorkFolder)
 }
 
 func (m *maker) stage(format string, args ...any) {

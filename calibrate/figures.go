@@ -2,6 +2,9 @@ package calibrate
 
 import (
 	"context"
+	"errors"
+	"io/fs"
+	"os"
 	"path/filepath"
 
 	"github.com/tokencache/tokencache"
@@ -25,17 +28,50 @@ func Figures(ctx context.Context, p *tokencache.Pipeline, t *reuse.Trained, o Op
 		return err
 	}
 	name := p.Config().Name()
-	if _, err := r.DrawSchedule(o.Dir, name); err != nil {
-		return err
-	}
 	if r.Importance != nil {
 		if _, err := r.Importance.Draw(o.Dir, name, r.Images); err != nil {
 			return err
 		}
 	}
-	if t.Policy == nil || t.Policy.Predictor == nil {
-		return nil
+	if t.Policy != nil && t.Policy.Predictor != nil {
+		work, names := (&maker{Options: o}).work(), map[string]string{"loss": "loss of the predictor"}
+		if err := train.LossFigure(work, filepath.Join(o.Dir, lossFigure), names); err != nil {
+			return err
+		}
 	}
-	work := (&maker{Options: o}).work()
-	return train.LossFigure(work, filepath.Join(o.Dir, "loss.png"), map[string]string{"loss": "loss of the predictor"})
+	_, err = r.DrawSchedule(o.Dir, name)
+	return err
+}
+
+const (
+	lossFigure = "loss.png"
+	lastFigure = redundancy.ScheduleFile
+)
+
+// Files returns the names of the files that Run and Figures write to a policy's folder.
+func Files() []string {
+	return []string{reuse.PolicyFile, reuse.PredictorFile, SolversFile, redundancy.AlphaFile, lossFigure, lastFigure}
+}
+
+// WorkFolder is the folder in a policy's folder in which an interrupted calibration keeps its state.
+const WorkFolder = "work"
+
+// Finished reports whether dir holds a policy with all its figures.
+func Finished(dir string) bool {
+	for _, name := range []string{reuse.PolicyFile, lastFigure} {
+		if _, err := os.Lstat(filepath.Join(dir, name)); err != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// Remove removes the policy in dir and its figures, but not the state in WorkFolder.
+func Remove(dir string) error {
+	for _, name := range Files() {
+		if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
 }

@@ -17,8 +17,8 @@ type ConvertOptions struct {
 
 // Convert writes the weights at from, a file or a folder with one, to the file to: safetensors, or
 // PyTorch's format if its name ends in .pt, .pth or .bin. Names stay as they are. The config.json
-// next to the weights goes into the metadata of a safetensors file. Tensors that are not
-// floating-point numbers are left out; their names are returned.
+// next to the weights goes into the metadata. Tensors that are not floating-point numbers are left
+// out; their names are returned.
 func Convert(from, to string, o ConvertOptions) (leftOut []string, err error) {
 	write := WriteSafetensors
 	switch ext := strings.ToLower(filepath.Ext(to)); ext {

@@ -46,14 +46,19 @@ func (f *File) openSafetensors(r io.ReaderAt, size int64) (*set, error) {
 	if err := h.read(f.ctx); err != nil {
 		return nil, fmt.Errorf("header: %w", err)
 	}
-	f.metadata = h.metadata
-	if text := f.metadata[settingsKey]; text != "" { // of a converted file; another's means nothing here
-		_ = json.Unmarshal([]byte(text), &f.settings)
-	}
+	f.keepMetadata(h.metadata)
 	if err := checkSpans(h.spans, h.room); err != nil {
 		return nil, err
 	}
 	return h.set, nil
+}
+
+// keepMetadata takes a file's metadata, and the settings in those of a converted file.
+func (f *File) keepMetadata(metadata map[string]string) {
+	f.metadata = metadata
+	if text := metadata[settingsKey]; text != "" { // of a converted file; another's means nothing here
+		_ = json.Unmarshal([]byte(text), &f.settings)
+	}
 }
 
 // headerReader is a header that is being read.

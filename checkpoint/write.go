@@ -120,8 +120,13 @@ var torchClasses = map[DType]string{
 	BF16: "BFloat16Storage",
 }
 
+// metadataFile is the file of the archive with the metadata that a safetensors file would have. torch.load
+// passes over it.
+const metadataFile = "metadata.json"
+
 // WritePyTorch creates or replaces the file at path, whole or not at all, with what torch.save
-// makes of an ordered dict of tensors: torch.load reads it, also with weights_only.
+// makes of an ordered dict of tensors: torch.load reads it, also with weights_only. The metadata are
+// kept in metadataFile.
 func WritePyTorch(path string, c Content) error {
 	var p pickler
 	p.begin()
@@ -172,6 +177,15 @@ func WritePyTorch(path string, c Content) error {
 		}
 		if err := text("archive/version", []byte("3\n")); err != nil {
 			return err
+		}
+		if len(c.Metadata) > 0 {
+			b, err := json.Marshal(c.Metadata)
+			if err != nil {
+				return err
+			}
+			if err := text("archive/"+metadataFile, b); err != nil {
+				return err
+			}
 		}
 		return z.Close()
 	})

@@ -4,6 +4,7 @@ import (
 	"archive/zip"
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -48,11 +49,33 @@ func (f *File) openZip(r io.ReaderAt, size int64) ([]*set, error) {
 	if z.members[folder+"constants.pkl"] != nil {
 		return nil, errors.New("a TorchScript program, not weights: save the model's state_dict")
 	}
+	if m := z.members[folder+metadataFile]; m != nil {
+		if err := f.readMetadata(m); err != nil {
+			return nil, err
+		}
+	}
 	root, err := z.unpickle(f.ctx, folder+"data.pkl")
 	if err != nil {
 		return nil, err
 	}
 	return f.setsIn(root, func(s *storageRef) (placed, error) { return z.place(folder + "data/" + s.key) })
+}
+
+// readMetadata reads what WritePyTorch keeps of a file's metadata.
+func (f *File) readMetadata(m *member) error {
+	const most = 1 << 20
+	if n := m.entry.UncompressedSize64; n > most {
+		return fmt.Errorf("%s has %d bytes, want at most %d", metadataFile, n, most)
+	}
+	b, err := m.inflate()
+	if err != nil {
+		return fmt.Errorf("%s: %w", metadataFile, err)
+	}
+	var metadata map[string]string
+	if json.Unmarshal(b, &metadata) == nil { // else it is another program's
+		f.keepMetadata(metadata)
+	}
+	return nil
 }
 
 // archived is the files of an archive.

@@ -37,6 +37,16 @@ const ClassifierArch = "Classifier"
 
 const classifierEps = 1e-5
 
+// checkLabels reports a label of none of the classes that the network tells apart.
+func (c ClassifierConfig) checkLabels(labels []int32) error {
+	for i, label := range labels {
+		if int(label) >= len(c.Names) {
+			return fmt.Errorf("image %d has class %d, and the classifier knows classes 0 to %d", i, label, len(c.Names)-1)
+		}
+	}
+	return nil
+}
+
 // Tensors lists the weights, with their shapes. A convolution's columns are the nine pixels in
 // reading order, all channels of a pixel together.
 func (c ClassifierConfig) Tensors() []checkpoint.Want {

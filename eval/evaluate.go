@@ -37,6 +37,11 @@ func Evaluate(ctx context.Context, samples Images, reference Reference, n Networ
 		}
 		reference.Images.Count = 0
 	}
+	if c, ok := n.(*Classifier); ok {
+		if err := c.checkLabels(samples.Labels); err != nil {
+			return nil, fmt.Errorf("samples: %w", err)
+		}
+	}
 	pool := tensor.NewPool(o.Threads)
 	defer pool.Close()
 	g := tensor.NewGraph(pool)

@@ -102,6 +102,8 @@ func TestEvaluateRefuses(t *testing.T) {
 	broken := Images{Count: 2, Image: func(int) (image.Image, error) { return nil, errors.New("broken file") }}
 	other := &Statistics{Network: "another", Pool: Gaussian{N: 5, Mean: make([]float64, 4)}}
 	good := Reference{Images: noise(10, 1, 0)}
+	mislabelled := noise(10, 1, 0)
+	mislabelled.Labels = []int32{-1, 2, 99, 0, 0, 0, 0, 0, 0, 0}
 	for _, c := range []struct {
 		name      string
 		samples   Images
@@ -113,6 +115,7 @@ func TestEvaluateRefuses(t *testing.T) {
 		{"file", broken, good, "samples: image 0: broken file"},
 		{"reference", noise(10, 1, 0), Reference{Images: broken}, "reference: image 0: broken file"},
 		{"network", noise(10, 1, 0), Reference{Statistics: other}, "features of different networks"},
+		{"labels", mislabelled, good, "samples: image 2 has class 99, and the classifier knows classes 0 to 2"},
 		{"too few", noise(1, 1, 0), good, "of 1 images: want at least 2"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -60,11 +60,15 @@ func (l *runLog) write(r StepStats) error {
 	return json.NewEncoder(l.w).Encode(r)
 }
 
-func (l *runLog) flush() error {
+// sync brings all lines onto the disk.
+func (l *runLog) sync() error {
 	if l.f == nil {
 		return nil
 	}
-	return l.w.Flush()
+	if err := l.w.Flush(); err != nil {
+		return err
+	}
+	return l.f.Sync()
 }
 
 func (l *runLog) close() error {

@@ -56,10 +56,14 @@ func (l *Loop) arrays() (names []string, arrays map[string][]float32) {
 	return names, arrays
 }
 
-// save writes the model and then the state, each whole or not at all.
+// save writes log, model and state, in this order, each whole or not at all: the log of a state is
+// never shorter than the state says, and lines of later updates are dropped when the run resumes.
 func (l *Loop) save(r StepStats) error {
 	if l.Dir == "" {
 		return nil
+	}
+	if err := l.log.sync(); err != nil {
+		return err
 	}
 	if err := l.writeModel(filepath.Join(l.Dir, ModelFile)); err != nil {
 		return err
@@ -77,9 +81,6 @@ func (l *Loop) save(r StepStats) error {
 	c := content(names, func(name string) ([]int, []float32) { return []int{len(arrays[name])}, arrays[name] })
 	c.Metadata = map[string]string{stateKey: string(text)}
 	if err := checkpoint.WriteSafetensors(filepath.Join(l.Dir, StateFile), c); err != nil {
-		return err
-	}
-	if err := l.log.flush(); err != nil {
 		return err
 	}
 	if l.OnSave != nil {

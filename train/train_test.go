@@ -185,6 +185,33 @@ func runTask(
 	return l.Run(ctx)
 }
 
+// TestLogIsBeforeState checks that the log is on the disk when the state is written: where that fails,
+// it is there all the same.
+func TestLogIsBeforeState(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, StateFile, "in the way"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	l, err := NewLoop(newSmall(t, DenoiserOptions{Seed: 5}), newGraph(t, 1), dir, quick)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Every = 1
+	checked := 0
+	l.OnSaveError = func(error) {
+		if steps, err := ReadLog(dir); err != nil || len(steps) != l.Step() {
+			t.Errorf("update %d: %d lines of the log (%v)", l.Step(), len(steps), err)
+		}
+		checked++
+	}
+	if err := l.Run(t.Context()); err == nil {
+		t.Error("a state that cannot be written: no error")
+	}
+	if checked == 0 {
+		t.Error("no state was tried")
+	}
+}
+
 // TestResume stops a run in the middle of an epoch and continues it: state, model and log are those
 // of a run that was not stopped, bit for bit, also with another number of workers.
 func TestResume(t *testing.T) {

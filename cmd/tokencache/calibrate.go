@@ -3,11 +3,13 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/calibrate"
+	"github.com/tokencache/tokencache/cmd/tokencache/internal/output"
 	"github.com/tokencache/tokencache/cmd/tokencache/internal/summary"
 	"github.com/tokencache/tokencache/cmd/tokencache/internal/terminal"
 	"github.com/tokencache/tokencache/comparison"
@@ -33,6 +35,40 @@ An interrupted calibration resumes when it is started again.`
 }
 
 func (c *calibrateCmd) Run(a *app) error {
+	claim, err := output.ClaimFolder(c.Out, calibrate.Files(), []string{calibrate.WorkFolder, evidenceFolder})
+	if err != nil {
+		return err
+	}
+	return errors.Join(c.run(a), claim.Release())
+}
+
+// evidenceFolder is the folder in a policy's folder with the comparison that a search made.
+const evidenceFolder = "evidence"
+
+// begin refuses a folder with a finished policy, or with --overwrite removes that. It is called when
+// the flags are known to be right.
+func (c *calibrateCmd) begin() error {
+	searched := filepath.Join(c.Out, evidenceFolder)
+	done := calibrate.Finished(c.Out)
+	if _, err := os.Lstat(searched); err == nil {
+		_, err := os.Lstat(filepath.Join(c.Out, reuse.PolicyFile))
+		done = done || err == nil
+	}
+	switch {
+	case !done:
+		return nil
+	case !c.Overwrite:
+		return fmt.Errorf("%s holds a finished policy: give another --out, or --overwrite to make it anew", c.Out)
+	}
+	if c.Target == "" {
+		if err := os.RemoveAll(searched); err != nil {
+			return err
+		}
+	}
+	return calibrate.Remove(c.Out)
+}
+
+func (c *calibrateCmd) run(a *app) error {
 	switch {
 	case c.Contract != "":
 		return c.makeContract(a)
@@ -54,6 +90,9 @@ func (c *calibrateCmd) Run(a *app) error {
 		return err
 	}
 	defer p.Close()
+	if err := c.begin(); err != nil {
+		return err
+	}
 	bar := a.newProgress("calibrating")
 	defer bar.Finish()
 	what := ""
@@ -139,8 +178,11 @@ func (c *calibrateCmd) search(a *app) error {
 		return err
 	}
 	defer done()
+	if err := c.begin(); err != nil {
+		return err
+	}
 	comparison.SearchDefaults(o, c.Seed)
-	o.Dir, o.Policies, o.Count = filepath.Join(c.Out, "evidence"), methods, c.Evidence
+	o.Dir, o.Policies, o.Count = filepath.Join(c.Out, evidenceFolder), methods, c.Evidence
 	if err := a.reference(o, c.Reference); err != nil {
 		return err
 	}

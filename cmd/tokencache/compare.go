@@ -9,6 +9,7 @@ import (
 
 	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/cmd/tokencache/internal/bench"
+	"github.com/tokencache/tokencache/cmd/tokencache/internal/output"
 	"github.com/tokencache/tokencache/comparison"
 	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/models"
@@ -16,7 +17,7 @@ import (
 )
 
 type compareCmd struct {
-	Model    string `help:"Model: a path, or the name of an embedded one: ${models}. Default: ${model}." placeholder:"PATH|NAME"`
+	Model    string `once:"" help:"Model: a path, or the name of an embedded one: ${models}. Default: ${model}." placeholder:"PATH|NAME"`
 	Key      string `help:"Which of several sets of weights in the checkpoint to take. Default: an average (ema), if there is one." placeholder:"KEY"`
 	VAE      string `name:"vae" help:"The model's autoencoder, as for generate." placeholder:"PATH"`
 	Policies string `help:"What to compare, separated by commas or, where parameters have commas, by spaces: names of methods, which are run at all --speeds (${families}), all of them (all), or policies as for generate. fewer-steps stands for the solvers without a cache (own-steps, dpm++, unipc3), of which the best is the baseline; steps=N is the uncached model with N steps, steps=unipc3:logsnr19 with another sampler. Default: all; with --quick those that need no calibration, without variants and controls." placeholder:"LIST"`
@@ -29,8 +30,8 @@ type compareCmd struct {
 	Timed     int    `help:"Images of a measurement of time." default:"4"`
 	Repeat    int    `help:"Alternating runs of such a measurement; times are their medians." default:"3"`
 	Retime    bool   `help:"Measure the time of finished results again, for times that were taken while the machine was busy."`
-	Reference string `help:"Real images, for Fréchet distances: a data set or an .npz. Default: /usr/share/datasets/fashion-mnist, if it is there, for a model of such images." placeholder:"PATH"`
-	Out       string `help:"Folder of the report, the results and the charts; what is finished is kept there and not measured again." placeholder:"DIR" required:""`
+	Reference string `once:"" help:"Real images, for Fréchet distances: a data set or an .npz. Default: /usr/share/datasets/fashion-mnist, if it is there, for a model of such images." placeholder:"PATH"`
+	Out       string `once:"" help:"Folder of the report, the results and the charts; what is finished is kept there and not measured again." placeholder:"DIR" required:""`
 	Threads   int    `help:"Worker threads. Default: all processors." placeholder:"N"`
 	JSON      bool   `name:"json" help:"Print the results as one JSON object on standard output."`
 }
@@ -62,6 +63,11 @@ func (c *compareCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
+	claim, err := output.ClaimFolder(c.Out, compareFiles, []string{"cells"})
+	if err != nil {
+		return err
+	}
+	defer claim.Release()
 	o, done, err := a.comparison(&c.Model, tokencache.Options{VAE: c.VAE, Key: c.Key, Threads: c.Threads}, &c.samplingFlags)
 	if err != nil {
 		return err
@@ -103,6 +109,13 @@ func (c *compareCmd) Run(a *app) error {
 	a.note("wrote %s, with results.json, results.csv, sheet.png and the charts as .svg and .png",
 		filepath.Join(c.Out, report.PageFile))
 	return nil
+}
+
+// compareFiles are the files of a comparison's folder, beside those of its cells.
+var compareFiles = []string{
+	report.PageFile, report.ResultsFile, "results.csv", "counted.json", "sheet.png",
+	"frontier-psnr.png", "frontier-frechet.png", "step-time.png", "memory.png",
+	"frontier-psnr.svg", "frontier-frechet.svg", "step-time.svg", "memory.svg",
 }
 
 // parseSpeeds reads a list of speeds.

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"fmt"
+	"os"
 	"strings"
 
 	"github.com/tokencache/tokencache/checkpoint"
+	"github.com/tokencache/tokencache/internal/atomicfile"
 )
 
 type convertCmd struct {
@@ -11,10 +14,17 @@ type convertCmd struct {
 	To    string `arg:"" help:"FILE.safetensors, or FILE.pt, .pth or .bin for PyTorch's format."`
 	Key   string `help:"Which of several sets of weights to convert, such as model. Default: the ema, if there is one." placeholder:"KEY"`
 	DType string `name:"dtype" help:"Type of the numbers: f32, f16, bf16 or f64. Default: as they are." enum:",f32,f16,bf16,f64" default:""`
+	Over  bool   `name:"overwrite" help:"Replace a file that is there."`
 	JSON  bool   `name:"json" help:"Print one JSON object on standard output."`
 }
 
 func (c *convertCmd) Run(a *app) error {
+	if _, err := os.Lstat(c.To); err == nil && !c.Over {
+		return fmt.Errorf("%s is there already: give another name, or --overwrite to replace it", c.To)
+	}
+	if err := atomicfile.Prepare(c.To); err != nil {
+		return err
+	}
 	leftOut, err := checkpoint.Convert(c.From, c.To, checkpoint.ConvertOptions{
 		Key:   c.Key,
 		DType: checkpoint.DType(strings.ToUpper(c.DType)),

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/tokencache/tokencache/data"
+	"github.com/tokencache/tokencache/internal/atomicfile"
 	"github.com/tokencache/tokencache/internal/raster"
 )
 
@@ -59,6 +60,11 @@ func (a *app) notePassedOver(path string, set *data.Set) {
 func (c *dataInspectCmd) run(a *app) error {
 	if c.Out != "" && !strings.EqualFold(filepath.Ext(c.Out), ".png") {
 		return fmt.Errorf("--out %s: want a name ending in .png", c.Out)
+	}
+	if c.Out != "" {
+		if err := atomicfile.Prepare(c.Out); err != nil {
+			return err
+		}
 	}
 	set, err := data.Open(a.ctx, c.Path, data.Options{
 		Split:    c.Split,

@@ -57,6 +57,13 @@ func (a *app) explain(err error) string {
 	if flags := needed(err); len(flags) > 0 {
 		text += ": give " + strings.Join(flags, " and ")
 	}
+	if exists := (*output.ExistsError)(nil); errors.As(err, &exists) {
+		if exists.Resumable {
+			text += ": --resume completes it, --overwrite begins again"
+		} else {
+			text += ": give another --out, or --overwrite to replace it"
+		}
+	}
 	if errors.Is(err, output.ErrLatentsGone) {
 		text = "--save-latents cannot be used with --resume: " + text
 	}

@@ -9,15 +9,16 @@ import (
 	"github.com/tokencache/tokencache/comparison"
 	"github.com/tokencache/tokencache/data"
 	"github.com/tokencache/tokencache/eval"
+	"github.com/tokencache/tokencache/internal/atomicfile"
 	"github.com/tokencache/tokencache/models"
 )
 
 type evaluateCmd struct {
-	Samples        string `help:"Images to evaluate: an .npz or a folder as generate writes them, or a data set." placeholder:"PATH" required:""`
-	Reference      string `help:"Real images to compare them with: a data set or an .npz; or an .npz of their statistics, as --statistics, pytorch-fid and the ADM evaluator write it." placeholder:"PATH" required:""`
+	Samples        string `once:"" help:"Images to evaluate: an .npz or a folder as generate writes them, or a data set." placeholder:"PATH" required:""`
+	Reference      string `once:"" help:"Real images to compare them with: a data set or an .npz; or an .npz of their statistics, as --statistics, pytorch-fid and the ADM evaluator write it." placeholder:"PATH" required:""`
 	SamplesSplit   string `help:"Part of the samples, if they are a data set: train, test or all." enum:"train,test,all," default:""`
 	ReferenceSplit string `help:"Part of the reference: train, test or all. Default: test where there are parts." enum:"train,test,all," default:""`
-	Count          int    `help:"Evaluate at most this number of samples: every k-th. Default: all." placeholder:"N"`
+	Count          *int   `help:"Evaluate at most this number of samples: every k-th. Default: all." placeholder:"N"`
 	Features       string `help:"Feature network: the classifier of an embedded model (${models}; embedded is that of ${model}), the file of one made by train classifier, or Inception-v3 in pytorch-fid's file pt_inception-2015-12-05." default:"${model}" placeholder:"NAME|PATH"`
 	Preprocess     string `help:"How images are prepared for Inception: adm as the ADM evaluator does (the default), or pytorch-fid. Distances of the two must not be compared." enum:"adm,pytorch-fid," default:""`
 	Size           int    `help:"With Inception: first crop all images to this number of pixels a side, as DiT prepares its training images." placeholder:"N"`
@@ -44,6 +45,17 @@ precision and recall (of at most 10,000 images of either side).`
 func (c *evaluateCmd) Run(a *app) error { return skippable(c.run(a), "--skip-broken") }
 
 func (c *evaluateCmd) run(a *app) error {
+	if c.Count != nil && *c.Count < 1 {
+		return fmt.Errorf("--count %d: want 1 or more", *c.Count)
+	}
+	for _, path := range []string{c.Statistics, c.Neighbours} {
+		if path == "" {
+			continue
+		}
+		if err := atomicfile.Prepare(path); err != nil {
+			return err
+		}
+	}
 	net, err := models.ResolveNetwork(c.Features, models.NetworkOptions{Preprocess: c.Preprocess, Size: c.Size})
 	if errors.Is(err, models.ErrClassifier) {
 		return fmt.Errorf("--preprocess and --size are for Inception: %w", err)
@@ -67,7 +79,7 @@ func (c *evaluateCmd) run(a *app) error {
 		return err
 	}
 	defer closeReference()
-	samples = samples.Spread(c.Count)
+	samples = samples.Spread(or(c.Count, 0))
 	bar := a.newProgress("evaluating")
 	defer bar.Finish()
 	e, err := eval.Evaluate(a.ctx, samples, reference, net.Network, eval.Options{

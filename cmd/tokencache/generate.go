@@ -5,23 +5,25 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
 	"strings"
 
 	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/cmd/tokencache/internal/output"
 	"github.com/tokencache/tokencache/cmd/tokencache/internal/summary"
 	"github.com/tokencache/tokencache/diffusion"
+	"github.com/tokencache/tokencache/internal/atomicfile"
 	"github.com/tokencache/tokencache/measure"
 	"github.com/tokencache/tokencache/models/bundle"
 	"github.com/tokencache/tokencache/reuse"
 )
 
 type generateCmd struct {
-	Model string   `help:"Model: a checkpoint (.pt, .safetensors), a folder with one and perhaps config.json, a diffusers pipeline, or the name of a bundled model: ${models}. Default: ${model}." placeholder:"PATH|NAME"`
+	Model string   `once:"" help:"Model: a checkpoint (.pt, .safetensors), a folder with one and perhaps config.json, a diffusers pipeline, or the name of a bundled model: ${models}. Default: ${model}." placeholder:"PATH|NAME"`
 	Key   string   `help:"Which of several sets of weights in the checkpoint to take. Default: an average (ema), if there is one." placeholder:"KEY"`
 	VAE   string   `name:"vae" help:"Autoencoder that turns the model's latents into pixels: a file or a folder. A diffusers pipeline brings its own; a model of pixels needs none." placeholder:"PATH"`
 	Class []string `help:"What to generate: a class by number or name, a list (3,5) or a range (0-9); may be repeated. Default: all classes." placeholder:"N|NAME" sep:"none"`
-	Count int      `help:"Number of images in all; they cycle through the classes. Default: one of each class, at most 16." placeholder:"N"`
+	Count *int     `help:"Number of images in all; they cycle through the classes. Default: one of each class, at most 16." placeholder:"N"`
 	Seed  string   `help:"Seed of the random numbers, 0 to 2^64-1. Default: a random one, which is printed." placeholder:"N"`
 	samplingFlags
 	Policy    policyText `help:"What to reuse from step to step: none, a policy bundled with the model, the folder of a calibrated one, or NAME:key=value,...; help lists them. Default: the bundled policy for this sampler, these steps and this guidance, else none." placeholder:"NAME|DIR"`
@@ -35,11 +37,12 @@ type generateCmd struct {
 	InputSize int        `help:"Side of the latents where the checkpoint does not say: 32 for images of 256 pixels, 64 for 512." placeholder:"N"`
 	Decode    int        `name:"decode-layer" help:"Blocks of an MDTv1's decoder, which its checkpoint does not say. Default: what config.json says, else 2." placeholder:"N"`
 
-	Out         string `help:"Where to write: a folder (a PNG for each image, and sheet.png), FILE.png (the sheet alone), or FILE.npz (samples as DiT's sample_ddp.py writes them)." default:"out" placeholder:"DIR|FILE"`
+	Out         string `once:"" help:"Where to write: a folder (a PNG for each image, and sheet.png), FILE.png (the sheet alone; - for standard output), or FILE.npz (samples as DiT's sample_ddp.py writes them). Default: a new folder, out/0001, out/0002, ..." placeholder:"DIR|FILE"`
+	Overwrite   bool   `help:"Replace the images of another run, or of this one, in --out."`
 	Labels      bool   `help:"Also write the classes to the .npz, as arr_1, which evaluate compares with what it sees."`
 	Resume      bool   `help:"Complete an interrupted run into the same --out: finished images stay as they are, the others are generated. Needs the same --seed."`
 	SaveLatents string `help:"Also write the final latents to a safetensors file (tensor latents)." placeholder:"FILE"`
-	Noise       string `help:"Start from the tensor noise of a safetensors file, [count, channels, side, side], instead of random numbers." placeholder:"FILE"`
+	Noise       string `once:"" help:"Start from the tensor noise of a safetensors file, [count, channels, side, side], instead of random numbers." placeholder:"FILE"`
 	Compare     bool   `help:"Also generate without the policy (or, where there is none, by 50 steps of DDIM) from the same noise, write both next to each other (--out FILE.png or DIR), and measure the speed-up, and the PSNR to the others and to the solution that a deterministic sampler converges to."`
 	Repeat      int    `help:"With --compare: runs of each, alternating; times are their medians." default:"3"`
 	JSON        bool   `name:"json" help:"Print one JSON object on standard output; all else goes to standard error."`
@@ -56,8 +59,8 @@ Images are the same for the same flags and seed, bit for bit, whatever --threads
 }
 
 func (c *generateCmd) Run(a *app) error {
-	if c.Resume && c.Seed == "" {
-		return errors.New("--resume needs the --seed of the run that was interrupted")
+	if err := c.checkOut(); err != nil {
+		return err
 	}
 	seed, err := parseSeed(c.Seed)
 	if err != nil {
@@ -81,6 +84,11 @@ func (c *generateCmd) Run(a *app) error {
 		return err
 	}
 	if c.Compare {
+		discard, err := c.prepareCompare(req)
+		if err != nil {
+			return err
+		}
+		defer discard()
 		return c.compare(a, p, req)
 	}
 	return c.generate(a, p, req)
@@ -100,7 +108,7 @@ func (c *generateCmd) request(a *app, p *tokencache.Pipeline, s tokencache.Sampl
 		CacheMemory: int64(c.CacheMem) << 20,
 		Batch:       c.Batch,
 	}
-	if req.Classes, err = p.ImageClasses(c.Class, c.Count); err != nil {
+	if req.Classes, err = p.ImageClasses(c.Class, or(c.Count, 0)); err != nil {
 		return req, err
 	}
 	if req.Policy, err = c.policy(a, s); err != nil {
@@ -154,10 +162,11 @@ func (c *generateCmd) policy(a *app, s tokencache.Sampling) (reuse.Policy, error
 func (c *generateCmd) generate(a *app, p *tokencache.Pipeline, req tokencache.Request) (err error) {
 	w, err := output.NewWriter(p, req, output.Options{
 		Path:    c.Out,
+		Mode:    output.Mode{Resume: c.Resume, Overwrite: c.Overwrite},
 		Labels:  c.Labels,
-		Resume:  c.Resume,
 		Latents: c.SaveLatents,
 		Noise:   c.Noise,
+		Stdout:  a.stdout,
 	})
 	if err != nil {
 		return err
@@ -166,6 +175,9 @@ func (c *generateCmd) generate(a *app, p *tokencache.Pipeline, req tokencache.Re
 	if c.Seed == "" {
 		a.note("seed %d", req.Seed)
 	}
+	for _, remark := range w.Remarks {
+		a.note("%s", remark)
+	}
 	bar := a.newProgress("denoising")
 	req.Skip, req.OnImage = w.Have, w.Add
 	req.OnStep = func(s tokencache.Progress) { bar.Set(s.Share(), 1) }
@@ -173,8 +185,7 @@ func (c *generateCmd) generate(a *app, p *tokencache.Pipeline, req tokencache.Re
 	bar.Finish()
 	if err != nil {
 		if errors.Is(err, context.Canceled) && result != nil {
-			a.note("stopped with %d of %d images finished; the same command with --seed %d --resume completes them",
-				result.Stats.Images+w.Resumed, len(req.Classes), req.Seed)
+			c.noteStopped(a, w, result.Stats.Images+w.Resumed, req)
 		}
 		return err
 	}
@@ -183,21 +194,80 @@ func (c *generateCmd) generate(a *app, p *tokencache.Pipeline, req tokencache.Re
 	if r.Files, err = w.Finish(); err != nil {
 		return err
 	}
-	if c.JSON {
+	files := strings.Join(r.Files, ", ")
+	switch {
+	case c.JSON:
 		return a.printJSON(r)
+	case w.Complete:
+		a.note("all %d images of this run are there already: %s", len(req.Classes), files)
+		return nil
 	}
 	a.note("%s", strings.Join(r.Lines(), "\n"))
-	a.note("wrote %s", strings.Join(r.Files, ", "))
+	a.note("wrote %s", files)
 	return nil
+}
+
+// checkOut reports flags of the output that do not go together.
+func (c *generateCmd) checkOut() error {
+	switch {
+	case c.Resume && c.Seed == "":
+		return errors.New("--resume needs the --seed of the run that was interrupted")
+	case c.Resume && c.Out == "":
+		return errors.New("--resume needs the --out of the run that was interrupted")
+	case c.Resume && c.Overwrite:
+		return errors.New("give --resume or --overwrite, not both")
+	case c.Out == output.Stdout && c.JSON:
+		return errors.New("--out - and --json both write to standard output: give one of them")
+	case c.Batch < 1:
+		return fmt.Errorf("--batch %d: want 1 or more", c.Batch)
+	case c.Count != nil && (*c.Count < 1 || *c.Count > maxCount):
+		return fmt.Errorf("--count %d: want 1 to %d", *c.Count, maxCount)
+	}
+	return nil
+}
+
+// maxCount bounds the images of one run: twenty times as many as FID is computed of.
+const maxCount = 1_000_000
+
+// noteStopped says what an interrupted run leaves and how to go on.
+func (c *generateCmd) noteStopped(a *app, w *output.Writer, finished int, req tokencache.Request) {
+	if !w.Resumable() {
+		a.note("stopped with %d of %d images finished; a single sheet keeps none of them", finished, len(req.Classes))
+		return
+	}
+	out := ""
+	if c.Out == "" {
+		out = " --out " + w.Path
+	}
+	a.note("stopped with %d of %d images finished; the same command with%s --seed %d --resume completes them",
+		finished, len(req.Classes), out, req.Seed)
+}
+
+// prepareCompare refuses what cannot be compared or written, before the work. Without --out it makes
+// a new folder, which discard removes again if nothing was written.
+func (c *generateCmd) prepareCompare(req tokencache.Request) (discard func(), err error) {
+	if _, none := req.Policy.(reuse.None); none && req.Sampling.WithDefaults() == measure.DDIM50(req.Sampling) {
+		return nil, errors.New("--compare: nothing to compare with: neither a policy nor another sampler " +
+			"than 50 steps of DDIM is in use; give --policy, --speed, --sampler or --steps")
+	}
+	discard = func() {}
+	if c.Out == "" {
+		if c.Out, err = output.NewFolder(output.DefaultParent); err != nil {
+			return nil, err
+		}
+		discard = func() { _ = os.Remove(c.Out) } // unless there is something in it
+	}
+	path, ok := output.PairsPath(c.Out)
+	if !ok {
+		return nil, fmt.Errorf("--compare writes an image: --out %s: want FILE.png or a folder", c.Out)
+	}
+	return discard, atomicfile.Prepare(path)
 }
 
 // compare generates with the policy and without it or, where there is none, with the sampler and
 // with 50 steps of DDIM; and the solution that the sampler converges to.
 func (c *generateCmd) compare(a *app, p *tokencache.Pipeline, req tokencache.Request) error {
-	path, ok := output.PairsPath(c.Out)
-	if !ok {
-		return fmt.Errorf("--compare writes an image: --out %s: want FILE.png or a folder", c.Out)
-	}
+	path, _ := output.PairsPath(c.Out)
 	kinds := [2]string{"uncached", req.Policy.String()}
 	with := req.Sampling
 	if _, none := req.Policy.(reuse.None); none {

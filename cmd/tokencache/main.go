@@ -98,7 +98,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		a.stderr = io.Discard
 	}
 	if err == nil {
-		err = kernel.EnvError()
+		err = errors.Join(checkOnce(k), kernel.EnvError())
 	}
 	if err == nil {
 		err = k.Run(a)
@@ -113,6 +113,22 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "tokencache: %s\n", a.explain(err))
 		return 1
 	}
+}
+
+// checkOnce reports flags of inputs that are given more than once, where only the last would count.
+// They have the tag once.
+func checkOnce(k *kong.Context) error {
+	seen := map[*kong.Flag]bool{}
+	for _, p := range k.Path {
+		if p.Flag == nil {
+			continue
+		}
+		if seen[p.Flag] && p.Flag.Tag.Has("once") {
+			return fmt.Errorf("--%s is given more than once, and takes one value", p.Flag.Name)
+		}
+		seen[p.Flag] = true
+	}
+	return nil
 }
 
 // newParser returns the parser of the command line.

@@ -53,7 +53,7 @@ The folder of the run holds model.safetensors (the averaged weights: a model lik
 loss.png and samples.png. Ctrl-C saves and stops.`
 }
 
-func (c *trainDiTCmd) Run(a *app) error { return skippable(c.train(a), "--skip-broken") }
+func (c *trainDiTCmd) Run(a *app) error { return c.claimed(func() error { return c.train(a) }) }
 
 func (c *trainDiTCmd) train(a *app) error {
 	note := train.DenoiserNote{Source: train.Source{Data: c.Data, Split: c.Split}, Options: train.DenoiserDefaults()}
@@ -103,7 +103,7 @@ func (c *trainDiTCmd) train(a *app) error {
 	a.note("training %s (%.2f million parameters) on %d images of %s: %d updates of %d, %.1f epochs",
 		model.Name(), float64(model.Parameters())/1e6, set.Len(), source.Data, s.Steps, s.Batch,
 		float64(s.Steps)*float64(s.Batch)/float64(set.Len()))
-	grid := train.SampleEvery(c.Sample, model.Config, c.Out, filepath.Join(c.Out, "samples.png"),
+	grid := train.SampleEvery(c.Sample, model.Config, c.Out, filepath.Join(c.Out, sampleSheet),
 		train.GridOptions{Guidance: c.CFG, Threads: c.Threads})
 	return finishRun(&c.trainRun, a, run, task, func() error { return grid(a.ctx) })
 }

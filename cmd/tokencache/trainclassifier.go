@@ -26,7 +26,7 @@ func (c *trainClassifierCmd) Help() string {
 The accuracy on the data's test part is printed at every checkpoint.`
 }
 
-func (c *trainClassifierCmd) Run(a *app) error { return skippable(c.train(a), "--skip-broken") }
+func (c *trainClassifierCmd) Run(a *app) error { return c.claimed(func() error { return c.train(a) }) }
 
 func (c *trainClassifierCmd) train(a *app) error {
 	note := train.ClassifierNote{

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tokencache/tokencache/cmd/tokencache/internal/output"
 	"github.com/tokencache/tokencache/cmd/tokencache/internal/terminal"
 	"github.com/tokencache/tokencache/tensor"
 	"github.com/tokencache/tokencache/train"
@@ -18,10 +19,10 @@ import (
 
 // trainRun holds the flags of every kind of training.
 type trainRun struct {
-	Data     string        `help:"Images: a folder of IDX or CIFAR files, a folder with a subfolder for each class, or an .npz." placeholder:"PATH"`
+	Data     string        `once:"" help:"Images: a folder of IDX or CIFAR files, a folder with a subfolder for each class, or an .npz." placeholder:"PATH"`
 	Split    string        `help:"Part of the data: train, test or all. Default: train where there are splits, else everything." default:"" enum:",train,test,all" placeholder:"PART"`
 	SkipBad  bool          `name:"skip-broken" help:"Skip image files that cannot be read, naming them, instead of stopping."`
-	Out      string        `help:"Folder of the run: checkpoints, log, loss curve, samples." placeholder:"DIR" required:""`
+	Out      string        `once:"" help:"Folder of the run: checkpoints, log, loss curve, samples." placeholder:"DIR" required:""`
 	Resume   bool          `help:"Continue the run in --out, bit for bit as if it had not been stopped. Its settings are kept; --steps, --data, --threads and the intervals may be given anew."`
 	Steps    *int          `help:"Updates in all. Default: what --epochs come to." placeholder:"N"`
 	Epochs   *float64      `settled:"" help:"Times that each image is seen. Default: 10, for a classifier 8." placeholder:"X"`
@@ -39,6 +40,24 @@ type trainRun struct {
 	Threads  int           `help:"Worker threads. Default: all processors." placeholder:"N"`
 	JSON     bool          `name:"json" help:"Print one JSON object on standard output; all else goes to standard error."`
 }
+
+// Figures in the folder of a run.
+const (
+	lossFigure  = "loss.png"
+	sampleSheet = "samples.png"
+)
+
+// claimed trains while no other process writes to the folder of the run.
+func (c *trainRun) claimed(train func() error) error {
+	claim, err := output.ClaimFolder(c.Out, trainFiles, nil)
+	if err != nil {
+		return err
+	}
+	return errors.Join(skippable(train(), "--skip-broken"), claim.Release())
+}
+
+// trainFiles are the files of a run's folder.
+var trainFiles = []string{train.StateFile, train.ModelFile, train.LogFile, lossFigure, sampleSheet}
 
 // given sets a setting to what a flag says, if it was given.
 func given[T any](setting *T, flag *T) {
@@ -135,7 +154,7 @@ func finishRun[N any](c *trainRun, a *app, r *train.Run[N], task train.Task, onS
 	}
 	l.OnSave = func(train.StepStats) error {
 		names := map[string]string{"loss": "loss", "masked": "loss of masked passes"}
-		if err := train.LossFigure(c.Out, filepath.Join(c.Out, "loss.png"), names); err != nil {
+		if err := train.LossFigure(c.Out, filepath.Join(c.Out, lossFigure), names); err != nil {
 			return err
 		}
 		return onSave()

@@ -24,6 +24,7 @@ const maxInflation = 1032
 type Archive struct {
 	names   []string
 	entries map[string]*entry
+	about   *entry   // AboutFile, or nil
 	file    *os.File // nil if the archive was not opened by Open
 }
 
@@ -76,6 +77,11 @@ func NewReader(r io.ReaderAt, size int64) (*Archive, error) {
 	}
 	for _, f := range z.File {
 		name, isArray := strings.CutSuffix(f.Name, ".npy")
+		if f.Name == AboutFile {
+			if a.about, err = zipEntry(r, size, f); err != nil {
+				return nil, fmt.Errorf("entry %q: %w", f.Name, err)
+			}
+		}
 		if !isArray {
 			continue
 		}
@@ -110,6 +116,29 @@ func (a *Archive) Close() error {
 // Names returns the arrays' names in the file's order, without the ending .npy. Entries that are
 // not arrays are left out.
 func (a *Archive) Names() []string { return slices.Clone(a.names) }
+
+// AboutFile is the name of an archive's entry that says what made its arrays. NumPy and programs
+// that read arrays by their names pass over it.
+const AboutFile = "about.json"
+
+// maxAbout bounds the text of AboutFile, in bytes.
+const maxAbout = 1 << 20
+
+// About returns the text of AboutFile. An archive without it is an error.
+func (a *Archive) About() ([]byte, error) {
+	switch {
+	case a.about == nil:
+		return nil, fmt.Errorf("there is no %s in it", AboutFile)
+	case a.about.size > maxAbout:
+		return nil, fmt.Errorf("%s: %d bytes, want at most %d", AboutFile, a.about.size, maxAbout)
+	}
+	r, err := a.about.open()
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	return io.ReadAll(r)
+}
 
 // Array reads the header of the named array. The error of a missing one lists those there are.
 func (a *Archive) Array(name string) (*Array, error) {

@@ -57,11 +57,7 @@ func Stream[T Element](w *Writer, name string, shape ...int) (*Elements[T], erro
 	if err != nil {
 		return nil, fmt.Errorf("array %q: %w", name, err)
 	}
-	f, err := w.zip.CreateHeader(&zip.FileHeader{
-		Name:     name + ".npy",
-		Method:   zip.Store,
-		Modified: time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC), // as np.savez: equal arrays, equal files
-	})
+	f, err := w.create(name + ".npy")
 	if err != nil {
 		return nil, fmt.Errorf("array %q: %w", name, err)
 	}
@@ -71,6 +67,28 @@ func Stream[T Element](w *Writer, name string, shape ...int) (*Elements[T], erro
 	w.names[name] = true
 	w.last = &stream{w: f, name: name, left: n}
 	return &Elements[T]{stream: w.last}, nil
+}
+
+// create begins an entry of the archive.
+func (w *Writer) create(name string) (io.Writer, error) {
+	return w.zip.CreateHeader(&zip.FileHeader{
+		Name:     name,
+		Method:   zip.Store,
+		Modified: time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC), // as np.savez: equal arrays, equal files
+	})
+}
+
+// about adds AboutFile.
+func (w *Writer) about(text []byte) error {
+	if err := w.complete(); err != nil {
+		return err
+	}
+	f, err := w.create(AboutFile)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	return err
 }
 
 // complete checks that the last array has all its elements.
@@ -119,6 +137,7 @@ type Samples struct {
 	Count, Height, Width, Channels int
 	Labels                         []int64                     // nil or [Count]
 	Image                          func(i int) ([]byte, error) // [Height, Width, Channels]; called in order
+	About                          []byte                      // the text of AboutFile, or nil
 }
 
 // Write creates or replaces the file at path, whole or not at all. It holds one image at a time.
@@ -143,9 +162,14 @@ func (s *Samples) Write(path string) error {
 				return err
 			}
 		}
-		if s.Labels == nil {
+		if s.Labels != nil {
+			if err := Put(w, "arr_1", s.Labels, s.Count); err != nil {
+				return err
+			}
+		}
+		if s.About == nil {
 			return nil
 		}
-		return Put(w, "arr_1", s.Labels, s.Count)
+		return w.about(s.About)
 	})
 }

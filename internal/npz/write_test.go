@@ -159,9 +159,9 @@ func TestWrongSamples(t *testing.T) {
 		s     Samples
 		fails string
 	}{
-		{Samples{1, 2, 2, 1, nil, small}, "image 0: 3 bytes, want 4"},
-		{Samples{1, 1, 1, 3, []int64{1, 2}, small}, "2 labels for 1 images"},
-		{Samples{1, 1, 1, 3, nil, func(int) ([]byte, error) { return nil, io.ErrClosedPipe }},
+		{Samples{1, 2, 2, 1, nil, small, nil}, "image 0: 3 bytes, want 4"},
+		{Samples{1, 1, 1, 3, []int64{1, 2}, small, nil}, "2 labels for 1 images"},
+		{Samples{1, 1, 1, 3, nil, func(int) ([]byte, error) { return nil, io.ErrClosedPipe }, nil},
 			"image 0: io: read/write on closed pipe"},
 	} {
 		if err := test.s.Write(path); err == nil || !strings.Contains(err.Error(), test.fails) {

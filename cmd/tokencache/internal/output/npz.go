@@ -5,165 +5,230 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
-	"reflect"
+	"path/filepath"
+	"slices"
 
 	"github.com/tokencache/tokencache/internal/atomicfile"
 	"github.com/tokencache/tokencache/internal/npz"
 	"github.com/tokencache/tokencache/internal/raster"
 )
 
-// npzFile gathers images in a file next to the one asked for, in the order of their indices, and
-// makes the npz file of it when all are there. An interrupted run leaves that file and a
-// description of the run.
+// npzFile gathers images in a partial file next to the npz file, which it makes of them when all
+// are there. An interrupted run leaves the partial file and a description of the run.
 type npzFile struct {
-	path    string
-	run     Run
-	pixels  *os.File       // path.partial: raw pixels of images 0, 1, ...
-	resumed int            // whole images in it when it was opened
-	have    int            // and now
-	early   map[int][]byte // images that were finished before others that come first
-	state   npzState
+	path     string
+	run      Run
+	partial  *partial
+	had      []bool // images that were there when it was opened
+	have     []bool // and now
+	complete bool   // the npz file itself was there
+	remarks  []string
 }
 
 // npzState is path.partial.json.
 type npzState struct {
-	Height   int           `json:"height"` // 0 until the first image
-	Width    int           `json:"width"`
-	Channels int           `json:"channels"`
-	Classes  []int         `json:"classes"`
-	Texts    []raster.Text `json:"settings"`
+	Classes []int         `json:"classes"`
+	Texts   []raster.Text `json:"settings"`
 }
 
-func openNPZ(path string, run Run, resume bool) (Sink, error) {
-	f := &npzFile{path: path, run: run, state: npzState{Classes: run.Classes, Texts: run.ofRun()}}
-	flags := os.O_RDWR | os.O_CREATE
-	if !resume {
-		flags |= os.O_TRUNC
-	}
-	var err error
-	if f.pixels, err = os.OpenFile(f.partial(), flags, 0o644); err != nil {
-		return nil, fmt.Errorf("output %s: %w", path, err)
-	}
-	if resume {
-		if err := f.takeOver(); err != nil {
-			f.pixels.Close()
-			return nil, err
-		}
-		f.resumed = f.have
-	}
-	if f.have == 0 {
-		if err := f.writeState(); err != nil {
-			f.pixels.Close()
-			return nil, err
+func (f *npzFile) partialPath() string { return f.path + ".partial" }
+func (f *npzFile) statePath() string   { return f.path + ".partial.json" }
+
+// fileAndState reports whether a name is that of the file at path, or of its state.
+func fileAndState(path string) func(name string) bool {
+	base := filepath.Base(path)
+	return func(name string) bool { return name == base || name == base+".partial.json" }
+}
+
+func openNPZ(path string, run Run, mode Mode) (Sink, error) {
+	f := &npzFile{path: path, run: run, had: make([]bool, len(run.Classes))}
+	if mode.Overwrite {
+		if err := f.removePartial(); err != nil {
+			return nil, fmt.Errorf("output %s: %w", path, err)
 		}
 	}
+	begun, described, err := f.begun()
+	if err != nil {
+		return nil, err
+	}
+	if !begun && mode.Resume {
+		if f.complete, err = f.finished(); f.complete || err != nil {
+			f.have = f.had
+			for i := range f.had {
+				f.had[i] = true
+			}
+			return f, err
+		}
+	}
+	if err := f.openPartial(mode, described); err != nil {
+		return nil, err
+	}
+	f.have = slices.Clone(f.had)
 	return f, nil
 }
 
-func (f *npzFile) partial() string   { return f.path + ".partial" }
-func (f *npzFile) statePath() string { return f.path + ".partial.json" }
+// begun reports whether a run was interrupted here, and whether a description says that it is this
+// one; another one is an *ExistsError. Without a description that can be read the checksums decide.
+func (f *npzFile) begun() (begun, described bool, err error) {
+	for _, path := range []string{f.partialPath(), f.statePath()} {
+		if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() {
+			return false, false, &ExistsError{Path: path, What: "is a link or a special file, which is not written through"}
+		}
+	}
+	var old npzState
+	b, err := os.ReadFile(f.statePath())
+	if err == nil && json.Unmarshal(b, &old) == nil {
+		if d, differs := f.run.differs(old.Texts); differs {
+			return true, true, ofAnother(f.partialPath(), d)
+		}
+		if !slices.Equal(old.Classes, f.run.Classes) {
+			return true, true, &ExistsError{Path: f.partialPath(),
+				What: fmt.Sprintf("is of this run with other images, %d in all", len(old.Classes))}
+		}
+		return true, true, nil
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false, false, err
+	}
+	_, err = os.Lstat(f.partialPath())
+	return err == nil, false, nil
+}
 
-func (f *npzFile) writeState() error {
+// finished reports whether the npz file is there and of this run, which needs no more.
+func (f *npzFile) finished() (bool, error) {
+	got, err := readProvenance(f.path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return false, nil
+	case err != nil:
+		return false, &ExistsError{Path: f.path, What: fmt.Sprintf("does not say of which run it is (%v)", err)}
+	case got.equals(f.run.provenance()):
+		return true, nil
+	}
+	if d, differs := f.run.differs(got.texts()); differs {
+		return false, ofAnother(f.path, d)
+	}
+	return false, &ExistsError{Path: f.path, What: "is of this run with other images or without labels"}
+}
+
+// openPartial opens the partial file and finds the images in it.
+func (f *npzFile) openPartial(mode Mode, described bool) (err error) {
+	if f.partial, err = openPartial(f.partialPath(), f.run); err != nil {
+		return fmt.Errorf("output: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, f.partial.close())
+		}
+	}()
+	var torn int
+	if f.had, torn, err = f.partial.scan(); err != nil {
+		return err
+	}
+	have := 0
+	for _, there := range f.had {
+		if there {
+			have++
+		}
+	}
+	switch {
+	case have > 0 && !mode.Resume:
+		return unfinished(f.partialPath(), have, len(f.had))
+	case have == 0 && torn > 0 && !described:
+		return &ExistsError{Path: f.partialPath(), What: "is damaged or of another run"}
+	case torn > 0 && mode.Resume:
+		f.remarks = append(f.remarks, fmt.Sprintf("%s: %d images are damaged and are made again", f.partialPath(), torn))
+	}
+	if have == 0 {
+		if err := f.partial.file.Truncate(0); err != nil {
+			return err
+		}
+	}
+	size, images := int64(f.run.imageBytes()), int64(len(f.had))
+	need := (images-int64(have))*f.run.recordBytes() + images*(size+8) + 1<<16
+	if err := atomicfile.CheckSpace(filepath.Dir(f.path), need); err != nil {
+		if have == 0 {
+			err = errors.Join(err, f.partial.close(), f.removePartial())
+		}
+		return fmt.Errorf("output %s: %w", f.path, err)
+	}
 	return atomicfile.Write(f.statePath(), func(w io.Writer) error {
-		return json.NewEncoder(w).Encode(f.state)
+		return json.NewEncoder(w).Encode(npzState{Classes: f.run.Classes, Texts: f.run.ofRun()})
 	})
 }
 
-// takeOver counts the whole images that an interrupted run left and drops the rest of one that is
-// not whole.
-func (f *npzFile) takeOver() error {
-	b, err := os.ReadFile(f.statePath())
-	if errors.Is(err, os.ErrNotExist) {
-		return f.pixels.Truncate(0)
+func (f *npzFile) removePartial() error {
+	for _, path := range []string{f.partialPath(), f.statePath()} {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
 	}
-	if err != nil {
-		return fmt.Errorf("resume: %w", err)
-	}
-	var old npzState
-	if err := json.Unmarshal(b, &old); err != nil {
-		return fmt.Errorf("resume: %s: %w", f.statePath(), err)
-	}
-	if !reflect.DeepEqual(old.Classes, f.state.Classes) {
-		return fmt.Errorf("resume: %s is of a run of %d other images; remove it to start again",
-			f.partial(), len(old.Classes))
-	}
-	if d, differs := f.run.differs(old.Texts); differs {
-		return fmt.Errorf("resume: %s is of another run, with another %s; remove it to start again", f.partial(), d.key)
-	}
-	f.state = old
-	info, err := f.pixels.Stat()
-	if err != nil {
-		return err
-	}
-	if size := f.imageSize(); size > 0 {
-		f.have = int(info.Size() / int64(size))
-	}
-	if f.have > len(f.run.Classes) {
-		return fmt.Errorf("resume: %s holds %d images, more than the %d asked for", f.partial(), f.have, len(f.run.Classes))
-	}
-	return f.pixels.Truncate(int64(f.have) * int64(f.imageSize()))
+	return nil
 }
 
-func (f *npzFile) imageSize() int { return f.state.Height * f.state.Width * f.state.Channels }
-
-func (f *npzFile) Have(i int) bool { return i < f.resumed }
+func (f *npzFile) Have(i int) bool   { return f.had[i] }
+func (f *npzFile) Complete() bool    { return f.complete }
+func (f *npzFile) Remarks() []string { return f.remarks }
 
 func (f *npzFile) Add(i int, m *raster.Image, _ ...raster.Text) error {
-	if f.state.Height == 0 {
-		f.state.Height, f.state.Width, f.state.Channels = m.Height, m.Width, m.Channels
-		if err := f.writeState(); err != nil {
-			return err
-		}
+	if i < 0 || i >= len(f.have) || f.have[i] || len(m.Pix) != f.run.imageBytes() {
+		return fmt.Errorf("output %s: image %d of %d bytes, want one that is not there, of %d",
+			f.path, i, len(m.Pix), f.run.imageBytes())
 	}
-	if i < f.have || len(m.Pix) != f.imageSize() {
-		return fmt.Errorf("output %s: image %d of %d bytes, want image %d or a later one, of %d",
-			f.path, i, len(m.Pix), f.have, f.imageSize())
+	if err := f.partial.write(i, m); err != nil {
+		return err
 	}
-	if f.early == nil {
-		f.early = map[int][]byte{}
-	}
-	f.early[i] = m.Pix
-	for {
-		pixels, ok := f.early[f.have]
-		if !ok {
-			return nil
-		}
-		if _, err := f.pixels.WriteAt(pixels, int64(f.have)*int64(f.imageSize())); err != nil {
-			return err
-		}
-		delete(f.early, f.have)
-		f.have++
-	}
+	f.have[i] = true
+	return nil
 }
 
 func (f *npzFile) Finish() ([]string, error) {
-	if len(f.early) > 0 {
-		return nil, fmt.Errorf("output %s: image %d was never finished", f.path, f.have)
+	if f.complete {
+		return []string{f.path}, nil
 	}
-	buf := make([]byte, f.imageSize())
+	if i := slices.Index(f.have, false); i >= 0 {
+		return nil, fmt.Errorf("output %s: image %d was never finished", f.path, i)
+	}
+	about, err := json.MarshalIndent(f.run.provenance(), "", " ")
+	if err != nil {
+		return nil, err
+	}
+	buf := make([]byte, f.run.recordBytes())
 	samples := npz.Samples{
-		Count: f.have, Height: f.state.Height, Width: f.state.Width, Channels: f.state.Channels,
+		Count:    len(f.have),
+		Height:   f.run.Height,
+		Width:    f.run.Width,
+		Channels: f.run.Channels,
+		About:    append(about, '\n'),
 		Image: func(i int) ([]byte, error) {
-			_, err := f.pixels.ReadAt(buf, int64(i)*int64(len(buf)))
-			return buf, err
+			pixels, _, err := f.partial.read(i, buf)
+			if err == nil && pixels == nil {
+				err = fmt.Errorf("damaged in %s since it was written", f.partialPath())
+			}
+			return pixels, err
 		},
 	}
 	if f.run.Labels {
-		for _, class := range f.run.Classes[:f.have] {
+		for _, class := range f.run.Classes {
 			samples.Labels = append(samples.Labels, int64(class))
 		}
 	}
 	if err := samples.Write(f.path); err != nil {
 		return nil, err
 	}
-	f.pixels.Close()
-	return []string{f.path}, errors.Join(os.Remove(f.partial()), os.Remove(f.statePath()))
+	return []string{f.path}, errors.Join(f.partial.file.Close(), f.removePartial())
 }
 
+// Close closes the partial file. One without an image is removed.
 func (f *npzFile) Close() error {
-	if err := f.pixels.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
-		return err
+	if f.partial == nil {
+		return nil
 	}
-	return nil
+	err := f.partial.close()
+	if !slices.Contains(f.have, true) {
+		err = errors.Join(err, f.removePartial())
+	}
+	return err
 }

@@ -1,21 +1,23 @@
 // Package output puts a run's images where the user asked for them: a folder of PNG files with a
-// sheet, one sheet, or an npz file. Images may come in any order. It knows which of them an
-// interrupted run has already made.
+// sheet, one sheet, or an npz file. Images may come in any order. One process at a time writes to an
+// output, and what another run left there is neither changed nor mixed with the new: it is refused.
 package output
 
 import (
 	"errors"
 	"fmt"
-	"os"
+	"io"
 	"path/filepath"
-	"strings"
 
+	"github.com/tokencache/tokencache/internal/atomicfile"
 	"github.com/tokencache/tokencache/internal/classes"
 	"github.com/tokencache/tokencache/internal/raster"
 )
 
 // Run says what the images of a run are, beyond their pixels.
 type Run struct {
+	Height, Width, Channels int // of every image
+
 	Classes []int    // the class of each image
 	Names   []string // of all classes, or nil
 	// Identity is tokencache.Pipeline.Identity: it tells the images of one run from those of another.
@@ -24,60 +26,87 @@ type Run struct {
 	Labels   bool          // an npz file also gets the classes, as arr_1
 }
 
+// imageBytes is the size of an image's pixels.
+func (r Run) imageBytes() int { return r.Height * r.Width * r.Channels }
+
+// Mode says what becomes of what is there already.
+type Mode struct {
+	Resume    bool // complete what an interrupted run of the same identity left
+	Overwrite bool // replace the images of any run
+}
+
 // Sink takes the images of a run as they are finished, in any order.
 type Sink interface {
 	// Have reports whether image i was there when the sink was opened, from a run that was
 	// interrupted. It may be called from any goroutine, also during Add.
 	Have(i int) bool
+	// Complete reports that nothing was left to do when the sink was opened.
+	Complete() bool
+	// Remarks are what the user should know of what was found, and of what is not written.
+	Remarks() []string
 	// Add takes image i, which must not be there, and keeps m. The texts are what is known of it only
 	// now; of the formats only PNG files of one image have them.
 	Add(i int, m *raster.Image, found ...raster.Text) error
 	// Finish is called once, after the last image. Without it nothing but whole files of finished
 	// images is left behind. It returns the paths to show the user.
 	Finish() ([]string, error)
-	// Close frees what Finish or an error left open.
+	// Close frees what Finish or an error left open, and lets other processes write there.
 	Close() error
 }
 
-// Open returns the sink for path: FILE.npz, FILE.png, or a folder. With resume it takes up what an
-// interrupted run of the same identity left there; what another run left is an error.
-func Open(path string, run Run, resume bool) (Sink, error) {
-	ext := strings.ToLower(filepath.Ext(path))
-	dir := path
-	switch ext {
-	case ".npz", ".png":
-		dir = filepath.Dir(path)
-	case "":
-	default:
-		return nil, fmt.Errorf("output %s: unknown kind %q: give a folder, FILE.png or FILE.npz", path, ext)
+// Open returns the sink for path: FILE.npz, FILE.png, - for a PNG on stdout, or a folder. It fails
+// with an *ExistsError if there is a run that mode does not resume or replace, and with a
+// *filelock.HeldError if another process is writing there.
+func Open(path string, run Run, mode Mode, stdout io.Writer) (Sink, error) {
+	kind, err := kindOf(path)
+	if err != nil {
+		return nil, err
 	}
-	if err := prepare(dir); err != nil {
-		return nil, fmt.Errorf("output %s: %w", path, err)
-	}
-	switch ext {
-	case ".npz":
-		return openNPZ(path, run, resume)
-	case ".png":
-		if resume {
+	if kind == kindStdout || kind == kindSheet {
+		if mode.Resume {
 			return nil, fmt.Errorf("output %s: a single sheet cannot be resumed; give a folder or an .npz file", path)
 		}
-		return &sheetFile{path: path, sheet: newSheet(run)}, nil
+		if err := checkSheet(run); err != nil {
+			return nil, fmt.Errorf("output %s: %w", path, err)
+		}
 	}
-	return openFolder(path, run, resume)
+	if kind == kindStdout {
+		return &sheetFile{path: path, sheet: newSheet(run, len(run.Classes)), stdout: stdout}, nil
+	}
+	if kind == kindFolder {
+		return guarded(path, folderFiles, path, func() (Sink, error) { return openFolder(path, run, mode) })
+	}
+	return guarded(path, fileAndState(path), filepath.Dir(path), func() (Sink, error) {
+		if err := atomicfile.Prepare(path); err != nil {
+			return nil, fmt.Errorf("output: %w", err)
+		}
+		if kind == kindSheet {
+			return &sheetFile{path: path, sheet: newSheet(run, len(run.Classes))}, nil
+		}
+		return openNPZ(path, run, mode)
+	})
 }
 
-// prepare makes the folder if need be and finds out early, before hours of work, that it cannot be
-// written to.
-func prepare(dir string) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	t, err := os.CreateTemp(dir, ".*.tmp")
+// guarded opens a sink while nobody else writes to its output.
+func guarded(path string, own func(name string) bool, dir string, open func() (Sink, error)) (Sink, error) {
+	c, err := claimOutput(path, own, dir)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return errors.Join(t.Close(), os.Remove(t.Name()))
+	s, err := open()
+	if err != nil {
+		return nil, errors.Join(err, c.Release())
+	}
+	return &guardedSink{Sink: s, claim: c}, nil
 }
+
+// guardedSink is a sink whose output is claimed until it is closed.
+type guardedSink struct {
+	Sink
+	claim *Claim
+}
+
+func (s *guardedSink) Close() error { return errors.Join(s.Sink.Close(), s.claim.Release()) }
 
 // caption names a class for people.
 func (r Run) caption(class int) string {

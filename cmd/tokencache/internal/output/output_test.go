@@ -1,19 +1,25 @@
 package output
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/tokencache/tokencache/internal/npz"
+	"github.com/tokencache/tokencache/internal/filelock"
 	"github.com/tokencache/tokencache/internal/raster"
 )
 
 func testRun(images int) Run {
 	r := Run{
+		Height:   4,
+		Width:    4,
+		Channels: 3,
 		Names:    []string{"tench, Tinca tinca", "goldfish"},
 		Identity: "5eed",
 		Texts:    []raster.Text{{Key: "seed", Value: "1"}, {Key: "steps", Value: "50"}},
@@ -35,7 +41,7 @@ func sample(i, channels int) *raster.Image {
 
 func openSink(t *testing.T, path string, run Run, resume bool) Sink {
 	t.Helper()
-	s, err := Open(path, run, resume)
+	s, err := Open(path, run, Mode{Resume: resume}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,17 +74,46 @@ func read(t *testing.T, path string) string {
 	return string(b)
 }
 
+// interrupted writes the images given of a run to path, and no more.
+func interrupted(t *testing.T, path string, run Run, images ...int) {
+	t.Helper()
+	s := openSink(t, path, run, false)
+	for _, i := range images {
+		add(t, s, i, run.Channels)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// refuses checks that a run is not written to path, for an *ExistsError with the text given.
+func refuses(t *testing.T, path string, run Run, mode Mode, text string) *ExistsError {
+	t.Helper()
+	s, err := Open(path, run, mode, nil)
+	if err == nil {
+		s.Close()
+	}
+	exists := (*ExistsError)(nil)
+	if !errors.As(err, &exists) || !strings.Contains(err.Error(), text) {
+		t.Fatalf("error %v, want an ExistsError with %q", err, text)
+	}
+	return exists
+}
+
 func TestFolderResumes(t *testing.T) {
 	for _, channels := range []int{1, 3} {
 		whole, cut := t.TempDir(), t.TempDir()
-		s := openSink(t, whole, testRun(4), false)
+		run := testRun(4)
+		run.Channels = channels
+		s := openSink(t, whole, run, false)
 		for i := range 4 {
 			add(t, s, i, channels)
 		}
 		finish(t, s)
+		s.Close()
 
-		add(t, openSink(t, cut, testRun(4), false), 1, channels) // and then it was interrupted
-		s = openSink(t, cut, testRun(4), true)
+		interrupted(t, cut, run, 1)
+		s = openSink(t, cut, run, true)
 		for i := range 4 {
 			if s.Have(i) != (i == 1) {
 				t.Errorf("image %d: have %v", i, s.Have(i))
@@ -88,45 +123,108 @@ func TestFolderResumes(t *testing.T) {
 			}
 		}
 		finish(t, s)
-		for _, name := range []string{"000000.png", "000001.png", "000003.png", "sheet.png"} {
-			if read(t, filepath.Join(whole, name)) != read(t, filepath.Join(cut, name)) {
-				t.Errorf("%d channels: %s of the resumed run differs", channels, name)
-			}
+		s.Close()
+		if got, want := contents(t, cut), contents(t, whole); !maps.Equal(got, want) {
+			t.Errorf("%d channels: the resumed run's files differ: %d, want %d", channels, len(got), len(want))
 		}
+	}
+}
+
+// TestFolderKeepsRuns checks that a folder which holds a run, whole or in part, is resumed or refused,
+// and never mixed.
+func TestFolderKeepsRuns(t *testing.T) {
+	dir := t.TempDir()
+	interrupted(t, dir, testRun(3), 0, 2)
+	if e := refuses(t, dir, testRun(3), Mode{}, "holds 2 of the 3 images of this run"); !e.Resumable {
+		t.Error("an interrupted run is not said to be resumable")
+	}
+	s := openSink(t, dir, testRun(3), true)
+	add(t, s, 1, 3)
+	finish(t, s)
+	s.Close()
+	refuses(t, dir, testRun(3), Mode{}, "holds all images of this run already")
+	before := contents(t, dir)
+	s = openSink(t, dir, testRun(3), true)
+	if !s.Complete() {
+		t.Error("the whole run is not complete")
+	}
+	finish(t, s)
+	s.Close()
+	if !maps.Equal(before, contents(t, dir)) {
+		t.Error("resuming a complete run changed it")
+	}
+	refuses(t, dir, testRun(2), Mode{Resume: true}, "holds image 2, of this run with more images than the 2 asked for")
+
+	s = openSink(t, dir, testRun(4), true) // more images: the sheet is of fewer
+	if s.Complete() || !s.Have(2) || s.Have(3) {
+		t.Error("with one more image: want it alone to be missing")
+	}
+	s.Close()
+	if _, err := os.Stat(filepath.Join(dir, "sheet.png")); err == nil {
+		t.Error("the sheet of three images is kept next to the part of a run of four")
+	}
+
+	s, err := Open(dir, testRun(1), Mode{Overwrite: true}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	if left := contents(t, dir); len(left) != 0 {
+		t.Errorf("overwriting leaves %d files of the run before", len(left))
 	}
 }
 
 func TestFolderOfAnotherRunIsRefused(t *testing.T) {
 	dir := t.TempDir()
-	add(t, openSink(t, dir, testRun(2), false), 0, 1)
+	interrupted(t, dir, testRun(2), 0)
 	other := testRun(2)
 	other.Identity = "07e5"
 	other.Texts = []raster.Text{{Key: "seed", Value: "1"}, {Key: "steps", Value: "20"}}
-	_, err := Open(dir, other, true)
-	if err == nil || !strings.Contains(err.Error(), `its steps is "50", this run's is "20"`) {
-		t.Errorf("error %v", err)
+	for _, mode := range []Mode{{}, {Resume: true}} {
+		refuses(t, dir, other, mode, `its steps is "50", this run's is "20"`)
 	}
 	other.Texts = testRun(2).Texts
-	_, err = Open(dir, other, true)
-	want := `its content of the policy, the autoencoder or the noise is "5eed", this run's is "07e5"`
-	if err == nil || !strings.Contains(err.Error(), want) {
-		t.Errorf("described alike, of another identity: error %v, want %s", err, want)
-	}
+	refuses(t, dir, other, Mode{Resume: true},
+		`its content of the policy, the autoencoder or the noise is "5eed", this run's is "07e5"`)
 	renamed := testRun(2)
 	renamed.Texts = other.Texts[:1]
-	if s := openSink(t, dir, renamed, true); !s.Have(0) || s.Have(1) {
+	s := openSink(t, dir, renamed, true)
+	if !s.Have(0) || s.Have(1) {
 		t.Error("described differently, of the same identity: not resumed")
 	}
+	s.Close()
 	shifted := testRun(2)
 	shifted.Classes = []int{1, 0}
-	if _, err := Open(dir, shifted, true); err == nil || !strings.Contains(err.Error(), `its class is "0", this run's is "1"`) {
-		t.Errorf("another class: error %v", err)
+	refuses(t, dir, shifted, Mode{Resume: true}, `its class is "0", this run's is "1"`)
+}
+
+// TestDamagedImages checks that images which are not whole, or of another size, are made again.
+func TestDamagedImages(t *testing.T) {
+	damage := map[string]func(path string) error{
+		"cut off": func(path string) error { return os.Truncate(path, 60) },
+		"zeroed":  func(path string) error { return os.WriteFile(path, make([]byte, 200), 0o644) },
+		"empty":   func(path string) error { return os.Truncate(path, 0) },
+		"of another size": func(path string) error {
+			m, err := raster.New(9, 9, 3)
+			if err != nil {
+				return err
+			}
+			return raster.WritePNG(path, m, testRun(2).texts(0)...)
+		},
 	}
-	if err := os.Truncate(filepath.Join(dir, "000000.png"), 60); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := Open(dir, testRun(2), true); err == nil || !strings.Contains(err.Error(), "000000.png") {
-		t.Errorf("a file that is cut off: error %v", err)
+	for name, change := range damage {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			interrupted(t, dir, testRun(2), 0, 1)
+			if err := change(filepath.Join(dir, "000000.png")); err != nil {
+				t.Fatal(err)
+			}
+			s := openSink(t, dir, testRun(2), true)
+			if s.Have(0) || !s.Have(1) || len(s.Remarks()) != 1 {
+				t.Errorf("have %v and %v, remarks %q; want the second image alone and a remark",
+					s.Have(0), s.Have(1), s.Remarks())
+			}
+		})
 	}
 }
 
@@ -163,71 +261,125 @@ func TestSheetPeriod(t *testing.T) {
 		{[]int{0, 1, 0}, 2},
 	} {
 		t.Run(fmt.Sprint(test.classes), func(t *testing.T) {
-			if got := newSheet(Run{Classes: test.classes}).period(); got != test.want {
+			if got := newSheet(Run{Classes: test.classes}, maxOnSheet).period(); got != test.want {
 				t.Errorf("period %d, want %d", got, test.want)
 			}
 		})
 	}
 }
 
-func TestNPZResumes(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "samples.npz")
-	s := openSink(t, path, testRun(3), false)
-	add(t, s, 0, 3)
-	add(t, s, 1, 3)
-	s.Close()
-	// The third image was being written.
-	if err := os.Truncate(path+".partial", 2*48+7); err != nil {
+// TestOneWriter checks that an output in use is refused, and what a killed run left is swept.
+func TestOneWriter(t *testing.T) {
+	for _, name := range []string{"folder", "sheet.png", "samples.npz"} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), name)
+			first := openSink(t, path, testRun(2), false)
+			held := (*filelock.HeldError)(nil)
+			if _, err := Open(path, testRun(2), Mode{Resume: name != "sheet.png"}, nil); !errors.As(err, &held) {
+				t.Errorf("a second writer: error %v, want a HeldError", err)
+			}
+			first.Close()
+			dir, left := path, "000001.png"
+			if name != "folder" {
+				dir, left = filepath.Dir(path), name
+			}
+			if err := os.MkdirAll(dir, 0o777); err != nil {
+				t.Fatal(err)
+			}
+			foreign := filepath.Join(dir, ".mine.txt.5.tmp")
+			for _, file := range []string{foreign, filepath.Join(dir, "."+left+".123.tmp")} {
+				if err := os.WriteFile(file, nil, 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			openSink(t, path, testRun(2), false).Close()
+			if left, _ := filepath.Glob(filepath.Join(dir, ".*")); len(left) != 1 || left[0] != foreign {
+				t.Errorf("left %v, want the file of another program alone", left)
+			}
+		})
+	}
+}
+
+func TestNewFolder(t *testing.T) {
+	parent := filepath.Join(t.TempDir(), "out")
+	for _, want := range []string{"0001", "0002"} {
+		if dir, err := NewFolder(parent); err != nil || dir != filepath.Join(parent, want) {
+			t.Errorf("got %s (%v), want %s", dir, err, want)
+		}
+	}
+	if err := os.MkdirAll(filepath.Join(parent, "12345"), 0o777); err != nil {
 		t.Fatal(err)
 	}
-	other := testRun(3)
-	other.Identity = "07e5"
-	if _, err := Open(path, other, true); err == nil || !strings.Contains(err.Error(), "another content of the policy") {
-		t.Errorf("described alike, of another identity: error %v", err)
+	if dir, err := NewFolder(parent); err != nil || filepath.Base(dir) != "12346" {
+		t.Errorf("got %s (%v), want 12346", dir, err)
 	}
-	other.Texts = other.Texts[:1]
-	other.Texts[0].Value = "2"
-	if _, err := Open(path, other, true); err == nil || !strings.Contains(err.Error(), "another seed") {
-		t.Errorf("another run's images: error %v", err)
+}
+
+func TestKindOf(t *testing.T) {
+	for path, want := range map[string]kind{
+		"run1.5x":    kindFolder,
+		"./v1.0":     kindFolder,
+		".":          kindFolder,
+		"a/b.c/d":    kindFolder,
+		"x.png/":     kindFolder,
+		"x.PNG":      kindSheet,
+		"d.v2/x.npz": kindNPZ,
+		"-":          kindStdout,
+	} {
+		t.Run(path, func(t *testing.T) {
+			if got, err := kindOf(path); err != nil || got != want {
+				t.Errorf("kind %d (%v), want %d", got, err, want)
+			}
+		})
 	}
-	s = openSink(t, path, testRun(3), true)
-	if !s.Have(1) || s.Have(2) {
-		t.Fatal("two whole images were there")
+}
+
+// TestSheetHoldsAll checks that a sheet on its own holds all images or is refused, and that a folder
+// says what its sheet leaves out.
+func TestSheetHoldsAll(t *testing.T) {
+	const images = 130
+	path := filepath.Join(t.TempDir(), "s.png")
+	s := openSink(t, path, testRun(images), false)
+	for i := range images {
+		add(t, s, i, 3)
 	}
-	add(t, s, 2, 3)
 	finish(t, s)
-	a, err := npz.Open(path)
+	m, err := readPNG(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer a.Close()
-	array, err := a.Array("arr_0")
+	if tiles := (m.Height - 2) / 18 * ((m.Width - 2) / 18); tiles < images {
+		t.Errorf("a sheet of %dx%d pixels has room for %d images, want %d", m.Height, m.Width, tiles, images)
+	}
+	if _, err := Open(path, testRun(1_000_000), Mode{}, nil); err == nil || !strings.Contains(err.Error(), "a sheet holds at most") {
+		t.Errorf("a million images: error %v", err)
+	}
+	s = openSink(t, t.TempDir(), testRun(images), false)
+	if r := s.Remarks(); len(r) != 1 || !strings.Contains(r[0], "the first 100 of the 130 images") {
+		t.Errorf("remarks %q of a folder", r)
+	}
+}
+
+func TestStdout(t *testing.T) {
+	var out bytes.Buffer
+	s, err := Open(Stdout, testRun(1), Mode{}, &out)
 	if err != nil {
 		t.Fatal(err)
 	}
-	pixels, err := npz.Read[uint8](array)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var want []uint8
-	for i := range 3 {
-		want = append(want, sample(i, 3).Pix...)
-	}
-	if !slices.Equal(array.Shape, []int{3, 4, 4, 3}) || !slices.Equal(pixels, want) {
-		t.Errorf("shape %v, pixels %v", array.Shape, pixels)
-	}
-	if left, _ := filepath.Glob(path + ".*"); len(left) > 0 {
-		t.Errorf("left behind: %v", left)
+	add(t, s, 0, 3)
+	finish(t, s)
+	if texts, err := raster.DecodeTexts(&out); err != nil || len(texts) != len(testRun(1).texts(0)) {
+		t.Errorf("texts %v (%v)", texts, err)
 	}
 }
 
 func TestKindsOfOutput(t *testing.T) {
 	dir := t.TempDir()
-	_, err := Open(filepath.Join(dir, "x.gif"), testRun(1), false)
+	_, err := Open(filepath.Join(dir, "x.gif"), testRun(1), Mode{}, nil)
 	if err == nil || !strings.Contains(err.Error(), `unknown kind ".gif"`) {
 		t.Errorf("error %v", err)
 	}
-	if _, err := Open(filepath.Join(dir, "x.png"), testRun(1), true); err == nil {
+	if _, err := Open(filepath.Join(dir, "x.png"), testRun(1), Mode{Resume: true}, nil); err == nil {
 		t.Error("a sheet was resumed")
 	}
 	s := openSink(t, filepath.Join(dir, "one.png"), testRun(1), false)

@@ -3,7 +3,6 @@ package output
 import (
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/internal/raster"
@@ -33,12 +32,13 @@ func PairsOf(p *tokencache.Pipeline, req tokencache.Request, kinds [2]string,
 }
 
 // PairsPath returns the PNG file for pairs that path names: itself, or one in a folder. It reports
-// false for another kind of file.
+// false for another kind of output.
 func PairsPath(path string) (string, bool) {
-	switch ext := strings.ToLower(filepath.Ext(path)); ext {
-	case ".png":
+	switch k, err := kindOf(path); {
+	case err != nil:
+	case k == kindSheet:
 		return path, true
-	case "":
+	case k == kindFolder:
 		return filepath.Join(path, "compare.png"), true
 	}
 	return "", false

@@ -1,13 +1,34 @@
 package output
 
 import (
+	"fmt"
+	"io"
+
 	"github.com/tokencache/tokencache/internal/raster"
 	"github.com/tokencache/tokencache/internal/sheet"
 )
 
-// maxOnSheet bounds a sheet, so that it can be looked at and memory stays small: it shows the run's
-// first images.
+// maxOnSheet bounds a folder's sheet, so that it can be looked at: it shows the run's first images.
 const maxOnSheet = 100
+
+// maxSheetPixels bounds the sheet that is the whole output and has all images.
+const maxSheetPixels = 50_000_000
+
+// checkSheet reports that a sheet of all the run's images is too large.
+func checkSheet(run Run) error {
+	tile := int64(run.Height) * int64(run.Width)
+	for scale := int64(4); scale > 1; scale-- { // as sheet.Layout scales small images
+		if int64(max(run.Height, run.Width))*scale <= 112 {
+			tile *= scale * scale
+			break
+		}
+	}
+	if most := maxSheetPixels / tile; int64(len(run.Classes)) > most {
+		return fmt.Errorf("a sheet holds at most %d images of this size, not %d: give a folder or an .npz file",
+			most, len(run.Classes))
+	}
+	return nil
+}
 
 // contactSheet gathers the images that a contact sheet shows. Images that cycle through classes get
 // a row for each class, as long as there is more than one image of a class; others follow one
@@ -17,8 +38,9 @@ type contactSheet struct {
 	images []*raster.Image // by index
 }
 
-func newSheet(run Run) *contactSheet {
-	return &contactSheet{run: run, images: make([]*raster.Image, min(len(run.Classes), maxOnSheet))}
+// newSheet returns the sheet of the run's first images, at most so many.
+func newSheet(run Run, most int) *contactSheet {
+	return &contactSheet{run: run, images: make([]*raster.Image, min(len(run.Classes), most))}
 }
 
 func (s *contactSheet) add(i int, m *raster.Image) {
@@ -67,12 +89,15 @@ func (s *contactSheet) render() (*raster.Image, error) {
 
 // sheetFile writes a sheet, or a single image as it is.
 type sheetFile struct {
-	path  string
-	sheet *contactSheet
-	found []raster.Text // of the first image
+	path   string
+	sheet  *contactSheet
+	stdout io.Writer     // takes the place of the file, unless nil
+	found  []raster.Text // of the first image
 }
 
-func (f *sheetFile) Have(int) bool { return false }
+func (f *sheetFile) Have(int) bool     { return false }
+func (f *sheetFile) Complete() bool    { return false }
+func (f *sheetFile) Remarks() []string { return nil }
 
 func (f *sheetFile) Add(i int, m *raster.Image, found ...raster.Text) error {
 	f.sheet.add(i, m)
@@ -83,14 +108,20 @@ func (f *sheetFile) Add(i int, m *raster.Image, found ...raster.Text) error {
 }
 
 func (f *sheetFile) Finish() ([]string, error) {
+	m, texts := f.sheet.images[0], f.sheet.run.texts(0)
 	if len(f.sheet.images) == 1 {
-		return []string{f.path}, raster.WritePNG(f.path, f.sheet.images[0], append(f.sheet.run.texts(0), f.found...)...)
+		texts = append(texts, f.found...)
+	} else {
+		var err error
+		if m, err = f.sheet.render(); err != nil {
+			return nil, err
+		}
+		texts = f.sheet.run.ofRun()
 	}
-	m, err := f.sheet.render()
-	if err != nil {
-		return nil, err
+	if f.stdout != nil {
+		return []string{f.path}, raster.EncodePNG(f.stdout, m, texts...)
 	}
-	return []string{f.path}, raster.WritePNG(f.path, m, f.sheet.run.ofRun()...)
+	return []string{f.path}, raster.WritePNG(f.path, m, texts...)
 }
 
 func (f *sheetFile) Close() error { return nil }

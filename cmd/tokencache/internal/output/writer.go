@@ -2,34 +2,63 @@ package output
 
 import (
 	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
 
 	"github.com/tokencache/tokencache"
+	"github.com/tokencache/tokencache/internal/atomicfile"
 	"github.com/tokencache/tokencache/internal/raster"
 )
 
 // Options say where the images of a request go.
 type Options struct {
-	Path    string // as Open takes it
-	Labels  bool   // an npz file also gets the classes, as arr_1
-	Resume  bool   // take up what an interrupted run of the same identity left
-	Latents string // file for the final latents, or ""
-	Noise   string // what the request's noise is called, or ""
+	Path string // as Open takes it; "" is a new folder in DefaultParent
+	Mode
+	Labels  bool      // an npz file also gets the classes, as arr_1
+	Latents string    // file for the final latents, or ""
+	Noise   string    // what the request's noise is called, or ""
+	Stdout  io.Writer // see Open
 }
+
+// DefaultParent is the folder in which an output without a name becomes a new folder.
+const DefaultParent = "out"
 
 // ErrLatentsGone reports that latents are wanted of images that an interrupted run finished.
 var ErrLatentsGone = errors.New("the latents of images that are there already are gone")
 
+// maxLatents bounds the latents of a run, in bytes: they are kept in memory until all are there.
+const maxLatents = 4 << 30
+
 // Writer writes the images of a request, and their latents if they are wanted.
 type Writer struct {
-	Resumed int // images that were there already
+	Path     string   // of the output
+	Resumed  int      // images that were there already
+	Complete bool     // nothing is left to do
+	Remarks  []string // what the user should know
 
 	sink        Sink
 	latents     *Latents // nil if they are not wanted
 	latentsPath string
+	made        string // folder that was made without being named, or ""
 }
 
-// NewWriter returns the writer of a request's images.
-func NewWriter(p *tokencache.Pipeline, req tokencache.Request, o Options) (*Writer, error) {
+// NewWriter returns the writer of a request's images. What would keep it from writing is reported
+// now, before the work.
+func NewWriter(p *tokencache.Pipeline, req tokencache.Request, o Options) (w *Writer, err error) {
+	w = &Writer{Path: o.Path, latentsPath: o.Latents}
+	if o.Latents != "" {
+		if w.latents, err = newLatentsFor(p, req, o); err != nil {
+			return nil, err
+		}
+	}
+	if w.Path == "" {
+		if w.Path, err = NewFolder(DefaultParent); err != nil {
+			return nil, err
+		}
+		w.made = w.Path
+	}
 	run := Run{
 		Classes:  req.Classes,
 		Names:    p.ClassNames(),
@@ -37,23 +66,59 @@ func NewWriter(p *tokencache.Pipeline, req tokencache.Request, o Options) (*Writ
 		Texts:    provenance(p, req, o.Noise).Texts(),
 		Labels:   o.Labels,
 	}
-	sink, err := Open(o.Path, run, o.Resume)
-	if err != nil {
+	run.Height, run.Width, run.Channels = p.ImageSize()
+	if w.sink, err = Open(w.Path, run, o.Mode, o.Stdout); err != nil {
+		_ = os.Remove(w.made)
 		return nil, err
 	}
-	w := &Writer{sink: sink, latentsPath: o.Latents}
+	w.Complete, w.Remarks = w.sink.Complete(), w.sink.Remarks()
 	for i := range req.Classes {
-		if sink.Have(i) {
+		if w.sink.Have(i) {
 			w.Resumed++
 		}
 	}
-	if o.Latents != "" {
-		if w.Resumed > 0 {
-			return nil, errors.Join(ErrLatentsGone, sink.Close())
-		}
-		w.latents = NewLatents(len(req.Classes), p.Config().InChannels, p.Config().InputSize)
+	if w.latents != nil && w.Resumed > 0 {
+		return nil, errors.Join(ErrLatentsGone, w.Close())
 	}
 	return w, nil
+}
+
+// newLatentsFor returns the latents of a request's images, whose file can be written.
+func newLatentsFor(p *tokencache.Pipeline, req tokencache.Request, o Options) (*Latents, error) {
+	if samePath(o.Path, o.Latents) {
+		return nil, fmt.Errorf("images and latents cannot both be written to %s", o.Path)
+	}
+	if err := atomicfile.Prepare(o.Latents); err != nil {
+		return nil, fmt.Errorf("latents: %w", err)
+	}
+	c := p.Config()
+	bytes := 4 * int64(len(req.Classes)) * int64(c.InChannels) * int64(c.InputSize) * int64(c.InputSize)
+	if bytes > maxLatents {
+		return nil, fmt.Errorf("latents %s: those of %d images are %.1f GB, want at most %.1f: generate fewer at a time",
+			o.Latents, len(req.Classes), float64(bytes)/1e9, float64(maxLatents)/1e9)
+	}
+	if err := atomicfile.CheckSpace(filepath.Dir(o.Latents), bytes); err != nil {
+		return nil, fmt.Errorf("latents %s: %w", o.Latents, err)
+	}
+	return NewLatents(len(req.Classes), c.InChannels, c.InputSize), nil
+}
+
+// samePath reports whether two paths are of one file.
+func samePath(a, b string) bool {
+	x, errX := filepath.Abs(a)
+	y, errY := filepath.Abs(b)
+	if errX == nil && errY == nil && x == y && a != "" {
+		return true
+	}
+	i, errI := os.Stat(a)
+	j, errJ := os.Stat(b)
+	return errI == nil && errJ == nil && os.SameFile(i, j)
+}
+
+// Resumable reports whether what is finished stays when the run is interrupted.
+func (w *Writer) Resumable() bool {
+	k, err := kindOf(w.Path)
+	return err == nil && (k == kindFolder || k == kindNPZ)
 }
 
 // Have reports whether image i was there already: it is a request's Skip.
@@ -78,8 +143,14 @@ func (w *Writer) Finish() ([]string, error) {
 	return append(files, w.latentsPath), w.latents.Write(w.latentsPath)
 }
 
-// Close frees what Finish or an error left open.
-func (w *Writer) Close() error { return w.sink.Close() }
+// Close frees what Finish or an error left open, and lets other processes write to the output.
+func (w *Writer) Close() error {
+	err := w.sink.Close()
+	if w.made != "" {
+		_ = os.Remove(w.made) // unless there is something in it
+	}
+	return err
+}
 
 // rasterOf returns an image as the packages that write it take it.
 func rasterOf(img tokencache.Image) *raster.Image {

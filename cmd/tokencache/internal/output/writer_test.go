@@ -37,7 +37,7 @@ func TestWriterResumes(t *testing.T) {
 		Policy:   reuse.None{},
 		Noise:    noise,
 	}
-	o := Options{Path: t.TempDir(), Noise: "x.safetensors"}
+	o := Options{Path: filepath.Join(t.TempDir(), "v1.0"), Noise: "x.safetensors"}
 	w, err := NewWriter(p, req, o)
 	if err != nil {
 		t.Fatal(err)
@@ -47,6 +47,10 @@ func TestWriterResumes(t *testing.T) {
 	if _, err := p.Generate(t.Context(), whole); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := w.Finish(); err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
 	o.Resume = true
 
 	other := req
@@ -61,6 +65,8 @@ func TestWriterResumes(t *testing.T) {
 	o.Noise = "moved.safetensors"
 	if w, err = NewWriter(p, req, o); err != nil || w.Resumed != 2 {
 		t.Errorf("the same noise of another name: %+v, error %v; want 2 images resumed", w, err)
+	} else if w.Close(); !w.Complete {
+		t.Error("a whole run is not complete")
 	}
 	o.Latents = filepath.Join(t.TempDir(), "latents.safetensors")
 	if _, err := NewWriter(p, req, o); !errors.Is(err, ErrLatentsGone) {

@@ -1,0 +1,44 @@
+package output
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// kind is a kind of output.
+type kind int
+
+const (
+	kindFolder kind = iota
+	kindSheet
+	kindNPZ
+	kindStdout
+)
+
+// Stdout is the path of standard output.
+const Stdout = "-"
+
+// otherFiles are endings that mean a file which this program does not write. A name with any other
+// ending, such as that of run1.5x, is a folder's.
+var otherFiles = []string{
+	".avif", ".bmp", ".csv", ".gif", ".jpeg", ".jpg", ".json", ".npy", ".pdf", ".pt", ".safetensors", ".svg", ".tif",
+	".tiff", ".txt", ".webp", ".zip",
+}
+
+// kindOf returns the kind of output that path names.
+func kindOf(path string) (kind, error) {
+	if path == Stdout {
+		return kindStdout, nil
+	}
+	switch ext := strings.ToLower(filepath.Ext(path)); {
+	case ext == ".npz":
+		return kindNPZ, nil
+	case ext == ".png":
+		return kindSheet, nil
+	case slices.Contains(otherFiles, ext):
+		return 0, fmt.Errorf("output %s: unknown kind %q: give a folder, FILE.png or FILE.npz", path, ext)
+	}
+	return kindFolder, nil
+}
