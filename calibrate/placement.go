@@ -22,8 +22,8 @@ const (
 	PlannedPlacement Placement = "dp"
 	// SearchedPlacement is the best of those that are tried.
 	SearchedPlacement Placement = "search"
-	// BestPlacement is the one of both that measures better, with half of the trials for the search,
-	// or what the other half makes of it by moving single steps. It is what "" means.
+	// BestPlacement is the one of both that measures better, with half of the trials for the
+	// search, or what the other half makes of it by moving single steps. It is what "" means.
 	BestPlacement Placement = "best"
 	// refinedPlacement is that last one, where it is the best.
 	refinedPlacement Placement = "refined"
@@ -89,7 +89,7 @@ func (c *TokenCache) place(
 ) ([]int, *placed, error) {
 	s := c.newPlacement(m, ref)
 	count := len(even)
-	model := newSegments(ref, c.family(), c.Base.Order)
+	model := newSegments(ref, m.p.Config().InputSize, c.family(), c.Base.Order)
 	planner := model.planner(count)
 	found := &placed{}
 	take := func(t trial, trials int) *candidate {
@@ -135,8 +135,8 @@ func (c *TokenCache) family() family {
 	return taylorForecasts
 }
 
-// search tries placements of count computed steps, in all trials: even ones and ones that are denser
-// at either end, and then the best with single steps moved.
+// search tries placements of count computed steps, in all trials: even ones and ones that are
+// denser at either end, and then the best with single steps moved.
 func (s *placement) search(ctx context.Context, count, trials int) error {
 	steps := s.few.plan.Steps()
 	for _, bend := range []float64{1, 0.9, 0.8, 0.7, 1.2} {
