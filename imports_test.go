@@ -64,7 +64,7 @@ var storeys = []storey{
 		{"measure", ". diffusion eval internal/median reuse"},
 		{"redundancy", ". dit internal/classes internal/kernel report reuse seam tensor"},
 		{"calibrate", ". checkpoint diffusion dit eval internal/atomicfile internal/digest internal/kernel measure redundancy reuse seam tensor train"},
-		{"comparison", ". calibrate data diffusion dit eval internal/atomicfile internal/digest internal/median internal/npz measure redundancy report reuse tensor"},
+		{"comparison", ". calibrate data diffusion dit eval internal/atomicfile internal/digest internal/npz measure redundancy report reuse tensor"},
 		{"models/bundle", ". checkpoint diffusion dit eval reuse"},
 		{"models/fashion", "diffusion models/bundle"},
 		{"models/fashion-mdt", "diffusion models/bundle"},
