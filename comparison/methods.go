@@ -14,6 +14,7 @@ type method struct {
 	title      string   // in reports
 	ladder     []string // policies, from slow to fast
 	calibrated string   // the method of calibration that makes a policy for each speed
+	bundled    string   // the name of a policy that may be bundled with the model, for no speed
 	solver     string   // of a sampler without a cache: its policy after stepsPrefix, by its steps
 }
 
@@ -26,21 +27,24 @@ func numbered(format string, values ...float64) []string {
 	return list
 }
 
-// tokenCache is the method that is neither a list of policies nor calibrated only.
+// learnedResidual is the method that is neither a list of policies nor calibrated only: of a model
+// with bundled policies it is those.
 const (
-	tokenCache      = "tokencache"
-	tokenCacheTitle = "TokenCache"
+	learnedResidual = "learned-residual"
+	learnedTitle    = "learned multistep on residuals (ours, after BNS and S4S)"
 )
 
 var methods = []method{
-	{name: tokenCache, title: tokenCacheTitle},
+	{name: learnedResidual, title: learnedTitle},
+	{name: "tokencache", title: "TokenCache, random tokens", ladder: tokens("random")},
+	{name: "update-norm", title: "TokenCache, tokens by update norm", ladder: tokens("update-norm")},
+	{name: "paper-v1", title: "TokenCache, the paper's first version", bundled: "paper-v1"},
+	{name: "paper-v2", title: "TokenCache, the paper's second version", bundled: "paper-v2"},
 	{
 		name:   "extrapolation",
-		title:  "TokenCache, no token, order 2",
+		title:  "no token, Newton order 2",
 		ladder: numbered("tokencache:ratio=0,order=2,k=%g", 2, 3, 4, 5, 6, 7, 8),
 	},
-	{name: "update-norm", title: "TokenCache, tokens by update norm", ladder: tokens("update-norm")},
-	{name: "random", title: "TokenCache, random tokens", ladder: tokens("random")},
 	{name: "fora", title: "FORA", ladder: numbered("fora:n=%g", 2, 3, 4, 5, 6, 7, 8)},
 	{name: "taylorseer", title: "TaylorSeer", ladder: numbered("taylorseer:order=1,n=%g", 2, 3, 4, 5, 6, 7, 8)},
 	{
@@ -146,7 +150,7 @@ func tokens(importance string) []string {
 		{2, 0.6}, {2, 0.4}, {2, 0.25}, {3, 0.4}, {3, 0.25}, {3, 0.15},
 		{4, 0.2}, {4, 0.1}, {5, 0.1}, {6, 0.1}, {6, 0.05}, {8, 0.05},
 	} {
-		list = append(list, fmt.Sprintf("tokencache:importance=%s,order=1,ratio=%g,k=%d", importance, s.ratio, s.k))
+		list = append(list, fmt.Sprintf("tokencache:importance=%s,ratio=%g,k=%d", importance, s.ratio, s.k))
 	}
 	return list
 }
@@ -171,7 +175,7 @@ const All = "all"
 // variants and controls.
 func Quick() []string {
 	return []string{
-		tokenCache, fewerSteps, "extrapolation", "fora", "taylorseer",
+		learnedResidual, fewerSteps, "extrapolation", "fora", "taylorseer",
 		"toca", "fbcache", "teacache", "deltadit", "tome",
 	}
 }
@@ -188,9 +192,13 @@ func Methods() []string {
 	return names
 }
 
-// cacheMethods lists the names of the methods that are no solvers.
+// cacheMethods lists the names of the methods that have policies for speeds: no solvers, and not the
+// paper's versions.
 func cacheMethods() []string {
-	return slices.DeleteFunc(Methods(), func(name string) bool { return methodOf(name).isSolver() })
+	return slices.DeleteFunc(Methods(), func(name string) bool {
+		m := methodOf(name)
+		return m.isSolver() || m.bundled != ""
+	})
 }
 
 // methodOf returns the method of a name, or nil.
@@ -206,7 +214,7 @@ func methodOf(name string) *method {
 // titleOf returns the method's title in reports of a policy that is no method.
 func titleOf(policy string) string {
 	name, _, _ := strings.Cut(policy, ":")
-	if m := methodOf(name); m != nil && m.name != tokenCache {
+	if m := methodOf(name); m != nil {
 		return m.title
 	}
 	return policy

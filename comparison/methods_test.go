@@ -17,7 +17,7 @@ func TestMethods(t *testing.T) {
 				t.Errorf("%s, %s: used twice", m.name, m.title)
 			}
 			seen[m.name], seen[m.title] = true, true
-			if (len(m.ladder) == 0) != (m.name == tokenCache || m.isSolver() || m.calibrated != "") {
+			if (len(m.ladder) == 0) != (m.name == learnedResidual || m.bundled != "" || m.isSolver() || m.calibrated != "") {
 				t.Errorf("%d policies", len(m.ladder))
 			}
 			for _, text := range m.ladder {
@@ -44,7 +44,7 @@ func TestSearchMethods(t *testing.T) {
 	if err := CheckMethods(names); err != nil {
 		t.Error(err)
 	}
-	if slices.Contains(names, "random") || !slices.Contains(names, tokenCache) || len(names) != len(methods)-3 {
+	if slices.Contains(names, "update-norm") || !slices.Contains(names, learnedResidual) || len(names) != len(methods)-4 {
 		t.Errorf("%v", names)
 	}
 	for _, bad := range []string{fewerSteps, ownSteps, "unipc3", "fora:n=2", ""} {

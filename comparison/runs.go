@@ -36,6 +36,12 @@ func (r *runner) runs(ctx context.Context) ([]run, error) {
 			list = append(list, s)
 			continue
 		}
+		if m.bundled != "" {
+			if _, err := r.Open(m.bundled); err == nil {
+				list = append(list, run{Method: m.title, Policy: m.bundled})
+			}
+			continue
+		}
 		for _, speed := range r.Speeds {
 			s, ok := r.at(ctx, m, speed, false)
 			if ctx.Err() != nil {
@@ -78,7 +84,7 @@ func (r *runner) named(policy string) (run, error) {
 	s := run{Method: titleOf(policy), Policy: policy}
 	p, err := r.Open(policy)
 	if t, ok := p.(*reuse.Trained); ok && t.Policy != nil && t.Policy.Learned {
-		s.Method = tokenCacheTitle // of the kind that is bundled with models
+		s.Method = learnedTitle
 	}
 	return s, err
 }
@@ -91,11 +97,11 @@ func (r *runner) at(ctx context.Context, m *method, speed float64, atLeast bool)
 	switch {
 	case m.isSolver():
 		s.Policy, err = r.solverAt(m, speed)
-	case m.name == tokenCache && r.Bundled != nil:
+	case m.name == learnedResidual && r.Bundled != nil:
 		if s.Policy, err = r.Bundled(speed); err == nil && s.Policy == "" {
 			return s, false
 		}
-	case m.name == tokenCache:
+	case m.name == learnedResidual:
 		s.Policy, err = r.calibrate(ctx, reuse.TokenCacheMethod, speed)
 	case m.calibrated != "":
 		s.Policy, err = r.calibrate(ctx, m.calibrated, speed)

@@ -35,9 +35,9 @@ func SearchDefaults(o *Options, seed uint64) {
 }
 
 // SearchMethods lists the methods that a search tries unless others are named: all but solvers, the
-// controls, and l2c, which takes long to calibrate.
+// control, the paper's versions, and l2c, which takes long to calibrate.
 func SearchMethods() []string {
-	omitted := []string{"update-norm", "random", reuse.L2CMethod}
+	omitted := []string{"update-norm", reuse.L2CMethod}
 	return slices.DeleteFunc(cacheMethods(), func(name string) bool { return slices.Contains(omitted, name) })
 }
 

@@ -90,6 +90,19 @@ func newTokenCacheBy(i Importance) *TokenCache {
 	}
 }
 
+// LearnedMultistep is what a TokenCache is called whose P-steps compute nothing and have learned
+// forecasts. It chooses no token: in effect it is a linear multistep method with fitted weights, on
+// residuals instead of predicted noise (after BNS, arXiv 2403.01329, and S4S, arXiv 2502.17423).
+const LearnedMultistep = "learned multistep"
+
+// Title is the method's name in lists and charts.
+func (t *TokenCache) Title() string {
+	if t.Learned {
+		return LearnedMultistep
+	}
+	return "TokenCache"
+}
+
 // Kind implements Described.
 func (t *TokenCache) Kind() Kind {
 	switch {

@@ -182,6 +182,14 @@ func (t *Trained) String() string {
 	return p.String()
 }
 
+// Title is the method's name in lists: Method, or what a TokenCache is called.
+func (t *Trained) Title() string {
+	if t.Policy != nil {
+		return t.Policy.Title()
+	}
+	return t.Method
+}
+
 // calibrated is a policy that calibration or training makes.
 type calibrated interface {
 	Described

@@ -114,8 +114,8 @@ func (c *compareCmd) Run(a *app) error {
 // compareFiles are the files of a comparison's folder, beside those of its cells.
 var compareFiles = []string{
 	report.PageFile, report.ResultsFile, "results.csv", "counted.json", "sheet.png",
-	"frontier-psnr.png", "frontier-frechet.png", "step-time.png", "memory.png",
-	"frontier-psnr.svg", "frontier-frechet.svg", "step-time.svg", "memory.svg",
+	"frontier-psnr.png", "frontier-converged.png", "frontier-frechet.png", "step-time.png", "memory.png",
+	"frontier-psnr.svg", "frontier-converged.svg", "frontier-frechet.svg", "step-time.svg", "memory.svg",
 }
 
 // parseSpeeds reads a list of speeds.

@@ -28,7 +28,7 @@ func Policies(b *bundle.Bundle) ([]Policy, error) {
 	for _, t := range bundled {
 		list = append(list, Policy{
 			Name:     t.String(),
-			Method:   t.Method,
+			Method:   t.Title(),
 			Sampler:  t.Sampler,
 			Steps:    t.StepsText(),
 			Guidance: t.Guidance,
@@ -43,7 +43,7 @@ func Policies(b *bundle.Bundle) ([]Policy, error) {
 func WritePolicies(out io.Writer, list []Policy) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, p := range list {
-		fmt.Fprintf(w, "%s\t%s, %s steps, guidance %g", p.Name, p.Sampler, p.Steps, p.Guidance)
+		fmt.Fprintf(w, "%s\t%s; %s, %s steps, guidance %g", p.Name, p.Method, p.Sampler, p.Steps, p.Guidance)
 		if p.Speed > 0 {
 			fmt.Fprintf(w, ": %gx", p.Speed)
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/tokencache/tokencache/calibrate"
 	"github.com/tokencache/tokencache/eval"
 	"github.com/tokencache/tokencache/measure"
+	"github.com/tokencache/tokencache/reuse"
 )
 
 // Generated is what generate reports of a request.
@@ -23,6 +24,7 @@ type Generated struct {
 	CFG            float64  `json:"cfg"`
 	CFGPower       float64  `json:"cfg_power"` // 0: the scale is the same at every step
 	Policy         string   `json:"policy"`
+	Method         string   `json:"method,omitempty"` // of a calibrated policy
 	Classes        []int    `json:"classes"`
 	Resumed        int      `json:"resumed"` // images that were there already
 	Files          []string `json:"files"`
@@ -41,9 +43,18 @@ func Of(p *tokencache.Pipeline, req tokencache.Request, s tokencache.Stats) *Gen
 		CFG:            req.Guidance,
 		CFGPower:       req.GuidancePower,
 		Policy:         req.Policy.String(),
+		Method:         method(req.Policy),
 		Classes:        req.Classes,
 		architecture:   p.Config().Name(),
 	}
+}
+
+// method returns the method of a calibrated policy, "" of another, whose text says it.
+func method(p reuse.Policy) string {
+	if t, ok := p.(*reuse.Trained); ok {
+		return t.Title()
+	}
+	return ""
 }
 
 // Lines returns time and speed, and, where a policy reused anything, what it saved.
@@ -59,9 +70,13 @@ func (g *Generated) Lines() []string {
 	if g.PSteps == 0 {
 		return lines
 	}
+	policy := g.Policy
+	if g.Method != "" {
+		policy += " (" + g.Method + ")"
+	}
 	return append(lines, fmt.Sprintf("policy %s: %d I-steps, %s, %.1f %% of the tokens computed; "+
 		"%.1f GFLOP, %.1f saved (%.2f times fewer); cache of %.1f MB",
-		g.Policy, g.ISteps, pSteps(g.PSteps, g.HalfSteps), 100*g.TokensShare, float64(g.FLOPs)/1e9,
+		policy, g.ISteps, pSteps(g.PSteps, g.HalfSteps), 100*g.TokensShare, float64(g.FLOPs)/1e9,
 		float64(g.UncachedFLOPs-g.FLOPs)/1e9, float64(g.UncachedFLOPs)/float64(g.FLOPs), megabytes(g.CacheBytes)))
 }
 
