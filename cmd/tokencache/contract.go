@@ -24,15 +24,15 @@ func (a *app) contracts(policy string) string {
 	bundled, _ := a.opened.bundle.Policies() // an error was reported before
 	for _, t := range bundled {
 		if t.Contract != nil {
-			low, high := t.Contract.Range()
-			list = append(list, fmt.Sprintf("%s (%.1f dB for nothing, up to %.1f dB)", t, low, high))
+			_, high := t.Contract.Range()
+			list = append(list, fmt.Sprintf("%s (up to %.1f dB)", t, high))
 		}
 	}
 	c := report.NewCommand("tokencache", "calibrate", "--model", a.opened.model)
 	c.Flag("--contract", policy).Flag("--out", "DIR")
 	text := "calibrate one with " + c.String()
 	if len(list) > 0 {
-		text = "there are those of " + strings.Join(list, ", ") + ", or " + text
+		text = "there are the contracts of " + strings.Join(list, ", ") + ", or " + text
 	}
 	return text
 }
