@@ -36,7 +36,7 @@ type calibrateCmd struct {
 	L1        float64  `name:"l1" help:"Of l2c: weight of the cost, the sum of all weights." default:"${l1}"`
 	Seed      uint64   `help:"Seed of images and training." default:"${seed}"`
 	Out       string   `once:"" help:"Folder of the policy." placeholder:"DIR" required:""`
-	Overwrite bool     `help:"Make the policy again where --out holds a finished one."`
+	Overwrite bool     `help:"Make the policy anew where --out holds a finished one."`
 	Threads   int      `help:"Worker threads. Default: all processors." placeholder:"N"`
 	Key       string   `help:"Which of several sets of weights in the checkpoint to take, as for generate." placeholder:"KEY"`
 	HeadsOpt  int      `name:"heads" help:"Attention heads, as for generate." placeholder:"N"`
