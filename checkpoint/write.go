@@ -120,8 +120,8 @@ var torchClasses = map[DType]string{
 	BF16: "BFloat16Storage",
 }
 
-// metadataFile is the file of the archive with the metadata that a safetensors file would have. torch.load
-// passes over it.
+// metadataFile is the file of the archive with the metadata that a safetensors file would have.
+// torch.load passes over it.
 const metadataFile = "metadata.json"
 
 // WritePyTorch creates or replaces the file at path, whole or not at all, with what torch.save

@@ -63,9 +63,9 @@ func (f *File) openZip(r io.ReaderAt, size int64) ([]*set, error) {
 
 // readMetadata reads what WritePyTorch keeps of a file's metadata.
 func (f *File) readMetadata(m *member) error {
-	const most = 1 << 20
-	if n := m.entry.UncompressedSize64; n > most {
-		return fmt.Errorf("%s has %d bytes, want at most %d", metadataFile, n, most)
+	const maxMetadata = 1 << 20
+	if n := m.entry.UncompressedSize64; n > maxMetadata {
+		return fmt.Errorf("%s has %d bytes, want at most %d", metadataFile, n, maxMetadata)
 	}
 	b, err := m.inflate()
 	if err != nil {

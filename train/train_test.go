@@ -185,8 +185,8 @@ func runTask(
 	return l.Run(ctx)
 }
 
-// TestLogIsBeforeState checks that the log is on the disk when the state is written: where that fails,
-// it is there all the same.
+// TestLogIsBeforeState checks that the log is written before the state: where the state cannot be
+// written, the log is there all the same.
 func TestLogIsBeforeState(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.MkdirAll(filepath.Join(dir, StateFile, "in the way"), 0o777); err != nil {

@@ -58,7 +58,7 @@ func (c *calibrateCmd) begin() error {
 	case !done:
 		return nil
 	case !c.Overwrite:
-		return fmt.Errorf("%s holds a finished policy: give another --out, or --overwrite to make it anew", c.Out)
+		return fmt.Errorf("%s holds a finished policy: give another --out, or --overwrite to make it again", c.Out)
 	}
 	if c.Target == "" {
 		if err := os.RemoveAll(searched); err != nil {

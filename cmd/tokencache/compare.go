@@ -111,7 +111,7 @@ func (c *compareCmd) Run(a *app) error {
 	return nil
 }
 
-// compareFiles are the files of a comparison's folder, beside those of its cells.
+// compareFiles are the files of a comparison's folder, apart from those of its cells.
 var compareFiles = []string{
 	report.PageFile, report.ResultsFile, "results.csv", "counted.json", "sheet.png",
 	"frontier-psnr.png", "frontier-converged.png", "frontier-frechet.png", "step-time.png", "memory.png",

@@ -133,8 +133,10 @@ func (f *folder) find(name string) error {
 		return nil
 	}
 	if image >= len(f.have) {
-		return &ExistsError{Path: f.dir, What: fmt.Sprintf("holds image %d, of this run with more images than the %d asked for",
-			image, len(f.have))}
+		return &ExistsError{
+			Path: f.dir,
+			What: fmt.Sprintf("holds image %d, of this run with more images than the %d asked for", image, len(f.have)),
+		}
 	}
 	if d, differs := firstDifference(f.run.ofImage(image), texts); differs {
 		return ofAnother(path, d)

@@ -97,8 +97,8 @@ func checkSamples(t *testing.T, path string, images int) {
 	}
 }
 
-// TestDamagedPartial checks that what a crash of the system may leave of a partial file is noticed and
-// made again.
+// TestDamagedPartial checks that what a crash of the system may leave of a partial file is noticed
+// and made again.
 func TestDamagedPartial(t *testing.T) {
 	const record = 48 + sumBytes
 	for _, test := range []struct {
@@ -142,8 +142,8 @@ func TestDamagedPartial(t *testing.T) {
 	}
 }
 
-// TestDamagedState checks that without a description that can be read the checksums decide whose the
-// partial file is.
+// TestDamagedState checks that without a description that can be read the checksums decide whose
+// the partial file is.
 func TestDamagedState(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "samples.npz")
 	interrupted(t, path, testRun(3), 0, 1)

@@ -130,8 +130,8 @@ func TestFolderResumes(t *testing.T) {
 	}
 }
 
-// TestFolderKeepsRuns checks that a folder which holds a run, whole or in part, is resumed or refused,
-// and never mixed.
+// TestFolderKeepsRuns checks that a folder which holds a run, whole or in part, is resumed or
+// refused, and never mixed.
 func TestFolderKeepsRuns(t *testing.T) {
 	dir := t.TempDir()
 	interrupted(t, dir, testRun(3), 0, 2)
@@ -334,8 +334,8 @@ func TestKindOf(t *testing.T) {
 	}
 }
 
-// TestSheetHoldsAll checks that a sheet on its own holds all images or is refused, and that a folder
-// says what its sheet leaves out.
+// TestSheetHoldsAll checks that a sheet on its own holds all images or is refused, and that a
+// folder says what its sheet leaves out.
 func TestSheetHoldsAll(t *testing.T) {
 	const images = 130
 	path := filepath.Join(t.TempDir(), "s.png")
@@ -351,7 +351,8 @@ func TestSheetHoldsAll(t *testing.T) {
 	if tiles := (m.Height - 2) / 18 * ((m.Width - 2) / 18); tiles < images {
 		t.Errorf("a sheet of %dx%d pixels has room for %d images, want %d", m.Height, m.Width, tiles, images)
 	}
-	if _, err := Open(path, testRun(1_000_000), Mode{}, nil); err == nil || !strings.Contains(err.Error(), "a sheet holds at most") {
+	_, err = Open(path, testRun(1_000_000), Mode{}, nil)
+	if err == nil || !strings.Contains(err.Error(), "a sheet holds at most") {
 		t.Errorf("a million images: error %v", err)
 	}
 	s = openSink(t, t.TempDir(), testRun(images), false)

@@ -23,9 +23,9 @@ func checkSheet(run Run) error {
 			break
 		}
 	}
-	if most := maxSheetPixels / tile; int64(len(run.Classes)) > most {
+	if limit := maxSheetPixels / tile; int64(len(run.Classes)) > limit {
 		return fmt.Errorf("a sheet holds at most %d images of this size, not %d: give a folder or an .npz file",
-			most, len(run.Classes))
+			limit, len(run.Classes))
 	}
 	return nil
 }
@@ -38,9 +38,9 @@ type contactSheet struct {
 	images []*raster.Image // by index
 }
 
-// newSheet returns the sheet of the run's first images, at most so many.
-func newSheet(run Run, most int) *contactSheet {
-	return &contactSheet{run: run, images: make([]*raster.Image, min(len(run.Classes), most))}
+// newSheet returns the sheet of the run's first images, limit at most.
+func newSheet(run Run, limit int) *contactSheet {
+	return &contactSheet{run: run, images: make([]*raster.Image, min(len(run.Classes), limit))}
 }
 
 func (s *contactSheet) add(i int, m *raster.Image) {
