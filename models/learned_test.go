@@ -41,7 +41,7 @@ func TestLearnedSolvers(t *testing.T) {
 	for _, test := range []struct {
 		steps int
 		want  float64
-	}{{9, 42.0}, {11, 44.2}, {15, 42.9}, {19, 45.9}} {
+	}{{9, 42.0}, {11, 44.2}, {15, 42.9}, {19, 46.9}} {
 		mean := 0.0
 		for i, m := range generate(tokencache.Sampling{Sampler: "learned", Steps: test.steps}) {
 			v, err := eval.PSNRPixels(m.Pixels, truth[i].Pixels)
