@@ -139,7 +139,7 @@ func (f *npzFile) openPartial(mode Mode, described bool) (err error) {
 	case have == 0 && torn > 0 && !described:
 		return &ExistsError{Path: f.partialPath(), What: "is damaged or of another run"}
 	case torn > 0 && mode.Resume:
-		f.remarks = append(f.remarks, fmt.Sprintf("%s: %d images are damaged and are made again", f.partialPath(), torn))
+		f.remarks = append(f.remarks, fmt.Sprintf("%s: damaged images, which are made again: %d", f.partialPath(), torn))
 	}
 	if have == 0 {
 		if err := f.partial.file.Truncate(0); err != nil {
