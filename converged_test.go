@@ -111,8 +111,8 @@ func TestConvergedRequest(t *testing.T) {
 	}
 }
 
-// TestConvergedTorchNoise checks that the starting noise is the sampler's where its own draws decide
-// what later batches start from.
+// TestConvergedTorchNoise checks that the starting noise is the sampler's where its own draws
+// decide what later batches start from.
 func TestConvergedTorchNoise(t *testing.T) {
 	p := small(t, tokencache.Options{Threads: 1})
 	req := tokencache.Request{

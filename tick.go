@@ -264,9 +264,9 @@ func (e *engine) settle(t *team, group []*sequence, failed *failure) {
 	}
 }
 
-// resume puts a sequence back among those that wait for a tick. The oldest come first: what is begun
-// is finished before what came later goes on, so that an image in flight waits for those before it
-// alone, and not for all that the limits admit.
+// resume puts a sequence back among those that wait for a tick. The oldest come first: what is
+// begun is finished before what came later goes on, so that an image in flight waits for those
+// before it alone, and not for all that the limits admit.
 func (e *engine) resume(s *sequence) {
 	at, _ := slices.BinarySearchFunc(e.ready, s, func(a, b *sequence) int { return cmp.Compare(a.number, b.number) })
 	e.ready = slices.Insert(e.ready, at, s)

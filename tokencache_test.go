@@ -161,8 +161,8 @@ func TestEverythingSkipped(t *testing.T) {
 }
 
 // TestSteadyStateAllocations checks that steps allocate nothing. What runs beside the test makes
-// images meet in ticks or wait for each other, which may allocate now and then: the least of several
-// runs counts, and steps may have one allocation for ten of them.
+// images meet in ticks or wait for each other, which may allocate now and then: the least of
+// several runs counts, and steps may have one allocation for ten of them.
 func TestSteadyStateAllocations(t *testing.T) {
 	p := open(t, 2)
 	allocations := func(steps int) float64 {

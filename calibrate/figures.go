@@ -53,7 +53,8 @@ func Files() []string {
 	return []string{reuse.PolicyFile, reuse.PredictorFile, SolversFile, redundancy.AlphaFile, lossFigure, lastFigure}
 }
 
-// WorkFolder is the folder in a policy's folder in which an interrupted calibration keeps its state.
+// WorkFolder is the folder in a policy's folder in which an interrupted calibration keeps its
+// state.
 const WorkFolder = "work"
 
 // Finished reports whether dir holds a policy with all its figures.

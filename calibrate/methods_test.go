@@ -137,8 +137,8 @@ func TestTeaCacheCalibration(t *testing.T) {
 	}
 }
 
-// TestRecordedPolynomial checks the polynomial of recorded pairs of changes against the recorded one,
-// by their values where the pairs are.
+// TestRecordedPolynomial checks the polynomial of recorded pairs of changes against the recorded
+// one, by their values where the pairs are.
 func TestRecordedPolynomial(t *testing.T) {
 	c, err := checkpoint.Open("../testdata/cache-methods-2026/teacache.safetensors")
 	if err != nil {
@@ -172,8 +172,8 @@ func TestRecordedPolynomial(t *testing.T) {
 	}
 }
 
-// TestMagCacheCalibration checks that ratios are measured, that a threshold is found for a speed, and
-// that another number of images in a pass changes nothing.
+// TestMagCacheCalibration checks that ratios are measured, that a threshold is found for a speed,
+// and that another number of images in a pass changes nothing.
 func TestMagCacheCalibration(t *testing.T) {
 	p, o := tiny(t)
 	o.Speed = 1.5
@@ -214,8 +214,8 @@ func TestMagCacheCalibration(t *testing.T) {
 	}
 }
 
-// TestMagCacheBounds checks that what bounds a MagCache's speed is changed as far as a speed needs: a
-// share r at the start and then one step of k+1 make it 1/(r + (1-r)/(k+1)) at most.
+// TestMagCacheBounds checks that what bounds a MagCache's speed is changed as far as a speed needs:
+// a share r at the start and then one step of k+1 make it 1/(r + (1-r)/(k+1)) at most.
 func TestMagCacheBounds(t *testing.T) {
 	for _, test := range []struct {
 		speed, retention float64

@@ -125,8 +125,8 @@ var torchClasses = map[DType]string{
 const metadataFile = "metadata.json"
 
 // WritePyTorch creates or replaces the file at path, whole or not at all, with what torch.save
-// makes of an ordered dict of tensors: torch.load reads it, also with weights_only. The metadata are
-// kept in metadataFile.
+// makes of an ordered dict of tensors: torch.load reads it, also with weights_only. The metadata
+// are kept in metadataFile.
 func WritePyTorch(path string, c Content) error {
 	var p pickler
 	p.begin()

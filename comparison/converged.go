@@ -20,8 +20,9 @@ const (
 	maxConverged = 256
 )
 
-// converge solves what all cells approximate: the ODE of the comparison's own sampling from the same
-// noise. It is kept next to the cells and solved once. Where the sampler is stochastic there is none.
+// converge solves what all cells approximate: the ODE of the comparison's own sampling from the
+// same noise. It is kept next to the cells and solved once. Where the sampler is stochastic there
+// is none.
 func (r *runner) converge(ctx context.Context) error {
 	if r.Sampling.Stochastic() {
 		none := &diffusion.StochasticError{Sampling: r.Sampling.WithDefaults()}

@@ -192,8 +192,8 @@ func Methods() []string {
 	return names
 }
 
-// cacheMethods lists the names of the methods that have policies for speeds: no solvers, and not the
-// paper's versions.
+// cacheMethods lists the names of the methods that have policies for speeds: no solvers, and not
+// the paper's versions.
 func cacheMethods() []string {
 	return slices.DeleteFunc(Methods(), func(name string) bool {
 		m := methodOf(name)

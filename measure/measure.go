@@ -1,6 +1,6 @@
 // Package measure compares a policy or a sampler with the uncached model: the same images from the
-// same noise, runs of both alternating, and both against the solution that the sampler converges to.
-// It may use the library and evaluation; it writes and prints nothing.
+// same noise, runs of both alternating, and both against the solution that the sampler converges
+// to. It may use the library and evaluation; it writes and prints nothing.
 package measure
 
 import (
@@ -140,9 +140,9 @@ func Compare(ctx context.Context, p *tokencache.Pipeline, req tokencache.Request
 	return CompareWith(ctx, p, req, req.Sampling, repeat)
 }
 
-// CompareWith generates a request, and its images by another sampling without a policy, alternating,
-// repeat times each after a warm-up, and compares time and images. OnImage and Skip of the request
-// are not used.
+// CompareWith generates a request, and its images by another sampling without a policy,
+// alternating, repeat times each after a warm-up, and compares time and images. OnImage and Skip of
+// the request are not used.
 //
 // Samplers that start from different noise, as RNGTorch has it after the first batch, are refused.
 func CompareWith(ctx context.Context, p *tokencache.Pipeline, req tokencache.Request,

@@ -45,9 +45,9 @@ type AlikeBlock struct {
 	Output  float64 `json:"output"`
 }
 
-// Look generates the images of o, without a policy, with o.Policy and with what MeasureTokens tries,
-// writes figures to dir, and reports the numbers. Importance is the policy's, or where it ranks no
-// tokens the update-norm of the uncached model.
+// Look generates the images of o, without a policy, with o.Policy and with what MeasureTokens
+// tries, writes figures to dir, and reports the numbers. Importance is the policy's, or where it
+// ranks no tokens the update-norm of the uncached model.
 func Look(ctx context.Context, p *tokencache.Pipeline, o Options, dir string) (*Report, error) {
 	checked := o.Request
 	checked.Policy = o.Policy

@@ -409,7 +409,8 @@ func TestWriteRefuses(t *testing.T) {
 	}
 }
 
-// TestNoConverged checks that results without a converged solution say why, and have no chart of it.
+// TestNoConverged checks that results without a converged solution say why, and have no chart of
+// it.
 func TestNoConverged(t *testing.T) {
 	r := example()
 	const why = "no converged solution: sampler ddpm adds noise at every step"

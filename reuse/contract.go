@@ -67,8 +67,8 @@ func (c *Contract) validate() error {
 
 func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
 
-// For returns the cheapest of the points that keep a PSNR, in dB, and whether there is one. What lies
-// between points is not known: images may be worse at a higher tolerance.
+// For returns the cheapest of the points that keep a PSNR, in dB, and whether there is one. What
+// lies between points is not known: images may be worse at a higher tolerance.
 func (c *Contract) For(psnr float64) (best ContractPoint, ok bool) {
 	for _, p := range c.Points {
 		if p.PSNR >= psnr && (!ok || p.FLOPs > best.FLOPs) {

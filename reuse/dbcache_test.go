@@ -44,8 +44,8 @@ func TestDBCacheLimits(t *testing.T) {
 	}
 }
 
-// TestForecastResidual checks that a range of blocks whose residual is forecast adds what its Taylor
-// series says, from the first position on that makes differences.
+// TestForecastResidual checks that a range of blocks whose residual is forecast adds what its
+// Taylor series says, from the first position on that makes differences.
 func TestForecastResidual(t *testing.T) {
 	pool := tensor.NewPool(1)
 	defer pool.Close()

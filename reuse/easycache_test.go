@@ -115,8 +115,8 @@ func TestEasyCache(t *testing.T) {
 	}
 }
 
-// TestEasyCacheSeparateHalves checks that a half that skips by itself leaves out its own rows alone,
-// and is what it would be without the other.
+// TestEasyCacheSeparateHalves checks that a half that skips by itself leaves out its own rows
+// alone, and is what it would be without the other.
 func TestEasyCacheSeparateHalves(t *testing.T) {
 	m := model(t)
 	batches := guided(m, inputs(m, 1))

@@ -42,8 +42,8 @@ func computedHalves(t *testing.T, p reuse.Policy, batches []*seam.Batch) [][]boo
 	return list
 }
 
-// TestFasterCacheSkips checks that skipped steps compute the conditional half alone, and other steps
-// both.
+// TestFasterCacheSkips checks that skipped steps compute the conditional half alone, and other
+// steps both.
 func TestFasterCacheSkips(t *testing.T) {
 	m := model(t)
 	got := computedHalves(t, parse(t, "fastercache:start=3,n=3"), guided(m, inputs(m, 2)))

@@ -26,10 +26,10 @@ import (
 //
 //	10·log10(4 / sum of e²_p) + Offset.
 //
-// A P-step is rejected if the sum would exceed what Tolerance allows. Then the model runs again, and
-// the step is computed; and so is every step after it, as learned forecasts undo the errors of those
-// before them, and computing some steps in between makes images worse. SpeCa (arXiv 2509.11628)
-// verifies by the last block instead, which takes a block's time at each P-step.
+// A P-step is rejected if the sum would exceed what Tolerance allows. Then the model runs again,
+// and the step is computed; and so is every step after it, as learned forecasts undo the errors of
+// those before them, and computing some steps in between makes images worse. SpeCa (arXiv
+// 2509.11628) verifies by the last block instead, which takes a block's time at each P-step.
 type Guarded struct {
 	Policy    Policy
 	MinPSNR   float64 // what is promised, dB; 0: nothing is

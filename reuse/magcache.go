@@ -12,8 +12,8 @@ import (
 // little ("MagCache: Fast Video Generation with Magnitude-Aware Cache", arXiv 2506.09045). Ratios
 // are the mean magnitudes of the residual of all blocks, each relative to the step before. Over
 // steps in a row that skip, their product is what the residual's magnitude has become relative to
-// the cached one, and its distances from 1 add up to the error. A step skips as long as the error is
-// at most Threshold and the skips in a row are at most Skips. The first step, and the first
+// the cached one, and its distances from 1 add up to the error. A step skips as long as the error
+// is at most Threshold and the skips in a row are at most Skips. The first step, and the first
 // Retention of all steps, are full. What is computed depends on the ratios alone, so it is the same
 // for every image.
 type MagCache struct {

@@ -217,14 +217,8 @@ func (c *relativeChange) measure(row int) {
 	c.size[row] = kernel.L1Norm(before)
 }
 
-// of returns the change of a sample, rows summed in their order.
-func (c *relativeChange) of(sample int) float64 {
-	change, size := c.sums(sample)
-	return change / size
-}
-
-// ofBoth returns the change of a sample and its twin together, the same for both; of the sample
-// alone if the twin is -1.
+// ofBoth returns the change of a sample and its twin together, rows summed in their order; of the
+// sample alone if the twin is -1.
 func (c *relativeChange) ofBoth(sample, twin int) float64 {
 	change, size := c.sums(sample)
 	if twin >= 0 {

@@ -10,8 +10,8 @@ import (
 	"github.com/tokencache/tokencache/tensor"
 )
 
-// TestSpeCaRejects checks that where every forecast is rejected everything comes out as uncached, at
-// the price of the verified blocks, and that rejected passes are no steps.
+// TestSpeCaRejects checks that where every forecast is rejected everything comes out as uncached,
+// at the price of the verified blocks, and that rejected passes are no steps.
 func TestSpeCaRejects(t *testing.T) {
 	for _, arch := range archs {
 		t.Run(string(arch), func(t *testing.T) {
@@ -39,8 +39,8 @@ func TestSpeCaRejects(t *testing.T) {
 	}
 }
 
-// TestSpeCaKeepsForecasts checks that verified steps come out as those that are not, and compute the
-// last block alone.
+// TestSpeCaKeepsForecasts checks that verified steps come out as those that are not, and compute
+// the last block alone.
 func TestSpeCaKeepsForecasts(t *testing.T) {
 	for _, arch := range archs {
 		t.Run(string(arch), func(t *testing.T) {

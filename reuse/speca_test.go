@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// actions runs a SpeCa's rules over steps of which the errors are known, and returns them as letters:
-// F full, f forecast, v verified, r rejected.
+// actions runs a SpeCa's rules over steps of which the errors are known, and returns them as
+// letters: F full, f forecast, v verified, r rejected.
 func actions(p *SpeCa, errors []float64) string {
 	forecasts, last, text := 0, -1.0, ""
 	for position, e := range errors {

@@ -40,9 +40,9 @@ func newChangeRun(rule changeRule, m *seam.Shape, plan Plan, samples int) *chang
 	return r
 }
 
-// changeRun is the state of a changeRule. A step is full at the start, at the end, and where the sum
-// of the relative L1 changes from step to step reaches the threshold; a full step sets it to 0. At
-// the others the tokens get the residual of all blocks at the last full step.
+// changeRun is the state of a changeRule. A step is full at the start, at the end, and where the
+// sum of the relative L1 changes from step to step reaches the threshold; a full step sets it to 0.
+// At the others the tokens get the residual of all blocks at the last full step.
 type changeRun struct {
 	rule                 changeRule
 	g                    *tensor.Graph

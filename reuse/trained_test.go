@@ -277,8 +277,8 @@ func TestTrainedPolicy(t *testing.T) {
 	}
 }
 
-// TestSaw checks that a policy knows the seeds of the images it was made from, before it is saved and
-// after.
+// TestSaw checks that a policy knows the seeds of the images it was made from, before it is saved
+// and after.
 func TestSaw(t *testing.T) {
 	saved := &reuse.Trained{
 		Spec:       "fora:n=2",

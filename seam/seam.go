@@ -85,8 +85,8 @@ type Reuse interface {
 	Apply(at Site, x *Tokens, f func(*Tokens) *Tokens) *Tokens
 }
 
-// Finisher is a Reuse that has a say in what a pass predicts. It is asked at the end of each pass of
-// the model, before guidance.
+// Finisher is a Reuse that has a say in what a pass predicts. It is asked at the end of each pass
+// of the model, before guidance.
 type Finisher interface {
 	Reuse
 	// Finish is given the predictions of its samples, [samples, size], which it may change. It

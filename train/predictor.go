@@ -21,7 +21,8 @@ type Trajectories struct {
 	Labels []int32     // class of each image
 }
 
-// Batch returns the states of the trajectories [from, to) before a step, as a batch of their classes.
+// Batch returns the states of the trajectories [from, to) before a step, as a batch of their
+// classes.
 func (t *Trajectories) Batch(position, from, to int) *seam.Batch {
 	size := len(t.X[from]) / t.Plan.Steps()
 	b := &seam.Batch{X: tensor.FromSlice(make([]float32, (to-from)*size), to-from, size)}

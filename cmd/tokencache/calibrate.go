@@ -45,8 +45,8 @@ func (c *calibrateCmd) Run(a *app) error {
 // evidenceFolder is the folder in a policy's folder with the comparison that a search made.
 const evidenceFolder = "evidence"
 
-// begin refuses a folder with a finished policy, or with --overwrite removes that. It is called when
-// the flags are known to be right.
+// begin refuses a folder with a finished policy, or with --overwrite removes that. It is called
+// when the flags are known to be right.
 func (c *calibrateCmd) begin() error {
 	searched := filepath.Join(c.Out, evidenceFolder)
 	done := calibrate.Finished(c.Out)

@@ -243,8 +243,8 @@ func (c *generateCmd) noteStopped(a *app, w *output.Writer, finished int, req to
 		finished, len(req.Classes), out, req.Seed)
 }
 
-// prepareCompare refuses what cannot be compared or written, before the work. Without --out it makes
-// a new folder, which discard removes again if nothing was written.
+// prepareCompare refuses what cannot be compared or written, before the work. Without --out it
+// makes a new folder, which discard removes again if nothing was written.
 func (c *generateCmd) prepareCompare(req tokencache.Request) (discard func(), err error) {
 	if _, none := req.Policy.(reuse.None); none && req.Sampling.WithDefaults() == measure.DDIM50(req.Sampling) {
 		return nil, errors.New("--compare: nothing to compare with: neither a policy nor another sampler " +

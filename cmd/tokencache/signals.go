@@ -16,8 +16,8 @@ type interruption struct {
 	signal atomic.Int32 // the first signal, 0 if there was none
 }
 
-// catchSignals begins to listen to signals. Those that the parent process has switched off, as nohup
-// does, stay so.
+// catchSignals begins to listen to signals. Those that the parent process has switched off, as
+// nohup does, stay so.
 func catchSignals() *interruption {
 	ctx, cancel := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 1)

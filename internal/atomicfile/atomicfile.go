@@ -16,8 +16,8 @@ import (
 )
 
 // Write creates or replaces the file at path with what write writes to its argument. A link at path
-// is replaced, not followed. If anything fails, an existing file is untouched, the temporary file is
-// removed, and the error names path.
+// is replaced, not followed. If anything fails, an existing file is untouched, the temporary file
+// is removed, and the error names path.
 func Write(path string, write func(w io.Writer) error) (err error) {
 	f, err := createTemp(path)
 	if err != nil {

@@ -155,8 +155,8 @@ func (b *Bundle) ForSpeed(s diffusion.Sampling, speed float64) (string, error) {
 	return t.String(), nil
 }
 
-// ForPSNR returns, of the bundled policies for a sampling, the one whose contract keeps a PSNR, in dB,
-// with the fewest operations; nil if none does.
+// ForPSNR returns, of the bundled policies for a sampling, the one whose contract keeps a PSNR, in
+// dB, with the fewest operations; nil if none does.
 func (b *Bundle) ForPSNR(s diffusion.Sampling, psnr float64) (*reuse.Trained, error) {
 	list, err := b.Policies()
 	if err != nil {

@@ -1,6 +1,7 @@
 // Package output puts a run's images where the user asked for them: a folder of PNG files with a
-// sheet, one sheet, or an npz file. Images may come in any order. One process at a time writes to an
-// output, and what another run left there is neither changed nor mixed with the new: it is refused.
+// sheet, one sheet, or an npz file. Images may come in any order. One process at a time writes to
+// an output, and what another run left there is neither changed nor mixed with the new: it is
+// refused.
 package output
 
 import (

@@ -15,9 +15,9 @@ import (
 	"github.com/tokencache/tokencache/internal/raster"
 )
 
-// partial is the file in which the images of an npz file gather until all are there. It has a record
-// for each image, at the place of its index: the pixels, and a checksum of run, index and pixels.
-// What a crash of the system left half written, or as zeros, is so noticed.
+// partial is the file in which the images of an npz file gather until all are there. It has a
+// record for each image, at the place of its index: the pixels, and a checksum of run, index and
+// pixels. What a crash of the system left half written, or as zeros, is so noticed.
 type partial struct {
 	file   *os.File
 	run    Run
