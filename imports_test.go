@@ -73,7 +73,7 @@ var storeys = []storey{
 	{"program", []room{
 		{"bench/peers/block", "checkpoint dit nn seam tensor"},
 		{"cmd/tokencache/internal/output", ". checkpoint diffusion eval internal/atomicfile internal/classes internal/filelock internal/imagefile internal/npz internal/raster internal/sheet"},
-		{"cmd/tokencache/internal/summary", ". calibrate eval measure"},
+		{"cmd/tokencache/internal/summary", ". calibrate eval measure reuse"},
 		{"cmd/tokencache/internal/terminal", "train"},
 		{"cmd/tokencache/internal/listing", "diffusion dit internal/imagenet models models/bundle reuse"},
 		{"cmd/tokencache/internal/inspect", "checkpoint dit vae"},

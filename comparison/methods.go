@@ -214,7 +214,7 @@ func methodOf(name string) *method {
 // titleOf returns the method's title in reports of a policy that is no method.
 func titleOf(policy string) string {
 	name, _, _ := strings.Cut(policy, ":")
-	if m := methodOf(name); m != nil {
+	if m := methodOf(name); m != nil && m.name != "tokencache" { // of which there are many kinds
 		return m.title
 	}
 	return policy

@@ -61,6 +61,9 @@ func describe(s diffusion.Sampling) string {
 func offers(policies []*reuse.Trained) []string {
 	speeds, list := map[string][]float64{}, []string{}
 	for _, t := range policies {
+		if t.Speed.Wanted == 0 {
+			continue // it is chosen by name alone
+		}
 		what := describe(t.Sampling)
 		if speeds[what] == nil {
 			list = append(list, what)
