@@ -158,7 +158,7 @@ var policies = []string{
 	"none",
 	"tokencache",
 	"tokencache:order=0", "tokencache:order=2,k=2", "tokencache:ratio=0", "tokencache:keys=kept",
-	"tokencache:order=2,basis=taylor,k=2", "tokencache:order=3,ratio=0", "tokencache:keys=cached",
+	"tokencache:order=2,basis=taylor,k=2", "tokencache:order=2,basis=hermite,k=3", "tokencache:order=3,ratio=0", "tokencache:keys=cached",
 	"tokencache:keys=fresh", "tokencache:cached=output,order=0", "tokencache:ratio=0,order=0",
 	"tokencache:selection=grid,cell=3,ratio=0.5", "tokencache:selection=per-block,importance=random",
 	"tokencache:write-back=true", "tokencache:steps=tprr,k1=2,k2=4,boundary=0.5",

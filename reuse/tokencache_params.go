@@ -3,6 +3,8 @@ package reuse
 import (
 	"errors"
 	"fmt"
+
+	"github.com/tokencache/tokencache/diffusion"
 )
 
 // Importance is where the importance of tokens comes from.
@@ -47,7 +49,7 @@ const (
 	Output Cached = "output"
 )
 
-// Basis is the form of a forecast of order 2 or more.
+// Basis is the form of a forecast. Newton and Taylor differ from order 2 on.
 type Basis string
 
 const (
@@ -56,19 +58,27 @@ const (
 	Newton Basis = "newton"
 	// Taylor is the series of backward differences, as TaylorSeer has it.
 	Taylor Basis = "taylor"
+	// Hermite is HiCache's series of scaled Hermite polynomials, with its default scale.
+	Hermite Basis = "hermite"
 )
 
 // differences returns empty differences in the form of the basis, as newDifferences.
 func (b Basis) differences(sites, rows, width, order int) *differences {
-	if b == Taylor {
+	switch b {
+	case Taylor:
 		return newDifferences(sites, rows, width, order)
+	case Hermite:
+		d, series := newDifferences(sites, rows, width, order), NewHiCache()
+		series.Order = order
+		d.weights = series.weights(diffusion.Timesteps)
+		return d
 	}
 	return newNewton(sites, rows, width, order)
 }
 
 // bytes returns the memory of differences.
 func (b Basis) bytes(sites, rows, width, order int) int64 {
-	if b == Taylor {
+	if b == Taylor || b == Hermite {
 		return differencesBytes(sites, rows, width, order)
 	}
 	return newtonBytes(sites, rows, width, order)
@@ -116,7 +126,7 @@ func (t *TokenCache) written() []string {
 		names = append(names, "learned")
 	} else {
 		names = append(names, "order")
-		if t.Order > 1 {
+		if t.Order > 1 || t.Order == 1 && t.Basis == Hermite {
 			names = append(names, "basis")
 		}
 	}
