@@ -18,9 +18,13 @@ type Progress struct {
 
 	w     io.Writer
 	what  string
-	start time.Time
 	shown time.Time
 	now   func() time.Time
+
+	// When the share first grew, and what it was: what comes before, such as opening files, tells
+	// nothing of how long the rest takes.
+	since time.Time
+	first float64
 }
 
 const progressUnits = 10_000
@@ -28,8 +32,7 @@ const progressUnits = 10_000
 // NewProgress returns the progress of what is described, on w.
 func NewProgress(w io.Writer, what string) *Progress {
 	if !isTerminal(w) {
-		start := time.Now()
-		return &Progress{w: w, what: what, start: start, shown: start, now: time.Now}
+		return &Progress{w: w, what: what, shown: time.Now(), now: time.Now}
 	}
 	return &Progress{bar: progressbar.NewOptions(progressUnits,
 		progressbar.OptionSetWriter(w),
@@ -53,16 +56,22 @@ func (p *Progress) Set(done, total float64) {
 	}
 }
 
-// line writes a line if it is time for one. Only a share that was seen to grow tells what is left.
+// leastShare is how much must have been seen to be done to tell how long the rest takes.
+const leastShare = 0.01
+
+// line writes a line if it is time for one.
 func (p *Progress) line(share float64) {
 	now := p.now()
+	if p.since.IsZero() && share > 0 {
+		p.since, p.first = now, share
+	}
 	if now.Sub(p.shown) < lineInterval {
 		return
 	}
 	p.shown = now
 	left := ""
-	if share > 0 && share <= 1 {
-		rest := time.Duration(float64(now.Sub(p.start)) * (1 - share) / share)
+	if seen := share - p.first; !p.since.IsZero() && seen >= leastShare && share <= 1 {
+		rest := time.Duration(float64(now.Sub(p.since)) * (1 - share) / seen)
 		left = fmt.Sprintf(", %s left", rest.Round(time.Second))
 	}
 	fmt.Fprintf(p.w, "%s: %.0f %%%s\n", p.what, 100*share, left)

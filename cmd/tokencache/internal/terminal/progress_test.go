@@ -11,14 +11,18 @@ import (
 func TestProgressLines(t *testing.T) {
 	var out strings.Builder
 	p := NewProgress(&out, "denoising")
-	now := p.start
+	now := p.shown
 	p.now = func() time.Time { return now }
+	for range 20 { // opening a model
+		p.Set(0, 100)
+		now = now.Add(2 * time.Second)
+	}
 	for done := range 101 {
 		p.Set(float64(done), 100)
 		now = now.Add(time.Second)
 	}
 	p.Finish()
-	want := "denoising: 30 %, 1m10s left\ndenoising: 60 %, 40s left\ndenoising: 90 %, 10s left\n"
+	want := "denoising: 0 %\ndenoising: 20 %, 1m20s left\ndenoising: 50 %, 50s left\ndenoising: 80 %, 20s left\n"
 	if out.String() != want {
 		t.Errorf("%q, want %q", out.String(), want)
 	}
