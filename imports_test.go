@@ -46,7 +46,7 @@ var storeys = []storey{
 	}},
 	{"engine", []room{
 		{"checkpoint", "internal/atomicfile"},
-		{"diffusion", ""},
+		{"diffusion", "internal/spelling"},
 		{"tensor", "internal/kernel"},
 		{"nn", "tensor"},
 		{"seam", "tensor"},

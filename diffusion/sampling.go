@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+
+	"github.com/tokencache/tokencache/internal/spelling"
 )
 
 // RNG names a source of random numbers.
@@ -198,7 +200,11 @@ func (s Sampling) New(n Network) (Sampler, error) {
 	}
 	m, ok := s.method()
 	if !ok {
-		return nil, &FieldError{"Sampler", abbreviate(s.Sampler), strings.Join(Methods(), ", ")}
+		want := strings.Join(Methods(), ", ")
+		if near := spelling.Nearest(Methods(), s.Sampler); near != "" {
+			want += "; did you mean " + near + "?"
+		}
+		return nil, &FieldError{"Sampler", abbreviate(s.Sampler), want}
 	}
 	if err := s.checkSteps(); err != nil {
 		return nil, err
