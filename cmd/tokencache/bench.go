@@ -15,7 +15,7 @@ import (
 
 type benchCmd struct {
 	Kernels benchKernelsCmd `cmd:"" help:"Linear maps and attention at the sizes of DiT-S and DiT-XL."`
-	Model   benchModelCmd   `cmd:"" help:"A model's forward pass, with synthetic weights."`
+	Model   benchModelCmd   `short:"m" cmd:"" help:"A model's forward pass, with synthetic weights."`
 	Train   benchTrainCmd   `cmd:"" help:"Training a model, whole updates."`
 	Engine  benchEngineCmd  `cmd:"" help:"A pipeline that many callers use at once: throughput, latency, equality of images."`
 }
@@ -181,11 +181,11 @@ func (c *benchTrainCmd) Run(a *app) error {
 }
 
 type benchEngineCmd struct {
-	Model   string     `help:"A bundled model." default:"${model}"`
+	Model   string     `short:"m" help:"A bundled model." default:"${model}"`
 	Policy  policyText `help:"What is reused, as generate takes it. Default: what suits the model." placeholder:"NAME:KEY=VALUE,..."`
 	Repeat  int        `help:"Rounds of images alone, in a batch and at the same time, of which the medians count." default:"5"`
 	Arrive  int        `help:"Requests that arrive at random times, for each rate." default:"200"`
-	Seed    uint64     `help:"Seed of the times of arrival." default:"1"`
+	Seed    uint64     `short:"s" help:"Seed of the times of arrival." default:"1"`
 	Threads int        `help:"Worker threads. Default: all processors." placeholder:"N"`
 	JSON    bool       `name:"json" help:"Print one JSON object on standard output."`
 }

@@ -12,7 +12,7 @@ import (
 )
 
 type calibrateCmd struct {
-	Model string `once:"" help:"Model: a path, or the name of an embedded one: ${models}. Default: ${model}." placeholder:"PATH|NAME"`
+	Model string `short:"m" once:"" help:"Model: a path, or the name of an embedded one: ${models}. Default: ${model}." placeholder:"PATH|NAME"`
 	VAE   string `name:"vae" help:"The model's autoencoder, as for generate." placeholder:"PATH"`
 	samplingFlags
 	Method    string   `help:"What to make: tokencache, smoothcache (a schedule from the errors of branches), teacache (the polynomial of its changes), magcache (the ratios of magnitudes), l2c (trained routers), dpcache or cem (full steps by dynamic programming) l2p (weights of forecasts), or learned-solver (no policy, but timesteps and weights for --sampler learned with as many --steps)." enum:"tokencache,smoothcache,teacache,magcache,l2c,dpcache,cem,l2p,learned-solver" default:"tokencache"`
@@ -37,8 +37,8 @@ type calibrateCmd struct {
 	RouterLR  float64  `name:"router-lr" help:"Of l2c: learning rate of the routers." default:"${routerLR}"`
 	L1        float64  `name:"l1" help:"Of l2c: weight of the cost, the sum of all weights." default:"${l1}"`
 	calibratePlanned
-	Seed      uint64 `help:"Seed of images and training." default:"${seed}"`
-	Out       string `once:"" help:"Folder of the policy." placeholder:"DIR" required:""`
+	Seed      uint64 `short:"s" help:"Seed of images and training." default:"${seed}"`
+	Out       string `short:"o" once:"" help:"Folder of the policy." placeholder:"DIR" required:""`
 	Overwrite bool   `help:"Make the policy anew where --out holds a finished one."`
 	Threads   int    `help:"Worker threads. Default: all processors." placeholder:"N"`
 	Key       string `help:"Which of several sets of weights in the checkpoint to take, as for generate." placeholder:"KEY"`

@@ -17,21 +17,21 @@ import (
 )
 
 type compareCmd struct {
-	Model    string `once:"" help:"Model: a path, or the name of an embedded one: ${models}. Default: ${model}." placeholder:"PATH|NAME"`
+	Model    string `short:"m" once:"" help:"Model: a path, or the name of an embedded one: ${models}. Default: ${model}." placeholder:"PATH|NAME"`
 	Key      string `help:"Which of several sets of weights in the checkpoint to take. Default: an average (ema), if there is one." placeholder:"KEY"`
 	VAE      string `name:"vae" help:"The model's autoencoder, as for generate." placeholder:"PATH"`
 	Policies string `help:"What to compare, separated by commas or, where parameters have commas, by spaces: names of methods, which are run at all --speeds (${families}), all of them (all), or policies as for generate. fewer-steps stands for the solvers without a cache (own-steps, dpm++, unipc3), of which the best is the baseline; steps=N is the uncached model with N steps, steps=unipc3:logsnr19 with another sampler. Default: all; with --quick those that need no calibration, without variants and controls." placeholder:"LIST"`
 	Speeds   string `help:"Speeds of methods, times the uncached model." default:"1.5x,2x,3x,4x"`
-	Count    int    `help:"Images of each policy." default:"256"`
+	Count    int    `short:"n" help:"Images of each policy." default:"256"`
 	Quick    bool   `help:"32 images at 2x, of methods that need no calibration, without variants: a few minutes."`
 	samplingFlags
-	Seed      uint64 `help:"Seed of the noise, the same for all, and not that of calibrations." default:"${compareSeed}"`
+	Seed      uint64 `short:"s" help:"Seed of the noise, the same for all, and not that of calibrations." default:"${compareSeed}"`
 	Batch     int    `help:"Images denoised together." default:"4"`
 	Timed     int    `help:"Images of a measurement of time." default:"4"`
 	Repeat    int    `help:"Alternating runs of such a measurement; times are their medians." default:"3"`
 	Retime    bool   `help:"Measure the time of finished results again, for times that were taken while the machine was busy."`
 	Reference string `once:"" help:"Real images, for Fréchet distances: a data set or an .npz. Default: /usr/share/datasets/fashion-mnist, if it is there, for a model of such images." placeholder:"PATH"`
-	Out       string `once:"" help:"Folder of the report, the results and the charts; what is finished is kept there and not measured again." placeholder:"DIR" required:""`
+	Out       string `short:"o" once:"" help:"Folder of the report, the results and the charts; what is finished is kept there and not measured again." placeholder:"DIR" required:""`
 	Threads   int    `help:"Worker threads. Default: all processors." placeholder:"N"`
 	JSON      bool   `name:"json" help:"Print the results as one JSON object on standard output."`
 }

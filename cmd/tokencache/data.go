@@ -21,7 +21,7 @@ type dataInspectCmd struct {
 	Size     int    `help:"Crop and scale every image to a square of N pixels, as DiT prepares its training images. Default: as they are." placeholder:"N"`
 	Channels int    `help:"1 grey or 3 RGB. Default: as they are." placeholder:"N"`
 	Skip     bool   `aliases:"skip-broken" help:"Report broken files and continue without them."`
-	Out      string `help:"Write a contact sheet with up to 10 images of each class." placeholder:"FILE.png"`
+	Out      string `short:"o" help:"Write a contact sheet with up to 10 images of each class." placeholder:"FILE.png"`
 	JSON     bool   `name:"json" help:"Print one JSON object on standard output."`
 }
 

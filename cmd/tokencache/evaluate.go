@@ -18,7 +18,7 @@ type evaluateCmd struct {
 	Reference      string `once:"" help:"Real images to compare them with: a data set or an .npz; or an .npz of their statistics, as --statistics, pytorch-fid and the ADM evaluator write it." placeholder:"PATH" required:""`
 	SamplesSplit   string `help:"Part of the samples, if they are a data set: train, test or all." enum:"train,test,all," default:""`
 	ReferenceSplit string `help:"Part of the reference: train, test or all. Default: test where there are parts." enum:"train,test,all," default:""`
-	Count          *int   `help:"Evaluate at most this number of samples: every k-th. Default: all." placeholder:"N"`
+	Count          *int   `short:"n" help:"Evaluate at most this number of samples: every k-th. Default: all." placeholder:"N"`
 	Features       string `help:"Feature network: the classifier of an embedded model (${models}; embedded is that of ${model}), the file of one made by train classifier, or Inception-v3 in pytorch-fid's file pt_inception-2015-12-05." default:"${model}" placeholder:"NAME|PATH"`
 	Preprocess     string `help:"How images are prepared for Inception: adm as the ADM evaluator does (the default), or pytorch-fid. Distances of the two must not be compared." enum:"adm,pytorch-fid," default:""`
 	Size           int    `help:"With Inception: first crop all images to this number of pixels a side, as DiT prepares its training images." placeholder:"N"`

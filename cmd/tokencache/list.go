@@ -13,10 +13,26 @@ import (
 
 // listCmd lists what can be named on the command line.
 type listCmd struct {
+	All      listAllCmd      `cmd:"" default:"withargs" help:"All of it in short (the default)."`
 	Models   listModelsCmd   `cmd:"" help:"Bundled models."`
 	Policies listPoliciesCmd `cmd:"" help:"Cache policies: the methods with their parameters, and what is bundled with a model."`
 	Samplers listSamplersCmd `cmd:"" help:"Samplers."`
 	Classes  listClassesCmd  `cmd:"" help:"Classes of a model, by number and name."`
+}
+
+type listAllCmd struct {
+	JSON bool `name:"json" help:"Print one JSON object on standard output."`
+}
+
+func (c *listAllCmd) Run(a *app) error {
+	all, err := listing.Everything(a.ctx)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return a.printJSON(all)
+	}
+	return all.Write(a.stdout)
 }
 
 type listModelsCmd struct {
@@ -35,7 +51,7 @@ func (c *listModelsCmd) Run(a *app) error {
 }
 
 type listPoliciesCmd struct {
-	Model string `help:"Bundled model, whose policies are listed too." default:"${model}" placeholder:"NAME"`
+	Model string `short:"m" help:"Bundled model, whose policies are listed too." default:"${model}" placeholder:"NAME"`
 	JSON  bool   `name:"json" help:"Print one JSON object on standard output."`
 }
 
@@ -69,7 +85,7 @@ func (c *listSamplersCmd) Run(a *app) error {
 }
 
 type listClassesCmd struct {
-	Model     string `help:"Model, as for generate." default:"${model}" placeholder:"PATH|NAME"`
+	Model     string `short:"m" help:"Model, as for generate." default:"${model}" placeholder:"PATH|NAME"`
 	Heads     int    `help:"Attention heads, as for generate." placeholder:"N"`
 	Key       string `help:"Which of several sets of weights, as for generate." placeholder:"KEY"`
 	InputSize int    `help:"Side of the latents, as for generate." placeholder:"N"`

@@ -11,12 +11,12 @@ import (
 // redundancyFlags are inspect's for watching a model while it generates.
 type redundancyFlags struct {
 	Redundancy bool   `help:"Generate images, and write figures of how alike the model's steps are, of what a policy computes and of whether computing tokens pays: see docs/tokencache.md." group:"With --redundancy:"`
-	Out        string `help:"Folder of the figures." placeholder:"DIR" group:"With --redundancy:"`
+	Out        string `short:"o" help:"Folder of the figures." placeholder:"DIR" group:"With --redundancy:"`
 	VAE        string `name:"vae" help:"The model's autoencoder, as for generate." placeholder:"PATH" group:"With --redundancy:"`
 	samplingFlags
-	Class   []string   `help:"Classes, as for generate. Default: the first." placeholder:"N|NAME" sep:"none" group:"With --redundancy:"`
-	Count   int        `help:"Images." default:"4" group:"With --redundancy:"`
-	Seed    uint64     `help:"Seed of the random numbers." default:"1" group:"With --redundancy:"`
+	Class   []string   `short:"c" help:"Classes, as for generate. Default: the first." placeholder:"N|NAME" sep:"none" group:"With --redundancy:"`
+	Count   int        `short:"n" help:"Images." default:"4" group:"With --redundancy:"`
+	Seed    uint64     `short:"s" help:"Seed of the random numbers." default:"1" group:"With --redundancy:"`
 	Policy  policyText `help:"Policy whose choice of tokens is shown, as for generate." default:"tokencache" placeholder:"NAME|DIR" group:"With --redundancy:"`
 	Threads int        `help:"Worker threads. Default: all processors." placeholder:"N" group:"With --redundancy:"`
 }

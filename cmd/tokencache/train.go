@@ -22,7 +22,7 @@ type trainCmd struct {
 type trainDiTCmd struct {
 	trainRun
 	Arch    string        `settled:"" help:"Architecture of a new model: dit, or mdtv1 or mdtv2, a masked diffusion transformer. Default: dit." placeholder:"NAME"`
-	Model   string        `settled:"" help:"Fine-tune this checkpoint instead of starting from new weights. With --arch mdtv1 or mdtv2 it is a DiT, and the new MDT starts as one that computes the same." placeholder:"PATH|NAME"`
+	Model   string        `short:"m" settled:"" help:"Fine-tune this checkpoint instead of starting from new weights. With --arch mdtv1 or mdtv2 it is a DiT, and the new MDT starts as one that computes the same." placeholder:"PATH|NAME"`
 	Key     string        `help:"Which of several sets of weights in the checkpoint to start with, as for generate." placeholder:"KEY"`
 	Width   *int          `settled:"" help:"Width of a new model. Default: 128." placeholder:"N"`
 	Depth   *int          `settled:"" help:"Blocks of a new model. Default: 10." placeholder:"N"`

@@ -22,7 +22,7 @@ type trainRun struct {
 	Data     string        `once:"" help:"Images: a folder of IDX or CIFAR files, a folder with a subfolder for each class, or an .npz." placeholder:"PATH"`
 	Split    string        `help:"Part of the data: train, test or all. Default: train where there are splits, else everything." default:"" enum:",train,test,all" placeholder:"PART"`
 	SkipBad  bool          `name:"skip-broken" help:"Skip image files that cannot be read, naming them, instead of stopping."`
-	Out      string        `once:"" help:"Folder of the run: checkpoints, log, loss curve, samples." placeholder:"DIR" required:""`
+	Out      string        `short:"o" once:"" help:"Folder of the run: checkpoints, log, loss curve, samples." placeholder:"DIR" required:""`
 	Resume   bool          `help:"Continue the run in --out, bit for bit as if it had not been stopped. Its settings are kept; --steps, --data, --threads and the intervals may be given anew."`
 	Steps    *int          `help:"Updates in all. Default: what --epochs come to." placeholder:"N"`
 	Epochs   *float64      `settled:"" help:"Times that each image is seen. Default: 10, for a classifier 8." placeholder:"X"`
@@ -34,7 +34,7 @@ type trainRun struct {
 	Decay    *float64      `settled:"" name:"weight-decay" help:"Weight decay of AdamW." placeholder:"X"`
 	Clip     *float64      `settled:"" help:"Bring the gradient's norm down to this; 0: leave it. Default: 1." placeholder:"X"`
 	EMA      *float64      `settled:"" name:"ema" help:"Decay of the moving average of the weights, which is the model that comes out." placeholder:"X"`
-	Seed     *uint64       `settled:"" help:"Seed of weights, order, noise and mirroring. Default: 1." placeholder:"N"`
+	Seed     *uint64       `short:"s" settled:"" help:"Seed of weights, order, noise and mirroring. Default: 1." placeholder:"N"`
 	Flip     *bool         `settled:"" help:"Mirror images at random."`
 	Save     time.Duration `name:"save-every" help:"Time between checkpoints." default:"3m"`
 	Threads  int           `help:"Worker threads. Default: all processors." placeholder:"N"`
