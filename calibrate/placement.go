@@ -12,6 +12,7 @@ import (
 	"slices"
 
 	"github.com/tokencache/tokencache/internal/atomicfile"
+	"github.com/tokencache/tokencache/reuse"
 )
 
 // Placement is how the computed steps are placed where P-steps compute nothing.
@@ -129,10 +130,13 @@ func (c *TokenCache) place(
 
 // family is that of the policy's forecasts.
 func (c *TokenCache) family() family {
-	if c.Base.Learned {
+	switch {
+	case c.Base.Learned:
 		return learnedForecasts
+	case c.Base.Basis == reuse.Taylor, c.Base.Basis == reuse.Hermite: // a contracted Taylor series
+		return taylorForecasts
 	}
-	return taylorForecasts
+	return newtonForecasts
 }
 
 // search tries placements of count computed steps, in all trials: even ones and ones that are
