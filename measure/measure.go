@@ -140,6 +140,24 @@ func Compare(ctx context.Context, p *tokencache.Pipeline, req tokencache.Request
 	return CompareWith(ctx, p, req, req.Sampling, repeat)
 }
 
+// CompareBoth is CompareWith, and then Converge. It calls progress with what is done of all, instead
+// of the request's OnStep.
+func CompareBoth(ctx context.Context, p *tokencache.Pipeline, req tokencache.Request,
+	with tokencache.Sampling, repeat int, progress func(done, all float64)) (*Comparison, error) {
+	const solution = 4 // a converged image takes about as long as so many others
+	all, done, weight := float64((2*repeat+solution)*len(req.Classes)), 0.0, 1.0
+	req.OnStep = func(s tokencache.Progress) {
+		done += weight / float64(s.Steps)
+		progress(done, all)
+	}
+	c, err := CompareWith(ctx, p, req, with, repeat)
+	if err != nil {
+		return nil, err
+	}
+	weight = solution
+	return c, c.Converge(ctx, p, req)
+}
+
 // CompareWith generates a request, and its images by another sampling without a policy,
 // alternating, repeat times each after a warm-up, and compares time and images. OnImage and Skip of
 // the request are not used.

@@ -77,7 +77,7 @@ func (c *calibrateCmd) run(a *app) error {
 	case c.Method == calibrate.LearnedSolverMethod:
 		return c.solver(a)
 	}
-	method, err := c.method()
+	method, err := c.NewMethod()
 	if err != nil {
 		return err
 	}

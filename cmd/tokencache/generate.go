@@ -5,14 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
 	"strings"
 
 	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/cmd/tokencache/internal/output"
 	"github.com/tokencache/tokencache/cmd/tokencache/internal/summary"
 	"github.com/tokencache/tokencache/diffusion"
-	"github.com/tokencache/tokencache/internal/atomicfile"
 	"github.com/tokencache/tokencache/measure"
 	"github.com/tokencache/tokencache/models/bundle"
 	"github.com/tokencache/tokencache/reuse"
@@ -185,7 +183,7 @@ func (c *generateCmd) generate(a *app, p *tokencache.Pipeline, req tokencache.Re
 	bar.Finish()
 	if err != nil {
 		if errors.Is(err, context.Canceled) && result != nil {
-			c.noteStopped(a, w, result.Stats.Images+w.Resumed, req)
+			a.note("%s", w.Stopped(result.Stats.Images, len(req.Classes), req.Seed, c.Out == ""))
 		}
 		return err
 	}
@@ -229,20 +227,6 @@ func (c *generateCmd) checkOut() error {
 // maxCount bounds the images of one run: twenty times as many as FID is computed of.
 const maxCount = 1_000_000
 
-// noteStopped says what an interrupted run leaves and how to go on.
-func (c *generateCmd) noteStopped(a *app, w *output.Writer, finished int, req tokencache.Request) {
-	if !w.Resumable() {
-		a.note("stopped with %d of %d images finished; a single sheet keeps none of them", finished, len(req.Classes))
-		return
-	}
-	out := ""
-	if c.Out == "" {
-		out = " --out " + w.Path
-	}
-	a.note("stopped with %d of %d images finished; the same command with%s --seed %d --resume completes them",
-		finished, len(req.Classes), out, req.Seed)
-}
-
 // prepareCompare refuses what cannot be compared or written, before the work. Without --out it
 // makes a new folder, which discard removes again if nothing was written.
 func (c *generateCmd) prepareCompare(req tokencache.Request) (discard func(), err error) {
@@ -250,53 +234,33 @@ func (c *generateCmd) prepareCompare(req tokencache.Request) (discard func(), er
 		return nil, errors.New("--compare: nothing to compare with: neither a policy nor another sampler " +
 			"than 50 steps of DDIM is in use; give --policy, --speed, --sampler or --steps")
 	}
-	discard = func() {}
-	if c.Out == "" {
-		if c.Out, err = output.NewFolder(output.DefaultParent); err != nil {
-			return nil, err
-		}
-		discard = func() { _ = os.Remove(c.Out) } // unless there is something in it
+	if c.Out, discard, err = output.PreparePairs(c.Out); err != nil {
+		return nil, fmt.Errorf("--compare: %w", err)
 	}
-	path, ok := output.PairsPath(c.Out)
-	if !ok {
-		return nil, fmt.Errorf("--compare writes an image: --out %s: want FILE.png or a folder", c.Out)
-	}
-	return discard, atomicfile.Prepare(path)
+	return discard, nil
 }
 
 // compare generates with the policy and without it or, where there is none, with the sampler and
 // with 50 steps of DDIM; and the solution that the sampler converges to.
 func (c *generateCmd) compare(a *app, p *tokencache.Pipeline, req tokencache.Request) error {
-	path, _ := output.PairsPath(c.Out)
 	kinds := [2]string{"uncached", req.Policy.String()}
 	with := req.Sampling
 	if _, none := req.Policy.(reuse.None); none {
 		with = measure.DDIM50(req.Sampling)
 		kinds = [2]string{summary.Steps(with), summary.Steps(req.Sampling)}
 	}
-	// A converged image takes about as long as four.
-	const solution = 4
 	bar := a.newProgress("comparing")
-	images, done, weight := float64((2*c.Repeat+solution)*len(req.Classes)), 0.0, 1.0
-	req.OnStep = func(s tokencache.Progress) {
-		done += weight / float64(s.Steps)
-		bar.Set(done, images)
-	}
-	r, err := measure.CompareWith(a.ctx, p, req, with, c.Repeat)
-	if err == nil {
-		weight = solution
-		err = r.Converge(a.ctx, p, req)
-	}
+	r, err := measure.CompareBoth(a.ctx, p, req, with, c.Repeat, bar.Set)
 	bar.Finish()
 	if err != nil {
 		return err
 	}
-	if err := output.PairsOf(p, req, kinds, r.Uncached, r.Cached).Write(path); err != nil {
+	if err := output.PairsOf(p, req, kinds, r.Uncached, r.Cached).Write(c.Out); err != nil {
 		return err
 	}
 	if c.JSON {
 		return a.printJSON(r)
 	}
-	a.note("%s\n%s\nwrote %s", kinds[1], strings.Join(summary.Compared(r, kinds), "\n"), path)
+	a.note("%s\n%s\nwrote %s", kinds[1], strings.Join(summary.Compared(r, kinds), "\n"), c.Out)
 	return nil
 }

@@ -14,7 +14,9 @@ import (
 	"github.com/alecthomas/kong"
 	kongcompletion "github.com/jotaen/kong-completion"
 
+	"github.com/tokencache/tokencache/cmd/tokencache/internal/calibration"
 	"github.com/tokencache/tokencache/cmd/tokencache/internal/terminal"
+	"github.com/tokencache/tokencache/cmd/tokencache/internal/version"
 	"github.com/tokencache/tokencache/comparison"
 	"github.com/tokencache/tokencache/diffusion"
 	"github.com/tokencache/tokencache/dit"
@@ -74,9 +76,9 @@ func main() {
 // run is the program; it returns the exit status: 0, 1 for any error, or that of the signal that
 // ended it.
 func run(args []string, stdout, stderr io.Writer) int {
-	interrupted := catchSignals()
-	defer interrupted.stop()
-	a := &app{ctx: interrupted.ctx, stdout: stdout, stderr: stderr}
+	interrupted := terminal.CatchSignals()
+	defer interrupted.Stop()
+	a := &app{ctx: interrupted.Context, stdout: stdout, stderr: stderr}
 
 	exit := -1 // set when kong has printed something and wants to end
 	c := &cli{}
@@ -108,7 +110,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return 0
 	case errors.Is(err, context.Canceled):
 		fmt.Fprintln(stderr, "tokencache: interrupted")
-		return interrupted.status()
+		return interrupted.Status()
 	default:
 		fmt.Fprintf(stderr, "tokencache: %s\n", a.explain(err))
 		return 1
@@ -146,9 +148,9 @@ func newParser(c *cli, options ...kong.Option) *kong.Kong {
 			"models":        strings.Join(models.Names(), ", "),
 			"samplers":      strings.Join(diffusion.Methods(), ", "),
 			"spacings":      strings.Join(diffusion.Spacings(), ", "),
-			"version":       describeVersion().String(),
+			"version":       version.Describe().String(),
 		},
-		calibrateVars(),
+		calibration.Vars(),
 	)...)
 	if err != nil {
 		panic(err) // a mistake in the struct tags, seen by every test

@@ -1,10 +1,13 @@
 package output
 
 import (
+	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 
 	"github.com/tokencache/tokencache"
+	"github.com/tokencache/tokencache/internal/atomicfile"
 	"github.com/tokencache/tokencache/internal/raster"
 	"github.com/tokencache/tokencache/internal/sheet"
 )
@@ -42,6 +45,25 @@ func PairsPath(path string) (string, bool) {
 		return filepath.Join(path, "compare.png"), true
 	}
 	return "", false
+}
+
+// PreparePairs returns the PNG file for pairs that path names, and refuses what cannot be written,
+// before the work. An empty path makes a new folder, which discard removes again if nothing was
+// written.
+func PreparePairs(path string) (file string, discard func(), err error) {
+	discard = func() {}
+	if path == "" {
+		if path, err = NewFolder(DefaultParent); err != nil {
+			return "", nil, err
+		}
+		folder := path
+		discard = func() { _ = os.Remove(folder) } // unless there is something in it
+	}
+	file, ok := PairsPath(path)
+	if !ok {
+		return "", nil, fmt.Errorf("output %s: want FILE.png or a folder", path)
+	}
+	return file, discard, atomicfile.Prepare(file)
 }
 
 const (

@@ -121,6 +121,21 @@ func (w *Writer) Resumable() bool {
 	return err == nil && (k == kindFolder || k == kindNPZ)
 }
 
+// Stopped says what an interrupted run leaves, and how to go on: the run made some of all its images,
+// with a seed, in a folder that was made for it unless one was named.
+func (w *Writer) Stopped(made, all int, seed uint64, unnamed bool) string {
+	finished := made + w.Resumed
+	if !w.Resumable() {
+		return fmt.Sprintf("stopped with %d of %d images finished; a single sheet keeps none of them", finished, all)
+	}
+	out := ""
+	if unnamed {
+		out = " --out " + w.Path
+	}
+	return fmt.Sprintf("stopped with %d of %d images finished; the same command with%s --seed %d --resume completes them",
+		finished, all, out, seed)
+}
+
 // Have reports whether image i was there already: it is a request's Skip.
 func (w *Writer) Have(i int) bool { return w.sink.Have(i) }
 

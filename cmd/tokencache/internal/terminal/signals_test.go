@@ -1,6 +1,6 @@
 //go:build unix
 
-package main
+package terminal
 
 import (
 	"os"
@@ -18,18 +18,18 @@ func TestSignals(t *testing.T) {
 		syscall.SIGHUP:  129,
 	} {
 		t.Run(signal.String(), func(t *testing.T) {
-			i := catchSignals()
-			defer i.stop()
+			i := CatchSignals()
+			defer i.Stop()
 			if err := syscall.Kill(os.Getpid(), signal); err != nil {
 				t.Fatal(err)
 			}
 			select {
-			case <-i.ctx.Done():
+			case <-i.Context.Done():
 			case <-time.After(10 * time.Second):
 				t.Fatal("the context goes on")
 			}
-			if i.status() != status {
-				t.Errorf("exit status %d, want %d", i.status(), status)
+			if i.Status() != status {
+				t.Errorf("exit status %d, want %d", i.Status(), status)
 			}
 		})
 	}
@@ -40,9 +40,9 @@ func TestSignals(t *testing.T) {
 func TestSecondSignal(t *testing.T) {
 	const deaf = "TOKENCACHE_TEST_DEAF"
 	if os.Getenv(deaf) != "" {
-		i := catchSignals()
+		i := CatchSignals()
 		os.Stdout.WriteString("ready")
-		<-i.ctx.Done()
+		<-i.Context.Done()
 		os.Stdout.WriteString("first")
 		time.Sleep(time.Minute)
 		return

@@ -1,4 +1,4 @@
-package main
+package terminal
 
 import (
 	"context"
@@ -8,17 +8,17 @@ import (
 	"syscall"
 )
 
-// interruption is how signals end the program: the first ends the context, so that what is done is
+// Interruption is how signals end the program: the first ends the context, so that what is done is
 // saved, and the second the process, at once.
-type interruption struct {
-	ctx    context.Context
-	stop   func()
-	signal atomic.Int32 // the first signal, 0 if there was none
+type Interruption struct {
+	Context context.Context
+	Stop    func()       // ends to listen, and the context
+	signal  atomic.Int32 // the first signal, 0 if there was none
 }
 
-// catchSignals begins to listen to signals. Those that the parent process has switched off, as
+// CatchSignals begins to listen to signals. Those that the parent process has switched off, as
 // nohup does, stay so.
-func catchSignals() *interruption {
+func CatchSignals() *Interruption {
 	ctx, cancel := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 1)
 	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
@@ -26,8 +26,8 @@ func catchSignals() *interruption {
 			signal.Notify(signals, s)
 		}
 	}
-	i := &interruption{ctx: ctx}
-	i.stop = func() {
+	i := &Interruption{Context: ctx}
+	i.Stop = func() {
 		signal.Stop(signals)
 		cancel()
 	}
@@ -37,16 +37,16 @@ func catchSignals() *interruption {
 			if number, ok := s.(syscall.Signal); ok {
 				i.signal.Store(int32(number))
 			}
-			i.stop()
+			i.Stop()
 		case <-ctx.Done():
 		}
 	}()
 	return i
 }
 
-// status is the exit status after a signal, as shells have it: 130 for an interrupt, 143 for
+// Status is the exit status after a signal, as shells have it: 130 for an interrupt, 143 for
 // SIGTERM.
-func (i *interruption) status() int {
+func (i *Interruption) Status() int {
 	number := i.signal.Load()
 	if number == 0 {
 		number = int32(syscall.SIGINT)

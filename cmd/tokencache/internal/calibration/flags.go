@@ -1,0 +1,190 @@
+// Package calibration has the flags that say which policy calibrate makes, and turns them into a
+// method of package calibrate. It opens no model and makes no policy.
+package calibration
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/tokencache/tokencache/calibrate"
+	"github.com/tokencache/tokencache/comparison"
+	"github.com/tokencache/tokencache/reuse"
+)
+
+// Flags say what policy to make.
+type Flags struct {
+	Method    string   `help:"What to make: tokencache, smoothcache (a schedule from the errors of branches), teacache (the polynomial of its changes), magcache (the ratios of magnitudes), l2c (trained routers), dpcache, cem (full steps by dynamic programming), l2p (weights of forecasts), or learned-solver (no policy, but timesteps and weights for --sampler learned with as many --steps)." enum:"tokencache,smoothcache,teacache,magcache,l2c,dpcache,cem,l2p,learned-solver" default:"tokencache"`
+	Speed     string   `help:"Wanted wall-clock speed, such as 2.4x: the share of tokens that P-steps compute, or another method's threshold or number of full steps, is found for it." placeholder:"X"`
+	Ratio     *float64 `help:"Share of the tokens that P-steps compute, instead of --speed." placeholder:"R"`
+	Policy    string   `help:"Parameters of the policy: ${forecastParameters} (the default: P-steps compute nothing, and their forecasts are learned), ${tokenParameters} (the default with a --ratio above 0: a predictor is trained that selects the tokens), ... See docs/tokencache.md." placeholder:"KEY=VALUE,..."`
+	Paper     string   `help:"Make the policy of a version of the paper: v1 (static predictor, cached outputs, grid pruning in selected blocks, TPRR) or v2 (dynamic predictor, cached updates, global ratio, I-steps at percentiles of the importance). --ratio and --policy change its parameters." enum:"v1,v2," default:"" placeholder:"v1|v2"`
+	Percent   bool     `name:"percentile" help:"Put the I-steps at equal percentiles of the importance that the predictor gives to all tokens, or without a predictor of how much the trajectories bend, instead of evenly."`
+	Images    int      `help:"Images of the model's own sampler to learn from." default:"${images}"`
+	Updates   int      `help:"Updates of the predictor, or of the routers." default:"${updates}"`
+	Batch     int      `help:"Examples of an update." default:"${batch}"`
+	LR        float64  `name:"lr" help:"Learning rate of the predictor." default:"${lr}"`
+	Lambda    float64  `help:"Weight of the cost, the mean importance." default:"${lambda}"`
+	Measure   int      `help:"Images that the speed and the PSNR in the policy are measured on, of another seed than those that it learns from." default:"${measure}"`
+	Trials    int      `help:"Placements of I-steps that are tried, where forecasts are learned; 0: they are placed evenly. Of learned-solver: moves of a timestep that are tried; 0: they stay where the bundled solver has them." default:"${trials}"`
+	Placement string   `help:"How computed steps are placed between learned forecasts: dp, the cheapest of all placements by a model of their cost; search, the best of the --trials; best, the one of both that measures better, with single steps moved while that helps." enum:"dp,search,best" default:"${placement}"`
+	Few       int      `help:"Images of such a trial." default:"${few}"`
+	Halves    int      `help:"Half steps after each I-step, where forecasts are learned: only guidance's conditional half is computed." default:"0"`
+	Weigh     string   `help:"How forecasts are learned: pixels weights all frequencies alike, survival weights them by the share that the remaining steps preserve, which suits ddpm." enum:"pixels,survival" default:"pixels"`
+	Threshold *float64 `help:"Of smoothcache the largest error (default ${smoothThreshold}), of teacache the sum of changes that computes anew (${teaThreshold}), of magcache the largest error of magnitudes (${magThreshold}), of l2c the weight above which a branch is computed (${l2cThreshold}). With --speed it is found by counting FLOPs." placeholder:"A"`
+	Lookahead int      `help:"Of smoothcache: the largest number of consecutive steps that reuse." default:"${lookahead}"`
+	RouterLR  float64  `name:"router-lr" help:"Of l2c: learning rate of the routers." default:"${routerLR}"`
+	L1        float64  `name:"l1" help:"Of l2c: weight of the cost, the sum of all weights." default:"${l1}"`
+	Planned
+}
+
+// Planned are the flags of methods whose full steps are planned.
+type Planned struct {
+	Full    int    `help:"Of dpcache, cem and l2p: steps that compute everything, instead of --speed; 0: a third of the steps." default:"0"`
+	Gaps    string `help:"Of cem: how the cost of a gap between full steps grows with its length." enum:"none,linear,quadratic" default:"${gaps}"`
+	Feature string `help:"Of l2p: what is forecast, the model's output or the last block's." enum:"output,hidden" default:"${feature}"`
+	Columns string `help:"Of l2p: the earlier steps that forecasts use, all or the computed ones." enum:"all,computed" default:"${columns}"`
+}
+
+// Vars are the defaults of calibrate's flags.
+func Vars() kong.Vars {
+	o, c, l := calibrate.Defaults(), calibrate.NewTokenCache(), calibrate.NewL2C()
+	smooth := calibrate.NewSmoothCache()
+	vars := kong.Vars{
+		"forecastParameters": calibrate.ForecastParameters,
+		"tokenParameters":    calibrate.TokenParameters,
+		"searchMethods":      strings.Join(comparison.SearchMethods(), ","),
+	}
+	for name, v := range map[string]any{
+		"seed":            o.Seed,
+		"images":          o.Images,
+		"measure":         o.Measure,
+		"updates":         c.Updates,
+		"batch":           c.Batch,
+		"lr":              c.LR,
+		"lambda":          c.Lambda,
+		"trials":          c.Trials,
+		"placement":       c.Placement,
+		"few":             c.Few,
+		"smoothThreshold": smooth.Threshold,
+		"lookahead":       smooth.Lookahead,
+		"teaThreshold":    calibrate.NewTeaCache().Threshold,
+		"magThreshold":    calibrate.NewMagCache().Threshold,
+		"l2cThreshold":    l.Threshold,
+		"routerLR":        l.LR,
+		"l1":              l.L1,
+		"gaps":            calibrate.NewCEM().Weight,
+		"feature":         calibrate.NewL2P().Feature,
+		"columns":         calibrate.NewL2P().Columns,
+		"contractImages":  calibrate.DefaultContract().Images,
+		"contractSeed":    calibrate.DefaultContract().Seed,
+	} {
+		vars[name] = fmt.Sprint(v)
+	}
+	return vars
+}
+
+// NewMethod returns the method with its parameters, and refuses flags that do not go with it.
+func (c *Flags) NewMethod() (calibrate.Method, error) {
+	switch {
+	case c.Full != 0 && !c.plans():
+		return nil, fmt.Errorf("--full is for --method %s, %s and %s",
+			reuse.DPCacheMethod, reuse.CEMMethod, reuse.L2PMethod)
+	case c.Method == reuse.TokenCacheMethod && c.Threshold != nil:
+		return nil, fmt.Errorf("--threshold is for --method %s, %s, %s and %s",
+			reuse.SmoothCacheMethod, reuse.TeaCacheMethod, reuse.MagCacheMethod, reuse.L2CMethod)
+	case c.Method == reuse.TokenCacheMethod:
+		return c.tokenCache()
+	case c.Paper != "":
+		return nil, fmt.Errorf("--paper is for --method %s", reuse.TokenCacheMethod)
+	case c.Threshold != nil && c.plans():
+		return nil, fmt.Errorf("--threshold is not for --method %s, which has --full", c.Method)
+	case c.Full != 0 && c.Speed != "":
+		return nil, errors.New("give --speed or --full, not both")
+	case c.Ratio != nil:
+		return nil, fmt.Errorf("--ratio is for --method %s: the others have --threshold", reuse.TokenCacheMethod)
+	case c.Speed != "" && c.Threshold != nil:
+		return nil, errors.New("give --speed or --threshold, not both")
+	}
+	made, err := calibrate.NewMethod(c.Method)
+	switch m := made.(type) {
+	case *calibrate.SmoothCache:
+		m.Threshold, m.Lookahead = or(c.Threshold, m.Threshold), c.Lookahead
+	case *calibrate.TeaCache:
+		m.Threshold = or(c.Threshold, m.Threshold)
+	case *calibrate.MagCache:
+		m.Threshold = or(c.Threshold, m.Threshold)
+	case *calibrate.L2C:
+		m.Threshold, m.L1, m.LR = or(c.Threshold, m.Threshold), c.L1, c.RouterLR
+		m.Updates, m.Batch = c.Updates, c.Batch
+	case *calibrate.DPCache:
+		m.Full = c.Full
+	case *calibrate.CEM:
+		m.Full, m.Weight = c.Full, calibrate.CEMWeight(c.Gaps)
+	case *calibrate.L2P:
+		m.Full, m.Feature, m.Columns = c.Full, c.Feature, calibrate.L2PColumns(c.Columns)
+	}
+	return made, err
+}
+
+// plans reports whether the method's full steps are planned.
+func (c *Flags) plans() bool {
+	switch c.Method {
+	case reuse.DPCacheMethod, reuse.CEMMethod, reuse.L2PMethod:
+		return true
+	}
+	return false
+}
+
+// tokenCache returns TokenCache's method.
+func (c *Flags) tokenCache() (calibrate.Method, error) {
+	m, err := c.tokenCacheBase()
+	if err != nil {
+		return nil, err
+	}
+	m.Percentile = m.Percentile || c.Percent
+	m.Updates, m.Batch, m.LR, m.Lambda = c.Updates, c.Batch, c.LR, c.Lambda
+	m.Placement = calibrate.Placement(c.Placement)
+	m.Trials, m.Few, m.Halves, m.Weighting = c.Trials, c.Few, c.Halves, calibrate.Weighting(c.Weigh)
+	if c.Policy != "" {
+		if err := m.Set(c.Policy); err != nil {
+			return nil, fmt.Errorf("--policy: %w", err)
+		}
+	}
+	switch {
+	case c.Speed != "" && c.Ratio != nil:
+		return nil, errors.New("give --speed or --ratio, not both")
+	case c.Speed == "" && c.Ratio == nil && c.Paper == "":
+		return nil, errors.New("give the wanted speed (--speed 2.4x), what the images must be like " +
+			"(--target \"psnr>=40\"), or the share of tokens that P-steps compute (--ratio 0.25)")
+	case c.Ratio != nil:
+		m.Base.Ratio = *c.Ratio
+	}
+	return m, nil
+}
+
+// tokenCacheBase returns TokenCache's method with the parameters that --policy then changes.
+func (c *Flags) tokenCacheBase() (*calibrate.TokenCache, error) {
+	if c.Paper != "" {
+		return calibrate.NewPaper(c.Paper)
+	}
+	m := calibrate.NewTokenCache()
+	m.Base = *reuse.NewTokenCache()
+	if c.Policy == "" {
+		c.Policy = calibrate.ForecastParameters
+		if c.Ratio != nil && *c.Ratio > 0 {
+			c.Policy = calibrate.TokenParameters
+		}
+	}
+	return m, nil
+}
+
+// or returns what was given, or else the default.
+func or(given *float64, standard float64) float64 {
+	if given == nil {
+		return standard
+	}
+	return *given
+}
