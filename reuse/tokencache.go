@@ -58,7 +58,7 @@ type TokenCache struct {
 	// Order is that of the forecast that a pruned token gets: 0 is its cached update, higher ones
 	// extrapolate it (beyond the paper), in the form of Basis.
 	Order int   `json:"order" policy:"order" min:"0" max:"4" help:"order of forecasts; 0 reuses the cached update"`
-	Basis Basis `json:"basis,omitempty" policy:"basis" values:"newton|taylor|hermite" empty:"newton" help:"form of forecasts"`
+	Basis Basis `json:"basis" policy:"basis" values:"newton|taylor|hermite" empty:"newton" help:"form of forecasts"`
 	// Learned makes the forecast's weights those of Forecast, one set for each P-step and the same
 	// for all tokens, instead of those of Order. P-steps must compute nothing (beyond the paper).
 	Learned bool `json:"learned,omitempty" policy:"learned" help:"forecasts have calibrated weights"`

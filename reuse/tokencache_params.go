@@ -1,6 +1,9 @@
 package reuse
 
 import (
+	"bytes"
+	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -61,6 +64,32 @@ const (
 	// Hermite is HiCache's series of scaled Hermite polynomials, with its default scale.
 	Hermite Basis = "hermite"
 )
+
+// MarshalText implements encoding.TextMarshaler: files always name the basis.
+func (b Basis) MarshalText() ([]byte, error) { return []byte(cmp.Or(b, Newton)), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (b *Basis) UnmarshalText(text []byte) error {
+	if *b = Basis(text); *b == Newton {
+		*b = ""
+	}
+	return nil
+}
+
+// UnmarshalJSON implements json.Unmarshaler. Files that name no basis are from before there was a
+// choice, when it was Taylor's.
+func (t *TokenCache) UnmarshalJSON(b []byte) error {
+	type fields TokenCache
+	f := fields(*t)
+	f.Basis = Taylor
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&f); err != nil {
+		return err
+	}
+	*t = TokenCache(f)
+	return nil
+}
 
 // differences returns empty differences in the form of the basis, as newDifferences.
 func (b Basis) differences(sites, rows, width, order int) *differences {

@@ -1,6 +1,7 @@
 package reuse_test
 
 import (
+	"encoding/json"
 	"errors"
 	"math"
 	"os"
@@ -325,4 +326,28 @@ func FuzzTrained(f *testing.F) {
 			t.Error("a policy without a name")
 		}
 	})
+}
+
+// TestBasisInFiles checks that a file names the basis of forecasts, and that one without, from
+// before there was a choice, has Taylor's.
+func TestBasisInFiles(t *testing.T) {
+	for _, want := range []reuse.Basis{"", reuse.Taylor, reuse.Hermite} {
+		p := reuse.NewTokenCache()
+		p.Basis = want
+		b, err := json.Marshal(p)
+		if err != nil || !strings.Contains(string(b), `"basis":"`) {
+			t.Fatalf("%s (%v)", b, err)
+		}
+		var got reuse.TokenCache
+		if err := json.Unmarshal(b, &got); err != nil || got.Basis != want {
+			t.Errorf("basis %q, want %q (%v)", got.Basis, want, err)
+		}
+	}
+	var old reuse.TokenCache
+	if err := json.Unmarshal([]byte(`{"order":2,"ratio":0.25}`), &old); err != nil || old.Basis != reuse.Taylor {
+		t.Errorf("without a basis: %q (%v)", old.Basis, err)
+	}
+	if json.Unmarshal([]byte(`{"order":2,"odd":1}`), &old) == nil {
+		t.Error("a field that is not known is taken")
+	}
 }
