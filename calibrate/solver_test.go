@@ -171,8 +171,9 @@ func TestSolverCalibration(t *testing.T) {
 	if err != nil || len(solvers) != 2 || len(solvers[0].Timesteps) != 2 {
 		t.Fatalf("solvers %v, error %v", solvers, err)
 	}
-	if got := solvers[1]; !reflect.DeepEqual(got.Weights, made.Weights) || !reflect.DeepEqual(got.Timesteps, made.Timesteps) {
-		t.Errorf("read %+v, made %+v", got, made)
+	read := solvers[1]
+	if !reflect.DeepEqual(read.Weights, made.Weights) || !reflect.DeepEqual(read.Timesteps, made.Timesteps) {
+		t.Errorf("read %+v, made %+v", read, made)
 	}
 	q, err := p.Share(tokencache.Options{Threads: 2, Solvers: solvers})
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/tokencache/tokencache/checkpoint"
 	"github.com/tokencache/tokencache/seam"
@@ -165,11 +166,7 @@ func readRouterTable(f *checkpoint.File) ([][]float32, error) {
 	if err != nil {
 		return nil, err
 	}
-	var list [][]float32
-	for i := range info.Shape[0] {
-		list = append(list, all[i*info.Shape[1]:(i+1)*info.Shape[1]])
-	}
-	return list, nil
+	return slices.Collect(slices.Chunk(all, info.Shape[1])), nil
 }
 
 func readRouterSteps(f *checkpoint.File) ([][]float32, error) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/tokencache/tokencache/checkpoint"
 	"github.com/tokencache/tokencache/internal/kernel"
@@ -222,17 +223,14 @@ func (p *L2P) Write(path string) error {
 // readL2P reads what Write wrote.
 func readL2P(f *checkpoint.File) ([][]float32, error) {
 	info, ok := f.Lookup(l2pTensor)
-	if !ok || len(info.Shape) != 2 || info.Shape[0] != info.Shape[1] || info.Shape[0] > maxRouterSteps {
-		return nil, fmt.Errorf("%s: no tensor %s of shape [steps, steps], of up to %d steps",
+	if !ok || len(info.Shape) != 2 || info.Shape[0] != info.Shape[1] ||
+		info.Shape[0] < 1 || info.Shape[0] > maxRouterSteps {
+		return nil, fmt.Errorf("%s: no tensor %s of shape [steps, steps], of 1 to %d steps",
 			f.Path, l2pTensor, maxRouterSteps)
 	}
 	all, err := f.Float32(l2pTensor)
 	if err != nil {
 		return nil, err
 	}
-	var list [][]float32
-	for i := range info.Shape[0] {
-		list = append(list, all[i*info.Shape[0]:(i+1)*info.Shape[0]])
-	}
-	return list, nil
+	return slices.Collect(slices.Chunk(all, info.Shape[0])), nil
 }

@@ -3,7 +3,7 @@ package main
 import "github.com/tokencache/tokencache/cmd/tokencache/internal/calibration"
 
 type calibrateCmd struct {
-	Model string `short:"m" once:"" help:"Model: a path, or the name of an embedded one: ${models}. Default: ${model}." placeholder:"PATH|NAME"`
+	Model string `short:"m" once:"" help:"Model: a path, or the name of a bundled one: ${models}. Default: ${model}." placeholder:"PATH|NAME"`
 	VAE   string `name:"vae" help:"The model's autoencoder, as for generate." placeholder:"PATH"`
 	samplingFlags
 	calibration.Flags

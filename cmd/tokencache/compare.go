@@ -17,7 +17,7 @@ import (
 )
 
 type compareCmd struct {
-	Model    string `short:"m" once:"" help:"Model: a path, or the name of an embedded one: ${models}. Default: ${model}." placeholder:"PATH|NAME"`
+	Model    string `short:"m" once:"" help:"Model: a path, or the name of a bundled one: ${models}. Default: ${model}." placeholder:"PATH|NAME"`
 	Key      string `help:"Which of several sets of weights in the checkpoint to take. Default: an average (ema), if there is one." placeholder:"KEY"`
 	VAE      string `name:"vae" help:"The model's autoencoder, as for generate." placeholder:"PATH"`
 	Policies string `help:"What to compare, separated by commas or, where parameters have commas, by spaces: names of methods, which are run at all --speeds (${families}), all of them (all), or policies as for generate. fewer-steps stands for the solvers without a cache (own-steps, dpm++, unipc3), of which the best is the baseline; steps=N is the uncached model with N steps, steps=unipc3:logsnr19 with another sampler. Default: all; with --quick those that need no calibration, without variants and controls." placeholder:"LIST"`

@@ -34,9 +34,9 @@ func PairsOf(p *tokencache.Pipeline, req tokencache.Request, kinds [2]string,
 	return pairs
 }
 
-// PairsPath returns the PNG file for pairs that path names: itself, or one in a folder. It reports
+// pairsPath returns the PNG file for pairs that path names: itself, or one in a folder. It reports
 // false for another kind of output.
-func PairsPath(path string) (string, bool) {
+func pairsPath(path string) (string, bool) {
 	switch k, err := kindOf(path); {
 	case err != nil:
 	case k == kindSheet:
@@ -59,7 +59,7 @@ func PreparePairs(path string) (file string, discard func(), err error) {
 		folder := path
 		discard = func() { _ = os.Remove(folder) } // unless there is something in it
 	}
-	file, ok := PairsPath(path)
+	file, ok := pairsPath(path)
 	if !ok {
 		return "", nil, fmt.Errorf("output %s: want FILE.png or a folder", path)
 	}
