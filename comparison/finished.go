@@ -17,8 +17,8 @@ import (
 var ErrNothingFinished = errors.New("the uncached images are not finished: there is nothing to compare with yet")
 
 // Finished evaluates what a folder has, and generates, times and calibrates nothing: the results of
-// o's settings that have o.Count images and, apart from the uncached model's, a time. The others are
-// told to OnStage. It takes results of whatever policies, and Options.Policies is not used.
+// o's settings that have o.Count images and, apart from the uncached model's, a time. The others
+// are told to OnStage. It takes results of whatever policies, and Options.Policies is not used.
 func Finished(ctx context.Context, o Options) (*Result, error) {
 	r, err := newRunner(o)
 	if err != nil {

@@ -96,7 +96,9 @@ func (r *Results) level(target float64, fits func(*Cell) bool, order func(a, b *
 		}
 		l.Cells = append(l.Cells, best)
 	}
-	slices.SortStableFunc(l.Cells, func(a, b *Cell) int { return cmp.Compare(meanOf(b.PSNRUncached), meanOf(a.PSNRUncached)) })
+	slices.SortStableFunc(l.Cells, func(a, b *Cell) int {
+		return cmp.Compare(meanOf(b.PSNRUncached), meanOf(a.PSNRUncached))
+	})
 	return l
 }
 
@@ -175,7 +177,9 @@ func (t *equalTable) add(r *Results, l Level, title string, has func(*Cell) stri
 
 // equalRow is a cell as a row of the tables at equal cost.
 func (c *Cell) equalRow(base *Cell) []string {
-	row := []string{c.Method, c.Policy, unknown(c.NFE, "%.1f"), times(c.FLOPReduction()), times(c.Speedup), "", "", "", "", ""}
+	row := make([]string, len(equalHead))
+	row[0], row[1], row[2] = c.Method, c.Policy, unknown(c.NFE, "%.1f")
+	row[3], row[4] = times(c.FLOPReduction()), times(c.Speedup)
 	if c.Disturbed != "" {
 		row[4] += disturbedMark
 	}
@@ -217,7 +221,8 @@ func meanOf(f *eval.Fidelity) float64 {
 	return f.Mean
 }
 
-// threeOf writes the mean, 5th percentile and minimum of a fidelity, nothing if it was not measured.
+// threeOf writes the mean, 5th percentile and minimum of a fidelity, nothing if it was not
+// measured.
 func threeOf(f *eval.Fidelity) string {
 	if f == nil {
 		return ""

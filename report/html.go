@@ -104,7 +104,8 @@ func (r *Results) writeHTML(w io.Writer, sheet []SheetRow, overlays []Image) err
 		v.Advice = append(v.Advice, one)
 	}
 	if panels := r.paretos(); len(panels) > 0 {
-		v.Pareto = []template.HTML{inline(paretoDrawing(panels, false), "wide"), inline(paretoDrawing(panels, true), "narrow")}
+		v.Pareto = append(v.Pareto, inline(paretoDrawing(panels, false), "wide"),
+			inline(paretoDrawing(panels, true), "narrow"))
 	}
 	v.Equal, v.Axes, v.Mark = r.equalTables(), r.axesTables(), r.disturbedNote()
 	for m := range frontierFiles {

@@ -131,7 +131,7 @@ func paretoDrawing(panels []*pareto, narrow bool) *chart.Drawing {
 // height is a panel's: its names stand in a column at its right or, where it is narrow, in a list
 // below it.
 func (p *pareto) height(narrow bool) float64 {
-	const around = 84 // axes and their names
+	const around = 98 // axes and their names, and what is free below
 	names := float64(len(p.named)) * nameLine
 	if narrow {
 		return max(paretoHeight, float64(len(p.named))*12+around) + names + 24
@@ -140,6 +140,7 @@ func (p *pareto) height(narrow bool) float64 {
 }
 
 func (p *pareto) draw(d *chart.Drawing, box chart.Box, narrow bool) {
+	box.Bottom -= 14
 	texts, room := p.names(narrow), 0.0
 	for _, text := range texts {
 		room = max(room, chart.TextWidth(text, chart.Name.Size))

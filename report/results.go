@@ -280,10 +280,10 @@ type Image struct {
 }
 
 // Write makes the folder if need be and writes the whole report into it: results.json and
-// results.csv, the tables at equal cost as tables.md, the charts that there are numbers for (frontier-psnr, frontier-converged,
-// frontier-frechet, step-time and memory, each as .svg and .png), sheet.png if there are images,
-// and report.html, which contains all of them and refers to no other file. Each file is written
-// whole or not at all, the results first.
+// results.csv, the tables at equal cost as tables.md, the charts that there are numbers for
+// (pareto, frontier-psnr, frontier-converged, frontier-frechet, step-time and memory, each as .svg
+// and .png), sheet.png if there are images, and report.html, which contains all of them and refers
+// to no other file. Each file is written whole or not at all, the results first.
 func (r *Results) Write(dir string, sheet []SheetRow, images ...Image) error {
 	if err := r.check(); err != nil {
 		return fmt.Errorf("report %s: %w", dir, err)
