@@ -101,7 +101,7 @@ func (c *TokenCache) count(ctx context.Context, m *maker, plan reuse.Plan) ([]in
 			return evenly(steps, count), nil
 		}
 	}
-	return nil, fmt.Errorf("a speed of %gx cannot be met: of %d steps the first two must be computed; ask for less",
+	return nil, unmet("a speed of %gx cannot be met: of %d steps the first two must be computed; ask for less",
 		m.Speed, steps)
 }
 

@@ -84,7 +84,7 @@ func (m *maker) nearestCount(
 		return err
 	}
 	if largest < m.Speed*(1-speedSlack) {
-		return fmt.Errorf("a speed of %.4gx cannot be met: with %d full steps, the fewest that can be planned, "+
+		return unmet("a speed of %.4gx cannot be met: with %d full steps, the fewest that can be planned, "+
 			"%.2f times fewer FLOPs are computed; ask for less", m.Speed, counts[0], largest)
 	}
 	low, high := 0, len(counts) // low computes few enough, high too many

@@ -2,7 +2,6 @@ package calibrate
 
 import (
 	"context"
-	"fmt"
 	"math"
 
 	"github.com/tokencache/tokencache/reuse"
@@ -63,7 +62,7 @@ func (m *maker) bisect(ctx context.Context, policy *reuse.TokenCache, wanted flo
 		if best > wanted*near {
 			return nil
 		}
-		return fmt.Errorf("a speed of %.4gx cannot be met with these I-steps: with a share of %g of the tokens "+
+		return unmet("a speed of %.4gx cannot be met with these I-steps: with a share of %g of the tokens "+
 			"computed on P-steps, the minimum, there are %.2f times fewer FLOPs; "+
 			"give fewer I-steps (a longer period k)",
 			wanted, minRatio, best)

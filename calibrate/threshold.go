@@ -2,7 +2,6 @@ package calibrate
 
 import (
 	"context"
-	"fmt"
 	"math"
 
 	"github.com/tokencache/tokencache/reuse"
@@ -40,7 +39,7 @@ func (m *maker) threshold(ctx context.Context, t *reuse.Trained, method Method, 
 		return err
 	}
 	if largest < m.Speed*(1-speedSlack) {
-		return fmt.Errorf("a speed of %.4gx cannot be met: whatever its threshold, %s computes at most %.2f times "+
+		return unmet("a speed of %.4gx cannot be met: whatever its threshold, %s computes at most %.2f times "+
 			"fewer FLOPs; ask for less, or take another method", m.Speed, method.Name(), largest)
 	}
 	low, high := minThreshold, limit

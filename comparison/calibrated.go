@@ -15,15 +15,14 @@ import (
 // calibrate makes a policy of a method for a speed, as calibrate.Defaults says, and returns its
 // folder. A policy that is there already is taken.
 func (r *runner) calibrate(ctx context.Context, name string, speed float64) (string, error) {
-	policies := filepath.Join(r.Dir, "policies")
-	dir := filepath.Join(policies, fmt.Sprintf("%s-%gx", name, speed))
+	dir := r.calibratedFolder(name, speed)
 	method, err := r.Calibration.method(name)
 	if err != nil {
 		return "", err
 	}
 	o := calibrate.Defaults()
 	o.Dir = dir
-	o.Work = filepath.Join(policies, name+"-work")
+	o.Work = filepath.Join(filepath.Dir(dir), name+"-work")
 	o.Sampling = r.Sampling
 	if o.Seed == r.Seed {
 		o.Seed += otherImages // policies are compared on images that they did not learn from
@@ -46,6 +45,11 @@ func (r *runner) calibrate(ctx context.Context, name string, speed float64) (str
 	cost.Seconds = seconds(t)
 	r.result.Calibrations = append(r.result.Calibrations, cost)
 	return dir, nil
+}
+
+// calibratedFolder is the folder of a method's policy for a speed.
+func (r *runner) calibratedFolder(name string, speed float64) string {
+	return filepath.Join(r.Dir, "policies", fmt.Sprintf("%s-%gx", name, speed))
 }
 
 // openCalibrated returns the policy in a folder, nil if there is none.

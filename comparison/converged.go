@@ -3,6 +3,7 @@ package comparison
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 
 	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/diffusion"
@@ -81,6 +82,16 @@ func (r *runner) converge(ctx context.Context) error {
 	r.stage("the converged solution: %d evaluations; half of them give the same within %.1f dB (latents %.1g)",
 		d.Solution.Evaluations, d.Solution.PSNRHalf.Mean, d.Solution.Error)
 	return nil
+}
+
+// solvedImages is of how many images a converged solution is kept.
+func (r *runner) solvedImages() int {
+	d := &result{dir: filepath.Join(r.Dir, cellsFolder, convergedFolder)}
+	have, err := d.count()
+	if err != nil {
+		return 0
+	}
+	return have
 }
 
 // convergedWork is what converge takes, as work is of a run.

@@ -60,12 +60,17 @@ func (r *runner) cost(d *result) report.Cell {
 	if t == nil { // the uncached model
 		cell.Speedup, cell.ISteps = 1, r.plan.Steps()
 		cell.FLOPs, cell.UncachedFLOPs = d.Stats.FLOPs, d.Stats.FLOPs
+		cell.NFE = float64(cell.ISteps)
 		return cell
 	}
 	cell.Cost = t.Cost
 	cell.WallSeconds, cell.UncachedWallSeconds = t.WallSeconds, t.UncachedWallSeconds
 	cell.Speedup = t.Speedup
 	cell.StepsTaken = t.ISteps + t.PSteps
+	cell.Disturbed = t.Disturbed()
+	if t.UncachedFLOPs > 0 {
+		cell.NFE = float64(r.plan.Steps()) * float64(t.FLOPs) / float64(t.UncachedFLOPs)
+	}
 	return cell
 }
 

@@ -141,7 +141,10 @@ func deltas() []string {
 
 // tokens is TokenCache with unlearned selection: as the period grows, the share of the tokens
 // falls.
-func tokens(importance string) []string {
+func tokens(importance string) []string { return tokensWith("importance=" + importance) }
+
+// tokensWith is TokenCache with other parameters likewise.
+func tokensWith(parameters string) []string {
 	var list []string
 	for _, s := range []struct {
 		k     int
@@ -150,7 +153,7 @@ func tokens(importance string) []string {
 		{2, 0.6}, {2, 0.4}, {2, 0.25}, {3, 0.4}, {3, 0.25}, {3, 0.15},
 		{4, 0.2}, {4, 0.1}, {5, 0.1}, {6, 0.1}, {6, 0.05}, {8, 0.05},
 	} {
-		list = append(list, fmt.Sprintf("tokencache:importance=%s,ratio=%g,k=%d", importance, s.ratio, s.k))
+		list = append(list, fmt.Sprintf("tokencache:%s,ratio=%g,k=%d", parameters, s.ratio, s.k))
 	}
 	return list
 }

@@ -26,6 +26,7 @@ type Options struct {
 	Timed    int       // images of a measurement of time
 	Repeat   int       // alternating runs of such a measurement
 	Retime   bool      // measure the time of finished results again
+	Axes     bool      // cross what is computed with what the rest gets, instead of Policies
 
 	// Open returns the policy that a text names.
 	Open func(text string) (reuse.Policy, error)
@@ -79,6 +80,7 @@ func newResult(o *Options) *Result {
 		Sampling:    o.Sampling,
 		Seed:        o.Seed,
 		Count:       o.Count,
+		Speeds:      o.Speeds,
 		Batch:       o.Batch,
 		Threads:     o.Pipeline.Threads(),
 		Level:       o.Pipeline.Level(),

@@ -49,18 +49,32 @@ func (e *ConflictError) Error() string {
 	return fmt.Sprintf("%s holds another comparison: delete it or use another folder", e.Dir)
 }
 
+// peek reads what is kept of a run, without checking that it is of the same settings.
+func (r *runner) peek(s run) (*result, error) {
+	d := &result{dir: filepath.Join(r.Dir, cellsFolder, FileName(s.folder()))}
+	b, err := os.ReadFile(filepath.Join(d.dir, resultFile))
+	if err != nil {
+		return nil, err
+	}
+	return d, json.Unmarshal(b, d)
+}
+
+// folder is the name of a run's folder, before it is made a file name.
+func (s run) folder() string {
+	if s.Method == report.Uncached {
+		return report.Uncached
+	}
+	return s.Method + " " + s.Policy
+}
+
 // open opens the result of a run, which may be new. It fails with a *ConflictError if the folder
 // has a result of other settings.
 func (r *runner) open(s run, policy reuse.Policy, sampling diffusion.Sampling) (*result, error) {
-	name := s.Method + " " + s.Policy
-	if s.Method == report.Uncached {
-		name = report.Uncached
-	}
 	content := s.Policy + r.Pipeline.SolverDigest(sampling)
 	if t, ok := policy.(*reuse.Trained); ok {
 		content = t.Digest()
 	}
-	return r.openFolder(name, content, s)
+	return r.openFolder(s.folder(), content, s)
 }
 
 // openFolder opens the result of a name with a content that identifies what its policy does.

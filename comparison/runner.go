@@ -21,6 +21,7 @@ type runner struct {
 	classes   int
 	counts    counts
 	done, all float64 // progress, as OnProgress is told
+	perImage  float64 // seconds of an uncached image, 0: not measured
 	result    *Result
 
 	solution    *result   // the converged one, nil if there is none
@@ -52,10 +53,14 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := r.announce(ctx); err != nil {
+		return nil, err
+	}
 	runs, err := r.runs(ctx)
 	if err != nil {
 		return nil, err
 	}
+	r.remaining(runs)
 	r.all = r.convergedWork()
 	for _, s := range runs {
 		r.all += r.work(s)
@@ -66,6 +71,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 		}
 	}
 	markBest(r.result.Cells)
+	r.result.MarkDisturbed()
 	return r.result, nil
 }
 
@@ -73,7 +79,13 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 // uncached model's. A failure is recorded in the cell; only ctx's end and a failure of the uncached
 // model are returned.
 func (r *runner) measure(ctx context.Context, s run) error {
-	cell := report.Cell{Method: s.Method, Policy: s.Policy, Wanted: s.Wanted, Error: s.Error}
+	cell := report.Cell{
+		Method:      s.Method,
+		Policy:      s.Policy,
+		Wanted:      s.Wanted,
+		Error:       s.Error,
+		Unreachable: s.Unreachable,
+	}
 	var images []tokencache.Image
 	if s.Error == "" {
 		made, first, err := r.try(ctx, s)
@@ -109,6 +121,12 @@ func (r *runner) try(ctx context.Context, s run) (report.Cell, []tokencache.Imag
 	if err != nil {
 		return cell, nil, err
 	}
+	return cell, images, r.describe(&cell, s)
+}
+
+// describe fills in what a cell says of its policy: the sampling, where it is another than the
+// comparison's, and whether the policy saw the images.
+func (r *runner) describe(cell *report.Cell, s run) error {
 	policy, sampling, err := r.policyOf(s)
 	if sampling != r.Sampling {
 		cell.Sampling = &sampling
@@ -116,7 +134,7 @@ func (r *runner) try(ctx context.Context, s run) (report.Cell, []tokencache.Imag
 	if t, ok := policy.(*reuse.Trained); ok && t.Saw(r.Seed) {
 		cell.Note = fmt.Sprintf("made from images of seed %d: not unseen here", r.Seed)
 	}
-	return cell, images, err
+	return err
 }
 
 func (r *runner) stage(format string, args ...any) {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/tokencache/tokencache/calibrate"
 	"github.com/tokencache/tokencache/diffusion"
 	"github.com/tokencache/tokencache/report"
 	"github.com/tokencache/tokencache/reuse"
@@ -18,6 +19,9 @@ type run struct {
 	Policy string  `json:"policy"` // with stepsPrefix, a sampler without a cache
 	Wanted float64 `json:"wanted"` // speed
 	Error  string  `json:"error,omitempty"`
+
+	// Unreachable says that Error is no failure: the method has no setting at this speed.
+	Unreachable bool `json:"unreachable,omitempty"`
 }
 
 // uncached is the run of the uncached model.
@@ -26,6 +30,10 @@ func uncached() run { return run{Method: report.Uncached, Policy: "none"} }
 // runs lists what is to be measured, the uncached model first.
 func (r *runner) runs(ctx context.Context) ([]run, error) {
 	list := []run{uncached()}
+	if r.Axes {
+		crossed, err := r.axes(ctx)
+		return append(list, crossed...), err
+	}
 	for _, name := range r.names() {
 		m := methodOf(name)
 		if m == nil {
@@ -110,7 +118,7 @@ func (r *runner) at(ctx context.Context, m *method, speed float64, atLeast bool)
 		s.Policy, err = r.nearest(ctx, m.ladder, speed, atLeast)
 	}
 	if err != nil {
-		s.Error = err.Error()
+		s.Error, s.Unreachable = err.Error(), unreachable(err)
 	}
 	return s, true
 }
@@ -144,7 +152,8 @@ func (r *runner) nearest(ctx context.Context, ladder []string, wanted float64, a
 		}
 	}
 	if best == "" {
-		return "", fmt.Errorf("no setting computes %.4g times fewer FLOPs, at most %.2f times", wanted, largest)
+		what := fmt.Sprintf("no setting computes %.4g times fewer FLOPs, at most %.2f times", wanted, largest)
+		return "", &calibrate.SpeedError{What: what}
 	}
 	return best, nil
 }

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/tokencache/tokencache/calibrate"
 	"github.com/tokencache/tokencache/diffusion"
 	"github.com/tokencache/tokencache/report"
 )
@@ -79,7 +80,7 @@ func (r *runner) solverAt(m *method, speed float64) (string, error) {
 			}
 		}
 	}
-	return "", first
+	return "", &calibrate.SpeedError{What: first.Error()}
 }
 
 // fewer returns the number of steps that gives a speed.

@@ -28,6 +28,11 @@ type Comparison struct {
 	WallSeconds         float64 `json:"wall_s"`
 	UncachedWallSeconds float64 `json:"uncached_wall_s"` // likewise of the other request
 	Speedup             float64 `json:"speedup"`
+	// Spread is how far the times of the repetitions are apart, as a share of their median: the
+	// larger one of both requests. Load is the machine's load average before the first, above its
+	// number of processors; 0 where it is not known.
+	Spread float64 `json:"spread"`
+	Load   float64 `json:"load,omitempty"`
 
 	// PSNRUncached is the images' to those of Baseline, PSNRConverged to the converged solution:
 	// see Converge.
@@ -177,7 +182,7 @@ func CompareWith(ctx context.Context, p *tokencache.Pipeline, req tokencache.Req
 	if err := warmUp(ctx, p, plain); err != nil {
 		return nil, err
 	}
-	c := &Comparison{Images: len(req.Classes), Repeat: repeat}
+	c := &Comparison{Images: len(req.Classes), Repeat: repeat, Load: overload()}
 	c.Baseline = Baseline{Sampler: plain.Sampler, Steps: plain.Steps, Spacing: plain.Spacing}
 	var uncached []float64
 	var own, other stepWatch
@@ -195,6 +200,7 @@ func CompareWith(ctx context.Context, p *tokencache.Pipeline, req tokencache.Req
 		c.UncachedFLOPs = u.Stats.FLOPs
 	}
 	c.WallSeconds, c.UncachedWallSeconds = median.Of(c.Times), median.Of(uncached)
+	c.Spread = max(spread(c.Times), spread(uncached))
 	c.Seconds = 0
 	c.Speedup = c.UncachedWallSeconds / c.WallSeconds
 	c.Steps, c.UncachedStep = own.costs(), other.middle()

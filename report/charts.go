@@ -19,6 +19,7 @@ var frontierFiles = []string{PSNR: "frontier-psnr", ConvergedPSNR: "frontier-con
 type chartFile struct {
 	name    string
 	drawing *chart.Drawing
+	svgOnly bool // for phones, which show vectors
 }
 
 // chartFiles returns the charts that there are numbers for.
@@ -26,24 +27,31 @@ func (r *Results) chartFiles() []chartFile {
 	var all []chartFile
 	for m, name := range frontierFiles {
 		if s, ok := r.scatter(Measure(m)); ok {
-			all = append(all, chartFile{name, s.file()})
+			all = append(all, chartFile{name: name, drawing: s.file()})
 		}
 	}
+	if panels := r.paretos(); len(panels) > 0 {
+		all = append(all,
+			chartFile{name: "pareto", drawing: paretoDrawing(panels, false)},
+			chartFile{name: "pareto-narrow", drawing: paretoDrawing(panels, true), svgOnly: true})
+	}
 	if s, ok := r.stepTime(); ok {
-		all = append(all, chartFile{"step-time", s.file()})
+		all = append(all, chartFile{name: "step-time", drawing: s.file()})
 	}
 	if m, ok := r.memory(); ok {
-		all = append(all, chartFile{"memory", m.file()})
+		all = append(all, chartFile{name: "memory", drawing: m.file()})
 	}
 	return all
 }
 
-// writeCharts writes each chart as .svg and .png.
+// writeCharts writes each chart as .svg and, unless it is for phones, as .png.
 func (r *Results) writeCharts(dir string) error {
 	for _, c := range r.chartFiles() {
 		path := filepath.Join(dir, c.name)
-		if err := writePNG(path+".png", c.drawing, pngScale); err != nil {
-			return err
+		if !c.svgOnly {
+			if err := writePNG(path+".png", c.drawing, pngScale); err != nil {
+				return err
+			}
 		}
 		err := atomicfile.Write(path+".svg", func(w io.Writer) error {
 			_, err := w.Write(c.drawing.SVG())

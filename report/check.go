@@ -45,6 +45,7 @@ func (c *Cell) check() error {
 		{"uncached_flops", float64(c.UncachedFLOPs)},
 		{"cache_bytes", float64(c.CacheBytes)},
 		{"images", float64(c.Images)},
+		{"nfe", c.NFE},
 	}
 	for _, ms := range c.StepMillis {
 		numbers = append(numbers, named{"step_ms", ms})

@@ -55,6 +55,8 @@ var csvColumns = []struct {
 	{"note", func(c *Cell) string { return c.Note }},
 	{"half_steps", func(c *Cell) string { return strconv.Itoa(c.HalfSteps) }}, // among the P-steps
 	{"best_solver", func(c *Cell) string { return strconv.FormatBool(c.Best) }},
+	{"nfe", func(c *Cell) string { return known(c.NFE) }},
+	{"disturbed", func(c *Cell) string { return c.Disturbed }},
 }
 
 // writeCSV writes a line for each cell below a line of names.

@@ -27,6 +27,10 @@ type view struct {
 	Lead   string
 	Advice []adviceView
 	Charts []chartView
+	Pareto []template.HTML
+	Equal  []equalTable
+	Axes   []axesTable // shadows the numbers
+	Mark   string      // what the mark of disturbed times means
 	Rows   []rowView
 	Failed []*Cell
 	Weak   bool // a row's efficiency is marked
@@ -99,6 +103,11 @@ func (r *Results) writeHTML(w io.Writer, sheet []SheetRow, overlays []Image) err
 		}
 		v.Advice = append(v.Advice, one)
 	}
+	if panels := r.paretos(); len(panels) > 0 {
+		v.Pareto = append(v.Pareto, inline(paretoDrawing(panels, false), "wide"),
+			inline(paretoDrawing(panels, true), "narrow"))
+	}
+	v.Equal, v.Axes, v.Mark = r.equalTables(), r.axesTables(), r.disturbedNote()
 	for m := range frontierFiles {
 		if s, ok := r.scatter(Measure(m)); ok {
 			v.Charts = append(v.Charts, r.chart(&s))

@@ -43,6 +43,8 @@ type Results struct {
 	RealFrechet   *eval.Estimate `json:"real_frechet,omitempty"`   // between real images
 	RealAgreement *eval.Estimate `json:"real_agreement,omitempty"` // share, 0 to 1
 	Converged     *Converged     `json:"converged,omitempty"`
+	Speeds        []float64      `json:"speeds,omitempty"` // that methods were compared at
+	Axes          []AxesTable    `json:"axes,omitempty"`
 	Cells         []Cell         `json:"cells"`
 	Calibrations  []Calibration  `json:"calibrations,omitempty"`
 }
@@ -61,6 +63,10 @@ type resultsFile struct {
 	GuideAll      bool          `json:"guide_all,omitempty"`
 	Clip          bool          `json:"clip,omitempty"`
 	RNG           diffusion.RNG `json:"rng,omitempty"` // omitted where it is the default
+
+	// The tables at equal cost, made from the cells.
+	EqualTime []levelFile `json:"equal_time,omitempty"`
+	EqualNFE  []levelFile `json:"equal_nfe,omitempty"`
 }
 
 // MarshalJSON implements json.Marshaler.
@@ -75,6 +81,8 @@ func (r *Results) MarshalJSON() ([]byte, error) {
 		GuideAll:      r.GuideAll,
 		Clip:          r.Clip,
 		RNG:           r.RNG,
+		EqualTime:     levelFiles(r.EqualTime()),
+		EqualNFE:      levelFiles(r.EqualNFE()),
 	}
 	if f.RNG == diffusion.RNGOwn {
 		f.RNG = ""
@@ -139,6 +147,10 @@ type Cell struct {
 	UncachedWallSeconds float64 `json:"uncached_wall_s"`
 	Speedup             float64 `json:"speedup"`
 	StepsTaken          int     `json:"steps_taken"` // of each image
+	// NFE are the FLOPs of an image in passes of the uncached model.
+	NFE float64 `json:"nfe,omitempty"`
+	// Disturbed says why the times cannot be trusted, "" if nothing speaks against them.
+	Disturbed string `json:"disturbed,omitempty"`
 
 	// Sampling is the cell's own, where it is another than the comparison's.
 	Sampling *diffusion.Sampling `json:"sampling,omitempty"`
@@ -158,13 +170,16 @@ type Cell struct {
 	UncachedStepMillis float64   `json:"uncached_step_ms,omitempty"`
 	UncachedStepFLOPs  int64     `json:"uncached_step_flops,omitempty"`
 	Error              string    `json:"error,omitempty"`
-	Note               string    `json:"note,omitempty"`
+	// Unreachable says that Error is no failure: the method has no setting at this speed.
+	Unreachable bool   `json:"unreachable,omitempty"`
+	Note        string `json:"note,omitempty"`
 }
 
 // Names of files in a comparison's folder.
 const (
 	ResultsFile = "results.json"
 	PageFile    = "report.html"
+	TablesFile  = "tables.md"
 )
 
 // Efficiency returns how much of the saved arithmetic became saved time, Speedup/FLOPReduction, or
@@ -265,10 +280,10 @@ type Image struct {
 }
 
 // Write makes the folder if need be and writes the whole report into it: results.json and
-// results.csv, the charts that there are numbers for (frontier-psnr, frontier-converged,
-// frontier-frechet, step-time and memory, each as .svg and .png), sheet.png if there are images,
-// and report.html, which contains all of them and refers to no other file. Each file is written
-// whole or not at all, the results first.
+// results.csv, the tables at equal cost as tables.md, the charts that there are numbers for
+// (pareto, frontier-psnr, frontier-converged, frontier-frechet, step-time and memory, each as .svg
+// and .png), sheet.png if there are images, and report.html, which contains all of them and refers
+// to no other file. Each file is written whole or not at all, the results first.
 func (r *Results) Write(dir string, sheet []SheetRow, images ...Image) error {
 	if err := r.check(); err != nil {
 		return fmt.Errorf("report %s: %w", dir, err)
@@ -280,6 +295,9 @@ func (r *Results) Write(dir string, sheet []SheetRow, images ...Image) error {
 		return err
 	}
 	if err := atomicfile.Write(filepath.Join(dir, "results.csv"), r.writeCSV); err != nil {
+		return err
+	}
+	if err := atomicfile.Write(filepath.Join(dir, TablesFile), r.WriteTables); err != nil {
 		return err
 	}
 	if err := r.writeCharts(dir); err != nil {

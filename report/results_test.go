@@ -61,6 +61,7 @@ func example() *Results {
 		Policy:        "none",
 		Images:        256,
 		Cost:          reuse.Cost{FLOPs: 1000, UncachedFLOPs: 1000, ISteps: 50},
+		NFE:           50,
 		Speedup:       1,
 		PSNRUncached:  &eval.Fidelity{Mean: 100, P5: 100, Min: 100, Identical: 256},
 		PSNRConverged: dBAbout(37.5),
@@ -99,6 +100,7 @@ func exampleCell(m, i int, method string, speed float64) Cell {
 			UncachedFLOPs: 1000,
 			CacheBytes:    int64(m * i * 1e6),
 		},
+		NFE:                 50 / speed,
 		WallSeconds:         10 / speed,
 		UncachedWallSeconds: 10,
 		Speedup:             speed * (1 - 0.08*float64(m)),
@@ -168,8 +170,9 @@ func TestWrite(t *testing.T) {
 	want := []string{
 		"frontier-converged.png", "frontier-converged.svg", "frontier-frechet.png", "frontier-frechet.svg",
 		"frontier-psnr.png", "frontier-psnr.svg",
-		"memory.png", "memory.svg", PageFile, "results.csv", ResultsFile, "sheet.png",
-		"step-time.png", "step-time.svg",
+		"memory.png", "memory.svg", "pareto-narrow.svg", "pareto.png", "pareto.svg",
+		PageFile, "results.csv", ResultsFile, "sheet.png",
+		"step-time.png", "step-time.svg", TablesFile,
 	}
 	if !slices.Equal(names, want) {
 		t.Errorf("files %q, want %q", names, want)
@@ -213,14 +216,14 @@ func TestWrite(t *testing.T) {
 func TestHalfSteps(t *testing.T) {
 	r := example()
 	r.Cells = r.Cells[:2]
-	r.Cells[1].HalfSteps = 13
+	r.Cells[1].HalfSteps, r.Cells[1].NFE = 13, 25
 	dir := t.TempDir()
 	if err := r.Write(dir, nil); err != nil {
 		t.Fatal(err)
 	}
 	for file, want := range map[string]string{
 		ResultsFile:   `"half_steps": 13,`,
-		"results.csv": ",13,false\n",
+		"results.csv": ",13,false,25,\n",
 		PageFile:      "13 of them half",
 	} {
 		if !strings.Contains(string(read(t, filepath.Join(dir, file))), want) {

@@ -29,6 +29,9 @@ func (c *Cell) Summary() string {
 		fmt.Fprintf(&b, ", %.1f %% of their class", 100*c.Agreement.Value)
 	}
 	text := b.String() + "  " + c.Policy
+	if c.Disturbed != "" {
+		text += "  (time disturbed: " + c.Disturbed + ")"
+	}
 	if c.Best {
 		text += "  (best solver)"
 	}

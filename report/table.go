@@ -83,8 +83,12 @@ func (c *Cell) numbers(base *Cell) []numberView {
 	fixed := func(format string) func(float64) string {
 		return func(v float64) string { return fmt.Sprintf(format, v) }
 	}
+	speed := numberOf(c.Speedup, times(c.Speedup))
+	if c.Disturbed != "" {
+		speed.Text, speed.Below, speed.Weak = speed.Text+disturbedMark, c.Disturbed, true
+	}
 	return []numberView{
-		numberOf(c.Speedup, times(c.Speedup)),
+		speed,
 		numberOf(c.FLOPReduction(), times(c.FLOPReduction())),
 		efficiency,
 		faithful(c.PSNRUncached, c == base),

@@ -9,7 +9,7 @@ import "github.com/tokencache/tokencache/internal/kernel"
 //
 // where the primes are what was kept at the position p' before. Its forecast at a later position q
 // is the Taylor series d0 + d1·h + d2·h²/2 with h = q - p, as far as differences exist. Rows age
-// separately.
+// separately. With times the positions in these are the times of the positions.
 //
 // In Newton's form (newNewton) they are the divided differences over the last positions p, p', p”,
 //
@@ -21,6 +21,8 @@ type differences struct {
 	order, width int
 	since        int         // the first position that makes differences with earlier ones
 	weights      [][]float32 // of each h and difference, in place of the Taylor series'; nil for that
+	times        []float32   // of each position: see Plan.clock; nil for positions themselves
+	between      [][]float32 // with times, in place of weights: of each position to and from, [to·steps+from]
 	values       [][]float32 // of each site, [rows, order+1, width]
 	at           [][]int32   // of each site: the position at which each row was computed last
 	before       [][]int32   // in Newton's form, of each site, [rows, order]: the positions before at
@@ -91,7 +93,7 @@ func (d *differences) record(site, row, p int, fresh []float32) {
 	for i := range known {
 		di := values[i*w : (i+1)*w]
 		kernel.Sub(di, fresh, di)
-		kernel.Scale(di, di, 1/float32(p-d.node(site, row, i)))
+		kernel.Scale(di, di, 1/gap(d.times, d.node(site, row, i), p))
 		swap(di, fresh)
 	}
 	copy(values[known*w:(known+1)*w], fresh)
@@ -127,14 +129,16 @@ func (d *differences) addForecast(dst []float32, site, row, p int) {
 // factor returns what the i-th difference of a row is multiplied by in its forecast at position p,
 // given the factor of the difference before it.
 func (d *differences) factor(before float32, site, row, i, p int) float32 {
-	gap := p - d.node(site, row, i-1)
+	node := d.node(site, row, i-1)
 	switch {
+	case d.between != nil:
+		return d.between[p*len(d.times)+node][i]
 	case d.weights != nil:
-		return d.weights[gap][i]
+		return d.weights[p-node][i]
 	case d.before == nil:
-		return before * (float32(gap) / float32(i))
+		return before * (gap(d.times, node, p) / float32(i))
 	}
-	return before * float32(gap)
+	return before * gap(d.times, node, p)
 }
 
 // lastTerm returns the squared size of the last term of a row's forecast at position p: what the
@@ -143,7 +147,7 @@ func (d *differences) factor(before float32, site, row, i, p int) float32 {
 func (d *differences) lastTerm(site, row, p int) float32 {
 	factor, last := float32(1), int(d.known[site][row])-1
 	if last <= 0 {
-		last, factor = 0, float32(p-d.node(site, row, 0))
+		last, factor = 0, gap(d.times, d.node(site, row, 0), p)
 	}
 	for i := 1; i <= last; i++ {
 		factor = d.factor(factor, site, row, i, p)

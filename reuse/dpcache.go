@@ -15,7 +15,8 @@ import (
 type DPCache struct {
 	KeySteps `policy:"inline"`
 
-	Order int `json:"order" policy:"order,max-order" min:"0" max:"4" help:"highest order of the Taylor series"`
+	Order int   `json:"order" policy:"order,max-order" min:"0" max:"4" help:"highest order of the Taylor series"`
+	Time  Clock `json:"time,omitempty" policy:"time" values:"index|logsnr" empty:"index" help:"time over which forecasts extrapolate: steps, or the log-SNR"`
 }
 
 // NewDPCache returns a DPCache with its defaults.
@@ -26,7 +27,7 @@ func NewDPCache() *DPCache {
 // String returns the policy as Parse takes it.
 func (p *DPCache) String() string { return paramText("dpcache", p) }
 
-func (p *DPCache) written() []string { return append(p.names(), "order") }
+func (p *DPCache) written() []string { return p.Time.written(append(p.names(), "order")...) }
 
 // Set changes one parameter.
 func (p *DPCache) Set(key, value string) error { return setParam(p, key, value) }
@@ -81,12 +82,16 @@ func (p *DPCache) NewRun(model seam.Model, plan Plan, samples int) (Run, error) 
 	if err != nil {
 		return nil, err
 	}
+	times, err := plan.clock(p.Time)
+	if err != nil {
+		return nil, named("dpcache", err)
+	}
 	m := model.Shape()
 	r := &dpRun{
 		wholeSteps: newWholeSteps(m, samples, full),
 		past:       newDifferences(1, samples*m.Tokens, m.Width, p.Order),
 	}
-	r.past.since = p.Warmup - 1
+	r.past.since, r.past.times = p.Warmup-1, times
 	r.finishRow = r.finish
 	return r, nil
 }

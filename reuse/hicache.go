@@ -28,6 +28,7 @@ type HiCache struct {
 	Warmup   int     `policy:"warmup,first,first-enhance" min:"1" help:"full steps at the start"`
 	Sigma    float64 `policy:"sigma,hermite-scale" above:"0" max:"1" help:"contraction of the polynomials"`
 	Basis    string  `policy:"basis" values:"hermite|taylor-scaled" help:"polynomials of the series"`
+	Time     Clock   `policy:"time" values:"index|logsnr" empty:"index" help:"time over which forecasts extrapolate: steps, or the log-SNR"`
 }
 
 // NewHiCache returns a HiCache with its defaults.
@@ -43,6 +44,10 @@ func NewHiCache() *HiCache {
 
 // String returns the policy as Parse takes it.
 func (p *HiCache) String() string { return paramText("hicache", p) }
+
+func (p *HiCache) written() []string {
+	return p.Time.written("n", "order", "warmup", "sigma", "basis")
+}
 
 // Set changes one parameter.
 func (p *HiCache) Set(key, value string) error { return setParam(p, key, value) }
@@ -72,13 +77,27 @@ func (p *HiCache) full(position int) bool {
 func (p *HiCache) weights(steps int) [][]float32 {
 	table := make([][]float32, steps)
 	for gap := range table {
-		table[gap] = p.weightsAt(gap)
+		table[gap] = p.weightsAt(float64(gap))
 	}
 	return table
 }
 
-func (p *HiCache) weightsAt(gap int) []float32 {
-	x := p.Sigma * float64(gap)
+// between returns likewise the factors at each position after each earlier one, [to·steps+from], by
+// the times of the positions.
+func (p *HiCache) between(times []float32) [][]float32 {
+	steps := len(times)
+	table := make([][]float32, steps*steps)
+	for to := range steps {
+		for from := range to {
+			table[to*steps+from] = p.weightsAt(float64(times[to]) - float64(times[from]))
+		}
+	}
+	return table
+}
+
+// weightsAt returns the factors after a time.
+func (p *HiCache) weightsAt(gap float64) []float32 {
+	x := p.Sigma * gap
 	list := []float32{1}
 	before, h := 0.0, 1.0 // H(i-1) and H(i) at x
 	scale := 1.0          // Sigma^i/i!
@@ -112,7 +131,16 @@ func (p *HiCache) NewRun(m seam.Model, plan Plan, samples int) (Run, error) {
 	if err := p.Validate(); err != nil {
 		return nil, named("hicache", err)
 	}
+	times, err := plan.clock(p.Time)
+	if err != nil {
+		return nil, named("hicache", err)
+	}
 	r := newFullSteps(m.Shape(), plan, samples, p.Order, p.full)
-	r.past.since, r.past.weights = p.Warmup-1, p.weights(plan.Steps())
+	r.past.since, r.past.times = p.Warmup-1, times
+	if times == nil {
+		r.past.weights = p.weights(plan.Steps())
+	} else {
+		r.past.between = p.between(times)
+	}
 	return r, nil
 }

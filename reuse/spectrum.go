@@ -26,6 +26,7 @@ type Spectrum struct {
 	Window float64 `policy:"window,window-size" min:"1" help:"period of full steps after the warmup"`
 	Flex   float64 `policy:"flex,flex-window" min:"0" help:"growth of the period at each full step"`
 	Warmup int     `policy:"warmup,warmup-steps" min:"1" help:"full steps at the start"`
+	Time   Clock   `policy:"time" values:"index|logsnr" empty:"index" help:"time over which forecasts extrapolate: steps, or the log-SNR"`
 }
 
 // NewSpectrum returns a Spectrum with its defaults.
@@ -42,6 +43,10 @@ func NewSpectrum() *Spectrum {
 
 // String returns the policy as Parse takes it.
 func (p *Spectrum) String() string { return paramText("spectrum", p) }
+
+func (p *Spectrum) written() []string {
+	return p.Time.written("w", "m", "lam", "window", "flex", "warmup")
+}
 
 // Set changes one parameter.
 func (p *Spectrum) Set(key, value string) error { return setParam(p, key, value) }
@@ -83,8 +88,9 @@ type spectrumStep struct {
 	factors []float32
 }
 
-// plan returns what is done at each position.
-func (p *Spectrum) plan(steps int) []spectrumStep {
+// plan returns what is done at each position. times are those of the positions, nil for the
+// positions themselves.
+func (p *Spectrum) plan(steps int, times []float32) []spectrumStep {
 	n := p.Degree + 1
 	list := make([]spectrumStep, steps)
 	square := make([][]float64, n) // X'X + Ridge·I
@@ -94,7 +100,11 @@ func (p *Spectrum) plan(steps int) []spectrumStep {
 	}
 	last, before := 0, -1
 	for position, full := range p.full(steps) {
-		x := chebyshev(2*float64(position)/float64(steps)-1, n)
+		at := float64(position)
+		if times != nil {
+			at = float64(times[position])
+		}
+		x := chebyshev(2*at/float64(steps)-1, n)
 		if full {
 			list[position] = spectrumStep{full: true, basis: float32s(x)}
 			addOuter(square, x)
@@ -109,7 +119,7 @@ func (p *Spectrum) plan(steps int) []spectrumStep {
 		}
 		slope := 0.0
 		if before >= 0 {
-			slope = float64(position-last) / float64(last-before)
+			slope = float64(gap(times, last, position)) / float64(gap(times, before, last))
 		}
 		factors = append(factors, (1-p.Weight)*(1+slope), -(1-p.Weight)*slope)
 		list[position] = spectrumStep{factors: float32s(factors)}
@@ -197,12 +207,16 @@ func (p *Spectrum) NewRun(model seam.Model, plan Plan, samples int) (Run, error)
 	if err := p.Validate(); err != nil {
 		return nil, named("spectrum", err)
 	}
+	times, err := plan.clock(p.Time)
+	if err != nil {
+		return nil, named("spectrum", err)
+	}
 	m := model.Shape()
 	r := &spectrumRun{
 		tokens: m.Tokens,
 		last:   m.Blocks - 1,
 		degree: p.Degree,
-		steps:  p.plan(plan.Steps()),
+		steps:  p.plan(plan.Steps(), times),
 		index:  make([]int32, 0, samples*m.Tokens),
 	}
 	for range p.terms() {

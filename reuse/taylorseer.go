@@ -7,9 +7,10 @@ import "github.com/tokencache/tokencache/seam"
 // and then at every Interval-th; in between each branch's output is its Taylor series over the
 // computed steps, of up to Order.
 type TaylorSeer struct {
-	Interval int `policy:"n,interval,cache-interval" min:"1" help:"period of full steps"`
-	Order    int `policy:"order,max-order" min:"0" max:"4" help:"highest order of the Taylor series"`
-	Warmup   int `policy:"warmup,disable-cache-before-step" min:"1" help:"full steps at the start"`
+	Interval int   `policy:"n,interval,cache-interval" min:"1" help:"period of full steps"`
+	Order    int   `policy:"order,max-order" min:"0" max:"4" help:"highest order of the Taylor series"`
+	Warmup   int   `policy:"warmup,disable-cache-before-step" min:"1" help:"full steps at the start"`
+	Time     Clock `policy:"time" values:"index|logsnr" empty:"index" help:"time over which forecasts extrapolate: steps, or the log-SNR"`
 }
 
 // NewTaylorSeer returns a TaylorSeer with its defaults.
@@ -17,6 +18,8 @@ func NewTaylorSeer() *TaylorSeer { return &TaylorSeer{Interval: 3, Order: 1, War
 
 // String returns the policy as Parse takes it.
 func (p *TaylorSeer) String() string { return paramText("taylorseer", p) }
+
+func (p *TaylorSeer) written() []string { return p.Time.written("n", "order", "warmup") }
 
 // Set changes one parameter.
 func (p *TaylorSeer) Set(key, value string) error { return setParam(p, key, value) }
@@ -59,5 +62,11 @@ func (p *TaylorSeer) NewRun(m seam.Model, plan Plan, samples int) (Run, error) {
 	if err := p.Validate(); err != nil {
 		return nil, named("taylorseer", err)
 	}
-	return newFullSteps(m.Shape(), plan, samples, p.Order, p.full), nil
+	times, err := plan.clock(p.Time)
+	if err != nil {
+		return nil, named("taylorseer", err)
+	}
+	r := newFullSteps(m.Shape(), plan, samples, p.Order, p.full)
+	r.past.times = times
+	return r, nil
 }

@@ -59,6 +59,8 @@ type TokenCache struct {
 	// extrapolate it (beyond the paper), in the form of Basis.
 	Order int   `json:"order" policy:"order" min:"0" max:"4" help:"order of forecasts; 0 reuses the cached update"`
 	Basis Basis `json:"basis" policy:"basis" values:"newton|taylor|hermite" empty:"newton" help:"form of forecasts"`
+	// Time is that of the forecasts of Order; learned ones have their own weights at each step.
+	Time Clock `json:"time,omitempty" policy:"time" values:"index|logsnr" empty:"index" help:"time over which forecasts extrapolate: steps, or the log-SNR"`
 	// Learned makes the forecast's weights those of Forecast, one set for each P-step and the same
 	// for all tokens, instead of those of Order. P-steps must compute nothing (beyond the paper).
 	Learned bool `json:"learned,omitempty" policy:"learned" help:"forecasts have calibrated weights"`
@@ -162,6 +164,7 @@ type resolved struct {
 	full     []bool // of each position: an I-step
 	half     []bool // of each position: a half step
 	selector selector
+	times    []float32 // of each position: see Plan.clock
 }
 
 // resolve returns the policy for a model and a plan, or why it does not fit.
@@ -178,6 +181,9 @@ func (t *TokenCache) resolve(m *seam.Shape, plan Plan) (*resolved, error) {
 
 func (r *resolved) fit(m *seam.Shape, plan Plan) (err error) {
 	if r.full, err = r.Steps.resolve(plan.Steps()); err != nil {
+		return err
+	}
+	if r.times, err = plan.clock(r.Time); err != nil {
 		return err
 	}
 	if r.half, err = r.Steps.halves(plan.Steps(), r.full); err != nil {
@@ -251,7 +257,7 @@ func (t *TokenCache) NewRun(model seam.Model, plan Plan, samples int) (Run, erro
 		model:   m,
 		tokens:  n,
 		samples: samples,
-		past:    p.Basis.differences(blocks, samples*n, m.Width, p.Order),
+		past:    p.differences(blocks, samples*n, m.Width),
 		index:   make([]int32, 0, samples*n),
 		isKept:  make([]bool, samples*n),
 	}

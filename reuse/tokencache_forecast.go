@@ -151,7 +151,7 @@ func newStepForecast(p *resolved, m *seam.Shape, samples int) *stepForecast {
 	}
 	switch {
 	case p.Forecast == nil:
-		r.series = p.Basis.differences(1, rows, m.Width, p.Order)
+		r.series = p.differences(1, rows, m.Width)
 	case len(p.Steps.Half) > 0:
 		r.guidance = newRing(p.Forecast.Terms, samples/2, m)
 		fallthrough

@@ -23,12 +23,12 @@ func (t *TokenCache) forecastsKeys() bool {
 }
 
 // newKeys returns the key cache of a run, or nil if none is needed.
-func (t *TokenCache) newKeys(m *seam.Shape, samples int) *keyCache {
+func (p *resolved) newKeys(m *seam.Shape, samples int) *keyCache {
 	switch {
-	case !t.needsKV():
+	case !p.needsKV():
 		return nil
-	case t.forecastsKeys():
-		return &keyCache{past: t.Basis.differences(m.Blocks, samples*m.Tokens, 2*m.Width, t.Order)}
+	case p.forecastsKeys():
+		return &keyCache{past: p.differences(m.Blocks, samples*m.Tokens, 2*m.Width)}
 	}
 	return &keyCache{}
 }

@@ -105,6 +105,17 @@ func (b Basis) differences(sites, rows, width, order int) *differences {
 	return newNewton(sites, rows, width, order)
 }
 
+// differences returns empty differences of the policy's basis and order, over its time.
+func (p *resolved) differences(sites, rows, width int) *differences {
+	d := p.Basis.differences(sites, rows, width, p.Order)
+	if d.times = p.times; d.times != nil && p.Basis == Hermite {
+		series := NewHiCache()
+		series.Order = p.Order
+		d.between = series.between(d.times)
+	}
+	return d
+}
+
 // bytes returns the memory of differences.
 func (b Basis) bytes(sites, rows, width, order int) int64 {
 	if b == Taylor || b == Hermite {
@@ -157,6 +168,9 @@ func (t *TokenCache) written() []string {
 		names = append(names, "order")
 		if t.Order > 1 || t.Order == 1 && t.Basis == Hermite {
 			names = append(names, "basis")
+		}
+		if t.Order > 0 {
+			names = t.Time.written(names...)
 		}
 	}
 	if t.Site == BodySite {

@@ -25,25 +25,31 @@ type compareCmd struct {
 	Count    int    `short:"n" help:"Images of each policy." default:"256"`
 	Quick    bool   `help:"32 images at 2x, of methods that need no calibration, without variants: a few minutes."`
 	samplingFlags
-	Seed      uint64 `short:"s" help:"Seed of the noise, the same for all, and not that of calibrations." default:"${compareSeed}"`
-	Batch     int    `help:"Images denoised together." default:"4"`
-	Timed     int    `help:"Images of a measurement of time." default:"4"`
-	Repeat    int    `help:"Alternating runs of such a measurement; times are their medians." default:"3"`
-	Retime    bool   `help:"Measure the time of finished results again, for times that were taken while the machine was busy."`
-	Reference string `once:"" help:"Real images, for Fréchet distances: a data set or an .npz. Default: /usr/share/datasets/fashion-mnist, if it is there, for a model of such images." placeholder:"PATH"`
-	Out       string `short:"o" once:"" help:"Folder of the report, the results and the charts; what is finished is kept there and not measured again." placeholder:"DIR" required:""`
-	Threads   int    `help:"Worker threads. Default: all processors." placeholder:"N"`
-	JSON      bool   `name:"json" help:"Print the results as one JSON object on standard output."`
+	Seed       uint64 `short:"s" help:"Seed of the noise, the same for all, and not that of calibrations." default:"${compareSeed}"`
+	Batch      int    `help:"Images denoised together." default:"4"`
+	Timed      int    `help:"Images of a measurement of time." default:"4"`
+	Repeat     int    `help:"Alternating runs of such a measurement; times are their medians." default:"3"`
+	Axes       bool   `help:"Cross what is computed (uniform interval, planned, threshold-driven, tokens) with what the rest gets (held, forecasts of several kinds) at --speeds, instead of --policies."`
+	ReportOnly bool   `help:"Make the report of what is finished in --out, and measure nothing: results with fewer than --count images are left out."`
+	Retime     bool   `help:"Measure the time of finished results again, for times that were taken while the machine was busy."`
+	Reference  string `once:"" help:"Real images, for Fréchet distances: a data set or an .npz. Default: /usr/share/datasets/fashion-mnist, if it is there, for a model of such images." placeholder:"PATH"`
+	Out        string `short:"o" once:"" help:"Folder of the report, the results and the charts; what is finished is kept there and not measured again." placeholder:"DIR" required:""`
+	Threads    int    `help:"Worker threads. Default: all processors." placeholder:"N"`
+	JSON       bool   `name:"json" help:"Print the results as one JSON object on standard output."`
 }
 
 func (c *compareCmd) Help() string {
 	return `Examples:
   tokencache compare --quick --out comparison
   tokencache compare --policies all --speeds 1.5x,2x,3x,4x --count 256 --out comparison
+  tokencache compare --axes --speeds 2x,3x --count 64 --out axes
+  tokencache compare --count 64 --out comparison --report-only
   tokencache compare --policies "tokencache fewer-steps taylorseer:n=3,order=1 policies/mine" --count 1000 --out comparison
 
 Every policy generates the same images from the same noise. Its time is measured against the uncached model's,
-alternating. Ctrl-C stops; the same command resumes, and a larger --count adds images.`
+alternating; the command says beforehand about how long it takes. A policy that fails is told in the report, and makes
+the exit status 1 after all others. Times taken while the machine was busy are marked: --retime measures them again.
+Ctrl-C stops; the same command resumes, and a larger --count adds images.`
 }
 
 func (c *compareCmd) Run(a *app) error {
@@ -78,7 +84,7 @@ func (c *compareCmd) Run(a *app) error {
 	o.Seed = c.Seed
 	o.Batch = c.Batch
 	o.Count = c.Count
-	o.Timed, o.Repeat, o.Retime = c.Timed, c.Repeat, c.Retime
+	o.Timed, o.Repeat, o.Retime, o.Axes = c.Timed, c.Repeat, c.Retime, c.Axes
 	o.Bundled = func(speed float64) (string, error) {
 		return a.opened.bundle.ForSpeed(o.Sampling, speed)
 	}
@@ -88,34 +94,63 @@ func (c *compareCmd) Run(a *app) error {
 	bar := a.newProgress("comparing")
 	defer bar.Finish()
 	o.OnProgress = bar.Set
-	r, err := comparison.Run(a.ctx, *o)
+	work := comparison.Run
+	if c.ReportOnly {
+		work = comparison.Finished
+	}
+	r, err := work(a.ctx, *o)
 	if err != nil {
 		return err
 	}
 	bar.Finish()
-	overlays, err := r.Overlays(a.ctx, *o)
-	if err != nil {
-		return err
+	return c.report(a, r, o)
+}
+
+// report writes the report and prints the results. It fails if a policy failed.
+func (c *compareCmd) report(a *app, r *comparison.Result, o *comparison.Options) error {
+	var overlays []report.Image
+	if !c.ReportOnly { // they are generated
+		var err error
+		if overlays, err = r.Overlays(a.ctx, *o); err != nil {
+			return err
+		}
 	}
 	if err := r.Write(c.Out, r.Sheet(), overlays...); err != nil {
 		return err
 	}
+	if err := c.print(a, r); err != nil {
+		return err
+	}
+	if failed := r.Failed(); len(failed) > 0 {
+		return fmt.Errorf("%d of %d settings failed, the first: %s %s: %s",
+			len(failed), len(r.Cells), failed[0].Method, failed[0].Policy, failed[0].Error)
+	}
+	return nil
+}
+
+// print prints the results: as JSON, or a line for each and the tables.
+func (c *compareCmd) print(a *app, r *comparison.Result) error {
 	if c.JSON {
 		return a.printJSON(&r.Results)
 	}
 	for i := range r.Cells {
 		fmt.Fprintln(a.stdout, r.Cells[i].Summary())
 	}
-	a.note("wrote %s, with results.json, results.csv, sheet.png and the charts as .svg and .png",
+	fmt.Fprintln(a.stdout)
+	if err := r.WriteTables(a.stdout); err != nil {
+		return err
+	}
+	a.note("wrote %s, with results.json, results.csv, tables.md, sheet.png and the charts as .svg and .png",
 		filepath.Join(c.Out, report.PageFile))
 	return nil
 }
 
 // compareFiles are the files of a comparison's folder, apart from those of its cells.
 var compareFiles = []string{
-	report.PageFile, report.ResultsFile, "results.csv", "counted.json", "sheet.png",
+	report.PageFile, report.ResultsFile, report.TablesFile, "results.csv", "counted.json", "sheet.png",
 	"frontier-psnr.png", "frontier-converged.png", "frontier-frechet.png", "step-time.png", "memory.png",
 	"frontier-psnr.svg", "frontier-converged.svg", "frontier-frechet.svg", "step-time.svg", "memory.svg",
+	"pareto.png", "pareto.svg", "pareto-narrow.svg",
 }
 
 // parseSpeeds reads a list of speeds.
