@@ -52,6 +52,10 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	policies, work := r.expected()
+	if err := r.announce(ctx, work, "%d policies of %d images, less what is finished already", policies, o.Count); err != nil {
+		return nil, err
+	}
 	runs, err := r.runs(ctx)
 	if err != nil {
 		return nil, err

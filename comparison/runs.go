@@ -37,9 +37,11 @@ func (r *runner) runs(ctx context.Context) ([]run, error) {
 			continue
 		}
 		if m.bundled != "" {
-			if _, err := r.Open(m.bundled); err == nil {
-				list = append(list, run{Method: m.title, Policy: m.bundled})
+			if _, err := r.Open(m.bundled); err != nil {
+				r.stage("%s is left out: %v", m.title, err)
+				continue
 			}
+			list = append(list, run{Method: m.title, Policy: m.bundled})
 			continue
 		}
 		for _, speed := range r.Speeds {
@@ -48,7 +50,12 @@ func (r *runner) runs(ctx context.Context) ([]run, error) {
 				return nil, ctx.Err()
 			}
 			known := func(o run) bool { return o.Policy == s.Policy && s.Error == "" }
-			if ok && !slices.ContainsFunc(list, known) {
+			switch {
+			case !ok:
+				r.stage("%s is left out at %gx: no such policy is bundled for this model and sampling", m.title, speed)
+			case slices.ContainsFunc(list, known):
+				r.stage("%s at %gx: the nearest setting is that of another speed, %s", m.title, speed, s.Policy)
+			default:
 				list = append(list, s)
 			}
 		}
@@ -143,11 +150,34 @@ func (r *runner) nearest(ctx context.Context, ladder []string, wanted float64, a
 			best, far = ladder[i], d
 		}
 	}
-	if best == "" {
-		return "", fmt.Errorf("no setting computes %.4g times fewer FLOPs, at most %.2f times", wanted, largest)
+	if best == "" || largest < wanted*(1-maxShort) {
+		return "", &UnreachedError{Speed: wanted, FLOPs: largest}
 	}
 	return best, nil
 }
+
+// maxShort is the share by which a method's fastest setting may stay behind a speed and count as at
+// it.
+const maxShort = 0.05
+
+// UnreachedError reports that no setting of a method is as fast as wanted.
+type UnreachedError struct {
+	Speed float64 // wanted, times the uncached model
+	FLOPs float64 // times fewer FLOPs of the fastest setting
+	Wall  float64 // its speed in wall-clock time, 0 where it was not measured
+}
+
+func (e *UnreachedError) Error() string {
+	text := fmt.Sprintf("cannot reach %.4gx: its fastest setting computes %.2f times fewer FLOPs", e.Speed, e.FLOPs)
+	if e.Wall > 0 {
+		text += fmt.Sprintf(" and is %.2f times as fast in wall-clock time", e.Wall)
+	}
+	return text
+}
+
+// countedImages are those whose FLOPs are counted: a threshold computes different steps of different
+// images.
+const countedImages = 2
 
 // reduction returns the factor by which a policy's FLOPs are fewer than the uncached model's,
 // counted on few images.
@@ -159,8 +189,7 @@ func (r *runner) reduction(ctx context.Context, policy string) (float64, error) 
 	if err != nil {
 		return 0, err
 	}
-	const images = 2 // a threshold computes different steps of different images
-	req := r.request(0, images)
+	req := r.request(0, countedImages)
 	req.Policy = p
 	result, err := r.Pipeline.Generate(ctx, req)
 	if err != nil {

@@ -1,0 +1,82 @@
+package comparison
+
+import (
+	"context"
+	"fmt"
+	"math/bits"
+	"time"
+
+	"github.com/tokencache/tokencache/calibrate"
+	"github.com/tokencache/tokencache/measure"
+	"github.com/tokencache/tokencache/reuse"
+)
+
+// Work is counted in images that the uncached model generates in the same time.
+
+// cachedShare is what an image with a policy of unknown speed takes.
+const cachedShare = 0.5
+
+// tries is how many settings a bisection of n looks at.
+func tries(n int) float64 { return float64(bits.Len(uint(n))) }
+
+// calibrationWork is about what calibrating a policy takes.
+func calibrationWork(name string) float64 {
+	const counted = 12 // images, while a threshold is found
+	images := float64(calibrate.Defaults().Images)
+	switch name {
+	case reuse.TokenCacheMethod:
+		const trials, few, measured = 16, 8, 48
+		return images + trials*few*cachedShare + measured
+	case reuse.L2CMethod:
+		const backward, evaluations = 3, 100 // passes of an update; those of an image with guidance
+		l := calibrate.NewL2C()
+		return float64(l.Updates*l.Batch) * backward / evaluations
+	}
+	return images + counted
+}
+
+// expected is about what a comparison takes, before any policy is made or counted.
+func (r *runner) expected() (policies int, work float64) {
+	work = r.convergedWork() + r.work(uncached())
+	for _, name := range r.names() {
+		m := methodOf(name)
+		if m == nil || m.bundled != "" {
+			policies++
+			work += r.work(run{Wanted: 1 / cachedShare})
+			continue
+		}
+		for _, speed := range r.Speeds {
+			policies++
+			work += r.work(run{Wanted: speed}) + countedImages*tries(len(m.ladder))*cachedShare
+			switch {
+			case m.calibrated != "":
+				work += calibrationWork(m.calibrated)
+			case m.name == learnedResidual && r.Bundled == nil:
+				work += calibrationWork(reuse.TokenCacheMethod)
+			}
+		}
+	}
+	return policies, work
+}
+
+// announce says how long work takes, from a short measurement of the uncached model.
+func (r *runner) announce(ctx context.Context, work float64, format string, args ...any) error {
+	pace, err := measure.Pace(ctx, r.Pipeline, r.Sampling, r.plan.Steps())
+	if err != nil {
+		return err
+	}
+	r.stage("about %s: %s; an uncached image takes %.2g s", roughly(work*pace), fmt.Sprintf(format, args...), pace)
+	return nil
+}
+
+// roughly writes a time as it is estimated, with one or two digits.
+func roughly(seconds float64) string {
+	d := time.Duration(seconds * float64(time.Second))
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%.0f seconds", d.Seconds())
+	case d < 2*time.Hour:
+		return fmt.Sprintf("%.0f minutes", d.Minutes())
+	}
+	return fmt.Sprintf("%.0f hours", d.Hours())
+}
