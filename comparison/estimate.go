@@ -19,8 +19,8 @@ const cachedShare = 0.5
 // tries is how many settings a bisection of n looks at.
 func tries(n int) float64 { return float64(bits.Len(uint(n))) }
 
-// calibrationWork is about what calibrating a policy takes.
-func calibrationWork(name string) float64 {
+// work is about what calibrating a policy of a method takes.
+func (c *Calibration) work(name string) float64 {
 	const counted = 12 // images, while a threshold is found
 	images := float64(calibrate.Defaults().Images)
 	switch name {
@@ -31,6 +31,9 @@ func calibrationWork(name string) float64 {
 		const backward, evaluations = 3, 100 // passes of an update; those of an image with guidance
 		l := calibrate.NewL2C()
 		return float64(l.Updates*l.Batch) * backward / evaluations
+	}
+	if c.Images > 0 {
+		images = float64(c.Images)
 	}
 	return images + counted
 }
@@ -50,9 +53,9 @@ func (r *runner) expected() (policies int, work float64) {
 			work += r.work(run{Wanted: speed}) + countedImages*tries(len(m.ladder))*cachedShare
 			switch {
 			case m.calibrated != "":
-				work += calibrationWork(m.calibrated)
+				work += r.Calibration.work(m.calibrated)
 			case m.name == learnedResidual && r.Bundled == nil:
-				work += calibrationWork(reuse.TokenCacheMethod)
+				work += r.Calibration.work(reuse.TokenCacheMethod)
 			}
 		}
 	}

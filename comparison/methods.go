@@ -228,8 +228,8 @@ func SplitPolicies(text string) []string {
 	}
 	var list []string
 	for part := range strings.SplitSeq(strings.TrimSpace(text), ",") {
-		parameter := strings.Contains(part, "=") && !strings.Contains(part, ":") &&
-			!strings.HasPrefix(part, stepsPrefix)
+		key, _, isParameter := strings.Cut(part, "=")
+		parameter := isParameter && !strings.Contains(key, ":") && !strings.HasPrefix(part, stepsPrefix)
 		if n := len(list); n > 0 && parameter && strings.Contains(list[n-1], ":") {
 			list[n-1] += "," + part
 		} else {

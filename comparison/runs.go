@@ -89,7 +89,12 @@ func (r *runner) named(policy string) (run, error) {
 		return run{Method: r.titleOfSolver(policy), Policy: policy}, err
 	}
 	s := run{Method: titleOf(policy), Policy: policy}
-	p, err := r.Open(policy)
+	text, sampling, ok := cutSampler(r.Sampling, policy)
+	p, err := r.Open(text)
+	if ok && err == nil {
+		s.Method = fmt.Sprintf("%s on %s", titleOf(text), policy[len(text)+len(atSampler):])
+		_, err = r.Pipeline.Plan(sampling)
+	}
 	if t, ok := p.(*reuse.Trained); ok && t.Policy != nil && t.Policy.Learned {
 		s.Method = learnedTitle
 	}
@@ -208,6 +213,7 @@ func (r *runner) policyOf(s run) (policy reuse.Policy, sampling diffusion.Sampli
 		sampling, err = parseSolver(r.Sampling, strings.TrimPrefix(s.Policy, stepsPrefix))
 		return reuse.None{}, sampling, err
 	}
-	policy, err = r.Open(s.Policy)
-	return policy, r.Sampling, err
+	text, sampling, _ := cutSampler(r.Sampling, s.Policy)
+	policy, err = r.Open(text)
+	return policy, sampling, err
 }

@@ -20,8 +20,8 @@ type calibrateCmd struct {
 
 // calibrateTarget are the flags of calibrate that search among methods for what meets a target.
 type calibrateTarget struct {
-	Target    string `help:"Try methods and their parameters, and make the best policy that meets this: psnr>=30 or fd<=+4% (the fastest with a PSNR to the uncached images of 30 dB, or with a Fréchet distance at most 4 % above theirs), or speed=2x (the nearest images at that speed)." placeholder:"TARGET"`
-	Methods   string `help:"Of --target: methods to try, by the names that compare has for them. Default: all except fewer steps, the controls and l2c." default:"${searchMethods}" placeholder:"NAME,..."`
-	Evidence  int    `help:"Of --target: images of each policy that is tried." default:"32"`
-	Reference string `help:"Of --target: real images, as for compare." placeholder:"PATH"`
+	Target    []string `help:"Search samplers, spacings, steps and cache policies together for the best that meets this: psnr>=30 or fd<=+4% (the fastest with a PSNR of 30 dB, see --reference, or with a Fréchet distance at most 4 % above the uncached images'), speed=2x (the nearest images at that speed), or several (psnr>=30,speed=2x). It says beforehand how long it takes." placeholder:"TARGET" sep:"none"`
+	Methods   string   `help:"Of --target: methods to try, by the names that compare has for them. Default: all except the controls, the paper's versions and l2c." default:"${searchMethods}" placeholder:"NAME,..."`
+	Evidence  int      `help:"Of --target: images that the best candidates are chosen by; all are tried on 4 of them. The answer is measured on --measure others. Default: 16, or 32 for fd." placeholder:"N"`
+	Reference []string `help:"Of --target: what PSNR is to: uncached, the uncached run of the same sampler, steps and seed, which admits the cache policies on the sampling that was asked for; or converged, the solution that deterministic samplers converge to, which admits other samplers and steps too. Default: uncached for psnr, converged for speed alone. Also real images for fd, as for compare; the flag may be repeated." placeholder:"uncached|converged|PATH" sep:"none"`
 }
