@@ -115,16 +115,15 @@ func (h *hunt) scout(ctx context.Context, a *arm) (*pick, error) {
 	near, sure := h.target, h.target
 	near.psnr, sure.psnr = near.psnr-fewMargin, sure.psnr+fewMargin
 	low, high := h.first(a), len(a.rungs)
-	fastest := 0.0
+	fastest, failed := 0.0, error(nil)
 	for n := 0; low < high; n++ {
 		middle := (low + high) / 2
 		if a.calibrated != "" && (n == 0 || h.target.speed > 0) {
 			middle = low // a calibration is dear: as few as possible
 		}
 		o, err := h.trial(ctx, a, middle, h.few)
-		unreached := (*UnreachedError)(nil)
-		if errors.As(err, &unreached) && ctx.Err() == nil { // a calibration for that speed
-			fastest, high = max(fastest, unreached.FLOPs), middle
+		if err != nil && a.calibrated != "" && ctx.Err() == nil { // for that speed
+			failed, high = err, middle
 			continue
 		}
 		if err != nil {
@@ -149,6 +148,8 @@ func (h *hunt) scout(ctx context.Context, a *arm) (*pick, error) {
 		}
 	}
 	switch {
+	case best == nil && failed != nil:
+		return nil, failed
 	case best == nil && h.target.speed > 0:
 		return nil, &UnreachedError{Speed: h.target.speed, FLOPs: fastest}
 	case best != nil && !near.good(best.outcome):
@@ -279,7 +280,11 @@ func (h *hunt) quicken(ctx context.Context, p *pick) (bool, error) {
 	fastest, began := 0.0, p.at
 	for at := p.at; at < len(p.rungs); at++ {
 		if at != began { // calibrated when it is first tried
-			if _, err := h.try(ctx, p, at); err != nil {
+			_, err := h.try(ctx, p, at)
+			if err != nil && p.calibrated != "" && ctx.Err() == nil {
+				break // as fast as it gets
+			}
+			if err != nil {
 				return false, err
 			}
 		}

@@ -23,7 +23,11 @@ type fakeLab struct {
 }
 
 func (l *fakeLab) trial(_ context.Context, a *arm, at, images int) (outcome, error) {
-	if err := l.broken[a.title]; err != nil {
+	err := l.broken[a.title]
+	if err == nil {
+		err = l.broken[fmt.Sprintf("%s %d", a.title, at)]
+	}
+	if err != nil {
 		return outcome{}, err
 	}
 	l.trials = append(l.trials, fmt.Sprintf("%s %d %d", a.title, at, images))
@@ -307,6 +311,7 @@ func TestCalibratedArms(t *testing.T) {
 		}
 		h := &hunt{lab: l, target: target, few: 4, many: 16}
 		l.fewer["a"][1] = 2.5
+		l.broken = map[string]error{"b 4": errors.New("too fast")} // which ends its ladder, not the arm
 		best, err := h.run(t.Context(), arms, func(*arm) float64 { return 1 })
 		if err != nil || best == nil || best.title != "b" || best.at != c.want {
 			t.Fatalf("%s: found %+v (%v), want rung %d of b", c.target, best, err, c.want)

@@ -316,6 +316,9 @@ func (w *Winner) Misses() string {
 	if len(w.Unreachable) > 0 {
 		parts = append(parts, "Too slow:\n  "+strings.Join(w.Unreachable, "\n  "))
 	}
+	if len(parts) == 0 {
+		return "No method has a setting for it."
+	}
 	return strings.Join(parts, "\n")
 }
 

@@ -59,7 +59,7 @@ func (c *calibrateCmd) begin() error {
 	case !c.Overwrite:
 		return fmt.Errorf("%s holds a finished policy: give another --out, or --overwrite to make it again", c.Out)
 	}
-	if len(c.Target) == 0 {
+	if len(c.Bounds) == 0 {
 		if err := os.RemoveAll(searched); err != nil {
 			return err
 		}
@@ -71,7 +71,7 @@ func (c *calibrateCmd) run(a *app) error {
 	switch {
 	case c.Contract != "":
 		return c.makeContract(a)
-	case len(c.Target) > 0:
+	case len(c.Bounds) > 0:
 		return c.search(a)
 	case c.Method == calibrate.LearnedSolverMethod:
 		return c.solver(a)

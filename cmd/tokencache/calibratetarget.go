@@ -8,46 +8,14 @@ import (
 
 	"github.com/tokencache/tokencache/comparison"
 	"github.com/tokencache/tokencache/report"
-	"github.com/tokencache/tokencache/reuse"
 )
-
-// target returns what is searched for, and the path of real images, which may be "".
-func (c *calibrateCmd) target() (t comparison.Target, images string, err error) {
-	if c.Speed != "" || c.Ratio != nil || c.Threshold != nil || c.Method != reuse.TokenCacheMethod {
-		return t, "", errors.New("--target searches sampler, method, speed and parameters itself: " +
-			"leave out --speed, --ratio, --threshold and --method")
-	}
-	if c.Evidence == 1 || c.Evidence < 0 {
-		return t, "", errors.New("--evidence: want 2 images or more")
-	}
-	if t, err = comparison.ParseTarget(strings.Join(c.Target, ",")); err != nil {
-		return t, "", fmt.Errorf("--%w", err)
-	}
-	for _, text := range c.Reference {
-		to, other := &images, string(t.Against)
-		switch against := comparison.Against(text); against {
-		case comparison.AgainstUncached, comparison.AgainstConverged:
-			t.Against = against
-		default:
-			other, *to = *to, text
-		}
-		if other != "" {
-			return t, "", fmt.Errorf("--reference %s and %s: want one of uncached and converged, and one path", other, text)
-		}
-	}
-	return t, images, nil
-}
 
 // search makes the best policy that meets the target, with its evidence: what was tried, and a report
 // of what was measured on unseen images.
 func (c *calibrateCmd) search(a *app) error {
-	target, images, err := c.target()
+	methods, target, images, err := c.Search(&c.Flags)
 	if err != nil {
 		return err
-	}
-	methods := comparison.SplitPolicies(c.Methods)
-	if err := comparison.CheckMethods(methods); err != nil {
-		return fmt.Errorf("--methods: %w", err)
 	}
 	o, done, err := a.comparison(&c.Model, c.options(), &c.samplingFlags)
 	if err != nil {
@@ -79,7 +47,7 @@ func (c *calibrateCmd) search(a *app) error {
 
 // found writes what a search found, and says it.
 func (c *calibrateCmd) found(a *app, w *comparison.Winner, o *comparison.Options) error {
-	target := strings.Join(c.Target, ",")
+	target := strings.Join(c.Bounds, ",")
 	if len(w.Cells) > 0 {
 		if err := w.Write(o.Dir, w.Sheet()); err != nil {
 			return err
