@@ -137,6 +137,15 @@ func (b *bench) passed(work float64) {
 	}
 }
 
+// forward returns what tells the progress of a runner, whose work counts from 0, as the search's.
+func (b *bench) forward() func(done, all float64) {
+	before := 0.0
+	return func(done, _ float64) {
+		b.passed(max(0, done-before))
+		before = max(before, done)
+	}
+}
+
 // armWork is about what scouting an arm takes.
 func (b *bench) armWork(few int) func(*arm) float64 {
 	return func(a *arm) float64 {

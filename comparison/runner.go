@@ -53,7 +53,8 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 		return nil, err
 	}
 	policies, work := r.expected()
-	if err := r.announce(ctx, work, "%d policies of %d images, less what is finished already", policies, o.Count); err != nil {
+	err = r.announce(ctx, work, "%d policies of %d images, less what is finished already", policies, o.Count)
+	if err != nil {
 		return nil, err
 	}
 	runs, err := r.runs(ctx)

@@ -52,7 +52,8 @@ func TestUnreached(t *testing.T) {
 			t.Errorf("%+v: want FORA's policy, or why there is none", s)
 		}
 	}
-	if len(errs) != 3 || errs[2] != "" || !strings.HasPrefix(errs[100], "cannot reach 100x: its fastest setting computes ") ||
+	if len(errs) != 3 || errs[2] != "" ||
+		!strings.HasPrefix(errs[100], "cannot reach 100x: its fastest setting computes ") ||
 		!strings.HasPrefix(errs[8], "cannot reach 8x") {
 		t.Errorf("errors %v", errs)
 	}
@@ -61,7 +62,9 @@ func TestUnreached(t *testing.T) {
 	if !errors.As(err, &unreached) || unreached.Speed != 100 || !(unreached.FLOPs > 2 && unreached.FLOPs < 7) {
 		t.Errorf("error %v, want an UnreachedError with what there is", err)
 	}
-	for _, what := range []string{"TokenCache, the paper's first version is left out", learnedTitle + " is left out at 100x"} {
+	for _, what := range []string{
+		"TokenCache, the paper's first version is left out", learnedTitle + " is left out at 100x",
+	} {
 		if !slices.ContainsFunc(said, func(s string) bool { return strings.HasPrefix(s, what) }) {
 			t.Errorf("not said: %s; said %q", what, said)
 		}

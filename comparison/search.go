@@ -94,8 +94,8 @@ const few = 4
 // others, of another seed.
 func Search(ctx context.Context, o Options, t Target, measured int) (*Winner, error) {
 	if o.Count < 2 || measured < 1 || o.Timed < 1 || o.Repeat < 1 {
-		return nil, fmt.Errorf("%d images, %d measured, %d timed, %d repetitions: want 2 or more, and 1 or more of the others",
-			o.Count, measured, o.Timed, o.Repeat)
+		return nil, fmt.Errorf("%d images, %d measured, %d timed, %d repetitions: "+
+			"want 2 or more, and 1 or more of the others", o.Count, measured, o.Timed, o.Repeat)
 	}
 	start := time.Now()
 	if err := CheckMethods(o.Policies); err != nil {
@@ -138,15 +138,17 @@ func newBench(o Options, t Target, measured int) (*bench, error) {
 		return nil, err
 	}
 	b := &bench{target: t, against: against, known: map[string]outcome{}, told: o.OnProgress}
-	o.OnProgress = nil // of one run
+	o.OnProgress = nil
 	o.Calibration.Unmeasured, o.Spread = true, true
 	seen, unseen := o, o
 	seen.Dir = filepath.Join(o.Dir, searchFolder)
+	seen.OnProgress = b.forward()
 	if b.seen, err = newRunner(seen); err != nil {
 		return nil, err
 	}
 	unseen.Seed, unseen.Count = o.Seed+otherImages, measured
 	unseen.Timed = min(o.Timed, measured)
+	unseen.OnProgress = b.forward()
 	b.unseen, err = newRunner(unseen)
 	return b, err
 }
@@ -173,7 +175,6 @@ func (b *bench) candidates(ctx context.Context, few int) ([]*arm, error) {
 	if err := b.prepare(ctx); err != nil {
 		return nil, err
 	}
-	b.passed(b.prepareWork())
 	if r.solution == nil || b.target.psnr == 0 {
 		return arms, nil
 	}
