@@ -81,24 +81,40 @@ func (h *hunt) run(ctx context.Context, arms []*arm, work func(*arm) float64) (*
 		}
 		h.passed(work(a))
 	}
-	picks, err := h.halve(ctx, picks)
-	if err != nil {
-		return nil, err
+	h.sort(picks)
+	for batch := range slices.Chunk(picks, survivors) {
+		if h.verified >= maxVerified {
+			break
+		}
+		good, err := h.halve(ctx, batch)
+		if err != nil {
+			return nil, err
+		}
+		for len(good) > 0 && h.verified < maxVerified {
+			var timed []*pick
+			if timed, good, err = h.time(ctx, good); err != nil {
+				return nil, err
+			}
+			best, err := h.settle(ctx, timed)
+			if best != nil || err != nil {
+				return best, err
+			}
+		}
 	}
-	if picks, err = h.time(ctx, picks); err != nil {
-		return nil, err
-	}
-	return h.settle(ctx, picks)
+	return nil, nil
 }
 
 // tolerate returns errors that end the search, and says others: they end an arm.
 func (h *hunt) tolerate(ctx context.Context, a *arm, err error) error {
 	var unreached *UnreachedError
+	var conflict *ConflictError
 	switch {
 	case err == nil:
 		return nil
 	case ctx.Err() != nil:
 		return ctx.Err()
+	case errors.As(err, &conflict): // of the folder, so that nothing else goes either
+		return err
 	case errors.As(err, &unreached):
 		h.slow = append(h.slow, fmt.Sprintf("%s %v", a.title, err))
 		h.say("%s %v", a.title, err)
@@ -111,7 +127,7 @@ func (h *hunt) tolerate(ctx context.Context, a *arm, err error) error {
 // scout returns an arm's candidate by few images, nil if it has none: where a speed is wanted, the
 // slowest rung that is fast enough by counted FLOPs, and otherwise the fastest that is good.
 func (h *hunt) scout(ctx context.Context, a *arm) (*pick, error) {
-	var best *pick
+	var best, nearest *pick
 	near, sure := h.target, h.target
 	near.psnr, sure.psnr = near.psnr-fewMargin, sure.psnr+fewMargin
 	low, high := h.first(a), len(a.rungs)
@@ -131,6 +147,9 @@ func (h *hunt) scout(ctx context.Context, a *arm) (*pick, error) {
 		}
 		p := &pick{a, middle, o}
 		fastest = max(fastest, o.fewer)
+		if nearest == nil || o.psnr > nearest.psnr {
+			nearest = p
+		}
 		switch {
 		case h.target.speed > 0 && o.fewer >= h.target.speed:
 			best, high = p, middle
@@ -142,6 +161,9 @@ func (h *hunt) scout(ctx context.Context, a *arm) (*pick, error) {
 				h.leader = max(h.leader, o.fewer)
 			}
 		case !near.good(o) && o.fewer < nearLeader*h.leader: // what is good is slower still
+			if best == nil {
+				h.say("%s: what it has for the target is slower than the best so far", a.title)
+			}
 			return best, nil
 		default:
 			high = middle
@@ -152,8 +174,11 @@ func (h *hunt) scout(ctx context.Context, a *arm) (*pick, error) {
 		return nil, failed
 	case best == nil && h.target.speed > 0:
 		return nil, &UnreachedError{Speed: h.target.speed, FLOPs: fastest}
+	case best == nil && nearest != nil:
+		h.miss(nearest, fmt.Sprintf("%d images", h.few))
+		return nil, nil
 	case best != nil && !near.good(best.outcome):
-		h.miss(best, "few images")
+		h.miss(best, fmt.Sprintf("%d images", h.few))
 		return nil, nil
 	}
 	return best, nil
@@ -192,15 +217,11 @@ func (h *hunt) sort(picks []*pick) {
 	})
 }
 
-// halve tries the best candidates on many images and returns those that are good, the best first.
+// halve tries candidates on many images and returns those that are good, the best first.
 // Where no speed is wanted they move to the fastest rung that is good on these.
 func (h *hunt) halve(ctx context.Context, picks []*pick) ([]*pick, error) {
-	h.sort(picks)
 	var good []*pick
-	for n, p := range picks {
-		if n == survivors {
-			break
-		}
+	for _, p := range picks {
 		ok, err := h.move(ctx, p)
 		if err = h.tolerate(ctx, p.arm, err); err != nil {
 			return nil, err
@@ -253,17 +274,18 @@ func (h *hunt) try(ctx context.Context, p *pick, at int) (bool, error) {
 	return ok, nil
 }
 
-// time measures the speed of the best candidates. Where one is slower than wanted its next rung is
-// tried, until the clock says that it is as fast, or no rung is left.
-func (h *hunt) time(ctx context.Context, picks []*pick) ([]*pick, error) {
-	var timed []*pick
-	for _, p := range picks {
+// time measures the speed of the best candidates and returns them, the best first, and the rest.
+// Where one is slower than wanted its next rung is tried, until the clock says that it is as fast, or
+// no rung is left.
+func (h *hunt) time(ctx context.Context, picks []*pick) (timed, rest []*pick, err error) {
+	for n, p := range picks {
 		if len(timed) == finalists {
+			rest = picks[n:]
 			break
 		}
 		ok, err := h.quicken(ctx, p)
 		if err = h.tolerate(ctx, p.arm, err); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if ok {
 			timed = append(timed, p)
@@ -271,7 +293,7 @@ func (h *hunt) time(ctx context.Context, picks []*pick) ([]*pick, error) {
 		}
 	}
 	h.sort(timed)
-	return timed, nil
+	return timed, rest, nil
 }
 
 // quicken moves a candidate to the slowest rung from its own on that the clock finds fast enough,

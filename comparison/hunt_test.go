@@ -275,6 +275,45 @@ func TestHuntIsCheap(t *testing.T) {
 	}
 }
 
+// TestHuntGoesOn checks that candidates behind the first ones are tried where all of these fail, on
+// many images, by the clock or on unseen images, and how many are tried on unseen images at most.
+func TestHuntGoesOn(t *testing.T) {
+	lab := func() *fakeLab {
+		l := &fakeLab{
+			fewer:  map[string][]float64{},
+			wall:   map[string][]float64{},
+			onMany: map[string][]float64{},
+			unseen: map[string][]float64{},
+		}
+		for n := range 12 {
+			title := fmt.Sprintf("arm %02d", n)
+			l.fewer[title], l.wall[title] = []float64{3}, []float64{3}
+			l.onMany[title] = []float64{50 - float64(n)/10}
+		}
+		return l
+	}
+	l := lab()
+	for n := range 11 {
+		l.wall[fmt.Sprintf("arm %02d", n)] = []float64{2.9}
+	}
+	h, best := l.hunting(t, "speed=3x")
+	if best == nil || best.title != "arm 11" || len(h.slow) != 11 {
+		t.Errorf("found %+v, too slow are %q; want the only one that is fast enough", best, h.slow)
+	}
+	l = lab()
+	for n := range 12 {
+		l.unseen[fmt.Sprintf("arm %02d", n)] = []float64{40}
+	}
+	l.unseen["arm 06"] = []float64{46}
+	if _, best = l.hunting(t, "psnr>=45,speed=2x"); best == nil || best.title != "arm 06" || len(l.verified) != 7 {
+		t.Errorf("found %+v, verified %q; want the seventh", best, l.verified)
+	}
+	l.unseen["arm 06"], l.verified = []float64{40}, nil
+	if _, best = l.hunting(t, "psnr>=45,speed=2x"); best != nil || len(l.verified) != maxVerified {
+		t.Errorf("found %+v, verified %q; want none of %d", best, l.verified, maxVerified)
+	}
+}
+
 // TestHuntEnds checks that the end of the context ends a search at once.
 func TestHuntEnds(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
