@@ -192,15 +192,6 @@ func Methods() []string {
 	return names
 }
 
-// cacheMethods lists the names of the methods that have policies for speeds: no solvers, and not
-// the paper's versions.
-func cacheMethods() []string {
-	return slices.DeleteFunc(Methods(), func(name string) bool {
-		m := methodOf(name)
-		return m.isSolver() || m.bundled != ""
-	})
-}
-
 // methodOf returns the method of a name, or nil.
 func methodOf(name string) *method {
 	all := allMethods()
