@@ -31,6 +31,8 @@ type Options struct {
 	Images  int // sampled without a policy, to learn from
 	Measure int // others, which the figures in the policy are of
 	Threads int // worker threads of training; 0: all processors
+	// Unmeasured leaves out the figures: the caller measures the policy.
+	Unmeasured bool
 
 	// Command is recorded in the policy.
 	Command string
@@ -119,17 +121,18 @@ func Run(ctx context.Context, p *tokencache.Pipeline, method Method, o Options) 
 		return nil, err
 	}
 	t := made.policy
-	evidence, err := m.evidence(ctx, t, max(made.repeat, 2))
-	if err != nil {
-		return nil, err
-	}
 	t.Provenance = map[string]any{
-		"command":  o.Command,
-		"seconds":  math.Round(time.Since(m.start).Seconds()),
-		"images":   o.Images,
-		"seed":     o.Seed,
-		"measured": evidence,
+		"command": o.Command,
+		"images":  o.Images,
+		"seed":    o.Seed,
 	}
+	t.Speed.Wanted = o.Speed
+	if !o.Unmeasured {
+		if t.Provenance["measured"], err = m.evidence(ctx, t, max(made.repeat, 2)); err != nil {
+			return nil, err
+		}
+	}
+	t.Provenance["seconds"] = math.Round(time.Since(m.start).Seconds())
 	maps.Copy(t.Provenance, made.provenance)
 	return t, t.Save(o.Dir, made.learned)
 }

@@ -66,25 +66,26 @@ func (m *maker) evidence(ctx context.Context, t *reuse.Trained, repeat int) (*Ev
 	}
 	t.Speed = SpeedOf(&c.Cost, c.Speedup, m.Speed, m.p.Level())
 	t.PSNR = RoundPSNR(c.PSNRUncached.Mean)
-	e := &Evidence{
-		Images:        m.Measure,
-		Seed:          m.unseen(),
-		Classes:       classes,
-		PSNRUncached:  c.PSNRUncached,
-		PSNRConverged: c.PSNRConverged,
-		Converged:     c.Solution,
-		Note:          c.NoSolution,
-	}
-	if m.Measure < enoughMeasured {
-		e.note(fmt.Sprintf("rough: %d images, where %d were advised", m.Measure, enoughMeasured))
-	}
-	if all := m.p.Config().NumClasses; classes < all {
-		e.note(fmt.Sprintf("of %d of the %d classes", classes, all))
-	}
+	e := NewEvidence(m.Measure, classes, m.p.Config().NumClasses, m.unseen(), c.NoSolution)
+	e.PSNRUncached, e.PSNRConverged, e.Converged = c.PSNRUncached, c.PSNRConverged, c.Solution
 	return e, nil
 }
 
-func (e *Evidence) note(text string) {
+// NewEvidence returns the evidence of a number of images of a seed, of some of all classes, without
+// figures. After a note, which may be "", it says where these are few.
+func NewEvidence(images, classes, all int, seed uint64, note string) *Evidence {
+	e := &Evidence{Images: images, Seed: seed, Classes: classes, Note: note}
+	if images < enoughMeasured {
+		e.Add(fmt.Sprintf("rough: %d images, where %d were advised", images, enoughMeasured))
+	}
+	if classes < all {
+		e.Add(fmt.Sprintf("of %d of the %d classes", classes, all))
+	}
+	return e
+}
+
+// Add adds a note.
+func (e *Evidence) Add(text string) {
 	if e.Note != "" {
 		e.Note += "; "
 	}

@@ -143,5 +143,6 @@ func (r *runner) planned(ctx context.Context, policy string, speed float64) (str
 // unreachable tells the error of a method that has no setting for a speed from a failure.
 func unreachable(err error) bool {
 	var none *calibrate.SpeedError
-	return errors.As(err, &none)
+	var unreached *UnreachedError
+	return errors.As(err, &none) || errors.As(err, &unreached)
 }

@@ -1,6 +1,7 @@
 package comparison
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,11 +25,15 @@ func (r *runner) calibrate(ctx context.Context, name string, speed float64) (str
 	o.Dir = dir
 	o.Work = filepath.Join(filepath.Dir(dir), name+"-work")
 	o.Sampling = r.Sampling
+	o.Seed = cmp.Or(r.Calibration.Seed, o.Seed)
 	if o.Seed == r.Seed {
 		o.Seed += otherImages // policies are compared on images that they did not learn from
 	}
+	if name != reuse.TokenCacheMethod {
+		o.Images = cmp.Or(r.Calibration.Images, o.Images)
+	}
 	o.Speed = speed
-	o.Measure = r.Timed
+	o.Measure, o.Unmeasured = r.Timed, r.Calibration.Unmeasured
 	o.Threads = r.Calibration.Threads
 	o.Open = r.Calibration.Open
 	o.OnStage = r.OnStage

@@ -3,79 +3,54 @@ package comparison
 import (
 	"context"
 	"fmt"
-	"os"
-	"path/filepath"
+	"math/bits"
 	"time"
 
+	"github.com/tokencache/tokencache/calibrate"
 	"github.com/tokencache/tokencache/measure"
 	"github.com/tokencache/tokencache/report"
 	"github.com/tokencache/tokencache/reuse"
 )
 
-// announce says about how long the comparison takes, before policies are looked for or calibrated:
-// for the methods at all speeds, finished results aside, from the time of two steps of a batch.
-func (r *runner) announce(ctx context.Context) error {
-	if r.OnStage == nil {
-		return nil
+// Work is counted in images that the uncached model generates in the same time.
+
+// cachedShare is what an image with a policy of unknown speed takes.
+const cachedShare = 0.5
+
+// tries is how many settings a bisection of n looks at.
+func tries(n int) float64 { return float64(bits.Len(uint(n))) }
+
+// work is about what calibrating a policy of a method takes.
+func (c *Calibration) work(name string) float64 {
+	const counted = 12 // images, while a threshold is found
+	images := float64(calibrate.Defaults().Images)
+	switch name {
+	case reuse.TokenCacheMethod:
+		const trials, few, measured = 16, 8, 48
+		return images + trials*few*cachedShare + measured
+	case reuse.L2CMethod:
+		const backward, evaluations = 3, 100 // passes of an update; those of an image with guidance
+		l := calibrate.NewL2C()
+		return float64(l.Updates*l.Batch) * backward / evaluations
 	}
-	seconds, err := r.imageSeconds(ctx)
-	if err != nil {
-		return err
+	if c.Images > 0 {
+		images = float64(c.Images)
 	}
-	r.perImage = seconds
-	runs, calibrations := r.expected()
-	text := fmt.Sprintf("%d settings, %d images each: about %s, less what is finished", len(runs), r.Count, r.timeOf(runs))
-	if calibrations > 0 {
-		text += fmt.Sprintf("; before that %d policies are calibrated, minutes each", calibrations)
-	}
-	r.stage("%s", text)
-	return nil
+	return images + counted
 }
 
-// remaining says how long the runs take that are listed.
-func (r *runner) remaining(runs []run) {
-	left := r.convergedWork()
-	if r.solvedImages() >= min(r.Count, maxConverged) {
-		left = 0
-	}
-	for _, s := range runs {
-		left += r.left(s)
-	}
-	if r.perImage > 0 {
-		r.stage("%d settings: about %s left", len(runs), spell(left*r.perImage))
-	}
-}
-
-// imageSeconds returns the time of an uncached image.
-func (r *runner) imageSeconds(ctx context.Context) (float64, error) {
-	const steps = 2
-	req := r.request(0, max(1, r.Batch))
-	req.Sampling = measure.DDIM50(r.Sampling)
-	req.Sampling.Steps = steps
-	done, err := r.Pipeline.Generate(ctx, req)
-	if err != nil {
-		return 0, err
-	}
-	return done.Stats.Seconds / float64(len(req.Classes)*steps) * float64(r.plan.Steps()), nil
-}
-
-// expected returns the runs that there can be at most, without their policies, and how many
-// policies must be calibrated first.
-func (r *runner) expected() (runs []run, calibrations int) {
-	runs = []run{uncached()}
+// expected is about what a comparison takes, before any policy is made or counted.
+func (r *runner) expected() (policies int, work float64) {
+	work = r.convergedWork() + r.work(uncached())
 	add := func(m *method) {
 		for _, speed := range r.Speeds {
-			runs = append(runs, run{Method: m.title, Wanted: speed})
-			calibrated := m.calibrated
-			if m.name == learnedResidual && r.Bundled == nil {
-				calibrated = reuse.TokenCacheMethod
-			}
-			if calibrated == "" {
-				continue
-			}
-			file := filepath.Join(r.calibratedFolder(calibrated, speed), reuse.PolicyFile)
-			if _, err := os.Stat(file); err != nil {
-				calibrations++
+			policies++
+			work += r.work(run{Wanted: speed}) + countedImages*tries(len(m.ladder))*cachedShare
+			switch {
+			case m.calibrated != "":
+				work += r.Calibration.work(m.calibrated)
+			case m.name == learnedResidual && r.Bundled == nil:
+				work += r.Calibration.work(reuse.TokenCacheMethod)
 			}
 		}
 	}
@@ -90,26 +65,55 @@ func (r *runner) expected() (runs []run, calibrations int) {
 				}
 			}
 		}
-		return runs, calibrations
+		return policies, work
 	}
 	for _, name := range r.names() {
 		m := methodOf(name)
 		if m == nil || m.bundled != "" {
-			runs = append(runs, run{Method: name})
+			policies++
+			work += r.work(run{Wanted: 1 / cachedShare})
 			continue
 		}
 		add(m)
 	}
-	return runs, calibrations
+	return policies, work
 }
 
-// timeOf writes the time of runs and of the converged solution.
-func (r *runner) timeOf(runs []run) string {
-	all := r.convergedWork()
-	for _, s := range runs {
-		all += r.work(s)
+// announce says how long work takes, from a short measurement of the uncached model.
+func (r *runner) announce(ctx context.Context, work float64, format string, args ...any) error {
+	pace, err := measure.Pace(ctx, r.Pipeline, r.Sampling, r.plan.Steps())
+	if err != nil {
+		return err
 	}
-	return spell(all * r.perImage)
+	r.perImage = pace
+	r.stage("about %s: %s; an uncached image takes %.2g s", roughly(work*pace), fmt.Sprintf(format, args...), pace)
+	return nil
+}
+
+// roughly writes a time as it is estimated, with one or two digits.
+func roughly(seconds float64) string {
+	d := time.Duration(seconds * float64(time.Second))
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%.0f seconds", d.Seconds())
+	case d < 2*time.Hour:
+		return fmt.Sprintf("%.0f minutes", d.Minutes())
+	}
+	return fmt.Sprintf("%.0f hours", d.Hours())
+}
+
+// remaining says how long the runs take that are listed.
+func (r *runner) remaining(runs []run) {
+	left := r.convergedWork()
+	if r.solvedImages() >= min(r.Count, maxConverged) {
+		left = 0
+	}
+	for _, s := range runs {
+		left += r.left(s)
+	}
+	if r.perImage > 0 {
+		r.stage("%d settings: about %s left", len(runs), roughly(left*r.perImage))
+	}
 }
 
 // left is what of a run's work is not finished.
@@ -131,17 +135,4 @@ func (r *runner) left(s run) float64 {
 		left += r.work(s) - images
 	}
 	return left
-}
-
-// spell writes a number of seconds as one reads it: 45s, 12m, 3h20m.
-func spell(seconds float64) string {
-	d := time.Duration(seconds * float64(time.Second))
-	switch {
-	case d < 2*time.Minute:
-		return fmt.Sprintf("%ds", int(d.Seconds()+0.5))
-	case d < 2*time.Hour:
-		return fmt.Sprintf("%dm", int(d.Minutes()+0.5))
-	}
-	d = d.Round(10 * time.Minute)
-	return fmt.Sprintf("%dh%02dm", int(d.Hours()), int(d.Minutes())%60)
 }

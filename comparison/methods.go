@@ -195,15 +195,6 @@ func Methods() []string {
 	return names
 }
 
-// cacheMethods lists the names of the methods that have policies for speeds: no solvers, and not
-// the paper's versions.
-func cacheMethods() []string {
-	return slices.DeleteFunc(Methods(), func(name string) bool {
-		m := methodOf(name)
-		return m.isSolver() || m.bundled != ""
-	})
-}
-
 // methodOf returns the method of a name, or nil.
 func methodOf(name string) *method {
 	all := allMethods()
@@ -231,8 +222,8 @@ func SplitPolicies(text string) []string {
 	}
 	var list []string
 	for part := range strings.SplitSeq(strings.TrimSpace(text), ",") {
-		parameter := strings.Contains(part, "=") && !strings.Contains(part, ":") &&
-			!strings.HasPrefix(part, stepsPrefix)
+		key, _, isParameter := strings.Cut(part, "=")
+		parameter := isParameter && !strings.Contains(key, ":") && !strings.HasPrefix(part, stepsPrefix)
 		if n := len(list); n > 0 && parameter && strings.Contains(list[n-1], ":") {
 			list[n-1] += "," + part
 		} else {

@@ -44,10 +44,11 @@ func TestSearchMethods(t *testing.T) {
 	if err := CheckMethods(names); err != nil {
 		t.Error(err)
 	}
-	if slices.Contains(names, "update-norm") || !slices.Contains(names, learnedResidual) || len(names) != len(methods)-4 {
+	if slices.Contains(names, "update-norm") || !slices.Contains(names, learnedResidual) ||
+		!slices.Contains(names, "unipc3") || len(names) != len(allMethods())-4 {
 		t.Errorf("%v", names)
 	}
-	for _, bad := range []string{fewerSteps, ownSteps, "unipc3", "fora:n=2", ""} {
+	for _, bad := range []string{"paper-v1", "steps=20", "fora:n=2", ""} {
 		if CheckMethods([]string{bad}) == nil {
 			t.Errorf("no error for %q", bad)
 		}
@@ -76,6 +77,10 @@ func TestSplitPolicies(t *testing.T) {
 		{"fora toca", []string{"fora", "toca"}},
 		{"taylorseer:n=2,order=1,fora:n=3", []string{"taylorseer:n=2,order=1", "fora:n=3"}},
 		{"fora:n=3,steps=20", []string{"fora:n=3", "steps=20"}},
+		{
+			"taylorseer:n=2,order=1@unipc3:logsnr19,fora",
+			[]string{"taylorseer:n=2,order=1@unipc3:logsnr19", "fora"},
+		},
 		{"steps=unipc3:logsnr19,steps=20", []string{"steps=unipc3:logsnr19", "steps=20"}},
 		{" tome:ratio=0.5 toca:n=2,ratio=0.1 ", []string{"tome:ratio=0.5", "toca:n=2,ratio=0.1"}},
 	} {

@@ -27,6 +27,7 @@ type Options struct {
 	Repeat   int       // alternating runs of such a measurement
 	Retime   bool      // measure the time of finished results again
 	Axes     bool      // cross what is computed with what the rest gets, instead of Policies
+	Spread   bool      // the images' classes are evenly apart, where there are more of them
 
 	// Open returns the policy that a text names.
 	Open func(text string) (reuse.Policy, error)
@@ -53,6 +54,13 @@ type Calibration struct {
 	Few     int // likewise; 0: its defaults of both
 	// Open opens the model's weights once more.
 	Open func() (*dit.Weights, error)
+	// Seed is that of the images that are learned from; 0: the default of package calibrate.
+	Seed uint64
+	// Images are as many as methods other than TokenCache learn from; 0: the default of package
+	// calibrate.
+	Images int
+	// Unmeasured leaves out the figures of what is calibrated.
+	Unmeasured bool
 }
 
 // method returns the calibration of a method.

@@ -53,7 +53,9 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := r.announce(ctx); err != nil {
+	policies, work := r.expected()
+	err = r.announce(ctx, work, "%d policies of %d images, less what is finished already", policies, o.Count)
+	if err != nil {
 		return nil, err
 	}
 	runs, err := r.runs(ctx)
@@ -155,8 +157,17 @@ func (r *runner) request(from, count int) tokencache.Request {
 func (r *runner) choose(req *tokencache.Request, from, count int) {
 	req.Classes, req.Skip = nil, func(i int) bool { return i < from }
 	for i := range from + count {
-		req.Classes = append(req.Classes, i%r.classes)
+		req.Classes = append(req.Classes, r.class(i))
 	}
+}
+
+// class returns the class of an image: they follow each other or, with Spread, are evenly apart where
+// there are more of them than images.
+func (r *runner) class(image int) int {
+	if r.Spread && r.Count < r.classes {
+		return image * r.classes / r.Count
+	}
+	return image % r.classes
 }
 
 // work is an estimate of what a run takes, in images that the uncached model generates in that
@@ -206,23 +217,22 @@ func (r *runner) generate(ctx context.Context, s run) (*result, error) {
 	r.stage("generating %d images with %s", r.Count-have, s.Policy)
 	req := r.request(0, 0)
 	req.Policy, req.Sampling = policy, sampling
-	return d, r.complete(ctx, d, have, req, func(made float64) {
+	return d, r.complete(ctx, d, have, r.Count, req, func(made float64) {
 		r.progress(before + r.work(s)*(float64(have)+made)/float64(r.Count))
 	})
 }
 
-// complete generates the images of a result from image have on, r.Count in all. made is told how
-// many.
-func (r *runner) complete(ctx context.Context, d *result, have int, req tokencache.Request,
+// complete generates the images of a result from image have on, count in all. made is told how many.
+func (r *runner) complete(ctx context.Context, d *result, have, count int, req tokencache.Request,
 	made func(images float64)) error {
 	if err := d.save(); err != nil { // first, so that images are never there without what they are of
 		return err
 	}
-	for from := have; from < r.Count; from += chunkImages {
+	for from := have; from < count; from += chunkImages {
 		req.OnStep = func(s tokencache.Progress) {
 			made(float64(from-have) + float64(s.Images)*s.Share())
 		}
-		r.choose(&req, from, min(chunkImages, r.Count-from))
+		r.choose(&req, from, min(chunkImages, count-from))
 		generated, err := r.Pipeline.Generate(ctx, req)
 		if err != nil {
 			return err
@@ -257,6 +267,9 @@ func (r *runner) time(ctx context.Context, d *result, policy reuse.Policy, sampl
 // key identifies what all images depend on, whatever the policy.
 func (r *runner) key() string {
 	of := []any{r.Pipeline.Fingerprint(), r.Pipeline.Level(), r.Sampling, r.Seed, r.VAE}
+	if r.Spread && r.Count < r.classes {
+		of = append(of, "spread", r.Count)
+	}
 	if solver := r.Pipeline.SolverDigest(r.Sampling); solver != "" {
 		of = append(of, solver)
 	}

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/tokencache/tokencache/calibrate"
 	"github.com/tokencache/tokencache/diffusion"
 	"github.com/tokencache/tokencache/report"
 	"github.com/tokencache/tokencache/reuse"
@@ -45,9 +44,11 @@ func (r *runner) runs(ctx context.Context) ([]run, error) {
 			continue
 		}
 		if m.bundled != "" {
-			if _, err := r.Open(m.bundled); err == nil {
-				list = append(list, run{Method: m.title, Policy: m.bundled})
+			if _, err := r.Open(m.bundled); err != nil {
+				r.stage("%s is left out: %v", m.title, err)
+				continue
 			}
+			list = append(list, run{Method: m.title, Policy: m.bundled})
 			continue
 		}
 		for _, speed := range r.Speeds {
@@ -56,7 +57,12 @@ func (r *runner) runs(ctx context.Context) ([]run, error) {
 				return nil, ctx.Err()
 			}
 			known := func(o run) bool { return o.Policy == s.Policy && s.Error == "" }
-			if ok && !slices.ContainsFunc(list, known) {
+			switch {
+			case !ok:
+				r.stage("%s is left out at %gx: no such policy is bundled for this model and sampling", m.title, speed)
+			case slices.ContainsFunc(list, known):
+				r.stage("%s at %gx: the nearest setting is that of another speed, %s", m.title, speed, s.Policy)
+			default:
 				list = append(list, s)
 			}
 		}
@@ -90,7 +96,12 @@ func (r *runner) named(policy string) (run, error) {
 		return run{Method: r.titleOfSolver(policy), Policy: policy}, err
 	}
 	s := run{Method: titleOf(policy), Policy: policy}
-	p, err := r.Open(policy)
+	text, sampling, ok := cutSampler(r.Sampling, policy)
+	p, err := r.Open(text)
+	if ok && err == nil {
+		s.Method = fmt.Sprintf("%s on %s", titleOf(text), policy[len(text)+len(atSampler):])
+		_, err = r.Pipeline.Plan(sampling)
+	}
 	if t, ok := p.(*reuse.Trained); ok && t.Policy != nil && t.Policy.Learned {
 		s.Method = learnedTitle
 	}
@@ -151,12 +162,34 @@ func (r *runner) nearest(ctx context.Context, ladder []string, wanted float64, a
 			best, far = ladder[i], d
 		}
 	}
-	if best == "" {
-		what := fmt.Sprintf("no setting computes %.4g times fewer FLOPs, at most %.2f times", wanted, largest)
-		return "", &calibrate.SpeedError{What: what}
+	if best == "" || largest < wanted*(1-maxShort) {
+		return "", &UnreachedError{Speed: wanted, FLOPs: largest}
 	}
 	return best, nil
 }
+
+// maxShort is the share by which a method's fastest setting may stay behind a speed and count as at
+// it.
+const maxShort = 0.05
+
+// UnreachedError reports that no setting of a method is as fast as wanted.
+type UnreachedError struct {
+	Speed float64 // wanted, times the uncached model
+	FLOPs float64 // times fewer FLOPs of the fastest setting
+	Wall  float64 // its speed in wall-clock time, 0 where it was not measured
+}
+
+func (e *UnreachedError) Error() string {
+	text := fmt.Sprintf("cannot reach %.4gx: its fastest setting computes %.2f times fewer FLOPs", e.Speed, e.FLOPs)
+	if e.Wall > 0 {
+		text += fmt.Sprintf(" and is %.2f times as fast in wall-clock time", e.Wall)
+	}
+	return text
+}
+
+// countedImages are those whose FLOPs are counted: a threshold computes different steps of different
+// images.
+const countedImages = 2
 
 // reduction returns the factor by which a policy's FLOPs are fewer than the uncached model's,
 // counted on few images.
@@ -168,8 +201,7 @@ func (r *runner) reduction(ctx context.Context, policy string) (float64, error) 
 	if err != nil {
 		return 0, err
 	}
-	const images = 2 // a threshold computes different steps of different images
-	req := r.request(0, images)
+	req := r.request(0, countedImages)
 	req.Policy = p
 	result, err := r.Pipeline.Generate(ctx, req)
 	if err != nil {
@@ -188,6 +220,7 @@ func (r *runner) policyOf(s run) (policy reuse.Policy, sampling diffusion.Sampli
 		sampling, err = parseSolver(r.Sampling, strings.TrimPrefix(s.Policy, stepsPrefix))
 		return reuse.None{}, sampling, err
 	}
-	policy, err = r.Open(s.Policy)
-	return policy, r.Sampling, err
+	text, sampling, _ := cutSampler(r.Sampling, s.Policy)
+	policy, err = r.Open(text)
+	return policy, sampling, err
 }

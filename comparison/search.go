@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/tokencache/tokencache/calibrate"
+	"github.com/tokencache/tokencache/diffusion"
 	"github.com/tokencache/tokencache/internal/atomicfile"
 	"github.com/tokencache/tokencache/report"
 	"github.com/tokencache/tokencache/reuse"
@@ -24,213 +25,315 @@ const otherImages = 1000
 // DefaultSeed is the seed of a comparison: another one than that of calibrations.
 const DefaultSeed = 1 + otherImages
 
-// SearchDefaults sets the settings of a search: policies are evaluated on other images than those
-// that a calibration with seed learns from, and a TokenCache of each speed is calibrated with fewer
-// trials than one policy alone.
+// searchFolder is the folder in that of a search with the images that it chose by, and triedFile
+// lists what it tried.
+const (
+	searchFolder = "search"
+	triedFile    = "tried.json"
+)
+
+// SearchDefaults sets the settings of a search whose calibrations learn from images of seed: it
+// chooses by images of another seed, its answer is measured on those of a third, and none of them is
+// that of a comparison. A TokenCache is calibrated with fewer trials than one policy alone, and other
+// methods from fewer images.
 func SearchDefaults(o *Options, seed uint64) {
 	const batch = 4
-	o.Seed = seed + otherImages
+	o.Seed = seed + 2*otherImages
 	o.Batch, o.Timed, o.Repeat = batch, batch, 3
+	o.Calibration.Seed, o.Calibration.Images = seed, 16
 	o.Calibration.Trials, o.Calibration.Few = 16, 8
 }
 
-// SearchMethods lists the methods that a search tries unless others are named: all but solvers, the
-// control, the paper's versions, and l2c, which takes long to calibrate.
+// SearchMethods lists the methods that a search tries unless others are named: the solvers and the
+// cache methods, without the control, the paper's versions, and l2c, which takes long to calibrate.
 func SearchMethods() []string {
 	omitted := []string{"update-norm", reuse.L2CMethod}
-	return slices.DeleteFunc(cacheMethods(), func(name string) bool { return slices.Contains(omitted, name) })
+	return slices.DeleteFunc(searchable(), func(name string) bool { return slices.Contains(omitted, name) })
 }
 
-// CheckMethods reports names that Search does not take: those of no method, and solvers, which are
-// no policies.
+// searchable lists the names of all methods that have settings for speeds.
+func searchable() []string {
+	return slices.DeleteFunc(Methods(), func(name string) bool { return methodOf(name).bundled != "" })
+}
+
+// CheckMethods reports names that Search does not take: those of no method.
 func CheckMethods(names []string) error {
-	known := cacheMethods()
+	known := append(searchable(), All, fewerSteps)
 	for _, name := range names {
 		if !slices.Contains(known, name) {
-			return fmt.Errorf("%q is no cache method to be tried: want some of %s", name, strings.Join(known, ", "))
+			return fmt.Errorf("%q is no method to be tried: want some of %s", name, strings.Join(known, ", "))
 		}
 	}
 	return nil
 }
-
-// searched are the speeds at which a search tries methods.
-var searched = []float64{1.5, 2, 2.4, 3, 4, 5, 6, 8}
 
 // ErrNoReference reports a target that is about Fréchet distances where there are no real images.
 var ErrNoReference = errors.New("no real images to compute Fréchet distances to")
 
 // Winner is the result of a search.
 type Winner struct {
-	*Result // everything that was tried, the uncached model first
-	// Cell is the best policy's; nil if none meets the target.
+	*Result // what was measured on unseen images, the uncached model first
+	// Cell is the best candidate's; nil if none meets the target.
 	Cell *report.Cell
-	// Policy is the best policy as one of its own, with its evidence; nil likewise.
+	// Policy is the best candidate as a policy of its own, with its evidence; nil likewise. Its
+	// Sampling is the candidate's.
 	Policy *reuse.Trained
+	// Learned writes what the policy learned to a file; nil if there is nothing.
+	Learned func(path string) error
+
+	Tried       []Trial  // on the images of the search's seed
+	Missed      []string // candidates that were near, and what they have
+	Unreachable []string // methods that are too slow for the target, and what they reach
 }
 
-// Search searches the methods of o.Policies for the best policy that meets a target. Where a speed
-// is wanted, each method is tried at it. Where quality is bounded, each is tried at the slowest
-// speed that would be better than the best so far, and if it meets the bound at higher ones, by
-// bisection.
-func Search(ctx context.Context, o Options, t Target) (*Winner, error) {
-	start := time.Now()
-	r, err := newRunner(o)
-	if err != nil {
-		return nil, err
+// few is how many images all candidates are tried on.
+const few = 4
+
+// Search searches samplers, their steps and the policies on them together for the best candidate
+// that meets a target: see hunt. It chooses by o.Count images; the answer is measured on measured
+// others, of another seed.
+func Search(ctx context.Context, o Options, t Target, measured int) (*Winner, error) {
+	if o.Count < 2 || measured < 1 || o.Timed < 1 || o.Repeat < 1 {
+		return nil, fmt.Errorf("%d images, %d measured, %d timed, %d repetitions: "+
+			"want 2 or more, and 1 or more of the others", o.Count, measured, o.Timed, o.Repeat)
 	}
-	r.OnProgress = nil // of one run
-	names := r.names()
-	if err := CheckMethods(names); err != nil {
+	start := time.Now()
+	if err := CheckMethods(o.Policies); err != nil {
 		return nil, err
 	}
 	if t.NeedsFrechet() && (o.Reference == nil || o.Reference.Gaussian == nil) {
 		return nil, fmt.Errorf("target %s: %w", t.Text, ErrNoReference)
 	}
-	s := &search{runner: r, target: t, best: -1}
-	if _, err := s.try(ctx, uncached()); err != nil {
-		return nil, err
-	}
-	for n, name := range names {
-		if o.OnProgress != nil {
-			o.OnProgress(float64(n), float64(len(names)))
-		}
-		if err := s.method(ctx, methodOf(name)); err != nil {
-			return nil, err
-		}
-	}
-	w := &Winner{Result: r.result}
-	if s.best < 0 {
-		return w, nil
-	}
-	w.Cell = &r.result.Cells[s.best]
-	if w.Policy, err = r.policy(w.Cell); err != nil {
-		return nil, err
-	}
-	evidence := *w.Cell
-	evidence.StepMillis, evidence.StepFLOPs = nil, nil // the report has them
-	seen := w.Policy.Provenance["seed"]                // of the images that it learned from
-	w.Policy.Provenance = map[string]any{
-		"command":  o.Command,
-		"target":   t.Text,
-		"tried":    len(r.result.Cells) - 1,
-		"images":   o.Count,
-		"seed":     o.Seed,
-		"seconds":  math.Round(time.Since(start).Seconds()),
-		"evidence": &evidence,
-	}
-	if seen != nil {
-		w.Policy.Provenance["other_seeds"] = []any{seen}
-	}
-	return w, nil
-}
-
-// search is the state of a search.
-type search struct {
-	*runner
-	target Target
-	best   int // cell; -1: none meets the target
-	passed int // of searched, that some policy meets the target at
-}
-
-// method tries a method.
-func (s *search) method(ctx context.Context, m *method) error {
-	speeds := searched[s.passed:]
-	if s.target.measure == targetSpeed {
-		speeds = []float64{s.target.bound}
-	}
-	passed, err := climb(speeds, func(speed float64) (bool, error) { return s.test(ctx, m, speed) })
-	if s.target.measure != targetSpeed {
-		s.passed += passed
-	}
-	return err
-}
-
-// test reports whether a method meets the target at a speed.
-func (s *search) test(ctx context.Context, m *method, speed float64) (bool, error) {
-	one, ok := s.at(ctx, m, speed, s.target.measure == targetSpeed)
-	if ctx.Err() != nil || !ok {
-		return false, ctx.Err()
-	}
-	cells := s.result.Cells
-	i := slices.IndexFunc(cells, func(c report.Cell) bool { return c.Policy == one.Policy && one.Error == "" })
-	if i < 0 {
-		var err error
-		if i, err = s.try(ctx, one); err != nil {
-			return false, err
-		}
-	}
-	cell := &s.result.Cells[i]
-	if !s.target.meets(cell) {
-		return false, nil
-	}
-	if s.best < 0 || s.target.better(cell, &s.result.Cells[s.best]) {
-		s.best = i
-		s.stage("best so far: %s, %.2fx", cell.Policy, cell.Speedup)
-	}
-	return true, nil
-}
-
-// try measures a run and returns the index of its cell.
-func (s *search) try(ctx context.Context, one run) (int, error) {
-	err := s.measure(ctx, one)
-	return len(s.result.Cells) - 1, err
-}
-
-// policy returns the policy of a cell as one of its own.
-func (r *runner) policy(cell *report.Cell) (*reuse.Trained, error) {
-	policy, err := r.Open(cell.Policy)
+	b, err := newBench(o, t, measured)
 	if err != nil {
 		return nil, err
 	}
-	t, ok := policy.(*reuse.Trained)
-	if !ok {
-		t = &reuse.Trained{Spec: reuse.Spec(cell.Policy)}
+	h := &hunt{lab: b, target: t, few: min(few, o.Count), many: o.Count}
+	if t.NeedsFrechet() {
+		h.few = h.many // a distance of few images says nothing
 	}
-	t.Model, t.Fingerprint, t.Sampling = r.Pipeline.Config().Name(), r.Pipeline.Fingerprint(), r.Sampling
-	t.Speed = calibrate.SpeedOf(&cell.Cost, cell.Speedup, t.Speed.Wanted, r.Pipeline.Level())
-	t.PSNR = calibrate.RoundPSNR(cell.PSNRUncached.Mean)
-	return t, nil
+	arms, err := b.candidates(ctx, h.few)
+	if err != nil {
+		return nil, err
+	}
+	best, err := h.run(ctx, arms, b.armWork(h.few))
+	if err != nil {
+		return nil, err
+	}
+	w := &Winner{Result: b.unseen.result, Tried: b.tried, Missed: h.missed, Unreachable: h.slow}
+	if err := writeJSON(filepath.Join(o.Dir, triedFile), w.Tried); err != nil {
+		return nil, err
+	}
+	if best == nil {
+		return w, nil
+	}
+	w.Cell = &w.Cells[len(w.Cells)-1] // what was verified last
+	return w, b.answer(w, start)
 }
 
-// Save writes the best policy to a folder, with the file that it learned.
-func (w *Winner) Save(dir string) error {
-	learned := filepath.Join(w.Cell.Policy, reuse.PredictorFile)
-	if _, err := os.Stat(learned); w.Policy.Spec != "" || errors.Is(err, os.ErrNotExist) {
-		return w.Policy.Save(dir, nil)
+// newBench returns the lab of a search.
+func newBench(o Options, t Target, measured int) (*bench, error) {
+	against, err := t.against(o.Sampling)
+	if err != nil {
+		return nil, err
 	}
-	b, err := os.ReadFile(learned)
+	b := &bench{target: t, against: against, known: map[string]outcome{}, told: o.OnProgress}
+	o.OnProgress = nil
+	o.Calibration.Unmeasured, o.Spread = true, true
+	seen, unseen := o, o
+	seen.Dir = filepath.Join(o.Dir, searchFolder)
+	seen.OnProgress = b.forward()
+	if b.seen, err = newRunner(seen); err != nil {
+		return nil, err
+	}
+	unseen.Seed, unseen.Count = o.Seed+otherImages, measured
+	unseen.Timed = min(o.Timed, measured)
+	unseen.OnProgress = b.forward()
+	b.unseen, err = newRunner(unseen)
+	return b, err
+}
+
+// candidates returns what is tried, and says what that is, what the reference of the target leaves
+// out and how long it takes.
+func (b *bench) candidates(ctx context.Context, few int) ([]*arm, error) {
+	r := b.seen
+	names := r.names()
+	onQuality := b.target.psnr > 0 || b.target.speed > 0
+	others := b.against == AgainstConverged || !onQuality
+	arms := r.arms(names, b.target, true, others)
+	// Beforehand, with all that may be candidates.
+	b.all = b.work(arms, few)
+	what := fmt.Sprintf("%d candidates on %d images each, the best of them on %d, and the answer on %d unseen ones",
+		len(arms), few, r.Count, b.unseen.Count)
+	if err := r.announce(ctx, b.all, "%s", what); err != nil {
+		return nil, err
+	}
+	own := fmt.Sprintf("%s, %s steps", r.Sampling.WithDefaults().Sampler, r.Sampling.StepsText())
+	if onQuality {
+		r.stage("PSNR is to %s", b.against.describe(own))
+	}
+	if err := b.prepare(ctx); err != nil {
+		return nil, err
+	}
+	if r.solution == nil || b.target.psnr == 0 {
+		return arms, nil
+	}
+	f, err := b.uncachedFidelity()
+	if err != nil || f >= b.target.psnr {
+		return arms, err
+	}
+	r.stage("cache policies on %s are no candidates: without a policy it is %.1f dB from the converged solution", own, f)
+	return r.arms(names, b.target, false, others), nil
+}
+
+// uncachedFidelity is how near the uncached model's images are to the converged solution.
+func (b *bench) uncachedFidelity() (float64, error) {
+	images, err := b.seen.base.first(b.seen.Count)
+	if err != nil {
+		return 0, err
+	}
+	f, err := fidelity(images, b.seen.solution)
+	if err != nil {
+		return 0, err
+	}
+	return f.Mean, nil
+}
+
+// describe says what a reference is, and what it admits.
+func (a Against) describe(own string) string {
+	if a == AgainstConverged {
+		return "the converged solution: candidates are samplers, their steps, and cache policies on them and on " + own
+	}
+	return "the uncached run of " + own + ": candidates are cache policies on it; other samplers and steps have " +
+		"other images, and are candidates with the converged solution as the reference"
+}
+
+// answer makes the policy of the winner, with its evidence.
+func (b *bench) answer(w *Winner, start time.Time) error {
+	r, cell := b.unseen, w.Cell
+	text, sampling, _ := cutSampler(r.Sampling, cell.Policy)
+	if cell.Sampling != nil {
+		sampling = *cell.Sampling
+	}
+	if strings.HasPrefix(text, stepsPrefix) {
+		text = reuse.None{}.String()
+	}
+	t, err := r.trained(text)
 	if err != nil {
 		return err
 	}
-	return w.Policy.Save(dir, func(path string) error {
+	seen := []any{b.seen.Seed}
+	if seed, ok := t.Provenance["seed"]; ok { // of the images that it learned from
+		seen = append(seen, seed)
+	}
+	others, _ := t.Provenance["other_seeds"].([]any)
+	seen = append(seen, others...)
+	w.Learned = learned(t, text)
+	t.Model, t.Fingerprint, t.Sampling = r.Pipeline.Config().Name(), r.Pipeline.Fingerprint(), sampling.WithDefaults()
+	t.Speed = calibrate.SpeedOf(&cell.Cost, cell.Speedup, b.target.speed, r.Pipeline.Level())
+	t.PSNR = 0
+	evidence := b.evidence(cell)
+	if sampling.WithDefaults() == r.Sampling.WithDefaults() {
+		t.PSNR = calibrate.RoundPSNR(cell.PSNRUncached.Mean)
+	} else {
+		evidence.Add(fmt.Sprintf("speed and psnr_uncached are against %s in %s steps without a policy",
+			r.Sampling.Sampler, r.Sampling.StepsText()))
+		t.Contract = nil
+	}
+	t.Provenance = map[string]any{
+		"command":     r.Command,
+		"target":      b.target.Text,
+		"reference":   b.against,
+		"tried":       len(b.tried),
+		"images":      b.seen.Count,
+		"seed":        seen[0],
+		"other_seeds": seen[1:],
+		"seconds":     math.Round(time.Since(start).Seconds()),
+		"measured":    evidence,
+		"fewer_flops": math.Round(100*cell.FLOPReduction()) / 100,
+	}
+	w.Policy = t
+	return nil
+}
+
+// evidence says what the figures of a cell were measured on.
+func (b *bench) evidence(cell *report.Cell) *calibrate.Evidence {
+	r := b.unseen
+	note := ""
+	if c := r.result.Converged; c != nil {
+		note = c.None
+	}
+	e := calibrate.NewEvidence(r.Count, min(r.Count, r.classes), r.classes, r.Seed, note)
+	e.PSNRUncached, e.PSNRConverged = cell.PSNRUncached, cell.PSNRConverged
+	if r.solution != nil {
+		e.Converged = r.solution.Solution
+	}
+	if cell.Note != "" {
+		e.Add(cell.Note)
+	}
+	return e
+}
+
+// trained returns the policy of a text as one that can be saved.
+func (r *runner) trained(text string) (*reuse.Trained, error) {
+	policy, err := r.Open(text)
+	if err != nil {
+		return nil, err
+	}
+	if t, ok := policy.(*reuse.Trained); ok {
+		return t, nil
+	}
+	return &reuse.Trained{Spec: reuse.Spec(text)}, nil
+}
+
+// learned returns what writes the file that a policy learned, nil if there is none. text is its
+// folder, if it has one.
+func learned(t *reuse.Trained, text string) func(path string) error {
+	if t.Policy != nil && t.Policy.Forecast != nil {
+		return t.Policy.Forecast.Write
+	}
+	file := filepath.Join(text, reuse.PredictorFile)
+	if _, err := os.Stat(file); t.Spec != "" || err != nil {
+		return nil
+	}
+	return func(path string) error {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
 		return atomicfile.Write(path, func(w io.Writer) error {
 			_, err := w.Write(b)
 			return err
 		})
-	})
+	}
 }
 
-// climb returns the number of the speeds, which rise, that pass: it tries the first, and then
-// bisects the others.
-func climb(speeds []float64, pass func(speed float64) (bool, error)) (int, error) {
-	if len(speeds) == 0 {
-		return 0, nil
+// Misses says why nothing met the target: what was near, and what is too slow.
+func (w *Winner) Misses() string {
+	var parts []string
+	if n := len(w.Missed); n > 0 {
+		parts = append(parts, "Not good enough:\n  "+strings.Join(w.Missed[max(0, n-5):], "\n  "))
 	}
-	ok, err := pass(speeds[0])
-	if err != nil || !ok {
-		return 0, err
+	if len(w.Unreachable) > 0 {
+		parts = append(parts, "Too slow:\n  "+strings.Join(w.Unreachable, "\n  "))
 	}
-	low, high := 1, len(speeds) // low pass, and at most high
-	for low < high {
-		middle := (low + high) / 2
-		if ok, err = pass(speeds[middle]); err != nil {
-			return 0, err
-		}
-		if ok {
-			low = middle + 1
-		} else {
-			high = middle
-		}
+	if len(parts) == 0 {
+		return "No method has a setting for it."
 	}
-	return low, nil
+	return strings.Join(parts, "\n")
+}
+
+// Save writes the best candidate to a folder.
+func (w *Winner) Save(dir string) error { return w.Policy.Save(dir, w.Learned) }
+
+// Command returns the command line that generates with the best candidate, which is in a folder.
+func (w *Winner) Command(dir string) *report.Command {
+	policy := dir
+	if w.Policy.Kind() == reuse.Uncached {
+		policy = reuse.None{}.String()
+	}
+	s := w.Policy.Sampling
+	s.RNG = diffusion.RNGOwn
+	return report.NewCommand("tokencache", "generate").Optional("--model", w.Model).Optional("--vae", w.VAE).
+		Flag("--policy", policy).Sampling(s)
 }

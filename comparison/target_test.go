@@ -1,21 +1,22 @@
 package comparison
 
 import (
-	"slices"
+	"errors"
 	"testing"
 
-	"github.com/tokencache/tokencache/eval"
-	"github.com/tokencache/tokencache/report"
+	"github.com/tokencache/tokencache/diffusion"
 )
 
 func TestParseTarget(t *testing.T) {
 	for text, want := range map[string]Target{
-		"psnr>=30":     {measure: targetPSNR, bound: 30},
-		"PSNR >= 30dB": {measure: targetPSNR, bound: 30},
-		"fd<=+4%":      {measure: targetFrechet, bound: 0.04},
-		"fd<=-1.5%":    {measure: targetFrechet, bound: -0.015},
-		"speed=2x":     {measure: targetSpeed, bound: 2},
-		"speed>=2.5":   {measure: targetSpeed, bound: 2.5},
+		"psnr>=30":                 {psnr: 30},
+		"PSNR >= 30dB":             {psnr: 30},
+		"fd<=+4%":                  {frechet: 1.04},
+		"fd<=-1.5%":                {frechet: 0.985},
+		"speed=2x":                 {speed: 2},
+		"speed>=2.5":               {speed: 2.5},
+		"psnr>=40,speed=3x":        {psnr: 40, speed: 3},
+		"speed=3x, fd<=2, psnr>=9": {psnr: 9, speed: 3, frechet: 1.02},
 	} {
 		got, err := ParseTarget(text)
 		got.Text = ""
@@ -24,7 +25,8 @@ func TestParseTarget(t *testing.T) {
 		}
 	}
 	for _, text := range []string{
-		"", "psnr", "psnr<=30", "psnr>=high", "psnr>=NaN", "psnr>=30%", "fd<=4x", "speed=1x", "speed=0.5x", "speed=Inf",
+		"", "psnr", "psnr<=30", "psnr>=high", "psnr>=NaN", "psnr>=30%", "psnr>=0", "fd<=4x", "fd<=-100%", "speed=1x",
+		"speed=0.5x", "speed=Inf", "psnr>=30,psnr>=40", "psnr>=30 and speed=2x", "psnr>=30speed=2x", "speed=1.5.2x",
 	} {
 		if got, err := ParseTarget(text); err == nil {
 			t.Errorf("%q: read as %+v", text, got)
@@ -32,37 +34,69 @@ func TestParseTarget(t *testing.T) {
 	}
 }
 
-func TestTargetMeets(t *testing.T) {
-	value := func(v float64) *eval.Estimate { return &eval.Estimate{Value: v} }
-	dB := func(v float64) *eval.Fidelity { return &eval.Fidelity{Mean: v} }
-	slow := &report.Cell{Speedup: 1.96, PSNRUncached: dB(41), FrechetRatio: value(1.03)}
-	fast := &report.Cell{Speedup: 3, PSNRUncached: dB(29), FrechetRatio: value(1.2)}
-	exact := &report.Cell{Speedup: 1.5, PSNRUncached: dB(100), FrechetRatio: value(1)} // all images are the uncached ones
-	failed := &report.Cell{Speedup: 9, Error: "no", PSNRUncached: dB(99)}
+func TestTargetKept(t *testing.T) {
+	slow := outcome{fewer: 2.1, speed: 1.96, psnr: 41, frechet: 1.03}
+	fast := outcome{fewer: 3.2, speed: 3, psnr: 29, frechet: 1.2}
+	exact := outcome{fewer: 1.6, speed: 1.5, psnr: 100, frechet: 1}
+	blind := outcome{fewer: 9, speed: 9, psnr: 99} // of no Fréchet distance
+	all := []outcome{slow, fast, exact, blind}
 	for _, c := range []struct {
 		target string
-		meet   []*report.Cell
-		best   *report.Cell
+		keep   []bool // of all
+		best   outcome
 	}{
-		{"psnr>=30", []*report.Cell{slow, exact}, slow},
-		{"psnr>=20", []*report.Cell{slow, exact, fast}, fast},
-		{"fd<=+4%", []*report.Cell{slow, exact}, slow},
-		{"speed=2x", []*report.Cell{slow, fast}, slow}, // 1.96 is within the error of the measurement
-		{"speed=1.5x", []*report.Cell{slow, fast, exact}, exact},
+		{"psnr>=30", []bool{true, false, true, true}, blind},
+		{"psnr>=100", []bool{false, false, true, false}, exact},
+		{"fd<=+4%", []bool{true, false, true, false}, slow},
+		{"fd<=+30%", []bool{true, true, true, false}, fast},
+		{"speed=2x", []bool{false, true, false, true}, blind}, // 1.96 is not 2
+		{"speed=1.5x", []bool{true, true, true, true}, exact},
+		{"speed=1.5x,fd<=+4%", []bool{true, false, true, false}, exact},
+		{"speed=1.9x,psnr>=30", []bool{true, false, false, true}, blind},
 	} {
-		target, err := ParseTarget(c.target)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, cell := range []*report.Cell{slow, fast, exact, failed} {
-			if got, want := target.meets(cell), slices.Contains(c.meet, cell); got != want {
-				t.Errorf("%s: a cell of %+v meets it: %v, want %v", c.target, cell, got, want)
+		t.Run(c.target, func(t *testing.T) {
+			target, err := ParseTarget(c.target)
+			if err != nil {
+				t.Fatal(err)
 			}
-		}
-		for _, cell := range c.meet {
-			if cell != c.best && (target.better(cell, c.best) || !target.better(c.best, cell)) {
-				t.Errorf("%s: %+v is not worse than %+v", c.target, cell, c.best)
+			for i, o := range all {
+				if got := target.good(o) && target.fast(o); got != c.keep[i] {
+					t.Errorf("%+v keeps it: %v, want %v", o, got, c.keep[i])
+				}
+				if c.keep[i] && o != c.best && (target.better(o, c.best) || !target.better(c.best, o)) {
+					t.Errorf("%+v is not worse than %+v", o, c.best)
+				}
 			}
+		})
+	}
+}
+
+// TestAgainst checks what PSNR is to where nothing is said, and that samplers which add noise have no
+// converged solution.
+func TestAgainst(t *testing.T) {
+	ddim, ddpm := diffusion.Sampling{Sampler: "ddim"}, diffusion.Sampling{Sampler: "ddpm"}
+	var stochastic *diffusion.StochasticError
+	for _, c := range []struct {
+		target   Target
+		sampling diffusion.Sampling
+		want     Against // "": an error
+	}{
+		{Target{psnr: 40}, ddim, AgainstUncached},
+		{Target{psnr: 40, speed: 2}, ddim, AgainstUncached},
+		{Target{speed: 2}, ddim, AgainstConverged},
+		{Target{speed: 2}, ddpm, AgainstUncached},
+		{Target{frechet: 1}, ddim, AgainstConverged},
+		{Target{psnr: 40, Against: AgainstConverged}, ddim, AgainstConverged},
+		{Target{speed: 2, Against: AgainstUncached}, ddim, AgainstUncached},
+		{Target{psnr: 40, Against: AgainstConverged}, ddpm, ""},
+		{Target{psnr: 40, Against: "truth"}, ddim, ""},
+	} {
+		got, err := c.target.against(c.sampling)
+		if got != c.want || (err == nil) != (c.want != "") {
+			t.Errorf("%+v with %s: %q (%v), want %q", c.target, c.sampling.Sampler, got, err, c.want)
+		}
+		if c.sampling == ddpm && err != nil && !errors.As(err, &stochastic) {
+			t.Errorf("error %v, want a StochasticError", err)
 		}
 	}
 }

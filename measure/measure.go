@@ -257,6 +257,22 @@ func warmUp(ctx context.Context, p *tokencache.Pipeline, req tokencache.Request)
 	return err
 }
 
+// Pace estimates how long an uncached image takes, in seconds, from a few steps of a few images, which
+// are denoised together. evaluations of the network is what an image takes.
+func Pace(ctx context.Context, p *tokencache.Pipeline, s tokencache.Sampling, evaluations int) (float64, error) {
+	const images, steps = 4, 3
+	req := tokencache.Request{Sampling: DDIM50(s), Classes: make([]int, images), Batch: images}
+	if err := warmUp(ctx, p, req); err != nil {
+		return 0, err
+	}
+	req.Steps = steps
+	r, err := p.Generate(ctx, req)
+	if err != nil {
+		return 0, err
+	}
+	return r.Stats.Seconds * float64(evaluations) / (images * steps), nil
+}
+
 // run generates a request and watches its steps.
 func run(ctx context.Context, p *tokencache.Pipeline, req tokencache.Request,
 	w *stepWatch) (*tokencache.Result, error) {

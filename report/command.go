@@ -86,6 +86,9 @@ func (r *Results) generate(cell *Cell) string {
 		policy = cell.Policy
 		if cell.Sampling != nil {
 			sampling, policy = *cell.Sampling, "none"
+			if on := strings.LastIndex(cell.Policy, "@"); on >= 0 { // a policy on that sampler
+				policy = cell.Policy[:on]
+			}
 		}
 	}
 	c := NewCommand("tokencache", "generate").Optional("--policy", policy).Optional("--model", r.Model)

@@ -108,68 +108,6 @@ type Speed struct {
 	Level  string  `json:"cpu_level,omitempty"`
 }
 
-// trainedFields is a Trained as encoding/json sees its own fields.
-type trainedFields Trained
-
-// trainedFile is policy.json.
-type trainedFile struct {
-	*trainedFields
-	Sampler       string  `json:"sampler"`
-	Steps         string  `json:"steps"`
-	Guidance      float64 `json:"guidance"`
-	GuidancePower float64 `json:"guidance_power,omitempty"`
-	Eta           float64 `json:"eta,omitempty"`
-	GuideAll      bool    `json:"guide_all,omitempty"`
-	Clip          bool    `json:"clip,omitempty"`
-}
-
-// MarshalJSON implements json.Marshaler.
-func (t *Trained) MarshalJSON() ([]byte, error) {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	err := e.Encode(trainedFile{
-		trainedFields: (*trainedFields)(t),
-		Sampler:       t.Sampler,
-		Steps:         t.StepsText(),
-		Guidance:      t.Guidance,
-		GuidancePower: t.GuidancePower,
-		Eta:           t.Eta,
-		GuideAll:      t.GuideAll,
-		Clip:          t.Clip,
-	})
-	return b.Bytes(), err
-}
-
-// UnmarshalJSON implements json.Unmarshaler. It refuses fields that it does not know.
-func (t *Trained) UnmarshalJSON(b []byte) error {
-	f := trainedFile{trainedFields: (*trainedFields)(t)}
-	decoder := json.NewDecoder(bytes.NewReader(b))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&f); err != nil {
-		return err
-	}
-	var steps int
-	var spacing string
-	if f.Steps != "" { // OpenFS reports what is missing once it knows whether this is a policy at all
-		var err error
-		if steps, spacing, err = diffusion.ParseSteps(f.Steps); err != nil {
-			return err
-		}
-	}
-	t.Sampling = diffusion.Sampling{
-		Sampler:       f.Sampler,
-		Steps:         steps,
-		Spacing:       spacing,
-		Eta:           f.Eta,
-		Guidance:      f.Guidance,
-		GuidancePower: f.GuidancePower,
-		GuideAll:      f.GuideAll,
-		Clip:          f.Clip,
-	}
-	return nil
-}
-
 // String returns the folder or the name of an embedded one, or the parameters.
 func (t *Trained) String() string {
 	if t.path != "" {
@@ -290,7 +228,7 @@ func (t *Trained) fitting(m seam.Model, plan Plan) (Policy, error) {
 // MismatchError reports a policy that was made for something else than it is used with.
 type MismatchError struct {
 	Policy string
-	Field  string // Model, Steps (with the sampler) or Eta
+	Field  string // Model, Steps (with the sampler), Solver (its options) or Eta
 	Made   string // what the policy was made for
 	Used   string // what it is used with
 	For    diffusion.Sampling
@@ -301,8 +239,8 @@ func (e *MismatchError) Error() string {
 }
 
 // Fits reports, as a *MismatchError, that the policy is not for a model with a fingerprint, or not
-// for a plan: another sampler, other steps, or another amount of noise added at each step, which no
-// forecast knows.
+// for a plan: another sampler, other steps or options of the solver, or another amount of noise added
+// at each step, which no forecast knows.
 func (t *Trained) Fits(fingerprint string, plan Plan) error {
 	e := &MismatchError{Policy: t.String(), For: t.Sampling}
 	switch {
@@ -314,6 +252,10 @@ func (t *Trained) Fits(fingerprint string, plan Plan) error {
 		e.Field = "Steps"
 		e.Made = fmt.Sprintf("sampler %s with %s steps", t.Sampler, t.StepsText())
 		e.Used = fmt.Sprintf("%s with %s", plan.Sampler, plan.StepsText())
+	case optionsOf(t.Sampling) != optionsOf(plan.Sampling):
+		e.Field = "Solver"
+		e.Made = fmt.Sprintf("%s with %v", t.Sampler, optionsOf(t.Sampling))
+		e.Used = fmt.Sprintf("%s with %v", plan.Sampler, optionsOf(plan.Sampling))
 	case t.Eta != plan.Eta:
 		e.Field = "Eta"
 		e.Made, e.Used = fmt.Sprintf("eta %g", t.Eta), fmt.Sprintf("eta %g", plan.Eta)

@@ -12,6 +12,7 @@ import (
 	"testing/fstest"
 
 	"github.com/tokencache/tokencache/checkpoint"
+	"github.com/tokencache/tokencache/diffusion"
 	"github.com/tokencache/tokencache/reuse"
 )
 
@@ -275,6 +276,38 @@ func TestTrainedPolicy(t *testing.T) {
 		if _, err := reuse.Open(dir); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s damaged: error %v", name, err)
 		}
+	}
+}
+
+// TestTrainedSampler checks that policy.json keeps all of a sampling, and that a policy is refused for
+// other options of its solver.
+func TestTrainedSampler(t *testing.T) {
+	made := diffusion.Sampling{
+		Sampler:  "unipc",
+		Order:    3,
+		Variant:  "bh1",
+		Steps:    19,
+		Spacing:  "logsnr",
+		Guidance: 1.5,
+		Final:    diffusion.FinalSigmaMin,
+	}
+	dir := t.TempDir()
+	if err := (&reuse.Trained{Spec: "none", Sampling: made}).Save(dir, nil); err != nil {
+		t.Fatal(err)
+	}
+	got, err := reuse.Open(dir)
+	if err != nil || got.Sampling != made {
+		t.Fatalf("read %+v (%v), saved %+v", got.Sampling, err, made)
+	}
+	other := reuse.Plan{Sampling: made}
+	if err := got.Fits("", other); err != nil {
+		t.Errorf("refused for what it was made for: %v", err)
+	}
+	other.Order = 2
+	var mismatch *reuse.MismatchError
+	if err := got.Fits("", other); !errors.As(err, &mismatch) || mismatch.Field != "Solver" ||
+		!strings.Contains(err.Error(), `"order":3`) {
+		t.Errorf("error %v for another order", err)
 	}
 }
 

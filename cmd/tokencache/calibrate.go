@@ -12,10 +12,8 @@ import (
 	"github.com/tokencache/tokencache/cmd/tokencache/internal/output"
 	"github.com/tokencache/tokencache/cmd/tokencache/internal/summary"
 	"github.com/tokencache/tokencache/cmd/tokencache/internal/terminal"
-	"github.com/tokencache/tokencache/comparison"
 	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/models"
-	"github.com/tokencache/tokencache/report"
 	"github.com/tokencache/tokencache/reuse"
 	"github.com/tokencache/tokencache/train"
 )
@@ -28,6 +26,7 @@ func (c *calibrateCmd) Help() string {
   tokencache calibrate --policy importance=dynamic,k=3 --speed 2x --out policies/dynamic
   tokencache calibrate --method smoothcache --speed 2x --out policies/smooth
   tokencache calibrate --target "psnr>=40" --out policies/fastest
+  tokencache calibrate --target "psnr>=44" --reference converged --out policies/solver
   tokencache calibrate --method learned-solver --steps 12 --out solvers
   tokencache generate --sampler learned --steps 12 --solver solvers
 
@@ -60,7 +59,7 @@ func (c *calibrateCmd) begin() error {
 	case !c.Overwrite:
 		return fmt.Errorf("%s holds a finished policy: give another --out, or --overwrite to make it again", c.Out)
 	}
-	if c.Target == "" {
+	if len(c.Bounds) == 0 {
 		if err := os.RemoveAll(searched); err != nil {
 			return err
 		}
@@ -72,7 +71,7 @@ func (c *calibrateCmd) run(a *app) error {
 	switch {
 	case c.Contract != "":
 		return c.makeContract(a)
-	case c.Target != "":
+	case len(c.Bounds) > 0:
 		return c.search(a)
 	case c.Method == calibrate.LearnedSolverMethod:
 		return c.solver(a)
@@ -153,69 +152,4 @@ func (a *app) update(bar *terminal.Progress, s train.StepStats) {
 	if s.Step%50 == 0 || s.Step == s.Steps {
 		a.note("%s", calibrate.DescribeUpdate(s))
 	}
-}
-
-// search makes the best policy that meets the target, with its evidence: a report of all that was
-// tried.
-func (c *calibrateCmd) search(a *app) error {
-	target, err := comparison.ParseTarget(c.Target)
-	if err != nil {
-		return fmt.Errorf("--%w", err)
-	}
-	if c.Speed != "" || c.Ratio != nil || c.Threshold != nil || c.Method != reuse.TokenCacheMethod {
-		return errors.New("--target searches method, speed and parameters itself: " +
-			"leave out --speed, --ratio, --threshold and --method")
-	}
-	methods := comparison.SplitPolicies(c.Methods)
-	if err := comparison.CheckMethods(methods); err != nil {
-		return fmt.Errorf("--methods: %w", err)
-	}
-	if c.Evidence < 2 {
-		return errors.New("--evidence: want 2 images or more")
-	}
-	o, done, err := a.comparison(&c.Model, c.options(), &c.samplingFlags)
-	if err != nil {
-		return err
-	}
-	defer done()
-	if err := c.begin(); err != nil {
-		return err
-	}
-	comparison.SearchDefaults(o, c.Seed)
-	o.Dir, o.Policies, o.Count = filepath.Join(c.Out, evidenceFolder), methods, c.Evidence
-	if err := a.reference(o, c.Reference); err != nil {
-		return err
-	}
-	bar := a.newProgress("trying methods")
-	defer bar.Finish()
-	o.OnProgress = bar.Set
-	w, err := comparison.Search(a.ctx, *o, target)
-	if errors.Is(err, comparison.ErrNoReference) {
-		return fmt.Errorf("--target %s: %w: give them with --reference, if the bundled classifier "+
-			"knows such images, or a target of psnr or speed", c.Target, comparison.ErrNoReference)
-	}
-	if err != nil {
-		return err
-	}
-	bar.Finish()
-	if err := w.Write(o.Dir, w.Sheet()); err != nil {
-		return err
-	}
-	for i := range w.Cells {
-		a.note("%s", w.Cells[i].Summary())
-	}
-	page := filepath.Join(o.Dir, report.PageFile)
-	if w.Policy == nil {
-		return fmt.Errorf("no policy met %s; what was tried is in %s: ask for less, or try other --methods",
-			c.Target, page)
-	}
-	if err := w.Save(c.Out); err != nil {
-		return err
-	}
-	if c.JSON {
-		return a.printJSON(w.Policy)
-	}
-	a.note("%s meets %s: %s", w.Cell.Method, c.Target, w.Cell.Summary())
-	a.note("wrote %s, with what was tried in %s; generate --policy %s uses it", c.Out, page, c.Out)
-	return nil
 }

@@ -85,9 +85,6 @@ func (c *compareCmd) Run(a *app) error {
 	o.Batch = c.Batch
 	o.Count = c.Count
 	o.Timed, o.Repeat, o.Retime, o.Axes = c.Timed, c.Repeat, c.Retime, c.Axes
-	o.Bundled = func(speed float64) (string, error) {
-		return a.opened.bundle.ForSpeed(o.Sampling, speed)
-	}
 	if err := a.reference(o, c.Reference); err != nil {
 		return err
 	}
@@ -177,6 +174,9 @@ func (a *app) comparison(model *string, options tokencache.Options,
 		Pipeline: p,
 		Sampling: sampling,
 		Open:     a.policy,
+		Bundled: func(speed float64) (string, error) {
+			return a.opened.bundle.ForSpeed(sampling, speed)
+		},
 		Calibration: comparison.Calibration{
 			Threads: options.Threads,
 			Open: func() (*dit.Weights, error) {

@@ -75,6 +75,8 @@ func (a *app) explain(err error) string {
 		switch mismatch.Field {
 		case "Steps":
 			text += fmt.Sprintf("give --sampler %s --steps %s, or ", mismatch.For.Sampler, mismatch.For.StepsText())
+		case "Solver":
+			text += "give the options of the solver that it was made for, or "
 		case "Eta":
 			text += fmt.Sprintf("give --eta %g, or ", mismatch.For.Eta)
 		}

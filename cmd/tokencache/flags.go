@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -10,17 +11,18 @@ import (
 
 	"github.com/tokencache/tokencache/calibrate"
 	"github.com/tokencache/tokencache/diffusion"
+	"github.com/tokencache/tokencache/reuse"
 )
 
 // samplingFlags say how images are sampled: the same flags in every verb that samples.
 type samplingFlags struct {
-	Sampler  string   `help:"One of ${samplers}; see list samplers." default:"ddim"`
-	Steps    string   `help:"Denoising steps: a number (50), DDIM's own spacing (ddim50), or numbers for equal sections of the schedule (10,15,20)." default:"50"`
+	Sampler  string   `help:"One of ${samplers}; see list samplers. Default: ddim, or what a calibrated --policy was made for, as of the other settings here." placeholder:"NAME"`
+	Steps    string   `help:"Denoising steps: a number (50), DDIM's own spacing (ddim50), or numbers for equal sections of the schedule (10,15,20). Default: 50." placeholder:"STEPS"`
 	Spacing  string   `help:"How the steps are spaced, if --steps is a number: ${spacings}, ddim, or noise levels of part of the timesteps such as leading+karras. Default: evenly." placeholder:"NAME"`
 	Order    int      `help:"Order of dpm++, dpm, sde-dpm++, sde-dpm, unipc, deis (default 2) or lms (default 4)." placeholder:"N"`
 	Variant  string   `help:"midpoint or heun of second-order dpm++ and dpm, bh2 or bh1 of unipc, plms or prk of pndm. Default: the first of these." placeholder:"NAME"`
 	Solver   string   `help:"File of learned solvers for --sampler learned, or its folder, as calibrate --method learned-solver makes it. Default: the bundled ones." placeholder:"FILE|DIR"`
-	Eta      float64  `help:"Noise that ddim adds at each step: 0 none, 1 as much as ddpm." default:"0"`
+	Eta      *float64 `help:"Noise that ddim adds at each step: 0 none, 1 as much as ddpm. Default: 0." placeholder:"X"`
 	Guidance *float64 `aliases:"cfg" help:"Scale of classifier-free guidance; 1 turns it off, which halves the work. Default: what suits the model (for a DiT 4, for an MDT 3.8, for a bundled model what its card says)." placeholder:"X"`
 	Power    *float64 `name:"guidance-power" aliases:"cfg-power" help:"Let the scale grow from 1 while the noise falls, as 1+(scale-1)*(1-cos(pi*(1-t/1000)^power))/2; 0 keeps it the same at every step. Default: 0, but 4 for an MDT that is not bundled, as in its official code." placeholder:"P"`
 	All      bool     `name:"guidance-all-channels" aliases:"cfg-all-channels" help:"Guide all channels of the noise, instead of the first three as the official code does."`
@@ -30,17 +32,17 @@ type samplingFlags struct {
 // sampling returns the settings, with the guidance that suits the model where none is given.
 func (f *samplingFlags) sampling(suits diffusion.Sampling) (diffusion.Sampling, error) {
 	s := diffusion.Sampling{
-		Sampler:       f.Sampler,
+		Sampler:       cmp.Or(f.Sampler, "ddim"),
 		Order:         f.Order,
 		Variant:       f.Variant,
-		Eta:           f.Eta,
+		Eta:           or(f.Eta, 0),
 		Guidance:      or(f.Guidance, suits.Guidance),
 		GuidancePower: or(f.Power, suits.GuidancePower),
 		GuideAll:      f.All,
 		Clip:          f.Clip,
 	}
 	var err error
-	s.Steps, s.Spacing, err = diffusion.ParseSteps(f.Steps)
+	s.Steps, s.Spacing, err = diffusion.ParseSteps(cmp.Or(f.Steps, strconv.Itoa(diffusion.DefaultSteps)))
 	if err == nil && f.Spacing != "" {
 		if s.Spacing != "" {
 			return s, fmt.Errorf("--steps %s and --spacing %s: give --steps a number alone", f.Steps, f.Spacing)
@@ -51,6 +53,27 @@ func (f *samplingFlags) sampling(suits diffusion.Sampling) (diffusion.Sampling, 
 		err = s.Validate()
 	}
 	return s.WithDefaults(), err
+}
+
+// of returns the settings for a policy: where no flag says otherwise, those that it was made for.
+func (f *samplingFlags) of(policy reuse.Policy, s diffusion.Sampling) diffusion.Sampling {
+	t, ok := policy.(*reuse.Trained)
+	if !ok || f.Sampler != "" && f.Sampler != t.Sampler {
+		return s
+	}
+	made := t.Sampling
+	made.RNG = s.RNG
+	if f.Steps != "" || f.Spacing != "" {
+		made.Steps, made.Spacing = s.Steps, s.Spacing
+	}
+	made.Order, made.Variant = cmp.Or(f.Order, made.Order), cmp.Or(f.Variant, made.Variant)
+	made.Eta = or(f.Eta, made.Eta)
+	if f.Guidance != nil {
+		made.Guidance, made.GuidancePower = s.Guidance, s.GuidancePower
+	}
+	made.GuidancePower = or(f.Power, made.GuidancePower)
+	made.GuideAll, made.Clip = made.GuideAll || f.All, made.Clip || f.Clip
+	return made.WithDefaults()
 }
 
 // solvers reads the learned solvers that were given, if any.

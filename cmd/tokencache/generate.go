@@ -112,12 +112,20 @@ func (c *generateCmd) request(a *app, p *tokencache.Pipeline, s tokencache.Sampl
 	if req.Policy, err = c.policy(a, s); err != nil {
 		return req, err
 	}
+	req.Sampling = c.of(req.Policy, s)
+	a.opened.sampling = req.Sampling
 	if c.Noise != "" {
 		if req.Noise, err = output.ReadNoise(c.Noise); err != nil {
 			return req, err
 		}
 	}
-	return req, p.Check(req)
+	if err := p.Check(req); err != nil {
+		return req, err
+	}
+	if d, ok := req.Policy.(reuse.Described); ok && d.Kind() == reuse.Uncached {
+		req.Policy = reuse.None{} // a folder may hold a sampler alone
+	}
+	return req, nil
 }
 
 // policy returns what is to be reused: as asked for, or what is bundled with the model.

@@ -51,7 +51,7 @@ func (c *inspectCmd) redundancy(a *app) error {
 	}
 	bar := a.newProgress("watching")
 	r, err := redundancy.Look(a.ctx, p, redundancy.Options{
-		Request: tokencache.Request{Classes: images, Seed: c.Seed, Sampling: sampling},
+		Request: tokencache.Request{Classes: images, Seed: c.Seed, Sampling: c.of(policy, sampling)},
 		Policy:  policy,
 		OnStage: func(what string) { a.note("%s", what) },
 		OnPart:  bar.Set,
