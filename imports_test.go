@@ -63,7 +63,7 @@ var storeys = []storey{
 		{"train", ". checkpoint data diffusion dit eval internal/atomicfile internal/classes internal/kernel internal/raster internal/sheet nn report reuse seam tensor"},
 		{"measure", ". diffusion eval internal/median reuse"},
 		{"redundancy", ". dit internal/classes internal/kernel report reuse seam tensor"},
-		{"calibrate", ". checkpoint diffusion dit eval internal/atomicfile internal/digest internal/kernel measure redundancy reuse seam tensor train"},
+		{"calibrate", ". checkpoint diffusion dit eval internal/atomicfile internal/digest internal/kernel internal/median measure redundancy reuse seam tensor train"},
 		{"comparison", ". calibrate data diffusion dit eval internal/atomicfile internal/digest internal/npz measure redundancy report reuse tensor"},
 		{"models/bundle", ". checkpoint diffusion dit eval reuse"},
 		{"models/fashion", "diffusion models/bundle"},

@@ -23,5 +23,5 @@ type calibrateTarget struct {
 	Target    string `help:"Try methods and their parameters, and make the best policy that meets this: psnr>=30 or fd<=+4% (the fastest with a PSNR to the uncached images of 30 dB, or with a Fréchet distance at most 4 % above theirs), or speed=2x (the nearest images at that speed)." placeholder:"TARGET"`
 	Methods   string `help:"Of --target: methods to try, by the names that compare has for them. Default: all except fewer steps, the controls and l2c." default:"${searchMethods}" placeholder:"NAME,..."`
 	Evidence  int    `help:"Of --target: images of each policy that is tried." default:"32"`
-	Reference string `help:"Of --target: real images, as for compare." placeholder:"PATH"`
+	Reference string `help:"Of --target: real images, as for compare. Of --contract: uncached or converged." placeholder:"PATH"`
 }
