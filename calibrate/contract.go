@@ -87,7 +87,10 @@ func Contract(
 		Command:    o.Command,
 	}
 	if c.converged != nil {
-		made.Baseline = c.baseline()
+		var err error
+		if made.Baseline, err = c.baseline(); err != nil {
+			return nil, err
+		}
 	}
 	if err := c.points(ctx, made); err != nil {
 		return nil, err
@@ -184,27 +187,39 @@ func (c *contractMaker) references(ctx context.Context) (err error) {
 }
 
 // baseline returns how near the uncached images are to the converged solution.
-func (c *contractMaker) baseline() *reuse.ContractBaseline {
+func (c *contractMaker) baseline() (*reuse.ContractBaseline, error) {
 	const quantiles = 20 // parts
-	all, _ := psnrs(c.uncached, c.converged)
+	all, err := finitePSNRs(c.uncached, c.converged)
+	if err != nil {
+		return nil, err
+	}
 	b := &reuse.ContractBaseline{PSNR: c.promised(all)}
 	slices.Sort(all)
 	for i := range quantiles + 1 {
 		b.Quantiles = append(b.Quantiles, hundredths(all[i*(len(all)-1)/quantiles]))
 	}
-	return b
+	return b, nil
 }
 
-// psnrs returns the PSNR of each image to its reference, in dB.
+// psnrs returns the PSNR of each image to its reference, in dB; that of identical ones is infinite.
 func psnrs(images, references []keptImage) ([]float64, error) {
 	list := make([]float64, len(images))
 	for i, m := range images {
 		var err error
-		if list[i], err = m.psnr(references[i]); err != nil {
+		if list[i], err = eval.PSNRPixels(m.Pixels, references[i].Pixels); err != nil {
 			return nil, err
 		}
 	}
 	return list, nil
+}
+
+// finitePSNRs is psnrs where identical images count as eval.IdenticalPSNR.
+func finitePSNRs(images, references []keptImage) ([]float64, error) {
+	list, err := psnrs(images, references)
+	for i, v := range list {
+		list[i] = min(v, eval.IdenticalPSNR)
+	}
+	return list, err
 }
 
 // promised returns what is promised of images with these PSNRs.
@@ -247,7 +262,7 @@ func (c *contractMaker) point(
 	if err != nil {
 		return point, 0, err
 	}
-	psnr, err := psnrs(images, c.uncached)
+	psnr, err := finitePSNRs(images, c.uncached)
 	if err != nil {
 		return point, 0, err
 	}
@@ -265,7 +280,7 @@ func (c *contractMaker) point(
 	if c.converged == nil {
 		return point, median.Of(estimates), nil
 	}
-	if converged, err = psnrs(images, c.converged); err != nil {
+	if converged, err = finitePSNRs(images, c.converged); err != nil {
 		return point, 0, err
 	}
 	for i := range offsets {

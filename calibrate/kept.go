@@ -13,7 +13,6 @@ import (
 	"sync"
 
 	"github.com/tokencache/tokencache"
-	"github.com/tokencache/tokencache/eval"
 	"github.com/tokencache/tokencache/reuse"
 )
 
@@ -22,12 +21,6 @@ type keptImage struct {
 	Pixels   []uint8
 	FLOPs    int64 // of model and policy, rejected passes included
 	Evidence reuse.Evidence
-}
-
-// psnr returns the image's PSNR to another one in dB, at most eval.IdenticalPSNR.
-func (m keptImage) psnr(other keptImage) (float64, error) {
-	psnr, err := eval.PSNRPixels(m.Pixels, other.Pixels)
-	return min(psnr, eval.IdenticalPSNR), err
 }
 
 // keptHead is the fixed part of a record of a file of kept images; the pixels follow it.
