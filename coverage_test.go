@@ -124,3 +124,36 @@ func coverAgain(t *testing.T, p *tokencache.Pipeline, test calibrate.CoverageOpt
 		t.Error("the seed of the calibration: no error")
 	}
 }
+
+// TestContractCovers checks on images that the calibration has not seen that at least the promised
+// share of them keeps what is promised, and not all by far more than the share: a contract that
+// promised next to nothing would cover, too.
+func TestContractCovers(t *testing.T) {
+	p := open(t, 2)
+	o := calibrate.DefaultContract()
+	o.Sampling, o.Tolerances = tokencache.Sampling{Steps: 5, Guidance: 2}, nil
+	o.Images, o.Coverage, o.Confidence, o.Keep = 40, 0.8, 0.95, t.TempDir()
+	for _, text := range []string{"fora:n=2", "fbcache:threshold=0.3"} {
+		made, err := calibrate.Contract(t.Context(), p, policy(t, text), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		low, _ := made.Contract.Range(reuse.ToUncached)
+		r, err := calibrate.Cover(t.Context(), p, calibrate.CoverageOptions{
+			Sampling:   o.Sampling,
+			Levels:     []float64{low},
+			Policy:     func(reuse.Promise) (reuse.Policy, error) { return made, nil },
+			Images:     60,
+			Seed:       31337,
+			Confidence: 0.95,
+			Keep:       o.Keep,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := r.Levels[0].Contract
+		if c.Coverage < o.Coverage || c.Coverage > 0.98 {
+			t.Errorf("%s: %.2f of unseen images keep %g dB, want at least %g and not all", text, c.Coverage, low, o.Coverage)
+		}
+	}
+}
