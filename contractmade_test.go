@@ -34,7 +34,7 @@ func TestContract(t *testing.T) {
 	o := calibrate.DefaultContract()
 	o.Sampling, o.Converged, o.Tolerances = s, true, []float64{3}
 	o.Images, o.Coverage, o.Confidence = 12, 0.7, 0.2
-	o.Keep = t.TempDir() // all policies take the same references from it
+	o.Keep = t.TempDir()                                                   // all policies take the same references from it
 	rank := eval.ToleranceRank(o.Images, o.Coverage, 1-(1-o.Confidence)/5) // two tolerances, two references, and uncached
 	if rank < 2 {
 		t.Fatalf("rank %d, want 2 or more for a test", rank)

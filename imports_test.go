@@ -74,6 +74,7 @@ var storeys = []storey{
 		{"bench/peers/block", "checkpoint dit nn seam tensor"},
 		{"cmd/tokencache/internal/version", "internal/kernel"},
 		{"cmd/tokencache/internal/calibration", "calibrate comparison reuse"},
+		{"cmd/tokencache/internal/contracts", ". reuse"},
 		{"cmd/tokencache/internal/output", ". checkpoint diffusion eval internal/atomicfile internal/classes internal/filelock internal/imagefile internal/npz internal/raster internal/sheet"},
 		{"cmd/tokencache/internal/summary", ". calibrate eval measure reuse"},
 		{"cmd/tokencache/internal/terminal", "train"},

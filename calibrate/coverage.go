@@ -3,13 +3,16 @@ package calibrate
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"time"
 
 	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/eval"
+	"github.com/tokencache/tokencache/internal/atomicfile"
 	"github.com/tokencache/tokencache/reuse"
 )
 
@@ -114,6 +117,16 @@ func Cover(ctx context.Context, p *tokencache.Pipeline, o CoverageOptions) (*Cov
 		report.Levels = append(report.Levels, c.tests[i].CoverageLevel)
 	}
 	return report, nil
+}
+
+// Write writes the report to a file, as JSON.
+func (c *Coverage) Write(path string) error {
+	return atomicfile.Write(path, func(w io.Writer) error {
+		e := json.NewEncoder(w)
+		e.SetIndent("", "  ")
+		e.SetEscapeHTML(false)
+		return e.Encode(c)
+	})
 }
 
 // coverer is the state of a Cover.

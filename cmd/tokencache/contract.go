@@ -1,12 +1,12 @@
 package main
 
 import (
-	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
-	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/calibrate"
+	"github.com/tokencache/tokencache/cmd/tokencache/internal/contracts"
 	"github.com/tokencache/tokencache/reuse"
 )
 
@@ -22,16 +22,9 @@ type calibrateContract struct {
 
 // contracts says which bundled policies promise what, and how another is made to.
 func (a *app) contracts(policy string, to reuse.Reference) string {
-	var list []string
 	bundled, _ := a.opened.bundle.Policies() // an error was reported before
-	for _, t := range bundled {
-		if t.Contract != nil && (to != reuse.ToConverged || t.Contract.Baseline != nil) {
-			_, high := t.Contract.Range(to)
-			list = append(list, fmt.Sprintf("%s (up to %.1f dB)", t, high))
-		}
-	}
 	text := "calibrate one with " + a.contractCommand(policy, to)
-	if len(list) > 0 {
+	if list := contracts.Offers(bundled, to); len(list) > 0 {
 		text = "there are the contracts of " + strings.Join(list, ", ") + ", or " + text
 	}
 	return text
@@ -40,20 +33,18 @@ func (a *app) contracts(policy string, to reuse.Reference) string {
 // contractCommand returns the command that calibrates a policy's contract for the model and the
 // sampling in use.
 func (a *app) contractCommand(policy string, to reuse.Reference) string {
-	c := a.calibration()
-	c.Flag("--contract", policy)
+	c := a.calibration().Flag("--contract", policy)
 	if to == reuse.ToConverged {
 		c.Flag("--reference", string(to))
 	}
-	c.Flag("--out", "DIR")
-	return c.String()
+	return c.Flag("--out", "DIR").String()
 }
 
 // makeContract calibrates the contract of a policy and saves the policy with it.
 func (c *calibrateCmd) makeContract(a *app) error {
-	to := reuse.Reference(c.Reference)
-	if to != "" && to != reuse.ToUncached && to != reuse.ToConverged {
-		return fmt.Errorf("--reference %s: of --contract want %s or %s", to, reuse.ToUncached, reuse.ToConverged)
+	to, err := contracts.References(c.Reference, "--contract")
+	if err != nil {
+		return err
 	}
 	p, sampling, err := a.open(&c.Model, c.options(), &c.samplingFlags)
 	if err != nil {
@@ -65,7 +56,8 @@ func (c *calibrateCmd) makeContract(a *app) error {
 		return err
 	}
 	o := calibrate.DefaultContract()
-	o.Sampling, o.Converged = c.madeFor(policy, sampling), to == reuse.ToConverged
+	o.Sampling = contracts.Sampling(policy, sampling, c.Guidance != nil)
+	o.Converged = slices.Contains(to, reuse.ToConverged)
 	o.Images, o.Seed, o.Command = c.ContractImages, c.ContractSeed, commandLine()
 	o.Confidence = c.Confidence
 	if o.Keep = c.Keep; o.Keep == "" {
@@ -85,31 +77,6 @@ func (c *calibrateCmd) makeContract(a *app) error {
 	if c.JSON {
 		return a.printJSON(t)
 	}
-	for _, point := range t.Contract.Points {
-		text := fmt.Sprintf("%.1f dB", point.PSNR)
-		if t.Contract.Baseline != nil {
-			text += fmt.Sprintf(", and %.1f dB to the converged solution,", point.ConvergedPSNR)
-		}
-		a.note("%.0f %% of the images keep %s at %.2f times fewer FLOPs", 100*t.Contract.Coverage, text, point.FLOPs)
-	}
-	if b := t.Contract.Baseline; b != nil {
-		a.note("the uncached ones keep %.1f dB to the converged solution", b.PSNR)
-	}
-	a.note("wrote %s", c.Out)
+	a.note("%s\nwrote %s", strings.Join(contracts.Lines(t.Contract), "\n"), c.Out)
 	return nil
-}
-
-// madeFor returns how a contract's images are sampled: as a calibrated policy needs it, with the
-// guidance that is asked for.
-func (c *calibrateCmd) madeFor(policy reuse.Policy, s tokencache.Sampling) tokencache.Sampling {
-	t, ok := policy.(*reuse.Trained)
-	if !ok {
-		return s
-	}
-	s.Sampler, s.Steps, s.Spacing, s.Eta = t.Sampler, t.Steps, t.Spacing, t.Eta
-	if c.Guidance == nil {
-		s.Guidance, s.GuidancePower = t.Guidance, t.GuidancePower
-	}
-	s.GuideAll, s.Clip = s.GuideAll || t.GuideAll, s.Clip || t.Clip
-	return s
 }

@@ -1,19 +1,16 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
-	"io"
 	"path/filepath"
-	"strconv"
 	"strings"
 
 	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/calibrate"
+	"github.com/tokencache/tokencache/cmd/tokencache/internal/contracts"
 	"github.com/tokencache/tokencache/cmd/tokencache/internal/output"
 	"github.com/tokencache/tokencache/cmd/tokencache/internal/summary"
 	"github.com/tokencache/tokencache/comparison"
-	"github.com/tokencache/tokencache/internal/atomicfile"
 	"github.com/tokencache/tokencache/reuse"
 )
 
@@ -25,17 +22,13 @@ const (
 
 // coverage reports how many unseen images keep what contracts promise.
 func (c *compareCmd) coverage(a *app) error {
-	levels, err := parseLevels(c.MinPSNR)
+	levels, err := contracts.Levels(c.MinPSNR)
 	if err != nil {
 		return err
 	}
-	var references []reuse.Reference
-	for _, name := range strings.FieldsFunc(c.Reference, func(r rune) bool { return r == ',' || r == ' ' }) {
-		to := reuse.Reference(name)
-		if to != reuse.ToUncached && to != reuse.ToConverged {
-			return fmt.Errorf("--reference %s: of --min-psnr want %s, %s or both", name, reuse.ToUncached, reuse.ToConverged)
-		}
-		references = append(references, to)
+	references, err := contracts.References(c.Reference, "--min-psnr")
+	if err != nil {
+		return err
 	}
 	policies := comparison.SplitPolicies(c.Policies)
 	if len(policies) > 1 {
@@ -79,12 +72,7 @@ func (c *compareCmd) coverage(a *app) error {
 		return err
 	}
 	bar.Finish()
-	err = atomicfile.Write(filepath.Join(c.Out, coverageFile), func(w io.Writer) error {
-		e := json.NewEncoder(w)
-		e.SetIndent("", "  ")
-		return e.Encode(r)
-	})
-	if err != nil {
+	if err := r.Write(filepath.Join(c.Out, coverageFile)); err != nil {
 		return err
 	}
 	if c.JSON {
@@ -103,20 +91,4 @@ func (a *app) promising(p *tokencache.Pipeline, s tokencache.Sampling, promise r
 		t, err = a.opened.bundle.Choose(s, 0)
 	}
 	return t, err
-}
-
-// parseLevels reads a list of PSNRs in dB.
-func parseLevels(list string) ([]float64, error) {
-	var levels []float64
-	for _, text := range strings.FieldsFunc(list, func(r rune) bool { return r == ',' || r == ' ' }) {
-		level, err := strconv.ParseFloat(text, 64)
-		if err != nil || !(level > 0 && level <= 100) {
-			return nil, fmt.Errorf("--min-psnr %s: want decibels, as in 40,45,50", text)
-		}
-		levels = append(levels, level)
-	}
-	if len(levels) == 0 {
-		return nil, fmt.Errorf("--min-psnr %q: want decibels, as in 40,45,50", list)
-	}
-	return levels, nil
 }
