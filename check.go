@@ -22,6 +22,18 @@ func (p *Pipeline) Plan(s Sampling) (reuse.Plan, error) {
 // see diffusion.Sampling.SolverDigest.
 func (p *Pipeline) SolverDigest(s Sampling) string { return s.SolverDigest(p.network) }
 
+// Setting returns what a contract of a policy for this model and a sampling holds for.
+func (p *Pipeline) Setting(s Sampling) reuse.Setting {
+	s = s.WithDefaults()
+	s.RNG = ""
+	return reuse.Setting{Model: p.Fingerprint(), Sampling: s, Solver: p.SolverDigest(s)}
+}
+
+// promise is what a request's images keep.
+func (r *Request) promise() reuse.Promise {
+	return reuse.Promise{MinPSNR: r.MinPSNR, Reference: r.Reference}
+}
+
 // Needs is what a request takes.
 type Needs struct {
 	FLOPs           int64 // of model and policy: exact where the policy's schedule is known beforehand
@@ -67,7 +79,12 @@ func (p *Pipeline) plan(req Request) (*plan, error) {
 		return nil, err
 	}
 	if req.MinPSNR != 0 {
-		guarded, err := reuse.Guard(pl.policy, req.MinPSNR)
+		if req.Reference == reuse.ToConverged {
+			if _, _, err := req.Sampling.Converging(p.network); err != nil {
+				return nil, err
+			}
+		}
+		guarded, err := reuse.Guard(pl.policy, req.promise(), p.Setting(req.Sampling))
 		if err != nil {
 			return nil, err
 		}
@@ -118,6 +135,12 @@ func (pl *plan) checkFields(p *Pipeline) error {
 		return &FieldError{Field: "Classes", Value: "none", Want: "at least one class, for one image"}
 	case req.Batch < 0:
 		return &FieldError{Field: "Batch", Value: req.Batch, Want: "1 or more"}
+	case req.Reference != "" && req.Reference != reuse.ToUncached && req.Reference != reuse.ToConverged:
+		return &FieldError{
+			Field: "Reference",
+			Value: req.Reference,
+			Want:  fmt.Sprintf("%s or %s", reuse.ToUncached, reuse.ToConverged),
+		}
 	case !(req.MinPSNR >= 0 && req.MinPSNR < math.Inf(1)):
 		return &FieldError{Field: "MinPSNR", Value: req.MinPSNR, Want: "0 or more dB"}
 	case req.CacheMemory < 0:

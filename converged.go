@@ -32,7 +32,7 @@ func (p *Pipeline) Converged(ctx context.Context, req Request) (*Converged, erro
 	if err != nil {
 		return nil, err
 	}
-	req.Policy, req.MinPSNR = nil, 0
+	req.Policy, req.MinPSNR, req.Reference = nil, 0, ""
 	checked := map[int][]float32{} // latents
 	for i := 0; i < req.images() && len(checked) < convergedChecked; i++ {
 		if req.Skip == nil || !req.Skip(i) {

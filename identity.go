@@ -35,7 +35,7 @@ func (p *Pipeline) Identity(req Request) string {
 		Version:  1,
 		Model:    p.Fingerprint(),
 		Config:   p.model.Config,
-		Policy:   policyContent(req.Policy, req.MinPSNR),
+		Policy:   p.policyContent(req),
 		Sampling: req.Sampling.WithDefaults(),
 		Solver:   p.SolverDigest(req.Sampling),
 		Seed:     req.Seed,
@@ -68,17 +68,20 @@ type autoencoderID struct {
 	Scale, Shift float64
 }
 
-// policyContent says what a policy does that keeps a PSNR, where none at all recomputes everything.
-func policyContent(p reuse.Policy, minPSNR float64) string {
-	if p == nil {
-		p = reuse.None{}
+// policyContent says what a request's policy does, which keeps a PSNR if that is asked for, and
+// where there is none computes everything.
+func (p *Pipeline) policyContent(req Request) string {
+	policy := req.Policy
+	if policy == nil {
+		policy = reuse.None{}
 	}
-	if minPSNR != 0 {
-		if guarded, err := reuse.Guard(p, minPSNR); err == nil { // else there is no run to identify
-			p = guarded
+	if req.MinPSNR != 0 {
+		guarded, err := reuse.Guard(policy, req.promise(), p.Setting(req.Sampling))
+		if err == nil { // else there is no run to identify
+			policy = guarded
 		}
 	}
-	return reuse.ContentHash(p)
+	return reuse.ContentHash(policy)
 }
 
 // hashFloats identifies numbers bit for bit.

@@ -1,6 +1,7 @@
 package tokencache
 
 import (
+	"cmp"
 	"context"
 	"sync"
 	"sync/atomic"
@@ -156,7 +157,7 @@ func (j *job) checked(e *reuse.Evidence) {
 		return
 	}
 	if j.checks == nil {
-		j.checks = &Checks{MinPSNR: j.req.MinPSNR}
+		j.checks = &Checks{MinPSNR: j.req.MinPSNR, Reference: cmp.Or(j.req.Reference, reuse.ToUncached)}
 	}
 	j.checkedOf++
 	j.checks.add(e, j.checkedOf)

@@ -36,9 +36,12 @@ type Request struct {
 	// Policy is what is reused from step to step; nil means nothing.
 	Policy reuse.Policy
 	// MinPSNR, if not 0, is the PSNR in dB that each image must keep to the uncached run of the same
-	// sampler, steps and seed: forecast steps are checked and, where needed, computed. The policy must
-	// have a contract, which says for which share of images this holds: see reuse.Guard.
+	// sampler, steps and seed, or to another Reference: steps that the policy does not compute are
+	// checked and, where needed, computed. The policy must have a contract, which says for which share
+	// of images this holds: see reuse.Guard.
 	MinPSNR float64
+	// Reference is what MinPSNR is to; "" means reuse.ToUncached.
+	Reference reuse.Reference
 	// CacheMemory bounds the bytes that the policy keeps for all images of the request in flight; 0
 	// means any number.
 	CacheMemory int64
@@ -162,10 +165,12 @@ type Stats struct {
 
 // Checks is what the checks of a request's images found.
 type Checks struct {
-	MinPSNR    float64 `json:"min_psnr_db"` // what was promised; 0: nothing
-	Checks     float64 `json:"checks"`      // forecast steps of an image that were checked, on average
-	Rejections float64 `json:"rejections"`  // those that were then computed, likewise
-	// EstimatedPSNR is that of the images to the uncached ones, in dB; 100 where nothing was forecast.
+	MinPSNR    float64         `json:"min_psnr_db"` // what was promised; 0: nothing
+	Reference  reuse.Reference `json:"reference"`   // what that is to
+	Checks     float64         `json:"checks"`      // forecast steps of an image that were checked, on average
+	Rejections float64         `json:"rejections"`  // those that were then computed, likewise
+	// EstimatedPSNR is that of the images to the Reference, in dB; to the uncached ones it is 100 where
+	// nothing was forecast.
 	EstimatedPSNR struct {
 		Mean float64 `json:"mean"`
 		Min  float64 `json:"min"`

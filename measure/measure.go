@@ -175,7 +175,7 @@ func CompareWith(ctx context.Context, p *tokencache.Pipeline, req tokencache.Req
 	}
 	req.OnImage, req.Skip = nil, nil
 	plain := req
-	plain.Policy, plain.MinPSNR, plain.Sampling = nil, 0, with.WithDefaults()
+	plain.Policy, plain.MinPSNR, plain.Reference, plain.Sampling = nil, 0, "", with.WithDefaults()
 	if err := checkNoise(req, plain); err != nil {
 		return nil, err
 	}

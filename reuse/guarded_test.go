@@ -208,10 +208,13 @@ func TestGuardedCacheBytes(t *testing.T) {
 
 // TestGuard checks which tolerance a contract gives for a wanted PSNR.
 func TestGuard(t *testing.T) {
+	setting := reuse.Setting{Sampling: guardedPlan.Sampling}
 	trained := &reuse.Trained{
 		Policy: parse(t, "tokencache:ratio=0").(*reuse.TokenCache),
 		Contract: &reuse.Contract{
-			Coverage: 0.95,
+			PolicyHash: reuse.PolicyHash(parse(t, "tokencache:ratio=0")),
+			Setting:    setting,
+			Coverage:   0.95,
 			Points: []reuse.ContractPoint{
 				{Tolerance: 0, PSNR: 43, Offset: 1, FLOPs: 3},
 				{Tolerance: 50, PSNR: 42.5, Offset: 2, FLOPs: 2.5}, // keeps less than a lower tolerance
@@ -223,7 +226,7 @@ func TestGuard(t *testing.T) {
 	for _, c := range []struct{ psnr, tolerance, offset float64 }{
 		{30, 0, 1}, {43, 0, 1}, {43.1, 56, 1}, {45, 56, 1}, {45.1, 52, 3}, {47, 52, 3},
 	} {
-		p, err := reuse.Guard(trained, c.psnr)
+		p, err := reuse.Guard(trained, reuse.Promise{MinPSNR: c.psnr}, setting)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -231,45 +234,17 @@ func TestGuard(t *testing.T) {
 			t.Errorf("%g dB: %+v, want a tolerance of %g and an offset of %g", c.psnr, g, c.tolerance, c.offset)
 		}
 	}
-	if _, err := reuse.Guard(trained, 47.1); !errors.As(err, new(*reuse.ContractLimitError)) {
+	if _, err := reuse.Guard(trained, reuse.Promise{MinPSNR: 47.1}, setting); !errors.As(err, new(*reuse.ContractLimitError)) {
 		t.Errorf("47.1 dB: error %v, want a ContractLimitError", err)
 	}
 	trained.Contract = nil
 	for _, p := range []reuse.Policy{trained, parse(t, "fora")} {
-		if _, err := reuse.Guard(p, 40); !errors.As(err, new(*reuse.NoContractError)) {
+		if _, err := reuse.Guard(p, reuse.Promise{MinPSNR: 40}, setting); !errors.As(err, new(*reuse.NoContractError)) {
 			t.Errorf("%s: error %v, want a NoContractError", p, err)
 		}
 	}
-	if p, err := reuse.Guard(reuse.None{}, 90); err != nil || p != (reuse.Policy)(reuse.None{}) {
+	if p, err := reuse.Guard(reuse.None{}, reuse.Promise{MinPSNR: 90}, setting); err != nil || p != (reuse.Policy)(reuse.None{}) {
 		t.Errorf("computing everything: %v (%v), want itself", p, err)
-	}
-}
-
-// TestGuardedRefuses checks policies that cannot be checked.
-func TestGuardedRefuses(t *testing.T) {
-	m := model(t)
-	for _, text := range []string{"fbcache", "tokencache:ratio=0.25", "toca"} {
-		p := &reuse.Guarded{Policy: parse(t, text)}
-		if _, err := p.NewRun(m, guardedPlan, 1); err == nil {
-			t.Errorf("%s: no error", text)
-		}
-		if _, err := p.CacheBytes(m, guardedPlan, 1); err == nil {
-			t.Errorf("%s: no error of CacheBytes", text)
-		}
-	}
-	trained := &reuse.Trained{
-		Policy:      parse(t, "tokencache:ratio=0").(*reuse.TokenCache),
-		Fingerprint: m.Fingerprint,
-		Sampling:    guardedPlan.Sampling,
-	}
-	p := &reuse.Guarded{Policy: trained}
-	if _, err := p.NewRun(m, guardedPlan, 1); err != nil {
-		t.Errorf("the sampling that it is for: %v", err)
-	}
-	other := guardedPlan
-	other.Guidance = 4
-	if _, err := p.NewRun(m, other, 1); err == nil {
-		t.Error("another guidance: no error")
 	}
 }
 

@@ -73,12 +73,13 @@ type Trained struct {
 	// Provenance tells how it was made: the command, and what it took.
 	Provenance map[string]any `json:"provenance,omitempty"`
 
-	path   string
-	digest string
+	path    string
+	digest  string
+	learned []byte // content of PredictorFile, nil if there is none
 }
 
 // Saw reports whether a policy was made from images of a seed, as far as its provenance says: it
-// learned from them, or was chosen by them.
+// learned from them, was chosen by them, or has a contract that was calibrated on them.
 func (t *Trained) Saw(seed uint64) bool {
 	same := func(v any) bool {
 		switch v := v.(type) {
@@ -93,7 +94,7 @@ func (t *Trained) Saw(seed uint64) bool {
 		return true
 	}
 	others, _ := t.Provenance["other_seeds"].([]any)
-	return slices.ContainsFunc(others, same)
+	return slices.ContainsFunc(others, same) || t.Contract != nil && t.Contract.Seed == seed
 }
 
 // Digest identifies the content of the files that the policy was read from; it is "" for a policy
@@ -118,6 +119,14 @@ func (t *Trained) String() string {
 		return "no policy"
 	}
 	return p.String()
+}
+
+// Parameters returns the policy's parameters, wherever it was read from.
+func (t *Trained) Parameters() string {
+	if _, p := t.inner(); p != nil {
+		return p.String()
+	}
+	return t.String()
 }
 
 // Title is the method's name in lists: Method, or what a TokenCache is called.
@@ -287,6 +296,20 @@ func (t *Trained) Save(dir string, predictor func(file string) error) error {
 	})
 }
 
+// SaveCopy writes a policy that was read from files, or that has none but policy.json, to another
+// folder.
+func (t *Trained) SaveCopy(dir string) error {
+	if t.learned == nil {
+		return t.Save(dir, nil)
+	}
+	return t.Save(dir, func(file string) error {
+		return atomicfile.Write(file, func(w io.Writer) error {
+			_, err := w.Write(t.learned)
+			return err
+		})
+	})
+}
+
 // Open reads a trained policy from a folder.
 func Open(dir string) (*Trained, error) {
 	t, err := OpenFS(os.DirFS(dir), ".")
@@ -353,7 +376,7 @@ func (t *Trained) readLearned(fsys fs.FS, file string) error {
 	if err != nil {
 		return err
 	}
-	t.digest = digest.Of(t.digest, b)
+	t.digest, t.learned = digest.Of(t.digest, b), b
 	f, err := checkpoint.NewReader(PredictorFile, bytes.NewReader(b), int64(len(b)))
 	if err != nil {
 		return err

@@ -23,6 +23,7 @@ type compareCmd struct {
 	Policies string `help:"What to compare, separated by commas or, where parameters have commas, by spaces: names of methods, which are run at all --speeds (${families}), all of them (all), or policies as for generate. fewer-steps stands for the solvers without a cache (own-steps, dpm++, unipc3), of which the best is the baseline; steps=N is the uncached model with N steps, steps=unipc3:logsnr19 with another sampler. Default: all; with --quick those that need no calibration, without variants and controls." placeholder:"LIST"`
 	Speeds   string `help:"Speeds of methods, times the uncached model." default:"1.5x,2x,3x,4x"`
 	Count    int    `short:"n" help:"Images of each policy." default:"256"`
+	MinPSNR  string `name:"min-psnr" help:"Instead of comparing policies: generate --count unseen images with what generate --min-psnr takes for each of these PSNRs (or with the one policy in --policies), and report how many keep it, with the 95 %% interval, and what is left of the speed-up. --reference says what the PSNR is to: uncached, converged or uncached,converged. What is sampled is kept in --out." placeholder:"DB,..."`
 	Quick    bool   `help:"32 images at 2x, of methods that need no calibration, without variants: a few minutes."`
 	samplingFlags
 	Seed       uint64 `short:"s" help:"Seed of the noise, the same for all, and not that of calibrations." default:"${compareSeed}"`
@@ -44,6 +45,7 @@ func (c *compareCmd) Help() string {
   tokencache compare --policies all --speeds 1.5x,2x,3x,4x --count 256 --out comparison
   tokencache compare --axes --speeds 2x,3x --count 64 --out axes
   tokencache compare --count 64 --out comparison --report-only
+  tokencache compare --min-psnr 40,45,50 --count 1000 --out coverage
   tokencache compare --policies "tokencache fewer-steps taylorseer:n=3,order=1 policies/mine" --count 1000 --out comparison
 
 Every policy generates the same images from the same noise. Its time is measured against the uncached model's,
@@ -53,6 +55,9 @@ Ctrl-C stops; the same command resumes, and a larger --count adds images.`
 }
 
 func (c *compareCmd) Run(a *app) error {
+	if c.MinPSNR != "" {
+		return c.coverage(a)
+	}
 	if c.Quick {
 		c.Count, c.Speeds, c.Timed, c.Repeat = 32, "2x", min(c.Timed, 2), min(c.Repeat, 2)
 	}
@@ -69,7 +74,7 @@ func (c *compareCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	claim, err := output.ClaimFolder(c.Out, compareFiles, []string{"cells"})
+	claim, err := output.ClaimFolder(c.Out, compareFiles, []string{"cells", keptFolder})
 	if err != nil {
 		return err
 	}
@@ -144,7 +149,7 @@ func (c *compareCmd) print(a *app, r *comparison.Result) error {
 
 // compareFiles are the files of a comparison's folder, apart from those of its cells.
 var compareFiles = []string{
-	report.PageFile, report.ResultsFile, report.TablesFile, "results.csv", "counted.json", "sheet.png",
+	report.PageFile, report.ResultsFile, report.TablesFile, coverageFile, "results.csv", "counted.json", "sheet.png",
 	"frontier-psnr.png", "frontier-converged.png", "frontier-frechet.png", "step-time.png", "memory.png",
 	"frontier-psnr.svg", "frontier-converged.svg", "frontier-frechet.svg", "step-time.svg", "memory.svg",
 	"pareto.png", "pareto.svg", "pareto-narrow.svg",

@@ -1,45 +1,52 @@
 package main
 
 import (
-	"errors"
-	"fmt"
+	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/tokencache/tokencache/calibrate"
-	"github.com/tokencache/tokencache/report"
+	"github.com/tokencache/tokencache/cmd/tokencache/internal/contracts"
 	"github.com/tokencache/tokencache/reuse"
 )
 
 // calibrateContract are the flags of calibrate that let an existing policy promise a PSNR.
 type calibrateContract struct {
-	Contract       string `help:"Instead of making a policy: calibrate what PSNR each image of this policy keeps when its forecasts are checked (generate --min-psnr). --out gets the policy with it." placeholder:"NAME|DIR"`
-	ContractImages int    `name:"contract-images" help:"Of --contract: images." default:"${contractImages}"`
-	ContractChecks bool   `name:"contract-checks" help:"Of --contract: also at some tolerances, beyond which forecasts are rejected and computed. Without them it says what the policy keeps as it is." default:"true" negatable:""`
-	ContractSeed   uint64 `name:"contract-seed" help:"Of --contract: seed of their noise, another than the policy was made with." default:"${contractSeed}"`
+	Contract       string  `help:"Instead of making a policy: calibrate what PSNR each image of this one keeps when its forecasts are checked (generate --min-psnr); any policy as for generate, with the sampling that the flags say or that it was made for. --out gets the policy with its contract. --reference converged also calibrates the PSNR to the converged solution." placeholder:"NAME|DIR"`
+	ContractImages int     `name:"contract-images" help:"Of --contract: images." default:"${contractImages}"`
+	ContractChecks bool    `name:"contract-checks" help:"Of --contract: also at some tolerances, beyond which forecasts are rejected and computed. Without them it says what the policy keeps as it is." default:"true" negatable:""`
+	ContractSeed   uint64  `name:"contract-seed" help:"Of --contract: seed of their noise, another than the policy was made with." default:"${contractSeed}"`
+	Confidence     float64 `help:"Of --contract: probability that what is promised of 95 % of the images does hold for as many unseen ones." default:"${contractConfidence}"`
+	Keep           string  `help:"Of --contract: folder that sampled images are kept in, so that contracts of several policies share the uncached ones. Default: work in --out." placeholder:"DIR"`
 }
 
 // contracts says which bundled policies promise what, and how another is made to.
-func (a *app) contracts(policy string) string {
-	var list []string
+func (a *app) contracts(policy string, to reuse.Reference) string {
 	bundled, _ := a.opened.bundle.Policies() // an error was reported before
-	for _, t := range bundled {
-		if t.Contract != nil {
-			_, high := t.Contract.Range()
-			list = append(list, fmt.Sprintf("%s (up to %.1f dB)", t, high))
-		}
-	}
-	c := report.NewCommand("tokencache", "calibrate", "--model", a.opened.model)
-	c.Flag("--contract", policy).Flag("--out", "DIR")
-	text := "calibrate one with " + c.String()
-	if len(list) > 0 {
+	text := "calibrate one with " + a.contractCommand(policy, to)
+	if list := contracts.Offers(bundled, to); len(list) > 0 {
 		text = "there are the contracts of " + strings.Join(list, ", ") + ", or " + text
 	}
 	return text
 }
 
+// contractCommand returns the command that calibrates a policy's contract for the model and the
+// sampling in use.
+func (a *app) contractCommand(policy string, to reuse.Reference) string {
+	c := a.calibration().Flag("--contract", policy)
+	if to == reuse.ToConverged {
+		c.Flag("--reference", string(to))
+	}
+	return c.Flag("--out", "DIR").String()
+}
+
 // makeContract calibrates the contract of a policy and saves the policy with it.
 func (c *calibrateCmd) makeContract(a *app) error {
-	p, _, err := a.open(&c.Model, c.options(), &c.samplingFlags)
+	to, err := contracts.References(strings.Join(c.Reference, ","), "--contract")
+	if err != nil {
+		return err
+	}
+	p, sampling, err := a.open(&c.Model, c.options(), &c.samplingFlags)
 	if err != nil {
 		return err
 	}
@@ -48,37 +55,28 @@ func (c *calibrateCmd) makeContract(a *app) error {
 	if err != nil {
 		return err
 	}
-	t, ok := policy.(*reuse.Trained)
-	if !ok {
-		return fmt.Errorf("--contract %s: want a bundled policy or the folder of a calibrated one", c.Contract)
-	}
 	o := calibrate.DefaultContract()
+	o.Sampling = contracts.Sampling(policy, sampling, c.Guidance != nil)
+	o.Converged = slices.Contains(to, reuse.ToConverged)
 	o.Images, o.Seed, o.Command = c.ContractImages, c.ContractSeed, commandLine()
+	o.Confidence = c.Confidence
+	if o.Keep = c.Keep; o.Keep == "" {
+		o.Keep = filepath.Join(c.Out, calibrate.WorkFolder)
+	}
 	if !c.ContractChecks {
 		o.Tolerances = nil
 	}
 	o.OnStage = func(what string) { a.note("%s", what) }
-	contract, err := calibrate.Contract(a.ctx, p, t, o)
+	t, err := calibrate.Contract(a.ctx, p, policy, o)
 	if err != nil {
 		return err
 	}
-	t.Contract = contract
-	var learned func(string) error
-	switch {
-	case t.Policy != nil && t.Policy.Forecast != nil:
-		learned = t.Policy.Forecast.Write
-	case t.Policy != nil && t.Policy.Predictor != nil || t.L2C != nil:
-		return errors.New("--contract: want a policy that forecasts whole steps")
-	}
-	if err := t.Save(c.Out, learned); err != nil {
+	if err := t.SaveCopy(c.Out); err != nil {
 		return err
 	}
 	if c.JSON {
 		return a.printJSON(t)
 	}
-	for _, point := range contract.Points {
-		a.note("%.0f %% of the images keep %.1f dB at %.2f times fewer FLOPs", 100*contract.Coverage, point.PSNR, point.FLOPs)
-	}
-	a.note("wrote %s", c.Out)
+	a.note("%s\nwrote %s", strings.Join(contracts.Lines(t.Contract), "\n"), c.Out)
 	return nil
 }

@@ -35,6 +35,7 @@ var flagOf = map[string]string{
 	"Noise":         "--noise",
 	"Policy":        "--policy",
 	"RNG":           "--rng",
+	"Reference":     "--reference",
 	"Repeat":        "--repeat",
 	"Sampler":       "--sampler",
 	"Order":         "--order",
@@ -82,11 +83,27 @@ func (a *app) explain(err error) string {
 		}
 		text += "make one with " + a.calibrateCommand(0)
 	}
-	if none := (*reuse.NoContractError)(nil); errors.As(err, &none) {
-		text = fmt.Sprintf("--min-psnr: %s; %s", text, a.contracts(none.Policy))
-	}
-	if limit := (*reuse.ContractLimitError)(nil); errors.As(err, &limit) {
-		text = fmt.Sprintf("--min-psnr: %s; %s", text, a.contracts(limit.Policy))
+	return a.explainContract(err, text)
+}
+
+// explainContract returns an error's text, and where it is about a contract, what contracts there
+// are and how one is made.
+func (a *app) explainContract(err error, text string) string {
+	var (
+		none     *reuse.NoContractError
+		limit    *reuse.ContractLimitError
+		mismatch *reuse.ContractMismatchError
+		misses   *reuse.UncachedMissesError
+	)
+	switch {
+	case errors.As(err, &none):
+		return fmt.Sprintf("--min-psnr: %s; %s", text, a.contracts(none.Policy, none.Reference))
+	case errors.As(err, &limit):
+		return fmt.Sprintf("--min-psnr: %s; %s", text, a.contracts(limit.Policy, limit.Reference))
+	case errors.As(err, &mismatch):
+		return fmt.Sprintf("--min-psnr: %s; calibrate one with %s", text, a.contractCommand(mismatch.Policy, ""))
+	case errors.As(err, &misses):
+		return "--min-psnr: " + text + "; ask for less, or take another sampler or more --steps"
 	}
 	return text
 }
@@ -116,6 +133,13 @@ func needed(err error) []string {
 // calibrateCommand returns the command that makes a policy for the model and the sampling in use;
 // speed 0 means bundle.DefaultSpeed.
 func (a *app) calibrateCommand(speed float64) string {
+	c := a.calibration()
+	c.Flag("--speed", fmt.Sprintf("%gx", cmp.Or(speed, bundle.DefaultSpeed))).Flag("--out", "DIR")
+	return c.String()
+}
+
+// calibration returns a command that calibrates something for the model and the sampling in use.
+func (a *app) calibration() *report.Command {
 	o, s := a.opened.options, a.opened.sampling
 	number := func(x float64) string { return fmt.Sprintf("%g", x) }
 	c := report.NewCommand("tokencache", "calibrate", "--model", a.opened.model)
@@ -124,6 +148,10 @@ func (a *app) calibrateCommand(speed float64) string {
 		c.Flag("--heads", fmt.Sprint(o.Heads))
 	}
 	c.Flag("--sampler", s.Sampler).Flag("--steps", s.StepsText()).Optional("--solver", a.opened.solver)
+	if s.Order != 0 {
+		c.Flag("--order", fmt.Sprint(s.Order))
+	}
+	c.Optional("--variant", s.Variant)
 	c.Flag("--guidance", number(s.Guidance))
 	if s.GuidancePower != 0 || a.opened.suits.GuidancePower != 0 {
 		c.Flag("--guidance-power", number(s.GuidancePower))
@@ -132,6 +160,5 @@ func (a *app) calibrateCommand(speed float64) string {
 		c.Flag("--eta", number(s.Eta))
 	}
 	c.Switch("--guidance-all-channels", s.GuideAll).Switch("--clip", s.Clip)
-	c.Flag("--speed", number(cmp.Or(speed, bundle.DefaultSpeed))+"x").Flag("--out", "DIR")
-	return c.String()
+	return c
 }

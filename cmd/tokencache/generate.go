@@ -26,7 +26,8 @@ type generateCmd struct {
 	samplingFlags
 	Policy    policyText `help:"What to reuse from step to step: none, a policy bundled with the model, the folder of a calibrated one, or NAME:key=value,...; help lists them. Default: the bundled policy for this sampler, these steps and this guidance, else none." placeholder:"NAME|DIR"`
 	Speed     string     `help:"Take the bundled policy for this speed, times the uncached model: 1.5x, 2x, 3x, ... Default: 2.4x." placeholder:"X"`
-	MinPSNR   float64    `name:"min-psnr" help:"Keep a PSNR of at least this many dB of each image to the uncached run of the same sampler, steps and seed: forecasts are checked and, where needed, computed. Expected of 95 % of the images, for policies of which a contract is calibrated; without --policy and --speed it takes the bundled one that keeps it with the fewest operations." placeholder:"DB"`
+	MinPSNR   float64    `name:"min-psnr" help:"Keep a PSNR of at least this many dB of each image to the uncached run of the same sampler, steps and seed: forecasts are checked and, where needed, computed. At least 95 % of unseen images keep it, for policies of which a contract is calibrated (calibrate --contract); without --policy and --speed it takes the bundled one that keeps it with the fewest operations." placeholder:"DB"`
+	Reference string     `help:"What --min-psnr is to: uncached, or converged, the solution that a deterministic sampler converges to. What the uncached run itself misses is refused." enum:"uncached,converged," default:"" placeholder:"uncached|converged"`
 	CacheMem  int        `name:"cache-memory" help:"Max megabytes that the policy may keep for all images in flight. Default: no limit." placeholder:"MB"`
 	Batch     int        `help:"Max images denoised at the same time." default:"4"`
 	RNG       string     `name:"rng" help:"Random numbers: own (image i of a seed is the same in any batch) or torch-cpu (the noise that PyTorch makes on a CPU, for whole batches, as in DiT's sampling loop; PyTorch's noise on a GPU cannot be reproduced)." enum:"own,torch-cpu" default:"own"`
@@ -103,13 +104,14 @@ func (c *generateCmd) request(a *app, p *tokencache.Pipeline, s tokencache.Sampl
 		Seed:        seed,
 		Sampling:    s,
 		MinPSNR:     c.MinPSNR,
+		Reference:   reuse.Reference(c.Reference),
 		CacheMemory: int64(c.CacheMem) << 20,
 		Batch:       c.Batch,
 	}
 	if req.Classes, err = p.ImageClasses(c.Class, or(c.Count, 0)); err != nil {
 		return req, err
 	}
-	if req.Policy, err = c.policy(a, s); err != nil {
+	if req.Policy, err = c.policy(a, p, s); err != nil {
 		return req, err
 	}
 	req.Sampling = c.of(req.Policy, s)
@@ -129,18 +131,20 @@ func (c *generateCmd) request(a *app, p *tokencache.Pipeline, s tokencache.Sampl
 }
 
 // policy returns what is to be reused: as asked for, or what is bundled with the model.
-func (c *generateCmd) policy(a *app, s tokencache.Sampling) (reuse.Policy, error) {
+func (c *generateCmd) policy(a *app, p *tokencache.Pipeline, s tokencache.Sampling) (reuse.Policy, error) {
 	speed, err := parseSpeed(c.Speed)
 	switch {
 	case err != nil:
 		return nil, err
 	case c.Policy != "" && c.Speed != "":
 		return nil, errors.New("give --policy or --speed, not both")
+	case c.Reference != "" && c.MinPSNR == 0:
+		return nil, errors.New("--reference says what --min-psnr is to: give that, too")
 	case c.Policy != "":
 		return a.policy(string(c.Policy))
 	}
 	if c.MinPSNR > 0 && speed == 0 {
-		t, err := a.opened.bundle.ForPSNR(s, c.MinPSNR)
+		t, err := a.opened.bundle.ForPSNR(p.Setting(s), reuse.Promise{MinPSNR: c.MinPSNR, Reference: reuse.Reference(c.Reference)})
 		if err != nil || t != nil {
 			return t, err
 		}

@@ -4,12 +4,19 @@ import (
 	"testing"
 
 	"github.com/tokencache/tokencache/diffusion"
+	"github.com/tokencache/tokencache/models"
 	"github.com/tokencache/tokencache/models/fashion"
+	"github.com/tokencache/tokencache/reuse"
 )
 
 // TestForPSNR checks that the policy that is taken for a PSNR keeps it, that none that keeps it
 // needs fewer operations, and that other samplings have none.
 func TestForPSNR(t *testing.T) {
+	pipeline, _, err := models.Open("fashion")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pipeline.Close()
 	s := diffusion.Sampling{Sampler: "ddim", Steps: 50, Guidance: 1.5}
 	list, err := fashion.Bundle.Policies()
 	if err != nil {
@@ -17,16 +24,16 @@ func TestForPSNR(t *testing.T) {
 	}
 	taken := map[string]bool{}
 	for psnr := 30.0; psnr < 60; psnr += 0.5 {
-		best := 0.0
+		best, promise := 0.0, reuse.Promise{MinPSNR: psnr}
 		for _, p := range list {
 			if p.Contract == nil {
 				continue
 			}
-			if point, ok := p.Contract.For(psnr); ok {
+			if point, ok := p.Contract.For(promise); ok {
 				best = max(best, point.FLOPs)
 			}
 		}
-		p, err := fashion.Bundle.ForPSNR(s, psnr)
+		p, err := fashion.Bundle.ForPSNR(pipeline.Setting(s), promise)
 		switch {
 		case err != nil:
 			t.Fatal(err)
@@ -34,7 +41,7 @@ func TestForPSNR(t *testing.T) {
 			t.Errorf("%g dB: no policy, one keeps it at %g times fewer operations", psnr, best)
 		case p != nil:
 			taken[p.String()] = true
-			if point, ok := p.Contract.For(psnr); !ok || point.FLOPs != best || point.PSNR < psnr {
+			if point, ok := p.Contract.For(promise); !ok || point.FLOPs != best || point.PSNR < psnr {
 				t.Errorf("%g dB: %s has %+v (%v), want %g times fewer operations", psnr, p, point, ok, best)
 			}
 		}
@@ -43,7 +50,7 @@ func TestForPSNR(t *testing.T) {
 		t.Errorf("only %v are ever taken", taken)
 	}
 	s.Guidance = 4
-	if p, err := fashion.Bundle.ForPSNR(s, 30); p != nil || err != nil {
+	if p, err := fashion.Bundle.ForPSNR(pipeline.Setting(s), reuse.Promise{MinPSNR: 30}); p != nil || err != nil {
 		t.Errorf("another guidance: %v (%v), want none", p, err)
 	}
 }

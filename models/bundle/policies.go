@@ -158,9 +158,9 @@ func (b *Bundle) ForSpeed(s diffusion.Sampling, speed float64) (string, error) {
 	return t.String(), nil
 }
 
-// ForPSNR returns, of the bundled policies for a sampling, the one whose contract keeps a PSNR, in
-// dB, with the fewest operations; nil if none does.
-func (b *Bundle) ForPSNR(s diffusion.Sampling, psnr float64) (*reuse.Trained, error) {
+// ForPSNR returns, of the bundled policies, the one whose contract keeps what is promised with the
+// fewest operations; nil if none does.
+func (b *Bundle) ForPSNR(s reuse.Setting, promise reuse.Promise) (*reuse.Trained, error) {
 	list, err := b.Policies()
 	if err != nil {
 		return nil, err
@@ -168,10 +168,10 @@ func (b *Bundle) ForPSNR(s diffusion.Sampling, psnr float64) (*reuse.Trained, er
 	var best *reuse.Trained
 	most := 0.0
 	for _, t := range list {
-		if t.Contract == nil || !suits(t.Sampling, s.WithDefaults()) {
+		if _, err := reuse.Guard(t, promise, s); err != nil {
 			continue
 		}
-		if point, ok := t.Contract.For(psnr); ok && point.FLOPs > most {
+		if point, ok := t.Contract.For(promise); ok && point.FLOPs > most {
 			best, most = t, point.FLOPs
 		}
 	}

@@ -80,6 +80,8 @@ func Vars() kong.Vars {
 		"columns":         calibrate.NewL2P().Columns,
 		"contractImages":  calibrate.DefaultContract().Images,
 		"contractSeed":    calibrate.DefaultContract().Seed,
+
+		"contractConfidence": calibrate.DefaultContract().Confidence,
 	} {
 		vars[name] = fmt.Sprint(v)
 	}

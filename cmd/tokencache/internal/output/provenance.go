@@ -17,6 +17,7 @@ type Provenance struct {
 	Sampling    diffusion.Sampling // with its defaults
 	Policy      string
 	MinPSNR     float64 // that each image keeps; 0: nothing is promised
+	Reference   string  // what that is to, or ""
 	Level       string  // of the CPU
 	Batch       int     // matters to RNGTorch alone
 	Images      int     // likewise
@@ -32,6 +33,7 @@ func provenance(p *tokencache.Pipeline, req tokencache.Request, noise string) Pr
 		Sampling:    req.Sampling,
 		Policy:      req.Policy.String(),
 		MinPSNR:     req.MinPSNR,
+		Reference:   string(req.Reference),
 		Level:       p.Level(),
 		Batch:       req.Batch,
 		Images:      len(req.Classes),
@@ -75,6 +77,7 @@ func (p Provenance) Texts() []raster.Text {
 		}
 	}
 	add(p.MinPSNR != 0, "min psnr", number(p.MinPSNR))
+	add(p.MinPSNR != 0 && p.Reference != "", "min psnr to", p.Reference)
 	add(s.Eta != 0, "eta", number(s.Eta))
 	add(s.GuidancePower != 0, "cfg power", number(s.GuidancePower))
 	add(s.GuideAll, "cfg channels", "all")

@@ -64,8 +64,8 @@ func (g *Generated) Lines() []string {
 		float64(g.FLOPs)/max(g.Seconds, 1e-9)/1e9, seconds(g.DecodeSeconds))}
 	if c := g.Checks; c != nil {
 		lines = append(lines, fmt.Sprintf("%.1f forecasts of an image checked, %.1f rejected and computed; "+
-			"estimated PSNR to the uncached images %.1f dB, min %.1f",
-			c.Checks, c.Rejections, c.EstimatedPSNR.Mean, c.EstimatedPSNR.Min))
+			"estimated PSNR to %s %.1f dB, min %.1f",
+			c.Checks, c.Rejections, promised(c.Reference), c.EstimatedPSNR.Mean, c.EstimatedPSNR.Min))
 	}
 	if g.PSteps == 0 {
 		return lines
@@ -78,6 +78,14 @@ func (g *Generated) Lines() []string {
 		"%.1f GFLOP, %.1f saved (%.2f times fewer); cache of %.1f MB",
 		policy, g.ISteps, pSteps(g.PSteps, g.HalfSteps), 100*g.TokensShare, float64(g.FLOPs)/1e9,
 		float64(g.UncachedFLOPs-g.FLOPs)/1e9, float64(g.UncachedFLOPs)/float64(g.FLOPs), megabytes(g.CacheBytes)))
+}
+
+// promised names what a promised PSNR is to.
+func promised(to reuse.Reference) string {
+	if to == reuse.ToConverged {
+		return "the converged solution"
+	}
+	return "the uncached images"
 }
 
 // Steps names a sampling by what it is compared by: "unipc, 19 steps (logsnr)".

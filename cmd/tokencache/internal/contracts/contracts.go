@@ -1,0 +1,88 @@
+// Package contracts reads what users ask of contracts, and says what they hold. It samples no image.
+package contracts
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/tokencache/tokencache"
+	"github.com/tokencache/tokencache/reuse"
+)
+
+// Levels reads a list of PSNRs in dB, such as 40,45,50.
+func Levels(list string) ([]float64, error) {
+	var levels []float64
+	for _, text := range fields(list) {
+		level, err := strconv.ParseFloat(text, 64)
+		if err != nil || !(level > 0 && level <= 100) {
+			return nil, fmt.Errorf("--min-psnr %s: want decibels, as in 40,45,50", text)
+		}
+		levels = append(levels, level)
+	}
+	if len(levels) == 0 {
+		return nil, fmt.Errorf("--min-psnr %q: want decibels, as in 40,45,50", list)
+	}
+	return levels, nil
+}
+
+// References reads a list of references; of is the flag that they belong to.
+func References(list, of string) ([]reuse.Reference, error) {
+	var references []reuse.Reference
+	for _, name := range fields(list) {
+		to := reuse.Reference(name)
+		if to != reuse.ToUncached && to != reuse.ToConverged {
+			return nil, fmt.Errorf("--reference %s: of %s want %s, %s or both", name, of, reuse.ToUncached, reuse.ToConverged)
+		}
+		references = append(references, to)
+	}
+	return references, nil
+}
+
+func fields(list string) []string {
+	return strings.FieldsFunc(list, func(r rune) bool { return r == ',' || r == ' ' })
+}
+
+// Sampling returns how a contract's images are sampled: as flags say, or as a calibrated policy
+// needs it, with the guidance that is asked for if one is.
+func Sampling(policy reuse.Policy, flags tokencache.Sampling, guided bool) tokencache.Sampling {
+	t, ok := policy.(*reuse.Trained)
+	if !ok {
+		return flags
+	}
+	s := flags
+	s.Sampler, s.Steps, s.Spacing, s.Eta = t.Sampler, t.Steps, t.Spacing, t.Eta
+	if !guided {
+		s.Guidance, s.GuidancePower = t.Guidance, t.GuidancePower
+	}
+	s.GuideAll, s.Clip = s.GuideAll || t.GuideAll, s.Clip || t.Clip
+	return s
+}
+
+// Lines says what a contract promises.
+func Lines(c *reuse.Contract) []string {
+	var lines []string
+	for _, point := range c.Points {
+		text := fmt.Sprintf("%.1f dB", point.PSNR)
+		if c.Baseline != nil {
+			text += fmt.Sprintf(", and %.1f dB to the converged solution,", point.ConvergedPSNR)
+		}
+		lines = append(lines, fmt.Sprintf("%.0f %% of the images keep %s at %.2f times fewer FLOPs", 100*c.Coverage, text, point.FLOPs))
+	}
+	if b := c.Baseline; b != nil {
+		lines = append(lines, fmt.Sprintf("the uncached ones keep %.1f dB to the converged solution", b.PSNR))
+	}
+	return lines
+}
+
+// Offers lists the policies that have a contract to a reference, with the highest PSNR of each.
+func Offers(policies []*reuse.Trained, to reuse.Reference) []string {
+	var list []string
+	for _, t := range policies {
+		if t.Contract != nil && (to != reuse.ToConverged || t.Contract.Baseline != nil) {
+			_, high := t.Contract.Range(to)
+			list = append(list, fmt.Sprintf("%s (up to %.1f dB)", t, high))
+		}
+	}
+	return list
+}
