@@ -78,7 +78,7 @@ var storeys = []storey{
 		{"cmd/tokencache/internal/summary", ". calibrate eval measure reuse"},
 		{"cmd/tokencache/internal/terminal", "train"},
 		{"cmd/tokencache/internal/listing", "diffusion dit internal/imagenet models models/bundle reuse"},
-		{"cmd/tokencache/internal/inspect", "checkpoint dit vae"},
+		{"cmd/tokencache/internal/inspect", "checkpoint dit models models/bundle vae"},
 		{"cmd/tokencache/internal/bench", ". diffusion dit internal/kernel internal/median reuse seam tensor train"},
 		{"cmd/tokencache/internal/verify", "calibrate checkpoint diffusion dit internal/formula reuse seam tensor train vae"},
 		{"cmd/tokencache", "*"},

@@ -27,7 +27,7 @@ type generateCmd struct {
 	Policy    policyText `help:"What to reuse from step to step: none, a policy bundled with the model, the folder of a calibrated one, or NAME:key=value,...; help lists them. Default: the bundled policy for this sampler, these steps and this guidance, else none." placeholder:"NAME|DIR"`
 	Speed     string     `help:"Take the bundled policy for this speed, times the uncached model: 1.5x, 2x, 3x, ... Default: 2.4x." placeholder:"X"`
 	MinPSNR   float64    `name:"min-psnr" help:"Keep a PSNR of at least this many dB of each image to the uncached run of the same sampler, steps and seed: forecasts are checked and, where needed, computed. Expected of 95 % of the images, for policies of which a contract is calibrated; without --policy and --speed it takes the bundled one that keeps it with the fewest operations." placeholder:"DB"`
-	CacheMem  int        `name:"cache-memory" help:"Max megabytes that the policy may keep for all images in flight. Default: no limit." placeholder:"MB"`
+	CacheMem  int64      `name:"cache-memory" help:"Max megabytes that the policy may keep for all images in flight. Default: no limit." placeholder:"MB"`
 	Batch     int        `help:"Max images denoised at the same time." default:"4"`
 	RNG       string     `name:"rng" help:"Random numbers: own (image i of a seed is the same in any batch) or torch-cpu (the noise that PyTorch makes on a CPU, for whole batches, as in DiT's sampling loop; PyTorch's noise on a GPU cannot be reproduced)." enum:"own,torch-cpu" default:"own"`
 	Threads   int        `help:"Worker threads. Default: all processors." placeholder:"N"`
@@ -96,14 +96,14 @@ func (c *generateCmd) Run(a *app) error {
 func (c *generateCmd) request(a *app, p *tokencache.Pipeline, s tokencache.Sampling, seed uint64) (
 	req tokencache.Request, err error,
 ) {
-	if c.CacheMem < 0 {
-		return req, fmt.Errorf("--cache-memory %d: want 0 or more", c.CacheMem)
+	if c.CacheMem < 0 || c.CacheMem > math.MaxInt64>>20 {
+		return req, fmt.Errorf("--cache-memory %d: want 0 to %d", c.CacheMem, math.MaxInt64>>20)
 	}
 	req = tokencache.Request{
 		Seed:        seed,
 		Sampling:    s,
 		MinPSNR:     c.MinPSNR,
-		CacheMemory: int64(c.CacheMem) << 20,
+		CacheMemory: c.CacheMem << 20,
 		Batch:       c.Batch,
 	}
 	if req.Classes, err = p.ImageClasses(c.Class, or(c.Count, 0)); err != nil {

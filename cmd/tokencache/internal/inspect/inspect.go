@@ -9,6 +9,8 @@ import (
 
 	"github.com/tokencache/tokencache/checkpoint"
 	"github.com/tokencache/tokencache/dit"
+	"github.com/tokencache/tokencache/models"
+	"github.com/tokencache/tokencache/models/bundle"
 	"github.com/tokencache/tokencache/vae"
 )
 
@@ -39,10 +41,10 @@ func (r *Report) add(name, format string, args ...any) {
 	r.Properties = append(r.Properties, Property{name, fmt.Sprintf(format, args...)})
 }
 
-// Path inspects a checkpoint, a folder or a diffusers pipeline; o is what the checkpoint does not
-// say. It fails only if no weights can be opened there.
+// Path inspects a checkpoint, a folder, a diffusers pipeline or, by its name, a bundled model; o is
+// what the checkpoint does not say. It fails only if no weights can be opened there.
 func Path(ctx context.Context, path string, o dit.Options) (*Report, error) {
-	w, modelErr := dit.OpenContext(ctx, path, o)
+	w, modelErr := models.ResolveWeights(ctx, path, o)
 	if modelErr == nil {
 		defer w.Close()
 		r := newReport(w.File)
@@ -61,7 +63,11 @@ func Path(ctx context.Context, path string, o dit.Options) (*Report, error) {
 		if w.VAE != "" {
 			r.add("autoencoder", "%s", w.VAE)
 		}
-		return r, nil
+		policies, err := bundle.Lookup(path).Policies()
+		if len(policies) > 0 {
+			r.add("policies", "%v", policies)
+		}
+		return r, err
 	}
 	file := path
 	if info, err := os.Stat(path); err != nil {
@@ -83,8 +89,8 @@ func Path(ctx context.Context, path string, o dit.Options) (*Report, error) {
 		r.Architecture = s.Name
 		r.Parameters = s.Parameters
 		r.WeightBytes = 4 * s.Parameters
-		r.add("latents", "%d channels, 1/%d of the picture's side, scale factor %g", s.LatentChannels, s.Downscale, s.ScaleFactor)
-		r.add("pictures", "%d channels", s.ImageChannels)
+		r.add("latents", "%d channels, 1/%d of the image's side, scale factor %g", s.LatentChannels, s.Downscale, s.ScaleFactor)
+		r.add("images", "%d channels", s.ImageChannels)
 		r.add("parameters", "%s", millions(s.Parameters))
 		return r, nil
 	}
