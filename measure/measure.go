@@ -13,6 +13,7 @@ import (
 	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/diffusion"
 	"github.com/tokencache/tokencache/eval"
+	"github.com/tokencache/tokencache/internal/busy"
 	"github.com/tokencache/tokencache/internal/median"
 	"github.com/tokencache/tokencache/reuse"
 )
@@ -40,6 +41,11 @@ type Comparison struct {
 
 	Images int `json:"images"`
 	Repeat int `json:"repeat"`
+
+	// Load is that of the machine before the measurement, and Disturbed what says that the times
+	// are wrong: see busy.Timing.
+	Load      float64  `json:"load"`
+	Disturbed []string `json:"disturbed,omitempty"`
 
 	Cached, Uncached []tokencache.Image `json:"-"`
 	Times            []float64          `json:"-"` // of each run of the request
@@ -174,10 +180,11 @@ func CompareWith(ctx context.Context, p *tokencache.Pipeline, req tokencache.Req
 	if err := checkNoise(req, plain); err != nil {
 		return nil, err
 	}
+	c := &Comparison{Load: busy.Load()}
 	if err := warmUp(ctx, p, plain); err != nil {
 		return nil, err
 	}
-	c := &Comparison{Images: len(req.Classes), Repeat: repeat}
+	c.Images, c.Repeat = len(req.Classes), repeat
 	c.Baseline = Baseline{Sampler: plain.Sampler, Steps: plain.Steps, Spacing: plain.Spacing}
 	var uncached []float64
 	var own, other stepWatch
@@ -197,6 +204,12 @@ func CompareWith(ctx context.Context, p *tokencache.Pipeline, req tokencache.Req
 	c.WallSeconds, c.UncachedWallSeconds = median.Of(c.Times), median.Of(uncached)
 	c.Seconds = 0
 	c.Speedup = c.UncachedWallSeconds / c.WallSeconds
+	c.Disturbed = busy.Timing{
+		Load:    c.Load,
+		Runs:    [][]float64{c.Times, uncached},
+		Speedup: c.Speedup,
+		Ratio:   c.FLOPReduction(),
+	}.Signs()
 	c.Steps, c.UncachedStep = own.costs(), other.middle()
 	if t, ok := req.Policy.(*reuse.Trained); ok && t.Saw(req.Seed) {
 		c.Note = fmt.Sprintf("the policy was made from images of seed %d, so that these are not unseen", req.Seed)

@@ -255,7 +255,7 @@ func (c *generateCmd) compare(a *app, p *tokencache.Pipeline, req tokencache.Req
 	if err != nil {
 		return err
 	}
-	if err := output.PairsOf(p, req, kinds, r.Uncached, r.Cached).Write(c.Out); err != nil {
+	if err := output.PairsOf(p, req, summary.Captions(r, kinds), r.Uncached, r.Cached).Write(c.Out); err != nil {
 		return err
 	}
 	if c.JSON {

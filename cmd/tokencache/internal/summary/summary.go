@@ -4,6 +4,7 @@ package summary
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/tokencache/tokencache"
@@ -102,6 +103,10 @@ func Compared(c *measure.Comparison, kinds [2]string) []string {
 			c.ISteps, pSteps(c.PSteps, c.HalfSteps), megabytes(c.CacheBytes)),
 		fmt.Sprintf("PSNR to %s: %s", kinds[0], fidelity(c.PSNRUncached)),
 	}
+	if len(c.Disturbed) > 0 {
+		lines = append(lines, "the times may be wrong, for there was "+strings.Join(c.Disturbed, ", and ")+
+			"; measure again on a quiet machine, or with more --repeat")
+	}
 	if c.Note != "" {
 		lines = append(lines, c.Note)
 	}
@@ -117,6 +122,16 @@ func Compared(c *measure.Comparison, kinds [2]string) []string {
 			fidelity(c.PSNRConverged), kinds[0], c.Baseline.PSNRConverged.Mean),
 		fmt.Sprintf("the converged solution: %d evaluations; half of them give the same within %.1f dB (latents %.1g)",
 			s.Evaluations, s.PSNRHalf.Mean, s.Error))
+}
+
+// Captions name the two kinds of images of a comparison, and say what the second gains and costs.
+func Captions(c *measure.Comparison, kinds [2]string) [2]string {
+	disturbed := ""
+	if len(c.Disturbed) > 0 {
+		disturbed = " (disturbed)"
+	}
+	kinds[1] += fmt.Sprintf("\n%.2fx as fast%s\n%.1f dB PSNR", c.Speedup, disturbed, c.PSNRUncached.Mean)
+	return kinds
 }
 
 // Measured returns what a calibrated policy was measured on, and its fidelity.
