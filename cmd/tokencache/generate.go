@@ -214,6 +214,8 @@ func (c *generateCmd) checkOut() error {
 		return errors.New("--resume needs the --out of the run that was interrupted")
 	case c.Resume && c.Overwrite:
 		return errors.New("give --resume or --overwrite, not both")
+	case c.Compare && (c.Resume || c.Labels || c.SaveLatents != "" || c.Overwrite):
+		return errors.New("--compare writes one sheet, and takes no --resume, --overwrite, --labels or --save-latents")
 	case c.Out == output.Stdout && c.JSON:
 		return errors.New("--out - and --json both write to standard output: give one of them")
 	case c.Batch < 1:
@@ -249,6 +251,9 @@ func (c *generateCmd) compare(a *app, p *tokencache.Pipeline, req tokencache.Req
 		with = measure.DDIM50(req.Sampling)
 		kinds = [2]string{summary.Steps(with), summary.Steps(req.Sampling)}
 	}
+	if c.Seed == "" {
+		a.note("seed %d", req.Seed)
+	}
 	bar := a.newProgress("comparing")
 	r, err := measure.CompareBoth(a.ctx, p, req, with, c.Repeat, bar.Set)
 	bar.Finish()
@@ -259,7 +264,9 @@ func (c *generateCmd) compare(a *app, p *tokencache.Pipeline, req tokencache.Req
 		return err
 	}
 	if c.JSON {
-		return a.printJSON(r)
+		pairs := summary.OfPairs(p, req, r)
+		pairs.Model, pairs.Files = c.Model, []string{c.Out}
+		return a.printJSON(pairs)
 	}
 	a.note("%s\n%s\nwrote %s", kinds[1], strings.Join(summary.Compared(r, kinds), "\n"), c.Out)
 	return nil

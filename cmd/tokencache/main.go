@@ -26,6 +26,7 @@ import (
 
 // cli is the command line.
 type cli struct {
+	Demo      demoCmd      `cmd:"" help:"Show in some seconds what a cache policy gains: generates a few images with and without one."`
 	Generate  generateCmd  `cmd:"" help:"Generate images with a model."`
 	List      listCmd      `cmd:"" help:"List bundled models, cache policies, samplers, or the classes of a model."`
 	Inspect   inspectCmd   `cmd:"" help:"Say what a model file is: architecture, size, cost, tensors."`

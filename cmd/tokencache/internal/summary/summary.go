@@ -124,6 +124,38 @@ func Compared(c *measure.Comparison, kinds [2]string) []string {
 			s.Evaluations, s.PSNRHalf.Mean, s.Error))
 }
 
+// Pairs is what generate --compare reports: a comparison, and what it is of.
+type Pairs struct {
+	*measure.Comparison
+	Model       string   `json:"model"` // as the user names it
+	Fingerprint string   `json:"fingerprint"`
+	Seed        uint64   `json:"seed"`
+	Sampler     string   `json:"sampler"`
+	Sampling    string   `json:"sampling_steps"` // as --steps takes them
+	CFG         float64  `json:"cfg"`
+	CFGPower    float64  `json:"cfg_power"`
+	Policy      string   `json:"policy"`
+	Method      string   `json:"method,omitempty"` // of a calibrated policy
+	Classes     []int    `json:"classes"`
+	Files       []string `json:"files"`
+}
+
+// OfPairs returns the summary of a request that was compared, without Model and Files.
+func OfPairs(p *tokencache.Pipeline, req tokencache.Request, c *measure.Comparison) *Pairs {
+	return &Pairs{
+		Comparison:  c,
+		Fingerprint: p.Fingerprint(),
+		Seed:        req.Seed,
+		Sampler:     req.Sampler,
+		Sampling:    req.StepsText(),
+		CFG:         req.Guidance,
+		CFGPower:    req.GuidancePower,
+		Policy:      req.Policy.String(),
+		Method:      method(req.Policy),
+		Classes:     req.Classes,
+	}
+}
+
 // Captions name the two kinds of images of a comparison, and say what the second gains and costs.
 func Captions(c *measure.Comparison, kinds [2]string) [2]string {
 	disturbed := ""
