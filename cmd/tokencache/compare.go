@@ -42,6 +42,8 @@ func (c *compareCmd) Help() string {
   tokencache compare --policies all --speeds 1.5x,2x,3x,4x --count 256 --out comparison
   tokencache compare --policies "tokencache fewer-steps taylorseer:n=3,order=1 policies/mine" --count 1000 --out comparison
 
+On two cores and for the bundled model, all methods at four speeds with 256 images take 75 minutes, --quick three.
+
 Every policy generates the same images from the same noise. Its time is measured against the uncached model's,
 alternating. Ctrl-C stops; the same command resumes, and a larger --count adds images.`
 }

@@ -39,7 +39,7 @@ The Fréchet distance is between the network's features of the samples and of th
 It is comparable only for equal numbers of samples: small sets have larger distances. The class agreement is the
 share of samples that the network assigns to their class. In parentheses are bootstrap intervals of 95 % for other
 samples of the same model. With Inception the distance is FID, and there are sFID, the inception score, and
-precision and recall (of at most 10,000 images of either side).`
+precision and recall (of at most 10,000 images of either side), and it takes many times as long as with a classifier; progress says how long.`
 }
 
 func (c *evaluateCmd) Run(a *app) error { return skippable(c.run(a), "--skip-broken") }

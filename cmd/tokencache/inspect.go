@@ -12,11 +12,11 @@ type inspectCmd struct {
 	Key       string `help:"Which of several sets of weights in the checkpoint to take. Default: an average (ema), if there is one." placeholder:"KEY"`
 	Heads     int    `help:"Attention heads, where the checkpoint does not say." placeholder:"N"`
 	InputSize int    `help:"Side of the latents, where the checkpoint does not say." placeholder:"N"`
-	Decode    int    `name:"decode-layer" help:"Blocks of an MDTv1's decoder, where config.json does not say." placeholder:"N"`
+	Decode    int    `name:"decode-layer" help:"Blocks of an MDTv1's decoder, which its checkpoint does not say. Default: what config.json says, else 2." placeholder:"N"`
 	NoTensors bool   `help:"Leave the list of tensors out."`
 	JSON      bool   `name:"json" help:"Print one JSON object on standard output."`
 
-	redundancyFlags `embed:""`
+	redundancyFlags `embed:"" group:"With --redundancy:"`
 }
 
 func (c *inspectCmd) Run(a *app) error {

@@ -150,11 +150,14 @@ func newParser(c *cli, options ...kong.Option) *kong.Kong {
 			"samplers":      strings.Join(diffusion.Methods(), ", "),
 			"spacings":      strings.Join(diffusion.Spacings(), ", "),
 			"version":       version.Describe().String(),
+			"maxImages":     fmt.Sprint(maxCount),
 		},
+		trainVars(),
 		calibration.Vars(),
 	)...)
 	if err != nil {
 		panic(err) // a mistake in the struct tags, seen by every test
 	}
+	group(parser.Model)
 	return parser
 }
