@@ -62,6 +62,6 @@ func (c *demoCmd) Run(a *app) error {
 		s.Model, s.Files = models.Default, []string{file}
 		return a.printJSON(s)
 	}
-	opened := !c.NoOpen && terminal.Show(terminal.Viewer(a.stdout), file)
+	opened := !c.NoOpen && terminal.Show(terminal.Viewer(a.raw), file)
 	return summary.WriteDemo(a.stdout, r, req.Policy, file, opened)
 }

@@ -98,8 +98,8 @@ func (c *generateCmd) Run(a *app) error {
 func (c *generateCmd) request(a *app, p *tokencache.Pipeline, s tokencache.Sampling, seed uint64) (
 	req tokencache.Request, err error,
 ) {
-	if c.CacheMem < 0 || c.CacheMem > math.MaxInt64>>20 {
-		return req, fmt.Errorf("--cache-memory %d: want 0 to %d", c.CacheMem, math.MaxInt64>>20)
+	if c.CacheMem < 0 || c.CacheMem > maxCacheMem {
+		return req, fmt.Errorf("--cache-memory %d: want 0 to %d", c.CacheMem, int64(maxCacheMem))
 	}
 	req = tokencache.Request{
 		Seed:        seed,
@@ -166,7 +166,7 @@ func (c *generateCmd) generate(a *app, p *tokencache.Pipeline, req tokencache.Re
 		Labels:  c.Labels,
 		Latents: c.SaveLatents,
 		Noise:   c.Noise,
-		Stdout:  a.stdout,
+		Stdout:  a.raw,
 	})
 	if err != nil {
 		return err
@@ -227,6 +227,9 @@ func (c *generateCmd) checkOut() error {
 	}
 	return nil
 }
+
+// maxCacheMem bounds --cache-memory, so that its bytes are a number.
+const maxCacheMem = math.MaxInt64 >> 20
 
 // maxCount bounds the images of one run: twenty times as many as FID is computed of.
 const maxCount = 1_000_000

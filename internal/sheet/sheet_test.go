@@ -2,6 +2,7 @@ package sheet_test
 
 import (
 	"bytes"
+	"math"
 	"os/exec"
 	"strings"
 	"testing"
@@ -138,7 +139,7 @@ func TestSheetRefuses(t *testing.T) {
 		{"no images", sheet.Layout{Columns: 1}, nil},
 		{"no columns", sheet.Layout{}, []*raster.Image{m}},
 		{"negative scale", sheet.Layout{Columns: 1, Scale: -1}, []*raster.Image{m}},
-		{"huge gap", sheet.Layout{Columns: 1, Gap: 1 << 40}, []*raster.Image{m}},
+		{"huge gap", sheet.Layout{Columns: 1, Gap: math.MaxInt}, []*raster.Image{m}},
 		{"two widths", sheet.Layout{Columns: 2}, []*raster.Image{m, flat(2, 3, 1, 0)}},
 		{"grey and colour", sheet.Layout{Columns: 2}, []*raster.Image{m, flat(2, 2, 3, 0)}},
 		{"too large", sheet.Layout{Columns: 1, Scale: 1024}, []*raster.Image{flat(1024, 1024, 1, 0)}},

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 
 	"github.com/tokencache/tokencache/checkpoint"
@@ -113,6 +114,9 @@ func reason(err error) string {
 	var mismatch *checkpoint.MismatchError
 	if errors.As(err, &mismatch) {
 		return mismatch.Error()
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return err.Error() // the innermost does not say which file
 	}
 	for inner := errors.Unwrap(err); inner != nil; inner = errors.Unwrap(err) {
 		err = inner
