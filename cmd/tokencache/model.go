@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 
 	"github.com/tokencache/tokencache"
@@ -38,6 +39,9 @@ func (a *app) open(name *string, o tokencache.Options, f *samplingFlags) (
 	p, suits, b, err := models.Resolve(a.ctx, *name, o)
 	if err != nil {
 		return nil, tokencache.Sampling{}, err
+	}
+	if n := runtime.GOMAXPROCS(0); o.Threads > n {
+		a.note("%d threads on %d processors are slower than %d", o.Threads, n, n)
 	}
 	if p.Assumed() != "" {
 		a.note("%s", p.Assumed())
