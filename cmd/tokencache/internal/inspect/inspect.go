@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strings"
 
 	"github.com/tokencache/tokencache/checkpoint"
 	"github.com/tokencache/tokencache/dit"
@@ -59,14 +60,18 @@ func Path(ctx context.Context, path string, o dit.Options) (*Report, error) {
 			r.add("assumed", "%s", w.Assumed)
 		}
 		if len(w.ClassNames) > 0 {
-			r.add("class names", "%v", w.ClassNames)
+			r.add("class names", "%s", strings.Join(w.ClassNames, "; "))
 		}
 		if w.VAE != "" {
 			r.add("autoencoder", "%s", w.VAE)
 		}
 		policies, err := bundle.Lookup(path).Policies()
-		if len(policies) > 0 {
-			r.add("policies", "%v", policies)
+		var names []string
+		for _, t := range policies {
+			names = append(names, t.String())
+		}
+		if names != nil {
+			r.add("policies", "%s", strings.Join(names, ", "))
 		}
 		return r, err
 	}

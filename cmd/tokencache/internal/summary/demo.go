@@ -21,12 +21,12 @@ func WriteDemo(w io.Writer, c *measure.Comparison, policy reuse.Policy, file str
 	if opened {
 		what += ", which is being opened"
 	}
-	_, err := fmt.Fprintf(w, `every step computed: %s for %d images of %d steps
+	_, err := fmt.Fprintf(w, `every step computed: %s for %s of %d steps
 policy %s: %s, %.2f times as fast: %d steps are computed, the other %d forecast from them%s
 from the same noise the images are the same but for %.1f dB PSNR (from about 40 dB on, differences are hard to see)
 %s: above without the policy, below with it
 `,
-		seconds(c.UncachedWallSeconds), c.Images, steps,
+		seconds(c.UncachedWallSeconds), images(c.Images), steps,
 		policy, seconds(c.WallSeconds), c.Speedup, c.ISteps, c.PSteps, disturbed,
 		c.PSNRUncached.Mean, what)
 	return err

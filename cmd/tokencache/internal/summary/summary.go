@@ -60,8 +60,8 @@ func method(p reuse.Policy) string {
 
 // Lines returns time and speed, and, where a policy reused anything, what it saved.
 func (g *Generated) Lines() []string {
-	lines := []string{fmt.Sprintf("%d images of %s in %s: %s denoising (%d steps, %.0f GFLOP/s), %s decoding",
-		g.Images, g.architecture, seconds(g.Seconds+g.DecodeSeconds), seconds(g.Seconds), g.Steps,
+	lines := []string{fmt.Sprintf("%s of %s in %s: %s denoising (%d steps, %.0f GFLOP/s), %s decoding",
+		images(g.Images), g.architecture, seconds(g.Seconds+g.DecodeSeconds), seconds(g.Seconds), g.Steps,
 		float64(g.FLOPs)/max(g.Seconds, 1e-9)/1e9, seconds(g.DecodeSeconds))}
 	if c := g.Checks; c != nil {
 		lines = append(lines, fmt.Sprintf("%.1f forecasts of an image checked, %.1f rejected and computed; "+
@@ -195,6 +195,13 @@ func pSteps(all, half int) string {
 		return fmt.Sprintf("%d P-steps", all)
 	}
 	return fmt.Sprintf("%d P-steps (%d of them half steps)", all, half)
+}
+
+func images(n int) string {
+	if n == 1 {
+		return "1 image"
+	}
+	return fmt.Sprintf("%d images", n)
 }
 
 func seconds(s float64) string {
