@@ -39,8 +39,12 @@ package tokencache
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"runtime"
+	"strings"
 
 	"github.com/tokencache/tokencache/diffusion"
 	"github.com/tokencache/tokencache/dit"
@@ -100,10 +104,24 @@ func OpenContext(ctx context.Context, path string, o Options) (*Pipeline, error)
 		DecodeLayer: o.DecodeLayer,
 	})
 	if err != nil {
-		return nil, err
+		return nil, orBundled(path, err)
 	}
 	defer w.Close()
 	return fromWeights(ctx, w, o)
+}
+
+// bundledModels are the models of package models, which this package does not import; its tests
+// check that they are all.
+const bundledModels = "fashion, fashion-mdt"
+
+// orBundled adds to an error how bundled models are opened, where no file is there and path may be
+// meant as a name.
+func orBundled(path string, err error) error {
+	if _, missing := os.Stat(path); !errors.Is(missing, fs.ErrNotExist) || strings.ContainsAny(path, `/\.`) {
+		return err
+	}
+	return fmt.Errorf("%w; the bundled models (%s) are opened by models.Open of package "+
+		"github.com/tokencache/tokencache/models", err, bundledModels)
 }
 
 // FromWeights reads the model of a checkpoint that is open already, such as one embedded in a

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -20,17 +21,8 @@ type ConvertOptions struct {
 // next to the weights goes into the metadata. Tensors that are not floating-point numbers are left
 // out; their names are returned.
 func Convert(from, to string, o ConvertOptions) (leftOut []string, err error) {
-	write := WriteSafetensors
-	switch ext := strings.ToLower(filepath.Ext(to)); ext {
-	case ".safetensors":
-	case ".pt", ".pth", ".bin":
-		write = WritePyTorch
-	default:
-		return nil, fmt.Errorf("convert to %s: unknown kind %q: give a name that ends in .safetensors, "+
-			".pt, .pth or .bin", to, ext)
-	}
-	if o.DType != "" && !o.DType.writable() {
-		return nil, fmt.Errorf("convert to %s: type %s, want F64, F32, F16 or BF16", to, o.DType)
+	if err := o.check(to); err != nil {
+		return nil, err
 	}
 	weights, pipeline := from, ""
 	if info, err := os.Stat(from); err != nil {
@@ -49,13 +41,53 @@ func Convert(from, to string, o ConvertOptions) (leftOut []string, err error) {
 		return nil, err
 	}
 	defer f.Close()
-	c := Content{Metadata: map[string]string{"format": "pt"}, Read: f.Read}
-	for k, v := range f.Metadata() {
-		c.Metadata[k] = v
-	}
+	c := f.content()
 	if err := c.keep(weights, pipeline, f); err != nil {
 		return nil, err
 	}
+	return f.convert(c, to, o)
+}
+
+// Convert writes the weights of an open file as the function Convert does, with what is in the
+// file's metadata. The key is not used.
+func (f *File) Convert(to string, o ConvertOptions) (leftOut []string, err error) {
+	if err := o.check(to); err != nil {
+		return nil, err
+	}
+	return f.convert(f.content(), to, o)
+}
+
+// content returns the file's metadata and what reads its tensors, but no tensor yet.
+func (f *File) content() Content {
+	c := Content{Metadata: map[string]string{"format": "pt"}, Read: f.Read}
+	maps.Copy(c.Metadata, f.Metadata())
+	return c
+}
+
+// writerOf returns what writes the format that a file's name ends in.
+func writerOf(to string) (func(string, Content) error, error) {
+	switch ext := strings.ToLower(filepath.Ext(to)); ext {
+	case ".safetensors":
+		return WriteSafetensors, nil
+	case ".pt", ".pth", ".bin":
+		return WritePyTorch, nil
+	default:
+		return nil, fmt.Errorf("convert to %s: unknown kind %q: give a name that ends in .safetensors, "+
+			".pt, .pth or .bin", to, ext)
+	}
+}
+
+// check reports a file or a type that cannot be written.
+func (o ConvertOptions) check(to string) error {
+	if o.DType != "" && !o.DType.writable() {
+		return fmt.Errorf("convert to %s: type %s, want F64, F32, F16 or BF16", to, o.DType)
+	}
+	_, err := writerOf(to)
+	return err
+}
+
+// convert adds the file's tensors to what is to be written, and writes it.
+func (f *File) convert(c Content, to string, o ConvertOptions) (leftOut []string, err error) {
 	for _, name := range f.Names() {
 		t, _ := f.Lookup(name)
 		if !t.DType.Float() {
@@ -71,7 +103,11 @@ func Convert(from, to string, o ConvertOptions) (leftOut []string, err error) {
 		c.Tensors = append(c.Tensors, t)
 	}
 	if len(c.Tensors) == 0 {
-		return nil, fmt.Errorf("convert %s: no tensors of floating-point numbers", from)
+		return nil, fmt.Errorf("convert %s: no tensors of floating-point numbers", f.Path)
+	}
+	write, err := writerOf(to)
+	if err != nil {
+		return nil, err
 	}
 	return leftOut, write(to, c)
 }

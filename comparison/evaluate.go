@@ -3,6 +3,7 @@ package comparison
 import (
 	"context"
 	"image"
+	"strings"
 
 	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/eval"
@@ -67,7 +68,7 @@ func (r *runner) cost(d *result) report.Cell {
 	cell.WallSeconds, cell.UncachedWallSeconds = t.WallSeconds, t.UncachedWallSeconds
 	cell.Speedup = t.Speedup
 	cell.StepsTaken = t.ISteps + t.PSteps
-	cell.Disturbed = t.Disturbed()
+	cell.Disturbed = strings.Join(t.Disturbed, ", ")
 	if t.UncachedFLOPs > 0 {
 		cell.NFE = float64(r.plan.Steps()) * float64(t.FLOPs) / float64(t.UncachedFLOPs)
 	}

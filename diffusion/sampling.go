@@ -125,7 +125,7 @@ func ParseSteps(text string) (steps int, spacing string, err error) {
 	}
 	list, err := Space(Timesteps, text)
 	if err != nil {
-		return 0, "", err
+		return 0, "", fmt.Errorf("%w%s", err, spelling.Hint(Spacings(), strings.TrimRight(text, "0123456789")))
 	}
 	switch {
 	case strings.HasPrefix(text, strideSpacing):
@@ -200,10 +200,7 @@ func (s Sampling) New(n Network) (Sampler, error) {
 	}
 	m, ok := s.method()
 	if !ok {
-		want := strings.Join(Methods(), ", ")
-		if near := spelling.Nearest(Methods(), s.Sampler); near != "" {
-			want += "; did you mean " + near + "?"
-		}
+		want := strings.Join(Methods(), ", ") + spelling.Hint(Methods(), s.Sampler)
 		return nil, &FieldError{"Sampler", abbreviate(s.Sampler), want}
 	}
 	if err := s.checkSteps(); err != nil {
@@ -232,7 +229,7 @@ func (s Sampling) checkSteps() error {
 	}
 	if letters := strings.Trim(s.Spacing, "0123456789, -"); letters != "" && s.Spacing != strideSpacing {
 		want := append([]string{"a list such as 10,15,20", strideSpacing}, Spacings()...)
-		return &FieldError{"Spacing", abbreviate(s.Spacing), strings.Join(want, ", ")}
+		return &FieldError{"Spacing", abbreviate(s.Spacing), strings.Join(want, ", ") + spelling.Hint(Spacings(), s.Spacing)}
 	}
 	list, err := Space(Timesteps, s.StepsText())
 	if err != nil {

@@ -33,7 +33,7 @@ func Space(n int, spec string) ([]int, error) {
 	for i, field := range fields {
 		count, err := strconv.Atoi(strings.TrimSpace(field))
 		if err != nil || count < 0 {
-			return nil, fmt.Errorf("steps %q: want a number such as 250, a list such as 10,15,20, or a stride such as ddim50", abbreviate(spec))
+			return nil, fmt.Errorf("steps %q: want a number such as 250, a list such as 10,15,20, a stride such as ddim50, or a spacing with a number such as karras20", abbreviate(spec))
 		}
 		size := n / len(fields)
 		if i < n%len(fields) {

@@ -15,10 +15,12 @@ const (
 	estimateSeed = 1
 )
 
-// Reference is what samples are compared with: images, or the statistics of images.
+// Reference is what samples are compared with: images, or the statistics of images. With both, as
+// in the ADM evaluator's files, distances are from the statistics, and precision and recall are of
+// the images.
 type Reference struct {
 	Images     Images
-	Statistics *Statistics // of a reference whose images are not at hand; nil: Images
+	Statistics *Statistics // nil: of Images
 }
 
 // Options are the settings of an evaluation that do not change its results.
@@ -35,7 +37,9 @@ func Evaluate(ctx context.Context, samples Images, reference Reference, n Networ
 		if err := known.Comparable(&Statistics{Network: n.Identity(), Pool: known.Pool}); err != nil {
 			return nil, fmt.Errorf("reference: %w", err) // before anything is computed
 		}
-		reference.Images.Count = 0
+		if _, manifolds := n.(*Inception); !manifolds {
+			reference.Images.Count = 0
+		}
 	}
 	if c, ok := n.(*Classifier); ok {
 		if err := c.checkLabels(samples.Labels); err != nil {
@@ -55,10 +59,12 @@ func Evaluate(ctx context.Context, samples Images, reference Reference, n Networ
 	}
 	var real *Predictions
 	var err error
-	if known == nil {
+	if known == nil || reference.Images.Count > 0 {
 		if real, err = n.Predict(ctx, g, reference.Images, from(0)); err != nil {
 			return nil, fmt.Errorf("reference: %w", err)
 		}
+	}
+	if known == nil {
 		known = &real.Statistics
 	}
 	p, err := n.Predict(ctx, g, samples, from(reference.Images.Count))

@@ -21,7 +21,7 @@ type Evaluation struct {
 
 	SpatialFrechet *Estimate // sFID; nil if the reference's statistics have no spatial features
 	InceptionScore *Estimate
-	Precision      *Estimate // nil if the reference is statistics, or if there are too few images
+	Precision      *Estimate // nil if the reference is statistics alone, or if there are too few images
 	Recall         *Estimate // likewise
 	Preprocessing  string
 

@@ -59,7 +59,7 @@ func TestImagesRefuse(t *testing.T) {
 		a, b    []float32
 		c, h, w int
 		span    float64
-	}{{x, x[1:], 1, 11, 11, 1}, {x, x, 1, 10, 12, 1}, {x, x, 0, 11, 11, 1}, {x, x, 1, 11, 11, 0}, {x, x, 2, 11, 11, 1}, {x, x, 1 << 62, 11, 11, 1}} {
+	}{{x, x[1:], 1, 11, 11, 1}, {x, x, 1, 10, 12, 1}, {x, x, 0, 11, 11, 1}, {x, x, 1, 11, 11, 0}, {x, x, 2, 11, 11, 1}, {x, x, math.MaxInt, 11, 11, 1}} {
 		if _, err := SSIM(test.a, test.b, test.c, test.h, test.w, test.span); err == nil {
 			t.Errorf("no error for SSIM of %d and %d numbers, %d x %d x %d, span %g", len(test.a), len(test.b), test.c, test.h, test.w, test.span)
 		}

@@ -42,6 +42,20 @@ func IsStatistics(path string) bool {
 	return hasStatistics(a)
 }
 
+// HasImages reports whether the .npz at path holds images, as the ADM evaluator's references do next
+// to their statistics.
+func HasImages(path string) bool {
+	a, err := npz.Open(path)
+	if err != nil {
+		return false
+	}
+	defer a.Close()
+	return slices.Contains(a.Names(), samplesArray)
+}
+
+// samplesArray is the array of images in an .npz of samples.
+const samplesArray = "arr_0"
+
 func hasStatistics(a *npz.Archive) bool {
 	return slices.Contains(a.Names(), statMean) && slices.Contains(a.Names(), statCovariance)
 }

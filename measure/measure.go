@@ -13,6 +13,7 @@ import (
 	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/diffusion"
 	"github.com/tokencache/tokencache/eval"
+	"github.com/tokencache/tokencache/internal/busy"
 	"github.com/tokencache/tokencache/internal/median"
 	"github.com/tokencache/tokencache/reuse"
 )
@@ -28,11 +29,6 @@ type Comparison struct {
 	WallSeconds         float64 `json:"wall_s"`
 	UncachedWallSeconds float64 `json:"uncached_wall_s"` // likewise of the other request
 	Speedup             float64 `json:"speedup"`
-	// Spread is how far the times of the repetitions are apart, as a share of their median: the
-	// larger one of both requests. Load is the machine's load average before the first, above its
-	// number of processors; 0 where it is not known.
-	Spread float64 `json:"spread"`
-	Load   float64 `json:"load,omitempty"`
 
 	// PSNRUncached is the images' to those of Baseline, PSNRConverged to the converged solution:
 	// see Converge.
@@ -45,6 +41,11 @@ type Comparison struct {
 
 	Images int `json:"images"`
 	Repeat int `json:"repeat"`
+
+	// Load is that of the machine before the measurement, and Disturbed what says that the times
+	// are wrong: see busy.Timing.
+	Load      float64  `json:"load"`
+	Disturbed []string `json:"disturbed,omitempty"`
 
 	Cached, Uncached []tokencache.Image `json:"-"`
 	Times            []float64          `json:"-"` // of each run of the request
@@ -179,10 +180,11 @@ func CompareWith(ctx context.Context, p *tokencache.Pipeline, req tokencache.Req
 	if err := checkNoise(req, plain); err != nil {
 		return nil, err
 	}
+	c := &Comparison{Load: busy.Load()}
 	if err := warmUp(ctx, p, plain); err != nil {
 		return nil, err
 	}
-	c := &Comparison{Images: len(req.Classes), Repeat: repeat, Load: overload()}
+	c.Images, c.Repeat = len(req.Classes), repeat
 	c.Baseline = Baseline{Sampler: plain.Sampler, Steps: plain.Steps, Spacing: plain.Spacing}
 	var uncached []float64
 	var own, other stepWatch
@@ -200,9 +202,14 @@ func CompareWith(ctx context.Context, p *tokencache.Pipeline, req tokencache.Req
 		c.UncachedFLOPs = u.Stats.FLOPs
 	}
 	c.WallSeconds, c.UncachedWallSeconds = median.Of(c.Times), median.Of(uncached)
-	c.Spread = max(spread(c.Times), spread(uncached))
 	c.Seconds = 0
 	c.Speedup = c.UncachedWallSeconds / c.WallSeconds
+	c.Disturbed = busy.Timing{
+		Load:    c.Load,
+		Runs:    [][]float64{c.Times, uncached},
+		Speedup: c.Speedup,
+		Ratio:   c.FLOPReduction(),
+	}.Signs()
 	c.Steps, c.UncachedStep = own.costs(), other.middle()
 	if t, ok := req.Policy.(*reuse.Trained); ok && t.Saw(req.Seed) {
 		c.Note = fmt.Sprintf("the policy was made from images of seed %d, so that these are not unseen", req.Seed)

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/tokencache/tokencache"
+	"github.com/tokencache/tokencache/checkpoint"
 	"github.com/tokencache/tokencache/diffusion"
 	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/eval"
@@ -56,9 +57,8 @@ func Open(name string, o ...tokencache.Options) (*tokencache.Pipeline, tokencach
 // and its bundle, nil where it is not.
 func Resolve(ctx context.Context, name string, o tokencache.Options) (*tokencache.Pipeline, tokencache.Sampling, *bundle.Bundle, error) {
 	if b := bundle.Lookup(name); b != nil {
-		if o.Key != "" {
-			return nil, tokencache.Sampling{}, nil, &tokencache.FieldError{
-				Field: "Key", Value: o.Key, Want: "none: a bundled model has one set of weights"}
+		if err := checkKey(o.Key); err != nil {
+			return nil, tokencache.Sampling{}, nil, err
 		}
 		p, req, err := b.Open(o)
 		return p, req.Sampling, b, err
@@ -70,10 +70,21 @@ func Resolve(ctx context.Context, name string, o tokencache.Options) (*tokencach
 	return p, Official(p.Config()), nil, nil
 }
 
+// checkKey refuses the choice of a set of weights of a bundled model.
+func checkKey(key string) error {
+	if key == "" {
+		return nil
+	}
+	return &tokencache.FieldError{Field: "Key", Value: key, Want: "none: a bundled model has one set of weights"}
+}
+
 // ResolveWeights opens the weights of the model that a user names, as Resolve does. Options are for
 // models that are not bundled.
 func ResolveWeights(ctx context.Context, name string, o dit.Options) (*dit.Weights, error) {
 	if b := bundle.Lookup(name); b != nil {
+		if err := checkKey(o.Key); err != nil {
+			return nil, err
+		}
 		return b.Weights()
 	}
 	w, err := dit.OpenContext(ctx, name, o)
@@ -81,6 +92,23 @@ func ResolveWeights(ctx context.Context, name string, o dit.Options) (*dit.Weigh
 		return nil, orUnknown(name, err)
 	}
 	return w, nil
+}
+
+// Convert is checkpoint.Convert of the model that a user names, as Resolve does.
+func Convert(from, to string, o checkpoint.ConvertOptions) (leftOut []string, err error) {
+	if bundle.Lookup(from) == nil {
+		leftOut, err = checkpoint.Convert(from, to, o)
+		if err != nil {
+			err = orUnknown(from, err)
+		}
+		return leftOut, err
+	}
+	w, err := ResolveWeights(context.Background(), from, dit.Options{Key: o.Key})
+	if err != nil {
+		return nil, err
+	}
+	defer w.Close()
+	return w.File.Convert(to, o)
 }
 
 // Classifier returns the network that evaluates images of the kind that a bundled model generates.

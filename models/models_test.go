@@ -194,3 +194,18 @@ func TestResolvePolicy(t *testing.T) {
 		})
 	}
 }
+
+// TestLibraryNamesBundled checks that the library, which does not import the bundled models, names
+// them all and their package where one is opened as if it were a file.
+func TestLibraryNamesBundled(t *testing.T) {
+	t.Chdir(t.TempDir()) // which has no file of that name
+	_, err := tokencache.Open("fashion", tokencache.Options{})
+	if err == nil {
+		t.Fatal("no error")
+	}
+	for _, want := range append(models.Names(), "no such file", "models.Open of package github.com/tokencache/tokencache/models") {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%v: no %q", err, want)
+		}
+	}
+}

@@ -78,7 +78,8 @@ func (l *runLog) close() error {
 	return errors.Join(l.w.Flush(), l.f.Close())
 }
 
-// ReadLog returns the log of the run in dir. A last line that was cut off is left out.
+// ReadLog returns the log of the run in dir. Lines that are damaged, such as a last one that was cut
+// off, are left out: the log tells of the run, which goes on without it.
 func ReadLog(dir string) ([]StepStats, error) {
 	path := filepath.Join(dir, LogFile)
 	f, err := os.Open(path)
@@ -89,17 +90,14 @@ func ReadLog(dir string) ([]StepStats, error) {
 	var steps []StepStats
 	lines := bufio.NewScanner(f)
 	lines.Buffer(nil, 1<<20)
-	var bad error
-	for n := 1; lines.Scan(); n++ {
-		if bad != nil {
-			return nil, bad
-		}
+	for lines.Scan() {
 		var r StepStats
-		if err := json.Unmarshal(lines.Bytes(), &r); err != nil {
-			bad = fmt.Errorf("%s: line %d: %w", path, n, err)
-			continue
+		if json.Unmarshal(lines.Bytes(), &r) == nil && r.Step > 0 {
+			steps = append(steps, r)
 		}
-		steps = append(steps, r)
 	}
-	return steps, lines.Err()
+	if err := lines.Err(); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return steps, nil
 }

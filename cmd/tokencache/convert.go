@@ -7,10 +7,11 @@ import (
 
 	"github.com/tokencache/tokencache/checkpoint"
 	"github.com/tokencache/tokencache/internal/atomicfile"
+	"github.com/tokencache/tokencache/models"
 )
 
 type convertCmd struct {
-	From  string `arg:"" help:"A checkpoint, a folder with one, or a diffusers pipeline (its transformer)."`
+	From  string `arg:"" help:"A checkpoint, a folder with one, a diffusers pipeline (its transformer), or the name of a bundled model: ${models}."`
 	To    string `arg:"" help:"FILE.safetensors, or FILE.pt, .pth or .bin for PyTorch's format."`
 	Key   string `help:"Which of several sets of weights to convert, such as model. Default: the ema, if there is one." placeholder:"KEY"`
 	DType string `name:"dtype" help:"Type of the numbers: f32, f16, bf16 or f64. Default: as they are." enum:",f32,f16,bf16,f64" default:""`
@@ -25,7 +26,7 @@ func (c *convertCmd) Run(a *app) error {
 	if err := atomicfile.Prepare(c.To); err != nil {
 		return err
 	}
-	leftOut, err := checkpoint.Convert(c.From, c.To, checkpoint.ConvertOptions{
+	leftOut, err := models.Convert(c.From, c.To, checkpoint.ConvertOptions{
 		Key:   c.Key,
 		DType: checkpoint.DType(strings.ToUpper(c.DType)),
 	})

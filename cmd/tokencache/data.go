@@ -3,12 +3,14 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"strings"
 
 	"github.com/tokencache/tokencache/data"
 	"github.com/tokencache/tokencache/internal/atomicfile"
 	"github.com/tokencache/tokencache/internal/raster"
+	"github.com/tokencache/tokencache/models/bundle"
 )
 
 type dataCmd struct {
@@ -44,10 +46,19 @@ func skippable(err error, flag string) error {
 func (a *app) openData(path string, o data.Options, skip bool) (*data.Set, error) {
 	o.Skip, o.Warn = skip, func(err error) { a.note("skipped: %v", err) }
 	set, err := data.Open(a.ctx, path, o)
-	if err == nil {
-		a.notePassedOver(path, set)
+	if err != nil {
+		return nil, orModel(path, err)
 	}
-	return set, err
+	a.notePassedOver(path, set)
+	return set, nil
+}
+
+// orModel returns an error, or that a model's name was given where images are wanted.
+func orModel(path string, err error) error {
+	if errors.Is(err, fs.ErrNotExist) && bundle.Lookup(path) != nil {
+		return fmt.Errorf("%s is a bundled model, not a set of images: inspect %s describes it", path, path)
+	}
+	return err
 }
 
 // notePassedOver says which files of a folder are no images of the set.
@@ -74,7 +85,7 @@ func (c *dataInspectCmd) run(a *app) error {
 		Warn:     func(err error) { a.note("skipped: %v", err) },
 	})
 	if err != nil {
-		return err
+		return orModel(c.Path, err)
 	}
 	defer set.Close()
 	summary, err := set.Summary(maxMeasured)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"reflect"
@@ -121,6 +122,24 @@ func TestExplain(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			if got := a.explain(test.err); got != test.want {
 				t.Errorf("got  %s\nwant %s", got, test.want)
+			}
+		})
+	}
+}
+
+// TestErrorsArePlain checks that control characters and long names do not reach the terminal.
+func TestErrorsArePlain(t *testing.T) {
+	for name, path := range map[string]string{
+		"escape codes": "\x1b[31mred\x1b]0;title\a.pt",
+		"long":         strings.Repeat("long", 1<<18) + ".pt",
+	} {
+		t.Run(name, func(t *testing.T) {
+			var out, errs bytes.Buffer
+			if status := run([]string{"inspect", path}, &out, &errs); status != 1 {
+				t.Errorf("status %d", status)
+			}
+			if text := errs.String(); strings.ContainsAny(text, "\x1b\a") || len(text) > 20<<10 || out.Len() > 0 {
+				t.Errorf("%d bytes: %.200q", len(text), text)
 			}
 		})
 	}

@@ -15,7 +15,7 @@ import (
 
 type evaluateCmd struct {
 	Samples        string `once:"" help:"Images to evaluate: an .npz or a folder as generate writes them, or a data set." placeholder:"PATH" required:""`
-	Reference      string `once:"" help:"Real images to compare them with: a data set or an .npz; or an .npz of their statistics, as --statistics, pytorch-fid and the ADM evaluator write it." placeholder:"PATH" required:""`
+	Reference      string `once:"" help:"Real images to compare them with: a data set or an .npz; or an .npz of their statistics, as --statistics, pytorch-fid and the ADM evaluator write it, whose images, if it has them too, are used for precision and recall." placeholder:"PATH" required:""`
 	SamplesSplit   string `help:"Part of the samples, if they are a data set: train, test or all." enum:"train,test,all," default:""`
 	ReferenceSplit string `help:"Part of the reference: train, test or all. Default: test where there are parts." enum:"train,test,all," default:""`
 	Count          *int   `short:"n" help:"Evaluate at most this number of samples: every k-th. Default: all." placeholder:"N"`
@@ -39,7 +39,7 @@ The Fréchet distance is between the network's features of the samples and of th
 It is comparable only for equal numbers of samples: small sets have larger distances. The class agreement is the
 share of samples that the network assigns to their class. In parentheses are bootstrap intervals of 95 % for other
 samples of the same model. With Inception the distance is FID, and there are sFID, the inception score, and
-precision and recall (of at most 10,000 images of either side).`
+precision and recall (of at most 10,000 images of either side), and it takes many times as long as with a classifier; progress says how long.`
 }
 
 func (c *evaluateCmd) Run(a *app) error { return skippable(c.run(a), "--skip-broken") }
@@ -128,21 +128,27 @@ func (c *evaluateCmd) run(a *app) error {
 // openReference opens the reference, images or the statistics of images, and returns what closes
 // it.
 func (c *evaluateCmd) openReference(a *app, o data.Options) (eval.Reference, func() error, error) {
-	none := func() error { return nil }
+	var r eval.Reference
 	if eval.IsStatistics(c.Reference) {
-		if c.Neighbours != "" {
-			return eval.Reference{}, nil, fmt.Errorf("--neighbours: %s has statistics and no images", c.Reference)
+		var err error
+		if r.Statistics, err = eval.ReadStatistics(c.Reference); err != nil {
+			return r, nil, err
 		}
-		s, err := eval.ReadStatistics(c.Reference)
-		return eval.Reference{Statistics: s}, none, err
+		if !eval.HasImages(c.Reference) {
+			if c.Neighbours != "" {
+				return r, nil, fmt.Errorf("--neighbours: %s has statistics and no images", c.Reference)
+			}
+			return r, func() error { return nil }, nil
+		}
 	}
 	o.Split = c.ReferenceSplit
 	set, err := comparison.OpenReference(a.ctx, c.Reference, o)
 	if err != nil {
-		return eval.Reference{}, nil, err
+		return r, nil, orModel(c.Reference, err)
 	}
 	a.notePassedOver(c.Reference, set)
-	return eval.Reference{Images: imagesOf(set)}, set.Close, nil
+	r.Images = imagesOf(set)
+	return r, set.Close, nil
 }
 
 // openSamples opens a folder that generate wrote, or any data set, and returns what closes it.

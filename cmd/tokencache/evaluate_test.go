@@ -1,9 +1,11 @@
 package main
 
 import (
+	"archive/zip"
 	"bytes"
 	"encoding/json"
 	"math"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -103,8 +105,49 @@ func TestEvaluateInception(t *testing.T) {
 	if again["frechet"] != first["frechet"] || again["sfid"] != first["sfid"] || again["precision"] != nil {
 		t.Errorf("%+v of statistics, %+v of images", again, first)
 	}
+	// The ADM evaluator's files hold statistics and images.
+	both := filepath.Join(dir, "both.npz")
+	joinArchives(t, both, statistics, reference)
+	whole, notes := evaluate("--reference", both)
+	if whole == nil {
+		t.Fatal(notes)
+	}
+	for _, name := range []string{"frechet", "sfid", "precision", "recall", "reference_n"} {
+		if whole[name] != first[name] {
+			t.Errorf("%s: %v with statistics and images in one file, %v with images", name, whole[name], first[name])
+		}
+	}
 	e, notes := evaluate("--reference", statistics, "--preprocess", "pytorch-fid")
 	if e != nil || !strings.Contains(notes, "preprocessing adm") {
 		t.Errorf("another preprocessing: %+v, %q", e, notes)
+	}
+}
+
+// joinArchives writes a zip file with the members of others.
+func joinArchives(t *testing.T, path string, from ...string) {
+	t.Helper()
+	file, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	w := zip.NewWriter(file)
+	for _, name := range from {
+		r, err := zip.OpenReader(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range r.File {
+			if f.Name == "about.json" {
+				continue
+			}
+			if err := w.Copy(f); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r.Close()
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -17,13 +17,13 @@ import (
 // samplingFlags say how images are sampled: the same flags in every verb that samples.
 type samplingFlags struct {
 	Sampler  string   `help:"One of ${samplers}; see list samplers. Default: ddim, or what a calibrated --policy was made for, as of the other settings here." placeholder:"NAME"`
-	Steps    string   `help:"Denoising steps: a number (50), DDIM's own spacing (ddim50), or numbers for equal sections of the schedule (10,15,20). Default: 50." placeholder:"STEPS"`
+	Steps    string   `help:"Denoising steps: a number from 1 to 1000 (50), DDIM's own spacing (ddim50), or numbers for equal sections of the schedule (10,15,20). Default: 50." placeholder:"STEPS"`
 	Spacing  string   `help:"How the steps are spaced, if --steps is a number: ${spacings}, ddim, or noise levels of part of the timesteps such as leading+karras. Default: evenly." placeholder:"NAME"`
 	Order    int      `help:"Order of dpm++, dpm, sde-dpm++, sde-dpm, unipc, deis (default 2) or lms (default 4)." placeholder:"N"`
 	Variant  string   `help:"midpoint or heun of second-order dpm++ and dpm, bh2 or bh1 of unipc, plms or prk of pndm. Default: the first of these." placeholder:"NAME"`
 	Solver   string   `help:"File of learned solvers for --sampler learned, or its folder, as calibrate --method learned-solver makes it. Default: the bundled ones." placeholder:"FILE|DIR"`
-	Eta      *float64 `help:"Noise that ddim adds at each step: 0 none, 1 as much as ddpm. Default: 0." placeholder:"X"`
-	Guidance *float64 `aliases:"cfg" help:"Scale of classifier-free guidance; 1 turns it off, which halves the work. Default: what suits the model (for a DiT 4, for an MDT 3.8, for a bundled model what its card says)." placeholder:"X"`
+	Eta      *float64 `help:"Noise that ddim adds at each step, 0 to 1: 0 none, 1 as much as ddpm. Default: 0." placeholder:"X"`
+	Guidance *float64 `aliases:"cfg" help:"Scale of classifier-free guidance, 0 or more; 1 turns it off, which halves the work. Default: what suits the model (for a DiT 4, for an MDT 3.8, for a bundled model what its card says)." placeholder:"X"`
 	Power    *float64 `name:"guidance-power" aliases:"cfg-power" help:"Let the scale grow from 1 while the noise falls, as 1+(scale-1)*(1-cos(pi*(1-t/1000)^power))/2; 0 keeps it the same at every step. Default: 0, but 4 for an MDT that is not bundled, as in its official code." placeholder:"P"`
 	All      bool     `name:"guidance-all-channels" aliases:"cfg-all-channels" help:"Guide all channels of the noise, instead of the first three as the official code does."`
 	Clip     bool     `help:"Clamp every predicted image to [-1,1], for models of pixels."`

@@ -8,15 +8,15 @@ import (
 )
 
 type inspectCmd struct {
-	Path      string `arg:"" optional:"" help:"A checkpoint, an autoencoder, a folder, or a diffusers pipeline; with --redundancy also the name of a bundled model, by default ${model}."`
+	Path      string `arg:"" optional:"" help:"A checkpoint, an autoencoder, a folder, a diffusers pipeline, or the name of a bundled model: ${models}. Default with --redundancy: ${model}."`
 	Key       string `help:"Which of several sets of weights in the checkpoint to take. Default: an average (ema), if there is one." placeholder:"KEY"`
 	Heads     int    `help:"Attention heads, where the checkpoint does not say." placeholder:"N"`
 	InputSize int    `help:"Side of the latents, where the checkpoint does not say." placeholder:"N"`
-	Decode    int    `name:"decode-layer" help:"Blocks of an MDTv1's decoder, where config.json does not say." placeholder:"N"`
+	Decode    int    `name:"decode-layer" help:"Blocks of an MDTv1's decoder, which its checkpoint does not say. Default: what config.json says, else 2." placeholder:"N"`
 	NoTensors bool   `help:"Leave the list of tensors out."`
 	JSON      bool   `name:"json" help:"Print one JSON object on standard output."`
 
-	redundancyFlags `embed:""`
+	redundancyFlags `embed:"" group:"With --redundancy:"`
 }
 
 func (c *inspectCmd) Run(a *app) error {
@@ -24,7 +24,7 @@ func (c *inspectCmd) Run(a *app) error {
 	case c.Redundancy:
 		return c.redundancy(a)
 	case c.Path == "":
-		return errors.New("give the path of a model, or --redundancy to watch one while it generates")
+		return errors.New("give a model, or --redundancy to watch one while it generates")
 	}
 	o := dit.Options{Key: c.Key, Heads: c.Heads, InputSize: c.InputSize, DecodeLayer: c.Decode}
 	r, err := inspect.Path(a.ctx, c.Path, o)

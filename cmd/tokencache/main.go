@@ -26,6 +26,7 @@ import (
 
 // cli is the command line.
 type cli struct {
+	Demo      demoCmd      `cmd:"" help:"Show in some seconds what a cache policy gains: generates a few images with and without one."`
 	Generate  generateCmd  `cmd:"" help:"Generate images with a model."`
 	List      listCmd      `cmd:"" help:"List bundled models, cache policies, samplers, or the classes of a model."`
 	Inspect   inspectCmd   `cmd:"" help:"Say what a model file is: architecture, size, cost, tensors."`
@@ -48,7 +49,8 @@ type cli struct {
 // app is what every verb is given besides its flags.
 type app struct {
 	ctx    context.Context
-	stdout io.Writer // results: with --json one JSON object and nothing else
+	stdout io.Writer // results as text: with --json one JSON object and nothing else
+	raw    io.Writer // the same, for bytes of a file
 	stderr io.Writer // everything else
 	opened opened    // the model in use, for hints
 }
@@ -62,7 +64,9 @@ func (a *app) printJSON(v any) error {
 }
 
 // note writes a line for the user to standard error.
-func (a *app) note(format string, args ...any) { fmt.Fprintf(a.stderr, format+"\n", args...) }
+func (a *app) note(format string, args ...any) {
+	fmt.Fprintln(a.stderr, terminal.Message(fmt.Sprintf(format, args...)))
+}
 
 // newProgress returns a bar on standard error.
 func (a *app) newProgress(what string) *terminal.Progress {
@@ -78,7 +82,7 @@ func main() {
 func run(args []string, stdout, stderr io.Writer) int {
 	interrupted := terminal.CatchSignals()
 	defer interrupted.Stop()
-	a := &app{ctx: interrupted.Context, stdout: stdout, stderr: stderr}
+	a := &app{ctx: interrupted.Context, stdout: terminal.Plain(stdout), raw: stdout, stderr: stderr}
 
 	exit := -1 // set when kong has printed something and wants to end
 	c := &cli{}
@@ -112,7 +116,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "tokencache: interrupted")
 		return interrupted.Status()
 	default:
-		fmt.Fprintf(stderr, "tokencache: %s\n", a.explain(err))
+		fmt.Fprintf(stderr, "tokencache: %s\n", terminal.Message(a.explain(err)))
 		return 1
 	}
 }
@@ -149,11 +153,14 @@ func newParser(c *cli, options ...kong.Option) *kong.Kong {
 			"samplers":      strings.Join(diffusion.Methods(), ", "),
 			"spacings":      strings.Join(diffusion.Spacings(), ", "),
 			"version":       version.Describe().String(),
+			"maxImages":     fmt.Sprint(maxCount),
 		},
+		trainVars(),
 		calibration.Vars(),
 	)...)
 	if err != nil {
 		panic(err) // a mistake in the struct tags, seen by every test
 	}
+	group(parser.Model)
 	return parser
 }

@@ -1,7 +1,14 @@
 package main
 
 import (
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+
 	"github.com/tokencache/tokencache"
+	"github.com/tokencache/tokencache/calibrate"
+	"github.com/tokencache/tokencache/comparison"
 	"github.com/tokencache/tokencache/models"
 	"github.com/tokencache/tokencache/models/bundle"
 	"github.com/tokencache/tokencache/reuse"
@@ -33,6 +40,9 @@ func (a *app) open(name *string, o tokencache.Options, f *samplingFlags) (
 	if err != nil {
 		return nil, tokencache.Sampling{}, err
 	}
+	if n := runtime.GOMAXPROCS(0); o.Threads > n {
+		a.note("%d threads on %d processors are slower than %d", o.Threads, n, n)
+	}
 	if p.Assumed() != "" {
 		a.note("%s", p.Assumed())
 	}
@@ -50,5 +60,16 @@ func (a *app) open(name *string, o tokencache.Options, f *samplingFlags) (
 
 // policy returns the policy that a user names for the model in use.
 func (a *app) policy(text string) (reuse.Policy, error) {
-	return models.ResolvePolicy(a.opened.bundle, text)
+	p, err := models.ResolvePolicy(a.opened.bundle, text)
+	unknown := (*models.UnknownError)(nil)
+	if !errors.As(err, &unknown) || !slices.Contains(comparison.Methods(), unknown.Name) {
+		return p, err
+	}
+	// A method that compare knows by this name is calibrated for a model.
+	command := a.calibrateCommand(0)
+	if _, err := calibrate.NewMethod(unknown.Name); err == nil {
+		command += " --method " + unknown.Name
+	}
+	return nil, fmt.Errorf("policy %s: policies of this method are made for a model: "+
+		"make one with %s, and give its folder", text, command)
 }

@@ -5,7 +5,9 @@ import (
 	"strings"
 
 	"github.com/tokencache/tokencache"
+	"github.com/tokencache/tokencache/models/bundle"
 	"github.com/tokencache/tokencache/redundancy"
+	"github.com/tokencache/tokencache/reuse"
 )
 
 // redundancyFlags are inspect's for watching a model while it generates.
@@ -17,7 +19,7 @@ type redundancyFlags struct {
 	Class   []string   `short:"c" help:"Classes, as for generate. Default: the first." placeholder:"N|NAME" sep:"none" group:"With --redundancy:"`
 	Count   int        `short:"n" help:"Images." default:"4" group:"With --redundancy:"`
 	Seed    uint64     `short:"s" help:"Seed of the random numbers." default:"1" group:"With --redundancy:"`
-	Policy  policyText `help:"Policy whose choice of tokens is shown, as for generate." default:"tokencache" placeholder:"NAME|DIR" group:"With --redundancy:"`
+	Policy  policyText `help:"Policy whose choice of tokens is shown, as for generate. Default: the one that generate uses, or where that is none, tokencache." placeholder:"NAME|DIR" group:"With --redundancy:"`
 	Threads int        `help:"Worker threads. Default: all processors." placeholder:"N" group:"With --redundancy:"`
 }
 
@@ -41,7 +43,7 @@ func (c *inspectCmd) redundancy(a *app) error {
 		return err
 	}
 	defer p.Close()
-	policy, err := a.policy(string(c.Policy))
+	policy, err := c.shown(a, sampling)
 	if err != nil {
 		return err
 	}
@@ -70,4 +72,16 @@ func (c *inspectCmd) redundancy(a *app) error {
 	}
 	a.note("wrote %s", strings.Join(r.Files, ", "))
 	return nil
+}
+
+// shown returns the policy that is recorded.
+func (c *inspectCmd) shown(a *app, s tokencache.Sampling) (reuse.Policy, error) {
+	if c.Policy != "" {
+		return a.policy(string(c.Policy))
+	}
+	t, err := a.opened.bundle.Choose(s, 0)
+	if none := (*bundle.NoPolicyError)(nil); errors.As(err, &none) {
+		return a.policy(reuse.TokenCacheMethod)
+	}
+	return t, err
 }

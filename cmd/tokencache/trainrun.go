@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/alecthomas/kong"
+
 	"github.com/tokencache/tokencache/cmd/tokencache/internal/output"
 	"github.com/tokencache/tokencache/cmd/tokencache/internal/terminal"
 	"github.com/tokencache/tokencache/tensor"
@@ -24,21 +26,35 @@ type trainRun struct {
 	SkipBad  bool          `name:"skip-broken" help:"Skip image files that cannot be read, naming them, instead of stopping."`
 	Out      string        `short:"o" once:"" help:"Folder of the run: checkpoints, log, loss curve, samples." placeholder:"DIR" required:""`
 	Resume   bool          `help:"Continue the run in --out, bit for bit as if it had not been stopped. Its settings are kept; --steps, --data, --threads and the intervals may be given anew."`
-	Steps    *int          `help:"Updates in all. Default: what --epochs come to." placeholder:"N"`
+	Steps    *int          `help:"Updates in all. Default: what --epochs come to. The first line of progress says how long they take." placeholder:"N"`
 	Epochs   *float64      `settled:"" help:"Times that each image is seen. Default: 10, for a classifier 8." placeholder:"X"`
 	Batch    *int          `settled:"" help:"Images of an update. Default: 64." placeholder:"N"`
 	Micro    *int          `settled:"" name:"micro-batch" help:"Images in memory together; their gradients are summed up to --batch. Default: 16." placeholder:"N"`
-	LR       *float64      `settled:"" name:"lr" help:"Learning rate." placeholder:"X"`
+	LR       *float64      `settled:"" name:"lr" help:"Learning rate. Default: ${trainLR}, for a classifier ${classifierLR}." placeholder:"X"`
 	Warmup   *int          `settled:"" help:"Updates over which the rate rises. Default: 200." placeholder:"N"`
-	Schedule *string       `settled:"" help:"Learning rate after the warm-up: constant, or cosine down to a hundredth." placeholder:"NAME"`
-	Decay    *float64      `settled:"" name:"weight-decay" help:"Weight decay of AdamW." placeholder:"X"`
+	Schedule *string       `settled:"" help:"Learning rate after the warm-up: constant, or cosine down to a hundredth. Default: ${trainSchedule}, for a classifier ${classifierSchedule}." placeholder:"NAME"`
+	Decay    *float64      `settled:"" name:"weight-decay" help:"Weight decay of AdamW, 0 or more. Default: ${trainDecay}, for a classifier ${classifierDecay}." placeholder:"X"`
 	Clip     *float64      `settled:"" help:"Bring the gradient's norm down to this; 0: leave it. Default: 1." placeholder:"X"`
-	EMA      *float64      `settled:"" name:"ema" help:"Decay of the moving average of the weights, which is the model that comes out." placeholder:"X"`
+	EMA      *float64      `settled:"" name:"ema" help:"Decay of the moving average of the weights, which is the model that comes out, 0 to below 1. Default: ${trainEMA}." placeholder:"X"`
 	Seed     *uint64       `short:"s" settled:"" help:"Seed of weights, order, noise and mirroring. Default: 1." placeholder:"N"`
-	Flip     *bool         `settled:"" help:"Mirror images at random."`
-	Save     time.Duration `name:"save-every" help:"Time between checkpoints." default:"3m"`
+	Flip     *bool         `settled:"" help:"Mirror images at random. Default: they stay as they are."`
+	Save     time.Duration `name:"save-every" help:"Time between checkpoints, such as 90s, 3m or 1h." default:"3m"`
 	Threads  int           `help:"Worker threads. Default: all processors." placeholder:"N"`
 	JSON     bool          `name:"json" help:"Print one JSON object on standard output; all else goes to standard error."`
+}
+
+// trainVars are the defaults of flags of training.
+func trainVars() kong.Vars {
+	dit, classifier := train.Defaults(), train.ClassifierDefaults()
+	return kong.Vars{
+		"trainLR":            fmt.Sprint(dit.LR),
+		"trainSchedule":      dit.Schedule,
+		"trainDecay":         fmt.Sprint(dit.Decay),
+		"trainEMA":           fmt.Sprint(dit.EMA),
+		"classifierLR":       fmt.Sprint(classifier.LR),
+		"classifierSchedule": classifier.Schedule,
+		"classifierDecay":    fmt.Sprint(classifier.Decay),
+	}
 }
 
 // Figures in the folder of a run.

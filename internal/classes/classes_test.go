@@ -118,8 +118,9 @@ func TestErrors(t *testing.T) {
 		{"goldne retreiver", imagenet.Names(),
 			`class "goldne retreiver" is unknown; did you mean golden retriever (207)?`},
 		{"sneeker", fashion, `class "sneeker" is unknown; did you mean sneaker (7)?`},
-		{"spaceship to Mars", imagenet.Names(), `class "spaceship to Mars" is unknown`},
-		{"?", fashion, `class "?" is unknown`},
+		{"spaceship to Mars", imagenet.Names(), `class "spaceship to Mars" is unknown: want tench, goldfish, great white shark, tiger shark, hammerhead, ` +
+			`electric ray, stingray, cock, hen, ostrich, brambling, goldfinch, or one of 988 more`},
+		{"?", fashion, `class "?" is unknown: want T-shirt/top, trouser, pullover, dress, coat, sandal, shirt, sneaker, bag, ankle boot`},
 	} {
 		t.Run(test.selection, func(t *testing.T) {
 			_, err := Select([]string{test.selection}, 1000, test.names)

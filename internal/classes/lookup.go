@@ -89,10 +89,24 @@ func ambiguous(names []string, query string, found []int) error {
 		query, strings.Join(list, ", "), rest)
 }
 
+// some lists the names, or of many the first few.
+func some(names []string) string {
+	const few = 12
+	var list []string
+	for _, name := range names[:min(len(names), few)] {
+		list = append(list, Short(name))
+	}
+	if n := len(names) - len(list); n > 0 {
+		return fmt.Sprintf("%s, or one of %d more", strings.Join(list, ", "), n)
+	}
+	return strings.Join(list, ", ")
+}
+
+// unknown returns the error for a name that no class has, with what may have been meant.
 func unknown(names []string, query string) error {
 	near := nearest(names, fold(query))
 	if len(near) == 0 {
-		return fmt.Errorf("class %q is unknown", query)
+		return fmt.Errorf("class %q is unknown: want %s", query, some(names))
 	}
 	return fmt.Errorf("class %q is unknown; did you mean %s?", query, strings.Join(near, ", "))
 }

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -131,7 +132,7 @@ func TestWrongUse(t *testing.T) {
 			return errors.Join(Put(w, "a", []uint8{}, 0), Put(w, "a", []uint8{}, 0))
 		},
 		"has a negative size":   func(w *Writer) error { return Put(w, "a", []uint8{}, -1) },
-		"too large":             func(w *Writer) error { return Put(w, "a", []int64{}, 1<<31, 1<<31) },
+		"too large":             func(w *Writer) error { return Put(w, "a", []int64{}, math.MaxInt/2, math.MaxInt/2) },
 		"65 dimensions are too": func(w *Writer) error { return Put(w, "a", []int64{}, make([]int, 65)...) },
 		"stop":                  func(w *Writer) error { return stop },
 		"\"a\": 3 elements are m": func(w *Writer) error {

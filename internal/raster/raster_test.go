@@ -2,6 +2,7 @@ package raster_test
 
 import (
 	"fmt"
+	"math"
 	"testing"
 
 	"github.com/tokencache/tokencache/internal/npz"
@@ -44,7 +45,7 @@ func (v vectors) image(name string) *raster.Image {
 }
 
 func TestNewRefuses(t *testing.T) {
-	for _, size := range [][3]int{{0, 1, 1}, {1, -1, 1}, {1, 1, 0}, {1 << 20, 1 << 20, 3}, {1 << 40, 1 << 40, 3}} {
+	for _, size := range [][3]int{{0, 1, 1}, {1, -1, 1}, {1, 1, 0}, {1 << 20, 1 << 20, 3}, {math.MaxInt, math.MaxInt, 3}} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
 			if _, err := raster.New(size[0], size[1], size[2]); err == nil {
 				t.Error("no error")

@@ -19,14 +19,16 @@ type Layout struct {
 	Scale   int // each pixel becomes Scale x Scale; 0: up to 4, for images smaller than 112 pixels
 	Gap     int // white pixels between images; 0: 2
 
-	// Rows are captions left of the rows and Heads captions above the columns. They are cut if too
-	// long, and ignored if there are more than rows or columns.
-	Rows, Heads []string
+	// Rows are captions left of the rows, in several lines where they have line breaks or are long.
+	// Heads are captions above the columns, and Names one above each image. Captions are cut where
+	// there is no room for them, and ignored if there are too many.
+	Rows, Heads, Names []string
 }
 
 const (
 	captionMargin   = 6    // pixels next to a caption
-	maxCaptionWidth = 180  // pixels of a row's caption
+	captionWidth    = 180  // pixels of a row's caption, if it fits into the row's height
+	maxCaptionWidth = 480  // else
 	maxScaleOrGap   = 1024 // pixels
 )
 
@@ -57,10 +59,14 @@ func (l Layout) Render(images []*raster.Image) (*raster.Image, error) {
 	captions := image.NewGray(image.Rect(0, 0, out.Width, out.Height))
 	draw.Draw(captions, captions.Bounds(), image.NewUniform(color.White), image.Point{}, draw.Src)
 	for i, text := range l.Rows[:min(len(l.Rows), g.rows)] {
-		g.font.draw(captions, text, image.Rect(captionMargin, g.y(i), g.left, g.y(i)+g.tileHeight), false)
+		g.font.drawLines(captions, text, image.Rect(captionMargin, g.y(i), g.left-captionMargin, g.y(i)+g.tileHeight))
 	}
 	for i, text := range l.Heads[:min(len(l.Heads), g.columns)] {
 		g.font.draw(captions, text, image.Rect(g.x(i), 0, g.x(i)+g.tileWidth, g.top), true)
+	}
+	for i, text := range l.Names[:min(len(l.Names), len(images))] {
+		x, y := g.x(i%l.Columns), g.y(i/l.Columns)
+		g.font.draw(captions, text, image.Rect(x, y-g.name, x+g.tileWidth, y), true)
 	}
 	for i := range out.Pix {
 		out.Pix[i] = captions.Pix[i/out.Channels]
@@ -89,7 +95,8 @@ func paste(dst, m *raster.Image, y, x, scale int) {
 type grid struct {
 	rows, columns         int
 	tileHeight, tileWidth int
-	top, left             int // room for the captions
+	top, left             int // room for the captions of columns and rows
+	name                  int // room for that above each image
 	gap, scale            int
 	font                  *captionFont
 }
@@ -115,13 +122,16 @@ func (l Layout) grid(images int, m *raster.Image) (*grid, error) {
 	if len(l.Heads) > 0 {
 		g.top = g.font.height() + captionMargin
 	}
+	if len(l.Names) > 0 {
+		g.name = g.font.height()
+	}
 	for _, text := range l.Rows {
-		g.left = max(g.left, min(g.font.width(text), maxCaptionWidth)+2*captionMargin)
+		g.left = max(g.left, g.font.block(text, g.tileHeight)+2*captionMargin)
 	}
 	return g, nil
 }
 
-func (g *grid) y(row int) int    { return g.top + g.gap + row*(g.tileHeight+g.gap) }
+func (g *grid) y(row int) int    { return g.top + g.gap + g.name + row*(g.tileHeight+g.gap+g.name) }
 func (g *grid) x(column int) int { return g.left + g.gap + column*(g.tileWidth+g.gap) }
-func (g *grid) height() int      { return g.y(g.rows) }
+func (g *grid) height() int      { return g.y(g.rows) - g.name }
 func (g *grid) width() int       { return g.x(g.columns) }

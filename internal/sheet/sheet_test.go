@@ -2,6 +2,7 @@ package sheet_test
 
 import (
 	"bytes"
+	"math"
 	"os/exec"
 	"strings"
 	"testing"
@@ -81,6 +82,53 @@ func TestSheetCaptions(t *testing.T) {
 	}
 }
 
+// TestSheetNames checks that the caption of an image stands right above it.
+func TestSheetNames(t *testing.T) {
+	images := []*raster.Image{flat(28, 28, 1, 255), flat(28, 28, 1, 255), flat(28, 28, 1, 255)}
+	got, err := sheet.Layout{Columns: 2, Names: []string{"", "", "bag"}}.Render(images)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const tile, gap = 4 * 28, 2
+	name := (got.Height - 2*tile - 3*gap) / 2
+	first, last := got.Height, 0
+	for i, v := range got.Pix {
+		if v < 128 {
+			first, last = min(first, i/got.Width), max(last, i/got.Width)
+			if i%got.Width > gap+tile {
+				t.Fatalf("ink at column %d, above another image", i%got.Width)
+			}
+		}
+	}
+	if low := 2*gap + name + tile; name < 10 || first < low || last >= low+name {
+		t.Errorf("ink in rows %d to %d, want it within %d to %d", first, last, low, low+name)
+	}
+}
+
+// TestSheetLongRowCaption checks that a row's caption of several lines and a long one, such as a
+// policy's, are not cut: the widest line decides how wide the sheet is, and more words add ink.
+func TestSheetLongRowCaption(t *testing.T) {
+	ink := func(caption string) (dark, width int) {
+		m, err := sheet.Layout{Columns: 1, Rows: []string{caption}}.Render([]*raster.Image{flat(28, 28, 1, 255)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, v := range m.Pix {
+			if v < 128 {
+				dark++
+			}
+		}
+		return dark, m.Width
+	}
+	long := "tokencache:ratio=0.5,selection=per-block,importance=random,k=2,warmup=1"
+	one, width := ink(long)
+	two, same := ink(long + "\n2.54x")
+	three, _ := ink(long + "\n2.54x\n52.6 dB")
+	if !(one < two && two < three) || width != same || width > 112+3*2+2*6+180 {
+		t.Errorf("dark pixels %d, %d, %d; width %d and %d", one, two, three, width, same)
+	}
+}
+
 func TestSheetRefuses(t *testing.T) {
 	m := flat(2, 2, 1, 0)
 	for _, test := range []struct {
@@ -91,7 +139,7 @@ func TestSheetRefuses(t *testing.T) {
 		{"no images", sheet.Layout{Columns: 1}, nil},
 		{"no columns", sheet.Layout{}, []*raster.Image{m}},
 		{"negative scale", sheet.Layout{Columns: 1, Scale: -1}, []*raster.Image{m}},
-		{"huge gap", sheet.Layout{Columns: 1, Gap: 1 << 40}, []*raster.Image{m}},
+		{"huge gap", sheet.Layout{Columns: 1, Gap: math.MaxInt}, []*raster.Image{m}},
 		{"two widths", sheet.Layout{Columns: 2}, []*raster.Image{m, flat(2, 3, 1, 0)}},
 		{"grey and colour", sheet.Layout{Columns: 2}, []*raster.Image{m, flat(2, 2, 3, 0)}},
 		{"too large", sheet.Layout{Columns: 1, Scale: 1024}, []*raster.Image{flat(1024, 1024, 1, 0)}},

@@ -18,6 +18,14 @@ func Nearest(words []string, word string) string {
 	return found
 }
 
+// Hint is "; did you mean W?" of the Nearest word W, or "" if there is none.
+func Hint(words []string, word string) string {
+	if near := Nearest(words, word); near != "" {
+		return "; did you mean " + near + "?"
+	}
+	return ""
+}
+
 // Distance is the number of letters to insert, remove, replace, or swap with their neighbour to
 // turn a into b. If the lengths alone differ by more than limit, it is limit+1.
 func Distance(a, b string, limit int) int {

@@ -4,9 +4,11 @@
 package bench
 
 import (
+	"fmt"
 	"sync"
 	"time"
 
+	"github.com/tokencache/tokencache/internal/busy"
 	"github.com/tokencache/tokencache/internal/kernel"
 )
 
@@ -32,6 +34,16 @@ func measurePeak(n int) float64 {
 		total += f
 	}
 	return float64(total) / seconds / 1e9
+}
+
+// disturbed lists what says that other programs slowed a measurement: the load before it, what
+// repetitions of the same work took, and a share of the peak that cannot be.
+func disturbed(load, percent float64, times ...[]float64) []string {
+	signs := busy.Timing{Load: load, Runs: times}.Signs()
+	if percent > 100 {
+		signs = append(signs, fmt.Sprintf("a rate of %.0f %% of the peak", percent))
+	}
+	return signs
 }
 
 // contestant is something that is measured beside others.

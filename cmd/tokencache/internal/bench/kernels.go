@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/tokencache/tokencache/internal/busy"
 	"github.com/tokencache/tokencache/internal/kernel"
 	"github.com/tokencache/tokencache/internal/median"
 	"github.com/tokencache/tokencache/tensor"
@@ -26,6 +27,8 @@ type KernelRow struct {
 type KernelReport struct {
 	PeakGFLOPs float64     `json:"peak_gflops"` // at the best level, with the most threads
 	Rows       []KernelRow `json:"rows"`
+	// Disturbed says why the times may be wrong.
+	Disturbed []string `json:"disturbed,omitempty"`
 }
 
 // KernelOptions says what to measure.
@@ -56,6 +59,7 @@ const (
 // Kernels measures linear maps and attention as models run them. It restores the level in use.
 func Kernels(ctx context.Context, o KernelOptions) (*KernelReport, error) {
 	r := new(KernelReport)
+	load, fastest := busy.Load(), 0.0
 	active := kernel.Active()
 	defer kernel.Use(active)
 	for _, level := range o.Levels {
@@ -70,6 +74,10 @@ func Kernels(ctx context.Context, o KernelOptions) (*KernelReport, error) {
 			}
 		}
 	}
+	for _, row := range r.Rows {
+		fastest = max(fastest, row.PercentOfPeak)
+	}
+	r.Disturbed = disturbed(load, fastest)
 	return r, nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tokencache/tokencache/dit"
+	"github.com/tokencache/tokencache/internal/busy"
 	"github.com/tokencache/tokencache/internal/kernel"
 	"github.com/tokencache/tokencache/internal/median"
 	"github.com/tokencache/tokencache/seam"
@@ -30,6 +31,9 @@ type ModelReport struct {
 	Ratio            float64 `json:"ratio,omitempty"`   // ms to full_ms
 
 	DiT *AgainstDiT `json:"against_dit,omitempty"` // of all tokens, where asked for
+
+	// Disturbed says why the times may be wrong.
+	Disturbed []string `json:"disturbed,omitempty"`
 }
 
 // AgainstDiT compares an MDT with a DiT of equal width, depth and patch, both computing all tokens,
@@ -89,6 +93,7 @@ func Model(ctx context.Context, o ModelOptions) ([]ModelReport, error) {
 		dits.run() // warms up
 		all = append(all, dits)
 	}
+	load := busy.Load()
 	peaks := measure(pool.Workers(), o.Time, all...)
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -107,6 +112,7 @@ func Model(ctx context.Context, o ModelOptions) ([]ModelReport, error) {
 			Arch: o.Config.Name(), Batch: o.Batch, Percent: percent, Threads: pool.Workers(), Level: kernel.ActiveLevel().String(),
 		}
 		r.PercentOfPeak = 100 * r.GFLOPs / r.PeakGFLOPs
+		r.Disturbed = disturbed(load, r.PercentOfPeak, peaks, c.times)
 		if c != full {
 			r.FullMilliseconds = 1e3 * median.Of(full.times)
 			r.Ratio = r.Milliseconds / r.FullMilliseconds

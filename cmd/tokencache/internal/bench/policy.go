@@ -7,6 +7,7 @@ import (
 
 	"github.com/tokencache/tokencache/diffusion"
 	"github.com/tokencache/tokencache/dit"
+	"github.com/tokencache/tokencache/internal/busy"
 	"github.com/tokencache/tokencache/internal/kernel"
 	"github.com/tokencache/tokencache/internal/median"
 	"github.com/tokencache/tokencache/reuse"
@@ -31,6 +32,9 @@ type PolicyReport struct {
 	Ratio      float64 `json:"ratio"`           // of a P-step to an I-step
 	FLOPRatio  float64 `json:"flops_ratio"`     // likewise, counted
 	Share      float64 `json:"tokens_computed"` // on P-steps
+
+	// Disturbed says why the times may be wrong.
+	Disturbed []string `json:"disturbed,omitempty"`
 }
 
 // PolicyOptions says what to measure.
@@ -58,6 +62,8 @@ func policyPlan() reuse.Plan {
 
 // policyBench measures steps of a policy.
 type policyBench struct {
+	load float64 // of the machine before
+
 	model     *dit.Model
 	graph     *tensor.Graph
 	run       reuse.Run
@@ -133,6 +139,7 @@ func Policy(ctx context.Context, o PolicyOptions) (*PolicyReport, error) {
 		return nil, err
 	}
 	b := &policyBench{
+		load:      busy.Load(),
 		model:     m,
 		graph:     g,
 		run:       run,
@@ -156,6 +163,7 @@ func Policy(ctx context.Context, o PolicyOptions) (*PolicyReport, error) {
 // report sums up the measured steps.
 func (b *policyBench) report() *PolicyReport {
 	r := &PolicyReport{Cost: b.cost, UncachedMS: 1e3 * median.Of(b.uncached)}
+	r.Disturbed = disturbed(b.load, 0, b.uncached)
 	r.ISteps, r.PSteps = len(b.full), len(b.partial)
 	if len(b.full) == 0 {
 		return r

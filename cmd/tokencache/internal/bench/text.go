@@ -3,6 +3,7 @@ package bench
 import (
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 )
 
@@ -13,8 +14,26 @@ func WriteKernelHeader(out io.Writer) {
 
 // Write writes a row of a table.
 func (r KernelRow) Write(out io.Writer) {
-	fmt.Fprintf(out, "%-10s %-8s %7d %5d %5d %5d %9.1f %7.1f%%\n",
-		r.Op, r.Level, r.Threads, r.M, r.K, r.N, r.GFLOPs, r.PercentOfPeak)
+	fmt.Fprintf(out, "%-10s %-8s %7d %5d %5d %5d %9.1f %7.1f%%%s\n",
+		r.Op, r.Level, r.Threads, r.M, r.K, r.N, r.GFLOPs, r.PercentOfPeak, mark(r.PercentOfPeak))
+}
+
+// mark marks a percentage of the peak that cannot be.
+func mark(percent float64) string {
+	if percent > 100 {
+		return " !"
+	}
+	return ""
+}
+
+// WriteDisturbed writes a line where something says that times are wrong.
+func WriteDisturbed(out io.Writer, signs []string) error {
+	if len(signs) == 0 {
+		return nil
+	}
+	_, err := fmt.Fprintf(out, "the times may be wrong, for there was %s; measure again on a quiet machine\n",
+		strings.Join(signs, ", and "))
+	return err
 }
 
 // WriteModels writes a row for each share of the tokens.
@@ -26,7 +45,8 @@ func WriteModels(out io.Writer, reports []ModelReport) error {
 		if r.Ratio > 0 {
 			ratio = fmt.Sprintf("%.1f%%", 100*r.Ratio)
 		}
-		fmt.Fprintf(w, "%g%%\t%.1f\t%.1f\t%.1f%%\t%s\t\n", r.Percent, r.Milliseconds, r.GFLOPs, r.PercentOfPeak, ratio)
+		fmt.Fprintf(w, "%g%%\t%.1f\t%.1f\t%.1f%%%s\t%s\t\n", r.Percent, r.Milliseconds, r.GFLOPs, r.PercentOfPeak,
+			mark(r.PercentOfPeak), ratio)
 	}
 	if err := w.Flush(); err != nil {
 		return err
@@ -39,9 +59,9 @@ func WriteModels(out io.Writer, reports []ModelReport) error {
 		}
 		fmt.Fprintln(out)
 	}
-	_, err := fmt.Fprintf(out, "%s, batch %d, %d threads, %s; peak of fused multiply-adds: %.1f GFLOP/s\n",
+	fmt.Fprintf(out, "%s, batch %d, %d threads, %s; peak of fused multiply-adds: %.1f GFLOP/s\n",
 		r.Arch, r.Batch, r.Threads, r.Level, r.PeakGFLOPs)
-	return err
+	return WriteDisturbed(out, r.Disturbed)
 }
 
 // Write writes the report as text.
@@ -52,19 +72,19 @@ func (r *PolicyReport) Write(out io.Writer) error {
 		_, err := fmt.Fprintf(out, "no P-step among the first %d steps\n", r.ISteps)
 		return err
 	}
-	_, err := fmt.Fprintf(out, "P-step (%d)        %8.1f ms, "+
+	fmt.Fprintf(out, "P-step (%d)        %8.1f ms, "+
 		"%.1f %% of an I-step, with %.1f %% of its FLOPs and %.1f %% of its tokens\n"+
 		"cache             %8.1f MB\n",
 		r.PSteps, r.PStepMS, 100*r.Ratio, 100*r.FLOPRatio, 100*r.Share, float64(r.CacheBytes)/(1<<20))
-	return err
+	return WriteDisturbed(out, r.Disturbed)
 }
 
 // Write writes the report as a line of text.
 func (r *TrainReport) Write(out io.Writer) error {
-	_, err := fmt.Fprintf(out, "%s, %d images an update, %d threads, %s: "+
+	fmt.Fprintf(out, "%s, %d images an update, %d threads, %s: "+
 		"%.0f ms, %.1f images/s, %.1f GFLOP/s, %.1f%% of the peak of %.1f GFLOP/s\n",
 		r.Arch, r.Batch, r.Threads, r.Level, r.Milliseconds, r.Images, r.GFLOPs, r.PercentOfPeak, r.PeakGFLOPs)
-	return err
+	return WriteDisturbed(out, r.Disturbed)
 }
 
 // Write writes a table of images a second, with the share of the rate of one request of 8 images.

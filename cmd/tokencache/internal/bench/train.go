@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/tokencache/tokencache/dit"
+	"github.com/tokencache/tokencache/internal/busy"
 	"github.com/tokencache/tokencache/internal/kernel"
 	"github.com/tokencache/tokencache/internal/median"
 	"github.com/tokencache/tokencache/tensor"
@@ -24,6 +25,9 @@ type TrainReport struct {
 	Micro   int    `json:"micro_batch"`
 	Threads int    `json:"threads"`
 	Level   string `json:"level"`
+
+	// Disturbed says why the times may be wrong.
+	Disturbed []string `json:"disturbed,omitempty"`
 }
 
 // TrainOptions says what to measure.
@@ -35,7 +39,7 @@ type TrainOptions struct {
 	Time    time.Duration
 }
 
-// Train measures whole updates of a new model on random pictures: noise, forward pass, loss,
+// Train measures whole updates of a new model on random images: noise, forward pass, loss,
 // backward pass, an MDT's masked passes too, AdamW, moving average.
 func Train(ctx context.Context, o TrainOptions) (*TrainReport, error) {
 	m, params, err := dit.NewTrainable(o.Config, train.NewInit(o.Config, 1), false)
@@ -66,6 +70,7 @@ func Train(ctx context.Context, o TrainOptions) (*TrainReport, error) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	var peaks, times []float64
+	load := busy.Load()
 	var flops int64
 	begin := time.Time{}
 	l.OnStep = func(r train.StepStats) {
@@ -88,6 +93,7 @@ func Train(ctx context.Context, o TrainOptions) (*TrainReport, error) {
 		Arch: o.Config.Name(), Batch: o.Batch, Micro: o.Micro, Threads: pool.Workers(), Level: kernel.ActiveLevel().String(),
 	}
 	r.PercentOfPeak = 100 * r.GFLOPs / r.PeakGFLOPs
+	r.Disturbed = disturbed(load, r.PercentOfPeak, peaks, times)
 	return r, nil
 }
 

@@ -5,10 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"strings"
 
 	"github.com/tokencache/tokencache/checkpoint"
 	"github.com/tokencache/tokencache/dit"
+	"github.com/tokencache/tokencache/models"
+	"github.com/tokencache/tokencache/models/bundle"
 	"github.com/tokencache/tokencache/vae"
 )
 
@@ -39,10 +43,10 @@ func (r *Report) add(name, format string, args ...any) {
 	r.Properties = append(r.Properties, Property{name, fmt.Sprintf(format, args...)})
 }
 
-// Path inspects a checkpoint, a folder or a diffusers pipeline; o is what the checkpoint does not
-// say. It fails only if no weights can be opened there.
+// Path inspects a checkpoint, a folder, a diffusers pipeline or, by its name, a bundled model; o is
+// what the checkpoint does not say. It fails only if no weights can be opened there.
 func Path(ctx context.Context, path string, o dit.Options) (*Report, error) {
-	w, modelErr := dit.OpenContext(ctx, path, o)
+	w, modelErr := models.ResolveWeights(ctx, path, o)
 	if modelErr == nil {
 		defer w.Close()
 		r := newReport(w.File)
@@ -56,12 +60,20 @@ func Path(ctx context.Context, path string, o dit.Options) (*Report, error) {
 			r.add("assumed", "%s", w.Assumed)
 		}
 		if len(w.ClassNames) > 0 {
-			r.add("class names", "%v", w.ClassNames)
+			r.add("class names", "%s", strings.Join(w.ClassNames, "; "))
 		}
 		if w.VAE != "" {
 			r.add("autoencoder", "%s", w.VAE)
 		}
-		return r, nil
+		policies, err := bundle.Lookup(path).Policies()
+		var names []string
+		for _, t := range policies {
+			names = append(names, t.String())
+		}
+		if names != nil {
+			r.add("policies", "%s", strings.Join(names, ", "))
+		}
+		return r, err
 	}
 	file := path
 	if info, err := os.Stat(path); err != nil {
@@ -83,8 +95,8 @@ func Path(ctx context.Context, path string, o dit.Options) (*Report, error) {
 		r.Architecture = s.Name
 		r.Parameters = s.Parameters
 		r.WeightBytes = 4 * s.Parameters
-		r.add("latents", "%d channels, 1/%d of the picture's side, scale factor %g", s.LatentChannels, s.Downscale, s.ScaleFactor)
-		r.add("pictures", "%d channels", s.ImageChannels)
+		r.add("latents", "%d channels, 1/%d of the image's side, scale factor %g", s.LatentChannels, s.Downscale, s.ScaleFactor)
+		r.add("images", "%d channels", s.ImageChannels)
 		r.add("parameters", "%s", millions(s.Parameters))
 		return r, nil
 	}
@@ -107,6 +119,9 @@ func reason(err error) string {
 	var mismatch *checkpoint.MismatchError
 	if errors.As(err, &mismatch) {
 		return mismatch.Error()
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return err.Error() // the innermost does not say which file
 	}
 	for inner := errors.Unwrap(err); inner != nil; inner = errors.Unwrap(err) {
 		err = inner

@@ -18,6 +18,7 @@ type Pairs struct {
 	Images  [][2]*raster.Image // all of one size
 	Classes []int              // of each pair
 	Names   []string           // of all classes, or nil
+	Texts   []raster.Text      // of the PNG file
 }
 
 // PairsOf returns the images of a request of two kinds.
@@ -27,6 +28,7 @@ func PairsOf(p *tokencache.Pipeline, req tokencache.Request, kinds [2]string,
 		Kinds:   kinds,
 		Classes: req.Classes,
 		Names:   p.ClassNames(),
+		Texts:   provenance(p, req, "").Texts(),
 	}
 	for i := range cached {
 		pairs.Images = append(pairs.Images, [2]*raster.Image{rasterOf(uncached[i]), rasterOf(cached[i])})
@@ -72,7 +74,7 @@ const (
 )
 
 // Write writes a sheet of the first pairs to path, a PNG file: a row of one kind above a row of the
-// other. The classes stand above the columns if there are only two rows.
+// other. The classes stand above the columns if there are only two rows, else above the images.
 func (p Pairs) Write(path string) error {
 	pairs := p.Images[:min(len(p.Images), maxPairs)]
 	layout := sheet.Layout{Columns: min(len(pairs), pairColumns)}
@@ -82,6 +84,13 @@ func (p Pairs) Write(path string) error {
 		}
 	}
 	var images []*raster.Image
+	for first := 0; len(layout.Heads) == 0 && p.Names != nil && first < len(pairs); first += pairColumns {
+		names := make([]string, 2*layout.Columns)
+		for i, class := range p.Classes[first:min(first+pairColumns, len(pairs))] {
+			names[i] = Run{Names: p.Names}.caption(class)
+		}
+		layout.Names = append(layout.Names, names...)
+	}
 	for block := range slices.Chunk(pairs, pairColumns) {
 		for kind, name := range p.Kinds {
 			layout.Rows = append(layout.Rows, name)
@@ -95,5 +104,5 @@ func (p Pairs) Write(path string) error {
 	if err != nil {
 		return err
 	}
-	return raster.WritePNG(path, m)
+	return raster.WritePNG(path, m, p.Texts...)
 }

@@ -14,12 +14,15 @@ const maxOnSheet = 100
 // maxSheetPixels bounds the sheet that is the whole output and has all images.
 const maxSheetPixels = 50_000_000
 
+// captionHeight is about the height of an image's caption, in pixels.
+const captionHeight = 20
+
 // checkSheet reports that a sheet of all the run's images is too large.
 func checkSheet(run Run) error {
-	tile := int64(run.Height) * int64(run.Width)
+	tile := int64(run.Height+captionHeight) * int64(run.Width)
 	for scale := int64(4); scale > 1; scale-- { // as sheet.Layout scales small images
 		if int64(max(run.Height, run.Width))*scale <= 112 {
-			tile *= scale * scale
+			tile = (int64(run.Height)*scale + captionHeight) * int64(run.Width) * scale
 			break
 		}
 	}
@@ -78,6 +81,11 @@ func (s *contactSheet) render() (*raster.Image, error) {
 		}
 	} else {
 		ordered = s.images
+		for _, class := range s.run.Classes[:n] {
+			if s.run.Names != nil {
+				layout.Names = append(layout.Names, s.run.caption(class))
+			}
+		}
 		for layout.Columns = 1; layout.Columns*layout.Columns < n; layout.Columns++ {
 		}
 	}

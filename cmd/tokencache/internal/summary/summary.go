@@ -4,6 +4,7 @@ package summary
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/tokencache/tokencache"
@@ -59,8 +60,8 @@ func method(p reuse.Policy) string {
 
 // Lines returns time and speed, and, where a policy reused anything, what it saved.
 func (g *Generated) Lines() []string {
-	lines := []string{fmt.Sprintf("%d images of %s in %s: %s denoising (%d steps, %.0f GFLOP/s), %s decoding",
-		g.Images, g.architecture, seconds(g.Seconds+g.DecodeSeconds), seconds(g.Seconds), g.Steps,
+	lines := []string{fmt.Sprintf("%s of %s in %s: %s denoising (%d steps, %.0f GFLOP/s), %s decoding",
+		images(g.Images), g.architecture, seconds(g.Seconds+g.DecodeSeconds), seconds(g.Seconds), g.Steps,
 		float64(g.FLOPs)/max(g.Seconds, 1e-9)/1e9, seconds(g.DecodeSeconds))}
 	if c := g.Checks; c != nil {
 		lines = append(lines, fmt.Sprintf("%.1f forecasts of an image checked, %.1f rejected and computed; "+
@@ -110,6 +111,10 @@ func Compared(c *measure.Comparison, kinds [2]string) []string {
 			c.ISteps, pSteps(c.PSteps, c.HalfSteps), megabytes(c.CacheBytes)),
 		fmt.Sprintf("PSNR to %s: %s", kinds[0], fidelity(c.PSNRUncached)),
 	}
+	if len(c.Disturbed) > 0 {
+		lines = append(lines, "the times may be wrong, for there was "+strings.Join(c.Disturbed, ", and ")+
+			"; measure again on a quiet machine, or with more --repeat")
+	}
 	if c.Note != "" {
 		lines = append(lines, c.Note)
 	}
@@ -125,6 +130,48 @@ func Compared(c *measure.Comparison, kinds [2]string) []string {
 			fidelity(c.PSNRConverged), kinds[0], c.Baseline.PSNRConverged.Mean),
 		fmt.Sprintf("the converged solution: %d evaluations; half of them give the same within %.1f dB (latents %.1g)",
 			s.Evaluations, s.PSNRHalf.Mean, s.Error))
+}
+
+// Pairs is what generate --compare reports: a comparison, and what it is of.
+type Pairs struct {
+	*measure.Comparison
+	Model       string   `json:"model"` // as the user names it
+	Fingerprint string   `json:"fingerprint"`
+	Seed        uint64   `json:"seed"`
+	Sampler     string   `json:"sampler"`
+	Sampling    string   `json:"sampling_steps"` // as --steps takes them
+	CFG         float64  `json:"cfg"`
+	CFGPower    float64  `json:"cfg_power"`
+	Policy      string   `json:"policy"`
+	Method      string   `json:"method,omitempty"` // of a calibrated policy
+	Classes     []int    `json:"classes"`
+	Files       []string `json:"files"`
+}
+
+// OfPairs returns the summary of a request that was compared, without Model and Files.
+func OfPairs(p *tokencache.Pipeline, req tokencache.Request, c *measure.Comparison) *Pairs {
+	return &Pairs{
+		Comparison:  c,
+		Fingerprint: p.Fingerprint(),
+		Seed:        req.Seed,
+		Sampler:     req.Sampler,
+		Sampling:    req.StepsText(),
+		CFG:         req.Guidance,
+		CFGPower:    req.GuidancePower,
+		Policy:      req.Policy.String(),
+		Method:      method(req.Policy),
+		Classes:     req.Classes,
+	}
+}
+
+// Captions name the two kinds of images of a comparison, and say what the second gains and costs.
+func Captions(c *measure.Comparison, kinds [2]string) [2]string {
+	disturbed := ""
+	if len(c.Disturbed) > 0 {
+		disturbed = " (disturbed)"
+	}
+	kinds[1] += fmt.Sprintf("\n%.2fx as fast%s\n%.1f dB PSNR", c.Speedup, disturbed, c.PSNRUncached.Mean)
+	return kinds
 }
 
 // Measured returns what a calibrated policy was measured on, and its fidelity.
@@ -156,6 +203,13 @@ func pSteps(all, half int) string {
 		return fmt.Sprintf("%d P-steps", all)
 	}
 	return fmt.Sprintf("%d P-steps (%d of them half steps)", all, half)
+}
+
+func images(n int) string {
+	if n == 1 {
+		return "1 image"
+	}
+	return fmt.Sprintf("%d images", n)
 }
 
 func seconds(s float64) string {

@@ -12,13 +12,14 @@ import (
 )
 
 // Progress shows how far a long computation is: on a terminal a bar, elsewhere a line every half
-// minute.
+// minute, the first as soon as it can tell how long the whole takes.
 type Progress struct {
 	bar *progressbar.ProgressBar // nil elsewhere than on a terminal
 
 	w     io.Writer
 	what  string
 	shown time.Time
+	said  bool // how long it takes
 	now   func() time.Time
 
 	// When the share first grew, and what it was: what comes before, such as opening files, tells
@@ -56,6 +57,9 @@ func (p *Progress) Set(done, total float64) {
 	}
 }
 
+// firstInterval is how long a share must have been watched before the first line.
+const firstInterval = 3 * time.Second
+
 // leastShare is how much must have been seen to be done to tell how long the rest takes.
 const leastShare = 0.01
 
@@ -65,16 +69,22 @@ func (p *Progress) line(share float64) {
 	if p.since.IsZero() && share > 0 {
 		p.since, p.first = now, share
 	}
-	if now.Sub(p.shown) < lineInterval {
+	left, known := time.Duration(0), false
+	if seen := share - p.first; !p.since.IsZero() && seen >= leastShare && share <= 1 {
+		left, known = time.Duration(float64(now.Sub(p.since))*(1-share)/seen).Round(time.Second), true
+	}
+	// The first line comes as soon as something can be said of how long the whole takes.
+	soon := !p.said && known && now.Sub(p.since) >= firstInterval && left >= lineInterval
+	if now.Sub(p.shown) < lineInterval && !soon {
 		return
 	}
 	p.shown = now
-	left := ""
-	if seen := share - p.first; !p.since.IsZero() && seen >= leastShare && share <= 1 {
-		rest := time.Duration(float64(now.Sub(p.since)) * (1 - share) / seen)
-		left = fmt.Sprintf(", %s left", rest.Round(time.Second))
+	if known {
+		p.said = true
+		fmt.Fprintf(p.w, "%s: %.0f %%, %s left\n", p.what, 100*share, left)
+		return
 	}
-	fmt.Fprintf(p.w, "%s: %.0f %%%s\n", p.what, 100*share, left)
+	fmt.Fprintf(p.w, "%s: %.0f %%\n", p.what, 100*share)
 }
 
 // Finish removes the bar.

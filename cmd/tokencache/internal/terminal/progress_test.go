@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// TestProgressLines checks that away from a terminal there is a line every half minute and no more,
-// with what is done and what is left.
+// TestProgressLines checks that away from a terminal there is a line as soon as it can be told how
+// long the whole takes, and then one every half minute, with what is done and what is left.
 func TestProgressLines(t *testing.T) {
 	var out strings.Builder
 	p := NewProgress(&out, "denoising")
@@ -22,7 +22,8 @@ func TestProgressLines(t *testing.T) {
 		now = now.Add(time.Second)
 	}
 	p.Finish()
-	want := "denoising: 0 %\ndenoising: 20 %, 1m20s left\ndenoising: 50 %, 50s left\ndenoising: 80 %, 20s left\n"
+	want := "denoising: 0 %\ndenoising: 4 %, 1m36s left\ndenoising: 34 %, 1m6s left\n" +
+		"denoising: 64 %, 36s left\ndenoising: 94 %, 6s left\n"
 	if out.String() != want {
 		t.Errorf("%q, want %q", out.String(), want)
 	}

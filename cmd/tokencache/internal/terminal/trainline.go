@@ -70,7 +70,7 @@ func (l *TrainLine) Note(format string, args ...any) {
 	if l.terminal {
 		fmt.Fprint(l.w, clearLineSequence)
 	}
-	fmt.Fprintf(l.w, format+"\n", args...)
+	fmt.Fprintln(l.w, Message(fmt.Sprintf(format, args...)))
 }
 
 // Finish ends the line.

@@ -71,7 +71,7 @@ func rank(path string) int {
 // models checks recordings of a DiT with the first of the weights, and that the others are the
 // same.
 func (r *run) models(dir string, weights, recordings []string) error {
-	w, err := dit.Open(weights[0], dit.Options{})
+	w, err := dit.Open(weights[0], r.options(weights[0]))
 	if err != nil {
 		return err
 	}
@@ -108,10 +108,20 @@ func (r *run) models(dir string, weights, recordings []string) error {
 	return nil
 }
 
+// options are those of opening a file of weights. Safetensors have one set of weights.
+func (r *run) options(path string) dit.Options {
+	if rank(path) == 0 {
+		return dit.Options{}
+	}
+	return dit.Options{Key: r.Key}
+}
+
 // sameModel checks that the weights at path are those of w, bit for bit.
 func (r *run) sameModel(w *dit.Weights, fingerprint, path string) {
 	name := "weights/" + filepath.Base(path)
-	other, err := dit.Open(path, dit.Options{Heads: w.Heads, InputSize: w.InputSize, DecodeLayer: w.DecodeLayer})
+	o := r.options(path)
+	o.Heads, o.InputSize, o.DecodeLayer = w.Heads, w.InputSize, w.DecodeLayer
+	other, err := dit.Open(path, o)
 	if err != nil {
 		r.fail(name, err)
 		return

@@ -62,6 +62,7 @@ type Report struct {
 type Options struct {
 	Tolerance float64 // of every check; 0 means 1e-4, and 1e-3 for whole sampling runs
 	Threads   int
+	Key       string // which of several sets of weights in files of PyTorch's format to take
 
 	OnCheck func(Check)
 	OnSkip  func(Skip)

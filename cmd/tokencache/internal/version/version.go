@@ -34,13 +34,20 @@ func Describe() Version {
 		v.Version = info.Main.Version
 	}
 	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" {
-			v.Commit = s.Value
+		switch {
+		case s.Key == "vcs.revision":
+			v.Commit = s.Value + v.Commit
+		case s.Key == "vcs.modified" && s.Value == "true":
+			v.Commit += " with changes"
 		}
 	}
 	return v
 }
 
 func (v Version) String() string {
-	return fmt.Sprintf("tokencache %s (%s, %s), CPU level %s", v.Version, v.Go, v.Platform, v.Level)
+	commit := ""
+	if v.Commit != "" {
+		commit = "commit " + v.Commit + ", "
+	}
+	return fmt.Sprintf("tokencache %s (%s%s, %s), CPU level %s", v.Version, commit, v.Go, v.Platform, v.Level)
 }
