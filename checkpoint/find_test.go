@@ -86,7 +86,7 @@ func TestReadText(t *testing.T) {
 	}
 	const pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
 	for path, want := range map[string]string{
-		dir:                            "a folder, not a file",
+		dir:                            "a folder, not a regular file",
 		os.DevNull:                     "not a regular file",
 		large:                          "want at most 16777216",
 		write("pointer.json", pointer): "Git LFS pointer",

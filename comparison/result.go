@@ -14,6 +14,7 @@ import (
 	"github.com/tokencache/tokencache/internal/atomicfile"
 	"github.com/tokencache/tokencache/internal/digest"
 	"github.com/tokencache/tokencache/internal/npz"
+	"github.com/tokencache/tokencache/internal/regularfile"
 	"github.com/tokencache/tokencache/measure"
 	"github.com/tokencache/tokencache/report"
 	"github.com/tokencache/tokencache/reuse"
@@ -71,7 +72,7 @@ func (r *runner) openFolder(name, content string, s run) (*result, error) {
 		dir: filepath.Join(r.Dir, cellsFolder, FileName(name)),
 	}
 	path := filepath.Join(d.dir, resultFile)
-	b, err := os.ReadFile(path)
+	b, err := regularfile.Read(path, regularfile.MaxText)
 	if errors.Is(err, os.ErrNotExist) {
 		return d, os.MkdirAll(d.dir, 0o777)
 	}

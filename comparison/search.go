@@ -14,6 +14,7 @@ import (
 
 	"github.com/tokencache/tokencache/calibrate"
 	"github.com/tokencache/tokencache/internal/atomicfile"
+	"github.com/tokencache/tokencache/internal/regularfile"
 	"github.com/tokencache/tokencache/report"
 	"github.com/tokencache/tokencache/reuse"
 )
@@ -198,7 +199,7 @@ func (w *Winner) Save(dir string) error {
 	if _, err := os.Stat(learned); w.Policy.Spec != "" || errors.Is(err, os.ErrNotExist) {
 		return w.Policy.Save(dir, nil)
 	}
-	b, err := os.ReadFile(learned)
+	b, err := regularfile.Read(learned, math.MaxInt64)
 	if err != nil {
 		return err
 	}

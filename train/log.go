@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"github.com/tokencache/tokencache/internal/atomicfile"
+	"github.com/tokencache/tokencache/internal/regularfile"
 )
 
 // runLog is the log of a run, a line of StepStats for each update.
@@ -81,9 +82,9 @@ func (l *runLog) close() error {
 // ReadLog returns the log of the run in dir. A last line that was cut off is left out.
 func ReadLog(dir string) ([]StepStats, error) {
 	path := filepath.Join(dir, LogFile)
-	f, err := os.Open(path)
+	f, _, err := regularfile.Open(path)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	defer f.Close()
 	var steps []StepStats
