@@ -63,7 +63,7 @@ func (c *compareCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	claim, err := output.ClaimFolder(c.Out, compareFiles, []string{"cells"})
+	claim, err := output.ClaimFolder(c.Out, compareFiles, []string{"cells", "overlays"})
 	if err != nil {
 		return err
 	}
