@@ -96,9 +96,6 @@ func (c *generateCmd) Run(a *app) error {
 func (c *generateCmd) request(a *app, p *tokencache.Pipeline, s tokencache.Sampling, seed uint64) (
 	req tokencache.Request, err error,
 ) {
-	if c.CacheMem < 0 {
-		return req, fmt.Errorf("--cache-memory %d: want 0 or more", c.CacheMem)
-	}
 	req = tokencache.Request{
 		Seed:        seed,
 		Sampling:    s,
