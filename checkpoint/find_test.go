@@ -39,6 +39,12 @@ func TestFindWeights(t *testing.T) {
 			false,
 		},
 		{
+			"shards of a variant under the older spelling",
+			"m-00001-of-00002.fp16.safetensors m-00002-of-00002.fp16.safetensors m.safetensors.index.fp16.json",
+			"m.safetensors.index.fp16.json",
+			false,
+		},
+		{
 			"a whole file before an index",
 			"m.safetensors m-00001-of-00001.safetensors m.safetensors.index.json",
 			"m.safetensors",
