@@ -68,6 +68,9 @@ type Result struct {
 	report.Results
 	// Images has the first images of each cell.
 	Images [][]tokencache.Image
+	// Failed lists the policies whose measurement failed. A speed that a method cannot meet is no
+	// failure.
+	Failed []string
 }
 
 // newResult returns the result of a comparison before anything is measured.

@@ -90,14 +90,21 @@ func (r *runner) openFolder(name, content string, s run) (*result, error) {
 	return &kept, nil
 }
 
+// maxFileName is the length beyond which a file name ends in a hash: systems take 255 bytes.
+const maxFileName = 200
+
 // FileName makes a file name of a text.
 func FileName(text string) string {
-	return strings.Map(func(c rune) rune {
+	name := strings.Map(func(c rune) rune {
 		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("-.=,", c) {
 			return c
 		}
 		return '_'
 	}, text)
+	if len(name) > maxFileName {
+		name = name[:maxFileName] + "-" + digest.Of(text)
+	}
+	return name
 }
 
 // keep keeps the images of a measurement of time, if the result has none yet.

@@ -87,6 +87,7 @@ func (r *runner) measure(ctx context.Context, s run) error {
 			return err
 		default:
 			cell.Error = err.Error()
+			r.result.Failed = append(r.result.Failed, s.Policy)
 		}
 	}
 	r.result.Cells, r.result.Images = append(r.result.Cells, cell), append(r.result.Images, images)

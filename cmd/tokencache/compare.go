@@ -100,15 +100,19 @@ func (c *compareCmd) Run(a *app) error {
 	if err := r.Write(c.Out, r.Sheet(), overlays...); err != nil {
 		return err
 	}
+	var failed error
+	if len(r.Failed) > 0 {
+		failed = fmt.Errorf("failed for %d of %d policies: %s", len(r.Failed), len(r.Cells), strings.Join(r.Failed, ", "))
+	}
 	if c.JSON {
-		return a.printJSON(&r.Results)
+		return errors.Join(a.printJSON(&r.Results), failed)
 	}
 	for i := range r.Cells {
 		fmt.Fprintln(a.stdout, r.Cells[i].Summary())
 	}
 	a.note("wrote %s, with results.json, results.csv, sheet.png and the charts as .svg and .png",
 		filepath.Join(c.Out, report.PageFile))
-	return nil
+	return failed
 }
 
 // compareFiles are the files of a comparison's folder, apart from those of its cells.
