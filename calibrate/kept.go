@@ -8,11 +8,13 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"sync"
 
 	"github.com/tokencache/tokencache"
+	"github.com/tokencache/tokencache/internal/regularfile"
 	"github.com/tokencache/tokencache/reuse"
 )
 
@@ -71,7 +73,7 @@ func (r *keptRun) read() (images []keptImage, end int64, err error) {
 	if r.dir == "" {
 		return images, 0, nil
 	}
-	b, err := os.ReadFile(r.path())
+	b, err := regularfile.Read(r.path(), math.MaxInt64)
 	if errors.Is(err, os.ErrNotExist) {
 		return images, 0, nil
 	}

@@ -7,11 +7,11 @@ import (
 	"io"
 	"math"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"slices"
 
 	"github.com/tokencache/tokencache/internal/atomicfile"
+	"github.com/tokencache/tokencache/internal/regularfile"
 	"github.com/tokencache/tokencache/reuse"
 )
 
@@ -184,7 +184,7 @@ func (c *TokenCache) newPlacement(m *maker, ref *reference) *placement {
 		variances = len(ref.finals)
 	}
 	s.kept.Of = m.key(n, c.Base.String(), c.Halves, c.Weighting, variances)
-	if b, err := os.ReadFile(s.path); err == nil {
+	if b, err := regularfile.Read(s.path, regularfile.MaxText); err == nil {
 		var old trials
 		if json.Unmarshal(b, &old) == nil && old.Of == s.kept.Of {
 			s.kept = old

@@ -15,6 +15,7 @@ import (
 	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/diffusion"
 	"github.com/tokencache/tokencache/internal/atomicfile"
+	"github.com/tokencache/tokencache/internal/regularfile"
 )
 
 // SolversFile is the file of learned solvers in a folder.
@@ -146,7 +147,7 @@ func abs(n int) int { return max(n, -n) }
 
 // OpenSolvers reads a file of learned solvers.
 func OpenSolvers(path string) ([]*diffusion.LearnedSolver, error) {
-	f, err := os.Open(path)
+	f, _, err := regularfile.Open(path)
 	if err != nil {
 		return nil, err
 	}

@@ -213,7 +213,7 @@ func TestOpenErrors(t *testing.T) {
 	}
 	for path, want := range map[string]string{
 		filepath.Join(dir, "none.pt"): "none.pt: no such file",
-		dir:                           "a folder, not a file",
+		dir:                           "a folder, not a regular file",
 		text:                          "unknown format",
 		os.DevNull:                    "not a regular file",
 	} {

@@ -26,7 +26,7 @@ func (e *ChoiceError) Error() string {
 }
 
 // averaged matches the names under which training scripts keep the average of the weights.
-var averaged = regexp.MustCompile(`(?i)(^|[._-])(ema|shadow)([._-]|$)`)
+var averaged = regexp.MustCompile(`(?i)(^|[._-])(ema[0-9]*|swa|shadow|averaged?)([._-]|$)`)
 
 // preferred are the keys under which training scripts keep the weights themselves, the best first.
 var preferred = []string{"model", "state_dict", "params", "net"}

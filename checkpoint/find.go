@@ -25,8 +25,9 @@ var weightNames = []string{
 }
 
 var (
-	// shardForm matches one of several files that an index names: model-00001-of-00002.safetensors.
-	shardForm = regexp.MustCompile(`-\d+-of-\d+\.(safetensors|bin|pt|pth)$`)
+	// shardForm matches one of several files that an index names: model-00001-of-00002.safetensors,
+	// or that of a variant: model-00001-of-00002.fp16.safetensors.
+	shardForm = regexp.MustCompile(`-\d+-of-\d+(\.[^.]+)?\.(safetensors|bin|pt|pth)$`)
 	// indexForm matches an index, in both places where the name of a variant may be:
 	// model.fp16.safetensors.index.json and model.safetensors.index.fp16.json.
 	indexForm = regexp.MustCompile(`^(.+)\.(safetensors|bin)\.index(\.[^.]+)?\.json$`)

@@ -39,6 +39,12 @@ func TestFindWeights(t *testing.T) {
 			false,
 		},
 		{
+			"shards of a variant under the older spelling",
+			"m-00001-of-00002.fp16.safetensors m-00002-of-00002.fp16.safetensors m.safetensors.index.fp16.json",
+			"m.safetensors.index.fp16.json",
+			false,
+		},
+		{
 			"a whole file before an index",
 			"m.safetensors m-00001-of-00001.safetensors m.safetensors.index.json",
 			"m.safetensors",
@@ -86,7 +92,7 @@ func TestReadText(t *testing.T) {
 	}
 	const pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
 	for path, want := range map[string]string{
-		dir:                            "a folder, not a file",
+		dir:                            "a folder, not a regular file",
 		os.DevNull:                     "not a regular file",
 		large:                          "want at most 16777216",
 		write("pointer.json", pointer): "Git LFS pointer",

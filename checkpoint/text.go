@@ -10,10 +10,12 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/tokencache/tokencache/internal/regularfile"
 )
 
 // MaxText bounds the JSON files that lie next to weights.
-const MaxText = 16 << 20
+const MaxText = regularfile.MaxText
 
 // ReadText reads the file at path whole: a config.json or its like, of at most MaxText bytes. It
 // fails for what is not a regular file, such as a pipe or a device, and for a Git LFS pointer in
@@ -37,24 +39,10 @@ func ReadText(path string) ([]byte, error) {
 	return b, nil
 }
 
-// openRegular opens a regular file and returns its size. Opening a pipe would wait for a writer,
-// and a device has no end.
+// openRegular opens a regular file and returns its size. Its errors do not name path.
 func openRegular(path string) (*os.File, int64, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, 0, withoutPath(err)
-	}
-	if info.IsDir() {
-		return nil, 0, errors.New("a folder, not a file")
-	}
-	if !info.Mode().IsRegular() {
-		return nil, 0, errors.New("not a regular file")
-	}
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, 0, withoutPath(err)
-	}
-	return file, info.Size(), nil
+	file, size, err := regularfile.Open(path)
+	return file, size, withoutPath(err)
 }
 
 // withoutPath drops the path from an error of package os, where the caller names it.

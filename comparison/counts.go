@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
+
+	"github.com/tokencache/tokencache/internal/regularfile"
 )
 
 // counts are the factors by which policies' FLOPs are fewer than the uncached model's, kept in the
@@ -21,7 +23,7 @@ const countsFile = "counted.json"
 // forgotten: they are quickly made again.
 func openCounts(path, of string) (counts, error) {
 	c := counts{Of: of, Fewer: map[string]float64{}, path: path}
-	b, err := os.ReadFile(path)
+	b, err := regularfile.Read(path, regularfile.MaxText)
 	if errors.Is(err, os.ErrNotExist) {
 		return c, nil
 	}

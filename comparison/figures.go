@@ -3,10 +3,12 @@ package comparison
 import (
 	"context"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 
 	"github.com/tokencache/tokencache"
+	"github.com/tokencache/tokencache/internal/regularfile"
 	"github.com/tokencache/tokencache/redundancy"
 	"github.com/tokencache/tokencache/report"
 )
@@ -54,7 +56,7 @@ func (r *Result) Overlays(ctx context.Context, o Options) ([]report.Image, error
 		if file == "" {
 			continue
 		}
-		png, err := os.ReadFile(file)
+		png, err := regularfile.Read(file, math.MaxInt64)
 		if err != nil {
 			return nil, err
 		}

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/tokencache/tokencache/internal/regularfile"
 	"github.com/tokencache/tokencache/report"
 )
 
@@ -66,7 +67,7 @@ func (r *runner) kept() ([]*result, error) {
 	var list []*result
 	for _, e := range entries {
 		d := &result{dir: filepath.Join(r.Dir, cellsFolder, e.Name())}
-		b, err := os.ReadFile(filepath.Join(d.dir, resultFile))
+		b, err := regularfile.Read(filepath.Join(d.dir, resultFile), regularfile.MaxText)
 		switch {
 		case errors.Is(err, os.ErrNotExist) || e.Name() == convergedFolder:
 			continue

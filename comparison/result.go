@@ -14,6 +14,7 @@ import (
 	"github.com/tokencache/tokencache/internal/atomicfile"
 	"github.com/tokencache/tokencache/internal/digest"
 	"github.com/tokencache/tokencache/internal/npz"
+	"github.com/tokencache/tokencache/internal/regularfile"
 	"github.com/tokencache/tokencache/measure"
 	"github.com/tokencache/tokencache/report"
 	"github.com/tokencache/tokencache/reuse"
@@ -52,7 +53,7 @@ func (e *ConflictError) Error() string {
 // peek reads what is kept of a run, without checking that it is of the same settings.
 func (r *runner) peek(s run) (*result, error) {
 	d := &result{dir: filepath.Join(r.Dir, cellsFolder, FileName(s.folder()))}
-	b, err := os.ReadFile(filepath.Join(d.dir, resultFile))
+	b, err := regularfile.Read(filepath.Join(d.dir, resultFile), regularfile.MaxText)
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +86,7 @@ func (r *runner) openFolder(name, content string, s run) (*result, error) {
 		dir: filepath.Join(r.Dir, cellsFolder, FileName(name)),
 	}
 	path := filepath.Join(d.dir, resultFile)
-	b, err := os.ReadFile(path)
+	b, err := regularfile.Read(path, regularfile.MaxText)
 	if errors.Is(err, os.ErrNotExist) {
 		return d, os.MkdirAll(d.dir, 0o777)
 	}
@@ -103,14 +104,21 @@ func (r *runner) openFolder(name, content string, s run) (*result, error) {
 	return &kept, nil
 }
 
+// maxFileName is the length beyond which a file name ends in a hash: systems take 255 bytes.
+const maxFileName = 200
+
 // FileName makes a file name of a text.
 func FileName(text string) string {
-	return strings.Map(func(c rune) rune {
+	name := strings.Map(func(c rune) rune {
 		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("-.=,", c) {
 			return c
 		}
 		return '_'
 	}, text)
+	if len(name) > maxFileName {
+		name = name[:maxFileName] + "-" + digest.Of(text)
+	}
+	return name
 }
 
 // keep keeps the images of a measurement of time, if the result has none yet.

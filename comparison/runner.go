@@ -237,11 +237,11 @@ func (r *runner) complete(ctx context.Context, d *result, have, count int, req t
 		if err != nil {
 			return err
 		}
-		if err := d.write(from, generated.Images); err != nil {
+		d.Stats = generated.Stats
+		if err := d.save(); err != nil { // first, so that images are never there without their costs
 			return err
 		}
-		d.Stats = generated.Stats
-		if err := d.save(); err != nil {
+		if err := d.write(from, generated.Images); err != nil {
 			return err
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/tokencache/tokencache/calibrate"
 	"github.com/tokencache/tokencache/diffusion"
 	"github.com/tokencache/tokencache/internal/atomicfile"
+	"github.com/tokencache/tokencache/internal/regularfile"
 	"github.com/tokencache/tokencache/report"
 	"github.com/tokencache/tokencache/reuse"
 )
@@ -297,7 +298,7 @@ func learned(t *reuse.Trained, text string) func(path string) error {
 		return nil
 	}
 	return func(path string) error {
-		b, err := os.ReadFile(file)
+		b, err := regularfile.Read(file, math.MaxInt64)
 		if err != nil {
 			return err
 		}

@@ -10,7 +10,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/tokencache/tokencache/internal/imagefile"
+	"github.com/tokencache/tokencache/internal/regularfile"
 )
 
 // errCIFARPickle is the error of CIFAR's files for Python.
@@ -130,7 +130,7 @@ func openCIFARFile(path string, size int64, o Options) (*Set, error) {
 // classNames reads the names from the folder, a line each.
 func (c cifarForm) classNames(dir string) ([]string, error) {
 	const most = 1 << 16 // bytes of a file of names
-	f, _, err := imagefile.Open(filepath.Join(dir, c.names))
+	f, _, err := regularfile.Open(filepath.Join(dir, c.names))
 	if errors.Is(err, os.ErrNotExist) {
 		return slices.Clone(c.classes), nil
 	}
@@ -155,7 +155,7 @@ func (c cifarForm) classNames(dir string) ([]string, error) {
 }
 
 func (c cifarForm) readFile(path string) (*memory, []int32, error) {
-	f, size, err := imagefile.Open(path)
+	f, size, err := regularfile.Open(path)
 	if err != nil {
 		return nil, nil, cause(err)
 	}

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/tokencache/tokencache/internal/bounded"
 )
 
 // cifar10Record is an image of CIFAR-10 with its label.
@@ -118,19 +120,21 @@ func FuzzCIFAR(f *testing.F) {
 		f.Add(file)
 	}
 	f.Fuzz(func(t *testing.T, file []byte) {
-		for _, form := range cifarForms {
-			images, labels, err := form.read(bytes.NewReader(file), int64(len(file)))
-			if err != nil {
-				continue
-			}
-			if len(images.pix) != len(labels)*cifarPixels || len(labels)*int(form.record()) != len(file) {
-				t.Fatalf("%d labels, %d bytes of pixels, of %d bytes", len(labels), len(images.pix), len(file))
-			}
-			for i, label := range labels {
-				if label < 0 || int(label) >= len(form.classes) {
-					t.Fatalf("label %d of image %d", label, i)
+		bounded.Run(t, len(file), func() {
+			for _, form := range cifarForms {
+				images, labels, err := form.read(bytes.NewReader(file), int64(len(file)))
+				if err != nil {
+					continue
+				}
+				if len(images.pix) != len(labels)*cifarPixels || len(labels)*int(form.record()) != len(file) {
+					t.Fatalf("%d labels, %d bytes of pixels, of %d bytes", len(labels), len(images.pix), len(file))
+				}
+				for i, label := range labels {
+					if label < 0 || int(label) >= len(form.classes) {
+						t.Fatalf("label %d of image %d", label, i)
+					}
 				}
 			}
-		}
+		})
 	})
 }

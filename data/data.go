@@ -16,7 +16,7 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/tokencache/tokencache/internal/imagefile"
+	"github.com/tokencache/tokencache/internal/regularfile"
 )
 
 // maxSize is the largest side of the images that a set gives.
@@ -166,7 +166,7 @@ func openFolder(ctx context.Context, dir string, o Options) (*Set, error) {
 
 // sniff tells IDX, npz, a Python pickle or "" by the first bytes of a file.
 func sniff(path string) (string, error) {
-	f, _, err := imagefile.Open(path)
+	f, _, err := regularfile.Open(path)
 	if err != nil {
 		return "", cause(err)
 	}

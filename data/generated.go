@@ -6,8 +6,8 @@ import (
 	"regexp"
 	"slices"
 
-	"github.com/tokencache/tokencache/internal/imagefile"
 	"github.com/tokencache/tokencache/internal/raster"
+	"github.com/tokencache/tokencache/internal/regularfile"
 )
 
 // numberedPNG is how the images of a run of generate are called.
@@ -16,7 +16,7 @@ var numberedPNG = regexp.MustCompile(`^[0-9]{6,}\.png$`)
 // generated says which files of a folder that generate wrote are its images: all but the contact
 // sheet. It is nil, which is all files, for other folders.
 func generated(root string) func(name string) bool {
-	f, _, err := imagefile.Open(filepath.Join(root, "000000.png"))
+	f, _, err := regularfile.Open(filepath.Join(root, "000000.png"))
 	if err != nil {
 		return nil
 	}

@@ -13,7 +13,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/tokencache/tokencache/internal/imagefile"
+	"github.com/tokencache/tokencache/internal/regularfile"
 )
 
 const (
@@ -155,7 +155,7 @@ func idxLabels(numbers []byte, images, classes int) ([]int32, error) {
 
 // readIDXFile reads a whole file. Its error is a *BrokenError.
 func readIDXFile(path string, dims int) (shape []int, elements []byte, err error) {
-	f, size, err := imagefile.Open(path)
+	f, size, err := regularfile.Open(path)
 	if err == nil {
 		defer f.Close()
 		shape, elements, err = readIDX(f, size, dims)

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/tokencache/tokencache/internal/bounded"
 )
 
 // idxFile is an IDX file of unsigned bytes of the sizes given.
@@ -162,22 +164,24 @@ func FuzzIDX(f *testing.F) {
 		f.Add(file)
 	}
 	f.Fuzz(func(t *testing.T, file []byte) {
-		for _, dims := range []int{1, 3} {
-			shape, elements, err := readIDX(bytes.NewReader(file), int64(len(file)), dims)
-			if err != nil {
-				continue
+		bounded.Run(t, len(file), func() {
+			for _, dims := range []int{1, 3} {
+				shape, elements, err := readIDX(bytes.NewReader(file), int64(len(file)), dims)
+				if err != nil {
+					continue
+				}
+				total := 1
+				for _, n := range shape {
+					total *= n
+				}
+				if len(shape) != dims || len(elements) != total || cap(elements) > 4*len(elements)+4096 {
+					t.Fatalf("shape %v, %d elements in room for %d", shape, len(elements), cap(elements))
+				}
+				again := idxFile(elements, shape...)
+				if !bytes.HasPrefix(file, []byte(gzipMagic)) && !bytes.Equal(again, file) {
+					t.Fatal("written again, the file differs")
+				}
 			}
-			total := 1
-			for _, n := range shape {
-				total *= n
-			}
-			if len(shape) != dims || len(elements) != total || cap(elements) > 4*len(elements)+4096 {
-				t.Fatalf("shape %v, %d elements in room for %d", shape, len(elements), cap(elements))
-			}
-			again := idxFile(elements, shape...)
-			if !bytes.HasPrefix(file, []byte(gzipMagic)) && !bytes.Equal(again, file) {
-				t.Fatal("written again, the file differs")
-			}
-		}
+		})
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/tokencache/tokencache/internal/bounded"
 	"pgregory.net/rapid"
 )
 
@@ -128,12 +129,14 @@ func FuzzSpace(f *testing.F) {
 		f.Add(1000, spec)
 	}
 	f.Fuzz(func(t *testing.T, n int, spec string) {
-		if n < 1 || n > 2000 {
-			return
-		}
-		steps, err := Space(n, spec)
-		if err == nil && (len(steps) == 0 || len(steps) > n || !slices.IsSorted(steps) || steps[0] < 0 || steps[len(steps)-1] >= n) {
-			t.Errorf("Space(%d, %q) = %v", n, spec, steps)
-		}
+		bounded.Run(t, len(spec), func() {
+			if n < 1 || n > 2000 {
+				return
+			}
+			steps, err := Space(n, spec)
+			if err == nil && (len(steps) == 0 || len(steps) > n || !slices.IsSorted(steps) || steps[0] < 0 || steps[len(steps)-1] >= n) {
+				t.Errorf("Space(%d, %q) = %v", n, spec, steps)
+			}
+		})
 	})
 }

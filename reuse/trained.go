@@ -16,6 +16,7 @@ import (
 	"github.com/tokencache/tokencache/diffusion"
 	"github.com/tokencache/tokencache/internal/atomicfile"
 	"github.com/tokencache/tokencache/internal/digest"
+	"github.com/tokencache/tokencache/internal/regularfile"
 	"github.com/tokencache/tokencache/seam"
 )
 
@@ -322,7 +323,7 @@ func Open(dir string) (*Trained, error) {
 
 // OpenFS reads a trained policy from a folder of fsys, such as one embedded in a program.
 func OpenFS(fsys fs.FS, dir string) (*Trained, error) {
-	b, err := fs.ReadFile(fsys, pathIn(dir, PolicyFile))
+	b, err := regularfile.ReadFS(fsys, pathIn(dir, PolicyFile), regularfile.MaxText)
 	if err != nil {
 		return nil, fmt.Errorf("no trained policy: %w", err)
 	}
@@ -370,9 +371,12 @@ func pathIn(dir, name string) string {
 	return dir + "/" + name
 }
 
+// maxLearned bounds the files of what was learned, in bytes.
+const maxLearned = 1 << 30
+
 // readLearned reads what was learned: a predictor, the weights of forecasts, or routers.
 func (t *Trained) readLearned(fsys fs.FS, file string) error {
-	b, err := fs.ReadFile(fsys, file)
+	b, err := regularfile.ReadFS(fsys, file, maxLearned)
 	if err != nil {
 		return err
 	}

@@ -339,28 +339,6 @@ func TestSaw(t *testing.T) {
 	}
 }
 
-// FuzzTrained checks that reading the folder of a policy never panics.
-func FuzzTrained(f *testing.F) {
-	f.Add([]byte(`{"format":1,"method":"teacache","teacache":{"threshold":1,"coefficients":[0,1]}}`), []byte{})
-	f.Add([]byte(`{"format":1,"method":"smoothcache","smoothcache":{"compute":{"attn":[1,0],"mlp-3":[1]}}}`), []byte{})
-	dir := f.TempDir()
-	r := &reuse.L2C{Logits: routers(2, 4)}
-	if err := r.Write(filepath.Join(dir, "r")); err != nil {
-		f.Fatal(err)
-	}
-	b, err := os.ReadFile(filepath.Join(dir, "r"))
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add([]byte(`{"format":1,"method":"l2c","l2c":{"threshold":0.1}}`), b)
-	f.Fuzz(func(t *testing.T, policy, learned []byte) {
-		p, err := reuse.OpenFS(fstest.MapFS{reuse.PolicyFile: {Data: policy}, reuse.PredictorFile: {Data: learned}}, ".")
-		if err == nil && p.String() == "" {
-			t.Error("a policy without a name")
-		}
-	})
-}
-
 // TestBasisInFiles checks that a file names the basis of forecasts, and that one without, from
 // before there was a choice, has Taylor's.
 func TestBasisInFiles(t *testing.T) {

@@ -27,9 +27,10 @@ const (
 	DefaultClassifierEpochs = 8
 )
 
-// Epochs returns the number of updates in which each of so many images is seen epochs times.
+// Epochs returns the number of updates, at least one, in which each of so many images is seen epochs
+// times.
 func (s Settings) Epochs(epochs float64, images int) int {
-	return int(epochs * float64(images) / float64(s.Batch))
+	return max(1, int(epochs*float64(images)/float64(s.Batch)))
 }
 
 // DenoiserDefaults returns the default options of a DiT's examples.

@@ -46,18 +46,19 @@ func LossFigure(dir, path string, names map[string]string) error {
 }
 
 // SampleEvery returns a function that writes a SampleGrid of the run in dir to a PNG file at path,
-// unless it has done so within the last interval. It does nothing if the interval is 0, if ctx is
-// done, or if the run's model, of configuration c, generates latents instead of images.
+// unless it has done so within the last interval and now is false. It does nothing if the interval
+// is 0, if ctx is done, or if the run's model, of configuration c, generates latents instead of
+// images.
 func SampleEvery(
 	interval time.Duration,
 	c dit.Config,
 	dir, path string,
 	o GridOptions,
-) func(ctx context.Context) error {
+) func(ctx context.Context, now bool) error {
 	var last time.Time
-	return func(ctx context.Context) error {
+	return func(ctx context.Context, now bool) error {
 		pixels := c.InChannels == 1 || c.InChannels == 3
-		if interval == 0 || !pixels || time.Since(last) < interval || ctx.Err() != nil {
+		if interval == 0 || !pixels || !now && time.Since(last) < interval || ctx.Err() != nil {
 			return nil
 		}
 		err := SampleGrid(ctx, dir, path, o)

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"github.com/tokencache/tokencache/internal/atomicfile"
+	"github.com/tokencache/tokencache/internal/regularfile"
 )
 
 // runLog is the log of a run, a line of StepStats for each update.
@@ -82,9 +83,9 @@ func (l *runLog) close() error {
 // off, are left out: the log tells of the run, which goes on without it.
 func ReadLog(dir string) ([]StepStats, error) {
 	path := filepath.Join(dir, LogFile)
-	f, err := os.Open(path)
+	f, _, err := regularfile.Open(path)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	defer f.Close()
 	var steps []StepStats

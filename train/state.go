@@ -153,6 +153,10 @@ func openState(dir string) (*checkpoint.File, State, error) {
 		f.Close()
 		return nil, p, fmt.Errorf("%s: metadata %s: %w", path, stateKey, err)
 	}
+	if p.Step < 0 {
+		f.Close()
+		return nil, p, fmt.Errorf("%s: metadata %s: update %d, want 0 or more", path, stateKey, p.Step)
+	}
 	return f, p, nil
 }
 

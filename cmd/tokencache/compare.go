@@ -76,7 +76,7 @@ func (c *compareCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	claim, err := output.ClaimFolder(c.Out, compareFiles, []string{"cells", keptFolder})
+	claim, err := output.ClaimFolder(c.Out, compareFiles, []string{"cells", "overlays", keptFolder})
 	if err != nil {
 		return err
 	}

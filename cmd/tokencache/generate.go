@@ -99,9 +99,6 @@ func (c *generateCmd) Run(a *app) error {
 func (c *generateCmd) request(a *app, p *tokencache.Pipeline, s tokencache.Sampling, seed uint64) (
 	req tokencache.Request, err error,
 ) {
-	if c.CacheMem < 0 || c.CacheMem > maxCacheMem {
-		return req, fmt.Errorf("--cache-memory %d: want 0 to %d", c.CacheMem, int64(maxCacheMem))
-	}
 	req = tokencache.Request{
 		Seed:        seed,
 		Sampling:    s,

@@ -104,7 +104,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		a.stderr = io.Discard
 	}
 	if err == nil {
-		err = errors.Join(checkOnce(k), kernel.EnvError())
+		err = errors.Join(checkOnce(k), checkBounds(k), kernel.EnvError())
 	}
 	if err == nil {
 		err = k.Run(a)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -55,7 +56,21 @@ The folder of the run holds model.safetensors (the averaged weights: a model lik
 loss.png and samples.png. Ctrl-C saves and stops.`
 }
 
-func (c *trainDiTCmd) Run(a *app) error { return c.claimed(func() error { return c.train(a) }) }
+func (c *trainDiTCmd) Run(a *app) error {
+	return c.claimed(a, func() error { return c.train(a) }, func() error {
+		w, err := dit.OpenContext(a.ctx, filepath.Join(c.Out, train.ModelFile), dit.Options{})
+		if err != nil {
+			return err
+		}
+		return errors.Join(c.samples(w.Config)(a.ctx, true), w.Close())
+	})
+}
+
+// samples returns what draws the sheet of samples of the run, of a model of configuration m.
+func (c *trainDiTCmd) samples(m dit.Config) func(ctx context.Context, now bool) error {
+	return train.SampleEvery(c.Sample, m, c.Out, filepath.Join(c.Out, sampleSheet),
+		train.GridOptions{Guidance: c.CFG, Threads: c.Threads})
+}
 
 func (c *trainDiTCmd) train(a *app) error {
 	note := train.DenoiserNote{Source: train.Source{Data: c.Data, Split: c.Split}, Options: train.DenoiserDefaults()}
@@ -105,9 +120,8 @@ func (c *trainDiTCmd) train(a *app) error {
 	a.note("training %s (%.2f million parameters) on %d images of %s: %d updates of %d, %.1f epochs",
 		model.Name(), float64(model.Parameters())/1e6, set.Len(), source.Data, s.Steps, s.Batch,
 		float64(s.Steps)*float64(s.Batch)/float64(set.Len()))
-	grid := train.SampleEvery(c.Sample, model.Config, c.Out, filepath.Join(c.Out, sampleSheet),
-		train.GridOptions{Guidance: c.CFG, Threads: c.Threads})
-	return finishRun(&c.trainRun, a, run, task, func() error { return grid(a.ctx) })
+	samples := c.samples(model.Config)
+	return finishRun(&c.trainRun, a, run, task, func(last bool) error { return samples(a.ctx, last) })
 }
 
 // checkArch refuses flags that do not go with the architecture of a new model, or with a given one.

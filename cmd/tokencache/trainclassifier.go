@@ -26,7 +26,9 @@ func (c *trainClassifierCmd) Help() string {
 The accuracy on the data's test part is printed at every checkpoint.`
 }
 
-func (c *trainClassifierCmd) Run(a *app) error { return c.claimed(func() error { return c.train(a) }) }
+func (c *trainClassifierCmd) Run(a *app) error {
+	return c.claimed(a, func() error { return c.train(a) }, func() error { return nil })
+}
 
 func (c *trainClassifierCmd) train(a *app) error {
 	note := train.ClassifierNote{
@@ -85,7 +87,7 @@ func (c *trainClassifierCmd) train(a *app) error {
 	}
 	a.note("training a classifier of %d classes on %d images of %s: %d updates of %d",
 		len(config.Names), set.Len(), source.Data, run.Settings.Steps, run.Settings.Batch)
-	return finishRun(&c.trainRun, a, run, task, func() error { return testAccuracy(a, path, test, c.Threads) })
+	return finishRun(&c.trainRun, a, run, task, func(bool) error { return testAccuracy(a, path, test, c.Threads) })
 }
 
 // testAccuracy prints the share of the test images that the classifier at path assigns to their

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -63,13 +64,42 @@ const (
 	sampleSheet = "samples.png"
 )
 
-// claimed trains while no other process writes to the folder of the run.
-func (c *trainRun) claimed(train func() error) error {
+// claimed trains while no other process writes to the folder of the run. Of a run to be resumed that
+// has made all of its updates it draws what a killed program did not: the loss, and by sample the
+// sheet of samples.
+func (c *trainRun) claimed(a *app, work, sample func() error) error {
 	claim, err := output.ClaimFolder(c.Out, trainFiles, nil)
 	if err != nil {
 		return err
 	}
-	return errors.Join(skippable(train(), "--skip-broken"), claim.Release())
+	err = work()
+	if finished := (*train.FinishedError)(nil); errors.As(err, &finished) && c.Steps == nil {
+		a.note("%v", err)
+		err = nil
+		if !c.drawn(lossFigure) {
+			err = c.drawLoss()
+		}
+		if err == nil && !c.drawn(sampleSheet) {
+			err = sample()
+		}
+	}
+	return errors.Join(skippable(err, "--skip-broken"), claim.Release())
+}
+
+// drawn reports whether a figure is not older than the run's state.
+func (c *trainRun) drawn(name string) bool {
+	figure, err := os.Stat(filepath.Join(c.Out, name))
+	if err != nil {
+		return false
+	}
+	state, err := os.Stat(filepath.Join(c.Out, train.StateFile))
+	return err == nil && !figure.ModTime().Before(state.ModTime())
+}
+
+// drawLoss draws the loss of the run's updates so far.
+func (c *trainRun) drawLoss() error {
+	names := map[string]string{"loss": "loss", "masked": "loss of masked passes"}
+	return train.LossFigure(c.Out, filepath.Join(c.Out, lossFigure), names)
 }
 
 // trainFiles are the files of a run's folder.
@@ -150,8 +180,9 @@ type trainReport struct {
 	Model   string  `json:"model"`
 }
 
-// finishRun trains, shows progress and plots the loss; onSave is called at checkpoints.
-func finishRun[N any](c *trainRun, a *app, r *train.Run[N], task train.Task, onSave func() error) error {
+// finishRun trains, shows progress and plots the loss; onSave is called at checkpoints and told
+// whether the run is finished.
+func finishRun[N any](c *trainRun, a *app, r *train.Run[N], task train.Task, onSave func(last bool) error) error {
 	pool := tensor.NewPool(c.Threads)
 	defer pool.Close()
 	l, err := r.Loop(task, tensor.NewGraph(pool))
@@ -169,11 +200,10 @@ func finishRun[N any](c *trainRun, a *app, r *train.Run[N], task train.Task, onS
 		line.Step(s)
 	}
 	l.OnSave = func(train.StepStats) error {
-		names := map[string]string{"loss": "loss", "masked": "loss of masked passes"}
-		if err := train.LossFigure(c.Out, filepath.Join(c.Out, lossFigure), names); err != nil {
+		if err := c.drawLoss(); err != nil {
 			return err
 		}
-		return onSave()
+		return onSave(l.Step() == r.Settings.Steps)
 	}
 	l.OnSaveError = func(err error) { line.Note("not saved, the checkpoint before is kept: %v", err) }
 	err = l.Run(a.ctx)

@@ -51,12 +51,15 @@ func Write(path string, write func(w io.Writer) error) (err error) {
 }
 
 // createTemp creates a file .NAME.NUMBER.tmp next to path, with the permissions that the umask
-// leaves to new files.
+// leaves to new files. It is locked while it is open, which Sweep notices.
 func createTemp(path string) (*os.File, error) {
 	const attempts = 100
 	for i := 1; ; i++ {
 		name := fmt.Sprintf(".%s.%d.tmp", filepath.Base(path), rand.Uint32())
 		f, err := os.OpenFile(filepath.Join(filepath.Dir(path), name), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
+		if err == nil {
+			lock(f)
+		}
 		if !errors.Is(err, fs.ErrExist) || i == attempts {
 			return f, err
 		}
@@ -67,7 +70,7 @@ func createTemp(path string) (*os.File, error) {
 var temporary = regexp.MustCompile(`^\.(.+)\.[0-9]+\.tmp$`)
 
 // Sweep removes the temporary files in dir that killed calls of Write left, of the files for whose
-// names own is true. The caller makes sure that nobody is writing these files.
+// names own is true. Those that are being written stay.
 func Sweep(dir string, own func(name string) bool) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -75,7 +78,11 @@ func Sweep(dir string, own func(name string) bool) error {
 	}
 	for _, e := range entries {
 		if m := temporary.FindStringSubmatch(e.Name()); m != nil && e.Type().IsRegular() && own(m[1]) {
-			if err := os.Remove(filepath.Join(dir, e.Name())); err != nil {
+			path := filepath.Join(dir, e.Name())
+			if inUse(path) {
+				continue
+			}
+			if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return err
 			}
 		}
@@ -83,7 +90,8 @@ func Sweep(dir string, own func(name string) bool) error {
 	return nil
 }
 
-// Prepare makes the folder of path, and reports what would keep Write from writing there.
+// Prepare makes the folder of path, removes what killed calls of Write left of the file, and reports
+// what would keep Write from writing there.
 func Prepare(path string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
 		return err
@@ -94,6 +102,9 @@ func Prepare(path string) error {
 		return fmt.Errorf("%s: is a folder, want the name of a file", path)
 	case !info.Mode().IsRegular() && info.Mode()&fs.ModeSymlink == 0:
 		return fmt.Errorf("%s: is neither a file nor absent", path)
+	}
+	if err := Sweep(filepath.Dir(path), func(name string) bool { return name == filepath.Base(path) }); err != nil {
+		return err
 	}
 	f, err := createTemp(path)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -73,12 +74,35 @@ func TestSweepKnowsOwnFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := Sweep(dir, func(name string) bool { return name == "x.npz" }); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Lstat(f.Name()); err != nil && runtime.GOOS == "linux" {
+		t.Errorf("a file that is being written: %v", err)
+	}
 	f.Close()
 	if err := Sweep(dir, func(name string) bool { return name == "x.npz" }); err != nil {
 		t.Fatal(err)
 	}
 	if entries, _ := os.ReadDir(dir); len(entries) != 0 {
 		t.Errorf("left %v", entries)
+	}
+}
+
+// TestPrepareSweeps checks that what was left of a file goes when it is to be written again, and
+// what was left of others stays.
+func TestPrepareSweeps(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{".a.png.1.tmp", ".b.png.1.tmp"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := Prepare(filepath.Join(dir, "a.png")); err != nil {
+		t.Fatal(err)
+	}
+	if entries, _ := os.ReadDir(dir); len(entries) != 1 || entries[0].Name() != ".b.png.1.tmp" {
+		t.Errorf("left %v, want what is of b.png alone", entries)
 	}
 }
 

@@ -3,9 +3,9 @@ package imagefile
 import (
 	"os"
 	"path/filepath"
-	"runtime"
 	"testing"
-	"time"
+
+	"github.com/tokencache/tokencache/internal/bounded"
 )
 
 // testFiles returns the contents of testdata/files by name.
@@ -26,20 +26,9 @@ func testFiles(t testing.TB) map[string][]byte {
 
 // checkCost decodes a file and checks that neither time nor memory goes beyond what its size
 // allows.
-func checkCost(t testing.TB, file []byte) (*Image, error) {
+func checkCost(t testing.TB, file []byte) (m *Image, err error) {
 	t.Helper()
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	start := time.Now()
-	m, err := Decode(t.Context(), file)
-	took := time.Since(start)
-	runtime.ReadMemStats(&after)
-	if most := uint64(64<<20 + 16*len(file)); after.TotalAlloc-before.TotalAlloc > most {
-		t.Errorf("file of %d bytes: allocated %d bytes, want at most %d", len(file), after.TotalAlloc-before.TotalAlloc, most)
-	}
-	if most := 2*time.Second + time.Second*time.Duration(len(file))/(1<<20); took > most {
-		t.Errorf("file of %d bytes: took %v, want at most %v", len(file), took, most)
-	}
+	bounded.Run(t, len(file), func() { m, err = Decode(t.Context(), file) })
 	return m, err
 }
 

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/tokencache/tokencache/internal/regularfile"
 )
 
 // pngOf is a PNG file of black pixels of one byte, of which rows are there.
@@ -207,8 +209,8 @@ func TestEnds(t *testing.T) {
 // TestReadFileRefuses checks what is no file: it is not opened.
 func TestReadFileRefuses(t *testing.T) {
 	for path, want := range map[string]error{
-		t.TempDir():                        ErrNotRegular,
-		"/dev/null":                        ErrNotRegular,
+		t.TempDir():                        regularfile.ErrNotRegular,
+		"/dev/null":                        regularfile.ErrNotRegular,
 		filepath.Join(t.TempDir(), "none"): fs.ErrNotExist,
 	} {
 		t.Run(path, func(t *testing.T) {

@@ -14,6 +14,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"github.com/tokencache/tokencache/internal/regularfile"
 )
 
 // Image is an image of 8 bits a channel.
@@ -85,7 +87,7 @@ func prefix(marks ...string) func(string) bool {
 // ReadHeader reads the header of the file at path, and checks that decoding it keeps within the
 // bounds.
 func ReadHeader(path string) (Header, error) {
-	f, size, err := Open(path)
+	f, size, err := regularfile.Open(path)
 	if err != nil {
 		return Header{}, err
 	}
@@ -96,7 +98,7 @@ func ReadHeader(path string) (Header, error) {
 
 // ReadFile decodes the file at path. It stops when ctx ends.
 func ReadFile(ctx context.Context, path string) (*Image, error) {
-	f, size, err := Open(path)
+	f, size, err := regularfile.Open(path)
 	if err != nil {
 		return nil, err
 	}

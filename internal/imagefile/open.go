@@ -2,38 +2,8 @@ package imagefile
 
 import (
 	"context"
-	"errors"
 	"io"
-	"os"
 )
-
-// ErrNotRegular says that a path is neither a file nor a link to one, but a pipe, a device, a
-// socket or a folder.
-var ErrNotRegular = errors.New("not a regular file")
-
-// Open opens a regular file and returns its size in bytes. Anything else is refused without being
-// opened, as opening a pipe waits for a writer, and reading a device may never end.
-func Open(path string) (*os.File, int64, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, 0, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, 0, ErrNotRegular
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, 0, err
-	}
-	if info, err = f.Stat(); err == nil && !info.Mode().IsRegular() { // it was replaced in between
-		err = ErrNotRegular
-	}
-	if err != nil {
-		f.Close()
-		return nil, 0, err
-	}
-	return f, info.Size(), nil
-}
 
 // contextReader reads until ctx ends, in pieces small enough that this is soon noticed.
 type contextReader struct {

@@ -14,6 +14,8 @@ import (
 	"os"
 	"slices"
 	"strings"
+
+	"github.com/tokencache/tokencache/internal/regularfile"
 )
 
 // maxInflation is the maximum ratio of deflate: a size that claims more is false.
@@ -30,31 +32,20 @@ type Archive struct {
 
 // Open opens the .npz or .npy file at path. The caller closes it.
 func Open(path string) (*Archive, error) {
-	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() { // opening a pipe would wait for a writer
-		return nil, fmt.Errorf("npz %s: not a regular file", path)
+	f, size, err := regularfile.Open(path)
+	if errors.Is(err, regularfile.ErrNotRegular) {
+		return nil, fmt.Errorf("npz %s: %w", path, err)
 	}
-	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("npz: %w", err)
 	}
-	a, err := open(f)
+	a, err := NewReader(f, size)
 	if err != nil {
 		f.Close()
 		return nil, fmt.Errorf("npz %s: %w", path, err)
 	}
 	a.file = f
 	return a, nil
-}
-
-func open(f *os.File) (*Archive, error) {
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, errors.New("not a regular file")
-	}
-	return NewReader(f, info.Size())
 }
 
 // NewReader reads the table of contents of a file of size bytes. A .npy file becomes an archive

@@ -11,9 +11,9 @@ import (
 	"image/color"
 	"image/png"
 	"io"
-	"os"
 
 	"github.com/tokencache/tokencache/internal/atomicfile"
+	"github.com/tokencache/tokencache/internal/regularfile"
 )
 
 const pngMagic = "\x89PNG\r\n\x1a\n"
@@ -70,10 +70,10 @@ func (m *Image) Std() (image.Image, error) {
 
 // ReadTexts returns the texts of the PNG file at path, as DecodeTexts does.
 func ReadTexts(path string) ([]Text, error) {
-	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() { // opening a pipe would wait for a writer
-		return nil, fmt.Errorf("read PNG %s: not a regular file", path)
+	f, _, err := regularfile.Open(path)
+	if errors.Is(err, regularfile.ErrNotRegular) {
+		return nil, fmt.Errorf("read PNG %s: %w", path, err)
 	}
-	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("read PNG: %w", err)
 	}

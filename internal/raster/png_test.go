@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/tokencache/tokencache/internal/bounded"
 	"github.com/tokencache/tokencache/internal/raster"
 	"pgregory.net/rapid"
 )
@@ -129,6 +130,8 @@ func FuzzDecodeTexts(f *testing.F) {
 		f.Add(b.Bytes())
 	}
 	f.Fuzz(func(t *testing.T, file []byte) {
-		_, _ = raster.DecodeTexts(bytes.NewReader(file)) // must return
+		bounded.Run(t, len(file), func() {
+			_, _ = raster.DecodeTexts(bytes.NewReader(file)) // must return
+		})
 	})
 }

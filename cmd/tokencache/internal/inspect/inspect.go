@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"strings"
 
@@ -101,7 +100,7 @@ func Path(ctx context.Context, path string, o dit.Options) (*Report, error) {
 		return r, nil
 	}
 	r.Architecture = "unknown"
-	r.Reason = reason(modelErr)
+	r.Reason = reason(file, modelErr)
 	var bad *checkpoint.NotFiniteError
 	if errors.As(err, &bad) {
 		r.Architecture = "an autoencoder"
@@ -114,19 +113,13 @@ func Path(ctx context.Context, path string, o dit.Options) (*Report, error) {
 	return r, nil
 }
 
-// reason is the innermost part of an error that still says what is wrong.
-func reason(err error) string {
+// reason is an error without the "model PATH: " that says nothing new in a report.
+func reason(path string, err error) string {
 	var mismatch *checkpoint.MismatchError
 	if errors.As(err, &mismatch) {
 		return mismatch.Error()
 	}
-	if errors.Is(err, fs.ErrNotExist) {
-		return err.Error() // the innermost does not say which file
-	}
-	for inner := errors.Unwrap(err); inner != nil; inner = errors.Unwrap(err) {
-		err = inner
-	}
-	return err.Error()
+	return strings.TrimPrefix(err.Error(), "model "+path+": ")
 }
 
 func newReport(f *checkpoint.File) *Report {

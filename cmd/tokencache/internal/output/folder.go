@@ -14,6 +14,7 @@ import (
 
 	"github.com/tokencache/tokencache/internal/imagefile"
 	"github.com/tokencache/tokencache/internal/raster"
+	"github.com/tokencache/tokencache/internal/regularfile"
 )
 
 // folder writes each image to a PNG file as soon as it is finished, and at the end a sheet.
@@ -153,7 +154,7 @@ func (f *folder) find(name string) error {
 
 // sizeOf returns the size that the header of a PNG file says.
 func sizeOf(path string) (height, width int, err error) {
-	r, err := os.Open(path)
+	r, _, err := regularfile.Open(path)
 	if err != nil {
 		return 0, 0, err
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/tokencache/tokencache/internal/atomicfile"
 	"github.com/tokencache/tokencache/internal/npz"
 	"github.com/tokencache/tokencache/internal/raster"
+	"github.com/tokencache/tokencache/internal/regularfile"
 )
 
 // npzFile gathers images in a partial file next to the npz file, which it makes of them when all
@@ -78,7 +79,7 @@ func (f *npzFile) begun() (begun, described bool, err error) {
 		}
 	}
 	var old npzState
-	b, err := os.ReadFile(f.statePath())
+	b, err := regularfile.Read(f.statePath(), regularfile.MaxText)
 	if err == nil && json.Unmarshal(b, &old) == nil {
 		if d, differs := f.run.differs(old.Texts); differs {
 			return true, true, ofAnother(f.partialPath(), d)

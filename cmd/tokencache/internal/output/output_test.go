@@ -65,7 +65,7 @@ func finish(t *testing.T, s Sink) []string {
 	return paths
 }
 
-func read(t *testing.T, path string) string {
+func read(t testing.TB, path string) string {
 	t.Helper()
 	b, err := os.ReadFile(path)
 	if err != nil {

@@ -6,7 +6,9 @@ import (
 	"image"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/tokencache/tokencache/eval"
 	"github.com/tokencache/tokencache/internal/raster"
@@ -18,10 +20,12 @@ type Images struct {
 	paths   []string
 }
 
-// ReadFolder returns the images 000000.png, 000001.png, ... of dir, or nil if there are none.
+// ReadFolder returns the images 000000.png, 000001.png, ... of dir, or nil if there are none. Images
+// of two runs, images under others' names, and gaps between them are errors.
 func ReadFolder(dir string) (*Images, error) {
 	s := &Images{}
 	f := folder{dir: dir}
+	var first []raster.Text
 	for i := 0; ; i++ {
 		path := f.path(i)
 		texts, err := raster.ReadTexts(path)
@@ -31,20 +35,77 @@ func ReadFolder(dir string) (*Images, error) {
 		if err != nil {
 			return nil, err
 		}
+		if i == 0 {
+			first = texts
+		}
+		if err := sameRun(first, texts, i); err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
 		class := -1
-		for _, t := range texts {
-			if t.Key == "class" {
-				if class, err = strconv.Atoi(t.Value); err != nil {
-					return nil, fmt.Errorf("%s: class %q is not a number", filepath.Base(path), t.Value)
-				}
+		if text, ok := textOf(texts, "class"); ok {
+			if class, err = strconv.Atoi(text); err != nil {
+				return nil, fmt.Errorf("%s: class %q is not a number", filepath.Base(path), text)
 			}
 		}
 		s.paths, s.Classes = append(s.paths, path), append(s.Classes, int32(class))
+	}
+	if err := f.checkGaps(len(s.paths)); err != nil {
+		return nil, err
 	}
 	if len(s.paths) == 0 {
 		return nil, nil
 	}
 	return s, nil
+}
+
+// sameRun checks that an image is number i of the run that the first one is of, where they say so.
+func sameRun(first, texts []raster.Text, i int) error {
+	if index, ok := textOf(texts, "index"); ok && index != strconv.Itoa(i) {
+		return fmt.Errorf("it is image %s of its run: the folder is not as a run wrote it", index)
+	}
+	want, _ := textOf(first, identityKey)
+	if got, _ := textOf(texts, identityKey); got == want {
+		return nil
+	}
+	d := difference{key: otherContent}
+	for _, t := range first {
+		switch t.Key {
+		case "index", "class", "class name", identityKey:
+			continue
+		}
+		if got, ok := textOf(texts, t.Key); ok && got != t.Value {
+			d = difference{t.Key, got, t.Value}
+			break
+		}
+	}
+	return fmt.Errorf("it is of another run than 000000.png: its %s is %q there and %q here: "+
+		"give the images of one run", d.key, d.want, d.got)
+}
+
+func textOf(texts []raster.Text, key string) (value string, ok bool) {
+	i := slices.IndexFunc(texts, func(t raster.Text) bool { return t.Key == key })
+	if i < 0 {
+		return "", false
+	}
+	return texts[i].Value, true
+}
+
+// checkGaps reports images beyond the first n, which those between are missing of. Other files may
+// lie in a folder without an image 000000.png.
+func (f *folder) checkGaps(n int) error {
+	if n == 0 {
+		return nil
+	}
+	names, err := f.names()
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if i, err := strconv.Atoi(strings.TrimSuffix(name, ".png")); err == nil && i > n {
+			return fmt.Errorf("%s is missing, and %s is there: the run is not complete", f.path(n), name)
+		}
+	}
+	return nil
 }
 
 // Evaluated returns the images for an evaluation: none if s is nil.

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/tokencache/tokencache/dit"
+	"github.com/tokencache/tokencache/internal/regularfile"
 	"github.com/tokencache/tokencache/vae"
 )
 
@@ -30,7 +31,7 @@ func kindOf(dir string) string {
 		Arch  string `json:"arch"`
 		Class string `json:"_class_name"`
 	}
-	b, err := os.ReadFile(filepath.Join(dir, "config.json"))
+	b, err := regularfile.Read(filepath.Join(dir, "config.json"), regularfile.MaxText)
 	if err != nil || json.Unmarshal(b, &c) != nil {
 		return ""
 	}
