@@ -46,9 +46,11 @@ var storeys = []storey{
 	}},
 	{"engine", []room{
 		{"checkpoint", "internal/atomicfile"},
+		{"unigram", "checkpoint"},
 		{"diffusion", "internal/spelling"},
 		{"tensor", "internal/kernel"},
 		{"nn", "tensor"},
+		{"t5", "checkpoint nn tensor"},
 		{"seam", "tensor"},
 		{"dit", "checkpoint nn seam tensor"},
 		{"vae", "checkpoint nn tensor"},
@@ -80,7 +82,7 @@ var storeys = []storey{
 		{"cmd/tokencache/internal/listing", "diffusion dit internal/imagenet models models/bundle reuse"},
 		{"cmd/tokencache/internal/inspect", "checkpoint dit vae"},
 		{"cmd/tokencache/internal/bench", ". diffusion dit internal/kernel internal/median reuse seam tensor train"},
-		{"cmd/tokencache/internal/verify", "calibrate checkpoint diffusion dit internal/formula reuse seam tensor train vae"},
+		{"cmd/tokencache/internal/verify", "calibrate checkpoint diffusion dit internal/formula reuse seam t5 tensor train unigram vae"},
 		{"cmd/tokencache", "*"},
 	}},
 }

@@ -35,6 +35,9 @@ func (r *run) formula(path string) error {
 		}
 		return r.formulaModel(c, fmt.Sprintf("%s-%s/%s", families[m[1]], strings.ToUpper(m[2]), m[3]), pixels/8)
 	}
+	if c.stem == "flan-t5-large-encoder" {
+		return r.formulaEncoder(c)
+	}
 	var a vae.Autoencoder
 	switch {
 	case c.stem == "sd-vae":
@@ -45,7 +48,7 @@ func (r *run) formula(path string) error {
 		src := source(config.Tensors())
 		a, err = vae.NewTiny(config, src, src)
 	default:
-		r.skip(path, "no network of this name: want dit-s-2-256, mdtv2-s-2-256 and the like, sd-vae or taesd-4ch")
+		r.skip(path, "no network of this name: want dit-s-2-256, mdtv2-s-2-256 and the like, sd-vae, taesd-4ch or flan-t5-large-encoder")
 		return nil
 	}
 	if err != nil {
@@ -82,7 +85,8 @@ func source(wants []checkpoint.Want) *formula.Source {
 }
 
 // summaries checks each block's output with what is recorded of it: [name, [mean, standard
-// deviation, first six values of sample 0, token 0]]. Errors are relative to the deviation.
+// deviation, first six values of sample 0, token 0]], where the six may be a list of their own.
+// Errors are relative to the deviation.
 func (r *run) summaries(c *recording, text string, blocks [][]float32) error {
 	var recorded [][]json.RawMessage
 	if err := json.Unmarshal([]byte(text), &recorded); err != nil {
@@ -93,7 +97,7 @@ func (r *run) summaries(c *recording, text string, blocks [][]float32) error {
 	}
 	for i, b := range recorded {
 		var name string
-		var want []float64
+		var want flattened
 		if len(b) != 2 || json.Unmarshal(b[0], &name) != nil || json.Unmarshal(b[1], &want) != nil || len(want) < 2 || len(want)-2 > len(blocks[i]) {
 			return fmt.Errorf("metadata blocks: entry %d is not a name and numbers", i)
 		}
@@ -107,6 +111,27 @@ func (r *run) summaries(c *recording, text string, blocks [][]float32) error {
 			check.Error = noNumber
 		}
 		r.add(check)
+	}
+	return nil
+}
+
+// flattened are the numbers of a list, and of the lists in it.
+type flattened []float64
+
+func (n *flattened) UnmarshalJSON(data []byte) error {
+	var x float64
+	if err := json.Unmarshal(data, &x); err == nil {
+		*n = append(*n, x)
+		return nil
+	}
+	var list []json.RawMessage
+	if err := json.Unmarshal(data, &list); err != nil {
+		return err
+	}
+	for _, item := range list {
+		if err := n.UnmarshalJSON(item); err != nil {
+			return err
+		}
 	}
 	return nil
 }
