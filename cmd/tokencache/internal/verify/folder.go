@@ -14,6 +14,9 @@ import (
 
 // folder checks the named recordings with the weights beside them.
 func (r *run) folder(dir string, recordings []string) error {
+	if kindOf(filepath.Join(dir, "transformer")) == "MiniT2IMMJiTModel" {
+		return r.minit2iModels(dir, recordings)
+	}
 	if kindOf(dir) == "t5" {
 		return r.textEncoders(dir, recordings)
 	}

@@ -2,6 +2,7 @@ package verify
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"path/filepath"
@@ -38,6 +39,9 @@ func (r *run) formula(path string) error {
 	if c.stem == "flan-t5-large-encoder" {
 		return r.formulaEncoder(c)
 	}
+	if strings.HasPrefix(c.stem, "minit2i-b-16-") {
+		return r.minit2iFormula(c)
+	}
 	var a vae.Autoencoder
 	switch {
 	case c.stem == "sd-vae":
@@ -48,7 +52,7 @@ func (r *run) formula(path string) error {
 		src := source(config.Tensors())
 		a, err = vae.NewTiny(config, src, src)
 	default:
-		r.skip(path, "no network of this name: want dit-s-2-256, mdtv2-s-2-256 and the like, sd-vae, taesd-4ch or flan-t5-large-encoder")
+		r.skip(path, "no network of this name: want dit-s-2-256, mdtv2-s-2-256 and the like, sd-vae, taesd-4ch, minit2i-b-16-512 or flan-t5-large-encoder")
 		return nil
 	}
 	if err != nil {
@@ -96,23 +100,58 @@ func (r *run) summaries(c *recording, text string, blocks [][]float32) error {
 		return fmt.Errorf("metadata blocks tells of %d blocks, want %d", len(recorded), len(blocks))
 	}
 	for i, b := range recorded {
-		var name string
-		var want flattened
-		if len(b) != 2 || json.Unmarshal(b[0], &name) != nil || json.Unmarshal(b[1], &want) != nil || len(want) < 2 || len(want)-2 > len(blocks[i]) {
+		name, want, err := summary(b)
+		if err != nil || len(want)-2 > len(blocks[i]) {
 			return fmt.Errorf("metadata blocks: entry %d is not a name and numbers", i)
 		}
-		mean, deviation := moments(blocks[i])
-		worst := max(math.Abs(mean-want[0]), math.Abs(deviation-want[1]))
-		for j, v := range want[2:] {
-			worst = max(worst, math.Abs(float64(blocks[i][j])-v))
-		}
-		check := Check{Name: c.stem + "/" + name, Error: worst / want[1], Tolerance: r.tolerance(tolerance)}
-		if math.IsNaN(check.Error) || math.IsInf(check.Error, 0) {
-			check.Error = noNumber
-		}
-		r.add(check)
+		r.summarized(c, name, want, blocks[i])
 	}
 	return nil
+}
+
+// namedSummaries is summaries for those of the recorded blocks that are given, by their names.
+func (r *run) namedSummaries(c *recording, text string, blocks map[string][]float32) error {
+	var recorded [][]json.RawMessage
+	if err := json.Unmarshal([]byte(text), &recorded); err != nil {
+		return fmt.Errorf("metadata blocks: %w", err)
+	}
+	found := 0
+	for i, b := range recorded {
+		name, want, err := summary(b)
+		if err != nil {
+			return fmt.Errorf("metadata blocks: entry %d: %w", i, err)
+		}
+		if x, ok := blocks[name]; ok && len(want)-2 <= len(x) {
+			r.summarized(c, name, want, x)
+			found++
+		}
+	}
+	if found != len(blocks) {
+		return fmt.Errorf("metadata blocks tells of %d of %d blocks", found, len(blocks))
+	}
+	return nil
+}
+
+// summary reads an entry: a name, and mean, standard deviation and first values.
+func summary(entry []json.RawMessage) (name string, want flattened, err error) {
+	if len(entry) != 2 || json.Unmarshal(entry[0], &name) != nil || json.Unmarshal(entry[1], &want) != nil || len(want) < 2 {
+		return "", nil, errors.New("want a name and numbers")
+	}
+	return name, want, nil
+}
+
+// summarized checks a block's output with its summary.
+func (r *run) summarized(c *recording, name string, want []float64, x []float32) {
+	mean, deviation := moments(x)
+	worst := max(math.Abs(mean-want[0]), math.Abs(deviation-want[1]))
+	for j, v := range want[2:] {
+		worst = max(worst, math.Abs(float64(x[j])-v))
+	}
+	check := Check{Name: c.stem + "/" + name, Error: worst / want[1], Tolerance: r.tolerance(tolerance)}
+	if math.IsNaN(check.Error) || math.IsInf(check.Error, 0) {
+		check.Error = noNumber
+	}
+	r.add(check)
 }
 
 // flattened are the numbers of a list, and of the lists in it.
