@@ -13,8 +13,3 @@ func (l *Loader) Conv3x3(prefix string, out, in int, s tensor.Conv3x3Geometry) *
 func (l *Loader) Conv3x3NoBias(prefix string, out, in int, s tensor.Conv3x3Geometry) *tensor.Conv3x3Weight {
 	return tensor.NewConv3x3Weight(l.scratch(prefix+".weight", out*in*9), out, in, nil, s)
 }
-
-// LinearNoBias returns the linear map of in to out features in prefix.weight.
-func (l *Loader) LinearNoBias(prefix string, out, in int) *tensor.Weight {
-	return tensor.NewWeight(l.scratch(prefix+".weight", out*in), out, in, nil)
-}

@@ -76,6 +76,14 @@ func (l *Loader) Linear(prefix string, out, in int) *tensor.Weight {
 	return tensor.NewWeight(l.scratch(prefix+".weight", out*in), out, in, bias)
 }
 
+// LinearNoBias returns the linear map of in to out features in prefix.weight.
+func (l *Loader) LinearNoBias(prefix string, out, in int) *tensor.Weight {
+	if l.train {
+		return tensor.NewTrainable(l.newParam(prefix+".weight", l.Vector(prefix+".weight", out*in)), nil, out, in)
+	}
+	return tensor.NewWeight(l.scratch(prefix+".weight", out*in), out, in, nil)
+}
+
 // Table returns the named matrix of rows x cols.
 func (l *Loader) Table(name string, rows, cols int) *tensor.Tensor {
 	if l.train {

@@ -131,7 +131,8 @@ type Shape struct {
 	Fingerprint string // of the weights
 	Blocks      int
 	Tokens      int // of a sample
-	GridRows    int // of the sample's grid of tokens
+	Text        int // how many of them, the first ones, are a text's: they are computed whenever any are
+	GridRows    int // of the grid of the other tokens
 	GridCols    int
 	Width       int // of a token, D
 	Heads       int

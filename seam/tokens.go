@@ -6,7 +6,7 @@ import "github.com/tokencache/tokencache/tensor"
 type Tokens struct {
 	X    *tensor.Tensor // [rows, D]
 	Rows *tensor.Rows   // the rows of each sample
-	Pos  []int32        // each row's position in its sample's grid, in reading order
+	Pos  []int32        // each row's position in its sample: in reading order, after those of a text
 	C    *tensor.Tensor // [samples, D]: the conditioning of each sample, nil if there is none
 
 	KV   *KVCache       // nil, or the keys and values that attention adds its own to
@@ -33,12 +33,18 @@ type Tokens struct {
 type Modulation struct {
 	Shift, Scale, Gate *tensor.Tensor
 	Eps                float32
+
+	// Input, if not nil, makes the branch's input in another way.
+	Input func(g *tensor.Graph, x *Tokens) *tensor.Tensor
 }
 
-// ModulatedInput returns the branch's input at a branch site: these tokens' layer norm, shifted and
-// scaled under the conditioning, [rows, D].
+// ModulatedInput returns the branch's input at a branch site, [rows, D]: these tokens' layer norm,
+// shifted and scaled under the conditioning, or what the model has in its place.
 func (t *Tokens) ModulatedInput(g *tensor.Graph) *tensor.Tensor {
 	m := t.Modulation
+	if m.Input != nil {
+		return m.Input(g, t)
+	}
 	return g.LayerNormModulate(t.X, m.Shift, m.Scale, t.Rows, m.Eps)
 }
 

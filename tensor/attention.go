@@ -8,7 +8,7 @@ import (
 )
 
 // AttentionInput is what attention is computed from: for each sample and head,
-// softmax(Q·Kᵀ/sqrt(dim) + bias)·V. Queries and keys may be different sets of tokens, of different
+// softmax(scale·Q·Kᵀ + bias)·V. Queries and keys may be different sets of tokens, of different
 // number in each sample.
 type AttentionInput struct {
 	Heads int
@@ -16,6 +16,9 @@ type AttentionInput struct {
 	QRows *Rows
 	K, V  *Tensor // [key rows, heads*dim]
 	KRows *Rows
+
+	// Scale is what products of queries and keys are multiplied by; 0 stands for 1/sqrt(dim).
+	Scale float32
 
 	// Bias, if not nil, holds for each head a number for every difference of places, [heads,
 	// differences]: column QPlace[q] - KPlace[k] + BiasOrigin is added to the scaled product of
@@ -57,8 +60,11 @@ func newAttentionOp(in AttentionInput, out *Tensor) attentionOp {
 	if in.Heads < 1 || width%in.Heads != 0 {
 		panic(fmt.Sprintf("tensor: attention: width %d does not divide into %d heads", width, in.Heads))
 	}
-	dim := width / in.Heads
-	return attentionOp{in: in, dim: dim, scale: float32(1 / math.Sqrt(float64(dim))), out: out, chunks: 1}
+	op := attentionOp{in: in, dim: width / in.Heads, scale: in.Scale, out: out, chunks: 1}
+	if op.scale == 0 {
+		op.scale = float32(1 / math.Sqrt(float64(op.dim)))
+	}
+	return op
 }
 
 // Attention returns the concatenated results of the heads, [query rows, heads*dim].

@@ -135,6 +135,26 @@ func (g *Graph) Add(a, b *Tensor) *Tensor {
 	return y
 }
 
+// Mul returns a · b, element by element.
+func (g *Graph) Mul(a, b *Tensor) *Tensor {
+	mustMatch("second factor", b, a.Rows, a.Cols)
+	y := g.byRow(rowOp{x: a, y: b, row: func(op *rowOp, i int) {
+		kernel.Mul(op.dst.Row(i), op.x.Row(i), op.y.Row(i))
+	}}, g.New(a.Rows, a.Cols))
+	if g.recording(a, b) {
+		g.record(y, func(dy *Tensor) {
+			for _, x := range [2][2]*Tensor{{a, b}, {b, a}} {
+				if x[0].requiresGrad {
+					g.byRow(rowOp{x: x[1], dy: dy, row: func(op *rowOp, i int) {
+						kernel.MulAdd(op.dst.Row(i), op.x.Row(i), op.dy.Row(i))
+					}}, g.Grad(x[0]))
+				}
+			}
+		})
+	}
+	return y
+}
+
 // AddInto adds b to a in place and returns a. It has no backward pass.
 func (g *Graph) AddInto(a, b *Tensor) *Tensor {
 	g.mustNotRecord("AddInto", a, b)

@@ -43,6 +43,20 @@ func TestGradients(t *testing.T) {
 
 	x, y := leaf(r, 12, 10), leaf(r, 12, 10)
 	add("Add", map[string]*Tensor{"a": x, "b": y}, func(g *Graph) *Tensor { return g.Add(x, y) })
+	add("Mul", map[string]*Tensor{"a": x, "b": y}, func(g *Graph) *Tensor { return g.Mul(g.SiLU(x), y) })
+	add("Mul by itself", map[string]*Tensor{"a": x}, func(g *Graph) *Tensor { return g.Mul(x, x) })
+	norm := leaf(r, 1, 5)
+	add("RMSNorm of groups", map[string]*Tensor{"x": x, "weight": norm}, func(g *Graph) *Tensor {
+		return g.RMSNorm(x, norm, 1e-6)
+	})
+	angles := make([]float64, 4*1)
+	for i := range angles {
+		angles[i] = 3 * r.Float64()
+	}
+	turn := NewRotation(angles, 2)
+	add("Rotate", map[string]*Tensor{"x": x}, func(g *Graph) *Tensor {
+		return g.Rotate(x, turn, []int32{0, 1, 2, 3, 3, 2, 1, 0, 0, 1, 2, 3})
+	})
 	add("Add to itself", map[string]*Tensor{"a": x}, func(g *Graph) *Tensor { return g.Add(x, x) })
 	add("SiLU", map[string]*Tensor{"x": x}, func(g *Graph) *Tensor { return g.SiLU(x) })
 	add("GELU", map[string]*Tensor{"x": x}, func(g *Graph) *Tensor { return g.gelu(x) })
@@ -112,6 +126,9 @@ func TestGradients(t *testing.T) {
 	q, k, v := leaf(r, 12, 10), leaf(r, 13, 10), leaf(r, 13, 10)
 	add("Attention", map[string]*Tensor{"q": q, "k": k, "v": v}, func(g *Graph) *Tensor {
 		return g.Attention(AttentionInput{Heads: 2, Q: q, QRows: rows, K: k, V: v, KRows: keyRows})
+	})
+	add("Attention of another scale", map[string]*Tensor{"q": q, "k": k, "v": v}, func(g *Graph) *Tensor {
+		return g.Attention(AttentionInput{Heads: 2, Q: q, QRows: rows, K: k, V: v, KRows: keyRows, Scale: 1})
 	})
 	bias := leaf(r, 2, 39)
 	pos := func(n int) (p []int32) {

@@ -22,19 +22,23 @@ func Uniform(name string, offset, scale float64, dst []float32) { fill(hash(name
 //
 //   - an embedding table: uniform in ±0.5; a table of relative position biases: in ±1;
 //   - any other tensor of two or more dimensions: uniform, with variance 1/fan-in, where fan-in is
-//     the number of elements per first index;
+//     the number of elements per first index; divided by 8 for T5's queries, as T5 does not scale
+//     its scores;
 //   - the weight of a norm: uniform in 1±0.1; anything else of one dimension: in ±0.1.
 //
 // Fixed position embeddings have another formula: see Source.Positions.
 func Fill(name string, shape []int, dst []float32) {
 	offset, scale := 0.0, 0.1
 	switch {
-	case strings.Contains(name, "relative_position_bias_table"):
+	case strings.Contains(name, "relative_position_bias_table"), strings.HasSuffix(name, "relative_attention_bias.weight"):
 		scale = 1
-	case strings.Contains(name, "embedding_table"):
+	case strings.Contains(name, "embedding_table"), strings.HasSuffix(name, "shared.weight"):
 		scale = 0.5
 	case len(shape) >= 2:
 		scale = math.Sqrt(3 / float64(len(dst)/shape[0]))
+		if strings.HasSuffix(name, "SelfAttention.q.weight") {
+			scale /= 8
+		}
 	case strings.Contains(name, "norm") && strings.HasSuffix(name, "weight"):
 		offset = 1
 	}

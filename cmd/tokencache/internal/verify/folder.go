@@ -15,6 +15,12 @@ import (
 
 // folder checks the named recordings with the weights beside them.
 func (r *run) folder(dir string, recordings []string) error {
+	if kindOf(filepath.Join(dir, "transformer")) == "MiniT2IMMJiTModel" {
+		return r.minit2iModels(dir, recordings)
+	}
+	if kindOf(dir) == "t5" {
+		return r.textEncoders(dir, recordings)
+	}
 	weights, err := weightFiles(dir, recordings)
 	if err != nil {
 		return err
@@ -30,12 +36,13 @@ func kindOf(dir string) string {
 	var c struct {
 		Arch  string `json:"arch"`
 		Class string `json:"_class_name"`
+		Type  string `json:"model_type"`
 	}
 	b, err := regularfile.Read(filepath.Join(dir, "config.json"), regularfile.MaxText)
 	if err != nil || json.Unmarshal(b, &c) != nil {
 		return ""
 	}
-	return c.Arch + c.Class
+	return c.Arch + c.Class + c.Type
 }
 
 // weightFiles lists what in dir may be weights.

@@ -2,6 +2,7 @@ package verify
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"path/filepath"
@@ -35,6 +36,12 @@ func (r *run) formula(path string) error {
 		}
 		return r.formulaModel(c, fmt.Sprintf("%s-%s/%s", families[m[1]], strings.ToUpper(m[2]), m[3]), pixels/8)
 	}
+	if c.stem == "flan-t5-large-encoder" {
+		return r.formulaEncoder(c)
+	}
+	if strings.HasPrefix(c.stem, "minit2i-b-16-") {
+		return r.minit2iFormula(c)
+	}
 	var a vae.Autoencoder
 	switch {
 	case c.stem == "sd-vae":
@@ -45,7 +52,7 @@ func (r *run) formula(path string) error {
 		src := source(config.Tensors())
 		a, err = vae.NewTiny(config, src, src)
 	default:
-		r.skip(path, "no network of this name: want dit-s-2-256, mdtv2-s-2-256 and the like, sd-vae or taesd-4ch")
+		r.skip(path, "no network of this name: want dit-s-2-256, mdtv2-s-2-256 and the like, sd-vae, taesd-4ch, minit2i-b-16-512 or flan-t5-large-encoder")
 		return nil
 	}
 	if err != nil {
@@ -82,7 +89,8 @@ func source(wants []checkpoint.Want) *formula.Source {
 }
 
 // summaries checks each block's output with what is recorded of it: [name, [mean, standard
-// deviation, first six values of sample 0, token 0]]. Errors are relative to the deviation.
+// deviation, first six values of sample 0, token 0]], where the six may be a list of their own.
+// Errors are relative to the deviation.
 func (r *run) summaries(c *recording, text string, blocks [][]float32) error {
 	var recorded [][]json.RawMessage
 	if err := json.Unmarshal([]byte(text), &recorded); err != nil {
@@ -92,21 +100,77 @@ func (r *run) summaries(c *recording, text string, blocks [][]float32) error {
 		return fmt.Errorf("metadata blocks tells of %d blocks, want %d", len(recorded), len(blocks))
 	}
 	for i, b := range recorded {
-		var name string
-		var want []float64
-		if len(b) != 2 || json.Unmarshal(b[0], &name) != nil || json.Unmarshal(b[1], &want) != nil || len(want) < 2 || len(want)-2 > len(blocks[i]) {
+		name, want, err := summary(b)
+		if err != nil || len(want)-2 > len(blocks[i]) {
 			return fmt.Errorf("metadata blocks: entry %d is not a name and numbers", i)
 		}
-		mean, deviation := moments(blocks[i])
-		worst := max(math.Abs(mean-want[0]), math.Abs(deviation-want[1]))
-		for j, v := range want[2:] {
-			worst = max(worst, math.Abs(float64(blocks[i][j])-v))
+		r.summarized(c, name, want, blocks[i])
+	}
+	return nil
+}
+
+// namedSummaries is summaries for those of the recorded blocks that are given, by their names.
+func (r *run) namedSummaries(c *recording, text string, blocks map[string][]float32) error {
+	var recorded [][]json.RawMessage
+	if err := json.Unmarshal([]byte(text), &recorded); err != nil {
+		return fmt.Errorf("metadata blocks: %w", err)
+	}
+	found := 0
+	for i, b := range recorded {
+		name, want, err := summary(b)
+		if err != nil {
+			return fmt.Errorf("metadata blocks: entry %d: %w", i, err)
 		}
-		check := Check{Name: c.stem + "/" + name, Error: worst / want[1], Tolerance: r.tolerance(tolerance)}
-		if math.IsNaN(check.Error) || math.IsInf(check.Error, 0) {
-			check.Error = noNumber
+		if x, ok := blocks[name]; ok && len(want)-2 <= len(x) {
+			r.summarized(c, name, want, x)
+			found++
 		}
-		r.add(check)
+	}
+	if found != len(blocks) {
+		return fmt.Errorf("metadata blocks tells of %d of %d blocks", found, len(blocks))
+	}
+	return nil
+}
+
+// summary reads an entry: a name, and mean, standard deviation and first values.
+func summary(entry []json.RawMessage) (name string, want flattened, err error) {
+	if len(entry) != 2 || json.Unmarshal(entry[0], &name) != nil || json.Unmarshal(entry[1], &want) != nil || len(want) < 2 {
+		return "", nil, errors.New("want a name and numbers")
+	}
+	return name, want, nil
+}
+
+// summarized checks a block's output with its summary.
+func (r *run) summarized(c *recording, name string, want []float64, x []float32) {
+	mean, deviation := moments(x)
+	worst := max(math.Abs(mean-want[0]), math.Abs(deviation-want[1]))
+	for j, v := range want[2:] {
+		worst = max(worst, math.Abs(float64(x[j])-v))
+	}
+	check := Check{Name: c.stem + "/" + name, Error: worst / want[1], Tolerance: r.tolerance(tolerance)}
+	if math.IsNaN(check.Error) || math.IsInf(check.Error, 0) {
+		check.Error = noNumber
+	}
+	r.add(check)
+}
+
+// flattened are the numbers of a list, and of the lists in it.
+type flattened []float64
+
+func (n *flattened) UnmarshalJSON(data []byte) error {
+	var x float64
+	if err := json.Unmarshal(data, &x); err == nil {
+		*n = append(*n, x)
+		return nil
+	}
+	var list []json.RawMessage
+	if err := json.Unmarshal(data, &list); err != nil {
+		return err
+	}
+	for _, item := range list {
+		if err := n.UnmarshalJSON(item); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -210,6 +210,9 @@ func (r *run) path(path string) error {
 			others = append(others, e.Name())
 		}
 	}
+	if isTokenizerFolder(path) {
+		return r.tokenizers(path)
+	}
 	if isSolverFolder(path) {
 		return r.solvers(path, others)
 	}

@@ -31,6 +31,10 @@ func TestRecordedNumbersAreReproduced(t *testing.T) {
 		// Of each run x, compute and computed_blocks; two lists of ratios; of dpcache 7 plans; of
 		// cem its tokens, priors and 22 plans; of l2p the products and their weights.
 		"cache-methods-2026": 15*3 + 2 + 7 + 1 + 1 + 22 + 2,
+		// 5 blocks of tokens, out, 5 velocities and short.out; then 2 batches of x_t and losses, 3 losses
+		// before updates, 3 and 90 gradients, and 13 parameters and their averages.
+		"minit2i-tiny":       12 + 4 + 3 + 3 + 90 + 2*13,
+		"t5-tiny":            16, // the other weights, 4 last hidden states, and of 3 blocks
 		"dit-diffusers-tiny": 1,
 		"vae-tiny":           4, // decoded, mean, logvar, the older file
 	} {
