@@ -50,7 +50,7 @@ var storeys = []storey{
 		{"tensor", "internal/kernel"},
 		{"nn", "tensor"},
 		{"seam", "tensor"},
-		{"dit", "checkpoint nn seam tensor"},
+		{"dit", "checkpoint diffusion nn seam tensor"},
 		{"vae", "checkpoint nn tensor"},
 		{"reuse", "checkpoint diffusion dit internal/atomicfile internal/digest internal/kernel internal/spelling nn seam tensor"},
 		{".", "diffusion dit internal/classes internal/imagenet internal/kernel internal/raster reuse seam tensor vae"},

@@ -137,7 +137,8 @@ func fromWeights(ctx context.Context, w *dit.Weights, o Options) (*Pipeline, err
 		p.names = imagenet.Names()
 	}
 	p.net = p.model
-	p.network = diffusion.Network{Variance: diffusion.VarianceOf(p.model.LearnSigma), Learned: o.Solvers}
+	p.network = p.model.Network()
+	p.network.Learned = o.Solvers
 	p.start(o)
 	return p, nil
 }

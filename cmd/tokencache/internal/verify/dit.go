@@ -151,7 +151,7 @@ func recordedGuidance(text string) (scale, power float64, err error) {
 // for an MDT.
 func guidance(c dit.Config, scale, power float64) diffusion.Guidance {
 	g := diffusion.Guidance{Scale: scale}
-	if c.Arch != dit.ArchDiT {
+	if c.DecodeLayer > 0 {
 		g.ScaleAt = diffusion.PowerCosine(scale, power)
 	}
 	return g
@@ -211,7 +211,7 @@ func (r *run) samplingRun(m *dit.Model, c *recording, prefix string, g diffusion
 	if err != nil {
 		return err
 	}
-	sampler, err := s.New(diffusion.Network{Variance: diffusion.VarianceOf(m.LearnSigma)})
+	sampler, err := s.New(m.Network())
 	if err != nil {
 		return err
 	}
