@@ -24,6 +24,9 @@ type Dopri5 struct {
 	schedule       Schedule
 	from, to       float64 // of t
 	absTol, relTol float64
+
+	// OnStep, if not nil, is told of every step that a trajectory tries.
+	OnStep func(ODEStep)
 }
 
 func (s Sampling) dopri5(schedule Schedule) (Sampler, error) {
@@ -72,6 +75,9 @@ func (d *Dopri5) begin(t *Trajectory) {
 		to:     d.to,
 		absTol: d.absTol,
 		relTol: d.relTol,
+	}
+	if d.OnStep != nil {
+		t.dopri.taken = func(at, size float64, accepted bool) { d.OnStep(ODEStep{at, size, accepted}) }
 	}
 }
 

@@ -164,3 +164,11 @@ func (s Schedule) inner() (first, last float64) {
 	}
 	return Timesteps - flowMargin, flowMargin
 }
+
+// Rate returns the derivative of a flow's level by the timestep over 1000.
+func (s Schedule) Rate(timestep float64) Level { return s.path.rate(timestep / Timesteps) }
+
+// DiffusionAt returns half the squared diffusion coefficient of a flow's forward SDE: SiT's g.
+func (s Schedule) DiffusionAt(timestep float64) float64 {
+	return s.path.diffusion(timestep / Timesteps)
+}

@@ -100,9 +100,11 @@ func (s Sampling) recordedFlowLevels(r rule) []float64 {
 		}
 		us = evenly(1, low, s.Steps)
 	case s.Sampler == "unipc":
-		us = evenly(1, lowest, s.Steps+1)[:s.Steps]
+		us = numpyEvenly(1, lowest, s.Steps+1)[:s.Steps]
 	default:
-		us = evenly(0, 1-lowest, s.Steps+1)[1:]
+		for _, alpha := range numpyEvenly(1, lowest, s.Steps+1)[1:] {
+			us = append(us, 1-alpha)
+		}
 		slices.Reverse(us)
 	}
 	for k, u := range us {
@@ -113,6 +115,17 @@ func (s Sampling) recordedFlowLevels(r rule) []float64 {
 		us[0] -= below
 	}
 	return us
+}
+
+// numpyEvenly is evenly as NumPy rounds it: truncated timesteps hang on the last bit.
+func numpyEvenly(first, last float64, n int) []float64 {
+	step := (last - first) / float64(n-1)
+	out := make([]float64, n)
+	for i := range out {
+		out[i] = float64(float64(i)*step) + first
+	}
+	out[n-1] = last
+	return out
 }
 
 // mappedCurve returns a curve between the noise-to-signal ratios of the schedule "linear", as a

@@ -25,6 +25,7 @@ type Multistep struct {
 	clip  bool    // clamp every predicted x_0 to [-1, 1]
 	raw   bool    // where clamped, keep the noise as the network predicts it, not as x_0 implies it
 	start float32 // what standard normal noise is multiplied by, about 1
+	first float64 // see StartNoise
 }
 
 // predicted is what a solver extrapolates.

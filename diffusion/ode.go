@@ -194,3 +194,19 @@ func (s Sampling) checkFlowSampler() error {
 	}
 	return nil
 }
+
+// ODEThrough returns a method of sampler ode with fixed steps from each time to the next, of SiT's
+// t, rising or falling: falling ones take data to noise.
+func ODEThrough(n Network, method string, times []float64) (*Multistep, error) {
+	schedule, err := n.Levels()
+	if err != nil {
+		return nil, err
+	}
+	by, ok := tableaus[method]
+	if !ok || !schedule.IsFlow() || len(times) < 2 {
+		return nil, fmt.Errorf("ode %q through %d times on schedule %q: want a method of fixed steps, 2 times or more and a flow",
+			method, len(times), n.Schedule)
+	}
+	m := Sampling{}.rungeKutta(schedule, times, by)
+	return m, m.read(schedule)
+}

@@ -155,7 +155,8 @@ func (s Sampling) sdeHeun(schedule Schedule, m *Multistep, times []float64) {
 		}
 		return math.Sqrt(2 * s.form(schedule, times[k]) * (times[k+1] - times[k]))
 	}
-	m.start = float32(math.Hypot(1, noise(0)))
+	m.first = noise(0)
+	m.start = float32(math.Hypot(1, m.first))
 	for k := range n {
 		dt := times[k+1] - times[k]
 		m.add(2*k, 0, weights{x: 1, past: []float64{dt}})
@@ -164,6 +165,10 @@ func (s Sampling) sdeHeun(schedule Schedule, m *Multistep, times []float64) {
 		m.steps[2*k+1].moves[1].hold = true
 	}
 }
+
+// StartNoise returns the deviation of the noise that is added to standard normal noise before the
+// first evaluation, 0 but for sde's Heun. A trajectory starts from noise of the sum's deviation.
+func (m *Multistep) StartNoise() float64 { return m.first }
 
 // NoiseScale returns what the noise of the step at index i is multiplied by.
 func (m *Multistep) NoiseScale(i int) float64 {
