@@ -89,7 +89,7 @@ func (p *Pipeline) generateBy(ctx context.Context, req Request, sampler diffusio
 	if err != nil {
 		return nil, err
 	}
-	pl.sampler, pl.steps = sampler, reuse.NewPlan(req.Sampling, sampler)
+	pl.sampler, pl.steps = sampler, reuse.NewPlanOn(p.network, req.Sampling, sampler)
 	if err := pl.costs(p.net); err != nil {
 		return nil, err
 	}

@@ -224,6 +224,13 @@ func (p *Pipeline) Shutdown(ctx context.Context) error { return p.engine.close(c
 // Config returns the size of the model.
 func (p *Pipeline) Config() dit.Config { return p.model.Config }
 
+// Levels returns the schedule that the model was trained on, which also tells how its predictions
+// are read.
+func (p *Pipeline) Levels() diffusion.Schedule {
+	levels, _ := p.network.Levels() // checked when the model was opened
+	return levels
+}
+
 // ClassNames returns the names of the model's classes, or nil if they have none.
 func (p *Pipeline) ClassNames() []string { return p.names }
 

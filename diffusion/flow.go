@@ -41,6 +41,14 @@ func Flow(p Path) (Schedule, error) {
 	return Schedule{}, fmt.Errorf("unknown flow path %q: want one of %v", p, Paths())
 }
 
+// Name returns the name of a flow's schedule, and linear for any other.
+func (s Schedule) Name() string {
+	if s.IsFlow() {
+		return s.path.Schedule()
+	}
+	return "linear"
+}
+
 // IsFlow tells whether the schedule is a flow's.
 func (s Schedule) IsFlow() bool { return s.path != "" }
 

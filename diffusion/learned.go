@@ -166,6 +166,12 @@ var universalFile []byte
 // docs/experiments.md has what that costs.
 func UniversalSolvers() []*LearnedSolver { return universal() }
 
+// UniversalSchedule returns the schedule of the universal solvers.
+func UniversalSchedule() Schedule {
+	s, _ := Linear(Timesteps) // which is long enough
+	return s
+}
+
 var universal = sync.OnceValue(func() []*LearnedSolver {
 	solvers, err := ReadLearnedSolvers(bytes.NewReader(universalFile))
 	if err != nil {
