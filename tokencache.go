@@ -1,4 +1,4 @@
-// Package tokencache generates images with diffusion transformers (DiT, MDT) on CPUs, in pure Go,
+// Package tokencache generates images with diffusion transformers (DiT, MDT, SiT) on CPUs, in pure Go,
 // and makes them several times faster by reusing work across denoising steps.
 //
 // [Open] reads a model, in any of the formats that its authors or diffusers published it in, and
@@ -66,6 +66,11 @@ type Options struct {
 	// not tell; 0 means what config.json says, else 2, as in the published model.
 	DecodeLayer int
 
+	// Path and Prediction tell that a model with the tensors of a DiT is a SiT, and what it was trained
+	// for, where its checkpoint does not.
+	Path       diffusion.Path
+	Prediction diffusion.Prediction
+
 	// Solvers are the model's own learned solvers, for the sampler learned: see
 	// diffusion.Network.Learned.
 	Solvers []*diffusion.LearnedSolver
@@ -98,6 +103,8 @@ func OpenContext(ctx context.Context, path string, o Options) (*Pipeline, error)
 		Heads:       o.Heads,
 		InputSize:   o.InputSize,
 		DecodeLayer: o.DecodeLayer,
+		Path:        o.Path,
+		Prediction:  o.Prediction,
 	})
 	if err != nil {
 		return nil, err

@@ -28,7 +28,7 @@ func (s Sampling) Stochastic() bool {
 
 // Converging returns two samplers of the solution that s approximates, the probability-flow ODE
 // from the same starting noise at the same timestep under the same guidance. The steps of fine,
-// 197 evaluations, are so many that more change nothing that is measured; half has every other of
+// 197 evaluations (199 of a flow that starts from noise alone), are so many that more change nothing that is measured; half has every other of
 // its points, so that their difference bounds the error of fine: see Converge, which has the same
 // solver. They are even in log-SNR and depend on s only by where it starts and ends, so that
 // samplers of different steps approximate one solution. For a stochastic s the error is a

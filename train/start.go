@@ -23,6 +23,29 @@ func ParseArch(name string) (arch dit.Arch, ok bool) {
 	return "", false
 }
 
+// What models are trained for.
+const (
+	ObjectiveDiffusion = "diffusion" // as DiT and MDT, which "" means
+	ObjectiveFlow      = "flow"      // as SiT
+)
+
+// ArchOf returns the architecture of a name, as ParseArch reads it, that is trained for an
+// objective: a SiT for flows.
+func ArchOf(name, objective string) (dit.Arch, error) {
+	arch, ok := ParseArch(name)
+	switch {
+	case !ok:
+		return "", fmt.Errorf("arch %s: want dit, mdtv1, mdtv2 or sit", name)
+	case objective == "", objective == ObjectiveDiffusion && arch != dit.ArchSiT:
+		return arch, nil
+	case objective == ObjectiveFlow && (name == "" || arch == dit.ArchSiT):
+		return dit.ArchSiT, nil
+	case objective == ObjectiveFlow || objective == ObjectiveDiffusion:
+		return "", fmt.Errorf("objective %s: a %s is not trained for it", objective, arch)
+	}
+	return "", fmt.Errorf("objective %s: want %s or %s", objective, ObjectiveDiffusion, ObjectiveFlow)
+}
+
 // StartModel returns the model that training on set begins at, its parameters, and the names of its
 // classes. If w is nil it is a new one for the images of set. Else it is the model of w; or, if o
 // has the architecture of an MDT, a WarmStart of it, if a SiT's, a FlowStart.
