@@ -31,6 +31,10 @@ func TestRecordedNumbersAreReproduced(t *testing.T) {
 		// Of each run x, compute and computed_blocks; two lists of ratios; of dpcache 7 plans; of
 		// cem its tokens, priors and 22 plans; of l2p the products and their weights.
 		"cache-methods-2026": 15*3 + 2 + 7 + 1 + 1 + 22 + 2,
+		// Forward passes of three networks, 25 sampling runs, integrators, a likelihood; losses of four
+		// pairs of path and prediction with their weights, and gradients.
+		"sit-tiny":           106,
+		"solvers":            216, // of flows, on the network of sit-tiny, and tables
 		"dit-diffusers-tiny": 1,
 		"vae-tiny":           4, // decoded, mean, logvar, the older file
 	} {
