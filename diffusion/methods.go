@@ -107,6 +107,27 @@ func (s Sampling) plain() Sampling {
 	if s.Predict == PredictX0 {
 		s.Predict = ""
 	}
+	return s.plainFlow()
+}
+
+// plainFlow does so for the settings of flows.
+func (s Sampling) plainFlow() Sampling {
+	if s.Form == FormSigma {
+		s.Form = ""
+	}
+	if s.LastStep == LastMean {
+		s.LastStep = ""
+	}
+	for _, of := range []struct {
+		setting  *float64
+		standard float64
+	}{
+		{&s.Shift, 1}, {&s.FormScale, 1}, {&s.LastStepSize, defaultLastStepSize}, {&s.AbsTol, defaultAbsTol}, {&s.RelTol, defaultRelTol},
+	} {
+		if *of.setting == of.standard {
+			*of.setting = 0
+		}
+	}
 	return s
 }
 

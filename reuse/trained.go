@@ -121,6 +121,7 @@ type trainedFile struct {
 	Eta           float64 `json:"eta,omitempty"`
 	GuideAll      bool    `json:"guide_all,omitempty"`
 	Clip          bool    `json:"clip,omitempty"`
+	Shift         float64 `json:"shift,omitempty"`
 }
 
 // MarshalJSON implements json.Marshaler.
@@ -137,6 +138,7 @@ func (t *Trained) MarshalJSON() ([]byte, error) {
 		Eta:           t.Eta,
 		GuideAll:      t.GuideAll,
 		Clip:          t.Clip,
+		Shift:         t.Shift,
 	})
 	return b.Bytes(), err
 }
@@ -166,6 +168,7 @@ func (t *Trained) UnmarshalJSON(b []byte) error {
 		GuidancePower: f.GuidancePower,
 		GuideAll:      f.GuideAll,
 		Clip:          f.Clip,
+		Shift:         f.Shift,
 	}
 	return nil
 }
@@ -314,6 +317,9 @@ func (t *Trained) Fits(fingerprint string, plan Plan) error {
 		e.Field = "Steps"
 		e.Made = fmt.Sprintf("sampler %s with %s steps", t.Sampler, t.StepsText())
 		e.Used = fmt.Sprintf("%s with %s", plan.Sampler, plan.StepsText())
+	case t.Shift != plan.Shift:
+		e.Field = "Shift"
+		e.Made, e.Used = fmt.Sprintf("steps shifted by %g", t.Shift), fmt.Sprintf("by %g", plan.Shift)
 	case t.Eta != plan.Eta:
 		e.Field = "Eta"
 		e.Made, e.Used = fmt.Sprintf("eta %g", t.Eta), fmt.Sprintf("eta %g", plan.Eta)
