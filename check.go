@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/tokencache/tokencache/diffusion"
 	"github.com/tokencache/tokencache/reuse"
 	"github.com/tokencache/tokencache/seam"
 )
@@ -15,7 +16,7 @@ func (p *Pipeline) Plan(s Sampling) (reuse.Plan, error) {
 	if err != nil {
 		return reuse.Plan{}, err
 	}
-	return reuse.NewPlan(s, sampler), nil
+	return reuse.NewPlanOn(p.network, s, sampler), nil
 }
 
 // SolverDigest identifies the learned weights that a sampling takes, which it does not tell itself:
@@ -97,7 +98,11 @@ func (p *Pipeline) plan(req Request) (*plan, error) {
 	if pl.sampler, err = req.Sampling.New(p.network); err != nil {
 		return nil, err
 	}
-	pl.steps = reuse.NewPlan(req.Sampling, pl.sampler)
+	if _, ok := pl.sampler.(*diffusion.Dopri5); ok && !isUncached(pl.policy) {
+		return nil, &FieldError{Field: "Policy", Value: pl.policy, Want: "none: the adaptive steps of sampler ode are not known " +
+			"beforehand; its methods of fixed steps (such as heun) take policies"}
+	}
+	pl.steps = reuse.NewPlanOn(p.network, req.Sampling, pl.sampler)
 	if pl.draws = 1; pl.sampler.DrawsNoise() {
 		pl.draws += pl.sampler.Steps()
 	}
@@ -122,6 +127,12 @@ func (p *Pipeline) plan(req Request) (*plan, error) {
 		return nil, err
 	}
 	return pl, pl.limits(p)
+}
+
+// isUncached tells whether a policy is none.
+func isUncached(p reuse.Policy) bool {
+	d, ok := p.(reuse.Described)
+	return ok && d.Kind() == reuse.Uncached
 }
 
 // checkFields reports fields that have no meaning.

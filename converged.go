@@ -23,7 +23,7 @@ type Converged struct {
 const convergedChecked = 8
 
 // Converged generates the images of a request as they would be if its sampler made no error: the
-// probability-flow ODE solved by 197 evaluations from the same noise under the same guidance,
+// probability-flow ODE solved by 197 evaluations (199 of a flow) from the same noise under the same guidance,
 // without a policy. See diffusion.Sampling.Converging, whose errors it returns too.
 //
 // OnImage and OnStep are called as by Generate; the check of the first images calls neither.
@@ -89,7 +89,7 @@ func (p *Pipeline) generateBy(ctx context.Context, req Request, sampler diffusio
 	if err != nil {
 		return nil, err
 	}
-	pl.sampler, pl.steps = sampler, reuse.NewPlan(req.Sampling, sampler)
+	pl.sampler, pl.steps = sampler, reuse.NewPlanOn(p.network, req.Sampling, sampler)
 	if err := pl.costs(p.net); err != nil {
 		return nil, err
 	}

@@ -229,7 +229,7 @@ func (e *engine) settle(t *team, group []*sequence, failed *failure) {
 		switch {
 		case s.finished() && j.err == nil:
 			j.cost.Add(s.cost())
-			j.cost.UncachedFLOPs += e.model.PassFLOPs(len(s.positions)) * int64(j.sampler.Steps())
+			j.cost.UncachedFLOPs += e.model.PassFLOPs(len(s.positions)) * int64(s.images[0].path.Taken())
 			j.cost.CacheBytes = max(j.cost.CacheBytes, int64(j.running)*j.cacheBytes)
 			e.leave(s)
 			j.free = append(j.free, s)

@@ -1,4 +1,4 @@
-// Package tokencache generates images with diffusion transformers (DiT, MDT) on CPUs, in pure Go,
+// Package tokencache generates images with diffusion transformers (DiT, MDT, SiT) on CPUs, in pure Go,
 // and makes them several times faster by reusing work across denoising steps.
 //
 // [Open] reads a model, in any of the formats that its authors or diffusers published it in, and
@@ -70,6 +70,11 @@ type Options struct {
 	// not tell; 0 means what config.json says, else 2, as in the published model.
 	DecodeLayer int
 
+	// Path and Prediction tell that a model with the tensors of a DiT is a SiT, and what it was trained
+	// for, where its checkpoint does not.
+	Path       diffusion.Path
+	Prediction diffusion.Prediction
+
 	// Solvers are the model's own learned solvers, for the sampler learned: see
 	// diffusion.Network.Learned.
 	Solvers []*diffusion.LearnedSolver
@@ -102,6 +107,8 @@ func OpenContext(ctx context.Context, path string, o Options) (*Pipeline, error)
 		Heads:       o.Heads,
 		InputSize:   o.InputSize,
 		DecodeLayer: o.DecodeLayer,
+		Path:        o.Path,
+		Prediction:  o.Prediction,
 	})
 	if err != nil {
 		return nil, orBundled(path, err)
@@ -155,7 +162,8 @@ func fromWeights(ctx context.Context, w *dit.Weights, o Options) (*Pipeline, err
 		p.names = imagenet.Names()
 	}
 	p.net = p.model
-	p.network = diffusion.Network{Variance: diffusion.VarianceOf(p.model.LearnSigma), Learned: o.Solvers}
+	p.network = p.model.Network()
+	p.network.Learned = o.Solvers
 	p.start(o)
 	return p, nil
 }
@@ -240,6 +248,13 @@ func (p *Pipeline) Shutdown(ctx context.Context) error { return p.engine.close(c
 
 // Config returns the size of the model.
 func (p *Pipeline) Config() dit.Config { return p.model.Config }
+
+// Levels returns the schedule that the model was trained on, which also tells how its predictions
+// are read.
+func (p *Pipeline) Levels() diffusion.Schedule {
+	levels, _ := p.network.Levels() // checked when the model was opened
+	return levels
+}
 
 // ClassNames returns the names of the model's classes, or nil if they have none.
 func (p *Pipeline) ClassNames() []string { return p.names }

@@ -124,8 +124,12 @@ func (c *TokenCache) reference(ctx context.Context, m *maker, plan reuse.Plan) (
 		ref.states = append(ref.states, make([]float32, plan.Steps()*ref.size))
 		ref.noises = append(ref.noises, make([]float32, plan.Steps()*ref.size))
 	}
-	req.OnState = func(i, p int, x []float32) { copy(ref.states[i][p*ref.size:], x) }
-	req.OnPrediction = func(i, p int, out []float32) { copy(ref.noises[i][p*ref.size:], out[:ref.size]) }
+	at := func(list [][]float32, i, p int) []float32 { return list[i][p*ref.size:][:ref.size] }
+	levels := m.p.Levels()
+	req.OnState = func(i, p int, x []float32) { copy(at(ref.states, i, p), x) }
+	req.OnPrediction = func(i, p int, out []float32) {
+		levels.Noise(at(ref.noises, i, p), at(ref.states, i, p), out, plan.Timesteps[p])
+	}
 	m.stage("sampling %d uncached images to follow", m.Images)
 	r, err := m.p.Generate(ctx, req)
 	if err != nil {
@@ -156,6 +160,7 @@ func (c *TokenCache) try(ctx context.Context, m *maker, ref *reference,
 			ref:      ref,
 			guidance: m.Sampling.Guide(),
 			channels: m.p.Config().InChannels,
+			levels:   m.p.Levels(),
 		}
 	}
 	r, err := m.p.Generate(ctx, req)

@@ -44,13 +44,12 @@ func (r *reference) weigh(x []float32, p int) {
 
 // target sets dst to the predicted noise that would take image i from x, where it is at position p,
 // to where the uncached image is after the step: the uncached model's own prediction there,
-// corrected for the deviation of the policy's image. In y = x/sqrt(alpha-bar), whose noise is
+// corrected for the deviation of the policy's image. In y = x/alpha, whose noise is
 // sigma, DDIM and DPM-Solver's first order step by (sigma'-sigma)·eps, DDPM's mean by
 // -(sigma²-sigma'²)/sigma·eps.
 func (r *reference) target(dst []float32, i, p int, x []float32) {
-	sigma := r.plan.Sigma[p]
 	step, _ := r.step(p)
-	back := math.Sqrt(1+sigma*sigma) / step
+	back := 1 / (r.plan.AlphaAt(p) * step)
 	state, noise := r.states[i][p*r.size:], r.noises[i][p*r.size:]
 	for k := range dst {
 		dst[k] = noise[k] + float32(back*float64(x[k]-state[k]))
@@ -93,6 +92,7 @@ type learner struct {
 	ref      *reference
 	guidance diffusion.Guidance
 	channels int // of the latents
+	levels   diffusion.Schedule
 }
 
 // String implements reuse.Policy.
@@ -346,7 +346,8 @@ func (r *learnRun) predict(add func(x *seam.Tokens, weights []float64), weights 
 			timestep := r.ref.plan.Timesteps[r.now]
 			r.guidance.Apply(conditional, conditional, unconditional, channels, r.ref.size/channels, timestep)
 		}
-		images[i] = append([]float32(nil), out.Row(i)[:r.ref.size]...)
+		images[i] = make([]float32, r.ref.size)
+		r.levels.Noise(images[i], r.batch.X.Row(i), out.Row(i), r.ref.plan.Timesteps[r.now])
 	}
 	return images
 }

@@ -147,7 +147,7 @@ func TestLearner(t *testing.T) {
 		}
 		pool := tensor.NewPool(2)
 		g := tensor.NewGraph(pool)
-		l := &learner{policy: &policy, ref: ref, guidance: diffusion.Guidance{Scale: 1.5}, channels: m.InChannels}
+		l := &learner{policy: &policy, ref: ref, guidance: diffusion.Guidance{Scale: 1.5}, channels: m.InChannels, levels: diffusion.UniversalSchedule()}
 		guide := func(out *tensor.Tensor) [][]float32 {
 			guided := make([][]float32, images)
 			for i := range guided {

@@ -41,9 +41,7 @@ func (m *maker) solution(ctx context.Context, images int, seed uint64) (*solutio
 	}
 	c := m.p.Config()
 	s := &solution{images: images, size: c.InChannels * c.InputSize * c.InputSize}
-	if s.schedule, err = diffusion.Linear(diffusion.Timesteps); err != nil {
-		return nil, err
-	}
+	s.schedule = m.p.Levels()
 	for _, sigma := range plan.Sigma {
 		s.logSNR, s.x = append(s.logSNR, -math.Log(sigma)), append(s.x, make([]float32, images*s.size))
 	}
@@ -82,7 +80,7 @@ func (s *solution) at(logSNR float64) []float32 {
 	from := min(max(int(place)-width/2+1, 0), last+1-width)
 	y := make([]float32, len(s.final))
 	for j := range width {
-		c := 1 / alphaOf(logSNR)
+		c := 1 / s.alphaOf(s.logSNR[from+j])
 		for i := range width {
 			if i != j {
 				c *= (place - float64(from+i)) / float64(j-i)
@@ -94,7 +92,9 @@ func (s *solution) at(logSNR float64) []float32 {
 }
 
 // alphaOf returns the signal's share of x at a log-SNR.
-func alphaOf(logSNR float64) float64 { return 1 / math.Sqrt(1+math.Exp(-2*logSNR)) }
+func (s *solution) alphaOf(logSNR float64) float64 {
+	return s.schedule.Level(s.schedule.Timestep(logSNR)).Alpha
+}
 
 // weigh replaces deviations of y at a log-SNR, [images, size], by coefficients that count as they
 // survive: see survival.

@@ -133,11 +133,12 @@ func startNodes(t *solution, steps int) []float64 {
 			nearest = l.Timesteps
 		}
 	}
+	linear := diffusion.UniversalSchedule()
 	nodes := make([]float64, steps)
 	for k := range nodes {
 		at := float64(k) / float64(steps-1) * float64(len(nearest)-1)
 		i := min(int(at), len(nearest)-2)
-		from, to := t.schedule.LogSNR(nearest[i]), t.schedule.LogSNR(nearest[i+1])
+		from, to := linear.LogSNR(nearest[i]), linear.LogSNR(nearest[i+1])
 		nodes[k] = from + (to-from)*(at-float64(i))
 	}
 	return nodes

@@ -48,7 +48,7 @@ func solveTwoKinds(t *testing.T, seed uint64, s diffusion.Sampling) (*solution, 
 			logSNR := sampler.LogSNR(tr.Index())
 			onState(logSNR, append([]float32(nil), tr.X()...))
 			y := make([]float32, len(x))
-			add(y, 1/alphaOf(logSNR), tr.X())
+			add(y, math.Sqrt(1+math.Exp(-2*logSNR)), tr.X())
 			twoKinds(noise, y, logSNR)
 			tr.Step(noise, nil)
 		}

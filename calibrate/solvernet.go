@@ -66,7 +66,7 @@ func (n *network) predict(noise, y []float32, first int, s *solution, logSNR flo
 	if n.guidance.Enabled() {
 		rows *= 2
 	}
-	timestep, alpha := s.schedule.Timestep(logSNR), float32(alphaOf(logSNR))
+	timestep, alpha := s.schedule.Timestep(logSNR), float32(s.alphaOf(logSNR))
 	b := &seam.Batch{X: n.graph.New(rows, s.size)}
 	for row := range rows {
 		i := row % images
@@ -86,6 +86,6 @@ func (n *network) predict(noise, y []float32, first int, s *solution, logSNR flo
 		if n.guidance.Enabled() {
 			n.guidance.Apply(predicted, predicted, out.Row(images+i), channels, s.size/channels, timestep)
 		}
-		copy(noise[i*s.size:(i+1)*s.size], predicted)
+		s.schedule.Noise(noise[i*s.size:(i+1)*s.size], b.X.Row(i), predicted, timestep)
 	}
 }

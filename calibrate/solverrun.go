@@ -238,7 +238,7 @@ func (r *solverRun) fidelity(seed uint64) Fidelity {
 
 // learned returns what was fitted.
 func (r *solverRun) learned() (*diffusion.LearnedSolver, error) {
-	l := &diffusion.LearnedSolver{Schedule: "linear"}
+	l := &diffusion.LearnedSolver{Schedule: r.s.schedule.Name()}
 	for k, node := range r.nodes {
 		l.Timesteps = append(l.Timesteps, r.s.schedule.Timestep(node))
 		w := slices.Clone(r.weights[k])

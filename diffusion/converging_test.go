@@ -87,14 +87,18 @@ func TestConverging(t *testing.T) {
 func TestConvergingStochastic(t *testing.T) {
 	for _, name := range Methods() {
 		s := Sampling{Sampler: name, Steps: 15} // which the learned solver has, too
-		sampler, err := s.New(Network{})
+		network := Network{}
+		if s.forFlows() {
+			network = flowNetwork
+		}
+		sampler, err := s.New(network)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if m, ok := sampler.(*Multistep); ok && m.DrawsNoise() != s.Stochastic() {
 			t.Errorf("%s: stochastic %v, but draws noise %v", name, s.Stochastic(), m.DrawsNoise())
 		}
-		_, _, err = s.Converging(Network{})
+		_, _, err = s.Converging(network)
 		var stochastic *StochasticError
 		if errors.As(err, &stochastic) != s.Stochastic() {
 			t.Errorf("%s: error %v", name, err)

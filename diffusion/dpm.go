@@ -92,8 +92,12 @@ func stochasticX0(from, to Level, lambdas []float64, moments momentsOf) weights 
 }
 
 // stochasticNoise returns a step of SDE-DPM-Solver. Where no noise is left at its end it is the
-// deterministic one, since the stochastic one would add as much noise as there was.
+// deterministic one, since the stochastic one would add as much noise as there was. From noise
+// alone, where its prediction of noise says nothing, all of the noise is new.
 func stochasticNoise(from, to Level, lambdas []float64, moments momentsOf) weights {
+	if from.Alpha == 0 {
+		return weights{x0: to.Alpha, noise: to.Sigma}
+	}
 	w := exponential(predictedNoise, from, to, lambdas, moments)
 	if h := to.LogSNR() - lambdas[0]; to.Sigma > 0 && h >= noStep {
 		w.noise = to.Sigma * math.Sqrt(math.Expm1(2*h))

@@ -13,14 +13,17 @@ import (
 // the schedule.
 func (s Sampling) sigmaStart(g grid) float32 {
 	ours := !named(s.Spacing) || s.Spacing == spacingLogSNR || s.Spacing == spacingQuadratic
-	if ours || strings.HasPrefix(s.Spacing, "leading") {
-		return 1
+	if ours || strings.HasPrefix(s.Spacing, "leading") || g.plain {
+		return startOf(g)
 	}
 	return float32(g.level(0).Sigma)
 }
 
-// euler returns Euler's method: DDIM, but for its timesteps.
+// euler returns Euler's method: DDIM, but for its timesteps. On a flow it moves x by t.
 func (s Sampling) euler(schedule Schedule) (*Multistep, error) {
+	if schedule.IsFlow() {
+		return s.flowEuler(schedule)
+	}
 	g, err := s.grid(schedule, sigmaRule)
 	if err != nil {
 		return nil, err
@@ -48,7 +51,10 @@ func (s Sampling) eulerAncestral(schedule Schedule) (*Multistep, error) {
 		up := b / a * math.Sqrt(max(0, a*a-b*b))
 		down := math.Sqrt(max(0, b*b-up*up))
 		w := firstOrder(predictedNoise, from, to)
-		if len(w.past) > 0 {
+		switch {
+		case from.Alpha == 0: // all of the noise is new
+			w = weights{x0: to.Alpha, noise: to.Sigma}
+		case len(w.past) > 0:
 			w.past[0], w.noise = to.Alpha*(down-a), to.Alpha*up
 		}
 		m.add(k, 0, w)
@@ -59,7 +65,12 @@ func (s Sampling) eulerAncestral(schedule Schedule) (*Multistep, error) {
 // heun returns Heun's method: Euler's guess of the next point, and then the step again with the
 // mean of the predictions at both ends. The last step is Euler's, so that n steps evaluate 2n-1
 // times.
+//
+// On a flow it moves x by t.
 func (s Sampling) heun(schedule Schedule) (*Multistep, error) {
+	if schedule.IsFlow() {
+		return s.flowHeun(schedule)
+	}
 	g, err := s.grid(schedule, sigmaRule)
 	if err != nil {
 		return nil, err

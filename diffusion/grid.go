@@ -17,6 +17,8 @@ type point struct {
 type grid struct {
 	points []point
 	end    Level
+	// plain tells that the run starts from standard normal noise whatever its first level is.
+	plain bool
 }
 
 // level returns the level of point k, or the end after the last.
@@ -70,12 +72,16 @@ func named(spacing string) bool {
 // grid returns the points that s visits and where it ends. r is for the named spacings.
 func (s Sampling) grid(schedule Schedule, r rule) (grid, error) {
 	switch {
+	case schedule.IsFlow() && (!named(s.Spacing) || s.Steps < 1 || s.Steps > maxFlowSteps):
+		return s.flowGrid(schedule)
 	case !named(s.Spacing):
 		return s.listGrid(schedule)
 	case s.Steps < 1 || s.Steps > schedule.Timesteps():
 		return grid{}, &FieldError{"Steps", s.Steps, fmt.Sprintf("1 to %d", schedule.Timesteps())}
 	case s.Spacing == spacingLogSNR || s.Spacing == spacingQuadratic:
 		return s.smoothGrid(schedule), nil
+	case schedule.IsFlow():
+		return s.recordedFlowGrid(schedule, r)
 	}
 	return s.recordedGrid(schedule, r)
 }
@@ -97,21 +103,20 @@ func (s Sampling) listGrid(schedule Schedule) (grid, error) {
 }
 
 // smoothGrid spaces log-SNR, or the root of the timestep, evenly. Nothing is rounded. Where the run
-// ends at timestep 0's level, that is the end and no point.
+// ends at the last timestep's level, that is the end and no point.
 func (s Sampling) smoothGrid(schedule Schedule) grid {
 	g, n := grid{end: clean}, s.Steps
+	first, last := schedule.inner()
 	if s.Final == FinalSigmaMin {
-		g.end, n = levelOfLogSNR(schedule.LogSNR(0)), n+1
+		g.end, n = schedule.Level(last), n+1
 	}
-	last := float64(schedule.Timesteps() - 1)
 	if s.Spacing == spacingLogSNR {
-		for _, lambda := range evenly(schedule.LogSNR(last), schedule.LogSNR(0), n) {
-			g.points = append(g.points, point{schedule.Timestep(lambda), levelOfLogSNR(lambda)})
+		for _, lambda := range evenly(schedule.LogSNR(first), schedule.LogSNR(last), n) {
+			g.points = append(g.points, schedule.pointOf(lambda))
 		}
 	} else {
-		for _, root := range evenly(math.Sqrt(last), 0, n) {
-			t := snap(root * root)
-			g.points = append(g.points, point{t, levelOfLogSNR(schedule.LogSNR(t))})
+		for _, root := range evenly(math.Sqrt(schedule.First()), math.Sqrt(last), n) {
+			g.points = append(g.points, schedule.point(snap(root*root)))
 		}
 	}
 	g.points = g.points[:s.Steps]

@@ -36,6 +36,21 @@ func PowerCosine(scale, power float64) func(timestep float64) float64 {
 	}
 }
 
+// Interval returns a ScaleAt that is g's where timestep/1000 is from low to high, and 1, no
+// guidance, elsewhere (Kynkäänniemi et al. 2024, arXiv 2404.07724).
+func Interval(g Guidance, low, high float64) func(timestep float64) float64 {
+	scale, scaleAt := g.Scale, g.ScaleAt
+	return func(timestep float64) float64 {
+		switch u := timestep / Timesteps; {
+		case u < low || u > high:
+			return 1
+		case scaleAt != nil:
+			return scaleAt(timestep)
+		}
+		return scale
+	}
+}
+
 // Enabled tells whether the prediction without a class is needed at all.
 func (g Guidance) Enabled() bool { return g.ScaleAt != nil || g.Scale != 1 }
 

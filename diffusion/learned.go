@@ -57,7 +57,7 @@ func (l *LearnedSolver) Validate() error {
 	if err != nil {
 		return err
 	}
-	n, last := len(l.Timesteps), float64(schedule.Timesteps()-1)
+	n, last := len(l.Timesteps), schedule.First()
 	if n == 0 || len(l.Weights) != n {
 		return fmt.Errorf("learned solver: %d timesteps and weights of %d steps, want as many, 1 or more",
 			n, len(l.Weights))
@@ -88,10 +88,21 @@ func (l *LearnedSolver) Digest() string {
 }
 
 // solver returns the tables of l, which is valid.
-func (l *LearnedSolver) solver(schedule Schedule, clip bool) *Multistep {
+//
+// On a network of another schedule it visits the levels of the same log-SNR.
+func (l *LearnedSolver) solver(schedule Schedule, clip bool) (*Multistep, error) {
+	own, err := ParseSchedule(l.Schedule, Timesteps)
+	if err != nil {
+		return nil, err
+	}
+	same := own.path == schedule.path
 	g := grid{end: clean}
 	for _, t := range l.Timesteps {
-		g.points = append(g.points, point{t, levelOfLogSNR(schedule.LogSNR(t))})
+		at := own.point(t)
+		if !same {
+			at = schedule.pointOf(own.LogSNR(t))
+		}
+		g.points = append(g.points, at)
 	}
 	slots := 0
 	for _, w := range l.Weights {
@@ -112,7 +123,7 @@ func (l *LearnedSolver) solver(schedule Schedule, clip bool) *Multistep {
 			m.add(k, 0, w)
 		}
 	}
-	return m
+	return m, nil
 }
 
 // ReadLearnedSolvers reads a file that WriteLearnedSolvers wrote.
@@ -150,9 +161,16 @@ func WriteLearnedSolvers(w io.Writer, solvers []*LearnedSolver) error {
 var universalFile []byte
 
 // UniversalSolvers returns the learned solvers that are used with networks that have none of their
-// own, for the schedule linear. They were fitted to one network under one guidance, and carry over:
+// own, for the schedule linear and, by log-SNR, for flows. They were fitted to one network under one
+// guidance, and carry over:
 // docs/experiments.md has what that costs.
 func UniversalSolvers() []*LearnedSolver { return universal() }
+
+// UniversalSchedule returns the schedule of the universal solvers.
+func UniversalSchedule() Schedule {
+	s, _ := Linear(Timesteps) // which is long enough
+	return s
+}
 
 var universal = sync.OnceValue(func() []*LearnedSolver {
 	solvers, err := ReadLearnedSolvers(bytes.NewReader(universalFile))
@@ -174,9 +192,11 @@ func (s Sampling) learnedSolver(n Network) (*LearnedSolver, error) {
 		}
 		return schedule
 	}
+	_, flow := flowSchedules[n.Schedule]
 	var counts []int
-	for _, l := range slices.Concat(n.Learned, UniversalSolvers()) {
-		if name(l.Schedule) != name(n.Schedule) {
+	for k, l := range slices.Concat(n.Learned, UniversalSolvers()) {
+		universal := k >= len(n.Learned)
+		if name(l.Schedule) != name(n.Schedule) && !(flow && universal) {
 			continue
 		}
 		if len(l.Timesteps) == s.Steps {
@@ -204,7 +224,7 @@ func (s Sampling) learned(n Network, schedule Schedule) (*Multistep, error) {
 	if err := l.Validate(); err != nil {
 		return nil, err
 	}
-	return l.solver(schedule, s.Clip), nil
+	return l.solver(schedule, s.Clip)
 }
 
 // SolverDigest identifies the learned weights that s samples with, which s does not tell. It is ""

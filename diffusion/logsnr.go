@@ -9,7 +9,12 @@ import (
 // whole timesteps it is the schedule's. Between them log alpha-bar follows a monotone cubic, of
 // which both the value and the slope are continuous, so that high-order solvers keep their order;
 // the trained betas change so little from step to step that any smooth curve would serve.
+//
+// A flow's is that of its Path, at any timestep.
 func (s Schedule) LogSNR(t float64) float64 {
+	if s.IsFlow() {
+		return s.path.level(t / Timesteps).LogSNR()
+	}
 	t = min(max(t, 0), float64(len(s.logs)-1))
 	k := min(int(t), len(s.logs)-2)
 	if k < 0 {
@@ -21,6 +26,9 @@ func (s Schedule) LogSNR(t float64) float64 {
 // Timestep returns the real timestep of a log-SNR, which is clamped to those of the schedule: the
 // inverse of LogSNR.
 func (s Schedule) Timestep(logSNR float64) float64 {
+	if s.IsFlow() {
+		return snap(Timesteps * s.path.time(logSNR))
+	}
 	want := -math.Log1p(math.Exp(-2 * logSNR))
 	last := len(s.logs) - 1
 	// The first timestep with as much noise, or more.

@@ -65,10 +65,12 @@ var methods = []method{
 	{name: "unipc", order: 2, highest: 3, variants: []string{"bh2", "bh1"}, final: true, lower: true, corrects: true},
 	{name: "deis", order: 2, highest: 3, final: true, lower: true},
 	{name: "lms", order: 4, highest: 4, final: true},
-	{name: "euler", final: true},
+	{name: "euler", variants: []string{"deterministic", stochasticVariant}, final: true},
 	{name: "euler_a", final: true, stochastic: true},
 	{name: "heun", final: true},
 	{name: "pndm", variants: []string{"plms", "prk"}, final: true},
+	{name: odeName, variants: []string{dopriName, "euler", "heun", "midpoint", "heun3", "rk4"}},
+	{name: sdeName, variants: []string{"euler", "heun"}, stochastic: true},
 	{name: learnedName},
 }
 
@@ -104,6 +106,27 @@ func (s Sampling) plain() Sampling {
 	}
 	if s.Predict == PredictX0 {
 		s.Predict = ""
+	}
+	return s.plainFlow()
+}
+
+// plainFlow does so for the settings of flows.
+func (s Sampling) plainFlow() Sampling {
+	if s.Form == FormSigma {
+		s.Form = ""
+	}
+	if s.LastStep == LastMean {
+		s.LastStep = ""
+	}
+	for _, of := range []struct {
+		setting  *float64
+		standard float64
+	}{
+		{&s.Shift, 1}, {&s.FormScale, 1}, {&s.LastStepSize, defaultLastStepSize}, {&s.AbsTol, defaultAbsTol}, {&s.RelTol, defaultRelTol},
+	} {
+		if *of.setting == of.standard {
+			*of.setting = 0
+		}
 	}
 	return s
 }
@@ -171,9 +194,21 @@ func (s Sampling) uncorrected() (map[int]bool, error) {
 
 // solver returns the solver of s for a network.
 func (s Sampling) solver(n Network, schedule Schedule) (*Multistep, error) {
+	m, err := s.tables(n, schedule)
+	if err != nil {
+		return nil, err
+	}
+	return m, m.read(schedule)
+}
+
+// tables returns the solver of s, which does not know yet how a network's outputs are read.
+func (s Sampling) tables(n Network, schedule Schedule) (*Multistep, error) {
 	switch s.Sampler {
 	case learnedName:
 		return s.learned(n, schedule)
+	case "ddpm": // of networks whose variance is fixed, or not of betas
+		s.Eta = 1
+		return s.ddim(schedule)
 	case "ddim":
 		return s.ddim(schedule)
 	case "unipc":
@@ -188,6 +223,10 @@ func (s Sampling) solver(n Network, schedule Schedule) (*Multistep, error) {
 		return s.eulerAncestral(schedule)
 	case "heun":
 		return s.heun(schedule)
+	case odeName:
+		return s.ode(schedule)
+	case sdeName:
+		return s.sde(schedule)
 	case "pndm":
 		return s.pndm(schedule)
 	}

@@ -1,5 +1,10 @@
 package diffusion
 
+import (
+	"fmt"
+	"math"
+)
+
 // Multistep is a sampler whose every step is a linear combination of the sample, of the network's
 // predictions at this step and at earlier ones, and of noise: all solvers here but DDPM, DDIM and
 // DPMSolver, which round as the public code of guided diffusion does. What the solvers differ in is
@@ -20,6 +25,7 @@ type Multistep struct {
 	clip  bool    // clamp every predicted x_0 to [-1, 1]
 	raw   bool    // where clamped, keep the noise as the network predicts it, not as x_0 implies it
 	start float32 // what standard normal noise is multiplied by, about 1
+	first float64 // see StartNoise
 }
 
 // predicted is what a solver extrapolates.
@@ -28,6 +34,7 @@ type predicted int
 const (
 	predictedNoise predicted = iota
 	predictedX0
+	predictedDrift // velocity + step.score * score, of flows
 )
 
 // step is one evaluation and where it leads.
@@ -35,6 +42,12 @@ type step struct {
 	point
 	slot  int // where the prediction is kept
 	moves []move
+	score float64 // weight of the score in the drift
+
+	x0   pair // how the network's output is read
+	kept pair // likewise
+	// again is kept from x and an x_0 that was clamped.
+	again pair
 }
 
 // move is a way on from a step. Of a step's moves the last whose past there is is taken.
@@ -98,24 +111,59 @@ func (m *Multistep) step(t *Trajectory, i int, out, noise []float32) {
 	mv.to.apply(t.x, from, t, noise)
 }
 
+// read sets how the outputs of a network of a schedule are read. It fails where one cannot be.
+func (m *Multistep) read(schedule Schedule) error {
+	for k := range m.steps {
+		s := &m.steps[k]
+		r := schedule.read(s.point)
+		alpha, sigma := s.level.Alpha, s.level.Sigma
+		noise := pair{1 / sigma, -alpha / sigma} // by x and x_0
+		if sigma == 0 {
+			noise = pair{}
+		}
+		s.x0 = r.x0
+		switch m.keeps {
+		case predictedX0:
+			s.kept, s.again = r.x0, pair{out: 1}
+		case predictedDrift:
+			s.kept = r.velocity
+			if s.score != 0 {
+				s.kept = s.kept.plus(-s.score/sigma, r.noise)
+			}
+			by := reading{x0: pair{out: 1}, noise: noise}
+			s.again = schedule.velocityOf(s.point, by).plus(-s.score/max(sigma, math.SmallestNonzeroFloat64), noise)
+		default:
+			s.kept, s.again = r.noise, noise
+			if m.raw {
+				s.again = pair{}
+			}
+		}
+		if !s.x0.finite() || !s.kept.finite() {
+			return fmt.Errorf("at timestep %g nothing follows from a network that predicts %s: "+
+				"there is no data in x, or no noise", s.timestep, schedule.predicts())
+		}
+	}
+	return nil
+}
+
 // predict sets t.x0, and keeps what the solver extrapolates.
-func (m *Multistep) predict(t *Trajectory, s *step, eps []float32) {
-	alpha, sigma := s.level.Alpha, s.level.Sigma
-	combine(t.x0, float32(1/alpha), t.x, float32(-sigma/alpha), eps)
+func (m *Multistep) predict(t *Trajectory, s *step, out []float32) {
+	s.x0.apply(t.x0, t.x, out)
 	kept := t.past[s.slot]
 	if m.clip {
 		for k, v := range t.x0 {
 			t.x0[k] = min(max(v, -1), 1)
 		}
+		if s.again != (pair{}) {
+			s.again.apply(kept, t.x, t.x0)
+			return
+		}
 	}
-	switch {
-	case m.keeps == predictedX0:
+	if s.kept == s.x0 {
 		copy(kept, t.x0)
-	case m.clip && !m.raw:
-		combine(kept, float32(1/sigma), t.x, float32(-alpha/sigma), t.x0)
-	default:
-		copy(kept, eps)
+		return
 	}
+	s.kept.apply(kept, t.x, out)
 }
 
 // move returns the move to take after so many steps.

@@ -21,6 +21,9 @@ func (p plan) Sampler() (Sampler, error) {
 		return nil, err
 	}
 	s := Sampling{Sampler: p.Method, Steps: steps, Spacing: spacing, Eta: p.Eta, Clip: p.ClipDenoised}
+	if s.forFlows() {
+		return s.New(flowNetwork)
+	}
 	return s.New(Network{Schedule: p.Schedule, Variance: p.Variance})
 }
 

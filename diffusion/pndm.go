@@ -29,7 +29,7 @@ func (s Sampling) pndm(schedule Schedule) (*Multistep, error) {
 		return nil, &FieldError{"Spacing", s.Spacing, want}
 	}
 	p := &pndm{strides: g, Multistep: s.newMultistep(grid{end: g.end}, predictedNoise, len(adamsBashforth)+1)}
-	p.holds = true
+	p.holds, p.start = true, startOf(g.grid)
 	if s.Variant == "prk" {
 		if n := len(g.points); n <= prkGroups || g.stride == 0 {
 			return nil, &FieldError{"Variant", s.Variant, fmt.Sprintf(
@@ -68,7 +68,7 @@ func (p *pndm) keep(at point) {
 // slots.
 func (p *pndm) move(past int, hold bool, from, to Level, bySlot map[int]float64) {
 	w := firstOrder(predictedNoise, from, to)
-	c := combination{x: float32(w.x), kept: make([]float32, p.slots)}
+	c := combination{x: float32(w.x), x0: float32(w.x0), kept: make([]float32, p.slots)}
 	for slot, weight := range bySlot {
 		if len(w.past) > 0 {
 			c.kept[slot] = float32(weight * w.past[0])

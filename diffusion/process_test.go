@@ -115,7 +115,7 @@ func TestScheduleErrors(t *testing.T) {
 		make func() error
 		want string
 	}{
-		"unknown":      {func() error { _, err := ParseSchedule("sigmoid", 1000); return err }, `unknown noise schedule "sigmoid": want linear or cosine`},
+		"unknown":      {func() error { _, err := ParseSchedule("sigmoid", 1000); return err }, `unknown noise schedule "sigmoid": want linear, cosine, flow-linear`},
 		"linear short": {func() error { _, err := Linear(20); return err }, "want at least 21"},
 		"cosine short": {func() error { _, err := Cosine(0); return err }, "want at least 1"},
 		"zero value":   {func() error { _, err := NewProcess(Schedule{}, ""); return err }, "no timesteps"},

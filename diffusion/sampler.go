@@ -1,6 +1,7 @@
 package diffusion
 
-// Sampler is a way down from noise to a sample: [DDPM], [DDIM], [DPMSolver] or [Multistep]. A
+// Sampler is a way down from noise to a sample: [DDPM], [DDIM], [DPMSolver], [Multistep] or
+// [Dopri5]. A
 // Sampler is immutable and may be shared; the state of one image is its [Trajectory].
 type Sampler interface {
 	// Steps is the number of steps, each of which evaluates the network once.

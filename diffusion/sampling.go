@@ -26,8 +26,9 @@ const DefaultSteps = 50
 type Sampling struct {
 	// Sampler is one of Methods; "" means ddim.
 	Sampler string `json:"sampler"`
-	// Steps is the number of denoising steps; 0 means DefaultSteps. heun and pndm evaluate the
-	// network more often, see Sampler.Steps. learned has tables for few numbers of steps, whose
+	// Steps is the number of denoising steps; 0 means DefaultSteps, and 250 for ode and sde. heun,
+	// pndm and ode evaluate the network more often, see Sampler.Steps; ode's dopri5 chooses its
+	// steps itself. learned has tables for few numbers of steps, whose
 	// timesteps are its own: see LearnedSolver.
 	Steps int `json:"steps"`
 	// Spacing says which timesteps the steps visit: "" spreads them evenly, "ddim" takes every k-th
@@ -47,7 +48,9 @@ type Sampling struct {
 	// sde-dpm (1 or 2; 0 means 2) and lms (1 to 4; 0 means 4).
 	Order int `json:"order,omitempty"`
 	// Variant is midpoint or heun for the second order of dpm++, dpm and their sde forms, bh2 or
-	// bh1 for unipc, plms or prk for pndm; "" means the first of these.
+	// bh1 for unipc, plms or prk for pndm, deterministic or stochastic for euler (which draws all noise anew
+	// at each step), dopri5, euler, heun, midpoint, heun3 or rk4 for ode, euler or heun for sde; ""
+	// means the first of these.
 	Variant string `json:"variant,omitempty"`
 	// Predict is what unipc extrapolates: PredictX0, which "" means, or PredictEps.
 	Predict string `json:"predict,omitempty"`
@@ -65,11 +68,43 @@ type Sampling struct {
 	// StepsOffset is added to the timesteps of the spacing leading.
 	StepsOffset int `json:"steps_offset,omitempty"`
 
+	// Shift moves the steps of a flow towards noise, u to Shift*u/(1+(Shift-1)*u) where u is the
+	// timestep over 1000 (Esser et al. 2024, arXiv 2403.03206, equation 23); 0 means 1, none.
+	Shift float64 `json:"shift,omitempty"`
+	// Mu is the logarithm of a Shift that depends on the resolution. diffusers' linspace shifts its
+	// lowest level twice by a Shift, but once by a Mu.
+	Mu float64 `json:"mu,omitempty"`
+	// ShiftByResolution takes Mu from the number of the network's tokens: see ResolutionMu.
+	ShiftByResolution bool `json:"shift_by_resolution,omitempty"`
+	// ShiftTerminal stretches a flow's steps so that the last evaluates at this level of noise; 0
+	// does not.
+	ShiftTerminal float64 `json:"shift_terminal,omitempty"`
+
+	// Form is how much noise sde adds while it goes, one of Forms; "" means sigma.
+	Form string `json:"diffusion_form,omitempty"`
+	// FormScale multiplies it; 0 means 1.
+	FormScale float64 `json:"diffusion_norm,omitempty"`
+	// LastStep is the last step of sde, one of LastSteps; "" means mean.
+	LastStep string `json:"last_step,omitempty"`
+	// LastStepSize is its length, of a run of length 1; 0 means 0.04.
+	LastStepSize float64 `json:"last_step_size,omitempty"`
+	// SampleEps is how far ode and sde keep from t = 0 and t = 1 where noise or score are divided
+	// by what is 0 there; 0 means what SiT's code takes.
+	SampleEps float64 `json:"sample_eps,omitempty"`
+	// AbsTol and RelTol are the tolerances of ode's dopri5; 0 means 1e-6 and 1e-3.
+	AbsTol float64 `json:"atol,omitempty"`
+	RelTol float64 `json:"rtol,omitempty"`
+
 	// Guidance is the scale of classifier-free guidance; 0 and 1 mean none.
 	Guidance float64 `json:"guidance,omitempty"`
 	// GuidancePower lets the scale grow from 1 as the noise falls, see PowerCosine; 0 keeps it the
 	// same at every step.
 	GuidancePower float64 `json:"guidance_power,omitempty"`
+	// GuidanceLow and GuidanceHigh bound where guidance acts, by timestep over 1000 (Kynkäänniemi et
+	// al. 2024, arXiv 2404.07724): elsewhere the prediction is the one with the class. 0 and 0 mean
+	// everywhere.
+	GuidanceLow  float64 `json:"guidance_low,omitempty"`
+	GuidanceHigh float64 `json:"guidance_high,omitempty"`
 	// GuideAll guides all channels of epsilon, not only the first three as DiT's code does.
 	GuideAll bool `json:"guide_all,omitempty"`
 	// Clip clamps each predicted image to [-1,1], for models of pixels.
@@ -81,8 +116,12 @@ type Sampling struct {
 
 // Network is what a sampler must know of the network and of how it was trained.
 type Network struct {
-	Schedule string // "linear", which "" means, or "cosine"; always over 1000 timesteps
-	Variance Variance
+	// Schedule is "linear", which "" means, or "cosine", over 1000 timesteps; or that of a flow,
+	// Path.Schedule.
+	Schedule   string
+	Prediction Prediction
+	Variance   Variance
+	Tokens     int // of a sample, for Sampling.ShiftByResolution
 	// Learned are the network's own learned solvers. Of two for the same number of evaluations the
 	// first is used, and any of them before UniversalSolvers.
 	Learned []*LearnedSolver
@@ -153,12 +192,15 @@ func (s Sampling) WithDefaults() Sampling {
 	}
 	if s.Steps == 0 && (s.Spacing == "" || s.Spacing == strideSpacing || named(s.Spacing)) {
 		s.Steps = DefaultSteps
+		if s.Sampler == odeName || s.Sampler == sdeName {
+			s.Steps = officialFlowSteps
+		}
 	}
 	if s.Guidance == 0 {
 		s.Guidance = 1
 	}
 	if s.Guidance == 1 {
-		s.GuidancePower = 0
+		s.GuidancePower, s.GuidanceLow, s.GuidanceHigh = 0, 0, 0
 	}
 	if s.RNG == "" {
 		s.RNG = RNGOwn
@@ -166,10 +208,21 @@ func (s Sampling) WithDefaults() Sampling {
 	return s.plain()
 }
 
-// Validate reports a setting that has no meaning, as a *FieldError where it is one field's.
+// Validate reports a setting that has no meaning for any network, as a *FieldError where it is one
+// field's.
 func (s Sampling) Validate() error {
 	_, err := s.New(Network{})
+	if err == nil || !s.forFlows() {
+		return err
+	}
+	_, err = s.New(Network{Schedule: LinearPath.Schedule(), Prediction: PredictVelocity})
 	return err
+}
+
+// forFlows tells whether s has settings that only flows have.
+func (s Sampling) forFlows() bool {
+	shifted := s.Shift != 0 || s.Mu != 0 || s.ShiftByResolution || s.ShiftTerminal != 0
+	return shifted || s.Sampler == odeName || s.Sampler == sdeName || s.Variant == stochasticVariant
 }
 
 // checkGuidance reports settings that concern no sampler.
@@ -179,6 +232,10 @@ func (s Sampling) checkGuidance() error {
 		return &FieldError{"Guidance", s.Guidance, "a number, 0 or more"}
 	case !finite(s.GuidancePower) || s.GuidancePower < 0:
 		return &FieldError{"GuidancePower", s.GuidancePower, "a number, 0 or more"}
+	case !(s.GuidanceLow >= 0 && s.GuidanceLow <= 1):
+		return &FieldError{"GuidanceLow", s.GuidanceLow, "0 to 1"}
+	case !(s.GuidanceHigh == 0 && s.GuidanceLow == 0 || s.GuidanceHigh > s.GuidanceLow && s.GuidanceHigh <= 1):
+		return &FieldError{"GuidanceHigh", s.GuidanceHigh, fmt.Sprintf("above %g, where guidance begins, up to 1", s.GuidanceLow)}
 	case s.RNG != RNGOwn && s.RNG != RNGTorch:
 		return &FieldError{"RNG", s.RNG, fmt.Sprintf("%s or %s", RNGOwn, RNGTorch)}
 	}
@@ -191,7 +248,7 @@ func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
 // right, as a *FieldError where it is one field's.
 func (s Sampling) New(n Network) (Sampler, error) {
 	s = s.WithDefaults()
-	schedule, err := ParseSchedule(n.Schedule, Timesteps)
+	schedule, err := n.Levels()
 	if err != nil {
 		return nil, err
 	}
@@ -203,20 +260,39 @@ func (s Sampling) New(n Network) (Sampler, error) {
 		want := strings.Join(Methods(), ", ") + spelling.Hint(Methods(), s.Sampler)
 		return nil, &FieldError{"Sampler", abbreviate(s.Sampler), want}
 	}
-	if err := s.checkSteps(); err != nil {
-		return nil, err
-	}
 	if err := s.checkOptions(m); err != nil {
 		return nil, err
 	}
-	if s.published() {
+	if err := s.checkFlow(m, schedule); err != nil {
+		return nil, err
+	}
+	if err := s.checkSteps(); err != nil {
+		return nil, err
+	}
+	if s.ShiftByResolution {
+		s.Mu = ResolutionMu(n.Tokens)
+	}
+	if s.published() && !schedule.IsFlow() && schedule.predicts() == PredictNoise {
 		return s.newPublished(n, schedule)
+	}
+	if s.adaptive() {
+		return s.dopri5(schedule)
 	}
 	solver, err := s.solver(n, schedule)
 	if err != nil {
 		return nil, err
 	}
 	return solver, nil
+}
+
+// Levels returns the network's schedule.
+func (n Network) Levels() (Schedule, error) {
+	s, err := ParseSchedule(n.Schedule, Timesteps)
+	if err != nil {
+		return s, err
+	}
+	s.prediction = n.Prediction
+	return s, n.Prediction.check(s)
 }
 
 // checkSteps reports a spacing that there is not, and a number of steps that is not that of a list.
@@ -291,6 +367,9 @@ func (s Sampling) Guide() Guidance {
 	g := Guidance{Scale: s.Guidance}
 	if s.Guidance != 1 && s.GuidancePower > 0 {
 		g.ScaleAt = PowerCosine(s.Guidance, s.GuidancePower)
+	}
+	if s.Guidance != 1 && s.GuidanceHigh > 0 {
+		g.ScaleAt = Interval(g, s.GuidanceLow, s.GuidanceHigh)
 	}
 	if s.GuideAll {
 		g.Kind = GuideAll

@@ -8,8 +8,13 @@ import (
 // Timesteps is the number of timesteps that the published DiT and MDT models are trained on.
 const Timesteps = 1000
 
-// Schedule is a noise schedule: the variance beta_t that each timestep adds. It is immutable.
+// Schedule is a model's curve of levels over timesteps, from noise at high ones to data at 0: of a
+// noise schedule, the variance beta_t that each of the timesteps 0 to 999 adds, or of a flow, a
+// Path. It is immutable.
 type Schedule struct {
+	path       Path // of a flow, which has no betas
+	prediction Prediction
+
 	betas []float64
 	logs  []float64 // log alpha-bar
 
@@ -19,8 +24,8 @@ type Schedule struct {
 	single []float64
 }
 
-// ParseSchedule gives the schedule of that name, "linear" (also the empty name) or "cosine", over n
-// timesteps.
+// ParseSchedule gives the schedule of that name: "linear" (also the empty name) or "cosine", over n
+// timesteps, or that of a flow, "flow-linear", "flow-gvp" or "flow-vp".
 func ParseSchedule(name string, n int) (Schedule, error) {
 	switch name {
 	case "", "linear":
@@ -28,7 +33,10 @@ func ParseSchedule(name string, n int) (Schedule, error) {
 	case "cosine":
 		return Cosine(n)
 	}
-	return Schedule{}, fmt.Errorf("unknown noise schedule %q: want linear or cosine", name)
+	if path, ok := flowSchedules[name]; ok {
+		return Flow(path)
+	}
+	return Schedule{}, fmt.Errorf("unknown noise schedule %q: want linear, cosine, flow-linear, flow-gvp or flow-vp", name)
 }
 
 // Linear is the schedule of Ho et al. 2020, section 4: betas rise evenly from 1e-4 to 0.02 over
@@ -88,7 +96,7 @@ func evenly32(first, last float64, n int) []float32 {
 
 // newSchedule returns the schedule of betas, and of the same as float32.
 func newSchedule(betas []float64, single []float32) Schedule {
-	s := Schedule{betas, make([]float64, len(betas)), make([]float64, len(betas))}
+	s := Schedule{betas: betas, logs: make([]float64, len(betas)), single: make([]float64, len(betas))}
 	log, product := 0.0, 1.0
 	for t, beta := range betas {
 		log += math.Log1p(-beta)
@@ -98,5 +106,10 @@ func newSchedule(betas []float64, single []float32) Schedule {
 	return s
 }
 
-// Timesteps is the number of timesteps of the schedule.
-func (s Schedule) Timesteps() int { return len(s.betas) }
+// Timesteps is the number of timesteps of the schedule, or the length of a flow's.
+func (s Schedule) Timesteps() int {
+	if s.IsFlow() {
+		return Timesteps
+	}
+	return len(s.betas)
+}

@@ -176,7 +176,7 @@ func TestSolverNames(t *testing.T) {
 		}
 	}
 	for _, name := range append(Methods(), Spacings()...) {
-		if !seen[name] && !slices.Contains([]string{"ddpm", "heun", learnedName, spacingLogSNR, spacingQuadratic}, name) {
+		if !seen[name] && !slices.Contains([]string{"ddpm", "heun", odeName, sdeName, learnedName, spacingLogSNR, spacingQuadratic}, name) {
 			t.Errorf("%s is not recorded", name)
 		}
 	}

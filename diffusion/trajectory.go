@@ -13,6 +13,8 @@ type Trajectory struct {
 	past    [][]float32 // predictions that the sampler keeps
 	base    []float32   // where a move starts, if that is not x
 	taken   int         // steps since the start
+
+	dopri *dopri[float32] // of Dopri5
 }
 
 // NewTrajectory starts an image from x [C*HW], standard normal noise, which is copied.
@@ -46,6 +48,9 @@ func (t *Trajectory) Reset(x []float32) {
 	clear(t.x0)
 	t.index = t.sampler.Steps() - 1
 	t.taken = 0
+	if d, ok := t.sampler.(*Dopri5); ok {
+		d.begin(t)
+	}
 }
 
 // Seek makes the step at index i the next to be taken, where X is data with the noise of that index
@@ -74,8 +79,14 @@ func (t *Trajectory) Timestep() float64 {
 	if t.Done() {
 		return -1
 	}
+	if d, ok := t.sampler.(*Dopri5); ok {
+		return d.timestep(t)
+	}
 	return t.sampler.Timestep(t.index)
 }
+
+// Taken is the number of steps taken since the start.
+func (t *Trajectory) Taken() int { return t.taken }
 
 // Done tells whether X is the finished sample.
 func (t *Trajectory) Done() bool { return t.index < 0 }

@@ -1,5 +1,7 @@
 package diffusion
 
+import "math"
+
 // unipc returns the predictor-corrector of Zhao et al. 2023 (arXiv 2302.04867), as in diffusers:
 // the prediction of a step also corrects the step that led to its sample, and the next step starts
 // from the corrected sample. The network is not run again there.
@@ -43,10 +45,11 @@ func (s Sampling) unipcOn(g grid, uncorrected map[int]bool) *Multistep {
 }
 
 // correction returns the step from point k-1 to point k through the prediction at the latter and at
-// up to order points from the former back. There is none if the points are the same.
+// up to order points from the former back. There is none if the points are the same,
+// or infinitely far apart.
 func (s Sampling) correction(g grid, keeps predicted, k, order int) (weights, bool) {
 	now, lambdas := g.level(k).LogSNR(), g.past(k-1, order)
-	if now-lambdas[0] < noStep {
+	if now-lambdas[0] < noStep || math.IsInf(lambdas[0], -1) {
 		return weights{}, false
 	}
 	w := exponential(keeps, g.level(k-1), g.level(k), append(lambdas, now), s.unipcMoments)

@@ -21,11 +21,24 @@ func (w weights) slotted(call, slots int) combination {
 // newMultistep returns a solver with a step at each point of a grid, and slots for past
 // predictions, but no moves.
 func (s Sampling) newMultistep(g grid, keeps predicted, slots int) *Multistep {
-	m := &Multistep{steps: make([]step, len(g.points)), end: g.end, keeps: keeps, slots: slots, clip: s.Clip, start: 1}
+	m := &Multistep{steps: make([]step, len(g.points)), end: g.end, keeps: keeps, slots: slots, clip: s.Clip, start: startOf(g)}
 	for k, p := range g.points {
 		m.steps[k] = step{point: p, slot: k % slots}
 	}
 	return m
+}
+
+// startOf returns what standard normal noise is multiplied by to start at the first point of a grid,
+// which is about as large as x is there. It is 1 where levels preserve the variance.
+func startOf(g grid) float32 {
+	if len(g.points) == 0 || g.plain {
+		return 1
+	}
+	first := g.points[0].level
+	if scale := math.Hypot(first.Alpha, first.Sigma); math.Abs(scale-1) > 1e-6 {
+		return float32(scale)
+	}
+	return 1
 }
 
 // add gives step k another move, for where past steps were taken before.
@@ -45,16 +58,19 @@ func firstOrder(p predicted, from, to Level) weights {
 	if p == predictedX0 {
 		return weights{x: to.Sigma / from.Sigma, past: []float64{to.Alpha - to.Sigma*from.Alpha/from.Sigma}}
 	}
+	if from.Alpha == 0 { // x is noise, and only the predicted x_0 says more
+		return weights{x: to.Sigma / from.Sigma, x0: to.Alpha}
+	}
 	return weights{x: to.Alpha / from.Alpha, past: []float64{to.Sigma - to.Alpha*from.Sigma/from.Alpha}}
 }
 
 // past returns the log-SNRs of point k and of up to n-1 points before it. It ends where two are the
-// same, as rounded spacings may have them.
+// same, as rounded spacings may have them, and at a point without data, which is infinitely far.
 func (g grid) past(k, n int) []float64 {
 	lambdas := []float64{g.level(k).LogSNR()}
 	for j := 1; j < n && k-j >= 0; j++ {
 		before := g.level(k - j).LogSNR()
-		if lambdas[j-1]-before < noStep {
+		if lambdas[j-1]-before < noStep || math.IsInf(before, -1) {
 			break
 		}
 		lambdas = append(lambdas, before)

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sort"
 	"strings"
+
+	"github.com/tokencache/tokencache/diffusion"
 )
 
 // Arch names a family of models.
@@ -16,6 +18,7 @@ const (
 	ArchDiT   Arch = "DiT"
 	ArchMDTv1 Arch = "MDTv1"
 	ArchMDTv2 Arch = "MDTv2"
+	ArchSiT   Arch = "SiT"
 )
 
 // Config is the size of a model.
@@ -36,6 +39,10 @@ type Config struct {
 	// TimestepShift is 1 in diffusers' port of DiT, which embeds timesteps at slightly other
 	// frequencies than the official code, and else 0.
 	TimestepShift int
+
+	// Path and Prediction are what a SiT was trained for; of others they are "".
+	Path       diffusion.Path
+	Prediction diffusion.Prediction
 }
 
 // official are the sizes of DiT's table 1, which MDT's are too.
@@ -57,6 +64,7 @@ var families = []struct {
 	{ArchDiT, "DiT", []int{2, 4, 8}, 0},
 	{ArchMDTv1, "MDT", []int{2, 4, 8}, 2},
 	{ArchMDTv2, "MDTv2", []int{2}, 4},
+	{ArchSiT, "SiT", []int{2, 4, 8}, 0},
 }
 
 // Official returns one of the official configurations, DiT-S/2 to MDTv2-XL/2, for latents of the
@@ -66,10 +74,11 @@ func Official(name string, inputSize int) (Config, error) {
 		for size, o := range official {
 			for _, patch := range f.patches {
 				if strings.EqualFold(name, fmt.Sprintf("%s-%s/%d", f.name, size, patch)) {
-					return Config{
+					c := Config{
 						Arch: f.arch, InputSize: inputSize, PatchSize: patch, InChannels: 4, Hidden: o.hidden, Depth: o.depth,
 						DecodeLayer: f.decoder, Heads: o.heads, MLPHidden: 4 * o.hidden, NumClasses: 1000, LearnSigma: true,
-					}, nil
+					}
+					return c.trainedFor("", ""), nil
 				}
 			}
 		}
@@ -123,12 +132,33 @@ func HeadsOfWidth(hidden int) (heads int, ok bool) {
 func (c Config) Tokens() int { n := c.InputSize / c.PatchSize; return n * n }
 
 // OutChannels returns the number of channels predicted: those of the noise, and as many for the
-// variance if it is learned.
+// variance if it is learned. A SiT has a last layer for both, but its variance is never used and no
+// part of the prediction.
 func (c Config) OutChannels() int {
+	if c.LearnsVariance() {
+		return 2 * c.InChannels
+	}
+	return c.InChannels
+}
+
+// LearnsVariance tells whether the prediction has values of the variance.
+func (c Config) LearnsVariance() bool { return c.LearnSigma && c.Arch != ArchSiT }
+
+// lastChannels returns the number of channels of the last layer.
+func (c Config) lastChannels() int {
 	if c.LearnSigma {
 		return 2 * c.InChannels
 	}
 	return c.InChannels
+}
+
+// Network returns what a sampler must know of the model.
+func (c Config) Network() diffusion.Network {
+	n := diffusion.Network{Variance: diffusion.VarianceOf(c.LearnsVariance()), Tokens: c.Tokens()}
+	if c.Arch == ArchSiT {
+		n.Schedule, n.Prediction = c.Path.Schedule(), c.Prediction
+	}
+	return n
 }
 
 // NullClass returns the class that stands for no class in guidance.
@@ -162,9 +192,7 @@ func (c Config) Validate() error {
 	if c.Hidden%4 != 0 {
 		errs = append(errs, fmt.Errorf("hidden_size %d is not a multiple of 4, as its position embedding needs", c.Hidden))
 	}
-	if err := c.validateDecoder(); err != nil {
-		errs = append(errs, err)
-	}
+	errs = append(errs, c.validateDecoder(), c.validateFlow())
 	return errors.Join(errs...)
 }
 
@@ -202,7 +230,7 @@ func (c Config) FLOPs(samples, rows int) int64 {
 	block := linear(s, d, 6*d) + linear(s*r, d, 3*d) + 4*s*r*r*d + linear(s*r, d, d) + 2*linear(s*r, d, int64(c.MLPHidden))
 	return int64(c.Depth)*block + c.SkipFLOPs(samples, rows) +
 		linear(s*n, patch*int64(c.InChannels), d) + linear(s, 256, d) + linear(s, d, d) +
-		linear(s, d, 2*d) + linear(s*n, d, patch*int64(c.OutChannels()))
+		linear(s, d, 2*d) + linear(s*n, d, patch*int64(c.lastChannels()))
 }
 
 // SkipFLOPs returns those of FLOPs that are the linear maps which join long skips.

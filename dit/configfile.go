@@ -28,7 +28,8 @@ type fileConfig struct {
 	// Dropout is the share of labels dropped in training; without any there is no null class.
 	Dropout *float64 `json:"class_dropout_prob,omitempty"`
 
-	PathType string `json:"path_type,omitempty"` // of a flow
+	PathType   string `json:"path_type,omitempty"`  // of a flow
+	Prediction string `json:"prediction,omitempty"` // likewise
 
 	TimestepShift int `json:"timestep_shift,omitempty"` // our own: the checkpoint came of a diffusers one
 
@@ -80,6 +81,8 @@ func (c Config) JSON(names []string) ([]byte, error) {
 		LearnSigma:    &c.LearnSigma,
 		Names:         names,
 		TimestepShift: c.TimestepShift,
+		PathType:      string(c.Path),
+		Prediction:    string(c.Prediction),
 	}
 	if c.NoNullClass {
 		f.Dropout = new(float64)

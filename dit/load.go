@@ -18,7 +18,7 @@ func (c Config) Tensors() []checkpoint.Want {
 		add(name+".bias", out)
 	}
 	add(posEmbedName, 1, c.Tokens(), d)
-	list[0].Optional = c.Arch == ArchDiT
+	list[0].Optional = !c.isMDT()
 	add("x_embedder.proj.weight", d, c.InChannels, p, p)
 	add("x_embedder.proj.bias", d)
 	linear("t_embedder.mlp.0", d, nn.TimestepWidth)
@@ -27,7 +27,7 @@ func (c Config) Tensors() []checkpoint.Want {
 	for i := range c.Depth {
 		list = append(list, c.blockTensors(c.BlockName(i), c.HasSkip(i))...)
 	}
-	linear("final_layer.linear", p*p*c.OutChannels(), d)
+	linear("final_layer.linear", p*p*c.lastChannels(), d)
 	linear("final_layer.adaLN_modulation.1", 2*d, d)
 	if c.isMDT() {
 		add(decoderPosEmbedName, 1, c.Tokens(), d)
@@ -119,7 +119,7 @@ func load(c Config, l *nn.Loader, havePosEmbed bool) (*Model, error) {
 		timestep:   nn.LoadTimestepEmbedder(l, "t_embedder", d, c.TimestepShift),
 		class:      l.Table("y_embedder.embedding_table.weight", c.labelRows(), d),
 		finalAdaLN: l.Linear("final_layer.adaLN_modulation.1", 2*d, d),
-		final:      l.Linear("final_layer.linear", p*p*c.OutChannels(), d),
+		final:      l.Linear("final_layer.linear", p*p*c.lastChannels(), d),
 	}
 	for i := range c.Depth {
 		m.Blocks = append(m.Blocks, loadBlock(l, c, i))

@@ -62,7 +62,7 @@ func (c Config) BlockName(i int) string {
 // validateDecoder reports a decoder that does not fit the model.
 func (c Config) validateDecoder() error {
 	switch {
-	case c.Arch == ArchDiT && c.DecodeLayer != 0:
+	case !c.isMDT() && c.DecodeLayer != 0:
 		return fmt.Errorf("decode_layer is %d, but a DiT has no decoder", c.DecodeLayer)
 	case c.Arch == ArchMDTv1 && (c.DecodeLayer < 1 || c.DecodeLayer > c.Depth):
 		return fmt.Errorf("decode_layer is %d, want 1 to the depth, %d", c.DecodeLayer, c.Depth)

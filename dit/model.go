@@ -9,8 +9,8 @@ import (
 	"github.com/tokencache/tokencache/tensor"
 )
 
-// Model is a DiT or an MDT: it predicts, from noisy latents, the timestep and the class, the noise
-// and, if it learned to, a mixing weight for the variance. A Model is not changed by running it and
+// Model is a DiT, an MDT or a SiT: it predicts, from noisy latents, the timestep and the class, the
+// noise and, if it learned to, a mixing weight for the variance; a SiT a velocity. A Model is not changed by running it and
 // may serve several Graphs at once.
 type Model struct {
 	Config
@@ -72,7 +72,7 @@ func (m *Model) Embed(g *tensor.Graph, b *seam.Batch) *seam.Tokens {
 	for i, c := range b.Cond {
 		classes[i] = int32(c.(Class))
 	}
-	c := g.SiLU(g.Add(m.timestep.Forward(g, b.T), g.Gather(m.class, classes)))
+	c := g.SiLU(g.Add(m.timestep.Forward(g, m.times(g, b.T)), g.Gather(m.class, classes)))
 	patches := g.Patchify(b.X, m.InChannels, m.InputSize, m.InputSize, m.PatchSize)
 	t := seam.NewTokens(g)
 	t.X, t.C = g.AddCyclic(g.Linear(patches, m.patchEmbed), m.posEmbed), c
@@ -125,7 +125,7 @@ func (m *Model) Head(g *tensor.Graph, x *seam.Tokens) *tensor.Tensor {
 	d := m.Hidden
 	z := g.LayerNormModulate(x.X, g.Columns(shiftScale, 0, d), g.Columns(shiftScale, d, 2*d), x.Rows, normEps)
 	patches := g.Linear(z, m.final) // [samples*N, p*p*Cout]
-	return g.Unpatchify(patches, m.OutChannels(), m.InputSize, m.InputSize, m.PatchSize)
+	return m.predicted(g, g.Unpatchify(patches, m.lastChannels(), m.InputSize, m.InputSize, m.PatchSize))
 }
 
 // Shape implements seam.Model.
@@ -146,7 +146,7 @@ func (m *Model) newShape() seam.Shape {
 		LatentRows:  m.InputSize,
 		LatentCols:  m.InputSize,
 	}
-	if m.Arch != ArchDiT {
+	if m.isMDT() {
 		s.Added = make([][]float32, m.Depth)
 		s.Added[m.encoder()] = m.decoderPos.Data
 		s.Joins = make([]bool, m.Depth)

@@ -332,8 +332,8 @@ func TestParameters(t *testing.T) {
 			t.Errorf("%s has %.2f million parameters, want %.2f", name, got, want)
 		}
 	}
-	if n := len(OfficialNames()); n != 28 {
-		t.Errorf("%d official names, want 28", n)
+	if n := len(OfficialNames()); n != 40 {
+		t.Errorf("%d official names, want 40", n)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"github.com/tokencache/tokencache/checkpoint"
+	"github.com/tokencache/tokencache/diffusion"
 	"github.com/tokencache/tokencache/tensor"
 )
 
@@ -17,6 +18,11 @@ type Options struct {
 	Heads       int    // number of attention heads
 	InputSize   int    // side of the latents
 	DecodeLayer int    // MDT: number of blocks of the decoder
+
+	// Path and Prediction tell that a model with the tensors of a DiT is a SiT, and what it was trained
+	// for.
+	Path       diffusion.Path
+	Prediction diffusion.Prediction
 }
 
 // NeededError says that neither the tensors nor config.json tell something that Options has to

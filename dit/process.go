@@ -20,7 +20,12 @@ type Process struct {
 	Timesteps  int
 	ZeroSNR    bool   // betas are rescaled so that the last timestep is noise alone
 	Source     string // what told it, or "" where nothing did and it is the official models'
+
+	diffusers bool // a scheduler of diffusers told of a flow
 }
+
+// flowSchedule stands for the betas that a flow does not have.
+const flowSchedule = "flow"
 
 // officialProcess is that of DiT and MDT: Ho et al. 2020, section 4.
 var officialProcess = Process{
@@ -41,12 +46,11 @@ func (w *Weights) Unsupported() error {
 	p, want := w.Process, officialProcess
 	want.Source = p.Source
 	switch {
-	case p == want:
+	case p == want, w.Arch == ArchSiT:
 		return nil
-	case p.Schedule == "flow":
-		return &UnsupportedError{fmt.Sprintf("%s: it predicts the velocity of a flow, as SiT does: flow "+
-			"matching is not supported, only "+
-			"the prediction of noise (epsilon)", p.Source)}
+	case p.Schedule == flowSchedule:
+		return &UnsupportedError{fmt.Sprintf("%s: it predicts the velocity of a flow: of flows only SiT is supported, "+
+			"and of this %s only the prediction of noise (epsilon)", p.Source, w.Arch)}
 	case p.Prediction != want.Prediction:
 		return &UnsupportedError{fmt.Sprintf("%s: prediction_type %s is not supported, only %s",
 			p.Source, p.Prediction, want.Prediction)}
@@ -86,7 +90,7 @@ func readProcess(at place, f *checkpoint.File, given *fileConfig) (Process, erro
 		flow = "config.json: path_type " + checkpoint.Clean(given.PathType)
 	}
 	if flow != "" {
-		return Process{Prediction: "velocity", Schedule: "flow", Source: flow}, nil
+		return Process{Prediction: "velocity", Schedule: flowSchedule, Source: flow}, nil
 	}
 	text := []byte(f.Metadata()[checkpoint.SchedulerKey])
 	source := schedulerFile
@@ -106,7 +110,7 @@ func readProcess(at place, f *checkpoint.File, given *fileConfig) (Process, erro
 	}
 	p.Source = filepath.Base(source)
 	if strings.HasPrefix(c.Class, "FlowMatch") {
-		return Process{Prediction: "velocity", Schedule: "flow", Source: p.Source}, nil
+		return Process{Prediction: "velocity", Schedule: flowSchedule, Source: p.Source, diffusers: true}, nil
 	}
 	set(&p.Prediction, c.Prediction)
 	set(&p.Schedule, c.Schedule)

@@ -19,6 +19,9 @@ func (w *Weights) recognise(given *fileConfig, o Options) error {
 		return unknown(w.File)
 	}
 	w.rename = naming.rename
+	if arch == ArchDiT && w.isSiT(given, o) {
+		arch = ArchSiT
+	}
 	c, err := w.measure(naming, arch)
 	if err != nil {
 		return err
@@ -27,6 +30,9 @@ func (w *Weights) recognise(given *fileConfig, o Options) error {
 		return err
 	}
 	if err := w.complete(&c, given, o); err != nil {
+		return err
+	}
+	if err := w.settleFlow(&c, given, o); err != nil {
 		return err
 	}
 	c.TimestepShift = given.TimestepShift
@@ -53,13 +59,17 @@ func (w *Weights) recognise(given *fileConfig, o Options) error {
 	wants := c.Tensors()
 	if naming.diffusers {
 		wants = c.diffusersTensors()
+	} else {
+		for i := range wants {
+			wants[i].Name = naming.rename(wants[i].Name)[0]
+		}
 	}
 	if c.isMDT() {
 		if err := w.checkBias(); err != nil {
 			return err
 		}
 	}
-	if err := checkpoint.Check(w.File, wants, ignoredInMDT); err != nil {
+	if err := checkpoint.Check(w.File, wants, ignored); err != nil {
 		return err
 	}
 	if naming.diffusers {
@@ -80,6 +90,7 @@ func (w *Weights) assume(format string, args ...any) {
 type naming struct {
 	diffusers bool
 	block     *regexp.Regexp // matches the names of a block's tensors; the first group is the block's number
+	more      int            // blocks of other names
 	rename    func(string) []string
 }
 
@@ -103,6 +114,8 @@ func namingOf(f checkpoint.Lister) (n naming, arch Arch, ok bool) {
 		return officialNaming, ArchMDTv2, true
 	case has(maskTokenName), has(decoderPosEmbedName), has(sideBlockName + ".attn.qkv.weight"), has("blocks.0." + biasTableName):
 		return officialNaming, ArchMDTv1, true
+	case has("x_embedder.proj.weight") && has("decoder_blocks.0.attn.qkv.weight"):
+		return legacyREPANaming(f), ArchSiT, true
 	case has("x_embedder.proj.weight"):
 		return officialNaming, ArchDiT, true
 	case has("pos_embed.proj.weight") && has("transformer_blocks.0.norm1.linear.weight"):
@@ -182,7 +195,7 @@ func (w *Weights) measure(n naming, arch Arch) (Config, error) {
 			return c, err
 		}
 	} else {
-		c.Depth = w.countBlocks(n.block)
+		c.Depth = w.countBlocks(n.block) + n.more
 	}
 	if info, ok := w.File.Lookup(posEmbedName); ok && len(info.Shape) == 3 {
 		side := int(math.Sqrt(float64(info.Shape[1])))
@@ -323,7 +336,7 @@ func (w *Weights) checkGrid() error {
 	}
 	room := 16<<20 + 4*w.File.Size() // numbers: 64 MiB, and 16 times the file
 	patch := int64(w.PatchSize) * int64(w.PatchSize)
-	perToken := max(int64(w.Hidden), patch*int64(w.OutChannels()))
+	perToken := max(int64(w.Hidden), patch*int64(w.lastChannels()))
 	if perToken > room/max(tokens, 1) {
 		return fmt.Errorf("input_size is %d: %d tokens of %d numbers are too much for a model of %d bytes",
 			w.InputSize, tokens, perToken, w.File.Size())

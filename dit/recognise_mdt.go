@@ -17,12 +17,15 @@ const defaultDecodeLayer = 2
 var archSigns = map[Arch]string{
 	ArchDiT:   " (blocks.N without position biases)",
 	ArchMDTv1: " (blocks.N with position biases, all in one row)",
+	ArchSiT:   " (a DiT's)",
 	ArchMDTv2: " (en_inblocks.N, en_outblocks.N and de_blocks.N, the latter two with long skips)",
 }
 
-// ignoredInMDT reports whether an MDT's file may have a tensor that is no weight: a DiT's has none
-// of that name.
-func ignoredInMDT(name string) bool { return strings.HasSuffix(name, "."+biasIndexName) }
+// ignored reports whether a file may have a tensor that sampling does not need: an index in an MDT's,
+// and in REPA's what aligns its training with another network. A DiT's has none of these names.
+func ignored(name string) bool {
+	return strings.HasSuffix(name, "."+biasIndexName) || strings.HasPrefix(name, projectorPrefix)
+}
 
 // The groups of MDTv2's blocks.
 var (

@@ -126,7 +126,7 @@ func Official(c dit.Config) diffusion.Sampling {
 	if c.NoNullClass {
 		return diffusion.Sampling{Guidance: 1}
 	}
-	if c.Arch == dit.ArchDiT {
+	if c.DecodeLayer == 0 {
 		return diffusion.Sampling{Guidance: 4}
 	}
 	return diffusion.Sampling{Guidance: 3.8, GuidancePower: 4}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 
 	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/reuse"
@@ -93,7 +92,7 @@ func RecordFrames(ctx context.Context, p *tokencache.Pipeline, o Options) (*Reco
 		return nil, nil, err
 	}
 	c := p.Config()
-	f := &film{plan: plan, images: min(maxImages, len(req.Classes)), frame: make(map[int]int)}
+	f := &film{plan: plan, levels: p.Levels(), images: min(maxImages, len(req.Classes)), frame: make(map[int]int)}
 	frames := maxFrames
 	if height, _, _ := p.ImageSize(); height != c.InputSize {
 		frames, f.images = maxDecodedFrames, 1
@@ -133,6 +132,9 @@ func record(ctx context.Context, p *tokencache.Pipeline, o Options, f *film) (*R
 // film gathers the clean images that the model predicts.
 type film struct {
 	plan   reuse.Plan
+	levels interface {
+		PredictedX0(dst, x, out []float32, timestep float64)
+	}
 	images int
 	steps  []int         // of the frames
 	frame  map[int]int   // of each of these steps
@@ -146,19 +148,14 @@ func (f *film) state(index, position int, x []float32) {
 	}
 }
 
-// prediction computes x_0 from the kept x_t and the predicted noise eps: x_0 = x_t/sqrt(alpha-bar)
-// - sigma·eps, where 1/alpha-bar = 1 + sigma².
+// prediction computes x_0 from the kept x_t and what was predicted of it.
 func (f *film) prediction(index, position int, out []float32) {
 	i, ok := f.frame[position]
 	if !ok || index >= f.images {
 		return
 	}
-	sigma := f.plan.Sigma[position]
-	scale := math.Sqrt(1 + sigma*sigma)
 	x := f.clean[i][index]
-	for j := range x {
-		x[j] = float32(scale*float64(x[j]) - sigma*float64(out[j]))
-	}
+	f.levels.PredictedX0(x, x, out, f.plan.Timesteps[position])
 }
 
 // decode decodes all clean images.

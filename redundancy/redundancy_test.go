@@ -342,9 +342,12 @@ func TestPredictorImportance(t *testing.T) {
 
 // TestCleanImage checks that the clean image is found again in x_t and the noise.
 func TestCleanImage(t *testing.T) {
-	bar := 0.3 // alpha-bar
+	const timestep = 400
+	levels := diffusion.UniversalSchedule()
+	bar := math.Pow(levels.Level(timestep).Alpha, 2)
 	f := &film{
-		plan:   reuse.Plan{Sigma: []float64{math.Sqrt(1/bar - 1)}},
+		plan:   reuse.Plan{Timesteps: []float64{timestep}},
+		levels: levels,
 		images: 1,
 		frame:  map[int]int{0: 0},
 		clean:  [][][]float32{{nil}},

@@ -51,6 +51,13 @@ func (c *Command) Sampling(s diffusion.Sampling) *Command {
 	if s.Guidance != 0 && s.Guidance != 1 {
 		c.Flag("--guidance-power", exact(s.GuidancePower)) // 0 too: a model may have another default
 	}
+	for _, o := range s.FlowSettings() {
+		if o.Value == "" {
+			c.Switch("--"+o.Name, true)
+		} else {
+			c.Flag("--"+o.Name, o.Value)
+		}
+	}
 	c.Switch("--guidance-all-channels", s.GuideAll).Switch("--clip", s.Clip)
 	if s.RNG != "" && s.RNG != diffusion.RNGOwn {
 		c.Flag("--rng", string(s.RNG))

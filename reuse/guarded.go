@@ -136,7 +136,7 @@ func errorWeights(plan Plan) []float64 {
 		if noisy && s > 0 {
 			move, left = (s*s-next*next)/s, left*left
 		}
-		list[p] = move * move * left
+		list[p] = move * move * left * plan.noiseAt(p) * plan.noiseAt(p)
 	}
 	return list
 }

@@ -22,7 +22,7 @@ var plan = reuse.Plan{
 	Sigma:     []float64{157, 29, 9.6, 4.3, 2.2, 1.2, 0.56, 0.01},
 }
 
-var archs = []dit.Arch{dit.ArchDiT, dit.ArchMDTv1, dit.ArchMDTv2}
+var archs = []dit.Arch{dit.ArchDiT, dit.ArchMDTv1, dit.ArchMDTv2, dit.ArchSiT}
 
 func model(t *testing.T) *dit.Model { return modelOf(t, dit.ArchDiT) }
 
@@ -41,8 +41,11 @@ func modelOf(t *testing.T, arch dit.Arch) *dit.Model {
 		NumClasses: 10,
 		LearnSigma: true,
 	}
-	if arch != dit.ArchDiT {
+	switch arch {
+	case dit.ArchMDTv1, dit.ArchMDTv2:
 		c.DecodeLayer = 2
+	case dit.ArchSiT:
+		c.Path, c.Prediction = diffusion.LinearPath, diffusion.PredictVelocity
 	}
 	m, err := dit.New(c, weights(c), false)
 	if err != nil {

@@ -14,6 +14,8 @@
 package reuse
 
 import (
+	"math"
+
 	"github.com/tokencache/tokencache/diffusion"
 	"github.com/tokencache/tokencache/seam"
 	"github.com/tokencache/tokencache/tensor"
@@ -24,8 +26,47 @@ type Plan struct {
 	diffusion.Sampling
 	Timesteps []float64 // of each position, falling
 
-	// Sigma is the noise of each position relative to the signal, sqrt(1/alpha-bar - 1).
+	// Sigma is the noise of each position relative to the signal, exp(-log-SNR): sqrt(1/alpha-bar - 1)
+	// where levels preserve the variance. Of noise alone, as flows start from, it is pureNoise.
 	Sigma []float64
+
+	// Alpha is the signal's share of x at each position, and Noise how much the noise that follows
+	// from the network's output changes with the output: 1 where that is the noise. nil means that of
+	// networks that predict noise on levels that preserve the variance.
+	Alpha, Noise []float64
+}
+
+// pureNoise stands for the infinite ratio of noise to no signal.
+const pureNoise = 1e4
+
+// AlphaAt returns the signal's share of x at a position.
+func (p Plan) AlphaAt(position int) float64 {
+	if p.Alpha == nil {
+		return 1 / math.Sqrt(1+p.Sigma[position]*p.Sigma[position])
+	}
+	return p.Alpha[position]
+}
+
+// noiseAt returns how much the noise changes with the network's output.
+func (p Plan) noiseAt(position int) float64 {
+	if p.Noise == nil {
+		return 1
+	}
+	return p.Noise[position]
+}
+
+// NewPlanOn returns the plan of a sampler that s made for a network.
+func NewPlanOn(n diffusion.Network, s diffusion.Sampling, sampler diffusion.Sampler) Plan {
+	plan := NewPlan(s, sampler)
+	levels, err := n.Levels()
+	if err != nil || !levels.IsFlow() {
+		return plan
+	}
+	for _, timestep := range plan.Timesteps {
+		l := levels.Level(timestep)
+		plan.Alpha, plan.Noise = append(plan.Alpha, l.Alpha), append(plan.Noise, levels.NoiseShare(timestep))
+	}
+	return plan
 }
 
 // NewPlan returns the plan of a sampler that s made.
@@ -37,7 +78,7 @@ func NewPlan(s diffusion.Sampling, sampler diffusion.Sampler) Plan {
 	}
 	for i := sampler.Steps() - 1; i >= 0; i-- {
 		plan.Timesteps = append(plan.Timesteps, sampler.Timestep(i))
-		plan.Sigma = append(plan.Sigma, sampler.Sigma(i))
+		plan.Sigma = append(plan.Sigma, min(sampler.Sigma(i), pureNoise))
 	}
 	return plan
 }

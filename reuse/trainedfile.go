@@ -76,6 +76,20 @@ func (t *Trained) UnmarshalJSON(b []byte) error {
 		EulerAtFinal:      f.EulerAtFinal,
 		DisableCorrector:  f.DisableCorrector,
 		StepsOffset:       f.StepsOffset,
+
+		Shift:             f.Shift,
+		Mu:                f.Mu,
+		ShiftByResolution: f.ShiftByResolution,
+		ShiftTerminal:     f.ShiftTerminal,
+		Form:              f.Form,
+		FormScale:         f.FormScale,
+		LastStep:          f.LastStep,
+		LastStepSize:      f.LastStepSize,
+		SampleEps:         f.SampleEps,
+		AbsTol:            f.AbsTol,
+		RelTol:            f.RelTol,
+		GuidanceLow:       f.GuidanceLow,
+		GuidanceHigh:      f.GuidanceHigh,
 	}
 	return nil
 }
@@ -90,6 +104,20 @@ type solverOptions struct {
 	EulerAtFinal      bool   `json:"euler_at_final,omitempty"`
 	DisableCorrector  string `json:"disable_corrector,omitempty"`
 	StepsOffset       int    `json:"steps_offset,omitempty"`
+
+	Shift             float64 `json:"shift,omitempty"`
+	Mu                float64 `json:"mu,omitempty"`
+	ShiftByResolution bool    `json:"shift_by_resolution,omitempty"`
+	ShiftTerminal     float64 `json:"shift_terminal,omitempty"`
+	Form              string  `json:"diffusion_form,omitempty"`
+	FormScale         float64 `json:"diffusion_norm,omitempty"`
+	LastStep          string  `json:"last_step,omitempty"`
+	LastStepSize      float64 `json:"last_step_size,omitempty"`
+	SampleEps         float64 `json:"sample_eps,omitempty"`
+	AbsTol            float64 `json:"atol,omitempty"`
+	RelTol            float64 `json:"rtol,omitempty"`
+	GuidanceLow       float64 `json:"guidance_low,omitempty"`
+	GuidanceHigh      float64 `json:"guidance_high,omitempty"`
 }
 
 // optionsOf returns the options of a sampling; defaults are zero.
@@ -104,6 +132,19 @@ func optionsOf(s diffusion.Sampling) solverOptions {
 		EulerAtFinal:      s.EulerAtFinal,
 		DisableCorrector:  s.DisableCorrector,
 		StepsOffset:       s.StepsOffset,
+		Shift:             s.Shift,
+		Mu:                s.Mu,
+		ShiftByResolution: s.ShiftByResolution,
+		ShiftTerminal:     s.ShiftTerminal,
+		Form:              s.Form,
+		FormScale:         s.FormScale,
+		LastStep:          s.LastStep,
+		LastStepSize:      s.LastStepSize,
+		SampleEps:         s.SampleEps,
+		AbsTol:            s.AbsTol,
+		RelTol:            s.RelTol,
+		GuidanceLow:       s.GuidanceLow,
+		GuidanceHigh:      s.GuidanceHigh,
 	}
 }
 

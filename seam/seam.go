@@ -115,7 +115,7 @@ type Condition any
 // Batch is the input of a forward pass.
 type Batch struct {
 	X    *tensor.Tensor // [samples, C*H*W]: latents, channel after channel
-	T    []float32      // [samples]: timesteps, 0 up to 999, fractions allowed
+	T    []float32      // [samples]: timesteps, 0 for data up to 999, or 1000 of a flow, fractions allowed
 	Cond []Condition    // [samples]
 
 	// Unconditional[i] is the index of sample i's unconditional twin, or -1; nil if unknown. Only

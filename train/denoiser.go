@@ -21,17 +21,18 @@ type Examples interface {
 // DenoiserOptions says how a Denoiser makes its examples.
 type DenoiserOptions struct {
 	Seed    uint64  `json:"seed"`
-	Dropout float64 `json:"label_dropout"` // probability of the null class, for guidance
-	Flip    bool    `json:"flip"`          // mirror an image with probability 1/2
-	MinSNR  float64 `json:"min_snr"`       // see Objective
+	Dropout float64 `json:"label_dropout"`         // probability of the null class, for guidance
+	Flip    bool    `json:"flip"`                  // mirror an image with probability 1/2
+	MinSNR  float64 `json:"min_snr"`               // see Objective
+	Weight  string  `json:"loss_weight,omitempty"` // see Flow
 
 	Mask *MaskOptions `json:"mask,omitempty"` // required for an MDT, nil for a DiT
 }
 
-// Denoiser is the training of a DiT, or of an MDT.
+// Denoiser is the training of a DiT, of an MDT, or of a SiT as the flow that it is.
 type Denoiser struct {
 	Model     *dit.Model
-	Objective *Objective
+	objective target
 
 	params  []*tensor.Param
 	options DenoiserOptions
@@ -63,13 +64,13 @@ func NewDenoiser(m *dit.Model, params []*tensor.Param, images Examples, labels [
 			return nil, fmt.Errorf("image %d has class %d: the model has classes 0..%d", i, y, m.NumClasses-1)
 		}
 	}
-	objective, err := NewObjective(m.LearnSigma, o.MinSNR)
+	objective, err := o.objective(m.Config)
 	if err != nil {
 		return nil, err
 	}
 	return &Denoiser{
 		Model:     m,
-		Objective: objective,
+		objective: objective,
 		params:    params,
 		options:   o,
 		data:      images,
@@ -77,6 +78,20 @@ func NewDenoiser(m *dit.Model, params []*tensor.Param, images Examples, labels [
 		names:     names,
 		order:     data.NewOrder(images.Len(), o.Seed),
 	}, nil
+}
+
+// objective returns what a model is trained to minimise.
+func (o DenoiserOptions) objective(c dit.Config) (target, error) {
+	if c.Arch == dit.ArchSiT {
+		if err := o.checkFlow(); err != nil {
+			return nil, err
+		}
+		return NewFlow(c, o.Weight)
+	}
+	if o.Weight != WeightNone {
+		return nil, fmt.Errorf("loss weight %q: only a flow has one, a %s has none", o.Weight, c.Arch)
+	}
+	return NewObjective(c.LearnSigma, o.MinSNR)
 }
 
 // Params lists everything but the fixed position embedding.
@@ -87,7 +102,7 @@ func (d *Denoiser) Params() []*tensor.Param { return d.params }
 // follows; the objective is the sum of the two losses.
 func (d *Denoiser) Measures() []string {
 	list := []string{"loss", "mse"}
-	if d.Model.LearnSigma {
+	if d.Model.LearnsVariance() {
 		list = append(list, "vb")
 	}
 	if d.options.Mask != nil {
@@ -107,7 +122,7 @@ func (d *Denoiser) Accumulate(g *tensor.Graph, first int64, count int, scale flo
 	if err := d.prepare(first, count); err != nil {
 		return nil, err
 	}
-	losses, err := Gradients(g, d.Model, d.Objective, &d.batch, d.samples, scale)
+	losses, err := Gradients(g, d.Model, d.objective, &d.batch, d.samples, scale)
 	if err != nil {
 		return nil, err
 	}
@@ -115,7 +130,7 @@ func (d *Denoiser) Accumulate(g *tensor.Graph, first int64, count int, scale flo
 	for _, l := range losses {
 		sums[0], sums[1], sums[2] = sums[0]+l.Total, sums[1]+l.MSE, sums[2]+l.VB
 	}
-	if !d.Model.LearnSigma {
+	if !d.Model.LearnsVariance() {
 		sums = sums[:2]
 	}
 	if d.options.Mask == nil {
@@ -130,7 +145,7 @@ func (d *Denoiser) Accumulate(g *tensor.Graph, first int64, count int, scale flo
 func Gradients(
 	g *tensor.Graph,
 	m *dit.Model,
-	o *Objective,
+	o target,
 	b *seam.Batch,
 	samples []Example,
 	scale float64,
@@ -139,7 +154,7 @@ func Gradients(
 }
 
 // passGradients is Gradients for the predictions that forward makes.
-func passGradients(g *tensor.Graph, o *Objective, samples []Example, scale float64,
+func passGradients(g *tensor.Graph, o target, samples []Example, scale float64,
 	forward func() *tensor.Tensor) ([]Loss, error) {
 	defer g.Reset()
 	g.StartTape()
@@ -200,8 +215,7 @@ func (d *Denoiser) example(i int, n int64) error {
 	}
 	k := uint64(n)
 	r := newRand("training example", d.options.Seed, k)
-	s.T = r.IntN(d.Objective.Process.Steps())
-	d.batch.T[i], d.batch.Cond[i] = float32(s.T), dit.Class(c.NullClass())
+	d.batch.T[i], d.batch.Cond[i] = d.objective.draw(r, s), dit.Class(c.NullClass())
 	if r.Float64() >= d.options.Dropout {
 		d.batch.Cond[i] = dit.Class(d.labels[index])
 	}
@@ -209,7 +223,7 @@ func (d *Denoiser) example(i int, n int64) error {
 		data.FlipHorizontal(s.XStart, c.InChannels, c.InputSize)
 	}
 	diffusion.NewStream(r.Uint64(), k).Normal(s.Noise)
-	d.Objective.Process.QSample(s.X, s.XStart, s.Noise, s.T)
+	d.objective.Corrupt(s)
 	if d.options.Mask != nil {
 		d.maskedExample(i, index, k)
 	}

@@ -93,7 +93,7 @@ func (d *Denoiser) maskedExample(i, index int, k uint64) {
 	}
 	slices.Sort(p.kept[i])
 	diffusion.NewStream(r.Uint64(), k).Normal(s.Noise)
-	d.Objective.Process.QSample(s.X, s.XStart, s.Noise, s.T)
+	d.objective.Corrupt(s)
 }
 
 // accumulateMasked adds the gradients of the masked pass, and returns the sum of its losses.
@@ -102,7 +102,7 @@ func (d *Denoiser) accumulateMasked(g *tensor.Graph, scale float64) (float64, er
 	if err := d.Model.CheckMask(&p.batch, p.kept); err != nil {
 		return 0, err
 	}
-	losses, err := passGradients(g, d.Objective, p.samples, scale, func() *tensor.Tensor {
+	losses, err := passGradients(g, d.objective, p.samples, scale, func() *tensor.Tensor {
 		return d.Model.ForwardMasked(g, &p.batch, p.kept)
 	})
 	sum := 0.0

@@ -3,7 +3,9 @@ package train
 import (
 	"cmp"
 	"errors"
+	"fmt"
 
+	"github.com/tokencache/tokencache/diffusion"
 	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/tensor"
 )
@@ -18,7 +20,10 @@ type ModelOptions struct {
 	Decoder int      // blocks of an MDT's decoder; 0: see DecoderBlocks
 	// FixedVariance leaves the variance of the reverse process unlearned.
 	FixedVariance bool
-	Seed          uint64
+	// Path and Prediction are of a SiT: "" are Linear and the velocity.
+	Path       diffusion.Path
+	Prediction diffusion.Prediction
+	Seed       uint64
 }
 
 // ImageKind is the kind of images that a model generates.
@@ -56,9 +61,27 @@ func NewModel(o ModelOptions, k ImageKind) (*dit.Model, []*tensor.Param, error) 
 		Heads:       cmp.Or(o.Heads, max(1, width/32)),
 		MLPHidden:   4 * width,
 		NumClasses:  k.Classes,
-		LearnSigma:  !o.FixedVariance,
+		LearnSigma:  !o.FixedVariance && arch != dit.ArchSiT, // a SiT makes no use of it
+	}
+	if arch == dit.ArchSiT {
+		c.Path = cmp.Or(o.Path, diffusion.LinearPath)
+		c.Prediction = cmp.Or(o.Prediction, diffusion.PredictVelocity)
 	}
 	return dit.NewTrainable(c, NewInit(c, o.Seed), false)
+}
+
+// FlowStart returns a SiT to train that begins with the weights of the DiT w, and its parameters. Of
+// the options it uses Path and Prediction. Both are told of time by the same embedding, so that the
+// SiT's of 0 to 1 is one that the DiT has hardly seen: what carries over is all else.
+func FlowStart(w *dit.Weights, o ModelOptions) (*dit.Model, []*tensor.Param, error) {
+	if w.Arch != dit.ArchDiT {
+		return nil, nil, fmt.Errorf("model %s: a flow begins as a DiT, and it is an %s", w.File.Path, w.Arch)
+	}
+	flow := *w
+	flow.Arch = dit.ArchSiT
+	flow.Path = cmp.Or(o.Path, diffusion.LinearPath)
+	flow.Prediction = cmp.Or(o.Prediction, diffusion.PredictVelocity)
+	return flow.Trainable()
 }
 
 // WarmStart returns an MDT to train that computes what the DiT w computes, and its parameters. Of

@@ -59,7 +59,8 @@ type Loss struct {
 
 // Example is one training example: data with noise, as the model saw it.
 type Example struct {
-	T              int
+	T              int       // of a noise schedule
+	timestep       float64   // of a flow
 	XStart, Noise  []float32 // [C*HW]
 	X              []float32 // [C*HW]: XStart with Noise at timestep T
 	mean, trueMean []float32 // scratch of the bound

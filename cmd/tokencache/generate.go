@@ -36,6 +36,9 @@ type generateCmd struct {
 	InputSize int        `help:"Side of the latents where the checkpoint does not say: 32 for images of 256 pixels, 64 for 512." placeholder:"N"`
 	Decode    int        `name:"decode-layer" help:"Blocks of an MDTv1's decoder, which its checkpoint does not say. Default: what config.json says, else 2." placeholder:"N"`
 
+	Path    string `name:"path-type" help:"A model with the tensors of a DiT is a SiT of this path, where its checkpoint does not say: Linear, GVP or VP." placeholder:"NAME"`
+	Predict string `name:"prediction" help:"Likewise: it predicts velocity, noise, score or sample." placeholder:"NAME"`
+
 	Out         string `short:"o" once:"" help:"Where to write: a folder (a PNG for each image, and sheet.png), FILE.png (the sheet alone; - for standard output), or FILE.npz (samples as DiT's sample_ddp.py writes them). Default: a new folder, out/0001, out/0002, ..." placeholder:"DIR|FILE"`
 	Overwrite   bool   `help:"Replace the images of another run, or of this one, in --out."`
 	Labels      bool   `help:"Also write the classes to the .npz, as arr_1, which evaluate compares with what it sees."`
@@ -74,6 +77,8 @@ func (c *generateCmd) Run(a *app) error {
 		Heads:       c.Heads,
 		InputSize:   c.InputSize,
 		DecodeLayer: c.Decode,
+		Path:        diffusion.Path(c.Path),
+		Prediction:  diffusion.Prediction(c.Predict),
 	}, &c.samplingFlags)
 	if err != nil {
 		return err

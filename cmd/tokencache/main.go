@@ -151,6 +151,8 @@ func newParser(c *cli, options ...kong.Option) *kong.Kong {
 			"model":         models.Default,
 			"models":        strings.Join(models.Names(), ", "),
 			"samplers":      strings.Join(diffusion.Methods(), ", "),
+			"forms":         strings.Join(diffusion.Forms(), ", "),
+			"lasts":         strings.Join(diffusion.LastSteps(), ", "),
 			"spacings":      strings.Join(diffusion.Spacings(), ", "),
 			"version":       version.Describe().String(),
 			"maxImages":     fmt.Sprint(maxCount),

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tokencache/tokencache/data"
+	"github.com/tokencache/tokencache/diffusion"
 	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/models"
 	"github.com/tokencache/tokencache/train"
@@ -22,22 +23,26 @@ type trainCmd struct {
 
 type trainDiTCmd struct {
 	trainRun
-	Arch    string        `settled:"" help:"Architecture of a new model: dit, or mdtv1 or mdtv2, a masked diffusion transformer. Default: dit." placeholder:"NAME"`
-	Model   string        `short:"m" settled:"" help:"Fine-tune this checkpoint instead of starting from new weights. With --arch mdtv1 or mdtv2 it is a DiT, and the new MDT starts as one that computes the same." placeholder:"PATH|NAME"`
-	Key     string        `help:"Which of several sets of weights in the checkpoint to start with, as for generate." placeholder:"KEY"`
-	Width   *int          `settled:"" help:"Width of a new model. Default: 128." placeholder:"N"`
-	Depth   *int          `settled:"" help:"Blocks of a new model. Default: 10." placeholder:"N"`
-	Heads   *int          `settled:"" help:"Attention heads. Default: one for each 32 of the width." placeholder:"N"`
-	Decode  *int          `settled:"" name:"decode-layers" help:"MDT: how many of the blocks, the last ones, are the decoder. Default: 2, or all of one; for mdtv2 4, of fewer than 8 blocks 2, and of an odd number one more or less." placeholder:"N"`
-	Mask    *train.Shares `settled:"" name:"mask-ratio" help:"MDT: share of the tokens that masked passes hide, or a range of shares, chosen for each update. Default: 0.3, for mdtv2 0.3-0.5." placeholder:"X"`
-	Patch   *int          `settled:"" help:"Side of a patch. Default: 2." placeholder:"N"`
-	Size    int           `help:"Side of the images. Default: the data's own." placeholder:"N"`
-	Colours int           `name:"channels" help:"1 grey, 3 colour. Default: the data's own." placeholder:"N"`
-	Fixed   bool          `settled:"" name:"no-learn-sigma" help:"Do not learn the variance. Default: it is learned, as DiT does."`
-	Dropout *float64      `settled:"" name:"label-dropout" help:"Share of images shown without their class, for guidance. Default: 0.1." placeholder:"X"`
-	MinSNR  *float64      `settled:"" name:"min-snr" help:"Weight the loss by min(SNR,X)/SNR; 0: not at all, as DiT. Default: 0." placeholder:"X"`
-	Sample  time.Duration `name:"sample-every" help:"Time between sample grids, such as 90s, 15m or 1h; 0: none." default:"15m"`
-	CFG     float64       `name:"cfg" help:"Guidance scale of the sample grids." default:"1.5"`
+	Arch      string        `settled:"" help:"Architecture of a new model: dit, or mdtv1 or mdtv2, a masked diffusion transformer. Default: dit." placeholder:"NAME"`
+	Objective string        `settled:"" help:"What a model is trained for: diffusion, as DiT, or flow, as SiT, which --model may begin as a DiT. Default: diffusion." placeholder:"NAME"`
+	Path      string        `settled:"" name:"path-type" help:"Path of a flow: Linear, GVP or VP. Default: Linear." placeholder:"NAME"`
+	Predict   string        `settled:"" name:"prediction" help:"What a flow predicts: velocity, epsilon (noise), score or sample. Default: velocity." placeholder:"NAME"`
+	Weight    *string       `settled:"" name:"loss-weight" help:"Weight of a flow's loss of noise or score: velocity or likelihood." placeholder:"NAME"`
+	Model     string        `short:"m" settled:"" help:"Fine-tune this checkpoint instead of starting from new weights. With --arch mdtv1 or mdtv2 it is a DiT, and the new MDT starts as one that computes the same." placeholder:"PATH|NAME"`
+	Key       string        `help:"Which of several sets of weights in the checkpoint to start with, as for generate." placeholder:"KEY"`
+	Width     *int          `settled:"" help:"Width of a new model. Default: 128." placeholder:"N"`
+	Depth     *int          `settled:"" help:"Blocks of a new model. Default: 10." placeholder:"N"`
+	Heads     *int          `settled:"" help:"Attention heads. Default: one for each 32 of the width." placeholder:"N"`
+	Decode    *int          `settled:"" name:"decode-layers" help:"MDT: how many of the blocks, the last ones, are the decoder. Default: 2, or all of one; for mdtv2 4, of fewer than 8 blocks 2, and of an odd number one more or less." placeholder:"N"`
+	Mask      *train.Shares `settled:"" name:"mask-ratio" help:"MDT: share of the tokens that masked passes hide, or a range of shares, chosen for each update. Default: 0.3, for mdtv2 0.3-0.5." placeholder:"X"`
+	Patch     *int          `settled:"" help:"Side of a patch. Default: 2." placeholder:"N"`
+	Size      int           `help:"Side of the images. Default: the data's own." placeholder:"N"`
+	Colours   int           `name:"channels" help:"1 grey, 3 colour. Default: the data's own." placeholder:"N"`
+	Fixed     bool          `settled:"" name:"no-learn-sigma" help:"Do not learn the variance. Default: it is learned, as DiT does."`
+	Dropout   *float64      `settled:"" name:"label-dropout" help:"Share of images shown without their class, for guidance. Default: 0.1." placeholder:"X"`
+	MinSNR    *float64      `settled:"" name:"min-snr" help:"Weight the loss by min(SNR,X)/SNR; 0: not at all, as DiT. Default: 0." placeholder:"X"`
+	Sample    time.Duration `name:"sample-every" help:"Time between sample grids, such as 90s, 15m or 1h; 0: none." default:"15m"`
+	CFG       float64       `name:"cfg" help:"Guidance scale of the sample grids." default:"1.5"`
 }
 
 func (c *trainDiTCmd) Help() string {
@@ -45,6 +50,7 @@ func (c *trainDiTCmd) Help() string {
   tokencache train --data /usr/share/datasets/fashion-mnist --out runs/fashion
   tokencache train --out runs/fashion --resume
   tokencache generate --model runs/fashion/model.safetensors
+  tokencache train --objective flow --data /usr/share/datasets/fashion-mnist --out runs/flow
   tokencache train --arch mdtv2 --width 128 --depth 10 --data /usr/share/datasets/fashion-mnist --out runs/masked
 
 An MDT is trained with two passes over each image, one of all tokens and one in which its encoder sees some of them; log.jsonl has the loss of the
@@ -78,6 +84,7 @@ func (c *trainDiTCmd) train(a *app) error {
 	given(&note.Options.Dropout, c.Dropout)
 	given(&note.Options.Flip, c.Flip)
 	given(&note.Options.MinSNR, c.MinSNR)
+	given(&note.Options.Weight, c.Weight)
 	run, err := beginRun(&c.trainRun, c, train.Defaults(), note)
 	if !c.Resume {
 		err = errors.Join(err, c.checkArch())
@@ -86,7 +93,7 @@ func (c *trainDiTCmd) train(a *app) error {
 		return err
 	}
 	run.Note.Data = cmp.Or(c.Data, run.Note.Data)
-	arch, _ := train.ParseArch(c.Arch)
+	arch, _ := train.ArchOf(c.Arch, c.Objective)
 	weights, err := c.weights(a, arch)
 	if err != nil {
 		return err
@@ -126,14 +133,16 @@ func (c *trainDiTCmd) train(a *app) error {
 
 // checkArch refuses flags that do not go with the architecture of a new model, or with a given one.
 func (c *trainDiTCmd) checkArch() error {
-	arch, ok := train.ParseArch(c.Arch)
+	arch, err := train.ArchOf(c.Arch, c.Objective)
 	switch {
-	case !ok:
-		return fmt.Errorf("--arch %s: want dit, mdtv1 or mdtv2", c.Arch)
+	case err != nil:
+		return err
+	case arch != dit.ArchSiT && (c.Path != "" || c.Predict != "" || c.Weight != nil):
+		return errors.New("--path-type, --prediction and --loss-weight are for flows: give --objective flow")
 	case c.Model != "" && c.Arch != "" && arch == dit.ArchDiT:
 		return fmt.Errorf("--arch %s: a model that is given with --model keeps its own; "+
 			"a DiT may become an mdtv1 or mdtv2", c.Arch)
-	case c.Model == "" && arch == dit.ArchDiT && (c.Decode != nil || c.Mask != nil):
+	case c.Model == "" && (arch == dit.ArchDiT || arch == dit.ArchSiT) && (c.Decode != nil || c.Mask != nil):
 		return errors.New("--decode-layers and --mask-ratio are for MDTs: give --arch mdtv1 or mdtv2")
 	}
 	return nil
@@ -154,7 +163,7 @@ func (c *trainDiTCmd) weights(a *app, arch dit.Arch) (w *dit.Weights, err error)
 	if w == nil || err != nil {
 		return nil, err
 	}
-	if arch != dit.ArchDiT && w.Arch != dit.ArchDiT {
+	if arch != dit.ArchDiT && w.Arch != dit.ArchDiT && arch != w.Arch {
 		err := fmt.Errorf("--arch %s: %s is an %s already, and keeps its own architecture: leave --arch out",
 			strings.ToLower(c.Arch), c.Model, w.Arch)
 		return nil, errors.Join(err, w.Close())
@@ -176,6 +185,8 @@ func (c *trainDiTCmd) model(arch dit.Arch, seed uint64) train.ModelOptions {
 		Patch:         or(c.Patch, 0),
 		Decoder:       or(c.Decode, 0),
 		FixedVariance: c.Fixed,
+		Path:          diffusion.Path(c.Path),
+		Prediction:    diffusion.Prediction(c.Predict),
 		Seed:          seed,
 	}
 }

@@ -134,7 +134,10 @@ func newReport(f *checkpoint.File) *Report {
 func (r *Report) model(c dit.Config) {
 	r.Architecture = c.Name()
 	variance := "fixed variance"
-	if c.LearnSigma {
+	switch {
+	case c.Arch == dit.ArchSiT:
+		variance = fmt.Sprintf("%s of a flow, path %s", c.Prediction, c.Path)
+	case c.LearnSigma:
 		variance = "learned variance"
 	}
 	r.add("input", "%d channels of %d x %d, patches of %d x %d: %d tokens", c.InChannels, c.InputSize, c.InputSize, c.PatchSize, c.PatchSize, c.Tokens())
@@ -156,7 +159,7 @@ func (r *Report) model(c dit.Config) {
 	r.FLOPsPerStep = c.FLOPs(1, c.Tokens())
 	r.WeightBytes = 4 * r.Parameters
 	sampled := ""
-	if c.Arch != dit.ArchDiT {
+	if c.DecodeLayer > 0 {
 		sampled = ", without the block that only masked training uses"
 	}
 	r.add("parameters", "%s%s", millions(r.Parameters), sampled)

@@ -30,6 +30,8 @@ var samplerHelp = map[string]string{
 	"euler_a":   "Euler's method with noise at every step (ancestral)",
 	"heun":      "Heun's method, two passes of the model for a step; deterministic",
 	"pndm":      "PNDM, pseudo linear multistep; deterministic",
+	"ode":       "SiT's ODE, for flows: dopri5 with steps of its own, or fixed steps; deterministic",
+	"sde":       "SiT's SDE, for flows, with noise at every step; good with 250 steps",
 	"learned":   "multistep with timesteps and weights fitted to the converged solution, in 9, 11, 15 or 19 steps; deterministic",
 }
 

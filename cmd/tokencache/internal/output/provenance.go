@@ -1,7 +1,9 @@
 package output
 
 import (
+	"cmp"
 	"strconv"
+	"strings"
 
 	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/diffusion"
@@ -82,6 +84,9 @@ func (p Provenance) Texts() []raster.Text {
 	add(s.GuidancePower != 0, "cfg power", number(s.GuidancePower))
 	add(s.GuideAll, "cfg channels", "all")
 	add(s.Clip, "clip", "true")
+	for _, o := range s.FlowSettings() {
+		add(true, strings.ReplaceAll(o.Name, "-", " "), cmp.Or(o.Value, "true"))
+	}
 	add(s.RNG != diffusion.RNGOwn, "batch", strconv.Itoa(p.Batch))
 	add(s.RNG != diffusion.RNGOwn, "images", strconv.Itoa(p.Images))
 	add(p.Noise != "", "noise", p.Noise)

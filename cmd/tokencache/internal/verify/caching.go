@@ -174,7 +174,7 @@ func (d *denoising) sample(m *dit.Model, kind, steps string) (err error) {
 	if sampling.Steps, sampling.Spacing, err = diffusion.ParseSteps(steps); err != nil {
 		return err
 	}
-	network := diffusion.Network{Variance: diffusion.VarianceOf(m.LearnSigma)}
+	network := m.Network()
 	if d.sampler, err = sampling.New(network); err != nil {
 		return err
 	}

@@ -42,6 +42,11 @@ func (c *recording) batch(m *dit.Model, prefix string) (*seam.Batch, error) {
 		return nil, err
 	}
 	b.Cond = dit.Classes(labels...)
+	if m.Arch == dit.ArchSiT { // recorded is t, from noise to data
+		for i, t := range b.T {
+			b.T[i] = float32(diffusion.Timesteps * (1 - float64(t)))
+		}
+	}
 	return b, m.CheckBatch(b)
 }
 
@@ -92,13 +97,14 @@ func (r *run) forward(m *dit.Model, c *recording) error {
 		}
 	}
 	if c.has("cfg.x") {
-		return r.guidance(m, c)
+		return r.guidance(m, c, "")
 	}
 	return nil
 }
 
 // guidance checks forward_with_cfg: the first half of x under the classes and the null class of y.
-func (r *run) guidance(m *dit.Model, c *recording) error {
+// network begins the names of the results.
+func (r *run) guidance(m *dit.Model, c *recording, network string) error {
 	b, err := c.batch(m, "cfg.")
 	if err != nil {
 		return err
@@ -108,7 +114,7 @@ func (r *run) guidance(m *dit.Model, c *recording) error {
 		copy(b.X.Row(n+i), b.X.Row(i))
 	}
 	for _, name := range c.Names() {
-		text, ok := strings.CutPrefix(name, "cfg.out_scale_")
+		text, ok := strings.CutPrefix(name, network+"cfg.out_scale_")
 		if !ok {
 			continue
 		}
@@ -151,7 +157,7 @@ func recordedGuidance(text string) (scale, power float64, err error) {
 // for an MDT.
 func guidance(c dit.Config, scale, power float64) diffusion.Guidance {
 	g := diffusion.Guidance{Scale: scale}
-	if c.Arch != dit.ArchDiT {
+	if c.DecodeLayer > 0 {
 		g.ScaleAt = diffusion.PowerCosine(scale, power)
 	}
 	return g
@@ -211,7 +217,7 @@ func (r *run) samplingRun(m *dit.Model, c *recording, prefix string, g diffusion
 	if err != nil {
 		return err
 	}
-	sampler, err := s.New(diffusion.Network{Variance: diffusion.VarianceOf(m.LearnSigma)})
+	sampler, err := s.New(m.Network())
 	if err != nil {
 		return err
 	}

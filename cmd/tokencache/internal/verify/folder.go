@@ -28,6 +28,9 @@ func (r *run) folder(dir string, recordings []string) error {
 	if strings.HasPrefix(kindOf(dir), "Autoencoder") || slices.ContainsFunc(recordings, func(name string) bool { return strings.HasSuffix(name, "_cases.safetensors") }) {
 		return r.autoencoders(dir, weights, recordings)
 	}
+	if kindOf(dir) == string(dit.ArchSiT) {
+		return r.sit(dir, weights, recordings)
+	}
 	return r.models(dir, weights, recordings)
 }
 

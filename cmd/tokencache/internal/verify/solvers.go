@@ -1,6 +1,8 @@
 package verify
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"math"
 	"path/filepath"
@@ -49,10 +51,12 @@ func (r *run) solvers(dir string, names []string) error {
 		return err
 	}
 	defer inputs.Close()
-	start, err := inputs.solverStart(m)
-	if err != nil {
+	noise := solverNetwork{model: m}
+	if noise.start, err = inputs.solverStart(m, ""); err != nil {
 		return err
 	}
+	flow, closeFlow := solverFlow(dir, inputs)
+	defer closeFlow()
 	for _, name := range names {
 		if name == solverInputs || name == "model.safetensors" {
 			continue
@@ -62,7 +66,7 @@ func (r *run) solvers(dir string, names []string) error {
 			r.fail(stem(name), err)
 			continue
 		}
-		if err := r.solverFile(m, c, start); err != nil {
+		if err := r.solverFile(noise, flow, c); err != nil {
 			r.fail(c.stem, err)
 		}
 		c.Close()
@@ -73,21 +77,56 @@ func (r *run) solvers(dir string, names []string) error {
 	return nil
 }
 
-// solverStart reads what all runs start from. The recordings have the images once, guidance needs
-// them twice.
-func (c *recording) solverStart(m *dit.Model) (denoising, error) {
-	x, err := c.matrix("x_T")
+// solverNetwork is a network that solvers were recorded on, and what all runs on it start from.
+type solverNetwork struct {
+	model *dit.Model
+	start denoising
+	err   error // why there is none
+}
+
+// The folder of recorded solvers, and the one of the network of its flows, which is next to it under
+// the same suffix.
+const (
+	solverFolder = "solvers"
+	flowFolder   = "sit-tiny"
+)
+
+// solverFlow opens the flow that solvers in dir were recorded on.
+func solverFlow(dir string, inputs *recording) (n solverNetwork, closed func()) {
+	if !inputs.has("flow.x_T") {
+		n.err = errors.New("inputs.safetensors has no flow.x_T")
+		return n, func() {}
+	}
+	full, err := filepath.Abs(dir)
+	if err != nil {
+		return solverNetwork{err: err}, func() {}
+	}
+	suffix := strings.TrimPrefix(filepath.Base(full), solverFolder)
+	w, err := dit.Open(filepath.Join(filepath.Dir(full), flowFolder+suffix, "model.safetensors"), dit.Options{})
+	if err != nil {
+		return solverNetwork{err: fmt.Errorf("the network of flows: %w", err)}, func() {}
+	}
+	if n.model, n.err = w.Load(); n.err == nil {
+		n.start, n.err = inputs.solverStart(n.model, "flow.")
+	}
+	return n, func() { w.Close() }
+}
+
+// solverStart reads what all runs on a network start from. The recordings have the images once,
+// guidance needs them twice.
+func (c *recording) solverStart(m *dit.Model, network string) (denoising, error) {
+	x, err := c.matrix(network + "x_T")
 	if err != nil {
 		return denoising{}, err
 	}
 	d := denoising{start: tensor.FromSlice(slices.Repeat(x.Flat(), 2), 2*x.Rows, x.Cols)}
-	if d.labels, err = c.labels("y"); err != nil {
+	if d.labels, err = c.labels(network + "y"); err != nil {
 		return d, err
 	}
 	if len(d.labels) != d.start.Rows {
 		return d, fmt.Errorf("%d labels for %d rows of x_T: want two of each", len(d.labels), x.Rows)
 	}
-	scale, err := c.Float32("cfg_scale")
+	scale, err := c.Float32(network + "cfg_scale")
 	if err != nil || len(scale) != 1 {
 		return d, fmt.Errorf("tensor cfg_scale: want one number: %w", err)
 	}
@@ -95,9 +134,10 @@ func (c *recording) solverStart(m *dit.Model) (denoising, error) {
 	return d, nil
 }
 
-// solverFile checks every run and every table of a file. Those of flow models are skipped.
-func (r *run) solverFile(m *dit.Model, c *recording, start denoising) error {
-	flow := 0
+// solverFile checks every run and every table of a file. Those of flow models are skipped where
+// their network is not there.
+func (r *run) solverFile(noise, flow solverNetwork, c *recording) error {
+	skipped := 0
 	for _, name := range c.Names() {
 		prefix, isRun := strings.CutSuffix(name, ".x")
 		if !isRun {
@@ -106,13 +146,17 @@ func (r *run) solverFile(m *dit.Model, c *recording, start denoising) error {
 				continue
 			}
 		}
-		if strings.HasPrefix(name, "flow") {
-			flow++
+		on := noise
+		if isFlowRun(name) {
+			on = flow
+		}
+		if on.err != nil && isRun {
+			skipped++
 			continue
 		}
 		sampler, err := recordedSolver(prefix)
 		if err == nil && isRun {
-			err = r.solverRun(m, c, prefix, sampler, start)
+			err = r.solverRun(on.model, c, prefix, sampler, on.start)
 		}
 		if err == nil {
 			err = r.solverTable(c, prefix, sampler)
@@ -121,11 +165,16 @@ func (r *run) solverFile(m *dit.Model, c *recording, start denoising) error {
 			return fmt.Errorf("%s: %w", prefix, err)
 		}
 	}
-	if flow > 0 {
-		r.skip(c.stem, fmt.Sprintf("%d recordings are of flow models", flow))
+	if skipped > 0 {
+		r.skip(c.stem, fmt.Sprintf("%d recordings are of a flow: %v", skipped, flow.err))
 	}
 	return nil
 }
+
+// isFlowRun tells whether a recording of that name is of a flow.
+func isFlowRun(name string) bool { return strings.HasPrefix(name, flowRunPrefix) }
+
+const flowRunPrefix = "flow_"
 
 // recordedSolver returns the solver of a recording's name.
 func recordedSolver(name string) (*diffusion.Multistep, error) {
@@ -133,7 +182,11 @@ func recordedSolver(name string) (*diffusion.Multistep, error) {
 	if err != nil {
 		return nil, err
 	}
-	sampler, err := s.New(diffusion.Network{})
+	network := diffusion.Network{}
+	if isFlowRun(name) {
+		network.Schedule, network.Prediction = diffusion.LinearPath.Schedule(), diffusion.PredictVelocity
+	}
+	sampler, err := s.New(network)
 	if err != nil {
 		return nil, err
 	}
@@ -147,14 +200,7 @@ func recordedSolver(name string) (*diffusion.Multistep, error) {
 // solverSampling reads the name of a recorded run or table: the sampler and options, joined by
 // dots.
 func solverSampling(name string) (diffusion.Sampling, error) {
-	// Numbers with a fraction have a dot too.
-	fields := strings.Split(name, ".")
-	for i := len(fields) - 1; i > 0; i-- {
-		if _, err := strconv.Atoi(fields[i]); err == nil {
-			fields[i-1] += "." + fields[i]
-			fields = slices.Delete(fields, i, i+1)
-		}
-	}
+	fields := joinNumbers(strings.Split(strings.TrimPrefix(name, flowRunPrefix), "."))
 	s := diffusion.Sampling{Sampler: strings.Replace(fields[0], "dpmpp", "dpm++", 1)}
 	if s.Sampler == "deis" {
 		s.Final = diffusion.FinalSigmaMin // always, in diffusers
@@ -164,6 +210,13 @@ func solverSampling(name string) (diffusion.Sampling, error) {
 		if err := solverOption(&s, &curve, field); err != nil {
 			return s, fmt.Errorf("option %s: %w", field, err)
 		}
+	}
+	if isFlowRun(name) {
+		s.Spacing = cmp.Or(curve, "linspace")
+		if slices.Contains(fields, "linear") {
+			s.Mu = math.Log(s.Mu) // the shift itself was given
+		}
+		return s, nil
 	}
 	switch {
 	case s.Spacing == "" || curve != "" && !slices.Contains([]string{"euler", "euler_a", "lms"}, s.Sampler):
@@ -177,7 +230,7 @@ func solverSampling(name string) (diffusion.Sampling, error) {
 func solverOption(s *diffusion.Sampling, curve *string, field string) (err error) {
 	key, value, _ := strings.Cut(field, "_")
 	switch field {
-	case "midpoint", "heun", "bh1", "bh2", "plms", "prk":
+	case "midpoint", "heun", "bh1", "bh2", "plms", "prk", "stochastic":
 		s.Variant = field
 	case "x0", "eps":
 		s.Predict = field
@@ -189,6 +242,7 @@ func solverOption(s *diffusion.Sampling, curve *string, field string) (err error
 		s.Final = diffusion.FinalZero
 	case "final_sigma_min", "alpha_first":
 		s.Final = diffusion.FinalSigmaMin
+	case "linear":
 	case "no_lower_order_final":
 		s.NoLowerOrderFinal = true
 	case "euler_at_final":
@@ -206,6 +260,12 @@ func solverOption(s *diffusion.Sampling, curve *string, field string) (err error
 			if s.Spacing != "leading" {
 				s.StepsOffset = 0 // diffusers ignores it
 			}
+		case "shift":
+			s.Shift, err = strconv.ParseFloat(value, 64)
+		case "mu":
+			s.Mu, err = strconv.ParseFloat(value, 64)
+		case "terminal":
+			s.ShiftTerminal, err = strconv.ParseFloat(value, 64)
 		case "eta":
 			s.Eta, err = strconv.ParseFloat(value, 64)
 		case "no":
@@ -272,15 +332,24 @@ func (r *run) solverRun(m *dit.Model, c *recording, prefix string, solver *diffu
 // compareSteps checks the first halves of the steps of got against want, [steps, size], by each
 // step's largest number.
 func (r *run) compareSteps(name string, got, want []float32, size int) {
-	check := Check{Name: name, Tolerance: r.tolerance(solverTolerance)}
-	if len(got) != 2*len(want) {
-		check.Error, check.Reason = noNumber, fmt.Sprintf("%d numbers, want %d", len(got), 2*len(want))
+	var first []float32
+	for step := range slices.Chunk(got, 2*size) {
+		first = append(first, step[:min(size, len(step))]...)
+	}
+	r.compareByStep(name, first, want, size, solverTolerance)
+}
+
+// compareByStep checks got against want, both [steps, size], by each step's largest number.
+func (r *run) compareByStep(name string, got, want []float32, size int, tolerance float64) {
+	check := Check{Name: name, Tolerance: r.tolerance(tolerance)}
+	if len(got) != len(want) {
+		check.Error, check.Reason = noNumber, fmt.Sprintf("%d numbers, want %d", len(got), len(want))
 	}
 	for at := 0; at < len(want) && check.Reason == ""; at += size {
 		largest, worst := 1.0, 0.0
 		for k, w := range want[at : at+size] {
 			largest = max(largest, math.Abs(float64(w)))
-			worst = max(worst, math.Abs(float64(got[2*at+k])-float64(w)))
+			worst = max(worst, math.Abs(float64(got[at+k])-float64(w)))
 		}
 		if math.IsNaN(worst) {
 			worst = noNumber
@@ -296,6 +365,9 @@ func (r *run) solverTable(c *recording, prefix string, solver *diffusion.Multist
 	timesteps, sigmas := make([]float32, n), make([]float32, n+1)
 	for k := range sigmas {
 		sigmas[k] = float32(solver.Sigma(n - 1 - k))
+		if isFlowRun(prefix) {
+			sigmas[k] = float32(solver.Level(n - 1 - k).Sigma)
+		}
 		if k < n {
 			timesteps[k] = float32(solver.Timestep(n - 1 - k))
 		}

@@ -35,6 +35,10 @@ func TestRecordedNumbersAreReproduced(t *testing.T) {
 		// before updates, 3 and 90 gradients, and 13 parameters and their averages.
 		"minit2i-tiny":       12 + 4 + 3 + 3 + 90 + 2*13,
 		"t5-tiny":            16, // the other weights, 4 last hidden states, and of 3 blocks
+		// Forward passes of three networks, 25 sampling runs, integrators, a likelihood; losses of four
+		// pairs of path and prediction with their weights, and gradients.
+		"sit-tiny":           106,
+		"solvers":            216, // of flows, on the network of sit-tiny, and tables
 		"dit-diffusers-tiny": 1,
 		"vae-tiny":           4, // decoded, mean, logvar, the older file
 	} {
