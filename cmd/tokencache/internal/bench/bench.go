@@ -22,7 +22,7 @@ func measurePeak(n int) float64 {
 		wg.Add(1)
 		go func() {
 			defer wg.Done()
-			flops[i] = kernel.PeakFLOPs(peakRounds)
+			flops[i] = kernel.PeakFLOPs(kernel.F32, peakRounds)
 		}()
 	}
 	wg.Wait()
