@@ -29,6 +29,8 @@ type Loader struct {
 	hash hash.Hash
 	err  error
 
+	dtype  tensor.DType // of inner linear maps
+
 	train  bool
 	frozen bool // parameters have no gradients
 	params []*tensor.Param
@@ -39,6 +41,10 @@ func NewLoader(src Source) *Loader { return &Loader{src: src, hash: sha256.New()
 
 // Train makes the Loader return trainable layers from now on. Params lists their parameters.
 func (l *Loader) Train() { l.train = true }
+
+// SetDType sets the number format of the inner linear maps that are read from now on, by Inner,
+// LoadAttention and LoadMLP, unless they are trainable. It is float32 at first.
+func (l *Loader) SetDType(d tensor.DType) { l.dtype = d }
 
 // Freeze makes the Loader return layers that pass gradients on to their inputs but have none
 // themselves.
@@ -65,15 +71,25 @@ func (l *Loader) Vector(name string, n int) []float32 {
 	return v
 }
 
-// Linear returns the linear map of in to out features in prefix.weight and prefix.bias.
+// Linear returns the linear map of in to out features in prefix.weight and prefix.bias, in float32.
 func (l *Loader) Linear(prefix string, out, in int) *tensor.Weight {
+	return l.linear(tensor.F32, prefix, out, in)
+}
+
+// Inner is Linear in the Loader's number format: for the maps of all tokens within a block, which
+// are nearly all of a model's work, and whose errors the residual stream dilutes.
+func (l *Loader) Inner(prefix string, out, in int) *tensor.Weight {
+	return l.linear(l.dtype, prefix, out, in)
+}
+
+func (l *Loader) linear(d tensor.DType, prefix string, out, in int) *tensor.Weight {
 	// The bias comes first, trainable or not: the fingerprint depends on the order of reading.
 	bias := l.Vector(prefix+".bias", out)
 	if l.train {
 		w := l.newParam(prefix+".weight", l.Vector(prefix+".weight", out*in))
 		return tensor.NewTrainable(w, l.newParam(prefix+".bias", bias), out, in)
 	}
-	return tensor.NewWeight(l.scratch(prefix+".weight", out*in), out, in, bias)
+	return tensor.NewWeightAs(d, l.scratch(prefix+".weight", out*in), out, in, bias)
 }
 
 // Table returns the named matrix of rows x cols.

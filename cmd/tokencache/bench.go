@@ -21,7 +21,7 @@ type benchCmd struct {
 }
 
 type benchKernelsCmd struct {
-	Level   []string `help:"CPU levels: generic, avx2, avx512. Default: the best that the machine has." placeholder:"LEVEL"`
+	Level   []string `help:"CPU levels: generic, avx2, avx512, vnni, bf16. Default: the best that the machine has." placeholder:"LEVEL"`
 	Threads []int    `help:"Numbers of worker threads. Default: all processors." placeholder:"N"`
 	M       []int    `name:"m" help:"Rows of the linear maps." default:"32,64,128,256,512"`
 	JSON    bool     `name:"json" help:"Print one JSON object on standard output."`
@@ -52,8 +52,7 @@ func (c *benchKernelsCmd) Run(a *app) error {
 	if c.JSON {
 		return a.printJSON(r)
 	}
-	_, err = fmt.Fprintf(a.stdout, "peak of fused multiply-adds: %.1f GFLOP/s\n", r.PeakGFLOPs)
-	return err
+	return r.WritePeaks(a.stdout)
 }
 
 type benchModelCmd struct {

@@ -27,8 +27,7 @@ type Gemm struct {
 	LDA  int
 	M    int
 	Taps []int
-	// X is in place of A, LDA and Taps if B is not float32. K is B's, not more than 32768, which
-	// keeps sums of integers exact.
+	// X is in place of A, LDA and Taps if B is not float32. K is B's, for INT8 not more than MaxINT8K.
 	X *Converted
 
 	B    *Packed
@@ -92,15 +91,15 @@ func (g *Gemm) Check() {
 	}
 }
 
-// maxINT8K keeps 255 times 127 times K below 2^31.
-const maxINT8K = 1 << 15
+// MaxINT8K is the maximum of K for INT8: 255 times 127 times K is below 2^31.
+const MaxINT8K = 1 << 15
 
 func (g *Gemm) checkConverted() {
 	x := g.X
 	if x == nil || x.dtype != g.B.dtype || x.impl != g.B.impl || x.K != g.B.K || x.M < g.M || g.Taps != nil {
 		panic(fmt.Sprintf("kernel: Gemm of a matrix of %v without activations converted for it", g.B.dtype))
 	}
-	if g.B.dtype == INT8 && (g.Accumulate || g.B.K > maxINT8K) {
+	if g.B.dtype == INT8 && (g.Accumulate || g.B.K > MaxINT8K) {
 		panic(fmt.Sprintf("kernel: Gemm of int8 with %d inputs, accumulating %v", g.B.K, g.Accumulate))
 	}
 }

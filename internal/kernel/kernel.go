@@ -83,16 +83,11 @@ func Active() *Impl { return active }
 // levels that differ in other number formats only, the lowest.
 func ActiveLevel() Level { return active.floats }
 
-// LevelOf returns the level that products of a number format run at: of levels at which they have
-// the same bits, the lowest.
+// LevelOf returns the level of the implementation in use for a network whose products have a number
+// format: of levels that give the same bits, the lowest.
 func LevelOf(d DType) Level {
-	switch {
-	case d == BF16 && active.Level == AVX512BF16:
+	if d == BF16 && active.Level == AVX512BF16 {
 		return AVX512BF16
-	case d == INT8 && active.Level > VNNI:
-		return VNNI
-	case d == INT8:
-		return active.Level
 	}
 	return active.floats
 }

@@ -315,7 +315,7 @@ func TestNarrowGemmDivisionKeepsEveryBit(t *testing.T) {
 // that a product may have.
 func TestINT8DoesNotSaturate(t *testing.T) {
 	everyImpl(t, func(t *testing.T) {
-		const k = maxINT8K
+		const k = MaxINT8K
 		weights, x := make([]float32, 2*k), make([]float32, k)
 		for i := range k {
 			weights[i], weights[k+i], x[i] = 1, -1, 255

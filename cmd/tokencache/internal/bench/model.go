@@ -89,7 +89,7 @@ func Model(ctx context.Context, o ModelOptions) ([]ModelReport, error) {
 		dits.run() // warms up
 		all = append(all, dits)
 	}
-	peaks := measure(pool.Workers(), o.Time, all...)
+	peaks := measure(tensor.F32, pool.Workers(), o.Time, all...)
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}

@@ -4,17 +4,33 @@ import (
 	"fmt"
 	"io"
 	"text/tabwriter"
+
+	"github.com/tokencache/tokencache/internal/kernel"
 )
 
 // WriteKernelHeader writes the names of the columns of KernelRow.Write.
 func WriteKernelHeader(out io.Writer) {
-	fmt.Fprintf(out, "%-10s %-8s %7s %5s %5s %5s %9s %8s\n", "op", "level", "threads", "m", "k", "n", "GFLOP/s", "of peak")
+	fmt.Fprintf(out, "%-10s %-5s %-8s %7s %5s %5s %5s %9s %8s\n", "op", "dtype", "level", "threads", "m", "k", "n", "GFLOP/s", "of peak")
 }
 
 // Write writes a row of a table.
 func (r KernelRow) Write(out io.Writer) {
-	fmt.Fprintf(out, "%-10s %-8s %7d %5d %5d %5d %9.1f %7.1f%%\n",
-		r.Op, r.Level, r.Threads, r.M, r.K, r.N, r.GFLOPs, r.PercentOfPeak)
+	fmt.Fprintf(out, "%-10s %-5s %-8s %7d %5d %5d %5d %9.1f %7.1f%%\n",
+		r.Op, r.DType, r.Level, r.Threads, r.M, r.K, r.N, r.GFLOPs, r.PercentOfPeak)
+}
+
+// WritePeaks writes the peak of each number format.
+func (r *KernelReport) WritePeaks(out io.Writer) error {
+	for _, d := range kernel.DTypes() {
+		peak, ok := r.Peaks[d.String()]
+		if !ok {
+			continue
+		}
+		if _, err := fmt.Fprintf(out, "peak of multiply-adds in %v: %.1f GFLOP/s\n", d, peak); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // WriteModels writes a row for each share of the tokens.
