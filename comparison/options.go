@@ -81,7 +81,7 @@ func newResult(o *Options) *Result {
 		Count:       o.Count,
 		Batch:       o.Batch,
 		Threads:     o.Pipeline.Threads(),
-		Level:       o.Pipeline.Level(),
+		Level:       o.Pipeline.Arithmetic(),
 		Processor:   o.Processor,
 		Date:        time.Now().UTC().Format(time.DateOnly),
 		Command:     o.Command,

@@ -187,7 +187,7 @@ func (r *runner) policy(cell *report.Cell) (*reuse.Trained, error) {
 		t = &reuse.Trained{Spec: reuse.Spec(cell.Policy)}
 	}
 	t.Model, t.Fingerprint, t.Sampling = r.Pipeline.Config().Name(), r.Pipeline.Fingerprint(), r.Sampling
-	t.Speed = calibrate.SpeedOf(&cell.Cost, cell.Speedup, t.Speed.Wanted, r.Pipeline.Level())
+	t.Speed = calibrate.SpeedOf(&cell.Cost, cell.Speedup, t.Speed.Wanted, r.Pipeline.Arithmetic())
 	t.PSNR = calibrate.RoundPSNR(cell.PSNRUncached.Mean)
 	return t, nil
 }

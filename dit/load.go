@@ -73,7 +73,20 @@ func (c Config) labelRows() int {
 // one, so that no more than one of them is in memory twice. Without a position embedding in src the
 // fixed one is computed, which is what an MDT's learned ones begin as.
 func New(c Config, src nn.Source, havePosEmbed bool) (*Model, error) {
-	return load(c, nn.NewLoader(src), havePosEmbed)
+	return NewAs(tensor.F32, c, src, havePosEmbed)
+}
+
+// NewAs is New with the linear maps of all tokens, in every block, in a number format. What the
+// conditioning passes through, the patch embedding and the final layer stay float32: together they
+// are less than a hundredth of the work.
+func NewAs(d tensor.DType, c Config, src nn.Source, havePosEmbed bool) (*Model, error) {
+	l := nn.NewLoader(src)
+	l.SetDType(d)
+	m, err := load(c, l, havePosEmbed)
+	if err == nil {
+		m.DType = d
+	}
+	return m, err
 }
 
 // NewTrainable is New for training: it also returns the parameters, everything but the fixed
@@ -153,7 +166,7 @@ func loadBlock(l *nn.Loader, c Config, i int) *Block {
 	name := c.BlockName(i)
 	b := LoadBlock(l, name+".", c)
 	if c.HasSkip(i) {
-		b.Skip = l.Linear(name+".skip_linear", c.Hidden, 2*c.Hidden)
+		b.Skip = l.Inner(name+".skip_linear", c.Hidden, 2*c.Hidden)
 	}
 	return b
 }

@@ -38,6 +38,9 @@ type Weights struct {
 	VAE        string   // the folder of the autoencoder that came with the model, or ""
 	Assumed    string   // what was taken for granted because nothing told it, for the user to know, or ""
 
+	// DType is the number format of what Load reads: see NewAs. It is for callers to set.
+	DType tensor.DType
+
 	// rename gives the tensors, in the file, that an official tensor is made of, one behind the
 	// other.
 	rename   func(name string) []string
@@ -110,7 +113,7 @@ func (w *Weights) Load() (*Model, error) {
 	if err := w.Unsupported(); err != nil {
 		return nil, w.failed(err)
 	}
-	m, err := New(w.Config, w, w.posEmbed)
+	m, err := NewAs(w.DType, w.Config, w, w.posEmbed)
 	if err != nil {
 		return nil, w.failed(err)
 	}

@@ -63,6 +63,7 @@ type benchModelCmd struct {
 	Policy    policyText `help:"Measure the I- and P-steps of a policy instead, as generate takes it: tokencache:ratio=0.5,..." placeholder:"NAME:KEY=VALUE,..."`
 	Steps     int        `help:"With --policy: how many of the first of 50 steps are measured, each against an uncached one." default:"8"`
 	DiT       bool       `name:"against-dit" help:"Of an MDT: measure a DiT of equal size too, alternating, and print their ratio."`
+	DType     dtypeName  `name:"dtype" help:"Number format of the network's blocks: f32, bf16 or int8, the last two faster and less exact; auto is f32." enum:"auto,f32,bf16,int8" default:"auto"`
 	Threads   int        `help:"Worker threads. Default: all processors." placeholder:"N"`
 	JSON      bool       `name:"json" help:"Print one JSON object on standard output; with several shares, its rows."`
 }
@@ -81,6 +82,7 @@ func (c *benchModelCmd) Run(a *app) error {
 	o := bench.ModelOptions{
 		Config:  config,
 		Batch:   c.Batch,
+		DType:   c.DType.dtype(),
 		Threads: c.Threads,
 		Time:    3 * time.Second,
 		DiT:     c.DiT,
@@ -115,6 +117,7 @@ func (c *benchModelCmd) policy(a *app, config dit.Config) error {
 	r, err := bench.Policy(a.ctx, bench.PolicyOptions{
 		Config:  config,
 		Batch:   c.Batch,
+		DType:   c.DType.dtype(),
 		Policy:  p,
 		Steps:   c.Steps,
 		Threads: c.Threads,

@@ -8,17 +8,23 @@ import (
 )
 
 type verifyCmd struct {
-	Paths     []string `arg:"" help:"Folders of a model or an autoencoder with recorded tensors (forward, sampling, cases.safetensors), folders or files of recordings for formula weights."`
-	Tolerance *float64 `help:"Max error, relative to the reference's root mean square. Default: 1e-4, and 1e-3 for whole sampling runs." placeholder:"E"`
-	Threads   int      `help:"Worker threads. Default: all processors." placeholder:"N"`
-	JSON      bool     `name:"json" help:"Print one JSON object on standard output."`
+	Paths     []string  `arg:"" help:"Folders of a model or an autoencoder with recorded tensors (forward, sampling, cases.safetensors), folders or files of recordings for formula weights."`
+	Tolerance *float64  `help:"Max error, relative to the reference's root mean square. Default: 1e-4, and 1e-3 for whole sampling runs." placeholder:"E"`
+	DType     dtypeName `name:"dtype" help:"Number format of the network's blocks: f32, bf16 or int8, the last two faster and less exact; auto is f32." enum:"auto,f32,bf16,int8" default:"auto"`
+	Threads   int       `help:"Worker threads. Default: all processors." placeholder:"N"`
+	JSON      bool      `name:"json" help:"Print one JSON object on standard output."`
 }
 
 func (c *verifyCmd) Run(a *app) error {
 	if t := c.Tolerance; t != nil && !(*t > 0 && *t < 1) {
 		return fmt.Errorf("--tolerance %v: want a number between 0 and 1", *t)
 	}
-	o := verify.Options{Tolerance: or(c.Tolerance, 0), Threads: c.Threads, OnWork: func(what string) { a.note("%s", what) }}
+	o := verify.Options{
+		Tolerance: or(c.Tolerance, 0),
+		DType:     c.DType.dtype(),
+		Threads:   c.Threads,
+		OnWork:    func(what string) { a.note("%s", what) },
+	}
 	if !c.JSON {
 		o.OnCheck = func(c verify.Check) { fmt.Fprintln(a.stdout, c) }
 		o.OnSkip = func(s verify.Skip) { fmt.Fprintln(a.stdout, s) }

@@ -36,13 +36,16 @@ func (r *KernelReport) WritePeaks(out io.Writer) error {
 // WriteModels writes a row for each share of the tokens.
 func WriteModels(out io.Writer, reports []ModelReport) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "tokens\tms\tGFLOP/s\tof peak\tof the full time\t")
+	fmt.Fprintln(w, "tokens\tms\tGFLOP/s\tof peak\tof the full time\ttimes as fast as f32\t")
 	for _, r := range reports {
-		ratio := ""
+		ratio, speedup := "", ""
 		if r.Ratio > 0 {
 			ratio = fmt.Sprintf("%.1f%%", 100*r.Ratio)
 		}
-		fmt.Fprintf(w, "%g%%\t%.1f\t%.1f\t%.1f%%\t%s\t\n", r.Percent, r.Milliseconds, r.GFLOPs, r.PercentOfPeak, ratio)
+		if r.Speedup > 0 {
+			speedup = fmt.Sprintf("%.2f", r.Speedup)
+		}
+		fmt.Fprintf(w, "%g%%\t%.1f\t%.1f\t%.1f%%\t%s\t%s\t\n", r.Percent, r.Milliseconds, r.GFLOPs, r.PercentOfPeak, ratio, speedup)
 	}
 	if err := w.Flush(); err != nil {
 		return err
@@ -55,14 +58,14 @@ func WriteModels(out io.Writer, reports []ModelReport) error {
 		}
 		fmt.Fprintln(out)
 	}
-	_, err := fmt.Fprintf(out, "%s, batch %d, %d threads, %s; peak of fused multiply-adds: %.1f GFLOP/s\n",
-		r.Arch, r.Batch, r.Threads, r.Level, r.PeakGFLOPs)
+	_, err := fmt.Fprintf(out, "%s in %s, batch %d, %d threads, %s; peak of fused multiply-adds: %.1f GFLOP/s\n",
+		r.Arch, r.DType, r.Batch, r.Threads, r.Level, r.PeakGFLOPs)
 	return err
 }
 
 // Write writes the report as text.
 func (r *PolicyReport) Write(out io.Writer) error {
-	fmt.Fprintf(out, "%s, batch %d, %d threads, %s; %s\n", r.Arch, r.Batch, r.Threads, r.Level, r.Policy)
+	fmt.Fprintf(out, "%s in %s, batch %d, %d threads, %s; %s\n", r.Arch, r.DType, r.Batch, r.Threads, r.Level, r.Policy)
 	fmt.Fprintf(out, "without a policy  %8.1f ms\nI-step (%d)        %8.1f ms\n", r.UncachedMS, r.ISteps, r.IStepMS)
 	if r.PSteps == 0 {
 		_, err := fmt.Fprintf(out, "no P-step among the first %d steps\n", r.ISteps)

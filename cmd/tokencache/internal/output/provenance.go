@@ -18,9 +18,10 @@ type Provenance struct {
 	Policy      string
 	MinPSNR     float64 // that each image keeps; 0: nothing is promised
 	Level       string  // of the CPU
-	Batch       int     // matters to RNGTorch alone
-	Images      int     // likewise
-	Noise       string  // file of the noise that the images started from, or ""
+	DType       tokencache.DType
+	Batch       int    // matters to RNGTorch alone
+	Images      int    // likewise
+	Noise       string // file of the noise that the images started from, or ""
 }
 
 // provenance describes a request, with noise that is called so.
@@ -33,6 +34,7 @@ func provenance(p *tokencache.Pipeline, req tokencache.Request, noise string) Pr
 		Policy:      req.Policy.String(),
 		MinPSNR:     req.MinPSNR,
 		Level:       p.Level(),
+		DType:       p.DType(),
 		Batch:       req.Batch,
 		Images:      len(req.Classes),
 		Noise:       noise,
@@ -74,6 +76,7 @@ func (p Provenance) Texts() []raster.Text {
 			texts = append(texts, raster.Text{Key: key, Value: value})
 		}
 	}
+	add(p.DType != tokencache.F32, "dtype", p.DType.String())
 	add(p.MinPSNR != 0, "min psnr", number(p.MinPSNR))
 	add(s.Eta != 0, "eta", number(s.Eta))
 	add(s.GuidancePower != 0, "cfg power", number(s.GuidancePower))
