@@ -70,13 +70,13 @@ func (p Provenance) Texts() []raster.Text {
 		{Key: "cfg", Value: number(s.Guidance)},
 		{Key: "policy", Value: p.Policy},
 		{Key: "cpu level", Value: p.Level},
+		{Key: "dtype", Value: p.DType.String()},
 	}
 	add := func(used bool, key, value string) {
 		if used {
 			texts = append(texts, raster.Text{Key: key, Value: value})
 		}
 	}
-	add(p.DType != tokencache.F32, "dtype", p.DType.String())
 	add(p.MinPSNR != 0, "min psnr", number(p.MinPSNR))
 	add(s.Eta != 0, "eta", number(s.Eta))
 	add(s.GuidancePower != 0, "cfg power", number(s.GuidancePower))
