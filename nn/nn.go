@@ -30,6 +30,8 @@ type Loader struct {
 	err  error
 
 	dtype  tensor.DType // of inner linear maps
+	record func(name string, words []float32)
+	replay *Recording
 
 	train  bool
 	frozen bool // parameters have no gradients
@@ -62,12 +64,21 @@ func (l *Loader) Err() error { return l.err }
 // Fingerprint identifies what was read so far, trainable or not: the names, in the order of
 // reading, and every bit of the float32 values. The order of tensors in a file does not matter. It
 // is the first 32 hexadecimal digits of a SHA-256.
-func (l *Loader) Fingerprint() string { return hex.EncodeToString(l.hash.Sum(nil)[:16]) }
+func (l *Loader) Fingerprint() string {
+	if l.replay != nil {
+		return l.replay.Fingerprint
+	}
+	return hex.EncodeToString(l.hash.Sum(nil)[:16])
+}
 
 // Vector returns the named tensor of n elements.
 func (l *Loader) Vector(name string, n int) []float32 {
+	if l.replay != nil {
+		return l.next(name, n)
+	}
 	v := make([]float32, n)
 	l.read(name, v)
+	l.keep(name, v)
 	return v
 }
 
@@ -89,7 +100,12 @@ func (l *Loader) linear(d tensor.DType, prefix string, out, in int) *tensor.Weig
 		w := l.newParam(prefix+".weight", l.Vector(prefix+".weight", out*in))
 		return tensor.NewTrainable(w, l.newParam(prefix+".bias", bias), out, in)
 	}
-	return tensor.NewWeightAs(d, l.scratch(prefix+".weight", out*in), out, in, bias)
+	if l.replay != nil {
+		return tensor.MappedWeight(d, l.next(prefix+".weight", tensor.WeightWords(d, out, in)), out, in, bias)
+	}
+	w := tensor.NewWeightAs(d, l.scratch(prefix+".weight", out*in), out, in, bias)
+	l.keep(prefix+".weight", w.Words())
+	return w
 }
 
 // Table returns the named matrix of rows x cols.
@@ -110,7 +126,11 @@ func (l *Loader) NewTable(name string, values []float32, rows, cols int) *tensor
 }
 
 // Skip reads the named tensor of n elements only for the fingerprint.
-func (l *Loader) Skip(name string, n int) { l.scratch(name, n) }
+func (l *Loader) Skip(name string, n int) {
+	if l.replay == nil {
+		l.scratch(name, n)
+	}
+}
 
 // newParam returns a new parameter, which keeps value.
 func (l *Loader) newParam(name string, value []float32) *tensor.Param {

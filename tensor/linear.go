@@ -24,11 +24,31 @@ func NewWeight(w []float32, out, in int, bias []float32) *Weight {
 // It cannot be trained. Sums of more products of int8 than a kernel takes are not exact: such a map
 // is of float32 instead.
 func NewWeightAs(d DType, w []float32, out, in int, bias []float32) *Weight {
-	if d == INT8 && in > kernel.MaxINT8K {
-		d = F32
-	}
-	return &Weight{In: in, Out: out, Bias: bias, packed: kernel.Pack(d, w, in, out, in)}
+	return &Weight{In: in, Out: out, Bias: bias, packed: kernel.Pack(weightDType(d, in), w, in, out, in)}
 }
+
+// weightDType returns the number format of a map that may be in d.
+func weightDType(d DType, in int) DType {
+	if d == INT8 && in > kernel.MaxINT8K {
+		return F32
+	}
+	return d
+}
+
+// MappedWeight returns a Weight over words that Words gave, of the same layout, and bias. It keeps
+// both and writes to neither.
+func MappedWeight(d DType, words []float32, out, in int, bias []float32) *Weight {
+	return &Weight{In: in, Out: out, Bias: bias, packed: kernel.PackedWords(weightDType(d, in), words, out, in)}
+}
+
+// WeightWords returns how many words the matrix of a linear map takes.
+func WeightWords(d DType, out, in int) int { return kernel.WordsLen(weightDType(d, in), out, in) }
+
+// WeightLayout names the layout that matrices have in memory: see Weight.Words.
+func WeightLayout(d DType) string { return kernel.Layout(F32) + ", " + kernel.Layout(d) }
+
+// Words returns the memory of the matrix, which must not be changed.
+func (w *Weight) Words() []float32 { return w.packed.Words() }
 
 // DType returns the number format that the map multiplies in.
 func (w *Weight) DType() DType { return w.packed.DType() }

@@ -16,6 +16,7 @@ type Packed struct {
 	impl   *Impl
 	layout *layout
 	data   []float32
+	words  []float32 // data, scale and sums
 	scale  []float32 // of each output, for INT8, up to whole vectors
 	sums   []int32   // of each output's integers, for INT8, up to whole vectors
 	wide   int       // panels of narrow+1 vectors, which come first
@@ -87,7 +88,7 @@ func newPacked(dst []float32, l *layout, n, k int) Packed {
 	vectors := roundUp(n, l.lanes) / l.lanes
 	panels := roundUp(vectors, l.vectors) / l.vectors
 	return Packed{
-		N: n, K: k, impl: active, layout: l, data: dst[:size],
+		N: n, K: k, impl: active, layout: l, data: dst[:size], words: dst[:size],
 		wide: vectors % panels, panels: panels, narrow: vectors / panels,
 	}
 }
