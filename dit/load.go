@@ -77,8 +77,9 @@ func New(c Config, src nn.Source, havePosEmbed bool) (*Model, error) {
 }
 
 // NewAs is New with the linear maps of all tokens, in every block, in a number format. What the
-// conditioning passes through, the patch embedding and the final layer stay float32: together they
-// are less than a hundredth of the work.
+// conditioning passes through, the patch embedding and the final layer stay float32, and so do the
+// maps of long skips: they multiply the residual stream, whose few large columns would leave the
+// others no steps.
 func NewAs(d tensor.DType, c Config, src nn.Source, havePosEmbed bool) (*Model, error) {
 	l := nn.NewLoader(src)
 	l.SetDType(d)
@@ -166,7 +167,7 @@ func loadBlock(l *nn.Loader, c Config, i int) *Block {
 	name := c.BlockName(i)
 	b := LoadBlock(l, name+".", c)
 	if c.HasSkip(i) {
-		b.Skip = l.Inner(name+".skip_linear", c.Hidden, 2*c.Hidden)
+		b.Skip = l.Linear(name+".skip_linear", c.Hidden, 2*c.Hidden)
 	}
 	return b
 }
