@@ -54,6 +54,8 @@ type engine struct {
 	large   bool // one team, always
 	limits  Limits
 	pixels  pixels
+	level   string // of the CPU, for Stats
+	dtype   string // likewise
 
 	mu       sync.Mutex
 	cond     *sync.Cond  // wakes workers: work, another number of teams, or the end

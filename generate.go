@@ -7,7 +7,6 @@ import (
 	"iter"
 	"slices"
 
-	"github.com/tokencache/tokencache/internal/kernel"
 	"github.com/tokencache/tokencache/tensor"
 )
 
@@ -82,7 +81,7 @@ func (e *engine) await(j *job) (*Result, error) {
 		if complete {
 			e.mu.Lock()
 			defer e.mu.Unlock()
-			r := j.result(e.threads, kernel.ActiveLevel().String())
+			r := j.result(e.threads, e.level, e.dtype)
 			byIndex(images)
 			r.Images = images
 			return r, j.err

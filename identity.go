@@ -8,7 +8,6 @@ import (
 	"math"
 
 	"github.com/tokencache/tokencache/dit"
-	"github.com/tokencache/tokencache/internal/kernel"
 	"github.com/tokencache/tokencache/reuse"
 )
 
@@ -16,7 +15,8 @@ import (
 // condition is the same. It is a hash of all else that an image depends on: weights and
 // configuration of the model, weights and scale of the autoencoder, what the policy does, Sampling
 // with the weights of a learned solver, the seed, given noise, with RNGTorch the batch and the
-// number of images, and the CPU level. Names and places of files do not count.
+// number of images, the CPU level
+// and the number format. Names and places of files do not count.
 func (p *Pipeline) Identity(req Request) string {
 	id := struct {
 		Version     int // of what is hashed
@@ -31,6 +31,7 @@ func (p *Pipeline) Identity(req Request) string {
 		Batch       int    `json:",omitempty"`
 		Images      int    `json:",omitempty"`
 		Level       string
+		DType       string `json:",omitempty"` // not of float32, the only one there once was
 	}{
 		Version:  1,
 		Model:    p.Fingerprint(),
@@ -39,7 +40,10 @@ func (p *Pipeline) Identity(req Request) string {
 		Sampling: req.Sampling.WithDefaults(),
 		Solver:   p.SolverDigest(req.Sampling),
 		Seed:     req.Seed,
-		Level:    kernel.ActiveLevel().String(),
+		Level:    p.Level(),
+	}
+	if p.DType() != F32 {
+		id.DType = p.DType().String()
 	}
 	if p.decoder != nil {
 		s := p.decoder.Spec()

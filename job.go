@@ -164,9 +164,16 @@ func (j *job) checked(e *reuse.Evidence) {
 }
 
 // result is what the job made and took so far.
-func (j *job) result(threads int, level string) *Result {
+func (j *job) result(threads int, level, dtype string) *Result {
 	c := j.cost
-	stats := Stats{Cost: c, Images: j.delivered, Steps: j.sampler.Steps(), Threads: threads, Level: level}
+	stats := Stats{
+		Cost:    c,
+		Images:  j.delivered,
+		Steps:   j.sampler.Steps(),
+		Threads: threads,
+		Level:   level,
+		DType:   dtype,
+	}
 	if all := c.ISteps + c.PSteps; all > 0 {
 		stats.ISteps = (stats.Steps*c.ISteps + all/2) / all
 		stats.PSteps = stats.Steps - stats.ISteps

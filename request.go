@@ -158,6 +158,7 @@ type Stats struct {
 	TokensShare   float64 `json:"tokens_computed"` // share of all tokens of all blocks
 	Threads       int     `json:"threads"`
 	Level         string  `json:"cpu_level"`
+	DType         string  `json:"dtype"` // number format of the network's blocks
 
 	// Checks is what a policy that checks its forecasts found, nil for others.
 	Checks *Checks `json:"contract,omitempty"`

@@ -16,7 +16,16 @@ import (
 
 func open(t testing.TB, threads int) *tokencache.Pipeline {
 	t.Helper()
-	p, err := tokencache.Open("testdata/dit-tiny", tokencache.Options{VAE: "testdata/vae-tiny", Threads: threads})
+	return openAs(t, tokencache.F32, threads)
+}
+
+func openAs(t testing.TB, d tokencache.DType, threads int) *tokencache.Pipeline {
+	t.Helper()
+	p, err := tokencache.Open("testdata/dit-tiny", tokencache.Options{
+		VAE:     "testdata/vae-tiny",
+		DType:   d,
+		Threads: threads,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,6 +72,42 @@ func TestImagesDependOnTheRequestAlone(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestNarrowImagesDependOnTheRequestAlone is the same of other number formats, under a policy and
+// without, and checks that each format has images and an identity of its own.
+func TestNarrowImagesDependOnTheRequestAlone(t *testing.T) {
+	for _, text := range []string{"none", "tokencache:k=2,ratio=0.5"} {
+		identities := map[string]bool{}
+		var pixels [][]float32
+		for _, d := range []tokencache.DType{tokencache.F32, tokencache.BF16, tokencache.INT8} {
+			request := tokencache.Request{
+				Classes:  []int{0, 5, 9},
+				Seed:     7,
+				Policy:   policy(t, text),
+				Sampling: tokencache.Sampling{Sampler: "ddim", Steps: 4, Guidance: 3},
+			}
+			p := openAs(t, d, 1)
+			want := draw(t, p, request)
+			identities[p.Identity(request)] = true
+			pixels = append(pixels, want[0].Latents)
+			for _, threads := range []int{2, 5} {
+				request.Batch = threads % 4
+				for i, img := range draw(t, openAs(t, d, threads), request) {
+					if !slices.Equal(img.Latents, want[i].Latents) || !slices.Equal(img.Pixels, want[i].Pixels) {
+						t.Errorf("%v, %s, %d threads: image %d differs", d, text, threads, i)
+					}
+				}
+			}
+		}
+		if len(identities) != 3 || slices.Equal(pixels[0], pixels[1]) || slices.Equal(pixels[1], pixels[2]) {
+			t.Errorf("%s: %d identities of three number formats, or two with the same images", text, len(identities))
+		}
+	}
+	var field *tokencache.FieldError
+	if _, err := tokencache.Open("testdata/dit-tiny", tokencache.Options{DType: 3}); !errors.As(err, &field) || field.Field != "DType" {
+		t.Errorf("number format 3: error %v", err)
 	}
 }
 

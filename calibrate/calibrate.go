@@ -147,7 +147,7 @@ func (m *maker) key(more ...any) string {
 	if solver := m.p.SolverDigest(m.Sampling); solver != "" {
 		more = append(more, solver)
 	}
-	return digest.Of(m.p.Fingerprint(), m.p.Level(), m.Sampling, m.Seed, more)
+	return digest.Of(m.p.Fingerprint(), m.p.Arithmetic(), m.Sampling, m.Seed, more)
 }
 
 func (m *maker) work() string {

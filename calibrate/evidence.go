@@ -64,7 +64,7 @@ func (m *maker) evidence(ctx context.Context, t *reuse.Trained, repeat int) (*Ev
 	if err := c.Converge(ctx, m.p, req); err != nil {
 		return nil, err
 	}
-	t.Speed = SpeedOf(&c.Cost, c.Speedup, m.Speed, m.p.Level())
+	t.Speed = SpeedOf(&c.Cost, c.Speedup, m.Speed, m.p.Arithmetic())
 	t.PSNR = RoundPSNR(c.PSNRUncached.Mean)
 	e := NewEvidence(m.Measure, classes, m.p.Config().NumClasses, m.unseen(), c.NoSolution)
 	e.PSNRUncached, e.PSNRConverged, e.Converged = c.PSNRUncached, c.PSNRConverged, c.Solution

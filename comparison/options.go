@@ -91,7 +91,7 @@ func newResult(o *Options) *Result {
 		Speeds:      o.Speeds,
 		Batch:       o.Batch,
 		Threads:     o.Pipeline.Threads(),
-		Level:       o.Pipeline.Level(),
+		Level:       o.Pipeline.Arithmetic(),
 		Processor:   o.Processor,
 		Date:        time.Now().UTC().Format(time.DateOnly),
 		Command:     o.Command,

@@ -266,7 +266,7 @@ func (r *runner) time(ctx context.Context, d *result, policy reuse.Policy, sampl
 
 // key identifies what all images depend on, whatever the policy.
 func (r *runner) key() string {
-	of := []any{r.Pipeline.Fingerprint(), r.Pipeline.Level(), r.Sampling, r.Seed, r.VAE}
+	of := []any{r.Pipeline.Fingerprint(), r.Pipeline.Arithmetic(), r.Sampling, r.Seed, r.VAE}
 	if r.Spread && r.Count < r.classes {
 		of = append(of, "spread", r.Count)
 	}

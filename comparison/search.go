@@ -231,7 +231,7 @@ func (b *bench) answer(w *Winner, start time.Time) error {
 	seen = append(seen, others...)
 	w.Learned = learned(t, text)
 	t.Model, t.Fingerprint, t.Sampling = r.Pipeline.Config().Name(), r.Pipeline.Fingerprint(), sampling.WithDefaults()
-	t.Speed = calibrate.SpeedOf(&cell.Cost, cell.Speedup, b.target.speed, r.Pipeline.Level())
+	t.Speed = calibrate.SpeedOf(&cell.Cost, cell.Speedup, b.target.speed, r.Pipeline.Arithmetic())
 	t.PSNR = 0
 	evidence := b.evidence(cell)
 	if sampling.WithDefaults() == r.Sampling.WithDefaults() {

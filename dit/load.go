@@ -73,7 +73,21 @@ func (c Config) labelRows() int {
 // one, so that no more than one of them is in memory twice. Without a position embedding in src the
 // fixed one is computed, which is what an MDT's learned ones begin as.
 func New(c Config, src nn.Source, havePosEmbed bool) (*Model, error) {
-	return load(c, nn.NewLoader(src), havePosEmbed)
+	return NewAs(tensor.F32, c, src, havePosEmbed)
+}
+
+// NewAs is New with the linear maps of all tokens, in every block, in a number format. What the
+// conditioning passes through, the patch embedding and the final layer stay float32, and so do the
+// maps of long skips: they multiply the residual stream, whose few large columns would leave the
+// others no steps.
+func NewAs(d tensor.DType, c Config, src nn.Source, havePosEmbed bool) (*Model, error) {
+	l := nn.NewLoader(src)
+	l.SetDType(d)
+	m, err := load(c, l, havePosEmbed)
+	if err == nil {
+		m.DType = d
+	}
+	return m, err
 }
 
 // NewTrainable is New for training: it also returns the parameters, everything but the fixed

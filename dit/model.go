@@ -14,7 +14,8 @@ import (
 // may serve several Graphs at once.
 type Model struct {
 	Config
-	Fingerprint string // of the weights, whatever file they came in: see nn.Loader.Fingerprint
+	Fingerprint string       // of the weights, whatever file they came in: see nn.Loader.Fingerprint
+	DType       tensor.DType // number format of the blocks' linear maps
 
 	patchEmbed *tensor.Weight // [D, C*p*p]
 	posEmbed   *tensor.Tensor // [N, D]

@@ -200,27 +200,53 @@ func officialSize(t *testing.T, m *Model, ref cases) {
 	}
 }
 
-func TestWorkersDoNotChangeTheResult(t *testing.T) {
-	m, ref := open(t, "dit-tiny"), openCases(t, "dit-tiny/forward.safetensors")
-	want := slices.Clone(m.Forward(newGraph(t, 1), seam.Always, ref.batch(m, "")).Flat())
-	for _, workers := range []int{2, 3, 8} {
-		if got := m.Forward(newGraph(t, workers), seam.Always, ref.batch(m, "")).Flat(); !slices.Equal(got, want) {
-			t.Errorf("%d workers give other bits than 1", workers)
-		}
+// eachDType runs test with the tiny model in every number format.
+func eachDType(t *testing.T, test func(t *testing.T, m *Model)) {
+	for _, d := range []tensor.DType{tensor.F32, tensor.BF16, tensor.INT8} {
+		t.Run(d.String(), func(t *testing.T) {
+			w, err := Open(filepath.Join(testdata, "dit-tiny"), Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer w.Close()
+			w.DType = d
+			m, err := w.Load()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if m.DType != d || m.Blocks[0].MLP.FC1.DType() != d || m.final.DType() != tensor.F32 {
+				t.Fatalf("model of %v, blocks of %v, final layer of %v", m.DType, m.Blocks[0].MLP.FC1.DType(), m.final.DType())
+			}
+			test(t, m)
+		})
 	}
 }
 
-func TestSamplesDoNotTouchEachOther(t *testing.T) {
-	m, ref := open(t, "dit-tiny"), openCases(t, "dit-tiny/forward.safetensors")
-	b := ref.batch(m, "")
-	g := newGraph(t, 2)
-	all := m.Forward(g, seam.Always, b)
-	for i := range b.T {
-		one := &seam.Batch{X: g.RowRange(b.X, i, i+1), T: b.T[i : i+1], Cond: b.Cond[i : i+1]}
-		if got := m.Forward(g, seam.Always, one).Flat(); !slices.Equal(got, all.Row(i)) {
-			t.Errorf("sample %d alone gives other bits than in a batch", i)
+func TestWorkersDoNotChangeTheResult(t *testing.T) {
+	eachDType(t, func(t *testing.T, m *Model) {
+		ref := openCases(t, "dit-tiny/forward.safetensors")
+		want := slices.Clone(m.Forward(newGraph(t, 1), seam.Always, ref.batch(m, "")).Flat())
+		for _, workers := range []int{2, 3, 8} {
+			if got := m.Forward(newGraph(t, workers), seam.Always, ref.batch(m, "")).Flat(); !slices.Equal(got, want) {
+				t.Errorf("%d workers give other bits than 1", workers)
+			}
 		}
-	}
+	})
+}
+
+func TestSamplesDoNotTouchEachOther(t *testing.T) {
+	eachDType(t, func(t *testing.T, m *Model) {
+		ref := openCases(t, "dit-tiny/forward.safetensors")
+		b := ref.batch(m, "")
+		g := newGraph(t, 2)
+		all := m.Forward(g, seam.Always, b)
+		for i := range b.T {
+			one := &seam.Batch{X: g.RowRange(b.X, i, i+1), T: b.T[i : i+1], Cond: b.Cond[i : i+1]}
+			if got := m.Forward(g, seam.Always, one).Flat(); !slices.Equal(got, all.Row(i)) {
+				t.Errorf("sample %d alone gives other bits than in a batch", i)
+			}
+		}
+	})
 }
 
 func TestFractionalTimesteps(t *testing.T) {
@@ -240,12 +266,13 @@ func TestFractionalTimesteps(t *testing.T) {
 }
 
 func TestNoAllocationAfterWarmUp(t *testing.T) {
-	m, ref := open(t, "dit-tiny"), openCases(t, "dit-tiny/forward.safetensors")
-	b := ref.batch(m, "")
-	g := newGraph(t, 2)
-	if n := testing.AllocsPerRun(20, func() { g.Reset(); m.Forward(g, seam.Always, b) }); n > 0 {
-		t.Errorf("%v allocations in a forward pass, want none", n)
-	}
+	eachDType(t, func(t *testing.T, m *Model) {
+		b := openCases(t, "dit-tiny/forward.safetensors").batch(m, "")
+		g := newGraph(t, 2)
+		if n := testing.AllocsPerRun(20, func() { g.Reset(); m.Forward(g, seam.Always, b) }); n > 0 {
+			t.Errorf("%v allocations in a forward pass, want none", n)
+		}
+	})
 }
 
 func TestPositionEmbedding(t *testing.T) {

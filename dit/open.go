@@ -44,6 +44,11 @@ type Weights struct {
 	VAE        string   // the folder of the autoencoder that came with the model, or ""
 	Assumed    string   // what was taken for granted because nothing told it, for the user to know, or ""
 
+	// DType is the number format of what Load reads: see NewAs. It is for callers to set.
+	DType tensor.DType
+
+	packed *packedFile // if the weights are of a packed file
+
 	// rename gives the tensors, in the file, that an official tensor is made of, one behind the
 	// other.
 	rename   func(name string) []string
@@ -65,6 +70,12 @@ func OpenContext(ctx context.Context, path string, o Options) (*Weights, error) 
 	at, err := locate(path)
 	if err != nil {
 		return nil, err
+	}
+	if packed, err := isPacked(at.weights); err != nil || packed {
+		if err != nil {
+			return nil, fmt.Errorf("model %s: %w", path, err)
+		}
+		return openPacked(at.weights)
 	}
 	f, err := checkpoint.OpenContext(ctx, at.weights, checkpoint.OpenOptions{Key: o.Key, Known: known})
 	if err != nil {
@@ -116,7 +127,10 @@ func (w *Weights) Load() (*Model, error) {
 	if err := w.Unsupported(); err != nil {
 		return nil, w.failed(err)
 	}
-	m, err := New(w.Config, w, w.posEmbed)
+	if w.packed != nil {
+		return w.loadPacked()
+	}
+	m, err := NewAs(w.DType, w.Config, w, w.posEmbed)
 	if err != nil {
 		return nil, w.failed(err)
 	}
@@ -154,6 +168,9 @@ func (w *Weights) failed(err error) error { return fmt.Errorf("model %s: %w", w.
 
 // Read fills dst with the named tensor, whose numbers must be finite.
 func (w *Weights) Read(name string, dst []float32) error {
+	if w.packed != nil {
+		return fmt.Errorf("tensor %s: %w", name, errPacked)
+	}
 	parts := w.rename(name)
 	n := len(dst) / len(parts)
 	for i, part := range parts {

@@ -15,8 +15,8 @@ type Attention struct {
 func LoadAttention(l *Loader, prefix string, width, heads int) *Attention {
 	return &Attention{
 		Heads: heads,
-		QKV:   l.Linear(prefix+".qkv", 3*width, width),
-		Proj:  l.Linear(prefix+".proj", width, width),
+		QKV:   l.Inner(prefix+".qkv", 3*width, width),
+		Proj:  l.Inner(prefix+".proj", width, width),
 	}
 }
 
@@ -28,7 +28,7 @@ type MLP struct {
 
 // LoadMLP reads prefix.fc1 and prefix.fc2.
 func LoadMLP(l *Loader, prefix string, width, hidden int) *MLP {
-	return &MLP{FC1: l.Linear(prefix+".fc1", hidden, width), FC2: l.Linear(prefix+".fc2", width, hidden)}
+	return &MLP{FC1: l.Inner(prefix+".fc1", hidden, width), FC2: l.Inner(prefix+".fc2", width, hidden)}
 }
 
 // Hidden returns GELU(FC1(x)), [rows, ratio*D]. The caller applies FC2, to fuse it with the

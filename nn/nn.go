@@ -29,6 +29,10 @@ type Loader struct {
 	hash hash.Hash
 	err  error
 
+	dtype  tensor.DType // of inner linear maps
+	record func(name string, words []float32)
+	replay *Recording
+
 	train  bool
 	frozen bool // parameters have no gradients
 	params []*tensor.Param
@@ -39,6 +43,10 @@ func NewLoader(src Source) *Loader { return &Loader{src: src, hash: sha256.New()
 
 // Train makes the Loader return trainable layers from now on. Params lists their parameters.
 func (l *Loader) Train() { l.train = true }
+
+// SetDType sets the number format of the inner linear maps that are read from now on, by Inner,
+// LoadAttention and LoadMLP, unless they are trainable. It is float32 at first.
+func (l *Loader) SetDType(d tensor.DType) { l.dtype = d }
 
 // Freeze makes the Loader return layers that pass gradients on to their inputs but have none
 // themselves.
@@ -56,24 +64,48 @@ func (l *Loader) Err() error { return l.err }
 // Fingerprint identifies what was read so far, trainable or not: the names, in the order of
 // reading, and every bit of the float32 values. The order of tensors in a file does not matter. It
 // is the first 32 hexadecimal digits of a SHA-256.
-func (l *Loader) Fingerprint() string { return hex.EncodeToString(l.hash.Sum(nil)[:16]) }
+func (l *Loader) Fingerprint() string {
+	if l.replay != nil {
+		return l.replay.Fingerprint
+	}
+	return hex.EncodeToString(l.hash.Sum(nil)[:16])
+}
 
 // Vector returns the named tensor of n elements.
 func (l *Loader) Vector(name string, n int) []float32 {
+	if l.replay != nil {
+		return l.next(name, n)
+	}
 	v := make([]float32, n)
 	l.read(name, v)
+	l.keep(name, v)
 	return v
 }
 
-// Linear returns the linear map of in to out features in prefix.weight and prefix.bias.
+// Linear returns the linear map of in to out features in prefix.weight and prefix.bias, in float32.
 func (l *Loader) Linear(prefix string, out, in int) *tensor.Weight {
+	return l.linear(tensor.F32, prefix, out, in)
+}
+
+// Inner is Linear in the Loader's number format: for the maps of all tokens within a block, which
+// are nearly all of a model's work, and whose errors the residual stream dilutes.
+func (l *Loader) Inner(prefix string, out, in int) *tensor.Weight {
+	return l.linear(l.dtype, prefix, out, in)
+}
+
+func (l *Loader) linear(d tensor.DType, prefix string, out, in int) *tensor.Weight {
 	// The bias comes first, trainable or not: the fingerprint depends on the order of reading.
 	bias := l.Vector(prefix+".bias", out)
 	if l.train {
 		w := l.newParam(prefix+".weight", l.Vector(prefix+".weight", out*in))
 		return tensor.NewTrainable(w, l.newParam(prefix+".bias", bias), out, in)
 	}
-	return tensor.NewWeight(l.scratch(prefix+".weight", out*in), out, in, bias)
+	if l.replay != nil {
+		return tensor.MappedWeight(d, l.next(prefix+".weight", tensor.WeightWords(d, out, in)), out, in, bias)
+	}
+	w := tensor.NewWeightAs(d, l.scratch(prefix+".weight", out*in), out, in, bias)
+	l.keep(prefix+".weight", w.Words())
+	return w
 }
 
 // LinearNoBias returns the linear map of in to out features in prefix.weight.
@@ -102,7 +134,11 @@ func (l *Loader) NewTable(name string, values []float32, rows, cols int) *tensor
 }
 
 // Skip reads the named tensor of n elements only for the fingerprint.
-func (l *Loader) Skip(name string, n int) { l.scratch(name, n) }
+func (l *Loader) Skip(name string, n int) {
+	if l.replay == nil {
+		l.scratch(name, n)
+	}
+}
 
 // newParam returns a new parameter, which keeps value.
 func (l *Loader) newParam(name string, value []float32) *tensor.Param {

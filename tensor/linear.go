@@ -17,9 +17,41 @@ type Weight struct {
 // NewWeight packs w, [out, in] by rows as PyTorch stores it; it keeps bias, which may be nil, and
 // not w.
 func NewWeight(w []float32, out, in int, bias []float32) *Weight {
-	dst := kernel.AlignedFloats(kernel.PackedLen(out, in))
-	return &Weight{In: in, Out: out, Bias: bias, packed: kernel.PackNK(dst, w, in, out, in)}
+	return NewWeightAs(F32, w, out, in, bias)
 }
+
+// NewWeightAs is NewWeight of a number format, in which the matrix is multiplied with activations.
+// It cannot be trained. Sums of more products of int8 than a kernel takes are not exact: such a map
+// is of float32 instead.
+func NewWeightAs(d DType, w []float32, out, in int, bias []float32) *Weight {
+	return &Weight{In: in, Out: out, Bias: bias, packed: kernel.Pack(weightDType(d, in), w, in, out, in)}
+}
+
+// weightDType returns the number format of a map that may be in d.
+func weightDType(d DType, in int) DType {
+	if d == INT8 && in > kernel.MaxINT8K {
+		return F32
+	}
+	return d
+}
+
+// MappedWeight returns a Weight over words that Words gave, of the same layout, and bias. It keeps
+// both and writes to neither.
+func MappedWeight(d DType, words []float32, out, in int, bias []float32) *Weight {
+	return &Weight{In: in, Out: out, Bias: bias, packed: kernel.PackedWords(weightDType(d, in), words, out, in)}
+}
+
+// WeightWords returns how many words the matrix of a linear map takes.
+func WeightWords(d DType, out, in int) int { return kernel.WordsLen(weightDType(d, in), out, in) }
+
+// WeightLayout names the layout that matrices have in memory: see Weight.Words.
+func WeightLayout(d DType) string { return kernel.Layout(F32) + ", " + kernel.Layout(d) }
+
+// Words returns the memory of the matrix, which must not be changed.
+func (w *Weight) Words() []float32 { return w.packed.Words() }
+
+// DType returns the number format that the map multiplies in.
+func (w *Weight) DType() DType { return w.packed.DType() }
 
 // NewTrainable returns a Weight over the parameters w, [out, in], and b, which may be nil. Call
 // Repack after changing their values.
@@ -48,7 +80,7 @@ func (w *Weight) trains() bool {
 }
 
 // Bytes returns the memory that the weight takes.
-func (w *Weight) Bytes() int64 { return 4 * int64(kernel.PackedLen(w.Out, w.In)+len(w.Bias)) }
+func (w *Weight) Bytes() int64 { return w.packed.Bytes() + 4*int64(len(w.Bias)) }
 
 // Linear returns x·Wᵀ + b.
 func (g *Graph) Linear(x *Tensor, w *Weight) *Tensor {
@@ -100,6 +132,28 @@ func (g *Graph) LinearGateResidual(residual, gate *Tensor, rows *Rows, x *Tensor
 type linearOp struct {
 	gemm         kernel.Gemm
 	panels, rows split
+	convert      convertOp
+}
+
+// convertOp converts the rows of a product's left-hand side to the number format of its weights.
+type convertOp struct {
+	to   kernel.Converted
+	x    *Tensor
+	rows split
+}
+
+func (op *convertOp) run(part int, _ *worker) {
+	r0, r1 := op.rows.bounds(part)
+	op.to.Rows(op.x.Data, op.x.Stride, r0, r1)
+}
+
+// converted returns x in the number format of b, in memory of g.
+func (g *Graph) converted(x *Tensor, b *kernel.Packed) *kernel.Converted {
+	op := &g.ops.linear.convert
+	op.to, op.x = kernel.NewConverted(g.floats.get(kernel.ConvertedLen(b, x.Rows)), b, x.Rows), x
+	op.rows = newSplit(x.Rows, 1, g.Workers())
+	g.run(op, op.rows.parts)
+	return &op.to
 }
 
 func (g *Graph) linear(x *Tensor, w *Weight, y *Tensor, gemm kernel.Gemm) {
@@ -114,7 +168,13 @@ func (g *Graph) multiply(gemm kernel.Gemm, x, y *Tensor) {
 	if x.Rows == 0 {
 		return
 	}
-	gemm.A, gemm.LDA, gemm.M = x.Data, x.Stride, x.Rows
+	gemm.M = x.Rows
+	if gemm.B.DType() == F32 {
+		gemm.A, gemm.LDA = x.Data, x.Stride
+	} else {
+		defer g.floats.release(g.floats.mark())
+		gemm.X = g.converted(x, gemm.B)
+	}
 	gemm.C, gemm.LDC = y.Data, y.Stride
 	op := &g.ops.linear
 	op.gemm = gemm

@@ -21,7 +21,7 @@ type benchCmd struct {
 }
 
 type benchKernelsCmd struct {
-	Level   []string `help:"CPU levels: generic, avx2, avx512. Default: the best that the machine has." placeholder:"LEVEL"`
+	Level   []string `help:"CPU levels: generic, avx2, avx512, vnni, bf16. Default: the best that the machine has." placeholder:"LEVEL"`
 	Threads []int    `help:"Numbers of worker threads. Default: all processors." placeholder:"N"`
 	M       []int    `name:"m" help:"Rows of the linear maps." default:"32,64,128,256,512"`
 	JSON    bool     `name:"json" help:"Print one JSON object on standard output."`
@@ -52,7 +52,9 @@ func (c *benchKernelsCmd) Run(a *app) error {
 	if c.JSON {
 		return a.printJSON(r)
 	}
-	fmt.Fprintf(a.stdout, "peak of fused multiply-adds: %.1f GFLOP/s\n", r.PeakGFLOPs)
+	if err := r.WritePeaks(a.stdout); err != nil {
+		return err
+	}
 	return bench.WriteDisturbed(a.stdout, r.Disturbed)
 }
 
@@ -64,6 +66,7 @@ type benchModelCmd struct {
 	Policy    policyText `help:"Measure the I- and P-steps of a policy instead, as generate takes it: tokencache:ratio=0.5,..." placeholder:"NAME:KEY=VALUE,..."`
 	Steps     int        `help:"With --policy: how many of the first of 50 steps are measured, each against an uncached one." default:"8"`
 	DiT       bool       `name:"against-dit" help:"Of an MDT: measure a DiT of equal size too, alternating, and print their ratio."`
+	DType     dtypeName  `name:"dtype" help:"Number format of the network's blocks: f32, bf16 or int8, the last two faster and less exact; auto is f32." enum:"auto,f32,bf16,int8" default:"auto"`
 	Threads   int        `help:"Worker threads. Default: all processors." placeholder:"N"`
 	JSON      bool       `name:"json" help:"Print one JSON object on standard output; with several shares, its rows."`
 }
@@ -82,6 +85,7 @@ func (c *benchModelCmd) Run(a *app) error {
 	o := bench.ModelOptions{
 		Config:  config,
 		Batch:   c.Batch,
+		DType:   c.DType.dtype(),
 		Threads: c.Threads,
 		Time:    3 * time.Second,
 		DiT:     c.DiT,
@@ -116,6 +120,7 @@ func (c *benchModelCmd) policy(a *app, config dit.Config) error {
 	r, err := bench.Policy(a.ctx, bench.PolicyOptions{
 		Config:  config,
 		Batch:   c.Batch,
+		DType:   c.DType.dtype(),
 		Policy:  p,
 		Steps:   c.Steps,
 		Threads: c.Threads,

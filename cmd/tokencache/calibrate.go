@@ -143,7 +143,13 @@ func (c *calibrateCmd) run(a *app) error {
 }
 
 func (c *calibrateCmd) options() tokencache.Options {
-	return tokencache.Options{VAE: c.VAE, Threads: c.Threads, Key: c.Key, Heads: c.HeadsOpt}
+	return tokencache.Options{
+		VAE:     c.VAE,
+		Threads: c.Threads,
+		Key:     c.Key,
+		Heads:   c.HeadsOpt,
+		DType:   c.DType.dtype(),
+	}
 }
 
 // update shows an update of training.

@@ -7,12 +7,13 @@ type calibrateCmd struct {
 	VAE   string `name:"vae" help:"The model's autoencoder, as for generate." placeholder:"PATH"`
 	samplingFlags
 	calibration.Flags
-	Seed      uint64 `short:"s" help:"Seed of images and training." default:"${seed}"`
-	Out       string `short:"o" once:"" help:"Folder of the policy." placeholder:"DIR" required:""`
-	Overwrite bool   `help:"Make the policy anew where --out holds a finished one."`
-	Threads   int    `help:"Worker threads. Default: all processors." placeholder:"N"`
-	Key       string `help:"Which of several sets of weights in the checkpoint to take, as for generate." placeholder:"KEY"`
-	HeadsOpt  int    `name:"heads" help:"Attention heads, as for generate." placeholder:"N"`
+	Seed      uint64    `short:"s" help:"Seed of images and training." default:"${seed}"`
+	Out       string    `short:"o" once:"" help:"Folder of the policy." placeholder:"DIR" required:""`
+	Overwrite bool      `help:"Make the policy anew where --out holds a finished one."`
+	Threads   int       `help:"Worker threads. Default: all processors." placeholder:"N"`
+	Key       string    `help:"Which of several sets of weights in the checkpoint to take, as for generate." placeholder:"KEY"`
+	DType     dtypeName `name:"dtype" help:"Number format of the network's blocks, as for generate; what trains stays float32." enum:"auto,f32,bf16,int8" default:"auto"`
+	HeadsOpt  int       `name:"heads" help:"Attention heads, as for generate." placeholder:"N"`
 	calibration.Target
 	calibrateContract
 	JSON bool `name:"json" help:"Print the policy as one JSON object on standard output."`

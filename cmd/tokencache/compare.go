@@ -26,17 +26,18 @@ type compareCmd struct {
 	MinPSNR  string `name:"min-psnr" help:"Instead of comparing policies: generate --count unseen images with what generate --min-psnr takes for each of these PSNRs (or with the one policy in --policies), and report how many keep it, with the 95 %% interval, and what is left of the speed-up. --reference says what the PSNR is to: uncached, converged or uncached,converged. What is sampled is kept in --out." placeholder:"DB,..."`
 	Quick    bool   `help:"32 images at 2x, of methods that need no calibration, without variants: a few minutes."`
 	samplingFlags
-	Seed       uint64 `short:"s" help:"Seed of the noise, the same for all, and not that of calibrations." default:"${compareSeed}"`
-	Batch      int    `help:"Images denoised together." default:"4"`
-	Timed      int    `help:"Images of a measurement of time." default:"4"`
-	Repeat     int    `help:"Alternating runs of such a measurement; times are their medians." default:"3"`
-	Axes       bool   `help:"Cross what is computed (uniform interval, planned, threshold-driven, tokens) with what the rest gets (held, forecasts of several kinds) at --speeds, instead of --policies."`
-	ReportOnly bool   `help:"Make the report of what is finished in --out, and measure nothing: results with fewer than --count images are left out."`
-	Retime     bool   `help:"Measure the time of finished results again, for times that were taken while the machine was busy."`
-	Reference  string `once:"" help:"Real images, for Fréchet distances: a data set or an .npz. Default: /usr/share/datasets/fashion-mnist, if it is there, for a model of such images." placeholder:"PATH"`
-	Out        string `short:"o" once:"" help:"Folder of the report, the results and the charts; what is finished is kept there and not measured again." placeholder:"DIR" required:""`
-	Threads    int    `help:"Worker threads. Default: all processors." placeholder:"N"`
-	JSON       bool   `name:"json" help:"Print the results as one JSON object on standard output."`
+	Seed       uint64    `short:"s" help:"Seed of the noise, the same for all, and not that of calibrations." default:"${compareSeed}"`
+	Batch      int       `help:"Images denoised together." default:"4"`
+	Timed      int       `help:"Images of a measurement of time." default:"4"`
+	Repeat     int       `help:"Alternating runs of such a measurement; times are their medians." default:"3"`
+	Axes       bool      `help:"Cross what is computed (uniform interval, planned, threshold-driven, tokens) with what the rest gets (held, forecasts of several kinds) at --speeds, instead of --policies."`
+	ReportOnly bool      `help:"Make the report of what is finished in --out, and measure nothing: results with fewer than --count images are left out."`
+	Retime     bool      `help:"Measure the time of finished results again, for times that were taken while the machine was busy."`
+	Reference  string    `once:"" help:"Real images, for Fréchet distances: a data set or an .npz. Default: /usr/share/datasets/fashion-mnist, if it is there, for a model of such images." placeholder:"PATH"`
+	Out        string    `short:"o" once:"" help:"Folder of the report, the results and the charts; what is finished is kept there and not measured again." placeholder:"DIR" required:""`
+	DType      dtypeName `name:"dtype" help:"Number format of the network's blocks: f32, bf16 or int8, the last two faster and less exact; auto is f32." enum:"auto,f32,bf16,int8" default:"auto"`
+	Threads    int       `help:"Worker threads. Default: all processors." placeholder:"N"`
+	JSON       bool      `name:"json" help:"Print the results as one JSON object on standard output."`
 }
 
 func (c *compareCmd) Help() string {
@@ -81,7 +82,12 @@ func (c *compareCmd) Run(a *app) error {
 		return err
 	}
 	defer claim.Release()
-	o, done, err := a.comparison(&c.Model, tokencache.Options{VAE: c.VAE, Key: c.Key, Threads: c.Threads}, &c.samplingFlags)
+	o, done, err := a.comparison(&c.Model, tokencache.Options{
+		VAE:     c.VAE,
+		Key:     c.Key,
+		Threads: c.Threads,
+		DType:   c.DType.dtype(),
+	}, &c.samplingFlags)
 	if err != nil {
 		return err
 	}

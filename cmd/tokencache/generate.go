@@ -31,6 +31,7 @@ type generateCmd struct {
 	CacheMem  int64      `name:"cache-memory" help:"Max megabytes that the policy may keep for all images in flight. Default: no limit." placeholder:"MB"`
 	Batch     int        `help:"Max images denoised at the same time, 1 or more." default:"4"`
 	RNG       string     `name:"rng" help:"Random numbers: own (image i of a seed is the same in any batch) or torch-cpu (the noise that PyTorch makes on a CPU, for whole batches, as in DiT's sampling loop; PyTorch's noise on a GPU cannot be reproduced)." enum:"own,torch-cpu" default:"own"`
+	DType     dtypeName  `name:"dtype" help:"Number format of the network's blocks: f32, bf16 or int8, the last two faster and less exact; auto is f32." enum:"auto,f32,bf16,int8" default:"auto"`
 	Threads   int        `help:"Worker threads. Default: all processors." placeholder:"N"`
 	Heads     int        `help:"Attention heads, for a model of unusual width whose checkpoint does not say." placeholder:"N"`
 	InputSize int        `help:"Side of the latents where the checkpoint does not say: 32 for images of 256 pixels, 64 for 512." placeholder:"N"`
@@ -74,6 +75,7 @@ func (c *generateCmd) Run(a *app) error {
 		VAE:         c.VAE,
 		Key:         c.Key,
 		Threads:     c.Threads,
+		DType:       c.DType.dtype(),
 		Heads:       c.Heads,
 		InputSize:   c.InputSize,
 		DecodeLayer: c.Decode,

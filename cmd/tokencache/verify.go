@@ -10,11 +10,12 @@ import (
 )
 
 type verifyCmd struct {
-	Paths     []string `arg:"" help:"Folders of a model or an autoencoder with recorded tensors (forward, sampling, cases.safetensors), folders or files of recordings for formula weights."`
-	Tolerance *float64 `help:"Max error, relative to the reference's root mean square. Default: 1e-4, and 1e-3 for whole sampling runs." placeholder:"E"`
-	Key       string   `help:"Which of several sets of weights in a checkpoint of PyTorch's format to take. Default: an average (ema), if there is one." placeholder:"KEY"`
-	Threads   int      `help:"Worker threads. Default: all processors." placeholder:"N"`
-	JSON      bool     `name:"json" help:"Print one JSON object on standard output."`
+	Paths     []string  `arg:"" help:"Folders of a model or an autoencoder with recorded tensors (forward, sampling, cases.safetensors), folders or files of recordings for formula weights."`
+	Tolerance *float64  `help:"Max error, relative to the reference's root mean square. Default: 1e-4, and 1e-3 for whole sampling runs." placeholder:"E"`
+	Key       string    `help:"Which of several sets of weights in a checkpoint of PyTorch's format to take. Default: an average (ema), if there is one." placeholder:"KEY"`
+	DType     dtypeName `name:"dtype" help:"Number format of the network's blocks: f32, bf16 or int8, the last two faster and less exact; auto is f32." enum:"auto,f32,bf16,int8" default:"auto"`
+	Threads   int       `help:"Worker threads. Default: all processors." placeholder:"N"`
+	JSON      bool      `name:"json" help:"Print one JSON object on standard output."`
 }
 
 func (c *verifyCmd) Run(a *app) error {
@@ -29,6 +30,7 @@ func (c *verifyCmd) Run(a *app) error {
 	}
 	o := verify.Options{
 		Tolerance: or(c.Tolerance, 0),
+		DType:     c.DType.dtype(),
 		Threads:   c.Threads,
 		Key:       c.Key,
 		OnWork:    func(what string) { a.note("%s", what) },

@@ -8,8 +8,10 @@ import "golang.org/x/sys/cpu"
 
 func archImpls() []*Impl {
 	return []*Impl{
-		{Level: AVX2, product: productAVX2, row: rowAVX2},
-		{Level: AVX512, product: productAVX512, row: rowAVX512},
+		{Level: AVX2, floats: AVX2, product: productAVX2, row: rowAVX2, narrow: narrowAVX2},
+		{Level: AVX512, floats: AVX512, product: productAVX512, row: rowAVX512, narrow: narrowAVX512},
+		{Level: VNNI, floats: AVX512, product: productAVX512, row: rowAVX512, narrow: narrowVNNI},
+		{Level: AVX512BF16, floats: AVX512, product: productAVX512, row: rowAVX512, narrow: narrowBF16},
 	}
 }
 
@@ -22,6 +24,10 @@ func machineLevel() Level {
 		return Generic
 	case !(x.HasAVX512F && x.HasAVX512DQ && x.HasAVX512BW && x.HasAVX512VL):
 		return AVX2
+	case !x.HasAVX512VNNI:
+		return AVX512
+	case !x.HasAVX512BF16:
+		return VNNI
 	}
-	return AVX512
+	return AVX512BF16
 }

@@ -58,8 +58,8 @@ func (a *Attention) Run(packed, scratch []float32, q0, q1 int) {
 	if q0 >= q1 {
 		return
 	}
-	keys := newPacked(packed, a.NK, a.Dim)
-	values := newPacked(packed[a.packedKeysLen():], a.Dim, a.NK)
+	keys := newPacked(packed, &active.product.layout, a.NK, a.Dim)
+	values := newPacked(packed[a.packedKeysLen():], &active.product.layout, a.Dim, a.NK)
 	stride := a.scoresStride()
 	scores, biased := scratch[:maxRows*stride], scratch[maxRows*stride:][:a.NK]
 	blocks := (q1 - q0 + active.product.rows - 1) / active.product.rows
@@ -92,7 +92,7 @@ func multiply(c []float32, ldc int, a []float32, lda, rows int, b *Packed) {
 		first, cols := b.Panel(panel)
 		t.setPanel(b, panel)
 		t.c = c[first:][:(rows-1)*ldc+cols]
-		t.run(b.impl.Level)
+		t.run(active.product.layout.run)
 	}
 }
 

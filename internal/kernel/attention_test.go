@@ -215,7 +215,7 @@ func BenchmarkAttention(b *testing.B) {
 						Out: AlignedFloats(tokens * heads * dim), LDOut: heads * dim,
 					}
 					packed, scratch := AlignedFloats(a.PackedLen()), AlignedFloats(a.ScratchLen())
-					reportOfPeak(b, 4*float64(tokens)*float64(tokens)*float64(dim), func() {
+					reportOfPeak(b, F32, 4*float64(tokens)*float64(tokens)*float64(dim), func() {
 						a.Pack(packed)
 						a.Run(packed, scratch, 0, tokens)
 					})

@@ -27,6 +27,8 @@ type Gemm struct {
 	LDA  int
 	M    int
 	Taps []int
+	// X is in place of A, LDA and Taps if B is not float32. K is B's, for INT8 not more than MaxINT8K.
+	X *Converted
 
 	B    *Packed
 	Bias []float32 // [N], or nil for zeros
@@ -63,9 +65,11 @@ func (g *Gemm) Check() {
 	if g.M == 0 {
 		return
 	}
-	lowest, highest := g.reach()
-	if last := (g.M-1)*g.LDA + highest; lowest < 0 || last > len(g.A) {
-		panic(fmt.Sprintf("kernel: Gemm reads floats %d up to %d of an A of %d", lowest, last, len(g.A)))
+	if g.B.dtype != F32 {
+		g.checkConverted()
+	} else if lowest, highest := g.reach(); lowest < 0 || (g.M-1)*g.LDA+highest > len(g.A) {
+		panic(fmt.Sprintf("kernel: Gemm reads floats %d up to %d of an A of %d",
+			lowest, (g.M-1)*g.LDA+highest, len(g.A)))
 	}
 	checkMatrix("C of Gemm", g.C, g.LDC, g.M, n)
 	switch g.Epilogue {
@@ -84,6 +88,19 @@ func (g *Gemm) Check() {
 	}
 	if g.Accumulate {
 		panic("kernel: Gemm that accumulates and has an epilogue")
+	}
+}
+
+// MaxINT8K is the maximum of K for INT8: 255 times 127 times K is below 2^31.
+const MaxINT8K = 1 << 15
+
+func (g *Gemm) checkConverted() {
+	x := g.X
+	if x == nil || x.dtype != g.B.dtype || x.impl != g.B.impl || x.K != g.B.K || x.M < g.M || g.Taps != nil {
+		panic(fmt.Sprintf("kernel: Gemm of a matrix of %v without activations converted for it", g.B.dtype))
+	}
+	if g.B.dtype == INT8 && (g.Accumulate || g.B.K > MaxINT8K) {
+		panic(fmt.Sprintf("kernel: Gemm of int8 with %d inputs, accumulating %v", g.B.K, g.Accumulate))
 	}
 }
 
@@ -114,14 +131,18 @@ func (g *Gemm) Run(scratch []float32, row0, row1, panel0, panel1 int) {
 	if row0 >= row1 {
 		return
 	}
-	impl := g.B.impl
-	taps := g.Taps
+	l := g.B.layout
+	a, lda, taps := g.A, g.LDA, g.Taps
 	if len(taps) == 0 {
 		taps = oneTap
 	}
 	_, reach := g.reach()
-	t := tile{lda: g.LDA, k: g.B.K / len(taps), taps: taps, ldc: g.LDC, add: g.Accumulate}
-	blocks := (row1 - row0 + impl.product.rows - 1) / impl.product.rows
+	if g.B.dtype != F32 {
+		a, lda, reach = g.X.words, g.X.ld, g.X.ld
+	}
+	steps := l.steps(g.B.K)
+	t := tile{lda: lda, k: steps / len(taps), taps: taps, ldc: g.LDC, add: g.Accumulate}
+	blocks := (row1 - row0 + l.rows - 1) / l.rows
 	for panel := panel0; panel < panel1; panel++ {
 		first, cols := g.B.Panel(panel)
 		t.setPanel(g.B, panel)
@@ -137,19 +158,23 @@ func (g *Gemm) Run(scratch []float32, row0, row1, panel0, panel1 int) {
 			row += row0
 			t.rows = rows
 			t.ahead = t.b
-			if lines := block * g.B.K * floatsOfLine; lines < len(next) {
+			if lines := block * steps * floatsOfLine; lines < len(next) {
 				t.ahead = next[lines:]
 			}
-			t.a = g.A[row*g.LDA:][:(rows-1)*g.LDA+reach]
+			t.a = a[row*lda:][:(rows-1)*lda+reach]
+			if g.B.dtype == INT8 {
+				copy(t.rowScale[:], g.X.scale[row:][:rows])
+				copy(t.rowZero[:], g.X.zero[row:][:rows])
+			}
 			c := g.C[row*g.LDC+first:][:(rows-1)*g.LDC+cols]
 			switch g.Epilogue {
 			case EpiloguePlain:
 				t.c = c
-				t.run(impl.Level)
+				t.run(l.run)
 			case EpilogueGELU:
 				result := scratch[:rows*cols]
 				t.c, t.ldc = result, cols
-				t.run(impl.Level)
+				t.run(l.run)
 				GELU(result, result)
 				for r := range rows {
 					copy(c[r*g.LDC:][:cols], result[r*cols:])
@@ -165,7 +190,7 @@ func (g *Gemm) Run(scratch []float32, row0, row1, panel0, panel1 int) {
 					}
 					t.gate[r] = g.Gate[sample*g.LDGate+first:][:cols]
 				}
-				t.run(impl.Level)
+				t.run(l.run)
 			}
 		}
 	}

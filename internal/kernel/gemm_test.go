@@ -356,5 +356,5 @@ func benchmarkGemm(b *testing.B, m, n, k int, epilogue Epilogue) {
 		g.Residual, g.LDResidual = g.C, g.LDC // as in a transformer block
 	}
 	scratch := AlignedFloats(GemmScratch)
-	reportOfPeak(b, 2*float64(m)*float64(n)*float64(k), func() { g.Run(scratch, 0, m, 0, packed.Panels()) })
+	reportOfPeak(b, F32, 2*float64(m)*float64(n)*float64(k), func() { g.Run(scratch, 0, m, 0, packed.Panels()) })
 }

@@ -20,16 +20,18 @@ import (
 type Level int
 
 const (
-	Generic Level = iota // portable Go
-	AVX2                 // x86-64 with AVX2 and FMA
-	AVX512               // x86-64 with AVX-512 F, DQ, BW and VL
+	Generic    Level = iota // portable Go
+	AVX2                    // x86-64 with AVX2 and FMA
+	AVX512                  // x86-64 with AVX-512 F, DQ, BW and VL
+	VNNI                    // AVX512 with VNNI: products of int8
+	AVX512BF16              // VNNI with AVX512-BF16: products of bfloat16
 )
 
 // EnvLevel is the environment variable that limits the level, for tests and for comparing machines:
-// "generic", "avx2" or "avx512". It never raises the level above the machine's.
+// "generic", "avx2", "avx512", "vnni" or "bf16". It never raises the level above the machine's.
 const EnvLevel = "TOKENCACHE_CPU"
 
-var levelNames = [...]string{Generic: "generic", AVX2: "avx2", AVX512: "avx512"}
+var levelNames = [...]string{Generic: "generic", AVX2: "avx2", AVX512: "avx512", VNNI: "vnni", AVX512BF16: "bf16"}
 
 func (l Level) String() string {
 	if l < 0 || int(l) >= len(levelNames) {
@@ -51,13 +53,15 @@ func ParseLevel(s string) (Level, error) {
 // Impl is one implementation of every operation at one level.
 type Impl struct {
 	Level   Level
+	floats  Level      // the level whose operations in float32 it has
 	product productOps // gemm.go
 	row     rowOps     // rows.go
+	narrow  narrowOps  // dtype.go
 }
 
 // impls holds every implementation compiled into this binary, lowest level first; the assembly
 // files add theirs. impls[0] is the generic one.
-var impls = append([]*Impl{{Level: Generic, product: genericProduct, row: genericRow}}, archImpls()...)
+var impls = append([]*Impl{{Level: Generic, product: genericProduct, row: genericRow, narrow: genericNarrow}}, archImpls()...)
 
 // active is the implementation in use. It is the only global state of the package, is set once at
 // start, and is changed later only by tests and benchmarks, through Use.
@@ -75,8 +79,18 @@ func (im *Impl) String() string { return im.Level.String() }
 // Active returns the implementation in use.
 func Active() *Impl { return active }
 
-// ActiveLevel returns the level of the implementation in use.
-func ActiveLevel() Level { return active.Level }
+// ActiveLevel returns the level of the implementation in use that operations in float32 run at: of
+// levels that differ in other number formats only, the lowest.
+func ActiveLevel() Level { return active.floats }
+
+// LevelOf returns the level of the implementation in use for a network whose products have a number
+// format: of levels that give the same bits, the lowest.
+func LevelOf(d DType) Level {
+	if d == BF16 && active.Level == AVX512BF16 {
+		return AVX512BF16
+	}
+	return active.floats
+}
 
 // Use makes im the implementation in use and returns the one that was. Weights packed before the
 // call are unusable after it. It must not run during any operation: it is for tests and benchmarks.
@@ -100,7 +114,7 @@ func EnvError() error {
 
 // choose returns the best implementation that the machine supports, up to the named level.
 func choose(limit string) *Impl {
-	highest := AVX512
+	highest := AVX512BF16
 	if l, err := ParseLevel(limit); err == nil {
 		highest = l
 	}

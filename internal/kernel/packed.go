@@ -12,9 +12,14 @@ import (
 // after another, the weights of all its outputs, padded with zeros to whole vectors.
 type Packed struct {
 	N, K   int
+	dtype  DType
 	impl   *Impl
+	layout *layout
 	data   []float32
-	wide   int // panels of narrow+1 vectors, which come first
+	words  []float32 // data, scale and sums
+	scale  []float32 // of each output, for INT8, up to whole vectors
+	sums   []int32   // of each output's integers, for INT8, up to whole vectors
+	wide   int       // panels of narrow+1 vectors, which come first
 	panels int
 	narrow int // vectors of every other panel
 }
@@ -41,7 +46,7 @@ func roundUp(n, to int) int { return (n + to - 1) / to * to }
 // map as usually stored.
 func PackNK(dst, w []float32, ldw, n, k int) Packed {
 	checkMatrix("PackNK", w, ldw, n, k)
-	p := newPacked(dst, n, k)
+	p := newPacked(dst, &active.product.layout, n, k)
 	for i := range p.Panels() {
 		first, cols := p.Panel(i)
 		panel, width := p.panel(i)
@@ -59,7 +64,7 @@ func PackNK(dst, w []float32, ldw, n, k int) Packed {
 // right-hand matrix.
 func PackKN(dst, w []float32, ldw, n, k int) Packed {
 	checkMatrix("PackKN", w, ldw, k, n)
-	p := newPacked(dst, n, k)
+	p := newPacked(dst, &active.product.layout, n, k)
 	for i := range p.Panels() {
 		first, cols := p.Panel(i)
 		panel, width := p.panel(i)
@@ -72,19 +77,18 @@ func PackKN(dst, w []float32, ldw, n, k int) Packed {
 	return p
 }
 
-func newPacked(dst []float32, n, k int) Packed {
+func newPacked(dst []float32, l *layout, n, k int) Packed {
 	if n < 1 || k < 1 {
 		panic(fmt.Sprintf("kernel: packing a matrix of %d outputs and %d inputs", n, k))
 	}
-	size := PackedLen(n, k)
+	size := roundUp(n, l.lanes) * l.columnWords(k)
 	if len(dst) < size {
 		panic(fmt.Sprintf("kernel: %d floats to pack %d outputs and %d inputs, want %d", len(dst), n, k, size))
 	}
-	ops := &active.product
-	vectors := roundUp(n, ops.lanes) / ops.lanes
-	panels := roundUp(vectors, ops.vectors) / ops.vectors
+	vectors := roundUp(n, l.lanes) / l.lanes
+	panels := roundUp(vectors, l.vectors) / l.vectors
 	return Packed{
-		N: n, K: k, impl: active, data: dst[:size],
+		N: n, K: k, impl: active, layout: l, data: dst[:size], words: dst[:size],
 		wide: vectors % panels, panels: panels, narrow: vectors / panels,
 	}
 }
@@ -110,7 +114,7 @@ func (p *Packed) Panels() int { return p.panels }
 // Panel returns the first column of the product that panel i gives, and how many columns it gives.
 func (p *Packed) Panel(i int) (first, cols int) {
 	vector, vectors := p.vectors(i)
-	lanes := p.impl.product.lanes
+	lanes := p.layout.lanes
 	first = vector * lanes
 	return first, min(vectors*lanes, p.N-first)
 }
@@ -127,11 +131,12 @@ func (p *Packed) vectors(i int) (first, n int) {
 	return first, n
 }
 
-// panel returns the memory of panel i and its width in floats.
+// panel returns the memory of panel i and its width in columns.
 func (p *Packed) panel(i int) (data []float32, width int) {
 	first, n := p.vectors(i)
-	width = n * p.impl.product.lanes
-	return p.data[first*p.impl.product.lanes*p.K:][:width*p.K], width
+	width = n * p.layout.lanes
+	words := p.layout.columnWords(p.K)
+	return p.data[first*p.layout.lanes*words:][:width*words], width
 }
 
 // checkMatrix panics unless m holds a matrix of the given size with rows ld floats apart.

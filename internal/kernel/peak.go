@@ -2,10 +2,17 @@ package kernel
 
 import "runtime"
 
-// PeakFLOPs executes rounds of independent multiply-adds at the active level and returns the number
-// of floating-point operations. Timed, it is the speed that no product can exceed.
-func PeakFLOPs(rounds int) (flops int64) {
-	return int64(active.product.peak(rounds)) * int64(rounds)
+// PeakFLOPs executes rounds of independent multiply-adds of a number format at the active level and
+// returns the number of operations. Timed, it is the speed that no product can exceed.
+func PeakFLOPs(d DType, rounds int) (flops int64) {
+	peak := active.product.peak
+	switch d {
+	case BF16:
+		peak = active.narrow.bf16Peak
+	case INT8:
+		peak = active.narrow.int8Peak
+	}
+	return int64(peak(rounds)) * int64(rounds)
 }
 
 func genericPeak(rounds int) int {

@@ -7,7 +7,7 @@ import (
 
 func TestPeakFLOPs(t *testing.T) {
 	eachImpl(t, func(t *testing.T) {
-		one, ten := PeakFLOPs(1), PeakFLOPs(10)
+		one, ten := PeakFLOPs(F32, 1), PeakFLOPs(F32, 10)
 		if one <= 0 || ten != 10*one {
 			t.Errorf("1 and 10 rounds gave %d and %d operations", one, ten)
 		}
@@ -18,7 +18,7 @@ func BenchmarkPeak(b *testing.B) {
 	benchmarkImpls(b, func(b *testing.B) {
 		var flops int64
 		for b.Loop() {
-			flops += PeakFLOPs(10000)
+			flops += PeakFLOPs(F32, 10000)
 		}
 		b.ReportMetric(float64(flops)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
 	})
@@ -26,7 +26,7 @@ func BenchmarkPeak(b *testing.B) {
 
 // reportOfPeak alternates f with PeakFLOPs and reports the best speed of f and its share of the
 // best peak, the two numbers that are meaningful on a shared machine.
-func reportOfPeak(b *testing.B, flops float64, f func()) {
+func reportOfPeak(b *testing.B, d DType, flops float64, f func()) {
 	fastest := func(flops float64, f func()) float64 {
 		start := time.Now()
 		f()
@@ -37,7 +37,7 @@ func reportOfPeak(b *testing.B, flops float64, f func()) {
 	var best, peak float64
 	for b.Loop() {
 		best = max(best, fastest(flops, f))
-		peak = max(peak, fastest(float64(PeakFLOPs(1))*rounds, func() { PeakFLOPs(rounds) }))
+		peak = max(peak, fastest(float64(PeakFLOPs(d, 1))*rounds, func() { PeakFLOPs(d, rounds) }))
 	}
 	b.ReportMetric(best/1e9, "GFLOP/s")
 	b.ReportMetric(100*best/peak, "%peak")

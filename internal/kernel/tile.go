@@ -2,9 +2,7 @@ package kernel
 
 // productOps is what one implementation brings to matrix products.
 type productOps struct {
-	lanes   int // columns in a vector
-	vectors int // maximum of a panel
-	rows    int // maximum of a tile
+	layout
 
 	// transpose transposes a matrix of whole squares of transposeBlock; nil leaves it to Transpose.
 	transpose func(dst *float32, ldd int, src *float32, lds, rows, cols int)
@@ -43,14 +41,27 @@ type tile struct {
 
 	residual   []float32 // nil for neither gate nor residual
 	ldresidual int
+
+	// For int8: the scale and zero point of each row, and of each column the scale and the sum of
+	// its weights, up to whole vectors.
+	rowScale [maxRows]float32
+	rowZero  [maxRows]int32
+	scale    []float32
+	sums     []int32
 }
+
+// For bfloat16 and int8, a and b are words of the layout in question, lda and taps count words of
+// a, and k the steps of one tap.
 
 // setPanel makes the tile one of panel i of p.
 func (t *tile) setPanel(p *Packed, i int) {
-	_, cols := p.Panel(i)
+	first, cols := p.Panel(i)
 	b, width := p.panel(i)
-	lanes := p.impl.product.lanes
+	lanes := p.layout.lanes
 	t.b, t.vectors, t.tail = b, width/lanes, cols-width+lanes
+	if p.dtype == INT8 {
+		t.scale, t.sums = p.scale[first:][:width], p.sums[first:][:width]
+	}
 }
 
 // share divides n rows into blocks as even as can be, the larger ones first, and returns the first

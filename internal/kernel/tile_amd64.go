@@ -2,19 +2,39 @@
 
 package kernel
 
-var productAVX2 = productOps{lanes: 8, vectors: 2, rows: 6, transpose: transposeAVX2, peak: peakAVX2}
+var productAVX2 = productOps{
+	layout:    layout{lanes: 8, vectors: 2, rows: 6, group: 1, words: 1, column: 4, run: tileF32AVX2},
+	transpose: transposeAVX2,
+	peak:      peakAVX2,
+}
 
-var productAVX512 = productOps{lanes: 16, vectors: 3, rows: 8, transpose: transposeAVX2, peak: peakAVX512}
+var productAVX512 = productOps{
+	layout:    layout{lanes: 16, vectors: 3, rows: 8, group: 1, words: 1, column: 4, run: tileF32AVX512},
+	transpose: transposeAVX2,
+	peak:      peakAVX512,
+}
 
 // run computes the tile. The calls are direct so that tiles need not be allocated.
-func (t *tile) run(level Level) {
-	switch level {
-	case AVX512:
+func (t *tile) run(kind tileKind) {
+	switch kind {
+	case tileF32AVX512:
 		tileAVX512(t)
-	case AVX2:
+	case tileF32AVX2:
 		tileAVX2(t)
+	case tileBF16DotOfAVX512:
+		tileBF16DotAVX512(t)
+	case tileBF16WideAVX512:
+		tileBF16AVX512(t)
+	case tileBF16WideAVX2:
+		tileBF16AVX2(t)
+	case tileINT8DotOfAVX512:
+		tileINT8DotAVX512(t)
+	case tileINT8WideAVX512:
+		tileINT8AVX512(t)
+	case tileINT8WideAVX2:
+		tileINT8AVX2(t)
 	default:
-		t.runGeneric()
+		t.runPortable(kind)
 	}
 }
 

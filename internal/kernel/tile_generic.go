@@ -2,12 +2,27 @@ package kernel
 
 // genericProduct is the portable implementation. Its tile is 2 rows by 3 columns, as many sums as
 // compilers keep in registers.
-var genericProduct = productOps{lanes: genericLanes, vectors: 1, rows: genericRows, peak: genericPeak}
+var genericProduct = productOps{
+	layout: layout{lanes: genericLanes, vectors: 1, rows: genericRows, group: 1, words: 1, column: 4},
+	peak:   genericPeak,
+}
 
 const (
 	genericLanes = 3
 	genericRows  = 2
 )
+
+// runPortable computes the tile in portable Go.
+func (t *tile) runPortable(kind tileKind) {
+	switch kind {
+	case tileBF16Generic:
+		t.runBF16Generic()
+	case tileINT8Generic:
+		t.runINT8Generic()
+	default:
+		t.runGeneric()
+	}
+}
 
 // runGeneric computes a tile in portable Go: the reference of the assembly, but for fused rounding.
 // Products are rounded before they are added, on every machine, so that a row is the same whether

@@ -2,7 +2,7 @@
 
 package kernel
 
-func (t *tile) run(Level) { t.runGeneric() }
+func (t *tile) run(kind tileKind) { t.runPortable(kind) }
 
 // Pause tells the processor that the caller is waiting in a loop for another goroutine. Portable Go
 // cannot: it does nothing.

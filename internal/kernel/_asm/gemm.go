@@ -27,6 +27,7 @@ type tiles struct {
 	unroll  int // of the loop over k
 	b       int
 	x       []int
+	dot     dot // how products are formed
 }
 
 var (
@@ -73,6 +74,11 @@ fused with the addition that follows it,
 func (ts *tiles) generate(a *asm) {
 	name := "tile" + ts.level
 	a.Func(name, "t *tile", fmt.Sprintf(tileDoc, name, ts.rows, ts.vectors, ts.lanes))
+	ts.body(a)
+}
+
+// body writes the function after its header.
+func (ts *tiles) body(a *asm) {
 	a.P("MOVQ %s, DI", a.Param("t"))
 	a.P("MOVQ tile_a(DI), AX")
 	a.P("MOVQ tile_lda(DI), R8")
@@ -144,6 +150,13 @@ func (t *tileBody) generate() {
 
 // start sets the sums to the bias, and adds C if asked to.
 func (t *tileBody) start() {
+	if t.dot.integer {
+		for i := range t.rows * t.vectors {
+			t.P("VPXOR%[2]s %[1]s, %[1]s, %[1]s", t.reg(i), t.dotSuffix())
+		}
+		t.prefetchC()
+		return
+	}
 	t.maskYMM()
 	t.P("MOVQ tile_bias(DI), CX")
 	t.P("TESTQ CX, CX")
@@ -164,7 +177,7 @@ func (t *tileBody) start() {
 	t.Label("%s", t.label("started"))
 	t.prefetchC()
 	t.P("CMPB tile_add(DI), $0")
-	t.P("JEQ %s", t.label("taps"))
+	t.P("JEQ %s", t.label(t.begun()))
 	t.P("MOVQ R10, CX")
 	for r := range t.rows {
 		for v := range t.vectors {
@@ -192,6 +205,7 @@ func (t *tileBody) prefetchC() {
 
 // product adds the products of all taps to the sums.
 func (t *tileBody) product() {
+	t.loadDotMask()
 	t.P("PCALIGN $16")
 	t.Label("%s", t.label("taps"))
 	t.P("MOVQ (R12), SI")
@@ -227,6 +241,10 @@ func (t *tileBody) product() {
 // step adds the products of one k and brings another line of what the tile was told to fetch ahead.
 func (t *tileBody) step(k int) {
 	t.P("PREFETCHT1 %d(R14)", 64*k)
+	if t.dot.step != nil {
+		t.dot.step(t, k)
+		return
+	}
 	for v := range t.vectors {
 		t.P("VMOVUPS %d(DX), %s", t.columns(k*t.vectors+v), t.reg(t.b+v))
 	}
@@ -248,17 +266,20 @@ func (t *tileBody) element(r, k int) string {
 }
 
 func (t *tileBody) advance(k int) {
-	t.P("ADDQ $%d, DX", t.columns(k*t.vectors))
-	t.P("ADDQ $%d, SI", 4*k)
+	t.P("ADDQ $%d, DX", t.panelBytes(k*t.vectors))
+	t.P("ADDQ $%d, SI", 4*k*t.words())
 	t.P("ADDQ $%d, R14", 64*k)
 	if t.rows > 4 {
-		t.P("ADDQ $%d, BX", 4*k)
+		t.P("ADDQ $%d, BX", 4*k*t.words())
 	}
 }
 
 // finish gates the sums and adds the residual if asked to, and stores them.
 func (t *tileBody) finish() {
 	t.maskYMM()
+	if t.dot.integer {
+		t.dequantise()
+	}
 	t.P("MOVQ tile_residual(DI), CX")
 	t.P("TESTQ CX, CX")
 	t.P("JEQ %s", t.label("store"))
@@ -390,16 +411,23 @@ transposeAVX2 transposes a matrix whose rows and cols are positive multiples of 
 	a.Ret()
 }
 
-// genPeak writes a loop of independent multiply-adds, four of each register in a round.
+// genPeak writes a loop of fused multiply-adds of floats.
 func genPeak(a *asm, level, reg string, lanes, registers int) {
+	genPeakOf(a, "peak"+level, fmt.Sprintf("multiply-adds of %d floats", lanes), reg, registers, lanes, func(i int) {
+		a.P("VFMADD231PS %[1]s%[2]d, %[1]s%[3]d, %[1]s%[4]d", reg, registers, registers+1, i)
+	})
+}
+
+// genPeakOf writes a loop of independent operations, four on each of a number of registers in a
+// round. Each is as many multiply-adds as a vector has elements; two registers more are zeros.
+func genPeakOf(a *asm, name, what, reg string, registers, elements int, op func(register int)) {
 	const each = 4
-	name := "peak" + level
 	a.Func(name, "rounds int) (flops int", fmt.Sprintf(`
-%s executes rounds of %d multiply-adds of %d floats and returns the operations in a round.`, name, each*registers, lanes))
+%s executes rounds of %d %s and returns the operations in a round.`, name, each*registers, what))
 	for i := range registers + 2 {
 		a.P("VXORPS %[1]s%[2]d, %[1]s%[2]d, %[1]s%[2]d", reg, i)
 	}
-	a.P("MOVQ $%d, AX", 2*each*registers*lanes)
+	a.P("MOVQ $%d, AX", 2*each*registers*elements)
 	a.P("MOVQ AX, %s", a.Param("flops"))
 	a.P("MOVQ %s, CX", a.Param("rounds"))
 	a.P("TESTQ CX, CX")
@@ -408,7 +436,7 @@ func genPeak(a *asm, level, reg string, lanes, registers int) {
 	a.Label("loop")
 	for range each {
 		for i := range registers {
-			a.P("VFMADD231PS %[1]s%[2]d, %[1]s%[3]d, %[1]s%[4]d", reg, registers, registers+1, i)
+			op(i)
 		}
 	}
 	a.P("DECQ CX")

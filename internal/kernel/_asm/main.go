@@ -9,7 +9,7 @@ import "log"
 
 func main() {
 	log.SetFlags(0)
-	for base, generate := range map[string]func(*asm){"zgemm": genGemm, "zrows": genRows} {
+	for base, generate := range map[string]func(*asm){"zgemm": genGemm, "zrows": genRows, "znarrow": genNarrow} {
 		a := new(asm)
 		generate(a)
 		if err := a.Write("..", base); err != nil {

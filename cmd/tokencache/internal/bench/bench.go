@@ -10,13 +10,15 @@ import (
 
 	"github.com/tokencache/tokencache/internal/busy"
 	"github.com/tokencache/tokencache/internal/kernel"
+	"github.com/tokencache/tokencache/tensor"
 )
 
 // peakRounds makes one measurement of the peak take some 20 ms.
 const peakRounds = 100_000
 
-// measurePeak returns the rate of fused multiply-adds of n goroutines together, in GFLOP/s.
-func measurePeak(n int) float64 {
+// measurePeak returns the rate of multiply-adds of a number format of n goroutines together, in
+// 10^9 operations per second.
+func measurePeak(d tensor.DType, n int) float64 {
 	var wg sync.WaitGroup
 	flops := make([]int64, n)
 	start := time.Now()
@@ -24,7 +26,7 @@ func measurePeak(n int) float64 {
 		wg.Add(1)
 		go func() {
 			defer wg.Done()
-			flops[i] = kernel.PeakFLOPs(peakRounds)
+			flops[i] = kernel.PeakFLOPs(d, peakRounds)
 		}()
 	}
 	wg.Wait()
@@ -54,13 +56,13 @@ type contestant struct {
 
 // measure warms the contestants up and then runs them in turn with the measurement of the peak, so
 // that what changes on the machine meanwhile changes all of them, for at least the given time and
-// three rounds. It returns the peaks.
-func measure(threads int, least time.Duration, contestants ...*contestant) (peaks []float64) {
+// three rounds. It returns the peaks, of a number format.
+func measure(d tensor.DType, threads int, least time.Duration, contestants ...*contestant) (peaks []float64) {
 	for _, c := range contestants {
 		c.run()
 	}
 	for start := time.Now(); len(peaks) < 3 || time.Since(start) < least; {
-		peaks = append(peaks, measurePeak(threads))
+		peaks = append(peaks, measurePeak(d, threads))
 		for _, c := range contestants {
 			begin := time.Now()
 			c.run()

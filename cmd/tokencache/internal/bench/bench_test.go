@@ -71,12 +71,12 @@ func TestKernelsReportEveryRow(t *testing.T) {
 	before := kernel.Active()
 	var told int
 	r, err := Kernels(context.Background(), KernelOptions{
-		Levels: []kernel.Level{kernel.ActiveLevel()}, Threads: []int{1}, M: []int{8}, Time: time.Microsecond, OnRow: func(KernelRow) { told++ },
+		Levels: []kernel.Level{kernel.Active().Level}, Threads: []int{1}, M: []int{8}, Time: time.Microsecond, OnRow: func(KernelRow) { told++ },
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := len(Shapes) + len(attentions); len(r.Rows) != want || told != want {
+	if want := len(kernel.DTypes())*len(Shapes) + len(attentions); len(r.Rows) != want || told != want {
 		t.Errorf("%d rows, told of %d, want %d", len(r.Rows), told, want)
 	}
 	if kernel.Active() != before {
@@ -87,19 +87,25 @@ func TestKernelsReportEveryRow(t *testing.T) {
 		t.Fatal(err)
 	}
 	var fields struct {
-		Peak float64          `json:"peak_gflops"`
-		Rows []map[string]any `json:"rows"`
+		Peak  float64            `json:"peak_gflops"`
+		Peaks map[string]float64 `json:"peaks"`
+		Rows  []map[string]any   `json:"rows"`
 	}
 	if err := json.Unmarshal(b, &fields); err != nil {
 		t.Fatal(err)
 	}
-	for _, key := range []string{"op", "level", "threads", "m", "k", "n", "gflops", "percent_of_peak"} {
+	for _, key := range []string{"op", "dtype", "level", "threads", "m", "k", "n", "gflops", "percent_of_peak"} {
 		if _, ok := fields.Rows[0][key]; !ok {
 			t.Errorf("a row has no %q", key)
 		}
 	}
-	if fields.Peak <= 0 {
-		t.Error("no peak")
+	for _, d := range kernel.DTypes() {
+		if fields.Peaks[d.String()] <= 0 {
+			t.Errorf("no peak of %v", d)
+		}
+	}
+	if fields.Peak != fields.Peaks["f32"] {
+		t.Errorf("peak %v, of float32 %v", fields.Peak, fields.Peaks["f32"])
 	}
 }
 

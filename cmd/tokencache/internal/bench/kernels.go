@@ -14,19 +14,21 @@ import (
 // and k the head size.
 type KernelRow struct {
 	Op            string  `json:"op"` // linear or attention
+	DType         string  `json:"dtype"`
 	Level         string  `json:"level"`
 	Threads       int     `json:"threads"`
 	M             int     `json:"m"`
 	K             int     `json:"k"`
 	N             int     `json:"n"`
-	GFLOPs        float64 `json:"gflops"`
-	PercentOfPeak float64 `json:"percent_of_peak"`
+	GFLOPs        float64 `json:"gflops"`          // 10^9 operations per second, of integers too
+	PercentOfPeak float64 `json:"percent_of_peak"` // of the peak of its number format
 }
 
 // KernelReport is what Kernels measures.
 type KernelReport struct {
-	PeakGFLOPs float64     `json:"peak_gflops"` // at the best level, with the most threads
-	Rows       []KernelRow `json:"rows"`
+	PeakGFLOPs float64            `json:"peak_gflops"` // of float32, at the best level, with the most threads
+	Peaks      map[string]float64 `json:"peaks"`       // the same of each number format
+	Rows       []KernelRow        `json:"rows"`
 	// Disturbed says why the times may be wrong.
 	Disturbed []string `json:"disturbed,omitempty"`
 }
@@ -34,6 +36,7 @@ type KernelReport struct {
 // KernelOptions says what to measure.
 type KernelOptions struct {
 	Levels  []kernel.Level
+	DTypes  []kernel.DType // of linear maps; none means all
 	Threads []int
 	M       []int // rows of linear maps
 	Time    time.Duration
@@ -58,7 +61,10 @@ const (
 
 // Kernels measures linear maps and attention as models run them. It restores the level in use.
 func Kernels(ctx context.Context, o KernelOptions) (*KernelReport, error) {
-	r := new(KernelReport)
+	r := &KernelReport{Peaks: map[string]float64{}}
+	if len(o.DTypes) == 0 {
+		o.DTypes = kernel.DTypes()
+	}
 	load, fastest := busy.Load(), 0.0
 	active := kernel.Active()
 	defer kernel.Use(active)
@@ -85,11 +91,17 @@ func (r *KernelReport) level(ctx context.Context, o KernelOptions, threads int) 
 	pool := tensor.NewPool(threads)
 	defer pool.Close()
 	g := tensor.NewGraph(pool)
-	add := func(op string, m, k, n int, run func()) error {
+	add := func(op string, d kernel.DType, m, k, n int, run func()) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		row := KernelRow{Op: op, Level: kernel.ActiveLevel().String(), Threads: pool.Workers(), M: m, K: k, N: n}
+		row := KernelRow{
+			Op: op, DType: d.String(), Level: kernel.ActiveLevel().String(), Threads: pool.Workers(),
+			M: m, K: k, N: n,
+		}
+		if d != kernel.F32 {
+			row.Level = kernel.Active().Level.String()
+		}
 		// A run of the contestant is long enough to be timed.
 		g.ResetFLOPs()
 		repeats := 0
@@ -104,10 +116,11 @@ func (r *KernelReport) level(ctx context.Context, o KernelOptions, threads int) 
 				run()
 			}
 		}}
-		peaks := measure(pool.Workers(), o.Time, c)
+		peaks := measure(d, pool.Workers(), o.Time, c)
 		row.GFLOPs = flops / median.Of(c.times) / 1e9
 		row.PercentOfPeak = 100 * row.GFLOPs / median.Of(peaks)
-		r.PeakGFLOPs = max(r.PeakGFLOPs, median.Of(peaks))
+		r.Peaks[row.DType] = max(r.Peaks[row.DType], median.Of(peaks))
+		r.PeakGFLOPs = r.Peaks[kernel.F32.String()]
 		r.Rows = append(r.Rows, row)
 		if o.OnRow != nil {
 			o.OnRow(row)
@@ -117,11 +130,13 @@ func (r *KernelReport) level(ctx context.Context, o KernelOptions, threads int) 
 	for _, shape := range Shapes {
 		k, n := shape[0], shape[1]
 		values := pattern(n * k)
-		w := tensor.NewWeight(values, n, k, values[:n])
-		for _, m := range o.M {
-			x := tensor.FromSlice(pattern(m*k), m, k)
-			if err := add("linear", m, k, n, func() { g.Linear(x, w) }); err != nil {
-				return err
+		for _, d := range o.DTypes {
+			w := tensor.NewWeightAs(d, values, n, k, values[:n])
+			for _, m := range o.M {
+				x := tensor.FromSlice(pattern(m*k), m, k)
+				if err := add("linear", d, m, k, n, func() { g.Linear(x, w) }); err != nil {
+					return err
+				}
 			}
 		}
 	}
@@ -130,7 +145,7 @@ func (r *KernelReport) level(ctx context.Context, o KernelOptions, threads int) 
 		width := heads * dim
 		rows := tensor.Uniform(attentionBatch, attentionTokens)
 		qkv := tensor.FromSlice(pattern(rows.Len()*3*width), rows.Len(), 3*width)
-		err := add("attention", attentionTokens, dim, attentionTokens, func() {
+		err := add("attention", kernel.F32, attentionTokens, dim, attentionTokens, func() {
 			g.Attention(tensor.AttentionInput{
 				Heads: heads, QRows: rows, KRows: rows,
 				Q: g.Columns(qkv, 0, width), K: g.Columns(qkv, width, 2*width), V: g.Columns(qkv, 2*width, 3*width),

@@ -16,7 +16,7 @@ import (
 
 // ModelReport is the speed of a model's forward pass.
 type ModelReport struct {
-	PeakGFLOPs    float64 `json:"peak_gflops"`
+	PeakGFLOPs    float64 `json:"peak_gflops"` // of float32
 	Milliseconds  float64 `json:"ms"`
 	GFLOPs        float64 `json:"gflops"`
 	PercentOfPeak float64 `json:"percent_of_peak"`
@@ -26,9 +26,14 @@ type ModelReport struct {
 	Percent float64 `json:"tokens_percent"` // of the tokens that every block computes
 	Threads int     `json:"threads"`
 	Level   string  `json:"level"`
+	DType   string  `json:"dtype"`
 
 	FullMilliseconds float64 `json:"full_ms,omitempty"` // of all tokens, measured in turn with the others
 	Ratio            float64 `json:"ratio,omitempty"`   // ms to full_ms
+
+	// Of a number format other than float32: the same in float32, measured in turn with it.
+	F32Milliseconds float64 `json:"f32_ms,omitempty"`
+	Speedup         float64 `json:"speedup,omitempty"` // f32_ms to ms
 
 	DiT *AgainstDiT `json:"against_dit,omitempty"` // of all tokens, where asked for
 
@@ -50,73 +55,89 @@ type AgainstDiT struct {
 type ModelOptions struct {
 	Config  dit.Config
 	Batch   int
+	DType   tensor.DType
 	Percent []float64 // of the tokens that every block computes
 	Threads int
 	Time    time.Duration
 	DiT     bool // measure a DiT of equal size too
 }
 
-// Model measures a model with synthetic weights, all tokens and each share of them in turn.
+// modelBench measures models that run in turn on one Graph.
+type modelBench struct {
+	ModelOptions
+	graph *tensor.Graph
+	batch *seam.Batch
+	all   []*contestant
+}
+
+// add adds passes of a model with the given share of the tokens to what is measured.
+func (b *modelBench) add(m *dit.Model, percent float64) *contestant {
+	var r seam.Reuse = seam.Always
+	if percent < 100 {
+		r = newShare(b.graph, b.Batch, b.Config.Tokens(), percent)
+	}
+	c := &contestant{run: func() { b.graph.Reset(); m.Forward(b.graph, r, b.batch) }}
+	b.all = append(b.all, c)
+	return c
+}
+
+// shareBench is what is measured of a share of the tokens.
+type shareBench struct {
+	percent  float64
+	run, f32 *contestant // f32 is nil where run is that
+	flops    int64
+}
+
+// Model measures a model with synthetic weights, all tokens and each share of them in turn, and in
+// float32 too.
 func Model(ctx context.Context, o ModelOptions) ([]ModelReport, error) {
-	m, err := dit.New(o.Config, source{}, false)
+	m, err := dit.NewAs(o.DType, o.Config, source{}, false)
 	if err != nil {
 		return nil, err
 	}
-	var equal *dit.Model
+	var exact, equal *dit.Model
+	if o.DType != tensor.F32 {
+		if exact, err = dit.New(o.Config, source{}, false); err != nil {
+			return nil, err
+		}
+	}
 	if o.DiT {
-		if equal, err = equalDiT(o.Config); err != nil {
+		if equal, err = equalDiT(o.DType, o.Config); err != nil {
 			return nil, err
 		}
 	}
 	pool := tensor.NewPool(o.Threads)
 	defer pool.Close()
-	g := tensor.NewGraph(pool)
-	g.SetContext(ctx)
-	b := samples(o.Config, o.Batch)
-
-	full := &contestant{run: func() { g.Reset(); m.Forward(g, seam.Always, b) }}
-	all := []*contestant{full}
-	flops := make([]int64, len(o.Percent))
-	for i, percent := range o.Percent {
-		r := newShare(g, o.Batch, o.Config.Tokens(), percent)
-		c := full
+	b := &modelBench{ModelOptions: o, graph: tensor.NewGraph(pool), batch: samples(o.Config, o.Batch)}
+	b.graph.SetContext(ctx)
+	full := b.add(m, 100)
+	var shares []shareBench
+	for _, percent := range o.Percent {
+		s := shareBench{percent: percent, run: full}
 		if percent < 100 {
-			c = &contestant{run: func() { g.Reset(); m.Forward(g, r, b) }}
-			all = append(all, c)
+			s.run = b.add(m, percent)
 		}
-		g.ResetFLOPs()
-		c.run()
-		flops[i] = g.FLOPs()
+		if exact != nil {
+			s.f32 = b.add(exact, percent)
+		}
+		b.graph.ResetFLOPs()
+		s.run.run()
+		s.flops = b.graph.FLOPs()
+		shares = append(shares, s)
 	}
-	dits := &contestant{run: func() { g.Reset(); equal.Forward(g, seam.Always, b) }}
+	var dits *contestant
 	if o.DiT {
-		dits.run() // warms up
-		all = append(all, dits)
+		dits = b.add(equal, 100)
 	}
 	load := busy.Load()
-	peaks := measure(pool.Workers(), o.Time, all...)
+	peaks := measure(tensor.F32, pool.Workers(), o.Time, b.all...)
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	var reports []ModelReport
-	next := 1
-	for i, percent := range o.Percent {
-		c := full
-		if percent < 100 {
-			c = all[next]
-			next++
-		}
-		seconds := median.Of(c.times)
-		r := ModelReport{
-			PeakGFLOPs: median.Of(peaks), Milliseconds: 1e3 * seconds, GFLOPs: float64(flops[i]) / seconds / 1e9,
-			Arch: o.Config.Name(), Batch: o.Batch, Percent: percent, Threads: pool.Workers(), Level: kernel.ActiveLevel().String(),
-		}
-		r.PercentOfPeak = 100 * r.GFLOPs / r.PeakGFLOPs
-		r.Disturbed = disturbed(load, r.PercentOfPeak, peaks, c.times)
-		if c != full {
-			r.FullMilliseconds = 1e3 * median.Of(full.times)
-			r.Ratio = r.Milliseconds / r.FullMilliseconds
-		}
+	for _, s := range shares {
+		r := b.report(s, full, median.Of(peaks))
+		r.Disturbed = disturbed(load, r.PercentOfPeak, peaks, s.run.times)
 		if o.DiT {
 			r.DiT = against(o, equal.Name(), median.Of(full.times), median.Of(dits.times))
 		}
@@ -125,13 +146,39 @@ func Model(ctx context.Context, o ModelOptions) ([]ModelReport, error) {
 	return reports, nil
 }
 
+// report sums up what was measured of a share.
+func (b *modelBench) report(s shareBench, full *contestant, peak float64) ModelReport {
+	seconds := median.Of(s.run.times)
+	r := ModelReport{
+		PeakGFLOPs:   peak,
+		Milliseconds: 1e3 * seconds,
+		GFLOPs:       float64(s.flops) / seconds / 1e9,
+		Arch:         b.Config.Name(),
+		Batch:        b.Batch,
+		Percent:      s.percent,
+		Threads:      b.graph.Workers(),
+		Level:        kernel.LevelOf(b.DType).String(),
+		DType:        b.DType.String(),
+	}
+	r.PercentOfPeak = 100 * r.GFLOPs / r.PeakGFLOPs
+	if s.run != full {
+		r.FullMilliseconds = 1e3 * median.Of(full.times)
+		r.Ratio = r.Milliseconds / r.FullMilliseconds
+	}
+	if s.f32 != nil {
+		r.F32Milliseconds = 1e3 * median.Of(s.f32.times)
+		r.Speedup = r.F32Milliseconds / r.Milliseconds
+	}
+	return r
+}
+
 // equalDiT returns a DiT of the size of an MDT.
-func equalDiT(c dit.Config) (*dit.Model, error) {
+func equalDiT(d tensor.DType, c dit.Config) (*dit.Model, error) {
 	if c.Arch == dit.ArchDiT {
 		return nil, fmt.Errorf("%s is a DiT: there is no other of its size to compare it with", c.Name())
 	}
 	c.Arch, c.DecodeLayer = dit.ArchDiT, 0
-	return dit.New(c, source{}, false)
+	return dit.NewAs(d, c, source{}, false)
 }
 
 // against compares the times, in seconds, of an MDT and of the named DiT.

@@ -12,7 +12,7 @@ import (
 // ParseLevels returns the CPU levels with the given names, or without names the one in use.
 func ParseLevels(names []string) ([]kernel.Level, error) {
 	if len(names) == 0 {
-		return []kernel.Level{kernel.ActiveLevel()}, nil
+		return []kernel.Level{kernel.Active().Level}, nil
 	}
 	var levels []kernel.Level
 	for _, name := range names {

@@ -20,6 +20,7 @@ type PolicyReport struct {
 	Arch    string `json:"arch"`
 	Policy  string `json:"policy"`
 	Batch   int    `json:"batch"`
+	DType   string `json:"dtype"`
 	Threads int    `json:"threads"`
 	Level   string `json:"level"`
 
@@ -41,6 +42,7 @@ type PolicyReport struct {
 type PolicyOptions struct {
 	Config  dit.Config
 	Batch   int
+	DType   tensor.DType
 	Policy  reuse.Policy
 	Steps   int // of the sampler's first steps, each next to an uncached one
 	Threads int
@@ -121,7 +123,7 @@ func (b *policyBench) step(p int, timestep float32) {
 
 // Policy measures the first steps of a policy on a model with synthetic weights.
 func Policy(ctx context.Context, o PolicyOptions) (*PolicyReport, error) {
-	m, err := dit.New(o.Config, source{}, false)
+	m, err := dit.NewAs(o.DType, o.Config, source{}, false)
 	if err != nil {
 		return nil, err
 	}
@@ -155,7 +157,7 @@ func Policy(ctx context.Context, o PolicyOptions) (*PolicyReport, error) {
 	}
 	r := b.report()
 	r.Arch, r.Policy, r.Batch = o.Config.Name(), o.Policy.String(), o.Batch
-	r.Threads, r.Level = pool.Workers(), kernel.ActiveLevel().String()
+	r.Threads, r.Level, r.DType = pool.Workers(), kernel.LevelOf(o.DType).String(), o.DType.String()
 	r.CacheBytes = bytes
 	return r, nil
 }

@@ -5,17 +5,19 @@ import (
 	"io"
 	"strings"
 	"text/tabwriter"
+
+	"github.com/tokencache/tokencache/internal/kernel"
 )
 
 // WriteKernelHeader writes the names of the columns of KernelRow.Write.
 func WriteKernelHeader(out io.Writer) {
-	fmt.Fprintf(out, "%-10s %-8s %7s %5s %5s %5s %9s %8s\n", "op", "level", "threads", "m", "k", "n", "GFLOP/s", "of peak")
+	fmt.Fprintf(out, "%-10s %-5s %-8s %7s %5s %5s %5s %9s %8s\n", "op", "dtype", "level", "threads", "m", "k", "n", "GFLOP/s", "of peak")
 }
 
 // Write writes a row of a table.
 func (r KernelRow) Write(out io.Writer) {
-	fmt.Fprintf(out, "%-10s %-8s %7d %5d %5d %5d %9.1f %7.1f%%%s\n",
-		r.Op, r.Level, r.Threads, r.M, r.K, r.N, r.GFLOPs, r.PercentOfPeak, mark(r.PercentOfPeak))
+	fmt.Fprintf(out, "%-10s %-5s %-8s %7d %5d %5d %5d %9.1f %7.1f%%%s\n",
+		r.Op, r.DType, r.Level, r.Threads, r.M, r.K, r.N, r.GFLOPs, r.PercentOfPeak, mark(r.PercentOfPeak))
 }
 
 // mark marks a percentage of the peak that cannot be.
@@ -36,17 +38,34 @@ func WriteDisturbed(out io.Writer, signs []string) error {
 	return err
 }
 
+// WritePeaks writes the peak of each number format.
+func (r *KernelReport) WritePeaks(out io.Writer) error {
+	for _, d := range kernel.DTypes() {
+		peak, ok := r.Peaks[d.String()]
+		if !ok {
+			continue
+		}
+		if _, err := fmt.Fprintf(out, "peak of multiply-adds in %v: %.1f GFLOP/s\n", d, peak); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // WriteModels writes a row for each share of the tokens.
 func WriteModels(out io.Writer, reports []ModelReport) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "tokens\tms\tGFLOP/s\tof peak\tof the full time\t")
+	fmt.Fprintln(w, "tokens\tms\tGFLOP/s\tof peak\tof the full time\ttimes as fast as f32\t")
 	for _, r := range reports {
-		ratio := ""
+		ratio, speedup := "", ""
 		if r.Ratio > 0 {
 			ratio = fmt.Sprintf("%.1f%%", 100*r.Ratio)
 		}
-		fmt.Fprintf(w, "%g%%\t%.1f\t%.1f\t%.1f%%%s\t%s\t\n", r.Percent, r.Milliseconds, r.GFLOPs, r.PercentOfPeak,
-			mark(r.PercentOfPeak), ratio)
+		if r.Speedup > 0 {
+			speedup = fmt.Sprintf("%.2f", r.Speedup)
+		}
+		fmt.Fprintf(w, "%g%%\t%.1f\t%.1f\t%.1f%%%s\t%s\t%s\t\n", r.Percent, r.Milliseconds, r.GFLOPs, r.PercentOfPeak,
+			mark(r.PercentOfPeak), ratio, speedup)
 	}
 	if err := w.Flush(); err != nil {
 		return err
@@ -59,14 +78,14 @@ func WriteModels(out io.Writer, reports []ModelReport) error {
 		}
 		fmt.Fprintln(out)
 	}
-	fmt.Fprintf(out, "%s, batch %d, %d threads, %s; peak of fused multiply-adds: %.1f GFLOP/s\n",
-		r.Arch, r.Batch, r.Threads, r.Level, r.PeakGFLOPs)
+	fmt.Fprintf(out, "%s in %s, batch %d, %d threads, %s; peak of fused multiply-adds: %.1f GFLOP/s\n",
+		r.Arch, r.DType, r.Batch, r.Threads, r.Level, r.PeakGFLOPs)
 	return WriteDisturbed(out, r.Disturbed)
 }
 
 // Write writes the report as text.
 func (r *PolicyReport) Write(out io.Writer) error {
-	fmt.Fprintf(out, "%s, batch %d, %d threads, %s; %s\n", r.Arch, r.Batch, r.Threads, r.Level, r.Policy)
+	fmt.Fprintf(out, "%s in %s, batch %d, %d threads, %s; %s\n", r.Arch, r.DType, r.Batch, r.Threads, r.Level, r.Policy)
 	fmt.Fprintf(out, "without a policy  %8.1f ms\nI-step (%d)        %8.1f ms\n", r.UncachedMS, r.ISteps, r.IStepMS)
 	if r.PSteps == 0 {
 		_, err := fmt.Fprintf(out, "no P-step among the first %d steps\n", r.ISteps)

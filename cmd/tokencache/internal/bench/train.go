@@ -74,7 +74,7 @@ func Train(ctx context.Context, o TrainOptions) (*TrainReport, error) {
 	var flops int64
 	begin := time.Time{}
 	l.OnStep = func(r train.StepStats) {
-		peaks = append(peaks, measurePeak(pool.Workers()))
+		peaks = append(peaks, measurePeak(tensor.F32, pool.Workers()))
 		if begin.IsZero() { // the first update warms up
 			begin = time.Now()
 			return

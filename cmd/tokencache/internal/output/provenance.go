@@ -21,9 +21,10 @@ type Provenance struct {
 	MinPSNR     float64 // that each image keeps; 0: nothing is promised
 	Reference   string  // what that is to, or ""
 	Level       string  // of the CPU
-	Batch       int     // matters to RNGTorch alone
-	Images      int     // likewise
-	Noise       string  // file of the noise that the images started from, or ""
+	DType       tokencache.DType
+	Batch       int    // matters to RNGTorch alone
+	Images      int    // likewise
+	Noise       string // file of the noise that the images started from, or ""
 }
 
 // provenance describes a request, with noise that is called so.
@@ -37,6 +38,7 @@ func provenance(p *tokencache.Pipeline, req tokencache.Request, noise string) Pr
 		MinPSNR:     req.MinPSNR,
 		Reference:   string(req.Reference),
 		Level:       p.Level(),
+		DType:       p.DType(),
 		Batch:       req.Batch,
 		Images:      len(req.Classes),
 		Noise:       noise,
@@ -72,6 +74,7 @@ func (p Provenance) Texts() []raster.Text {
 		{Key: "cfg", Value: number(s.Guidance)},
 		{Key: "policy", Value: p.Policy},
 		{Key: "cpu level", Value: p.Level},
+		{Key: "dtype", Value: p.DType.String()},
 	}
 	add := func(used bool, key, value string) {
 		if used {

@@ -10,7 +10,7 @@ import (
 // TestProvenance checks the texts that a run's files say of it.
 func TestProvenance(t *testing.T) {
 	plain := "Software=tokencache|model=DiT|model fingerprint=abc|seed=18446744073709551615|rng=own|" +
-		"sampler=ddim|steps=50|cfg=1.5|policy=none|cpu level=avx2"
+		"sampler=ddim|steps=50|cfg=1.5|policy=none|cpu level=avx2|dtype=f32"
 	for _, test := range []struct {
 		name   string
 		change func(p *Provenance)

@@ -88,6 +88,7 @@ func (r *run) models(dir string, weights, recordings []string) error {
 	}
 	defer w.Close()
 	r.work("loading %s", weights[0])
+	w.DType = r.DType
 	m, err := w.Load()
 	if err != nil {
 		return err
@@ -95,6 +96,7 @@ func (r *run) models(dir string, weights, recordings []string) error {
 	for _, other := range weights[1:] {
 		r.sameModel(w, m.Fingerprint, other)
 	}
+	r.rounding = roundingOf(m)
 	for _, name := range recordings {
 		path := filepath.Join(dir, name)
 		c, err := openRecording(path)
@@ -103,7 +105,9 @@ func (r *run) models(dir string, weights, recordings []string) error {
 			case "sampling.safetensors":
 				err = r.sampling(m, c)
 			case "training.safetensors":
+				r.rounding = rounding{}
 				err = r.training(w, c)
+				r.rounding = roundingOf(m)
 			default:
 				err = r.forward(m, c)
 			}

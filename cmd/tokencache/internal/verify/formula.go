@@ -71,10 +71,11 @@ func (r *run) formulaModel(c *recording, name string, inputSize int) error {
 		return err
 	}
 	r.work("making the weights of %s, %s", name, filepath.Base(c.Path))
-	m, err := dit.New(config, source(config.Tensors()), false)
+	m, err := dit.NewAs(r.DType, config, source(config.Tensors()), false)
 	if err != nil {
 		return err
 	}
+	r.rounding = roundingOf(m)
 	r.work("running %s", name)
 	return r.forward(m, c)
 }

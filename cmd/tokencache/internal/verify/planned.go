@@ -93,7 +93,7 @@ func (r *run) plannedPaths(m *dit.Model, c, inputs *recording) error {
 			return fmt.Errorf("metadata plans_from_cost_A: %q is no plan of %d steps", name, costs.Steps)
 		}
 		list, _ := costs.Plan(count, first, last)
-		r.compare(c.stem+"/plan "+name, numbers(list), numbers(plans[name]), tolerance)
+		r.decided(c.stem+"/plan "+name, numbers(list), numbers(plans[name]))
 	}
 	return nil
 }
@@ -207,7 +207,7 @@ func (r *run) priorPlans(c *recording, entry string, priors *calibrate.Priors, i
 		for i := range list {
 			list[i] = priors.Steps - 1 - list[i]
 		}
-		r.compare(fmt.Sprintf("%s/%s %s", c.stem, entry, name), numbers(list), numbers(plans[name]), tolerance)
+		r.decided(fmt.Sprintf("%s/%s %s", c.stem, entry, name), numbers(list), numbers(plans[name]))
 	}
 	return nil
 }

@@ -23,7 +23,7 @@ import (
 // Check is the comparison of one tensor.
 type Check struct {
 	Name      string  `json:"name"`      // file stem/tensor
-	Error     float64 `json:"error"`     // largest, relative to the reference's root mean square; 1e300 if there is no number
+	Error     float64 `json:"error"`     // largest, relative to the reference's root mean square, or that of all errors if the model is not float32; 1e300 if there is no number
 	Tolerance float64 `json:"tolerance"` // what Error may be at most
 	OK        bool    `json:"ok"`
 	Reason    string  `json:"reason,omitempty"` // why there is no number
@@ -60,7 +60,10 @@ type Report struct {
 // Options says how to check. The functions, which may be nil, are told of what happens as it
 // happens.
 type Options struct {
-	Tolerance float64 // of every check; 0 means 1e-4, and 1e-3 for whole sampling runs
+	// Tolerance is that of every check; 0 means 1e-4, 1e-3 for whole sampling runs, and in another
+	// number format than float32 what is derived in dtype.go.
+	Tolerance float64
+	DType     tensor.DType // number format of models; recordings of training, of solvers and of autoencoders are compared in float32
 	Threads   int
 	Key       string // which of several sets of weights in files of PyTorch's format to take
 
@@ -101,8 +104,9 @@ func Paths(ctx context.Context, paths []string, o Options) (*Report, error) {
 // run is the state of Paths.
 type run struct {
 	Options
-	graph  *tensor.Graph
-	report Report
+	graph    *tensor.Graph
+	report   Report
+	rounding rounding // of the model in use
 }
 
 func (r *run) work(format string, args ...any) {
@@ -139,6 +143,9 @@ func (r *run) compare(name string, got, want []float32, tolerance float64) {
 		c.Error, c.Reason = noNumber, fmt.Sprintf("%d numbers, want %d", len(got), len(want))
 	} else {
 		c.Error = relativeError(got, want)
+		if r.rounding.narrow() {
+			c.Error = rmsError(got, want)
+		}
 	}
 	r.add(c)
 }
@@ -151,6 +158,9 @@ func (r *run) fail(name string, err error) {
 func (r *run) tolerance(standard float64) float64 {
 	if r.Tolerance > 0 {
 		return r.Tolerance
+	}
+	if r.rounding.narrow() {
+		return max(standard, r.rounding.bound*r.rounding.gain)
 	}
 	return standard
 }
@@ -177,6 +187,7 @@ func relativeError(got, want []float32) float64 {
 
 // path checks what is at one path.
 func (r *run) path(path string) error {
+	r.rounding = rounding{}
 	info, err := os.Stat(path)
 	if err != nil {
 		return err

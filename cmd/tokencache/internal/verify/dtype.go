@@ -1,0 +1,99 @@
+package verify
+
+import (
+	"math"
+
+	"github.com/tokencache/tokencache/diffusion"
+	"github.com/tokencache/tokencache/dit"
+	"github.com/tokencache/tokencache/tensor"
+)
+
+// A model in another number format than float32 is not as exact as the original, and no bound of
+// its largest error is of use. So the root mean square of the errors is compared, with what is to
+// be expected of errors of rounding that are independent of each other:
+//
+// A linear map of numbers that each have a relative error of u/√2 has a relative error of u. A
+// block has two branches of two such maps, one behind the other, and none of them adds more to the
+// residual stream than is in it, so that the error behind L blocks is at most √(4L)·u. Guidance of scale s takes s times one prediction and 1-s times another, and a run
+// of n steps adds up n of those errors, none of which grows: √(s²+(s-1)²)·√n times as much.
+//
+// Rounding to bfloat16 errs by up to 2^-9 of a number, evenly: u = √2·2^-9/√3. Rounding to int8
+// errs evenly by up to half a step. A step of activations is 1/255 of their range, taken to be 12
+// standard deviations; one of weights 1/127 of the largest, taken to be 4.5 of them:
+// u = √((12/255)²+(4.5/127)²)/√12.
+var (
+	bf16Error = math.Sqrt2 * 0x1p-9 / math.Sqrt(3)
+	int8Error = math.Hypot(12.0/255, 4.5/127) / math.Sqrt(12)
+)
+
+// rounding is how far from the original the model in use may be; the zero value is that of float32.
+type rounding struct {
+	bound float64 // of a forward pass: relative, root mean square
+	gain  float64 // how many times that the result at hand may be off
+}
+
+// roundingOf returns the bound for a model.
+func roundingOf(m *dit.Model) rounding {
+	maps := 4 * len(m.Blocks)
+	unit := 0.0
+	switch m.DType {
+	case tensor.BF16:
+		unit = bf16Error
+	case tensor.INT8:
+		unit = int8Error
+	}
+	return rounding{bound: unit * math.Sqrt(float64(maps)), gain: 1}
+}
+
+// narrow reports whether the model in use is not float32.
+func (r rounding) narrow() bool { return r.bound > 0 }
+
+// after notes that results are those of guidance over a number of steps.
+func (r *rounding) after(g diffusion.Guidance, steps int) {
+	scale := g.Scale
+	if g.ScaleAt != nil {
+		scale = g.ScaleAt(0)
+	}
+	r.gain = max(1, math.Hypot(scale, scale-1)) * math.Sqrt(float64(steps))
+}
+
+// decided compares what a policy chose, which differs where a number on the way to it does: there
+// is nothing to compare unless it is float32.
+func (r *run) decided(name string, got, want []float32) {
+	if r.rounding.narrow() {
+		r.skip(name, "what a policy chooses is compared in float32 only")
+		return
+	}
+	r.compare(name, got, want, tolerance)
+}
+
+// decidedRecorded is decided of a recorded tensor.
+func (r *run) decidedRecorded(c *recording, name string, got []float32) {
+	if r.rounding.narrow() {
+		r.decided(c.stem+"/"+name, nil, nil)
+		return
+	}
+	r.compareRecorded(c, name, got, tolerance)
+}
+
+// comparesPredictions reports whether predictions of x_0 are compared: errors of the model are σ/α
+// times as large in them, up to 157 times, and again in x after the step.
+func (r *run) comparesPredictions() bool { return !r.rounding.narrow() }
+
+// rmsError is the root mean square of the errors in units of the reference's.
+func rmsError(got, want []float32) float64 {
+	var errors, squares float64
+	for i, w := range want {
+		d := float64(got[i]) - float64(w)
+		errors += d * d
+		squares += float64(w) * float64(w)
+	}
+	switch e := math.Sqrt(errors / squares); {
+	case errors == 0:
+		return 0
+	case math.IsNaN(e) || math.IsInf(e, 0):
+		return noNumber
+	default:
+		return e
+	}
+}

@@ -1,0 +1,64 @@
+package verify
+
+import (
+	"context"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/tokencache/tokencache/tensor"
+)
+
+// TestNarrowModelsAreWithinTheirBounds checks the recorded models in bfloat16 and int8: their
+// errors are there, and within what is derived.
+func TestNarrowModelsAreWithinTheirBounds(t *testing.T) {
+	var paths []string
+	for _, name := range []string{"dit-tiny", "mdtv1-tiny", "dit-diffusers-tiny", "cache-methods/plain.safetensors"} {
+		paths = append(paths, filepath.Join("../../../../testdata", name))
+	}
+	errors := map[tensor.DType]float64{}
+	for _, d := range []tensor.DType{tensor.BF16, tensor.INT8} {
+		t.Run(d.String(), func(t *testing.T) {
+			r, err := Paths(context.Background(), paths, Options{DType: d, Threads: 2})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, c := range r.Checks {
+				if !c.OK {
+					t.Error(c)
+				}
+				if strings.HasPrefix(c.Name, "training/") && c.Tolerance > samplingTolerance {
+					t.Errorf("%s, which is float32, with a tolerance of %v", c.Name, c.Tolerance)
+				}
+				if c.Name == "forward/out" {
+					errors[d] = max(errors[d], c.Error)
+				}
+			}
+		})
+	}
+	if e := errors; !(e[tensor.BF16] > 1e-5 && e[tensor.INT8] > 1.5*e[tensor.BF16]) {
+		t.Errorf("errors %v: these models were not in their number formats", e)
+	}
+}
+
+// TestRMSError checks what would hide an error.
+func TestRMSError(t *testing.T) {
+	nan := float32(0)
+	nan /= nan
+	for _, test := range []struct {
+		name      string
+		got, want []float32
+		error     float64
+	}{
+		{"equal", []float32{1, 2}, []float32{1, 2}, 0},
+		{"half", []float32{1, 1}, []float32{2, 2}, 0.5},
+		{"not a number", []float32{nan, 1}, []float32{1, 1}, noNumber},
+		{"zeros", []float32{1}, []float32{0}, noNumber},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if e := rmsError(test.got, test.want); e != test.error {
+				t.Errorf("error %v, want %v", e, test.error)
+			}
+		})
+	}
+}

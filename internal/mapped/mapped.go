@@ -1,0 +1,31 @@
+// Package mapped gives the content of large files as memory that processes share.
+package mapped
+
+import (
+	"fmt"
+	"os"
+)
+
+// Open returns the content of the file at path, which must not change while the program runs, as
+// memory to be read only, aligned to a page. It stays mapped until the process ends: slices of it
+// are handed on, and nobody could tell when the last of them is gone. Where files cannot be mapped
+// it is read.
+func Open(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() || info.Size() == 0 || int64(int(info.Size())) != info.Size() {
+		return nil, fmt.Errorf("map %s: want a file that has content and fits into memory", path)
+	}
+	b, err := content(f, int(info.Size()))
+	if err != nil {
+		return nil, fmt.Errorf("map %s: %w", path, err)
+	}
+	return b, nil
+}
