@@ -164,7 +164,7 @@ var policies = []string{
 	"tokencache:write-back=true", "tokencache:steps=tprr,k1=2,k2=4,boundary=0.5",
 	"tokencache:importance=static", "tokencache:importance=dynamic,order=2,k=2",
 	"tokencache:importance=dynamic,keys=fresh,selection=per-block",
-	"tokencache:learned=true,ratio=0", "tokencache:learned=true,ratio=0,steps=list,i=0+1+4,half=2+3+6",
+	"tokencache:learned=true,ratio=0", "tokencache:learned=true,ratio=0.5", "tokencache:learned=true,ratio=0,steps=list,i=0+1+4,half=2+3+6",
 	"tokencache:site=body", "tokencache:site=body,ratio=0",
 	"tokencache:site=body,keys=fresh,cached=output,order=0",
 	"fora", "taylorseer", "taylorseer:order=2,n=2",

@@ -173,8 +173,9 @@ func TestRefusedTexts(t *testing.T) {
 		{"tokencache:site=branch", "site=branch: want whole or body"},
 		{"tokencache:site=body,importance=dynamic", "site=body: want importance random or update-norm"},
 		{"tokencache:site=body,learned=true", "site=body: want importance random or update-norm and no learned"},
-		{"tokencache:learned=true", "learned=true: want ratio=0 and cached=update"},
-		{"tokencache:ratio=0,learned=true", "a learned forecast needs its weights"},
+		{"tokencache:learned=true,ratio=0,cached=output", "learned=true: want cached=update"},
+		{"tokencache:learned=true,importance=update-norm", "want importance=random and write-back=false"},
+		{"tokencache:learned=true", "a learned forecast needs its weights"},
 		{"tokencache:half=3", "half steps: want learned=true"},
 	} {
 		t.Run(test.text, func(t *testing.T) {

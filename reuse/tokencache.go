@@ -60,7 +60,7 @@ type TokenCache struct {
 	Order int   `json:"order" policy:"order" min:"0" max:"4" help:"order of forecasts; 0 reuses the cached update"`
 	Basis Basis `json:"basis" policy:"basis" values:"newton|taylor|hermite" empty:"newton" help:"form of forecasts"`
 	// Learned makes the forecast's weights those of Forecast, one set for each P-step and the same
-	// for all tokens, instead of those of Order. P-steps must compute nothing (beyond the paper).
+	// for all tokens and blocks, instead of those of Order (beyond the paper).
 	Learned bool `json:"learned,omitempty" policy:"learned" help:"forecasts have calibrated weights"`
 	// WriteBack lets what a P-step computes enter the cache, not only what an I-step does. It is for
 	// order 0: such values are made among forecasts, and their differences over a step or two amplify
@@ -97,7 +97,7 @@ const LearnedMultistep = "learned multistep"
 
 // Title is the method's name in lists and charts.
 func (t *TokenCache) Title() string {
-	if t.Learned {
+	if t.Learned && t.forecastsSteps() {
 		return LearnedMultistep
 	}
 	return "TokenCache"
@@ -209,7 +209,7 @@ func (t *TokenCache) CacheBytes(model seam.Model, plan Plan, samples int) (int64
 		return r.stepForecastBytes(m, samples), nil
 	}
 	rows := samples * m.Tokens
-	return r.Basis.bytes(m.Blocks, rows, m.Width, r.Order) + r.keyBytes(m, samples), nil
+	return r.differencesBytes(m.Blocks, rows, m.Width) + r.keyBytes(m, samples), nil
 }
 
 // Shares implements Scheduled.
@@ -251,7 +251,7 @@ func (t *TokenCache) NewRun(model seam.Model, plan Plan, samples int) (Run, erro
 		model:   m,
 		tokens:  n,
 		samples: samples,
-		past:    p.Basis.differences(blocks, samples*n, m.Width, p.Order),
+		past:    p.differences(blocks, samples*n, m.Width),
 		index:   make([]int32, 0, samples*n),
 		isKept:  make([]bool, samples*n),
 	}

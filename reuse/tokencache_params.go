@@ -91,6 +91,22 @@ func (t *TokenCache) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
+// differences returns the empty past of rows of a width, for the policy's forecasts.
+func (t *TokenCache) differences(sites, rows, width int) *differences {
+	if t.Learned {
+		return newLearned(sites, rows, width, t.Forecast)
+	}
+	return t.Basis.differences(sites, rows, width, t.Order)
+}
+
+// differencesBytes returns the memory of differences.
+func (t *TokenCache) differencesBytes(sites, rows, width int) int64 {
+	if t.Learned {
+		return differencesBytes(sites, rows, width, t.Forecast.Terms-1)
+	}
+	return t.Basis.bytes(sites, rows, width, t.Order)
+}
+
 // differences returns empty differences in the form of the basis, as newDifferences.
 func (b Basis) differences(sites, rows, width, order int) *differences {
 	switch b {
@@ -192,10 +208,13 @@ func (t *TokenCache) Validate() error {
 	case t.Site == BodySite && (t.Learned || t.needsPredictor()):
 		return fmt.Errorf("site=%s: want importance %s or %s and no learned forecasts: what is learned is of whole blocks",
 			BodySite, Random, UpdateNorm)
-	case t.Learned && !t.forecastsSteps():
-		return fmt.Errorf("learned=true: want ratio=0 and cached=%s, P-steps that compute nothing", Update)
-	case len(t.Steps.Half) > 0 && !t.Learned:
-		return errors.New("half steps: want learned=true, forecasts of guidance's difference")
+	case t.Learned && t.Cached != Update:
+		return fmt.Errorf("learned=true: want cached=%s", Update)
+	case t.Learned && t.Ratio > 0 && (t.Importance != Random || t.WriteBack):
+		return fmt.Errorf("learned=true where P-steps compute tokens: want importance=%s and write-back=false, "+
+			"forecasts from I-steps alone", Random)
+	case len(t.Steps.Half) > 0 && (!t.Learned || t.Ratio > 0):
+		return errors.New("half steps: want learned=true and ratio=0, forecasts of guidance's difference")
 	case t.Learned && t.Forecast == nil:
 		return errors.New("a learned forecast needs its weights: calibrate a policy, and use its folder")
 	case t.needsPredictor() && t.Predictor == nil:
