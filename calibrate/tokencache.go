@@ -307,7 +307,7 @@ func (c *TokenCache) chosen() string {
 	if c.Training != PathTraining {
 		return ""
 	}
-	return fmt.Sprintf("%s ratio %g cell %d", c.Base.Selection, c.Base.Ratio, c.Base.Cell)
+	return fmt.Sprintf("%s ratio %g cell %d at %s", c.Base.Selection, c.Base.Ratio, c.Base.Cell, c.Base.At)
 }
 
 // settings are those of the predictor's training.

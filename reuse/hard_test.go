@@ -33,7 +33,7 @@ func TestHarden(t *testing.T) {
 					g.Reset()
 				}
 				alpha := policy.Predictor.Forward(g, m, batches[position])
-				if err := alpha.Harden(g, policy, m.Shape()); err != nil {
+				if err := alpha.Harden(g, policy, m.Shape(), policy.Ratio); err != nil {
 					t.Fatal(err)
 				}
 				s.Estimate(alpha, position)

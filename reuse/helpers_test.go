@@ -161,7 +161,7 @@ var policies = []string{
 	"tokencache:order=2,basis=taylor,k=2", "tokencache:order=2,basis=hermite,k=3", "tokencache:order=3,ratio=0", "tokencache:keys=cached",
 	"tokencache:keys=fresh", "tokencache:cached=output,order=0", "tokencache:ratio=0,order=0",
 	"tokencache:selection=grid,cell=3,ratio=0.5", "tokencache:selection=per-block,importance=random",
-	"tokencache:write-back=true", "tokencache:steps=tprr,k1=2,k2=4,boundary=0.5",
+	"tokencache:write-back=true,at=every,ratio=0.25", "tokencache:steps=tprr,k1=2,k2=4,boundary=0.5",
 	"tokencache:importance=static", "tokencache:importance=dynamic,order=2,k=2",
 	"tokencache:importance=dynamic,keys=fresh,selection=per-block",
 	"tokencache:learned=true,ratio=0", "tokencache:learned=true,ratio=0.5", "tokencache:learned=true,ratio=0,steps=list,i=0+1+4,half=2+3+6",

@@ -30,11 +30,11 @@ func TestTextOfPolicies(t *testing.T) {
 // TestTexts checks texts that files and recorded runs depend on.
 func TestTexts(t *testing.T) {
 	for _, test := range []struct{ text, want string }{
-		{"tokencache", "tokencache:steps=uniform,k=3,warmup=2,ratio=0.25,selection=global,importance=random," +
+		{"tokencache", "tokencache:steps=uniform,k=3,warmup=2,ratio=0.1,selection=global,at=last,importance=random," +
 			"keys=forecast,write-back=false,cached=update,order=2,basis=newton"},
-		{"tokencache:steps=tprr,k1=2,k2=4,boundary=0.5,selection=grid,site=body,seed=3,importance=random",
+		{"tokencache:steps=tprr,k1=2,k2=4,boundary=0.5,ratio=0.25,selection=grid,at=every,site=body,seed=3,importance=random",
 			"tokencache:steps=tprr,k1=2,k2=4,boundary=0.5,warmup=2,ratio=0.25,selection=grid,cell=3," +
-				"importance=random,keys=forecast,write-back=false,cached=update,order=2,basis=newton,site=body,seed=3"},
+				"at=every,importance=random,keys=forecast,write-back=false,cached=update,order=2,basis=newton,site=body,seed=3"},
 		{"tokencache:ratio=0,steps=list,i=0+3+7", "tokencache:steps=list,i=0+3+7,warmup=2,ratio=0,cached=update,order=2,basis=newton"},
 		{"fora", "fora:n=3"},
 		{"taylorseer", "taylorseer:n=3,order=1,warmup=2"},
@@ -161,7 +161,7 @@ func TestRefusedTexts(t *testing.T) {
 		{"tokencache:ratio=7", "policy tokencache: ratio=7: want a number, 0 to 1"},
 		{"tokencache:selection=all", "selection=all: want per-block, global or grid"},
 		{"tokencache:selection=grid,cell=5", "cell=5: want a whole number, 1 to 4"},
-		{"tokencache:selection=grid,cell=2", "ratio=0.25: selection=grid with cell=2 computes 0.5 of the tokens at least"},
+		{"tokencache:ratio=0.25,selection=grid,cell=2", "ratio=0.25: selection=grid with cell=2 computes 0.5 of the tokens at least"},
 		{"tokencache:steps=some", "steps=some: want uniform, tprr or list"},
 		{"tokencache:k=0", "k=0: want a whole number, 1 or more"},
 		{"tokencache:steps=tprr", "k2=0: want a whole number, 1 or more"},

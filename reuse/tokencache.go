@@ -51,6 +51,9 @@ type TokenCache struct {
 	Selection Selection `json:"selection" policy:"selection" values:"per-block|global|grid" help:"how the computed pairs are chosen"`
 	Cell      int       `json:"cell,omitempty" policy:"cell" min:"1" max:"4" default:"3" help:"with selection=grid: pruned tokens of each 2x2 cell"`
 
+	// At is which P-steps compute them.
+	At TokenSteps `json:"at,omitempty" policy:"at" values:"every|last" empty:"every" help:"P-steps that compute tokens: every one, or the last ones before each I-step, as many in all"`
+
 	Importance Importance `json:"importance" policy:"importance" values:"random|update-norm|static|dynamic" help:"what tokens are ranked by"`
 	Keys       Keys       `json:"keys" policy:"keys" values:"kept|cached|forecast|fresh" help:"keys and values that computed tokens attend to"`
 	Cached     Cached     `json:"cached" policy:"cached" values:"update|output" help:"what is cached of a token in a block"`
@@ -81,8 +84,9 @@ func NewTokenCache() *TokenCache { return newTokenCacheBy(Random) }
 func newTokenCacheBy(i Importance) *TokenCache {
 	return &TokenCache{
 		Steps:      StepChoice{Kind: UniformSteps, K1: 3, Warmup: 2},
-		Ratio:      0.25,
+		Ratio:      0.1,
 		Selection:  Global,
+		At:         LastPSteps,
 		Importance: i,
 		Keys:       ForecastKeys,
 		Cached:     Update,
@@ -159,8 +163,9 @@ func (t *TokenCache) forModel(m *seam.Shape) *TokenCache {
 // resolved is a TokenCache for a model and a plan.
 type resolved struct {
 	*TokenCache
-	full     []bool // of each position: an I-step
-	half     []bool // of each position: a half step
+	full     []bool    // of each position: an I-step
+	half     []bool    // of each position: a half step
+	ratios   []float64 // of each position: the share of pairs that a P-step computes
 	selector selector
 }
 
@@ -194,6 +199,7 @@ func (r *resolved) fit(m *seam.Shape, plan Plan) (err error) {
 	if r.forecastsSteps() {
 		return nil
 	}
+	r.ratios = r.stepRatios(r.full)
 	r.selector, err = newSelector(r.TokenCache, m)
 	return err
 }
@@ -231,7 +237,7 @@ func (t *TokenCache) Shares(m *seam.Shape, plan Plan) ([]float64, error) {
 		case r.forecastsSteps():
 			return 0
 		}
-		return r.selector.share(m.Tokens)
+		return r.selector.share(m.Tokens, r.ratios[p])
 	}), nil
 }
 
@@ -337,10 +343,11 @@ func (r *tokenRun) choose(s int) {
 	if r.policy.full[p] {
 		return
 	}
-	if r.policy.Ratio > 0 {
+	ratio := r.policy.ratios[p]
+	if ratio > 0 {
 		r.score(s, p)
 	}
-	r.selectors[s].choose(r.kept[s], r.alpha[s])
+	r.selectors[s].choose(r.kept[s], r.alpha[s], ratio)
 }
 
 // score sets alpha to the importance of the tokens of a sample.
@@ -503,7 +510,7 @@ type Ranker interface {
 
 // Importance implements Ranker.
 func (r *tokenRun) Importance(sample int) []float32 {
-	if p := r.positions[sample]; !r.policy.full[p] && r.policy.Ratio > 0 && r.policy.Ratio < 1 {
+	if p := r.positions[sample]; !r.policy.full[p] && r.policy.ratios[p] > 0 && r.policy.ratios[p] < 1 {
 		r.score(sample, p)
 		return r.alpha[sample]
 	}

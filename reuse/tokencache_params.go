@@ -164,7 +164,7 @@ func (t *TokenCache) written() []string {
 		if t.Selection == Grid {
 			names = append(names, "cell")
 		}
-		names = append(names, "importance", "keys", "write-back")
+		names = append(names, "at", "importance", "keys", "write-back")
 	}
 	names = append(names, "cached")
 	if t.Learned {

@@ -152,10 +152,10 @@ func (a *Alpha) at(sample, block, token int) int {
 	return (sample*a.p.Blocks+block)*a.p.Tokens + token
 }
 
-// Harden makes Block return what sampling with t does: 1 for the pairs of block and token that t
-// chooses by the importances, and 0 for the others. Gradients pass straight through to the
-// importances.
-func (a *Alpha) Harden(g *tensor.Graph, t *TokenCache, m *seam.Shape) error {
+// Harden makes Block return what sampling with t does where a share ratio is computed: 1 for the
+// pairs of block and token that t chooses by the importances, and 0 for the others. Gradients pass
+// straight through to the importances.
+func (a *Alpha) Harden(g *tensor.Graph, t *TokenCache, m *seam.Shape, ratio float64) error {
 	k, err := newSelector(t, m)
 	if err != nil {
 		return err
@@ -164,7 +164,7 @@ func (a *Alpha) Harden(g *tensor.Graph, t *TokenCache, m *seam.Shape) error {
 	kept := make([][]int32, a.p.Blocks)
 	for s := range len(hard) / len(alpha) {
 		a.copySample(alpha, s)
-		k.choose(kept, alpha)
+		k.choose(kept, alpha, ratio)
 		for block, tokens := range kept {
 			for _, i := range tokens {
 				hard[a.at(s, block, int(i))] = 1

@@ -69,8 +69,9 @@ type PredictorTask struct {
 	params  []*tensor.Param
 	options PredictorOptions
 	data    *Trajectories
-	targets []int   // the P-steps
-	before  [][]int // the I-steps that fill the cache, for each of targets
+	targets []int     // the P-steps, with a Choice those that compute tokens
+	before  [][]int   // the I-steps that fill the cache, for each of targets
+	ratios  []float64 // of each step: the share that a Choice computes
 	soft    *reuse.Superposition
 	samples int
 	batch   seam.Batch
@@ -98,6 +99,11 @@ func NewPredictorTask(kind reuse.Importance, m *dit.Model, src nn.Source, t *Tra
 	for _, i := range o.ISteps {
 		full[i] = true
 	}
+	if o.Choice != nil {
+		if task.ratios, err = o.Choice.StepRatios(t.Plan.Steps()); err != nil {
+			return nil, err
+		}
+	}
 	var fill []int
 	for position, is := range full {
 		if is {
@@ -106,6 +112,9 @@ func NewPredictorTask(kind reuse.Importance, m *dit.Model, src nn.Source, t *Tra
 		}
 		if len(fill) == 0 {
 			return nil, errors.New("the first step must be an I-step")
+		}
+		if r := task.ratios; r != nil && (r[position] == 0 || r[position] == 1) {
+			continue
 		}
 		task.targets = append(task.targets, position)
 		task.before = append(task.before, append([]int(nil), fill[max(0, len(fill)-o.Order-1):]...))
@@ -137,7 +146,7 @@ func (t *PredictorTask) Accumulate(g *tensor.Graph, first int64, count int, scal
 	g.StartTape()
 	alpha := t.Predictor.Forward(g, t.model, &t.batch)
 	if t.options.Choice != nil {
-		if err := alpha.Harden(g, t.options.Choice, t.model.Shape()); err != nil {
+		if err := alpha.Harden(g, t.options.Choice, t.model.Shape(), t.ratios[position]); err != nil {
 			return nil, err
 		}
 	}
@@ -161,7 +170,7 @@ func (t *PredictorTask) Accumulate(g *tensor.Graph, first int64, count int, scal
 	for i := range all.Rows {
 		mean += float64(kernel.Sum(all.Row(i))) / float64(all.Rows*all.Cols)
 	}
-	price, slope := t.cost(mean)
+	price, slope := t.cost(mean, position)
 	for i := range cost.Flat() {
 		cost.Flat()[i] = float32(slope * weight / float64(all.Rows*all.Cols))
 	}
@@ -171,13 +180,14 @@ func (t *PredictorTask) Accumulate(g *tensor.Graph, first int64, count int, scal
 	return []float64{n * (left + price), n * left, n * mean}, g.Err()
 }
 
-// cost returns the cost of a mean importance and its slope.
-func (t *PredictorTask) cost(mean float64) (price, slope float64) {
+// cost returns the cost of a mean importance at a step, and its slope.
+func (t *PredictorTask) cost(mean float64, position int) (price, slope float64) {
 	if t.options.Choice == nil {
 		return t.options.Lambda * mean, t.options.Lambda
 	}
-	off := mean/t.options.Choice.Ratio - 1
-	return t.options.Lambda * off * off, 2 * t.options.Lambda * off / t.options.Choice.Ratio
+	ratio := t.ratios[position]
+	off := mean/ratio - 1
+	return t.options.Lambda * off * off, 2 * t.options.Lambda * off / ratio
 }
 
 // compared returns what of a pass is compared: the tokens after the last block, or with a Choice the
