@@ -319,19 +319,19 @@ func (r *tokenRun) Begin(g *tensor.Graph, b *seam.Batch, positions []int) {
 	if r.keys != nil {
 		r.keys.begin(r.model, len(positions))
 	}
-	any := false
+	any, ranked := false, false
 	for _, p := range positions {
 		if r.policy.full[p] {
 			r.stats.ISteps++
 		} else {
 			r.stats.PSteps++
-			any = true
+			any, ranked = true, ranked || r.ranks(p)
 		}
 	}
 	if !any {
 		return
 	}
-	if r.predict != nil {
+	if r.predict != nil && ranked {
 		r.predict.begin(g, b)
 	}
 	r.g.EachRow(len(positions), len(r.alpha[0]), r.chooseSample)
@@ -343,11 +343,15 @@ func (r *tokenRun) choose(s int) {
 	if r.policy.full[p] {
 		return
 	}
-	ratio := r.policy.ratios[p]
-	if ratio > 0 {
+	if r.ranks(p) {
 		r.score(s, p)
 	}
-	r.selectors[s].choose(r.kept[s], r.alpha[s], ratio)
+	r.selectors[s].choose(r.kept[s], r.alpha[s], r.policy.ratios[p])
+}
+
+// ranks reports whether tokens are ranked at a position: not where all are computed, or none.
+func (r *tokenRun) ranks(p int) bool {
+	return r.policy.ratios[p] > 0 && r.policy.ratios[p] < 1
 }
 
 // score sets alpha to the importance of the tokens of a sample.
@@ -510,7 +514,7 @@ type Ranker interface {
 
 // Importance implements Ranker.
 func (r *tokenRun) Importance(sample int) []float32 {
-	if p := r.positions[sample]; !r.policy.full[p] && r.policy.ratios[p] > 0 && r.policy.ratios[p] < 1 {
+	if p := r.positions[sample]; r.ranks(p) {
 		r.score(sample, p)
 		return r.alpha[sample]
 	}
