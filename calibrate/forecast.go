@@ -8,7 +8,8 @@ import (
 )
 
 // forecast makes a policy whose P-steps compute nothing: it finds the number of I-steps that gives
-// the wanted speed, places them, and learns the forecasts in between, if they are learned.
+// the wanted speed, places them, and learns the forecasts in between, if they are learned. Where
+// P-steps compute tokens the I-steps are those of Base.
 func (c *TokenCache) forecast(ctx context.Context, m *maker) (*product, error) {
 	plan, err := m.p.Plan(m.Sampling)
 	if err != nil {
@@ -40,8 +41,7 @@ func (c *TokenCache) forecast(ctx context.Context, m *maker) (*product, error) {
 		made.provenance["placement"] = found
 	}
 	policy := c.Base
-	policy.Ratio = 0
-	if len(c.Base.Steps.Half) == 0 {
+	if len(c.Base.Steps.Half) == 0 && c.Base.Ratio == 0 {
 		policy.Steps = c.listed(list)
 	}
 	full, err := policy.Steps.ISteps(plan.Steps())
@@ -149,7 +149,7 @@ func (c *TokenCache) reference(ctx context.Context, m *maker, plan reuse.Plan) (
 func (c *TokenCache) try(ctx context.Context, m *maker, ref *reference,
 	steps reuse.StepChoice) (float64, *reuse.Forecast, error) {
 	policy := c.Base
-	policy.Ratio, policy.Steps = 0, steps
+	policy.Steps = steps
 	req := m.request(len(ref.states), m.Seed)
 	req.Policy = &policy
 	if policy.Learned {

@@ -121,10 +121,13 @@ func (l *learner) NewRun(model seam.Model, plan reuse.Plan, samples int) (reuse.
 		Run:     inner,
 		learner: l,
 		model:   model,
+		tokens:  l.policy.Ratio > 0,
 		full:    make([]bool, plan.Steps()),
 		half:    make([]bool, plan.Steps()),
-		start:   make([]float32, samples*m.Tokens*m.Width),
 		decoder: addedInside(m),
+	}
+	if !r.tokens {
+		r.start = make([]float32, samples*m.Tokens*m.Width)
 	}
 	for _, p := range full {
 		r.full[p] = true
@@ -141,6 +144,7 @@ type learnRun struct {
 	*learner
 	g       *tensor.Graph
 	model   seam.Model
+	tokens  bool      // P-steps compute tokens: the past is the policy's, and here only its positions
 	full    []bool    // of each position: an I-step
 	half    []bool    // of each position: a half step
 	start   []float32 // the tokens before the first block
@@ -174,8 +178,14 @@ func (k *kept) sum(x []float32, row int, weights []float64, factor float64) {
 // Begin implements reuse.Run.
 func (r *learnRun) Begin(g *tensor.Graph, b *seam.Batch, positions []int) {
 	r.g, r.now, r.batch = g, positions[0], b
-	if !r.full[r.now] && !r.half[r.now] {
-		r.fit(&r.past, r.addForecast)
+	switch {
+	case r.full[r.now] && r.tokens:
+		r.past.add(nil, r.now)
+	case r.full[r.now] || r.half[r.now]:
+	case r.tokens:
+		r.fit(r.past.at, func(weights []float64) [][]float32 { return r.predictTokens(positions, weights) })
+	default:
+		r.fit(r.past.at, r.predictWith(r.addForecast))
 	}
 	r.Run.Begin(g, b, positions)
 }
@@ -188,7 +198,7 @@ func (r *learnRun) Sites() seam.Sites { return r.Run.Sites() | seam.SitesOf(seam
 func (r *learnRun) Apply(
 	at seam.Site, x *seam.Tokens, f func(*seam.Tokens) *seam.Tokens,
 ) *seam.Tokens {
-	keeps := at.Part == seam.Block && (r.full[r.now] || r.half[r.now])
+	keeps := !r.tokens && at.Part == seam.Block && (r.full[r.now] || r.half[r.now])
 	if keeps && at.Block == 0 {
 		copy(r.start, x.X.Flat())
 	}
@@ -197,7 +207,7 @@ func (r *learnRun) Apply(
 	if last && r.half[r.now] {
 		compute = func(x *seam.Tokens) *seam.Tokens {
 			y := f(x)
-			r.fit(&r.guided, r.addDerived(r.update(y.X)))
+			r.fit(r.guided.at, r.predictWith(r.addDerived(r.update(y.X))))
 			return y
 		}
 	}
@@ -269,11 +279,12 @@ func (r *learnRun) Reset() {
 }
 
 // fit solves for the step's weights: least squares on the deviation from the teacher, weighted as
-// the reference says, in two Gauss-Newton iterations, as only the final layer norm is nonlinear.
-// add adds a forecast from what was kept to the tokens before the first block.
-func (r *learnRun) fit(past *kept, add func(x *seam.Tokens, weights []float64)) {
-	k := len(past.at)
-	basis, newton := differences(r.now, past.at)
+// the reference says, in two Gauss-Newton iterations. Where P-steps compute nothing only the final
+// layer norm is nonlinear. predict returns the predicted noise of each image, guided, if forecasts
+// from values at some positions have weights.
+func (r *learnRun) fit(positions []int, predict func(weights []float64) [][]float32) {
+	k := len(positions)
+	basis, newton := differences(r.now, positions)
 	target := make([][]float32, len(r.ref.states))
 	for i := range target {
 		target[i] = make([]float32, r.ref.size)
@@ -281,12 +292,12 @@ func (r *learnRun) fit(past *kept, add func(x *seam.Tokens, weights []float64)) 
 	}
 	c := newton // in the basis
 	for range 2 {
-		at := r.predict(add, combine(basis, c[:k]))
+		at := predict(combine(basis, c[:k]))
 		var slopes [terms][][]float32
 		for j := range k {
 			shifted, h := c, 0.05*max(1, math.Abs(newton[j]))
 			shifted[j] += h
-			slopes[j] = r.predict(add, combine(basis, shifted[:k]))
+			slopes[j] = predict(combine(basis, shifted[:k]))
 			for i := range slopes[j] {
 				for n, v := range at[i] {
 					slopes[j][i][n] = (slopes[j][i][n] - v) / float32(h)
@@ -322,22 +333,43 @@ func (r *learnRun) fit(past *kept, add func(x *seam.Tokens, weights []float64)) 
 			c[j] += d
 		}
 	}
-	weights := r.policy.Forecast.At(r.now)
-	clear(weights)
-	for i, w := range combine(basis, c[:k]) {
-		weights[i] = float32(w)
+	r.take(combine(basis, c[:k]))
+}
+
+// take makes weights those of the step.
+func (r *learnRun) take(weights []float64) {
+	to := r.policy.Forecast.At(r.now)
+	clear(to)
+	for i, w := range weights {
+		to[i] = float32(w)
 	}
 }
 
-// predict returns the predicted noise of each image, guided, if add adds its forecast with weights.
-func (r *learnRun) predict(add func(x *seam.Tokens, weights []float64), weights []float64) [][]float32 {
+// predictWith returns a function that predicts for fit where add adds a forecast from what was kept
+// to the tokens before the first block.
+func (r *learnRun) predictWith(add func(x *seam.Tokens, weights []float64)) func([]float64) [][]float32 {
+	return func(weights []float64) [][]float32 {
+		mark := r.g.Mark()
+		defer r.g.Release(mark)
+		b := &seam.Batch{X: r.batch.X, T: r.batch.T, Cond: r.batch.Cond}
+		x := r.model.Embed(r.g, b)
+		r.addDecoder(x.X.Flat(), 1)
+		add(x, weights)
+		return r.guide(r.model.Head(r.g, x))
+	}
+}
+
+// predictTokens predicts for fit with a pass of the policy, which leaves the policy's past as it is.
+func (r *learnRun) predictTokens(positions []int, weights []float64) [][]float32 {
 	mark := r.g.Mark()
 	defer r.g.Release(mark)
-	b := &seam.Batch{X: r.batch.X, T: r.batch.T, Cond: r.batch.Cond}
-	x := r.model.Embed(r.g, b)
-	r.addDecoder(x.X.Flat(), 1)
-	add(x, weights)
-	out := r.model.Head(r.g, x)
+	r.take(weights)
+	r.Run.Begin(r.g, r.batch, positions)
+	return r.guide(seam.Forward(r.g, r.model, r.Run, r.batch))
+}
+
+// guide returns the guided prediction of each image.
+func (r *learnRun) guide(out *tensor.Tensor) [][]float32 {
 	images := make([][]float32, len(r.ref.states))
 	channels := r.channels
 	for i := range images {

@@ -356,7 +356,7 @@ func TestRunRefuses(t *testing.T) {
 		{"columns", &L2P{First: 1, Feature: reuse.OutputFeature}, 0, `unknown columns ""`},
 		{"weight", l2c(func(c *L2C) { c.Threshold = 1 }), 0, "threshold between 0 and 1"},
 		{"cost", l2c(func(c *L2C) { c.L1 = -1 }), 0, "weight of the cost -1"},
-		{"ratio", learned(func(c *TokenCache) { c.Base.Ratio = 0.5 }), 0, "ratio=0.5 and learned=true"},
+		{"ratio", learned(func(c *TokenCache) { c.Base.Ratio = 0.5 }), 2, "ratio=0.5 and learned=true"},
 		{"percentile", learned(func(c *TokenCache) { c.Percentile = true }), 0, "percentiles of I-steps"},
 		{"trials", learned(func(c *TokenCache) { c.Trials = -1 }), 0, "-1 trials of 16 images"},
 		{"weighting", learned(func(c *TokenCache) { c.Weighting = "none" }), 0, "unknown weighting"},

@@ -25,7 +25,7 @@ func PaperVersions() []string { return []string{"v1", "v2"} }
 func NewPaper(version string) (*TokenCache, error) {
 	c := NewTokenCache()
 	b := reuse.NewTokenCache()
-	b.Order, b.Keys, b.WriteBack, b.Steps.Warmup = 0, reuse.CachedKeys, true, 1
+	b.Order, b.Keys, b.WriteBack, b.Steps.Warmup, b.At = 0, reuse.CachedKeys, true, 1, reuse.EveryPStep
 	switch version {
 	case "v1":
 		b.Steps = reuse.StepChoice{Kind: reuse.TPRR, K1: 4, K2: 3, Boundary: 0.2, Warmup: 1}

@@ -14,8 +14,8 @@ import (
 	"github.com/tokencache/tokencache/train"
 )
 
-// TokenCache makes a TokenCache policy. Where Base.Learned is set, its P-steps compute nothing and
-// it learns their forecasts; where Base.Importance is static or dynamic, it trains the predictor
+// TokenCache makes a TokenCache policy. Where Base.Learned is set it learns the P-steps' forecasts,
+// and they compute nothing or tokens at random; where Base.Importance is static or dynamic, it trains the predictor
 // that selects tokens. A wanted speed is met by the number of I-steps or by Base.Ratio.
 type TokenCache struct {
 	Base reuse.TokenCache
@@ -26,10 +26,12 @@ type TokenCache struct {
 
 	// Of a predictor.
 
-	Updates int
-	Batch   int // examples of an update
-	LR      float64
-	Lambda  float64 // weight of the cost, the mean importance
+	From     string // folder of a policy whose predictor is taken; "": one is trained
+	Training Training
+	Updates  int
+	Batch    int // examples of an update
+	LR       float64
+	Lambda   float64 // weight of the cost: see train.PredictorTask
 
 	// Of learned forecasts.
 
@@ -38,6 +40,25 @@ type TokenCache struct {
 	Few       int // images of a trial
 	Halves    int // half steps after each I-step
 	Weighting Weighting
+}
+
+// Training is how a predictor is trained.
+type Training string
+
+const (
+	// SoftTraining is the paper's: the estimate superposes computed and cached updates on the uncached
+	// model's trajectories, and is compared after the last block.
+	SoftTraining Training = "soft"
+	// PathTraining is ours: the estimate makes the hard choice that sampling makes, on trajectories of
+	// the policy with random tokens, and the model's output is compared.
+	PathTraining Training = "path"
+)
+
+func (t Training) check() error {
+	if t == SoftTraining || t == PathTraining {
+		return nil
+	}
+	return fmt.Errorf("unknown training %q: want %s or %s", t, SoftTraining, PathTraining)
 }
 
 // Parameters of Base, as reuse.TokenCache.Set takes them, of the two kinds of policies that are
@@ -51,6 +72,7 @@ const (
 func NewTokenCache() *TokenCache {
 	c := &TokenCache{
 		Base:      *reuse.NewTokenCache(),
+		Training:  SoftTraining,
 		Updates:   300,
 		Batch:     8,
 		LR:        3e-4,
@@ -87,6 +109,9 @@ func (c *TokenCache) selects() bool {
 }
 
 func (c *TokenCache) check(m *maker) error {
+	if err := c.Training.check(); err != nil {
+		return err
+	}
 	if err := c.Weighting.check(); err != nil {
 		return err
 	}
@@ -100,9 +125,9 @@ func (c *TokenCache) check(m *maker) error {
 		return fmt.Errorf("%d updates of %d examples, %d trials of %d images, %d half steps: "+
 			"want 1 or more updates, examples and images, and 0 or more of the others",
 			c.Updates, c.Batch, c.Trials, c.Few, c.Halves)
-	case b.Learned && b.Ratio != 0:
-		return fmt.Errorf("ratio=%g and learned=true: learned forecasts are of P-steps that compute nothing; "+
-			"give ratio=0, or importance=%s and no learned=true", b.Ratio, reuse.Dynamic)
+	case b.Learned && b.Ratio != 0 && (m.Speed > 0 || c.Halves > 0 || c.selects()):
+		return fmt.Errorf("ratio=%g and learned=true: forecasts are learned next to tokens for the I-steps given, "+
+			"without half steps and with importance=%s; for a wanted speed give ratio=0", b.Ratio, reuse.Random)
 	case b.Learned && c.Percentile:
 		return errors.New("percentiles of I-steps go with policies that select tokens; " +
 			"where forecasts are learned, I-steps are placed by trials")
@@ -127,7 +152,7 @@ func (c *TokenCache) checkRun(m *maker) error {
 		if err != nil {
 			return err
 		}
-		policy.Ratio, policy.Forecast = 0, reuse.NewForecast(plan.Steps(), terms) // still to be learned
+		policy.Forecast = reuse.NewForecast(plan.Steps(), terms) // still to be learned
 	}
 	if c.selects() {
 		policy.Importance = reuse.Random // the predictor is still to be trained
@@ -150,6 +175,9 @@ func (c *TokenCache) run(ctx context.Context, m *maker) (*product, error) {
 	if policy.Predictor != nil {
 		made.learned = func(path string) error {
 			model := filepath.Join(m.work(), train.ModelFile)
+			if c.From != "" {
+				model = filepath.Join(c.From, reuse.PredictorFile)
+			}
 			_, err := checkpoint.Convert(model, path, checkpoint.ConvertOptions{DType: checkpoint.F16})
 			return err
 		}
@@ -165,7 +193,13 @@ func (c *TokenCache) learn(ctx context.Context, m *maker, policy *reuse.TokenCac
 	if !c.selects() && !c.Percentile {
 		return nil
 	}
-	t, err := m.trajectories(ctx)
+	var path *reuse.TokenCache
+	if c.selects() && c.Training == PathTraining {
+		random := c.Base
+		random.Importance = reuse.Random
+		path = &random
+	}
+	t, err := m.trajectories(ctx, path)
 	if err != nil {
 		return err
 	}
@@ -174,7 +208,12 @@ func (c *TokenCache) learn(ctx context.Context, m *maker, policy *reuse.TokenCac
 		return err
 	}
 	if c.selects() {
-		if policy.Predictor, err = c.predictor(ctx, m, t, steps); err != nil {
+		if c.From != "" {
+			policy.Predictor, err = c.taken()
+		} else {
+			policy.Predictor, err = c.predictor(ctx, m, t, steps)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -195,6 +234,18 @@ func (c *TokenCache) learn(ctx context.Context, m *maker, policy *reuse.TokenCac
 	return nil
 }
 
+// taken returns the predictor of another policy.
+func (c *TokenCache) taken() (*reuse.Predictor, error) {
+	t, err := reuse.Open(c.From)
+	if err != nil {
+		return nil, err
+	}
+	if t.Policy == nil || t.Policy.Predictor == nil || t.Policy.Predictor.Kind != c.Base.Importance {
+		return nil, fmt.Errorf("policy %s has no %s predictor", c.From, c.Base.Importance)
+	}
+	return t.Policy.Predictor, nil
+}
+
 // predictor trains the predictor, or resumes its training; the run is in the work folder.
 func (c *TokenCache) predictor(ctx context.Context, m *maker, t *train.Trajectories,
 	steps []int) (*reuse.Predictor, error) {
@@ -207,6 +258,10 @@ func (c *TokenCache) predictor(ctx context.Context, m *maker, t *train.Trajector
 	if err != nil {
 		return nil, err
 	}
+	var choice *reuse.TokenCache
+	if c.Training == PathTraining {
+		choice = &c.Base
+	}
 	task, err := train.NewPredictorTask(c.Base.Importance, frozen, w, t, train.PredictorOptions{
 		Lambda:   c.Lambda,
 		Cached:   c.Base.Cached,
@@ -215,6 +270,7 @@ func (c *TokenCache) predictor(ctx context.Context, m *maker, t *train.Trajector
 		ISteps:   steps,
 		Seed:     m.Seed,
 		Guidance: m.Guidance != 1,
+		Choice:   choice,
 	})
 	if err != nil {
 		return nil, err
@@ -226,7 +282,7 @@ func (c *TokenCache) predictor(ctx context.Context, m *maker, t *train.Trajector
 		return nil, err
 	}
 	loop.Every, loop.OnStep = time.Minute, m.OnUpdate
-	loop.Note = m.key(m.Images, steps, c.Base.Importance, c.Base.Cached, c.Base.Order, c.Base.Basis, c.Lambda)
+	loop.Note = m.key(m.Images, steps, c.Base.Importance, c.Base.Cached, c.Base.Order, c.Base.Basis, c.Lambda, c.chosen())
 	if p, err := train.ReadState(m.work()); err == nil && p.Note == loop.Note && p.Settings == loop.Settings {
 		if err := loop.Resume(); err != nil {
 			return nil, err
@@ -244,6 +300,14 @@ func (c *TokenCache) predictor(ctx context.Context, m *maker, t *train.Trajector
 	}
 	defer f.Close()
 	return reuse.ReadPredictor(f)
+}
+
+// chosen identifies the choice of tokens that a predictor is trained with.
+func (c *TokenCache) chosen() string {
+	if c.Training != PathTraining {
+		return ""
+	}
+	return fmt.Sprintf("%s ratio %g cell %d at %s", c.Base.Selection, c.Base.Ratio, c.Base.Cell, c.Base.At)
 }
 
 // settings are those of the predictor's training.

@@ -20,9 +20,9 @@ const (
 	keyOf            = "of"
 )
 
-// trajectories samples images without a policy and keeps every state, or reads those that an
-// earlier run kept.
-func (m *maker) trajectories(ctx context.Context) (*train.Trajectories, error) {
+// trajectories samples images, without a policy if it is nil, and keeps every state, or reads those
+// that an earlier run kept.
+func (m *maker) trajectories(ctx context.Context, policy *reuse.TokenCache) (*train.Trajectories, error) {
 	plan, err := m.p.Plan(m.Sampling)
 	if err != nil {
 		return nil, err
@@ -35,6 +35,9 @@ func (m *maker) trajectories(ctx context.Context) (*train.Trajectories, error) {
 		t.X, t.Labels = append(t.X, make([]float32, steps*size)), append(t.Labels, int32(class))
 	}
 	path, key := filepath.Join(m.work(), trajectoriesFile), m.key(m.Images)
+	if policy != nil {
+		req.Policy, key = policy, m.key(m.Images, policy.String())
+	}
 	if kept, err := readTrajectories(path, key, t); kept || err != nil {
 		return t, err
 	}

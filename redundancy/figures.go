@@ -12,6 +12,7 @@ import (
 
 // The files that Draw writes.
 const (
+	TokenSizeFile   = "update-tokens.png"
 	TokenChangeFile = "change-tokens.png"
 	ChangeFile      = "change.png"
 	SimilarityFile  = "similarity.png"
@@ -36,7 +37,12 @@ func (w *Watch) Draw(dir, model string) ([]string, error) {
 		return f.Write(path)
 	}
 	if side := sideOf(w.Tokens); side > 0 && w.Steps > 1 {
-		if err := add(TokenChangeFile, w.tokenMaps(model, side)); err != nil {
+		if err := add(TokenSizeFile, w.tokenMaps(w.Size, side, "|F[p]|",
+			model+": size of each token's update F, image 0")); err != nil {
+			return nil, err
+		}
+		if err := add(TokenChangeFile, w.tokenMaps(w.First, side, "|F[p] - F[p-1]| / |F[p]|",
+			model+": change of each token's update F from the step before, image 0")); err != nil {
 			return nil, err
 		}
 	}
@@ -62,15 +68,16 @@ func sideOf(tokens int) int {
 	return 0
 }
 
-// tokenMaps draws the change of the first image's tokens in some blocks at some steps.
-func (w *Watch) tokenMaps(model string, side int) report.Figure {
+// tokenMaps draws what was watched of the first image's tokens, [Steps, Blocks, Tokens], in some
+// blocks at some steps.
+func (w *Watch) tokenMaps(watched []float32, side int, unit, title string) report.Figure {
 	const maxTiles = 10 // in each direction
 	t := report.Tiles{
 		X:     stepAxis,
 		Y:     blockAxis,
 		Rows:  spread(w.Blocks, maxTiles),
 		Side:  side,
-		Scale: report.Scale{Unit: "|F[p] - F[p-1]| / |F[p]|, log scale", Log: true},
+		Scale: report.Scale{Unit: unit + ", log scale", Log: true},
 	}
 	for _, p := range spread(w.Steps-1, maxTiles) {
 		t.Cols = append(t.Cols, p+1) // the first step has none before it
@@ -80,7 +87,7 @@ func (w *Watch) tokenMaps(model string, side int) report.Figure {
 		var row [][]float64
 		for _, p := range t.Cols {
 			values := make([]float64, w.Tokens)
-			for i, v := range w.First[(p*w.Blocks+block)*w.Tokens:][:w.Tokens] {
+			for i, v := range watched[(p*w.Blocks+block)*w.Tokens:][:w.Tokens] {
 				values[i] = float64(v)
 			}
 			row, all = append(row, values), append(all, values...)
@@ -89,7 +96,7 @@ func (w *Watch) tokenMaps(model string, side int) report.Figure {
 	}
 	t.Min, t.Max = percentiles(all)
 	return report.Figure{
-		Title:  fmt.Sprintf("%s: change of each token's update F from the step before, image 0", model),
+		Title:  title,
 		Rows:   [][]report.Panel{{t}},
 		Height: []int{60 + 104*len(t.Rows)},
 	}

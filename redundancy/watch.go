@@ -27,6 +27,8 @@ type Watch struct {
 	// reusing it once. At step 0 it is NaN.
 	First []float32   // of the first image, [Steps, Blocks, Tokens]
 	Mean  [][]float64 // over tokens and images, [Blocks][Steps]
+	// Size is |F[p]| of the first image's tokens, [Steps, Blocks, Tokens].
+	Size []float32
 	// Norm is |F[p] - F[p-1]|², the importance update-norm of a cache that is one step old, as a
 	// mean over images, [Steps, Blocks, Tokens]; 0 at step 0.
 	Norm []float32
@@ -54,6 +56,7 @@ type watcher struct {
 	last     [][]float32 // of each block: the updates of the step before, [rows, D]
 	change   []float32   // of each row in the block that runs
 	square   []float32   // likewise
+	size     []float32   // likewise
 	position int
 	samples  int // of the batch, watched
 	done     int // images of batches that are over
@@ -101,8 +104,12 @@ func (w *watcher) start(model seam.Model, plan reuse.Plan, samples int, _ reuse.
 		w.last = append(w.last, make([]float32, samples*s.Tokens*w.width))
 		s.Mean = append(s.Mean, make([]float64, s.Steps))
 	}
-	s.First, s.Norm = make([]float32, s.Steps*s.Blocks*s.Tokens), make([]float32, s.Steps*s.Blocks*s.Tokens)
-	w.change, w.square = make([]float32, samples*s.Tokens), make([]float32, samples*s.Tokens)
+	for _, all := range []*[]float32{&s.First, &s.Norm, &s.Size} {
+		*all = make([]float32, s.Steps*s.Blocks*s.Tokens)
+	}
+	for _, rows := range []*[]float32{&w.change, &w.square, &w.size} {
+		*rows = make([]float32, samples*s.Tokens)
+	}
 	blocks := firstMiddleLast(s.Blocks)
 	s.Alike = make([]Similarity, len(blocks))
 	for i, block := range blocks {
@@ -179,7 +186,8 @@ func (w *watcher) row(block, i int, update []float32) {
 	last := w.last[block][i*w.width : (i+1)*w.width]
 	kernel.AXPY(last, -1, update) // the change, with the other sign
 	w.square[i], w.change[i] = kernel.SumSquares(last), 0
-	if all := kernel.SumSquares(update); all > 0 {
+	all := kernel.SumSquares(update)
+	if w.size[i] = float32(math.Sqrt(float64(all))); all > 0 {
 		w.change[i] = float32(math.Sqrt(float64(w.square[i]) / float64(all)))
 	}
 	copy(last, update)
@@ -190,6 +198,9 @@ func (w *watcher) takeChanges(block int) {
 	s := &w.watch
 	from := (w.position*s.Blocks + block) * s.Tokens
 	first, norm := s.First[from:from+s.Tokens], s.Norm[from:from+s.Tokens]
+	if w.done == 0 {
+		copy(s.Size[from:], w.size[:s.Tokens])
+	}
 	if w.position == 0 { // there is no step before
 		s.Mean[block][0] = math.NaN()
 		for i := range first {

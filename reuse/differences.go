@@ -17,12 +17,16 @@ import "github.com/tokencache/tokencache/internal/kernel"
 //
 // and the forecast d0 + d1·(q-p) + d2·(q-p)(q-p') is the polynomial through the values there. Up to
 // order 1 both are the same, bit for bit.
+//
+// With learned weights (newLearned) they are no differences but the last values themselves, d_i the
+// i-th last, and a forecast is their weighted sum.
 type differences struct {
 	order, width int
 	since        int         // the first position that makes differences with earlier ones
 	weights      [][]float32 // of each h and difference, in place of the Taylor series'; nil for that
 	times        []float32   // of each position: see Plan.clock; nil for positions themselves
 	between      [][]float32 // with times, in place of weights: of each position to and from, [to·steps+from]
+	learned      *Forecast   // weights of the last values; nil for differences
 	values       [][]float32 // of each site, [rows, order+1, width]
 	at           [][]int32   // of each site: the position at which each row was computed last
 	before       [][]int32   // in Newton's form, of each site, [rows, order]: the positions before at
@@ -59,6 +63,14 @@ func newtonBytes(sites, rows, width, order int) int64 {
 	return differencesBytes(sites, rows, width, order) + int64(sites)*int64(rows)*int64(order)*4
 }
 
+// newLearned returns empty values whose forecasts have the weights of f. Its memory is that of
+// differencesBytes for an order of f.Terms-1.
+func newLearned(sites, rows, width int, f *Forecast) *differences {
+	d := newDifferences(sites, rows, width, f.Terms-1)
+	d.learned = f
+	return d
+}
+
 func (d *differences) reset() {
 	for i := range d.known {
 		clear(d.known[i])
@@ -89,11 +101,13 @@ func (d *differences) record(site, row, p int, fresh []float32) {
 		known = 0 // the positions began anew, or it is too early for differences
 	}
 	known = min(known, d.order)
-	// Each difference gives its place to the new one, and becomes the next.
+	// Each difference, or value, gives its place to the new one, and becomes the next.
 	for i := range known {
 		di := values[i*w : (i+1)*w]
-		kernel.Sub(di, fresh, di)
-		kernel.Scale(di, di, 1/gap(d.times, d.node(site, row, i), p))
+		if d.learned == nil {
+			kernel.Sub(di, fresh, di)
+			kernel.Scale(di, di, 1/gap(d.times, d.node(site, row, i), p))
+		}
 		swap(di, fresh)
 	}
 	copy(values[known*w:(known+1)*w], fresh)
@@ -117,6 +131,10 @@ func (d *differences) addForecast(dst []float32, site, row, p int) {
 	values, w := d.of(site, row), d.width
 	factor := float32(1)
 	for i := range int(d.known[site][row]) {
+		if d.learned != nil {
+			kernel.AXPY(dst, d.learned.At(p)[i], values[i*w:(i+1)*w])
+			continue
+		}
 		if i == 0 {
 			kernel.Add(dst, dst, values[:w])
 			continue

@@ -30,11 +30,11 @@ func TestTextOfPolicies(t *testing.T) {
 // TestTexts checks texts that files and recorded runs depend on.
 func TestTexts(t *testing.T) {
 	for _, test := range []struct{ text, want string }{
-		{"tokencache", "tokencache:steps=uniform,k=3,warmup=2,ratio=0.25,selection=global,importance=random," +
+		{"tokencache", "tokencache:steps=uniform,k=3,warmup=2,ratio=0.1,selection=global,at=last,importance=random," +
 			"keys=forecast,write-back=false,cached=update,order=2,basis=newton"},
-		{"tokencache:steps=tprr,k1=2,k2=4,boundary=0.5,selection=grid,site=body,seed=3,importance=random",
+		{"tokencache:steps=tprr,k1=2,k2=4,boundary=0.5,ratio=0.25,selection=grid,at=every,site=body,seed=3,importance=random",
 			"tokencache:steps=tprr,k1=2,k2=4,boundary=0.5,warmup=2,ratio=0.25,selection=grid,cell=3," +
-				"importance=random,keys=forecast,write-back=false,cached=update,order=2,basis=newton,site=body,seed=3"},
+				"at=every,importance=random,keys=forecast,write-back=false,cached=update,order=2,basis=newton,site=body,seed=3"},
 		{"tokencache:ratio=0,steps=list,i=0+3+7", "tokencache:steps=list,i=0+3+7,warmup=2,ratio=0,cached=update,order=2,basis=newton"},
 		{"fora", "fora:n=3"},
 		{"taylorseer", "taylorseer:n=3,order=1,warmup=2"},
@@ -161,7 +161,7 @@ func TestRefusedTexts(t *testing.T) {
 		{"tokencache:ratio=7", "policy tokencache: ratio=7: want a number, 0 to 1"},
 		{"tokencache:selection=all", "selection=all: want per-block, global or grid"},
 		{"tokencache:selection=grid,cell=5", "cell=5: want a whole number, 1 to 4"},
-		{"tokencache:selection=grid,cell=2", "ratio=0.25: selection=grid with cell=2 computes 0.5 of the tokens at least"},
+		{"tokencache:ratio=0.25,selection=grid,cell=2", "ratio=0.25: selection=grid with cell=2 computes 0.5 of the tokens at least"},
 		{"tokencache:steps=some", "steps=some: want uniform, tprr or list"},
 		{"tokencache:k=0", "k=0: want a whole number, 1 or more"},
 		{"tokencache:steps=tprr", "k2=0: want a whole number, 1 or more"},
@@ -173,8 +173,9 @@ func TestRefusedTexts(t *testing.T) {
 		{"tokencache:site=branch", "site=branch: want whole or body"},
 		{"tokencache:site=body,importance=dynamic", "site=body: want importance random or update-norm"},
 		{"tokencache:site=body,learned=true", "site=body: want importance random or update-norm and no learned"},
-		{"tokencache:learned=true", "learned=true: want ratio=0 and cached=update"},
-		{"tokencache:ratio=0,learned=true", "a learned forecast needs its weights"},
+		{"tokencache:learned=true,ratio=0,cached=output", "learned=true: want cached=update"},
+		{"tokencache:learned=true,importance=update-norm", "want importance=random and write-back=false"},
+		{"tokencache:learned=true", "a learned forecast needs its weights"},
 		{"tokencache:half=3", "half steps: want learned=true"},
 	} {
 		t.Run(test.text, func(t *testing.T) {

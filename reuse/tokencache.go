@@ -51,6 +51,9 @@ type TokenCache struct {
 	Selection Selection `json:"selection" policy:"selection" values:"per-block|global|grid" help:"how the computed pairs are chosen"`
 	Cell      int       `json:"cell,omitempty" policy:"cell" min:"1" max:"4" default:"3" help:"with selection=grid: pruned tokens of each 2x2 cell"`
 
+	// At is which P-steps compute them.
+	At TokenSteps `json:"at,omitempty" policy:"at" values:"every|last" empty:"every" help:"P-steps that compute tokens: every one, or the last ones before each I-step, as many in all"`
+
 	Importance Importance `json:"importance" policy:"importance" values:"random|update-norm|static|dynamic" help:"what tokens are ranked by"`
 	Keys       Keys       `json:"keys" policy:"keys" values:"kept|cached|forecast|fresh" help:"keys and values that computed tokens attend to"`
 	Cached     Cached     `json:"cached" policy:"cached" values:"update|output" help:"what is cached of a token in a block"`
@@ -62,7 +65,7 @@ type TokenCache struct {
 	// Time is that of the forecasts of Order; learned ones have their own weights at each step.
 	Time Clock `json:"time,omitempty" policy:"time" values:"index|logsnr" empty:"index" help:"time over which forecasts extrapolate: steps, or the log-SNR"`
 	// Learned makes the forecast's weights those of Forecast, one set for each P-step and the same
-	// for all tokens, instead of those of Order. P-steps must compute nothing (beyond the paper).
+	// for all tokens and blocks, instead of those of Order (beyond the paper).
 	Learned bool `json:"learned,omitempty" policy:"learned" help:"forecasts have calibrated weights"`
 	// WriteBack lets what a P-step computes enter the cache, not only what an I-step does. It is for
 	// order 0: such values are made among forecasts, and their differences over a step or two amplify
@@ -83,8 +86,9 @@ func NewTokenCache() *TokenCache { return newTokenCacheBy(Random) }
 func newTokenCacheBy(i Importance) *TokenCache {
 	return &TokenCache{
 		Steps:      StepChoice{Kind: UniformSteps, K1: 3, Warmup: 2},
-		Ratio:      0.25,
+		Ratio:      0.1,
 		Selection:  Global,
+		At:         LastPSteps,
 		Importance: i,
 		Keys:       ForecastKeys,
 		Cached:     Update,
@@ -99,7 +103,7 @@ const LearnedMultistep = "learned multistep"
 
 // Title is the method's name in lists and charts.
 func (t *TokenCache) Title() string {
-	if t.Learned {
+	if t.Learned && t.forecastsSteps() {
 		return LearnedMultistep
 	}
 	return "TokenCache"
@@ -161,8 +165,9 @@ func (t *TokenCache) forModel(m *seam.Shape) *TokenCache {
 // resolved is a TokenCache for a model and a plan.
 type resolved struct {
 	*TokenCache
-	full     []bool // of each position: an I-step
-	half     []bool // of each position: a half step
+	full     []bool    // of each position: an I-step
+	half     []bool    // of each position: a half step
+	ratios   []float64 // of each position: the share of pairs that a P-step computes
 	selector selector
 	times    []float32 // of each position: see Plan.clock
 }
@@ -200,6 +205,7 @@ func (r *resolved) fit(m *seam.Shape, plan Plan) (err error) {
 	if r.forecastsSteps() {
 		return nil
 	}
+	r.ratios = r.stepRatios(r.full)
 	r.selector, err = newSelector(r.TokenCache, m)
 	return err
 }
@@ -215,7 +221,7 @@ func (t *TokenCache) CacheBytes(model seam.Model, plan Plan, samples int) (int64
 		return r.stepForecastBytes(m, samples), nil
 	}
 	rows := samples * m.Tokens
-	return r.Basis.bytes(m.Blocks, rows, m.Width, r.Order) + r.keyBytes(m, samples), nil
+	return r.differencesBytes(m.Blocks, rows, m.Width) + r.keyBytes(m, samples), nil
 }
 
 // Shares implements Scheduled.
@@ -237,7 +243,7 @@ func (t *TokenCache) Shares(m *seam.Shape, plan Plan) ([]float64, error) {
 		case r.forecastsSteps():
 			return 0
 		}
-		return r.selector.share(m.Tokens)
+		return r.selector.share(m.Tokens, r.ratios[p])
 	}), nil
 }
 
@@ -319,19 +325,19 @@ func (r *tokenRun) Begin(g *tensor.Graph, b *seam.Batch, positions []int) {
 	if r.keys != nil {
 		r.keys.begin(r.model, len(positions))
 	}
-	any := false
+	any, ranked := false, false
 	for _, p := range positions {
 		if r.policy.full[p] {
 			r.stats.ISteps++
 		} else {
 			r.stats.PSteps++
-			any = true
+			any, ranked = true, ranked || r.ranks(p)
 		}
 	}
 	if !any {
 		return
 	}
-	if r.predict != nil {
+	if r.predict != nil && ranked {
 		r.predict.begin(g, b)
 	}
 	r.g.EachRow(len(positions), len(r.alpha[0]), r.chooseSample)
@@ -343,10 +349,15 @@ func (r *tokenRun) choose(s int) {
 	if r.policy.full[p] {
 		return
 	}
-	if r.policy.Ratio > 0 {
+	if r.ranks(p) {
 		r.score(s, p)
 	}
-	r.selectors[s].choose(r.kept[s], r.alpha[s])
+	r.selectors[s].choose(r.kept[s], r.alpha[s], r.policy.ratios[p])
+}
+
+// ranks reports whether tokens are ranked at a position: not where all are computed, or none.
+func (r *tokenRun) ranks(p int) bool {
+	return r.policy.ratios[p] > 0 && r.policy.ratios[p] < 1
 }
 
 // score sets alpha to the importance of the tokens of a sample.
@@ -509,7 +520,7 @@ type Ranker interface {
 
 // Importance implements Ranker.
 func (r *tokenRun) Importance(sample int) []float32 {
-	if p := r.positions[sample]; !r.policy.full[p] && r.policy.Ratio > 0 && r.policy.Ratio < 1 {
+	if p := r.positions[sample]; r.ranks(p) {
 		r.score(sample, p)
 		return r.alpha[sample]
 	}

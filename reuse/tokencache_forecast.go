@@ -15,7 +15,8 @@ import (
 //
 //	R^(p)[n] = sum over i of Weights[p][i] · R[n] at the i-th last I-step or half step.
 //
-// At a half step the weights are those of guidance's difference at the i-th last I-step.
+// At a half step the weights are those of guidance's difference at the i-th last I-step. Where
+// P-steps compute tokens they are those of the updates, keys and values of the others.
 type Forecast struct {
 	Steps, Terms int
 	Weights      []float32 // [Steps, Terms]; unused at I-steps

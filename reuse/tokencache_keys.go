@@ -19,7 +19,7 @@ func (t *TokenCache) needsKV() bool {
 // forecastsKeys reports whether keys and values are forecast. A forecast of order 0 is what the KV
 // cache holds.
 func (t *TokenCache) forecastsKeys() bool {
-	return t.needsKV() && t.Keys == ForecastKeys && t.Order > 0
+	return t.needsKV() && t.Keys == ForecastKeys && (t.Order > 0 || t.Learned)
 }
 
 // newKeys returns the key cache of a run, or nil if none is needed.
@@ -39,7 +39,7 @@ func (t *TokenCache) keyBytes(m *seam.Shape, samples int) int64 {
 	case !t.needsKV():
 		return 0
 	case t.forecastsKeys():
-		return t.Basis.bytes(m.Blocks, samples*m.Tokens, 2*m.Width, t.Order) +
+		return t.differencesBytes(m.Blocks, samples*m.Tokens, 2*m.Width) +
 			seam.KVCacheBytes(1, samples, m.Tokens, m.Width)
 	}
 	return seam.KVCacheBytes(m.Blocks, samples, m.Tokens, m.Width)

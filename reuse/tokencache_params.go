@@ -91,6 +91,14 @@ func (t *TokenCache) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
+// differencesBytes returns the memory of differences.
+func (t *TokenCache) differencesBytes(sites, rows, width int) int64 {
+	if t.Learned {
+		return differencesBytes(sites, rows, width, t.Forecast.Terms-1)
+	}
+	return t.Basis.bytes(sites, rows, width, t.Order)
+}
+
 // differences returns empty differences in the form of the basis, as newDifferences.
 func (b Basis) differences(sites, rows, width, order int) *differences {
 	switch b {
@@ -105,8 +113,12 @@ func (b Basis) differences(sites, rows, width, order int) *differences {
 	return newNewton(sites, rows, width, order)
 }
 
-// differences returns empty differences of the policy's basis and order, over its time.
+// differences returns empty differences of the policy's basis and order, over its time, or the last
+// values for learned weights.
 func (p *resolved) differences(sites, rows, width int) *differences {
+	if p.Learned {
+		return newLearned(sites, rows, width, p.Forecast)
+	}
 	d := p.Basis.differences(sites, rows, width, p.Order)
 	if d.times = p.times; d.times != nil && p.Basis == Hermite {
 		series := NewHiCache()
@@ -159,7 +171,7 @@ func (t *TokenCache) written() []string {
 		if t.Selection == Grid {
 			names = append(names, "cell")
 		}
-		names = append(names, "importance", "keys", "write-back")
+		names = append(names, "at", "importance", "keys", "write-back")
 	}
 	names = append(names, "cached")
 	if t.Learned {
@@ -206,10 +218,13 @@ func (t *TokenCache) Validate() error {
 	case t.Site == BodySite && (t.Learned || t.needsPredictor()):
 		return fmt.Errorf("site=%s: want importance %s or %s and no learned forecasts: what is learned is of whole blocks",
 			BodySite, Random, UpdateNorm)
-	case t.Learned && !t.forecastsSteps():
-		return fmt.Errorf("learned=true: want ratio=0 and cached=%s, P-steps that compute nothing", Update)
-	case len(t.Steps.Half) > 0 && !t.Learned:
-		return errors.New("half steps: want learned=true, forecasts of guidance's difference")
+	case t.Learned && t.Cached != Update:
+		return fmt.Errorf("learned=true: want cached=%s", Update)
+	case t.Learned && t.Ratio > 0 && (t.Importance != Random || t.WriteBack):
+		return fmt.Errorf("learned=true where P-steps compute tokens: want importance=%s and write-back=false, "+
+			"forecasts from I-steps alone", Random)
+	case len(t.Steps.Half) > 0 && (!t.Learned || t.Ratio > 0):
+		return errors.New("half steps: want learned=true and ratio=0, forecasts of guidance's difference")
 	case t.Learned && t.Forecast == nil:
 		return errors.New("a learned forecast needs its weights: calibrate a policy, and use its folder")
 	case t.needsPredictor() && t.Predictor == nil:

@@ -138,6 +138,41 @@ func (p *Predictor) Repack() {
 type Alpha struct {
 	p   *Predictor
 	all *tensor.Tensor // dynamic: [samples*N, L]; static: [samples*L, N]
+	// chosen is what Block returns: all, or the hard choice.
+	chosen *tensor.Tensor
+}
+
+func newAlpha(p *Predictor, all *tensor.Tensor) *Alpha { return &Alpha{p, all, all} }
+
+// at returns the index in all of a token in a block of a sample.
+func (a *Alpha) at(sample, block, token int) int {
+	if a.p.Kind == Dynamic {
+		return (sample*a.p.Tokens+token)*a.p.Blocks + block
+	}
+	return (sample*a.p.Blocks+block)*a.p.Tokens + token
+}
+
+// Harden makes Block return what sampling with t does where a share ratio is computed: 1 for the
+// pairs of block and token that t chooses by the importances, and 0 for the others. Gradients pass
+// straight through to the importances.
+func (a *Alpha) Harden(g *tensor.Graph, t *TokenCache, m *seam.Shape, ratio float64) error {
+	k, err := newSelector(t, m)
+	if err != nil {
+		return err
+	}
+	alpha, hard := make([]float32, a.p.Blocks*a.p.Tokens), make([]float32, len(a.all.Flat()))
+	kept := make([][]int32, a.p.Blocks)
+	for s := range len(hard) / len(alpha) {
+		a.copySample(alpha, s)
+		k.choose(kept, alpha, ratio)
+		for block, tokens := range kept {
+			for _, i := range tokens {
+				hard[a.at(s, block, int(i))] = 1
+			}
+		}
+	}
+	a.chosen = g.StraightThrough(a.all, hard)
+	return nil
 }
 
 // Forward returns the importances for b, a batch of m.
@@ -148,7 +183,7 @@ func (p *Predictor) Forward(g *tensor.Graph, m seam.Model, b *seam.Batch) *Alpha
 		// embedding.
 		y := p.block.Forward(g, seam.Always, 0, x)
 		z := g.LayerNormModulate(y.X, nil, nil, x.Rows, headEps)
-		return &Alpha{p, g.Sigmoid(g.Linear(z, p.head))}
+		return newAlpha(p, g.Sigmoid(g.Linear(z, p.head)))
 	}
 	samples := len(b.T)
 	blocks, times := g.Ints(samples*p.Blocks), g.Ints(samples*p.Blocks)
@@ -157,7 +192,7 @@ func (p *Predictor) Forward(g *tensor.Graph, m seam.Model, b *seam.Batch) *Alpha
 	}
 	// [samples*L, E]
 	e := g.Add(g.Gather(p.embedding, blocks), g.Gather(p.time.Forward(g, b.T), times))
-	return &Alpha{p, g.Sigmoid(g.Linear(g.SiLU(g.Linear(g.SiLU(e), p.fc1)), p.fc2))}
+	return newAlpha(p, g.Sigmoid(g.Linear(g.SiLU(g.Linear(g.SiLU(e), p.fc1)), p.fc2)))
 }
 
 const headEps = 1e-6
@@ -165,14 +200,14 @@ const headEps = 1e-6
 // Block returns the importances of all tokens of all samples in a block, [samples*N, 1].
 func (a *Alpha) Block(g *tensor.Graph, block int) *tensor.Tensor {
 	if a.p.Kind == Dynamic {
-		return g.Columns(a.all, block, block+1)
+		return g.Columns(a.chosen, block, block+1)
 	}
 	samples := a.all.Rows / a.p.Blocks
 	rows := g.Ints(samples)
 	for s := range rows {
 		rows[s] = int32(s*a.p.Blocks + block)
 	}
-	return g.Reshape(g.Gather(a.all, rows), samples*a.p.Tokens, 1)
+	return g.Reshape(g.Gather(a.chosen, rows), samples*a.p.Tokens, 1)
 }
 
 // All returns the importances as one matrix, in no order that callers may rely on: for the cost,
@@ -181,14 +216,10 @@ func (a *Alpha) All() *tensor.Tensor { return a.all }
 
 // copySample sets dst, [L, N], to the importances of a sample.
 func (a *Alpha) copySample(dst []float32, s int) {
-	n, l := a.p.Tokens, a.p.Blocks
-	for block := range l {
+	n, all := a.p.Tokens, a.all.Flat()
+	for block := range a.p.Blocks {
 		for i := range n {
-			if a.p.Kind == Dynamic {
-				dst[block*n+i] = a.all.Row(s*n + i)[block]
-			} else {
-				dst[block*n+i] = a.all.Row(s*l + block)[i]
-			}
+			dst[block*n+i] = all[a.at(s, block, i)]
 		}
 	}
 }

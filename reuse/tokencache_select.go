@@ -27,8 +27,7 @@ const (
 // selector chooses the tokens that a P-step computes.
 type selector struct {
 	selection    Selection
-	ratio        float64 // share of all pairs of block and token that is kept
-	cell         int     // of Grid: tokens pruned of four
+	cell         int // of Grid: tokens pruned of four
 	blocks, side int
 	keys         []uint64 // scratch of top
 	order        []int32  // what it returns
@@ -53,52 +52,52 @@ func newSelector(t *TokenCache, m *seam.Shape) (selector, error) {
 	}
 	return selector{
 		selection: t.Selection,
-		ratio:     t.Ratio,
 		cell:      t.Cell,
 		blocks:    m.Blocks,
 		side:      m.GridCols,
 	}, nil
 }
 
-// share returns the share of all pairs of block and token that choose keeps, of n tokens.
-func (k *selector) share(n int) float64 {
+// share returns the share of all pairs of block and token that choose keeps for a ratio, of n
+// tokens.
+func (k *selector) share(n int, ratio float64) float64 {
 	pairs := float64(k.blocks * n)
 	switch {
-	case k.ratio == 0:
+	case ratio == 0:
 		return 0
 	case k.selection == PerBlock:
-		return math.Round(k.ratio*float64(n)) / float64(n)
+		return math.Round(ratio*float64(n)) / float64(n)
 	case k.selection == Global:
-		return math.Round(k.ratio*pairs) / pairs
+		return math.Round(ratio*pairs) / pairs
 	}
-	return 1 - float64(k.prunedBlocks())*float64(k.cell)/4/float64(k.blocks)
+	return 1 - float64(k.prunedBlocks(ratio))*float64(k.cell)/4/float64(k.blocks)
 }
 
 // prunedBlocks returns how many blocks Grid prunes, to bring the kept share to ratio.
-func (k *selector) prunedBlocks() int {
-	return min(k.blocks, int(math.Round((1-k.ratio)*float64(k.blocks)*4/float64(k.cell))))
+func (k *selector) prunedBlocks(ratio float64) int {
+	return min(k.blocks, int(math.Round((1-ratio)*float64(k.blocks)*4/float64(k.cell))))
 }
 
 // choose sets kept[block] to the tokens of a sample that are computed, in rising order, given the
-// importance alpha, [blocks, tokens].
-func (k *selector) choose(kept [][]int32, alpha []float32) {
+// importance alpha, [blocks, tokens], and the share of all pairs of block and token that is kept.
+func (k *selector) choose(kept [][]int32, alpha []float32, ratio float64) {
 	n := len(alpha) / k.blocks
 	for b := range kept {
 		kept[b] = kept[b][:0]
 	}
 	switch {
-	case k.ratio == 0:
+	case ratio == 0:
 	case k.selection == PerBlock:
-		count := int(math.Round(k.ratio * float64(n)))
+		count := int(math.Round(ratio * float64(n)))
 		for b := range kept {
 			kept[b] = append(kept[b], k.top(alpha[b*n:(b+1)*n], count)...)
 		}
 	case k.selection == Global:
-		for _, i := range k.top(alpha, int(math.Round(k.ratio*float64(len(alpha))))) {
+		for _, i := range k.top(alpha, int(math.Round(ratio*float64(len(alpha))))) {
 			kept[int(i)/n] = append(kept[int(i)/n], i%int32(n))
 		}
 	default:
-		k.grid(kept, alpha, n)
+		k.grid(kept, alpha, n, ratio)
 	}
 	for b := range kept {
 		slices.Sort(kept[b])
@@ -129,7 +128,7 @@ func falling(v float32) uint32 {
 }
 
 // grid prunes the least important blocks, and in them the least important tokens of each cell.
-func (k *selector) grid(kept [][]int32, alpha []float32, n int) {
+func (k *selector) grid(kept [][]int32, alpha []float32, n int, ratio float64) {
 	importance := make([]float32, k.blocks)
 	for b := range importance {
 		for _, a := range alpha[b*n : (b+1)*n] {
@@ -137,7 +136,7 @@ func (k *selector) grid(kept [][]int32, alpha []float32, n int) {
 		}
 	}
 	whole := make([]bool, k.blocks)
-	for _, b := range k.top(importance, k.blocks-k.prunedBlocks()) {
+	for _, b := range k.top(importance, k.blocks-k.prunedBlocks(ratio)) {
 		whole[b] = true
 	}
 	for b := range kept {

@@ -19,6 +19,7 @@ type Superposition struct {
 	tokens int
 	cached Cached
 	past   *differences // of each block
+	added  []float32    // what the model adds between blocks, [N, D], or nil
 	alpha  *Alpha       // nil while the cache is filled
 
 	position int
@@ -30,7 +31,7 @@ func NewSuperposition(
 	g *tensor.Graph, m *seam.Shape, samples int, cached Cached, order int, basis Basis,
 ) *Superposition {
 	past := basis.differences(m.Blocks, samples*m.Tokens, m.Width, order)
-	return &Superposition{g: g, tokens: m.Tokens, cached: cached, past: past}
+	return &Superposition{g: g, tokens: m.Tokens, cached: cached, past: past, added: addedInside(m)}
 }
 
 // Reset empties the cache.
@@ -58,6 +59,9 @@ func (s *Superposition) Forecast(x *tensor.Tensor, position int) *tensor.Tensor 
 				clear(y.Row(i))
 			}
 			s.past.addForecast(y.Row(i), block, i, position)
+		}
+		if n := i % s.tokens * y.Cols; s.added != nil && s.cached == Update {
+			kernel.Add(y.Row(i), y.Row(i), s.added[n:n+y.Cols])
 		}
 	})
 	return y

@@ -82,6 +82,52 @@ func (c StepChoice) resolve(steps int) ([]bool, error) {
 	return full, nil
 }
 
+// TokenSteps says which P-steps compute tokens.
+type TokenSteps string
+
+const (
+	// EveryPStep computes the same share at every P-step. It is what "" means.
+	EveryPStep TokenSteps = "every"
+	// LastPSteps computes as many tokens in all, but at the last P-steps before each I-step, where
+	// forecasts err by far the most, and there up to all of them.
+	LastPSteps TokenSteps = "last"
+)
+
+// stepRatios returns for each position the share of pairs that is computed at a P-step there, given
+// the I-steps; it is 1 at I-steps.
+func (t *TokenCache) stepRatios(full []bool) []float64 {
+	ratios := make([]float64, len(full))
+	for p := 0; p < len(full); p++ {
+		if full[p] {
+			ratios[p] = 1
+			continue
+		}
+		end := p // of the P-steps up to the next I-step
+		for end < len(full) && !full[end] {
+			end++
+		}
+		left := t.Ratio * float64(end-p)
+		for q := end - 1; q >= p; q-- {
+			if ratios[q] = t.Ratio; t.At == LastPSteps {
+				ratios[q] = min(left, 1)
+				left = max(0, left-1)
+			}
+		}
+		p = end - 1
+	}
+	return ratios
+}
+
+// StepRatios returns for each of steps positions the share of pairs of block and token that is
+// computed there.
+func (t *TokenCache) StepRatios(steps int) ([]float64, error) {
+	full, err := t.Steps.resolve(steps)
+	if err != nil {
+		return nil, err
+	}
+	return t.stepRatios(full), nil
+}
+
 // ISteps lists the positions of the I-steps of a run of steps steps.
 func (c StepChoice) ISteps(steps int) ([]int, error) {
 	full, err := c.resolve(steps)

@@ -1,6 +1,7 @@
 package reuse_test
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 
@@ -25,6 +26,32 @@ func TestPercentileSteps(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			if got := reuse.PercentileSteps(test.mass, test.count); !slices.Equal(got, test.want) {
 				t.Errorf("%v, want %v", got, test.want)
+			}
+		})
+	}
+}
+
+// TestStepRatios checks where tokens are computed: at every P-step, or as many at the last ones
+// before each I-step.
+func TestStepRatios(t *testing.T) {
+	for _, test := range []struct {
+		at    reuse.TokenSteps
+		ratio float64
+		want  []float64 // with I-steps at 0, 1, 4 and 8
+	}{
+		{"", 0.25, []float64{1, 1, 0.25, 0.25, 1, 0.25, 0.25, 0.25, 1, 0.25}},
+		{reuse.EveryPStep, 0.5, []float64{1, 1, 0.5, 0.5, 1, 0.5, 0.5, 0.5, 1, 0.5}},
+		{reuse.LastPSteps, 0.25, []float64{1, 1, 0, 0.5, 1, 0, 0, 0.75, 1, 0.25}},
+		{reuse.LastPSteps, 0.5, []float64{1, 1, 0, 1, 1, 0, 0.5, 1, 1, 0.5}},
+		{reuse.LastPSteps, 0, []float64{1, 1, 0, 0, 1, 0, 0, 0, 1, 0}},
+		{reuse.LastPSteps, 1, []float64{1, 1, 1, 1, 1, 1, 1, 1, 1, 1}},
+	} {
+		t.Run(fmt.Sprintf("%s %g", test.at, test.ratio), func(t *testing.T) {
+			p := reuse.NewTokenCache()
+			p.Steps = reuse.StepChoice{Kind: reuse.ListedSteps, List: []int{0, 1, 4, 8}}
+			p.Ratio, p.At = test.ratio, test.at
+			if got, err := p.StepRatios(10); err != nil || !slices.Equal(got, test.want) {
+				t.Errorf("%v (%v), want %v", got, err, test.want)
 			}
 		})
 	}

@@ -286,6 +286,20 @@ func (g *Graph) Blend(alpha, fresh, cached *Tensor) *Tensor {
 	return y
 }
 
+// StraightThrough returns hard in place of soft, of as many elements, and passes its gradient on to
+// soft as if they were equal.
+func (g *Graph) StraightThrough(soft *Tensor, hard []float32) *Tensor {
+	if len(hard) != soft.Rows*soft.Cols {
+		panic(fmt.Sprintf("tensor: %d hard values for %v", len(hard), soft))
+	}
+	y := g.New(soft.Rows, soft.Cols)
+	copy(y.Flat(), hard)
+	if g.recording(soft) {
+		g.record(y, func(dy *Tensor) { g.AddGrad(soft, dy) })
+	}
+	return y
+}
+
 // Sigmoid returns 1/(1+exp(-x)).
 func (g *Graph) Sigmoid(x *Tensor) *Tensor {
 	y := g.byRow(rowOp{x: x, row: func(op *rowOp, i int) {

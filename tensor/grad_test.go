@@ -111,6 +111,10 @@ func TestGradients(t *testing.T) {
 	add("Blend", map[string]*Tensor{"alpha": alpha, "fresh": x, "cached": y}, func(g *Graph) *Tensor {
 		return g.Blend(g.Columns(g.Sigmoid(alpha), 1, 2), x, y)
 	})
+	add("StraightThrough", map[string]*Tensor{"x": x}, func(g *Graph) *Tensor {
+		soft := g.SiLU(x)
+		return g.SiLU(g.StraightThrough(soft, soft.Flat())) // where hard is soft its derivative is 1
+	})
 	add("Sigmoid", map[string]*Tensor{"x": x}, func(g *Graph) *Tensor { return g.Sigmoid(x) })
 	add("Reshape", map[string]*Tensor{"x": x}, func(g *Graph) *Tensor {
 		return g.SiLU(g.Reshape(g.Columns(x, 2, 6), 6, 8))

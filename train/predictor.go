@@ -36,13 +36,16 @@ func (t *Trajectories) Batch(position, from, to int) *seam.Batch {
 
 // PredictorOptions says how a PredictorTask trains.
 type PredictorOptions struct {
-	Lambda   float64      `json:"lambda"` // weight of the mean importance, the cost
+	Lambda   float64      `json:"lambda"` // weight of the cost
 	Cached   reuse.Cached `json:"cached"`
 	Order    int          `json:"order"` // of the forecasts of pruned tokens
 	Basis    reuse.Basis  `json:"basis"` // likewise
 	ISteps   []int        `json:"i_steps"`
 	Seed     uint64       `json:"seed"`
 	Guidance bool         `json:"guidance"` // give half of the examples the null class
+
+	// Choice, if not nil, is the policy whose choice of tokens the estimate makes.
+	Choice *reuse.TokenCache `json:"choice,omitempty"`
 }
 
 // PredictorTask is the training of a cache predictor with the model frozen. An example is a P-step
@@ -54,6 +57,11 @@ type PredictorOptions struct {
 //
 // where x⁰ is the estimate without any computation. The ratio makes all steps count equally and
 // lambda independent of scale.
+//
+// With a Choice the estimate computes the tokens that sampling would, those of the largest alpha, and
+// gradients pass straight through the choice. The errors are then those of the model's output, after
+// its last layer, and the cost is lambda·(mean(alpha)/ratio - 1)²: what is computed is given, and
+// alpha must be kept from saturating. The trajectories should be of the policy's own sampling.
 type PredictorTask struct {
 	Predictor *reuse.Predictor
 
@@ -61,8 +69,9 @@ type PredictorTask struct {
 	params  []*tensor.Param
 	options PredictorOptions
 	data    *Trajectories
-	targets []int   // the P-steps
-	before  [][]int // the I-steps that fill the cache, for each of targets
+	targets []int     // the P-steps, with a Choice those that compute tokens
+	before  [][]int   // the I-steps that fill the cache, for each of targets
+	ratios  []float64 // of each step: the share that a Choice computes
 	soft    *reuse.Superposition
 	samples int
 	batch   seam.Batch
@@ -90,6 +99,11 @@ func NewPredictorTask(kind reuse.Importance, m *dit.Model, src nn.Source, t *Tra
 	for _, i := range o.ISteps {
 		full[i] = true
 	}
+	if o.Choice != nil {
+		if task.ratios, err = o.Choice.StepRatios(t.Plan.Steps()); err != nil {
+			return nil, err
+		}
+	}
 	var fill []int
 	for position, is := range full {
 		if is {
@@ -98,6 +112,9 @@ func NewPredictorTask(kind reuse.Importance, m *dit.Model, src nn.Source, t *Tra
 		}
 		if len(fill) == 0 {
 			return nil, errors.New("the first step must be an I-step")
+		}
+		if r := task.ratios; r != nil && (r[position] == 0 || r[position] == 1) {
+			continue
 		}
 		task.targets = append(task.targets, position)
 		task.before = append(task.before, append([]int(nil), fill[max(0, len(fill)-o.Order-1):]...))
@@ -128,9 +145,13 @@ func (t *PredictorTask) Accumulate(g *tensor.Graph, first int64, count int, scal
 	}
 	g.StartTape()
 	alpha := t.Predictor.Forward(g, t.model, &t.batch)
+	if t.options.Choice != nil {
+		if err := alpha.Harden(g, t.options.Choice, t.model.Shape(), t.ratios[position]); err != nil {
+			return nil, err
+		}
+	}
 	t.soft.Estimate(alpha, position)
-	t.model.Forward(g, t.soft, &t.batch)
-	estimate := t.soft.Last()
+	estimate := t.compared(t.model.Forward(g, t.soft, &t.batch))
 	if err := g.Err(); err != nil {
 		return nil, err
 	}
@@ -148,14 +169,34 @@ func (t *PredictorTask) Accumulate(g *tensor.Graph, first int64, count int, scal
 	mean := 0.0
 	for i := range all.Rows {
 		mean += float64(kernel.Sum(all.Row(i))) / float64(all.Rows*all.Cols)
-		for j := range all.Cols {
-			cost.Row(i)[j] = float32(t.options.Lambda * weight / float64(all.Rows*all.Cols))
-		}
+	}
+	price, slope := t.cost(mean, position)
+	for i := range cost.Flat() {
+		cost.Flat()[i] = float32(slope * weight / float64(all.Rows*all.Cols))
 	}
 	g.AddGrad(all, cost)
 	g.Backward()
 	n := float64(count)
-	return []float64{n * (left + t.options.Lambda*mean), n * left, n * mean}, g.Err()
+	return []float64{n * (left + price), n * left, n * mean}, g.Err()
+}
+
+// cost returns the cost of a mean importance at a step, and its slope.
+func (t *PredictorTask) cost(mean float64, position int) (price, slope float64) {
+	if t.options.Choice == nil {
+		return t.options.Lambda * mean, t.options.Lambda
+	}
+	ratio := t.ratios[position]
+	off := mean/ratio - 1
+	return t.options.Lambda * off * off, 2 * t.options.Lambda * off / ratio
+}
+
+// compared returns what of a pass is compared: the tokens after the last block, or with a Choice the
+// prediction out.
+func (t *PredictorTask) compared(out *tensor.Tensor) *tensor.Tensor {
+	if t.options.Choice == nil {
+		return t.soft.Last()
+	}
+	return out
 }
 
 // allocate makes the scratch memory for batches of count examples of size elements.
@@ -170,7 +211,6 @@ func (t *PredictorTask) allocate(g *tensor.Graph, count, size int) {
 		T:    make([]float32, count),
 		Cond: make([]seam.Condition, count),
 	}
-	t.target = make([]float32, count*t.model.Tokens()*t.model.Hidden)
 }
 
 // prepare chooses the examples of a call, fills the cache at the I-steps before theirs and sets the
@@ -203,11 +243,14 @@ func (t *PredictorTask) prepare(g *tensor.Graph, first int64, count, size int) (
 	}
 	at(position)
 	t.soft.Compute()
-	t.model.Forward(g, t.soft, &t.batch)
-	copy(t.target, t.soft.Last().Flat())
+	t.target = append(t.target[:0], t.compared(t.model.Forward(g, t.soft, &t.batch)).Flat()...)
 	g.Reset()
 	x := t.model.Embed(g, &t.batch)
-	without = squaredError(t.soft.Forecast(x.X, position).Flat(), t.target)
+	forecast := t.soft.Forecast(x.X, position)
+	if t.options.Choice != nil {
+		forecast = t.model.Head(g, x.With(forecast))
+	}
+	without = squaredError(forecast.Flat(), t.target)
 	g.Reset()
 	return position, without
 }

@@ -26,7 +26,9 @@ type Flags struct {
 	Updates   int      `help:"Updates of the predictor, or of the routers." default:"${updates}"`
 	Batch     int      `help:"Examples of an update." default:"${batch}"`
 	LR        float64  `name:"lr" help:"Learning rate of the predictor." default:"${lr}"`
-	Lambda    float64  `help:"Weight of the cost, the mean importance." default:"${lambda}"`
+	Lambda    float64  `help:"Weight of the cost, the mean importance; with --training path of its deviation from the ratio." default:"${lambda}"`
+	Predictor string   `help:"Take the trained predictor of another policy instead of training one." placeholder:"DIR"`
+	Training  string   `help:"How the predictor is trained: soft, as in the paper, or path, with the tokens that sampling chooses, on its trajectories, by the model's output." enum:"soft,path" default:"soft"`
 	Measure   int      `help:"Images that the speed and the PSNR in the policy are measured on, of another seed than those that it learns from." default:"${measure}"`
 	Trials    int      `help:"Placements of I-steps that are tried, where forecasts are learned; 0: they are placed evenly. Of learned-solver: moves of a timestep that are tried; 0: they stay where the bundled solver has them." default:"${trials}"`
 	Placement string   `help:"How computed steps are placed between learned forecasts: dp, the cheapest of all placements by a model of their cost; search, the best of the --trials; best, the one of both that measures better, with single steps moved while that helps." enum:"dp,search,best" default:"${placement}"`
@@ -147,6 +149,7 @@ func (c *Flags) tokenCache() (calibrate.Method, error) {
 		return nil, err
 	}
 	m.Percentile = m.Percentile || c.Percent
+	m.From, m.Training = c.Predictor, calibrate.Training(c.Training)
 	m.Updates, m.Batch, m.LR, m.Lambda = c.Updates, c.Batch, c.LR, c.Lambda
 	m.Placement = calibrate.Placement(c.Placement)
 	m.Trials, m.Few, m.Halves, m.Weighting = c.Trials, c.Few, c.Halves, calibrate.Weighting(c.Weigh)
