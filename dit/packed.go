@@ -7,12 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"unsafe"
 
 	"github.com/tokencache/tokencache/checkpoint"
 	"github.com/tokencache/tokencache/internal/atomicfile"
 	"github.com/tokencache/tokencache/internal/mapped"
+	"github.com/tokencache/tokencache/internal/regularfile"
 	"github.com/tokencache/tokencache/nn"
 	"github.com/tokencache/tokencache/tensor"
 )
@@ -121,7 +121,7 @@ func writeAligned(out io.Writer, b []byte) error {
 
 // isPacked reports whether a file is a packed one.
 func isPacked(path string) (bool, error) {
-	f, err := os.Open(path)
+	f, _, err := regularfile.Open(path)
 	if err != nil {
 		return false, err
 	}

@@ -3,7 +3,8 @@ package mapped
 
 import (
 	"fmt"
-	"os"
+
+	"github.com/tokencache/tokencache/internal/regularfile"
 )
 
 // Open returns the content of the file at path, which must not change while the program runs, as
@@ -11,19 +12,15 @@ import (
 // are handed on, and nobody could tell when the last of them is gone. Where files cannot be mapped
 // it is read.
 func Open(path string) ([]byte, error) {
-	f, err := os.Open(path)
+	f, size, err := regularfile.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() || info.Size() == 0 || int64(int(info.Size())) != info.Size() {
+	if size == 0 || int64(int(size)) != size {
 		return nil, fmt.Errorf("map %s: want a file that has content and fits into memory", path)
 	}
-	b, err := content(f, int(info.Size()))
+	b, err := content(f, int(size))
 	if err != nil {
 		return nil, fmt.Errorf("map %s: %w", path, err)
 	}

@@ -3,7 +3,6 @@ package verify
 import (
 	"encoding/json"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -11,6 +10,7 @@ import (
 	"github.com/tokencache/tokencache/checkpoint"
 	"github.com/tokencache/tokencache/diffusion"
 	"github.com/tokencache/tokencache/dit"
+	"github.com/tokencache/tokencache/internal/regularfile"
 	"github.com/tokencache/tokencache/seam"
 	"github.com/tokencache/tokencache/tensor"
 )
@@ -108,7 +108,7 @@ func openSmall(dir, path string, predicts diffusion.Prediction) (*dit.Weights, e
 	var config struct {
 		Heads int `json:"num_heads"`
 	}
-	b, err := os.ReadFile(filepath.Join(dir, smallConfig))
+	b, err := regularfile.Read(filepath.Join(dir, smallConfig), regularfile.MaxText)
 	if err == nil {
 		err = json.Unmarshal(b, &config)
 	}

@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
 	"strings"
 
 	"github.com/tokencache/tokencache/diffusion"
 	"github.com/tokencache/tokencache/dit"
+	"github.com/tokencache/tokencache/internal/regularfile"
 	"github.com/tokencache/tokencache/seam"
 	"github.com/tokencache/tokencache/tensor"
 	"github.com/tokencache/tokencache/train"
@@ -19,7 +19,7 @@ import (
 // targets and losses, and the gradients of their mean.
 func (r *run) flowTraining(f *flows, c *recording, parameters string) error {
 	order := map[string][]string{}
-	b, err := os.ReadFile(parameters)
+	b, err := regularfile.Read(parameters, regularfile.MaxText)
 	if err != nil {
 		return err
 	}
