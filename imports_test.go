@@ -56,7 +56,7 @@ var storeys = []storey{
 		{"t5", "checkpoint nn tensor"},
 		{"seam", "tensor"},
 		{"minit2i", "checkpoint nn seam tensor"},
-		{"dit", "checkpoint diffusion internal/atomicfile internal/mapped nn seam tensor"},
+		{"dit", "checkpoint diffusion internal/atomicfile internal/mapped internal/regularfile nn seam tensor"},
 		{"vae", "checkpoint nn tensor"},
 		{"reuse", "checkpoint diffusion dit internal/atomicfile internal/digest internal/kernel internal/regularfile internal/spelling nn seam tensor"},
 		{".", "diffusion dit internal/classes internal/imagenet internal/kernel internal/raster reuse seam tensor vae"},
