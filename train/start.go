@@ -63,7 +63,7 @@ func StartModel(w *dit.Weights, o ModelOptions, set *data.Set) (
 		names = set.Classes
 	}
 	switch {
-	case o.Arch == "" || o.Arch == w.Arch || o.Arch == dit.ArchDiT:
+	case o.Arch == "" || o.Arch == dit.ArchDiT || o.Arch == dit.ArchSiT && w.Arch == dit.ArchSiT:
 		m, params, err = w.Trainable()
 	case o.Arch == dit.ArchSiT:
 		m, params, err = FlowStart(w, o)

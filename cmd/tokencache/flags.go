@@ -85,10 +85,10 @@ func (f *samplingFlags) of(policy reuse.Policy, s diffusion.Sampling) diffusion.
 
 // flowFlags are of flow models, such as SiT.
 type flowFlags struct {
-	Shift     float64 `help:"Shift the steps of a flow towards noise, u to X*u/(1+(X-1)*u); 1 does not." placeholder:"X"`
+	Shift     float64 `help:"Shift the steps of a flow towards noise, u to X*u/(1+(X-1)*u). Default: 1, which does not." placeholder:"X"`
 	Resolve   bool    `name:"shift-by-resolution" help:"Shift the steps of a flow by as much as suits the number of its tokens."`
-	From      float64 `name:"guidance-low" help:"Guide only from this time on, timestep/1000, which is 1 for noise." placeholder:"T"`
-	To        float64 `name:"guidance-high" help:"Guide only up to this time, such as 0.7." placeholder:"T"`
+	From      float64 `name:"guidance-low" help:"Guide only from this time on, timestep/1000, which is 1 for noise. Default: 0." placeholder:"T"`
+	To        float64 `name:"guidance-high" help:"Guide only up to this time, such as 0.7. Default: 1." placeholder:"T"`
 	Form      string  `name:"diffusion-form" help:"How much noise sde adds on the way: ${forms}. Default: the first." placeholder:"NAME"`
 	Norm      float64 `name:"diffusion-norm" help:"Multiply it. Default: 1." placeholder:"X"`
 	Last      string  `name:"last-step" help:"Last step of sde: ${lasts}. Default: the first." placeholder:"NAME"`

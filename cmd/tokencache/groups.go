@@ -24,25 +24,30 @@ var flagGroups = [][]string{
 	{"Images:", "class", "count", "seed", "noise", "rng", "batch"},
 	{"Sampling:", "sampler", "steps", "spacing", "order", "variant", "solver", "eta", "guidance", "guidance-power",
 		"guidance-all-channels", "clip"},
+	{"Flow models:", "path-type", "prediction", "shift", "shift-by-resolution", "guidance-low", "guidance-high",
+		"diffusion-form", "diffusion-norm", "last-step", "last-step-size", "sample-eps", "atol", "rtol"},
 	{"Cache policy:", "policy", "speed", "min-psnr", "cache-memory", "method", "ratio", "paper", "percentile"},
 	{"Measuring:", "timed", "repeat", "retime", "reference"},
+	{"Computing:", "dtype", "threads"},
 	{"Output:", "out", "overwrite", "labels", "resume", "save-latents", "compare", "report-only", "json"},
 }
 
 // calibrateGroups are those of calibrate besides, which it finds first.
 var calibrateGroups = [][]string{
 	{"Search for a target:", "target", "methods", "evidence", "reference"},
-	{"Contract of a PSNR:", "contract", "contract-images", "contract-checks", "contract-seed"},
+	{"Contract of a PSNR:", "contract", "contract-images", "contract-checks", "contract-seed", "confidence", "keep"},
 	{"Learned forecasts:", "trials", "placement", "few", "halves", "weigh"},
 	{"Other methods:", "threshold", "lookahead", "router-lr", "l1", "full", "gaps", "feature", "columns"},
-	{"Learning and measuring:", "images", "updates", "batch", "lr", "lambda", "measure"},
+	{"Learning and measuring:", "images", "updates", "batch", "lr", "lambda", "predictor",
+		"training", "measure"},
 }
 
 // trainGroups are those of verbs that train, where some flags mean something else.
 var trainGroups = [][]string{
 	{"Data:", "data", "split", "skip-broken", "size", "channels", "flip", "shift"},
-	{"Model:", "arch", "model", "key", "width", "widths", "depth", "heads", "patch", "decode-layers", "no-learn-sigma"},
-	{"Training:", "steps", "epochs", "batch", "micro-batch", "lr", "warmup", "schedule", "weight-decay", "clip", "ema",
+	{"Model:", "arch", "model", "key", "width", "widths", "depth", "heads", "patch", "decode-layers", "no-learn-sigma",
+		"path-type", "prediction"},
+	{"Training:", "objective", "loss-weight", "steps", "epochs", "batch", "micro-batch", "lr", "warmup", "schedule", "weight-decay", "clip", "ema",
 		"seed", "mask-ratio", "label-dropout", "label-smoothing", "min-snr"},
 	{"Output:", "out", "resume", "save-every", "sample-every", "cfg", "json"},
 }

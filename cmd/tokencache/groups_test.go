@@ -39,7 +39,7 @@ func TestHelpSaysDefaults(t *testing.T) {
 		"neighbours": true, "noise": true, "out": true, "paper": true, "ratio": true, "save-latents": true,
 		"size": true, "speed": true, "speeds": true, "statistics": true, "target": true, "vae": true,
 		"reference": true, "samples": true, "data": true, "model": true, "key": true, "policy": true,
-		"samples-split": true, "preprocess": true,
+		"samples-split": true, "preprocess": true, "path-type": true, "prediction": true,
 	}
 	for _, verb := range newParser(&cli{}).Model.Leaves(false) {
 		for _, f := range verb.Flags {

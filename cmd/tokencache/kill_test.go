@@ -73,7 +73,7 @@ func killedRuns(t *testing.T) []killedRun {
 			args:  with("compare", "--policies fora:n=2 --count 3 --timed 1 --repeat 1 --steps 3"),
 			out:   "comparison",
 			kills: 2,
-			timed: `/(frontier-.*|memory|step-time|report|results|sheet)\.(png|svg|html|csv)$`,
+			timed: `/(frontier-.*|pareto.*|memory|step-time|report|results|tables|sheet)\.(png|svg|html|csv|md)$`,
 		},
 	}
 }

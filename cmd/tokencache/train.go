@@ -27,7 +27,7 @@ type trainDiTCmd struct {
 	Objective string        `settled:"" help:"What a model is trained for: diffusion, as DiT, or flow, as SiT, which --model may begin as a DiT. Default: diffusion." placeholder:"NAME"`
 	Path      string        `settled:"" name:"path-type" help:"Path of a flow: Linear, GVP or VP. Default: Linear." placeholder:"NAME"`
 	Predict   string        `settled:"" name:"prediction" help:"What a flow predicts: velocity, epsilon (noise), score or sample. Default: velocity." placeholder:"NAME"`
-	Weight    *string       `settled:"" name:"loss-weight" help:"Weight of a flow's loss of noise or score: velocity or likelihood." placeholder:"NAME"`
+	Weight    *string       `settled:"" name:"loss-weight" help:"Weight of a flow's loss of noise or score: velocity or likelihood. Default: none." placeholder:"NAME"`
 	Model     string        `short:"m" settled:"" help:"Fine-tune this checkpoint instead of starting from new weights. With --arch mdtv1 or mdtv2 it is a DiT, and the new MDT starts as one that computes the same." placeholder:"PATH|NAME"`
 	Key       string        `help:"Which of several sets of weights in the checkpoint to start with, as for generate." placeholder:"KEY"`
 	Width     *int          `settled:"" help:"Width of a new model. Default: 128." placeholder:"N"`
@@ -136,7 +136,7 @@ func (c *trainDiTCmd) checkArch() error {
 	arch, err := train.ArchOf(c.Arch, c.Objective)
 	switch {
 	case err != nil:
-		return err
+		return fmt.Errorf("--%w", err)
 	case arch != dit.ArchSiT && (c.Path != "" || c.Predict != "" || c.Weight != nil):
 		return errors.New("--path-type, --prediction and --loss-weight are for flows: give --objective flow")
 	case c.Model != "" && c.Arch != "" && arch == dit.ArchDiT:
@@ -163,7 +163,7 @@ func (c *trainDiTCmd) weights(a *app, arch dit.Arch) (w *dit.Weights, err error)
 	if w == nil || err != nil {
 		return nil, err
 	}
-	if arch != dit.ArchDiT && w.Arch != dit.ArchDiT && arch != w.Arch {
+	if arch != dit.ArchDiT && w.Arch != dit.ArchDiT && (arch != dit.ArchSiT || w.Arch != dit.ArchSiT) {
 		err := fmt.Errorf("--arch %s: %s is an %s already, and keeps its own architecture: leave --arch out",
 			strings.ToLower(c.Arch), c.Model, w.Arch)
 		return nil, errors.Join(err, w.Close())
