@@ -56,6 +56,7 @@ var storeys = []storey{
 		{".", "diffusion dit internal/classes internal/imagenet internal/kernel internal/raster reuse seam tensor vae"},
 	}},
 	{"workshop", []room{
+		{"internal/pngtext", ". diffusion internal/raster"},
 		{"data", "internal/imagefile internal/npz internal/raster internal/sheet"},
 		{"eval", "checkpoint internal/npz internal/raster nn tensor"},
 		{"report/internal/chart", ""},
@@ -74,7 +75,7 @@ var storeys = []storey{
 		{"bench/peers/block", "checkpoint dit nn seam tensor"},
 		{"cmd/tokencache/internal/version", "internal/kernel"},
 		{"cmd/tokencache/internal/calibration", "calibrate comparison reuse"},
-		{"cmd/tokencache/internal/output", ". checkpoint diffusion eval internal/atomicfile internal/classes internal/filelock internal/imagefile internal/npz internal/raster internal/sheet"},
+		{"cmd/tokencache/internal/output", ". checkpoint eval internal/atomicfile internal/classes internal/filelock internal/imagefile internal/npz internal/pngtext internal/raster internal/sheet"},
 		{"cmd/tokencache/internal/summary", ". calibrate eval measure reuse"},
 		{"cmd/tokencache/internal/terminal", "train"},
 		{"cmd/tokencache/internal/listing", "diffusion dit internal/imagenet models models/bundle reuse"},
@@ -150,7 +151,7 @@ func TestImportDirection(t *testing.T) {
 
 // rootFiles are the files of the root package, from the lowest up.
 var rootFiles = []string{
-	"errors.go", "request.go", "plan.go", "sequence.go", "job.go", "team.go", "engine.go", "decode.go", "tick.go", "tokencache.go", "check.go", "identity.go", "generate.go",
+	"errors.go", "client.go", "request.go", "computed.go", "plan.go", "sequence.go", "job.go", "team.go", "engine.go", "decode.go", "tick.go", "tokencache.go", "check.go", "identity.go", "generate.go",
 	"converged.go",
 }
 
