@@ -1,6 +1,7 @@
 package models
 
 import (
+	"errors"
 	"os"
 	"slices"
 	"strings"
@@ -18,6 +19,18 @@ import (
 //
 // A name without a path separator is a method first, then a policy of the bundle, then a folder.
 func ResolvePolicy(b *bundle.Bundle, text string) (reuse.Policy, error) {
+	p, err := NamedPolicy(b, text)
+	if unknown := (*UnknownError)(nil); errors.As(err, &unknown) {
+		if isFolder(text) {
+			return reuse.Open(text)
+		}
+		unknown.Or = "the folder of a calibrated policy"
+	}
+	return p, err
+}
+
+// NamedPolicy is ResolvePolicy without folders: whatever the text is, it reads no file.
+func NamedPolicy(b *bundle.Bundle, text string) (reuse.Policy, error) {
 	name, _, _ := strings.Cut(text, ":")
 	methods := methodNames()
 	if slices.Contains(methods, name) {
@@ -32,10 +45,7 @@ func ResolvePolicy(b *bundle.Bundle, text string) (reuse.Policy, error) {
 			return t, nil
 		}
 	}
-	if isFolder(text) {
-		return reuse.Open(text)
-	}
-	unknown := &UnknownError{Kind: "policy", Name: name, Known: methods, Or: "the folder of a calibrated policy"}
+	unknown := &UnknownError{Kind: "policy", Name: name, Known: methods}
 	for _, t := range bundled {
 		unknown.Known = append(unknown.Known, t.String())
 	}

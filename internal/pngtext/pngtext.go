@@ -1,0 +1,108 @@
+// Package pngtext says, as texts of a PNG file, what a generated image depends on. All that write
+// images use it, so that equal requests give equal files.
+package pngtext
+
+import (
+	"fmt"
+	"strconv"
+
+	"github.com/tokencache/tokencache"
+	"github.com/tokencache/tokencache/diffusion"
+	"github.com/tokencache/tokencache/internal/raster"
+)
+
+// IdentityKey is the key of the text with a run's identity.
+const IdentityKey = "identity"
+
+// Provenance describes for people what a run's images depend on besides their class and index.
+// Names stand for policy and noise; the run's identity is of their contents.
+type Provenance struct {
+	Model       string // architecture and size
+	Fingerprint string
+	Seed        uint64
+	Sampling    diffusion.Sampling // with its defaults
+	Policy      string
+	MinPSNR     float64 // that each image keeps; 0: nothing is promised
+	Level       string  // of the CPU
+	Batch       int     // matters to RNGTorch alone
+	Images      int     // likewise
+	Noise       string  // file of the noise that the images started from, or ""
+}
+
+// Of describes a request, with noise that is called so.
+func Of(p *tokencache.Pipeline, req tokencache.Request, noise string) Provenance {
+	return Provenance{
+		Model:       p.Config().Name(),
+		Fingerprint: p.Fingerprint(),
+		Seed:        req.Seed,
+		Sampling:    req.Sampling,
+		Policy:      req.Policy.String(),
+		MinPSNR:     req.MinPSNR,
+		Level:       p.Level(),
+		Batch:       req.Batch,
+		Images:      len(req.Classes),
+		Noise:       noise,
+	}
+}
+
+// Evidence returns what an image's checks found.
+func Evidence(img tokencache.Image) []raster.Text {
+	e := img.Evidence
+	if e == nil {
+		return nil
+	}
+	return []raster.Text{
+		{Key: "checks", Value: strconv.Itoa(e.Checks)},
+		{Key: "rejections", Value: strconv.Itoa(e.Rejections)},
+		{Key: "estimated psnr", Value: strconv.FormatFloat(e.EstimatedPSNR, 'f', 1, 64)},
+	}
+}
+
+// Texts returns it as the texts of a PNG file. Settings that few runs use are left out where they
+// have no effect.
+func (p Provenance) Texts() []raster.Text {
+	number := func(x float64) string { return strconv.FormatFloat(x, 'g', -1, 64) }
+	s := p.Sampling
+	texts := []raster.Text{
+		{Key: "Software", Value: "tokencache"},
+		{Key: "model", Value: p.Model},
+		{Key: "model fingerprint", Value: p.Fingerprint},
+		{Key: "seed", Value: strconv.FormatUint(p.Seed, 10)},
+		{Key: "rng", Value: string(s.RNG)},
+		{Key: "sampler", Value: s.Sampler},
+		{Key: "steps", Value: s.StepsText()},
+		{Key: "cfg", Value: number(s.Guidance)},
+		{Key: "policy", Value: p.Policy},
+		{Key: "cpu level", Value: p.Level},
+	}
+	add := func(used bool, key, value string) {
+		if used {
+			texts = append(texts, raster.Text{Key: key, Value: value})
+		}
+	}
+	add(p.MinPSNR != 0, "min psnr", number(p.MinPSNR))
+	add(s.Eta != 0, "eta", number(s.Eta))
+	add(s.GuidancePower != 0, "cfg power", number(s.GuidancePower))
+	add(s.GuideAll, "cfg channels", "all")
+	add(s.Clip, "clip", "true")
+	add(s.RNG != diffusion.RNGOwn, "batch", strconv.Itoa(p.Batch))
+	add(s.RNG != diffusion.RNGOwn, "images", strconv.Itoa(p.Images))
+	add(p.Noise != "", "noise", p.Noise)
+	return texts
+}
+
+// OfRun returns the texts that the files of all images of a run have: its identity and what
+// describes it.
+func OfRun(identity string, described []raster.Text) []raster.Text {
+	return append([]raster.Text{{Key: IdentityKey, Value: identity}}, described...)
+}
+
+// OfImage returns the texts that tell an image from the others of its run: its index and its class,
+// of a model whose classes have the given names, if any.
+func OfImage(index, class int, names []string) []raster.Text {
+	own := []raster.Text{{Key: "index", Value: fmt.Sprint(index)}, {Key: "class", Value: fmt.Sprint(class)}}
+	if class < len(names) {
+		own = append(own, raster.Text{Key: "class name", Value: names[class]})
+	}
+	return own
+}
