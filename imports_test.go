@@ -70,6 +70,7 @@ var storeys = []storey{
 		{"models/fashion", "diffusion models/bundle"},
 		{"models/fashion-mdt", "diffusion models/bundle"},
 		{"models", ". checkpoint diffusion dit eval internal/spelling models/bundle models/fashion models/fashion-mdt reuse"},
+		{"serve", ". diffusion internal/atomicfile internal/filelock internal/pngtext internal/raster models models/bundle reuse"},
 	}},
 	{"program", []room{
 		{"bench/peers/block", "checkpoint dit nn seam tensor"},

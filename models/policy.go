@@ -32,7 +32,7 @@ func ResolvePolicy(b *bundle.Bundle, text string) (reuse.Policy, error) {
 // NamedPolicy is ResolvePolicy without folders: whatever the text is, it reads no file.
 func NamedPolicy(b *bundle.Bundle, text string) (reuse.Policy, error) {
 	name, _, _ := strings.Cut(text, ":")
-	methods := methodNames()
+	methods := Methods()
 	if slices.Contains(methods, name) {
 		return reuse.Parse(text)
 	}
@@ -52,8 +52,8 @@ func NamedPolicy(b *bundle.Bundle, text string) (reuse.Policy, error) {
 	return nil, unknown
 }
 
-// methodNames lists the methods that reuse.Parse reads.
-func methodNames() []string {
+// Methods lists the methods that reuse.Parse reads.
+func Methods() []string {
 	var names []string
 	for _, m := range reuse.Methods() {
 		names = append(names, m.Name)
