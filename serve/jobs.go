@@ -23,6 +23,7 @@ type job struct {
 	request savedRequest
 	run     *run // nil while the server is getting ready to resume it
 	ended   time.Time
+	lost    bool // the server does not know it: it was accepted by an earlier process, or long ago
 }
 
 // jobStatus is a job as the API tells it.
@@ -202,15 +203,12 @@ func (s *Server) find(r *http.Request) (*job, error) {
 	s.jobs.mu.Unlock()
 	if j == nil || j.key != keyOf(r).name {
 		if j == nil && wellFormed(id, "job") {
-			return &job{id: id}, nil
+			return &job{id: id, lost: true}, nil
 		}
 		return nil, newError(http.StatusNotFound, typeMissing, "job_not_found", "there is no job %q", abbreviate(id))
 	}
 	return j, nil
 }
-
-// lost is what is told of a job that the server does not know.
-func (j *job) lost() bool { return j.created.IsZero() }
 
 // getJob is GET /v1/jobs/{id}.
 func (s *Server) getJob(w http.ResponseWriter, r *http.Request) {
@@ -218,7 +216,7 @@ func (s *Server) getJob(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case err != nil:
 		s.writeError(w, r, err)
-	case j.lost():
+	case j.lost:
 		writeJSON(w, http.StatusOK, jobStatus{ID: j.id, Object: "job", Status: stateLost})
 	default:
 		writeJSON(w, http.StatusOK, j.status(true))
@@ -232,7 +230,7 @@ func (s *Server) cancelJob(w http.ResponseWriter, r *http.Request) {
 	case err != nil:
 		s.writeError(w, r, err)
 		return
-	case j.lost():
+	case j.lost:
 		writeJSON(w, http.StatusOK, jobStatus{ID: j.id, Object: "job", Status: stateLost})
 		return
 	}
@@ -262,7 +260,7 @@ func (s *Server) jobEvents(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	if j.lost() {
+	if j.lost {
 		out := newEventStream(w)
 		_ = out.send(0, "job.lost", jobStatus{ID: j.id, Object: "job", Status: stateLost})
 		return

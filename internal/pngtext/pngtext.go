@@ -98,10 +98,13 @@ func OfRun(identity string, described []raster.Text) []raster.Text {
 }
 
 // OfImage returns the texts that tell an image from the others of its run: its index and its class,
-// of a model whose classes have the given names, if any.
+// of a model whose classes have the given names, if any. Class -1 is none.
 func OfImage(index, class int, names []string) []raster.Text {
-	own := []raster.Text{{Key: "index", Value: fmt.Sprint(index)}, {Key: "class", Value: fmt.Sprint(class)}}
-	if class < len(names) {
+	own := []raster.Text{{Key: "index", Value: fmt.Sprint(index)}}
+	if class >= 0 {
+		own = append(own, raster.Text{Key: "class", Value: fmt.Sprint(class)})
+	}
+	if class >= 0 && class < len(names) {
 		own = append(own, raster.Text{Key: "class name", Value: names[class]})
 	}
 	return own
