@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tokencache/tokencache/internal/filelock"
@@ -21,7 +22,7 @@ type job struct {
 	key     string // name of the key that it belongs to
 	created time.Time
 	request savedRequest
-	run     *run // nil while the server is getting ready to resume it
+	run     atomic.Pointer[run] // nil while the server is getting ready to resume it
 	ended   time.Time
 	lost    bool // the server does not know it: it was accepted by an earlier process, or long ago
 }
@@ -52,7 +53,7 @@ func (j *job) status(images bool) jobStatus {
 		Seed:    j.request.Seed,
 		Images:  j.request.Images,
 	}
-	r := j.run
+	r := j.run.Load()
 	if r == nil {
 		return st
 	}
@@ -153,7 +154,7 @@ func (st *jobStore) start(j *job, key *Key, g *generation, have map[int]*made) e
 	r.onMade = func(m *made) error { return st.saveImage(j, m) }
 	r.onEnd = func() { st.end(j) }
 	st.mu.Lock()
-	j.run = r
+	j.run.Store(r)
 	st.jobs[j.id] = j
 	st.mu.Unlock()
 	if err := r.start(); err != nil {
@@ -180,7 +181,7 @@ func (st *jobStore) end(j *job) {
 	slices.SortFunc(ended, func(a, b *job) int { return b.ended.Compare(a.ended) })
 	var bytes int64
 	for _, other := range ended {
-		for _, m := range other.run.made {
+		for _, m := range other.run.Load().made {
 			bytes += int64(len(m.file))
 		}
 		if bytes > st.s.o.KeepBytes || time.Since(other.ended) > st.s.o.KeepFor {
@@ -234,10 +235,10 @@ func (s *Server) cancelJob(w http.ResponseWriter, r *http.Request) {
 		writeJSON(w, http.StatusOK, jobStatus{ID: j.id, Object: "job", Status: stateLost})
 		return
 	}
-	if j.run != nil {
-		j.run.cancel()
+	if run := j.run.Load(); run != nil {
+		run.cancel()
 		select {
-		case <-j.run.done: // within a step
+		case <-run.done: // within a step
 		case <-r.Context().Done():
 			s.writeError(w, r, context.Cause(r.Context()))
 			return
@@ -265,12 +266,13 @@ func (s *Server) jobEvents(w http.ResponseWriter, r *http.Request) {
 		_ = out.send(0, "job.lost", jobStatus{ID: j.id, Object: "job", Status: stateLost})
 		return
 	}
-	if j.run == nil {
+	run := j.run.Load()
+	if run == nil {
 		e := newError(http.StatusServiceUnavailable, typeInternal, "resuming", "the job is about to be resumed")
 		s.writeError(w, r, e)
 		return
 	}
-	s.stream(w, r, j.run, streamOptions{job: true, after: after})
+	s.stream(w, r, run, streamOptions{job: true, after: after})
 }
 
 // savedRequest is what is kept of a job's request.

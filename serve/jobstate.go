@@ -87,12 +87,12 @@ func (st *jobStore) save(j *job) error {
 // saveImage saves a finished image.
 func (st *jobStore) saveImage(j *job, m *made) error {
 	return st.write(j, strconv.Itoa(m.index)+".json",
-		savedImage{Identity: j.run.g.identity, Class: m.class, Format: m.format, Stats: m.stats, File: m.file})
+		savedImage{Identity: j.run.Load().g.identity, Class: m.class, Format: m.format, Stats: m.stats, File: m.file})
 }
 
 // saveEnd saves how a job ended. One that ended because the server did is resumed instead.
 func (st *jobStore) saveEnd(j *job) {
-	r := j.run
+	r := j.run.Load()
 	if errors.Is(r.err, errStopping) {
 		return
 	}
@@ -231,7 +231,8 @@ func (st *jobStore) takeEnded(j *job, key *Key, g *generation, have map[int]*mad
 	close(r.done)
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	j.run, j.ended = r, end.Ended
+	j.run.Store(r)
+	j.ended = end.Ended
 }
 
 // fail notes that a job cannot be resumed.
@@ -241,6 +242,7 @@ func (st *jobStore) fail(j *job, err error) {
 	close(r.done)
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	j.run, j.ended = r, time.Now()
+	j.run.Store(r)
+	j.ended = time.Now()
 	st.jobs[j.id] = j
 }
