@@ -70,8 +70,16 @@ func (r *run) watch(req *tokencache.Request, index int) {
 		}
 	}
 	var computed []float32
+	var ratios []int
 	if p.Previews {
-		req.OnComputed = func(_, _ int, share []float32) { computed = append([]float32(nil), share...) }
+		req.OnComputed = func(_, _ int, share []float32) {
+			computed = append([]float32(nil), share...)
+			sum := 0.0
+			for _, c := range computed {
+				sum += float64(c)
+			}
+			ratios = append(ratios, int(math.Round(100*sum/float64(len(computed)))))
+		}
 	}
 	partial := 0
 	req.OnStep = func(at tokencache.Progress) {
@@ -79,7 +87,14 @@ func (r *run) watch(req *tokencache.Request, index int) {
 		if newest == nil {
 			return
 		}
-		s := &stepped{index: index, step: at.Step, steps: at.Steps, computed: computed, preview: newest}
+		s := &stepped{
+			index:    index,
+			step:     at.Step,
+			steps:    at.Steps,
+			computed: computed,
+			ratios:   ratios,
+			preview:  newest,
+		}
 		r.change(func() {
 			r.steps[index] = s
 			if partial < p.PartialImages && at.Step < at.Steps && at.Step*(p.PartialImages+1) >= at.Steps*(partial+1) {

@@ -80,6 +80,7 @@ type made struct {
 type stepped struct {
 	index, step, steps int
 	computed           []float32 // of each token: share of the blocks
+	ratios             []int     // of each step so far, the mean of computed in percent
 	preview            *preview
 }
 
@@ -205,7 +206,6 @@ func (r *run) generate(index int) {
 	r.change(func() {
 		r.left--
 		last = r.left == 0
-		delete(r.steps, index)
 		switch {
 		case err == nil:
 			r.made[index] = m

@@ -117,17 +117,17 @@ func (f *follower) next() (ended bool, changed <-chan struct{}, err error) {
 			return false, nil, err
 		}
 	}
+	if f.o.job {
+		if err := f.sendSteps(steps); err != nil {
+			return false, nil, err
+		}
+	}
 	for _, e := range events {
 		f.sent++
 		if e.data == nil {
 			continue // of before the server was started again
 		}
 		if err := f.out.send(f.sent, e.name, e.data()); err != nil {
-			return false, nil, err
-		}
-	}
-	if f.o.job {
-		if err := f.sendSteps(steps); err != nil {
 			return false, nil, err
 		}
 	}
@@ -158,8 +158,12 @@ func (f *follower) sendSteps(steps []*stepped) error {
 		if f.steps == nil {
 			f.steps = map[int]*stepped{}
 		}
+		from := 0
+		if last := f.steps[s.index]; last != nil {
+			from = last.step
+		}
 		f.steps[s.index] = s
-		if err := f.out.send(0, "job.step", s.event()); err != nil {
+		if err := f.out.send(0, "job.step", s.event(from)); err != nil {
 			return err
 		}
 	}
@@ -180,11 +184,26 @@ type stepEvent struct {
 	Steps    int    `json:"steps_total"`
 	Kind     string `json:"kind"`     // I: everything was computed; P: not all
 	Computed []int  `json:"computed"` // of each token, row by row: percent of the blocks that computed it
-	Base64   string `json:"b64_json,omitempty"`
+	// Ratios are of the steps since the event before, the first counted from 0: percent of the blocks
+	// and tokens that were computed.
+	From   int    `json:"ratios_from"`
+	Ratios []int  `json:"ratios"`
+	Base64 string `json:"b64_json,omitempty"`
 }
 
-func (s *stepped) event() stepEvent {
-	e := stepEvent{Type: "job.step", Index: s.index, Step: s.step, Steps: s.steps, Kind: "I", Base64: s.preview.png()}
+// event tells of a step, after an event of a number of steps.
+func (s *stepped) event(from int) stepEvent {
+	e := stepEvent{
+		Type:     "job.step",
+		Index:    s.index,
+		Step:     s.step,
+		Steps:    s.steps,
+		Kind:     "I",
+		Computed: []int{},
+		From:     from,
+		Ratios:   s.ratios[min(from, len(s.ratios)):],
+		Base64:   s.preview.png(),
+	}
 	for _, share := range s.computed {
 		e.Computed = append(e.Computed, int(100*share+0.5))
 		if share < 0.999 {
