@@ -105,7 +105,8 @@ func (f *follower) next() (ended bool, changed <-chan struct{}, err error) {
 	changed = r.changed
 	var steps []*stepped
 	for i, s := range r.steps {
-		if f.steps[i] != s {
+		// Who comes after an image is finished has no use for its steps.
+		if f.steps[i] != s && (r.made[i] == nil || f.steps[i] != nil) {
 			steps = append(steps, s)
 		}
 	}

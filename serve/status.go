@@ -20,19 +20,18 @@ type modelInfo struct {
 
 // modelFull is what is known of a model that is open.
 type modelFull struct {
-	Architecture string            `json:"architecture"`
-	Fingerprint  string            `json:"fingerprint"`
-	Size         string            `json:"size"`     // of images
-	Channels     int               `json:"channels"` // of images: 1 is grey
-	Grid         int               `json:"grid"`     // tokens a side
-	Classes      []string          `json:"classes,omitempty"`
-	ClassCount   int               `json:"class_count"`
-	Text         bool              `json:"text"` // it takes prompts, not classes
-	Sampling     samplingInfo      `json:"sampling"`
-	Samplers     []string          `json:"samplers"`
-	Policies     []policyInfo      `json:"policies"`
-	Methods      []string          `json:"methods"` // policies by name, with parameters
-	Links        map[string]string `json:"links,omitempty"`
+	Architecture string       `json:"architecture"`
+	Fingerprint  string       `json:"fingerprint"`
+	Size         string       `json:"size"`     // of images
+	Channels     int          `json:"channels"` // of images: 1 is grey
+	Grid         int          `json:"grid"`     // tokens a side
+	Classes      []string     `json:"classes,omitempty"`
+	ClassCount   int          `json:"class_count"`
+	Text         bool         `json:"text"` // it takes prompts, not classes
+	Sampling     samplingInfo `json:"sampling"`
+	Samplers     []string     `json:"samplers"`
+	Policies     []policyInfo `json:"policies"`
+	Methods      []string     `json:"methods"` // policies by name, with parameters
 }
 
 type samplingInfo struct {
@@ -88,6 +87,7 @@ func fullInfo(o *Opened) *modelFull {
 		Text:         o.Encode != nil,
 		Sampling:     infoOf(o.Sampling),
 		Samplers:     diffusion.Methods(),
+		Policies:     []policyInfo{},
 		Methods:      models.Methods(),
 	}
 	policies, err := o.Bundle.Policies()
