@@ -82,6 +82,7 @@ var storeys = []storey{
 		{"cmd/tokencache/internal/listing", "diffusion dit internal/imagenet models models/bundle reuse"},
 		{"cmd/tokencache/internal/inspect", "checkpoint dit vae"},
 		{"cmd/tokencache/internal/bench", ". diffusion dit internal/kernel internal/median reuse seam tensor train"},
+		{"cmd/tokencache/internal/load", ". internal/pngtext internal/raster models models/bundle reuse serve"},
 		{"cmd/tokencache/internal/verify", "calibrate checkpoint diffusion dit internal/formula reuse seam tensor train vae"},
 		{"cmd/tokencache", "*"},
 	}},
