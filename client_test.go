@@ -20,7 +20,8 @@ func TestClientsShare(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			p := small(t, tokencache.Options{Threads: 1, Limits: tokencache.Limits{Rows: 1 << 20}})
 			sampling := tokencache.Sampling{Steps: 60, Guidance: 1.5}
-			heavy := tokencache.Request{Classes: make([]int, 60), Batch: 60, Seed: 1, Sampling: sampling, Client: &tokencache.Client{}}
+			heavy := tokencache.Request{Classes: make([]int, 60), Batch: 60, Seed: 1, Sampling: sampling,
+				Client: &tokencache.Client{}}
 			late := tokencache.Request{Classes: []int{3}, Seed: 2, Sampling: sampling, Client: &tokencache.Client{}}
 			late.Steps = 12
 			late.Client.SetWeight(test.weight)

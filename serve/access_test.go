@@ -60,7 +60,8 @@ func TestKeys(t *testing.T) {
 	if status, _, _ := s.do("GET", "/v1/jobs/"+id, "", "Authorization", "Bearer "+bob); status != http.StatusNotFound {
 		t.Errorf("another's job: status %d", status)
 	}
-	if status, _, _ := s.do("POST", "/v1/jobs/"+id+"/cancel", "", "Authorization", "Bearer "+ada); status != http.StatusOK {
+	if status, _, _ := s.do("POST", "/v1/jobs/"+id+"/cancel", "", "Authorization",
+		"Bearer "+ada); status != http.StatusOK {
 		t.Errorf("cancelling: status %d", status)
 	}
 }
@@ -137,7 +138,8 @@ func TestPlaces(t *testing.T) {
 		want         int
 	}{
 		{"GET", "/v1/images/generations", 405}, {"DELETE", "/v1/models", 405}, {"POST", "/healthz", 405},
-		{"GET", "/v1/nothing", 404}, {"POST", "/nothing", 404}, {"GET", "/../serve.go", 404}, {"GET", "/%2e%2e/serve.go", 404},
+		{"GET", "/v1/nothing", 404}, {"POST", "/nothing", 404}, {"GET", "/../serve.go", 404}, {"GET", "/%2e%2e/serve.go",
+			404},
 		{"GET", "/index.html/../../x", 404}, {"GET", "/v1/models/none", 404}, {"GET", "/debug/pprof/", 404},
 	} {
 		status, h, _ := s.do(test.method, test.path, "")
@@ -146,7 +148,8 @@ func TestPlaces(t *testing.T) {
 		}
 	}
 	_, h, _ := s.do("GET", "/", "")
-	if got := h.Get("Content-Security-Policy"); !strings.Contains(got, "default-src 'none'") || strings.Contains(got, "unsafe") {
+	if got := h.Get("Content-Security-Policy"); !strings.Contains(got, "default-src 'none'") || strings.Contains(got,
+		"unsafe") {
 		t.Errorf("the page's policy: %s", got)
 	}
 }
@@ -219,7 +222,8 @@ func writePair(t *testing.T, cert, key string, serial int64) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for path, block := range map[string]*pem.Block{cert: {Type: "CERTIFICATE", Bytes: der}, key: {Type: "EC PRIVATE KEY", Bytes: keyDER}} {
+	for path, block := range map[string]*pem.Block{cert: {Type: "CERTIFICATE", Bytes: der}, key: {Type: "EC PRIVATE KEY",
+		Bytes: keyDER}} {
 		if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -112,7 +112,8 @@ var fields = map[string]func(p *params, v value) error{
 func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	kind, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";")
 	if !strings.EqualFold(strings.TrimSpace(kind), "application/json") {
-		return nil, newError(http.StatusUnsupportedMediaType, typeInvalid, "unsupported_media_type", "the content type is %q: want application/json", abbreviate(kind))
+		return nil, newError(http.StatusUnsupportedMediaType, typeInvalid, "unsupported_media_type",
+			"the content type is %q: want application/json", abbreviate(kind))
 	}
 	// A client that sends slowly does not keep its connection for ever. Once the body is there the
 	// connection is only watched for its end.

@@ -100,11 +100,13 @@ func asAPI(err error) *apiError {
 		e.retryAfter = time.Second
 		return e
 	case errors.Is(err, context.DeadlineExceeded):
-		return newError(http.StatusGatewayTimeout, typeInternal, "deadline_exceeded", "the deadline passed before the images were finished")
+		return newError(http.StatusGatewayTimeout, typeInternal, "deadline_exceeded",
+			"the deadline passed before the images were finished")
 	case errors.Is(err, context.Canceled):
 		return newError(statusClosed, typeInvalid, "cancelled", "the request was cancelled")
 	}
-	return newError(http.StatusInternalServerError, typeInternal, "internal_error", "an internal error, which the server's log tells by the request's id")
+	return newError(http.StatusInternalServerError, typeInternal, "internal_error",
+		"an internal error, which the server's log tells by the request's id")
 }
 
 // statusClosed is what servers log for a client that went away.

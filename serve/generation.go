@@ -62,10 +62,12 @@ func (s *Server) fill(ctx context.Context, g *generation) error {
 	}
 	height, width, _ := o.Pipeline.ImageSize()
 	if own := fmt.Sprintf("%dx%d", width, height); p.Size != "" && p.Size != "auto" && p.Size != own {
-		return invalid("size", "invalid_value", "size %q: want %s, the size of images of the model %s", abbreviate(p.Size), own, g.model.Name)
+		return invalid("size", "invalid_value", "size %q: want %s, the size of images of the model %s", abbreviate(p.Size),
+			own, g.model.Name)
 	}
 	if p.Compression != nil && p.OutputFormat != "jpeg" && *p.Compression != 100 {
-		return invalid("output_compression", "invalid_value", "output_compression %d: want 100, as PNG files lose nothing, or output_format jpeg", *p.Compression)
+		return invalid("output_compression", "invalid_value", "output_compression %d: want 100, as PNG files lose "+
+			"nothing, or output_format jpeg", *p.Compression)
 	}
 	of, err := g.model.subject(ctx, o, p)
 	if err != nil {
@@ -109,7 +111,8 @@ func (g *generation) sampling() (tokencache.Sampling, error) {
 	}
 	if p.Spacing != "" {
 		if sampling.Spacing != "" && p.Steps != "" {
-			return sampling, invalid("spacing", "invalid_value", "steps %s and spacing %s: give steps a number alone", abbreviate(p.Steps), abbreviate(p.Spacing))
+			return sampling, invalid("spacing", "invalid_value", "steps %s and spacing %s: give steps a number alone",
+				abbreviate(p.Steps), abbreviate(p.Spacing))
 		}
 		sampling.Spacing = p.Spacing
 	}

@@ -48,15 +48,19 @@ func TestImages(t *testing.T) {
 		want       tokencache.Request
 	}{
 		{"one", `{"prompt":"3","seed":7}`, tokencache.Request{Classes: []int{3}, Seed: 7, Sampling: sampling}},
-		{"several", `{"prompt":"3","n":3,"seed":7}`, tokencache.Request{Classes: []int{3, 3, 3}, Seed: 7, Sampling: sampling}},
-		{"classes in turn", `{"prompt":"3,5","n":3,"seed":7}`, tokencache.Request{Classes: []int{3, 5, 3}, Seed: 7, Sampling: sampling}},
+		{"several", `{"prompt":"3","n":3,"seed":7}`, tokencache.Request{Classes: []int{3, 3, 3}, Seed: 7,
+			Sampling: sampling}},
+		{"classes in turn", `{"prompt":"3,5","n":3,"seed":7}`, tokencache.Request{Classes: []int{3, 5, 3}, Seed: 7,
+			Sampling: sampling}},
 		{"class", `{"prompt":"whatever","class":4,"seed":"18446744073709551615"}`,
 			tokencache.Request{Classes: []int{4}, Seed: 1<<64 - 1, Sampling: sampling}},
 		{"policy", `{"prompt":"1","seed":1,"policy":"fora:n=2","steps":8,"guidance":1}`,
 			tokencache.Request{Classes: []int{1}, Seed: 1, Policy: fora, Sampling: tokencache.Sampling{Steps: 8}}},
-		{"sampler", `{"prompt":"1","seed":1,"sampler":"ddpm","steps":"logsnr5"}`, tokencache.Request{Classes: []int{1}, Seed: 1,
+		{"sampler", `{"prompt":"1","seed":1,"sampler":"ddpm","steps":"logsnr5"}`, tokencache.Request{Classes: []int{1},
+			Seed:     1,
 			Sampling: tokencache.Sampling{Sampler: "ddpm", Steps: 5, Spacing: "logsnr", Guidance: 1.5}}},
-		{"nulls and what says nothing", `{"prompt":"3","model":null,"seed":7,"size":"auto","quality":"high","style":"vivid","user":"u","moderation":"low"}`,
+		{"nulls and what says " +
+			"nothing", `{"prompt":"3","model":null,"seed":7,"size":"auto","quality":"high","style":"vivid","user":"u","moderation":"low"}`,
 			tokencache.Request{Classes: []int{3}, Seed: 7, Sampling: sampling}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -96,28 +100,39 @@ func TestInvalid(t *testing.T) {
 		{`{"prompt":"11"}`, "prompt"}, {`{"prompt":"` + strings.Repeat("a", maxPrompt+1) + `"}`, "prompt"},
 		{`{"prompt":"\u0000"}`, "prompt"}, {`{"prompt":"1,1,1,1,1,1,1,1,1,1,1"}`, "prompt"}, {`{"prompt":["1"]}`, "prompt"},
 		{`{"prompt":"1","prompt":"2"}`, "prompt"},
-		{`{"prompt":"1","n":0}`, "n"}, {`{"prompt":"1","n":11}`, "n"}, {`{"prompt":"1","n":1.5}`, "n"}, {`{"prompt":"1","n":"1"}`, "n"},
+		{`{"prompt":"1","n":0}`, "n"}, {`{"prompt":"1","n":11}`, "n"}, {`{"prompt":"1","n":1.5}`,
+			"n"}, {`{"prompt":"1","n":"1"}`, "n"},
 		{`{"prompt":"1","n":99999999999999999999}`, "n"}, {`{"prompt":"1","n":true}`, "n"},
-		{`{"prompt":"1","model":"tony"}`, "model"}, {`{"prompt":"1","model":"../../etc/passwd"}`, "model"}, {`{"prompt":"1","model":7}`, "model"},
+		{`{"prompt":"1","model":"tony"}`, "model"}, {`{"prompt":"1","model":"../../etc/passwd"}`,
+			"model"}, {`{"prompt":"1","model":7}`, "model"},
 		{`{"prompt":"1","size":"1024x1024"}`, "size"}, {`{"prompt":"1","size":8}`, "size"},
-		{`{"prompt":"1","output_format":"webp"}`, "output_format"}, {`{"prompt":"1","response_format":"file"}`, "response_format"},
-		{`{"prompt":"1","output_compression":50}`, "output_compression"}, {`{"prompt":"1","background":"transparent"}`, "background"},
+		{`{"prompt":"1","output_format":"webp"}`, "output_format"}, {`{"prompt":"1","response_format":"file"}`,
+			"response_format"},
+		{`{"prompt":"1","output_compression":50}`, "output_compression"}, {`{"prompt":"1","background":"transparent"}`,
+			"background"},
 		{`{"prompt":"1","stream":"yes"}`, "stream"}, {`{"prompt":"1","partial_images":4}`, "partial_images"},
 		{`{"prompt":"1","user":7}`, "user"}, {`{"prompt":"1","quality":"best"}`, "quality"},
 		{`{"prompt":"1","seed":-1}`, "seed"}, {`{"prompt":"1","seed":1.5}`, "seed"}, {`{"prompt":"1","seed":1e3}`, "seed"},
 		{`{"prompt":"1","seed":18446744073709551616}`, "seed"}, {`{"prompt":"1","seed":NaN}`, "seed"},
-		{`{"prompt":"1","steps":0}`, "steps"}, {`{"prompt":"1","steps":1001}`, "steps"}, {`{"prompt":"1","steps":"fast"}`, "steps"},
+		{`{"prompt":"1","steps":0}`, "steps"}, {`{"prompt":"1","steps":1001}`, "steps"}, {`{"prompt":"1","steps":"fast"}`,
+			"steps"},
 		{`{"prompt":"1","steps":[6]}`, "steps"}, {`{"prompt":"1","steps":"600,600"}`, "steps"},
 		{`{"prompt":"1","sampler":"dim"}`, "sampler"}, {`{"prompt":"1","spacing":"wide"}`, "spacing"},
 		{`{"prompt":"1","steps":"karras5","spacing":"lu"}`, "spacing"},
-		{`{"prompt":"1","guidance":-1}`, "guidance"}, {`{"prompt":"1","guidance":NaN}`, "guidance"}, {`{"prompt":"1","guidance":1e999}`, "guidance"},
+		{`{"prompt":"1","guidance":-1}`, "guidance"}, {`{"prompt":"1","guidance":NaN}`,
+			"guidance"}, {`{"prompt":"1","guidance":1e999}`, "guidance"},
 		{`{"prompt":"1","guidance":"1"}`, "guidance"}, {`{"prompt":"1","guidance":Infinity}`, "guidance"},
 		{`{"prompt":"1","negative_prompt":"2"}`, "negative_prompt"},
-		{`{"prompt":"1","policy":"foar"}`, "policy"}, {`{"prompt":"1","policy":"/etc"}`, "policy"}, {`{"prompt":"1","policy":"fora:n=0"}`, "policy"},
-		{`{"prompt":"1","speed":1}`, "speed"}, {`{"prompt":"1","speed":"2y"}`, "speed"}, {`{"prompt":"1","speed":3}`, "speed"},
-		{`{"prompt":"1","speed":3,"policy":"fora"}`, "speed"}, {`{"prompt":"1","min_psnr":-1}`, "min_psnr"}, {`{"prompt":"1","min_psnr":40,"policy":"fora:n=2"}`, "min_psnr"},
-		{`{"prompt":"1","dtype":"int4"}`, "dtype"}, {`{"prompt":"1","class":10}`, "class"}, {`{"prompt":"1","class":-1}`, "class"}, {`{"prompt":"1","class":{}}`, "class"},
-		{`{"prompt":"1","priority":"now"}`, "priority"}, {`{"prompt":"1","deadline":0}`, "deadline"}, {`{"prompt":"1","colour":"red"}`, "colour"},
+		{`{"prompt":"1","policy":"foar"}`, "policy"}, {`{"prompt":"1","policy":"/etc"}`,
+			"policy"}, {`{"prompt":"1","policy":"fora:n=0"}`, "policy"},
+		{`{"prompt":"1","speed":1}`, "speed"}, {`{"prompt":"1","speed":"2y"}`, "speed"}, {`{"prompt":"1","speed":3}`,
+			"speed"},
+		{`{"prompt":"1","speed":3,"policy":"fora"}`, "speed"}, {`{"prompt":"1","min_psnr":-1}`,
+			"min_psnr"}, {`{"prompt":"1","min_psnr":40,"policy":"fora:n=2"}`, "min_psnr"},
+		{`{"prompt":"1","dtype":"int4"}`, "dtype"}, {`{"prompt":"1","class":10}`, "class"}, {`{"prompt":"1","class":-1}`,
+			"class"}, {`{"prompt":"1","class":{}}`, "class"},
+		{`{"prompt":"1","priority":"now"}`, "priority"}, {`{"prompt":"1","deadline":0}`,
+			"deadline"}, {`{"prompt":"1","colour":"red"}`, "colour"},
 	} {
 		name := test.body[:min(40, len(test.body))]
 		t.Run(name, func(t *testing.T) {
@@ -180,7 +195,8 @@ func readEvents(t testing.TB, b []byte) (list []sse) {
 func TestStream(t *testing.T) {
 	s := newTester(t, Options{})
 	want := s.images(`{"prompt":"3","n":2,"seed":7,"steps":12}`)
-	_, header, b := s.do("POST", "/v1/images/generations", `{"prompt":"3","n":2,"seed":7,"steps":12,"stream":true,"partial_images":3}`)
+	_, header, b := s.do("POST", "/v1/images/generations",
+		`{"prompt":"3","n":2,"seed":7,"steps":12,"stream":true,"partial_images":3}`)
 	if kind := header.Get("Content-Type"); !strings.HasPrefix(kind, "text/event-stream") {
 		t.Errorf("content type %s", kind)
 	}

@@ -152,7 +152,11 @@ func (st *jobStore) start(j *job, key *Key, g *generation, have map[int]*made) e
 		r.events = append(r.events, event{eventCompleted, func() any { return r.completed(m) }})
 	}
 	r.onMade = func(m *made) error { return st.saveImage(j, m) }
-	r.onEnd = func() { st.end(j) }
+	key.inHand.Add(1) // until the job ends, not only until it is accepted
+	r.onEnd = func() {
+		key.inHand.Add(-1)
+		st.end(j)
+	}
 	st.mu.Lock()
 	j.run.Store(r)
 	st.jobs[j.id] = j
@@ -161,6 +165,7 @@ func (st *jobStore) start(j *job, key *Key, g *generation, have map[int]*made) e
 		st.mu.Lock()
 		delete(st.jobs, j.id)
 		st.mu.Unlock()
+		key.inHand.Add(-1)
 		return err
 	}
 	return nil
@@ -257,7 +262,8 @@ func (s *Server) jobEvents(w http.ResponseWriter, r *http.Request) {
 	after := 0
 	if last := r.Header.Get("Last-Event-ID"); last != "" {
 		if after, err = strconv.Atoi(last); err != nil || after < 0 {
-			s.writeError(w, r, invalid("Last-Event-ID", "invalid_value", "Last-Event-ID %q: want the id of an event", abbreviate(last)))
+			s.writeError(w, r, invalid("Last-Event-ID", "invalid_value", "Last-Event-ID %q: want the id of an event",
+				abbreviate(last)))
 			return
 		}
 	}

@@ -64,14 +64,16 @@ func TestJob(t *testing.T) {
 			ids = append(ids, e.id)
 		}
 	}
-	if names[eventPartial] != 4 || names[eventCompleted] != 2 || names["job.completed"] != 1 || strings.Join(ids, " ") != "1 2 3 4 5 6 7" {
+	if names[eventPartial] != 4 || names[eventCompleted] != 2 || names["job.completed"] != 1 || strings.Join(ids,
+		" ") != "1 2 3 4 5 6 7" {
 		t.Errorf("events %v, ids %v", names, ids)
 	}
 	if events[len(events)-1].name != "job.completed" {
 		t.Errorf("the last event is %s", events[len(events)-1].name)
 	}
 	_, _, b := s.do("GET", "/v1/jobs/"+id+"/events", "", "Last-Event-ID", "5")
-	if rest := readEvents(t, b); len(rest) != 2 || rest[0].id != "6" || rest[0].data["b64_json"] != eventData(events, "6") {
+	if rest := readEvents(t, b); len(rest) != 2 || rest[0].id != "6" || rest[0].data["b64_json"] != eventData(events,
+		"6") {
 		t.Errorf("after event 5: %d events", len(rest))
 	}
 	if status, _, _ := s.do("GET", "/v1/jobs/"+id+"/events", "", "Last-Event-ID", "x"); status != http.StatusBadRequest {
@@ -103,7 +105,7 @@ func TestStepEvents(t *testing.T) {
 	defer answer.Body.Close()
 	seen := map[string]bool{}
 	d := newLineReader(answer.Body)
-	for !seen["I"] || !seen["P"] {
+	for !seen["I"] || !seen["P"] || !seen["preview"] {
 		text, err := d.next()
 		if err != nil {
 			t.Fatal(err)
@@ -114,11 +116,14 @@ func TestStepEvents(t *testing.T) {
 			continue
 		}
 		seen[e.Kind] = true
+		if e.Base64 != "" {
+			seen["preview"] = true
+		}
 		sum := 0
 		for _, c := range e.Computed {
 			sum += c
 		}
-		if full := sum == 100*16; len(e.Computed) != 16 || full != (e.Kind == "I") || e.Base64 == "" || e.Steps != 1000 {
+		if full := sum == 100*16; len(e.Computed) != 16 || full != (e.Kind == "I") || e.Steps != 1000 {
 			t.Fatalf("event %s", data)
 		}
 	}
@@ -248,7 +253,8 @@ func TestDrain(t *testing.T) {
 	for !s.stopping() {
 		s.do("GET", "/healthz", "")
 	}
-	if status, h, _ := s.do("POST", "/v1/images/generations", `{"prompt":"1"}`); status != http.StatusServiceUnavailable || h.Get("Retry-After") == "" {
+	if status, h, _ := s.do("POST", "/v1/images/generations",
+		`{"prompt":"1"}`); status != http.StatusServiceUnavailable || h.Get("Retry-After") == "" {
 		t.Errorf("new work: status %d", status)
 	}
 	if status, _, _ := s.do("GET", "/readyz", ""); status != http.StatusServiceUnavailable {
@@ -258,7 +264,11 @@ func TestDrain(t *testing.T) {
 	if err := <-drained; err == nil {
 		t.Error("no error, though a job was cut short")
 	}
-	if got := parse[jobOf](t, func() []byte { _, _, b := s.do("GET", "/v1/jobs/"+id, ""); return b }()); got.Status != "failed" || got.Error.Code != "stopping" {
+	if got := parse[jobOf](t, func() []byte {
+		_, _, b := s.do("GET", "/v1/jobs/"+id,
+			"")
+		return b
+	}()); got.Status != "failed" || got.Error.Code != "stopping" {
 		t.Errorf("job %+v", got)
 	}
 }

@@ -177,7 +177,7 @@ func (st *jobStore) take(j *job) error {
 		return err
 	}
 	g, have := st.have(j, g, ended)
-	key := &Key{name: j.key, weight: 1}
+	key := st.s.o.Keys.named(j.key)
 	if ended && end.State != stateDone {
 		st.takeEnded(j, key, g, have, end)
 		return nil
@@ -237,7 +237,8 @@ func (st *jobStore) takeEnded(j *job, key *Key, g *generation, have map[int]*mad
 
 // fail notes that a job cannot be resumed.
 func (st *jobStore) fail(j *job, err error) {
-	r := &run{s: st.s, id: j.id, job: j, changed: make(chan struct{}), done: make(chan struct{}), state: stateFailed, err: asAPI(err)}
+	r := &run{s: st.s, id: j.id, job: j, changed: make(chan struct{}), done: make(chan struct{}), state: stateFailed,
+		err: asAPI(err)}
 	r.cancel = func() {}
 	close(r.done)
 	st.mu.Lock()

@@ -126,6 +126,19 @@ func (k *Keys) find(presented string) *Key {
 	return found
 }
 
+// named returns the key of a name; where it is gone, or there is no list, one that has nothing
+// special.
+func (k *Keys) named(name string) *Key {
+	if k != nil {
+		for _, key := range k.list {
+			if key.name == name {
+				return key
+			}
+		}
+	}
+	return &Key{name: name, weight: 1}
+}
+
 // presented returns the key that a request has.
 func presented(r *http.Request) string {
 	scheme, key, _ := strings.Cut(r.Header.Get("Authorization"), " ")

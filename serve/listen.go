@@ -52,7 +52,8 @@ func (s *Server) Listen(ctx context.Context, o ListenOptions) error {
 			l.Close()
 			return err
 		}
-		l = tls.NewListener(l, &tls.Config{GetCertificate: c.get, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}})
+		l = tls.NewListener(l, &tls.Config{GetCertificate: c.get, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2",
+			"http/1.1"}})
 		scheme = "https"
 	}
 	debug, err := debugServer(o.Debug)

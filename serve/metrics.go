@@ -43,20 +43,28 @@ func newMetrics() *metrics {
 	}
 	seconds := prometheus.ExponentialBuckets(0.001, 2, 20) // to 9 minutes
 	m := &metrics{
-		registry:  prometheus.NewRegistry(),
-		requests:  counter("http_requests_total", "Requests by route and status.", "route", "status"),
-		latency:   prometheus.NewHistogramVec(histogram("e2e_request_latency_seconds", "Time from a request to the end of its answer, by route.", seconds), []string{"route"}),
-		queueWait: prometheus.NewHistogram(histogram("request_queue_time_seconds", "Time that requests waited for their first image to be begun.", seconds)),
-		adapted:   prometheus.NewCounter(prometheus.CounterOpts{Namespace: namespace, Name: "adapted_requests_total", Help: "Requests served by a faster policy, as they would have been refused otherwise."}),
-		images:    counter("images_total", "Images finished.", perModel...),
-		steps:     counter("steps_total", "Denoising steps of finished images: kind I computed every token, P did not.", "model", "policy", "kind"),
-		tokens:    counter("tokens_total", "Tokens of all blocks of all steps of finished images.", perModel...),
-		computed:  counter("computed_tokens_total", "Those of tokens_total that were computed; the ratio is the computed-token ratio.", perModel...),
-		flops:     counter("flops_total", "Floating-point operations of finished images.", perModel...),
-		saved:     counter("saved_flops_total", "Floating-point operations that policies saved.", perModel...),
-		ticks:     prometheus.NewHistogram(histogram("tick_duration_seconds", "Time of a pass over the sequences of a tick.", prometheus.ExponentialBuckets(0.0005, 2, 16))),
-		tickRows:  prometheus.NewHistogram(histogram("tick_batch_rows", "Rows of tokens in a tick.", prometheus.ExponentialBuckets(8, 2, 10))),
-		tickSeqs:  prometheus.NewHistogram(histogram("tick_batch_sequences", "Images in a tick.", prometheus.LinearBuckets(1, 1, 16))),
+		registry: prometheus.NewRegistry(),
+		requests: counter("http_requests_total", "Requests by route and status.", "route", "status"),
+		latency: prometheus.NewHistogramVec(histogram("e2e_request_latency_seconds",
+			"Time from a request to the end of its answer, by route.", seconds), []string{"route"}),
+		queueWait: prometheus.NewHistogram(histogram("request_queue_time_seconds",
+			"Time that requests waited for their first image to be begun.", seconds)),
+		adapted: prometheus.NewCounter(prometheus.CounterOpts{Namespace: namespace, Name: "adapted_requests_total",
+			Help: "Requests served by a faster policy, as they would have been refused otherwise."}),
+		images: counter("images_total", "Images finished.", perModel...),
+		steps: counter("steps_total", "Denoising steps of finished images: kind I computed every token, P did not.",
+			"model", "policy", "kind"),
+		tokens: counter("tokens_total", "Tokens of all blocks of all steps of finished images.", perModel...),
+		computed: counter("computed_tokens_total", "Those of tokens_total that were computed; the ratio is the "+
+			"computed-token ratio.", perModel...),
+		flops: counter("flops_total", "Floating-point operations of finished images.", perModel...),
+		saved: counter("saved_flops_total", "Floating-point operations that policies saved.", perModel...),
+		ticks: prometheus.NewHistogram(histogram("tick_duration_seconds",
+			"Time of a pass over the sequences of a tick.", prometheus.ExponentialBuckets(0.0005, 2, 16))),
+		tickRows: prometheus.NewHistogram(histogram("tick_batch_rows", "Rows of tokens in a tick.",
+			prometheus.ExponentialBuckets(8, 2, 10))),
+		tickSeqs: prometheus.NewHistogram(histogram("tick_batch_sequences", "Images in a tick.",
+			prometheus.LinearBuckets(1, 1, 16))),
 	}
 	m.registry.MustRegister(m.requests, m.latency, m.queueWait, m.adapted, m.images, m.steps, m.tokens, m.computed,
 		m.flops, m.saved, m.ticks, m.tickRows, m.tickSeqs,
@@ -67,7 +75,8 @@ func newMetrics() *metrics {
 // register adds what is read from the server when Prometheus asks.
 func (m *metrics) register(s *Server) {
 	gauge := func(name, help string, f func() float64) {
-		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help}, f))
+		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help},
+			f))
 	}
 	load := func() (sum tokencache.Load) {
 		for _, o := range s.models.loaded() {

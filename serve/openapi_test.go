@@ -59,7 +59,8 @@ func (d *described) check(s *schema, v any, at string) error {
 		}
 	}
 	is := fmt.Sprintf("%T", v)
-	names := map[string]string{"string": "string", "bool": "boolean", "float64": "number", "<nil>": "null", "map[string]interface {}": "object", "[]interface {}": "array"}
+	names := map[string]string{"string": "string", "bool": "boolean", "float64": "number", "<nil>": "null",
+		"map[string]interface {}": "object", "[]interface {}": "array"}
 	if x, ok := v.(float64); len(kind) > 0 && !kind[names[is]] && !(ok && kind["integer"] && x == float64(int64(x))) {
 		return fmt.Errorf("%s is of type %s, want %v", at, names[is], s.Type)
 	}
@@ -126,7 +127,8 @@ func TestOpenAPI(t *testing.T) {
 		{"POST", "/v1/images/generations", "", `{"prompt":"1","n":2}`},
 		{"POST", "/v1/images/generations", "", `{"prompt":"1","response_format":"url","steps":7,"policy":"fora:n=2"}`},
 		{"POST", "/v1/images/generations", "", `{"prompt":"x"}`},
-		{"GET", "/v1/models", "", ""}, {"GET", "/v1/models/{id}", "/v1/models/tiny", ""}, {"GET", "/v1/models/{id}", "/v1/models/x", ""},
+		{"GET", "/v1/models", "", ""}, {"GET", "/v1/models/{id}", "/v1/models/tiny", ""}, {"GET", "/v1/models/{id}",
+			"/v1/models/x", ""},
 		{"POST", "/v1/jobs", "", `{"prompt":"1"}`}, {"POST", "/v1/jobs", "", `{"stream":true}`},
 		{"GET", "/v1/jobs/{id}", "/v1/jobs/" + id, ""}, {"GET", "/v1/jobs/{id}", "/v1/jobs/" + newID("job"), ""},
 		{"POST", "/v1/jobs/{id}/cancel", "/v1/jobs/" + id + "/cancel", ""}, {"GET", "/v1/jobs/{id}", "/v1/jobs/x", ""},
@@ -168,7 +170,8 @@ func TestEventSchemas(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := d.check(d.Components.Schemas[schemas[e.name]], parse[any](t, body), e.name); err != nil || schemas[e.name] == "" {
+		if err := d.check(d.Components.Schemas[schemas[e.name]], parse[any](t, body),
+			e.name); err != nil || schemas[e.name] == "" {
 			t.Errorf("event %s: %v", e.name, err)
 		}
 	}

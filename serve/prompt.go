@@ -32,19 +32,23 @@ func (m *model) subject(ctx context.Context, o *Opened, p *params) (*subject, er
 	if text == "" {
 		field = "prompt"
 		if p.Prompt == nil {
-			return nil, invalid("prompt", "missing_required_parameter", "prompt is missing: want the name of a class of %s: %s", m.Name, classList(o))
+			return nil, invalid("prompt", "missing_required_parameter",
+				"prompt is missing: want the name of a class of %s: %s", m.Name, classList(o))
 		}
 		text = *p.Prompt
 	}
 	if p.NegativePrompt != "" {
-		return nil, invalid("negative_prompt", "unsupported_parameter", "negative_prompt: the model %s has classes and takes none", m.Name)
+		return nil, invalid("negative_prompt", "unsupported_parameter",
+			"negative_prompt: the model %s has classes and takes none", m.Name)
 	}
 	if strings.Count(text, ",") >= maxImages {
-		return nil, invalid(field, "invalid_value", "%s names too many classes: want at most %d; %s has %s", field, maxImages, m.Name, classList(o))
+		return nil, invalid(field, "invalid_value", "%s names too many classes: want at most %d; %s has %s", field,
+			maxImages, m.Name, classList(o))
 	}
 	chosen, err := o.Pipeline.ImageClasses([]string{text}, p.N)
 	if err != nil {
-		return nil, invalid(field, "invalid_value", "%s: %s; the model %s has %s", field, abbreviate(err.Error()), m.Name, classList(o))
+		return nil, invalid(field, "invalid_value", "%s: %s; the model %s has %s", field, abbreviate(err.Error()), m.Name,
+			classList(o))
 	}
 	return &subject{classes: chosen}, nil
 }

@@ -51,9 +51,11 @@ func (s *Server) routes() http.Handler {
 		switch {
 		case allowed != "":
 			w.Header().Set("Allow", allowed)
-			s.writeError(w, r, newError(http.StatusMethodNotAllowed, typeInvalid, "method_not_allowed", "%s is not allowed here: want %s", r.Method, allowed))
+			s.writeError(w, r, newError(http.StatusMethodNotAllowed, typeInvalid, "method_not_allowed",
+				"%s is not allowed here: want %s", r.Method, allowed))
 		case strings.HasPrefix(r.URL.Path, "/v1/") || r.Method != http.MethodGet && r.Method != http.MethodHead:
-			s.writeError(w, r, newError(http.StatusNotFound, typeMissing, "not_found", "there is nothing at %s %s", r.Method, abbreviate(r.URL.Path)))
+			s.writeError(w, r, newError(http.StatusNotFound, typeMissing, "not_found", "there is nothing at %s %s", r.Method,
+				abbreviate(r.URL.Path)))
 		default:
 			page.ServeHTTP(w, r)
 		}
@@ -197,7 +199,8 @@ func (s *Server) logGeneration(r *http.Request, g *generation) {
 // checkOrigin refuses what pages of other sites send through a user's browser.
 func (s *Server) checkOrigin(w http.ResponseWriter, r *http.Request) error {
 	if s.o.LocalOnly && !loopback(r.Host) {
-		return newError(http.StatusForbidden, typeDenied, "wrong_host", "the host %q is not a loopback name", abbreviate(r.Host))
+		return newError(http.StatusForbidden, typeDenied, "wrong_host", "the host %q is not a loopback name",
+			abbreviate(r.Host))
 	}
 	origin := r.Header.Get("Origin")
 	if origin == "" {
@@ -207,7 +210,8 @@ func (s *Server) checkOrigin(w http.ResponseWriter, r *http.Request) error {
 		return nil
 	}
 	if s.o.Origin == "" || origin != s.o.Origin {
-		return newError(http.StatusForbidden, typeDenied, "wrong_origin", "pages of %q may not call this server", abbreviate(origin))
+		return newError(http.StatusForbidden, typeDenied, "wrong_origin", "pages of %q may not call this server",
+			abbreviate(origin))
 	}
 	h := w.Header()
 	h.Set("Access-Control-Allow-Origin", s.o.Origin)
@@ -235,14 +239,16 @@ func (s *Server) wrap(at route) http.Handler {
 		key := anybody(r)
 		if s.o.Keys != nil && !at.open {
 			if key = s.o.Keys.find(presented(r)); key == nil {
-				s.writeError(w, r, newError(http.StatusUnauthorized, typeAuth, "invalid_api_key", "the API key is missing or unknown"))
+				s.writeError(w, r, newError(http.StatusUnauthorized, typeAuth, "invalid_api_key",
+					"the API key is missing or unknown"))
 				return
 			}
 		}
 		if at.work {
 			defer key.inHand.Add(-1)
 			if n := key.inHand.Add(1); key.most > 0 && n > int64(key.most) {
-				e := newError(http.StatusTooManyRequests, typeLimit, "too_many_requests", "the key has %d requests in hand, at most %d are allowed", n-1, key.most)
+				e := newError(http.StatusTooManyRequests, typeLimit, "too_many_requests",
+					"the key has %d requests in hand, at most %d are allowed", n-1, key.most)
 				e.retryAfter = time.Second
 				s.writeError(w, r, e)
 				return

@@ -113,7 +113,8 @@ func New(o Options) (*Server, error) {
 	case len(o.Models) == 0:
 		return nil, errors.New("serve: no models")
 	case o.Threads < 0 || o.Memory < 0 || o.Queue < 0 || o.KeepFor < 0 || o.KeepBytes < 0 || !(o.Adaptive >= 0):
-		return nil, fmt.Errorf("serve: threads %d, memory %d, queue %v, keep %v and %d bytes, adaptive %g dB: want 0 or more each",
+		return nil, fmt.Errorf("serve: threads %d, memory %d, queue %v, keep %v and %d bytes, adaptive %g dB: want 0 or "+
+			"more each",
 			o.Threads, o.Memory, o.Queue, o.KeepFor, o.KeepBytes, o.Adaptive)
 	}
 	s := &Server{o: o, log: o.Logger}

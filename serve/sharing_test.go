@@ -166,7 +166,8 @@ func TestEncodings(t *testing.T) {
 	s := newTester(t, Options{Models: []Model{m}})
 	got := s.images(`{"prompt":"red","seed":7,"n":2}`)
 	s.images(`{"prompt":"red","seed":8}`)
-	want := wantPixels(t, tokencache.Request{Classes: []int{3, 3}, Seed: 7, Sampling: tokencache.Sampling{Steps: 6, Guidance: 1.5}})
+	want := wantPixels(t, tokencache.Request{Classes: []int{3, 3}, Seed: 7, Sampling: tokencache.Sampling{Steps: 6,
+		Guidance: 1.5}})
 	if !bytes.Equal(pixelsOf(t, got.Data[1].File), want[1]) {
 		t.Error("another image")
 	}

@@ -94,6 +94,9 @@ type follower struct {
 	sent     int // events
 	position int
 	steps    map[int]*stepped
+
+	shown time.Time     // when the last preview was
+	cost  time.Duration // of its decoding
 }
 
 // next sends what is new, and says whether that was all.
@@ -114,7 +117,8 @@ func (f *follower) next() (ended bool, changed <-chan struct{}, err error) {
 
 	if f.o.job && position != f.position && !state.ended() {
 		f.position = position
-		if err := f.out.send(0, "job."+string(state), queueEvent{Type: "job." + string(state), Position: position}); err != nil {
+		if err := f.out.send(0, "job."+string(state), queueEvent{Type: "job." + string(state),
+			Position: position}); err != nil {
 			return false, nil, err
 		}
 	}
@@ -164,7 +168,13 @@ func (f *follower) sendSteps(steps []*stepped) error {
 			from = last.step
 		}
 		f.steps[s.index] = s
-		if err := f.out.send(0, "job.step", s.event(from)); err != nil {
+		e := s.event(from)
+		// Previews of models with an autoencoder are dear: they take a tenth of the time at most.
+		if now := time.Now(); now.Sub(f.shown) >= 9*f.cost {
+			e.Base64 = s.preview.png()
+			f.shown, f.cost = time.Now(), time.Since(now)
+		}
+		if err := f.out.send(0, "job.step", e); err != nil {
 			return err
 		}
 	}
@@ -203,7 +213,6 @@ func (s *stepped) event(from int) stepEvent {
 		Computed: []int{},
 		From:     from,
 		Ratios:   s.ratios[min(from, len(s.ratios)):],
-		Base64:   s.preview.png(),
 	}
 	for _, share := range s.computed {
 		e.Computed = append(e.Computed, int(100*share+0.5))

@@ -121,7 +121,8 @@ func (s *Server) listModels(w http.ResponseWriter, _ *http.Request) {
 func (s *Server) getModel(w http.ResponseWriter, r *http.Request) {
 	m := s.models.find(r.PathValue("id"))
 	if m == nil {
-		s.writeError(w, r, newError(http.StatusNotFound, typeMissing, "model_not_found", "there is no model %q", abbreviate(r.PathValue("id"))))
+		s.writeError(w, r, newError(http.StatusNotFound, typeMissing, "model_not_found", "there is no model %q",
+			abbreviate(r.PathValue("id"))))
 		return
 	}
 	o, err := m.acquire(r.Context())

@@ -23,7 +23,8 @@ type benchServeCmd struct {
 
 func (c *benchServeCmd) Run(a *app) error {
 	if c.Duration <= 0 || !(c.Load > 0 && c.Load < 1000) || c.Clients < 1 || !(c.Aborts >= 0 && c.Aborts < 1) || c.Queue <= 0 {
-		return fmt.Errorf("--duration %v, --load %g, --clients %d, --aborts %g, --queue %v: want more than 0 each, and aborts below 1",
+		return fmt.Errorf("--duration %v, --load %g, --clients %d, --aborts %g, --queue %v: want more than 0 each, and "+
+			"aborts below 1",
 			c.Duration, c.Load, c.Clients, c.Aborts, c.Queue)
 	}
 	r, err := load.Run(a.ctx, load.Options{

@@ -136,7 +136,8 @@ func (b *bench) run(ctx context.Context) error {
 		return err
 	}
 	b.r.FirstRSS = residentMB()
-	b.o.OnStage(fmt.Sprintf("requests for %v at %.2f times the capacity of %.2f images/s", b.o.Duration, b.o.Load, capacity))
+	b.o.OnStage(fmt.Sprintf("requests for %v at %.2f times the capacity of %.2f images/s", b.o.Duration, b.o.Load,
+		capacity))
 	if err := b.arrive(ctx, b.o.Load*capacity); err != nil {
 		return err
 	}
