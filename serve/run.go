@@ -73,6 +73,7 @@ type made struct {
 	file   []byte
 	format string
 	stats  tokencache.Stats
+	event  int    // the id of the event that tells of it
 	id     string // in the store of images; guarded by its lock
 }
 
@@ -210,6 +211,7 @@ func (r *run) generate(index int) {
 		case err == nil:
 			r.made[index] = m
 			r.events = append(r.events, event{eventCompleted, func() any { return r.completed(m) }})
+			m.event = len(r.events)
 		case r.err == nil:
 			r.err = err
 			defer r.cancel() // the others are of no use

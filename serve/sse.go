@@ -108,8 +108,8 @@ func (f *follower) next() (ended bool, changed <-chan struct{}, err error) {
 	changed = r.changed
 	var steps []*stepped
 	for i, s := range r.steps {
-		// Who comes after an image is finished has no use for its steps.
-		if f.steps[i] != s && (r.made[i] == nil || f.steps[i] != nil) {
+		// Who knows of an image that it is finished has no use for its steps.
+		if m := r.made[i]; f.steps[i] != s && (m == nil || m.event > f.sent) {
 			steps = append(steps, s)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strconv"
 	"strings"
 	"time"
 
@@ -99,7 +100,8 @@ func (c *serveCmd) options(a *app) (o serve.Options, err error) {
 		LogPrompts: c.LogPrompts,
 	}
 	if c.Adaptive != "" {
-		if _, err := fmt.Sscanf(strings.TrimSuffix(c.Adaptive, "dB"), "%g", &o.Adaptive); err != nil || !(o.Adaptive > 0) {
+		o.Adaptive, err = strconv.ParseFloat(strings.TrimSuffix(c.Adaptive, "dB"), 64)
+		if err != nil || !(o.Adaptive > 0 && o.Adaptive < 1000) {
 			return o, fmt.Errorf("--adaptive %s: want a PSNR such as 40dB", c.Adaptive)
 		}
 	}
