@@ -2,6 +2,7 @@ package tokencache_test
 
 import (
 	"context"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -30,13 +31,18 @@ func TestClientsShare(t *testing.T) {
 			var mu sync.Mutex
 			others, finished := 0, false
 			started := make(chan struct{})
-			begin := sync.OnceFunc(func() { close(started) })
+			begin := sync.OnceFunc(func() {
+				close(started)
+				for p.Load().Images == len(heavy.Classes) { // the late one comes before any of them is finished
+					runtime.Gosched()
+				}
+			})
 			heavy.OnStep = func(s tokencache.Progress) {
-				mu.Lock()
-				defer mu.Unlock()
 				if s.Taken > 400 {
 					begin()
 				}
+				mu.Lock()
+				defer mu.Unlock()
 				if !finished {
 					others++
 				}

@@ -86,6 +86,25 @@ func TestReadKeysReports(t *testing.T) {
 	}
 }
 
+// TestAnybody checks who shares with whom where there is no list of keys.
+func TestAnybody(t *testing.T) {
+	for _, test := range []struct {
+		local              bool
+		address, key, name string
+	}{
+		{true, "127.0.0.1:1", "", "anybody"},
+		{true, "127.0.0.1:1", "Bearer x", "anybody-2d711642"},
+		{false, "192.0.2.7:1", "Bearer x", "address-192.0.2.7"},
+		{false, "[2001:db8::1]:1", "", "address-2001:db8::1"},
+	} {
+		s := &Server{o: Options{LocalOnly: test.local}}
+		r := &http.Request{RemoteAddr: test.address, Header: http.Header{"Authorization": {test.key}}}
+		if got := s.anybody(r).name; got != test.name {
+			t.Errorf("%+v: got %s", test, got)
+		}
+	}
+}
+
 // TestOrigins checks what pages of other sites can do: nothing.
 func TestOrigins(t *testing.T) {
 	s := newTester(t, Options{LocalOnly: true, Origin: "https://app.example"})

@@ -186,6 +186,8 @@ func (st *jobStore) end(j *job) {
 	slices.SortFunc(ended, func(a, b *job) int { return b.ended.Compare(a.ended) })
 	var bytes int64
 	for _, other := range ended {
+		const record = 4 << 10 // about what is kept of a job besides
+		bytes += int64(len(other.request.Body)) + record
 		for _, m := range other.run.Load().made {
 			bytes += int64(len(m.file))
 		}

@@ -178,7 +178,7 @@ func TestResume(t *testing.T) {
 	first.ended(done)
 	cut := first.job(`{"prompt":"3","n":3,"seed":7,"steps":40,"priority":"low","partial_images":1}`)
 	gone := first.job(endless + `}`)
-	first.cancelled2(gone)
+	first.cancel(gone)
 	first.Close() // at once, in the middle of the second
 
 	second := newTester(t, Options{State: dir})
@@ -198,8 +198,8 @@ func TestResume(t *testing.T) {
 	}
 }
 
-// cancelled2 cancels a job while others run.
-func (s *tester) cancelled2(id string) {
+// cancel cancels a job while others run.
+func (s *tester) cancel(id string) {
 	s.t.Helper()
 	if status, _, b := s.do("POST", "/v1/jobs/"+id+"/cancel", ""); status != http.StatusOK {
 		s.t.Errorf("status %d: %s", status, b)
@@ -230,7 +230,7 @@ func TestBrokenState(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(dir, id), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	for name, content := range map[string]string{requestFile: `{"request":{"prompt":"77"},"key":"anybody","model":"tiny","images":1}`, "0.json": "{"} {
+	for name, content := range map[string]string{requestFile: `{"request":{"prompt":"77"},"key":"address-127.0.0.1","model":"tiny","images":1}`, "0.json": "{"} {
 		if err := os.WriteFile(filepath.Join(dir, id, name), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"strconv"
@@ -148,9 +149,16 @@ func presented(r *http.Request) string {
 	return strings.TrimSpace(key)
 }
 
-// anybody returns the key of a request where there is no list of keys: those that present the same
-// one share.
-func anybody(r *http.Request) *Key {
+// anybody returns the key of a request where there is no list of keys. On this machine those that
+// present the same one share; elsewhere those of the same address, as anybody can make up keys.
+func (s *Server) anybody(r *http.Request) *Key {
+	if !s.o.LocalOnly {
+		host, _, err := net.SplitHostPort(r.RemoteAddr)
+		if err != nil {
+			host = r.RemoteAddr
+		}
+		return &Key{name: "address-" + host, weight: 1}
+	}
 	name := "anybody"
 	if key := presented(r); key != "" {
 		sum := sha256.Sum256([]byte(key))

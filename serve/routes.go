@@ -92,10 +92,8 @@ func requestID(r *http.Request) string {
 
 // keyOf returns the key that a request has shown.
 func keyOf(r *http.Request) *Key {
-	if k, ok := r.Context().Value(keyKey).(*Key); ok {
-		return k
-	}
-	return anybody(r)
+	k, _ := r.Context().Value(keyKey).(*Key) // set for all routes
+	return k
 }
 
 // recorder notes the status of an answer.
@@ -236,7 +234,7 @@ func loopback(host string) bool {
 func (s *Server) wrap(at route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
-		key := anybody(r)
+		key := s.anybody(r)
 		if s.o.Keys != nil && !at.open {
 			if key = s.o.Keys.find(presented(r)); key == nil {
 				s.writeError(w, r, newError(http.StatusUnauthorized, typeAuth, "invalid_api_key",
