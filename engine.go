@@ -56,6 +56,7 @@ type engine struct {
 	pixels  pixels
 	level   string // of the CPU, for Stats
 	dtype   string // likewise
+	onTick  func(Tick)
 
 	mu       sync.Mutex
 	cond     *sync.Cond  // wakes workers: work, another number of teams, or the end
@@ -65,8 +66,10 @@ type engine struct {
 	rows     int         // of theirs
 	admitted int         // sequences so far
 	bytes    int64
-	teams    int // among which the threads are divided now
-	ticking  int // teams in a tick
+	common   Client  // of requests without one
+	served   float64 // what the client that was served last had used by then
+	teams    int     // among which the threads are divided now
+	ticking  int     // teams in a tick
 	layouts  map[int][]*team
 	closed   bool
 	idle     chan struct{} // closed once closed and without jobs
@@ -117,6 +120,9 @@ func (e *engine) submit(j *job) error {
 			return &OverloadedError{Waiting: waiting, Limit: e.limits.Queue}
 		}
 	}
+	if j.client = j.req.Client; j.client == nil {
+		j.client = &e.common
+	}
 	e.jobs = append(e.jobs, j)
 	e.admit()
 	return nil
@@ -164,6 +170,7 @@ func (e *engine) denoised(j *job) {
 // leave gives back what was reserved for a sequence.
 func (e *engine) leave(s *sequence) {
 	s.job.running--
+	s.job.client.flying--
 	e.flying--
 	e.rows -= s.job.unit * s.job.samples * s.job.tokens
 	e.bytes -= s.job.bytes
@@ -220,8 +227,18 @@ func (e *engine) admit() {
 		s := next.newSequence()
 		s.number = e.admitted
 		e.admitted++
+		e.enter(next.client)
 		e.ready = append(e.ready, s)
 	}
+}
+
+// enter notes that a sequence of a client is in flight. A client that had none begins level with
+// the others: what it did not use before is not saved up.
+func (e *engine) enter(c *Client) {
+	if c.flying == 0 {
+		c.used = max(c.used, e.served)
+	}
+	c.flying++
 }
 
 // maxRows is how many rows may be in flight.

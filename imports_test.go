@@ -62,6 +62,7 @@ var storeys = []storey{
 		{".", "diffusion dit internal/classes internal/imagenet internal/kernel internal/raster reuse seam tensor vae"},
 	}},
 	{"workshop", []room{
+		{"internal/pngtext", ". diffusion internal/raster"},
 		{"data", "internal/imagefile internal/npz internal/raster internal/regularfile internal/sheet"},
 		{"eval", "checkpoint internal/npz internal/raster nn tensor"},
 		{"report/internal/chart", ""},
@@ -75,18 +76,20 @@ var storeys = []storey{
 		{"models/fashion", "diffusion models/bundle"},
 		{"models/fashion-mdt", "diffusion models/bundle"},
 		{"models", ". checkpoint diffusion dit eval internal/spelling models/bundle models/fashion models/fashion-mdt reuse"},
+		{"serve", ". diffusion internal/atomicfile internal/filelock internal/pngtext internal/raster internal/regularfile models models/bundle reuse"},
 	}},
 	{"program", []room{
 		{"bench/peers/block", "checkpoint dit nn seam tensor"},
 		{"cmd/tokencache/internal/version", "internal/kernel"},
 		{"cmd/tokencache/internal/calibration", "calibrate comparison reuse"},
 		{"cmd/tokencache/internal/contracts", ". reuse"},
-		{"cmd/tokencache/internal/output", ". checkpoint diffusion eval internal/atomicfile internal/classes internal/filelock internal/imagefile internal/npz internal/raster internal/regularfile internal/sheet"},
+		{"cmd/tokencache/internal/output", ". checkpoint eval internal/atomicfile internal/classes internal/filelock internal/imagefile internal/npz internal/pngtext internal/raster internal/regularfile internal/sheet"},
 		{"cmd/tokencache/internal/summary", ". calibrate eval measure reuse"},
 		{"cmd/tokencache/internal/terminal", "train"},
 		{"cmd/tokencache/internal/listing", "diffusion dit internal/imagenet models models/bundle reuse"},
 		{"cmd/tokencache/internal/inspect", "checkpoint dit models models/bundle vae"},
 		{"cmd/tokencache/internal/bench", ". diffusion dit internal/busy internal/kernel internal/median reuse seam tensor train"},
+		{"cmd/tokencache/internal/load", ". internal/pngtext internal/raster models models/bundle reuse serve"},
 		{"cmd/tokencache/internal/verify", "calibrate checkpoint diffusion dit internal/formula internal/regularfile minit2i reuse seam t5 tensor train unigram vae"},
 		{"cmd/tokencache", "*"},
 	}},
@@ -157,7 +160,7 @@ func TestImportDirection(t *testing.T) {
 
 // rootFiles are the files of the root package, from the lowest up.
 var rootFiles = []string{
-	"errors.go", "request.go", "plan.go", "sequence.go", "job.go", "team.go", "engine.go", "decode.go", "tick.go", "tokencache.go", "check.go", "identity.go", "generate.go",
+	"errors.go", "client.go", "request.go", "computed.go", "plan.go", "sequence.go", "job.go", "team.go", "engine.go", "decode.go", "tick.go", "tokencache.go", "check.go", "identity.go", "generate.go",
 	"converged.go",
 }
 

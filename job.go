@@ -16,6 +16,7 @@ import (
 type job struct {
 	*plan
 	ctx    context.Context
+	client *Client    // whose work it is
 	tokens int        // of a sample
 	hooks  sync.Mutex // held while a callback of the request runs on a goroutine of the engine
 	taken  int        // steps of all images; guarded by hooks

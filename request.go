@@ -52,13 +52,16 @@ type Request struct {
 	// Noise starts the images instead of random numbers: [images, channels, side, side].
 	Noise []float32
 
+	// Client is whose work the request is; nil is anybody's.
+	Client *Client
+
 	// Skip, if not nil, reports images that are not wanted. Skipping does not change the other images.
 	Skip func(index int) bool
 	// OnImage, if not nil, receives each image when it is finished, on the goroutine that called
 	// Generate, and Result.Images stays empty. An error ends the request.
 	OnImage func(Image) error
 
-	// OnState, OnPrediction and OnStep, if not nil, are called on the engine's goroutines, one call
+	// OnState, OnPrediction, OnComputed and OnStep, if not nil, are called on the engine's goroutines, one call
 	// at a time, while the images of this request wait: they must return soon and copy what they
 	// keep.
 	//
@@ -67,6 +70,10 @@ type Request struct {
 	// OnPrediction receives what the model predicts for each image at every step, after guidance:
 	// C*side*side values of noise, and as many more where the model learned the variance.
 	OnPrediction func(index, position int, out []float32)
+	// OnComputed receives, after every step of an image, for each of its tokens the share of the
+	// blocks in which the step computed the token, from 0 (all reused) to 1; under guidance for the
+	// conditional half.
+	OnComputed func(index, position int, computed []float32)
 	// OnStep is told of every denoising step of every image.
 	OnStep func(Progress)
 }

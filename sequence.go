@@ -31,6 +31,7 @@ type sequence struct {
 	again     bool        // the policy rejected it
 
 	flops     int64
+	charged   int64   // of flops: what the client was charged
 	passFLOPs int64   // of the step at hand, rejected passes included
 	seconds   float64 // likewise
 }
@@ -69,7 +70,9 @@ func (s *sequence) start(m seam.Model) error {
 		if err != nil {
 			return err
 		}
-		s.run = run
+		if s.run = run; j.req.OnComputed != nil {
+			s.run = watch(run, j.unit, m.Shape())
+		}
 		s.batch.X = tensor.FromSlice(make([]float32, samples*j.size), samples, j.size)
 		s.batch.T, s.batch.Cond = make([]float32, samples), make([]seam.Condition, samples)
 		s.positions, s.noise = make([]int, samples), make([]float32, j.size)
@@ -81,7 +84,7 @@ func (s *sequence) start(m seam.Model) error {
 	if s.member == nil {
 		s.member = seam.NewMember(s.run, samples)
 	}
-	s.before, s.flops = s.run.Stats(), 0
+	s.before, s.flops, s.charged = s.run.Stats(), 0, 0
 	s.passFLOPs, s.seconds = 0, 0
 	n := len(s.images)
 	s.batch.Unconditional = nil
@@ -182,6 +185,16 @@ func (s *sequence) cost() reuse.Cost {
 	return c
 }
 
+// checker returns the run of a sequence if it checks what it forecasts.
+func (s *sequence) checker() (reuse.Checker, bool) {
+	run := s.run
+	if w, ok := run.(*watchedRun); ok {
+		run = w.Run
+	}
+	c, ok := run.(reuse.Checker)
+	return c, ok
+}
+
 // close ends what the sequence holds.
 func (s *sequence) close() {
 	if s.member != nil {
@@ -196,12 +209,17 @@ func (s *sequence) report() {
 	seconds, flops := s.seconds, s.passFLOPs
 	s.seconds, s.passFLOPs = 0, 0
 	j := s.job
-	if j.req.OnStep == nil {
-		return
-	}
 	j.hooks.Lock()
 	defer j.hooks.Unlock()
 	n := len(s.images)
+	if w, ok := s.run.(*watchedRun); ok {
+		for i := range s.images {
+			j.req.OnComputed(s.images[i].index, s.position()-1, w.of(i))
+		}
+	}
+	if j.req.OnStep == nil {
+		return
+	}
 	for i := range s.images {
 		j.taken++
 		j.req.OnStep(Progress{

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/tokencache/tokencache/reuse"
 	"github.com/tokencache/tokencache/tensor"
 )
 
@@ -74,9 +73,23 @@ func (e *engine) trim() {
 	}
 }
 
-// take takes sequences for a tick off the queue: as many as make tickRows rows, but no more than
+// order sorts the sequences that wait for a tick: those of clients that have had least first, and
+// of one client the oldest first.
+func (e *engine) order() {
+	slices.SortFunc(e.ready, func(a, b *sequence) int {
+		if d := cmp.Compare(a.job.client.used, b.job.client.used); d != 0 && a.job.client != b.job.client {
+			return d
+		}
+		return cmp.Compare(a.number, b.number)
+	})
+	e.served = max(e.served, e.ready[0].job.client.used)
+}
+
+// take takes sequences for a tick off the queue, in its order: of one client the oldest come first,
+// so that what is begun is finished before what came later goes on. It takes as many as make tickRows rows, but no more than
 // leave as many for every other team that has nothing to do.
 func (e *engine) take(t *team) []*sequence {
+	e.order()
 	first := e.ready[0]
 	group, rows := append(t.taken[:0], first), first.rows()
 	free := e.teams - e.ticking
@@ -123,6 +136,7 @@ func (e *engine) tick(t *team, group []*sequence) (failed *failure) {
 	t.begun = nil
 	t.graph.Reset()
 	t.graph.SetContext(contextOf(group))
+	rows := 0
 	for _, s := range group {
 		if !s.started {
 			if err := s.start(e.model); err != nil {
@@ -130,6 +144,7 @@ func (e *engine) tick(t *team, group []*sequence) (failed *failure) {
 			}
 		}
 		s.prepare()
+		rows += s.rows()
 	}
 	start := time.Now()
 	t.pass(e.model, group)
@@ -137,6 +152,9 @@ func (e *engine) tick(t *team, group []*sequence) (failed *failure) {
 		return nil // cancelled: settle drops them all
 	}
 	seconds := time.Since(start).Seconds()
+	if e.onTick != nil {
+		e.onTick(Tick{Seconds: seconds, Sequences: len(group), Rows: rows})
+	}
 	for k, s := range group {
 		flops := t.graph.OwnerFLOPs(k)
 		s.flops += flops
@@ -192,7 +210,7 @@ func (e *engine) finishImages(t *team, s *sequence) error {
 			return err
 		}
 		index := s.images[i].index
-		if c, ok := s.run.(reuse.Checker); ok {
+		if c, ok := s.checker(); ok {
 			evidence := c.Evidence(i)
 			img.Evidence = &evidence
 		}
@@ -220,6 +238,8 @@ func (e *engine) settle(t *team, group []*sequence, failed *failure) {
 	for _, s := range group {
 		j := s.job
 		j.ticking--
+		j.client.charge(s.flops - s.charged)
+		s.charged = s.flops
 		switch err := j.ctx.Err(); {
 		case err != nil && j.err == nil:
 			j.err = err
@@ -243,7 +263,7 @@ func (e *engine) settle(t *team, group []*sequence, failed *failure) {
 			if panicked {
 				e.restart(s)
 			}
-			e.resume(s)
+			e.ready = append(e.ready, s)
 		}
 	}
 	for _, s := range group {
@@ -262,14 +282,6 @@ func (e *engine) settle(t *team, group []*sequence, failed *failure) {
 	if e.flying == 0 && e.ticking == 0 {
 		e.trim()
 	}
-}
-
-// resume puts a sequence back among those that wait for a tick. The oldest come first: what is
-// begun is finished before what came later goes on, so that an image in flight waits for those
-// before it alone, and not for all that the limits admit.
-func (e *engine) resume(s *sequence) {
-	at, _ := slices.BinarySearchFunc(e.ready, s, func(a, b *sequence) int { return cmp.Compare(a.number, b.number) })
-	e.ready = slices.Insert(e.ready, at, s)
 }
 
 // failedPanic returns the panic of a failed tick.

@@ -102,6 +102,10 @@ type Options struct {
 
 	// Limits bound what is taken on at a time.
 	Limits Limits
+
+	// OnTick, if not nil, is told of every pass, on the engine's goroutines, perhaps by several at a
+	// time. It must return soon.
+	OnTick func(Tick)
 }
 
 // Pipeline is an opened model, ready to generate. It may be used by any number of goroutines.
@@ -247,6 +251,7 @@ func (p *Pipeline) start(o Options) {
 	px.height, px.width, px.channels = side, side, channels
 	p.engine = newEngine(p.net, p.decoder, p.model.Bytes() > maxSharded, threads, o.Limits, px)
 	p.engine.level, p.engine.dtype = p.Level(), p.DType().String()
+	p.engine.onTick = o.OnTick
 }
 
 // checkDecoder reports an autoencoder that does not fit the model, or is missing.
@@ -271,6 +276,14 @@ func (p *Pipeline) Close() { p.engine.close(context.Background()) }
 // Shutdown is Close that cancels the requests that still run when ctx is done, and then returns
 // ctx's error. Cancelled requests return ErrClosed.
 func (p *Pipeline) Shutdown(ctx context.Context) error { return p.engine.close(ctx) }
+
+// Load returns what the pipeline has in hand now.
+func (p *Pipeline) Load() Load {
+	e := p.engine
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return Load{Images: e.flying, Rows: e.rows, Bytes: e.bytes}
+}
 
 // Config returns the size of the model.
 func (p *Pipeline) Config() dit.Config { return p.model.Config }
@@ -321,6 +334,9 @@ func (p *Pipeline) Assumed() string { return p.assumed }
 // Fingerprint identifies the model's weights: equal weights have equal fingerprints, in whatever
 // file they were.
 func (p *Pipeline) Fingerprint() string { return p.model.Fingerprint }
+
+// Bytes returns the size of the model's weights in memory.
+func (p *Pipeline) Bytes() int64 { return p.model.Bytes() }
 
 // Threads returns the number of workers.
 func (p *Pipeline) Threads() int { return p.engine.threads }

@@ -1,6 +1,7 @@
 package models
 
 import (
+	"errors"
 	"os"
 	"slices"
 	"strings"
@@ -18,8 +19,20 @@ import (
 //
 // A name without a path separator is a method first, then a policy of the bundle, then a folder.
 func ResolvePolicy(b *bundle.Bundle, text string) (reuse.Policy, error) {
+	p, err := NamedPolicy(b, text)
+	if unknown := (*UnknownError)(nil); errors.As(err, &unknown) {
+		if isFolder(text) {
+			return reuse.Open(text)
+		}
+		unknown.Or = "the folder of a calibrated policy"
+	}
+	return p, err
+}
+
+// NamedPolicy is ResolvePolicy without folders: whatever the text is, it reads no file.
+func NamedPolicy(b *bundle.Bundle, text string) (reuse.Policy, error) {
 	name, _, _ := strings.Cut(text, ":")
-	methods := methodNames()
+	methods := Methods()
 	if slices.Contains(methods, name) {
 		return reuse.Parse(text)
 	}
@@ -32,18 +45,15 @@ func ResolvePolicy(b *bundle.Bundle, text string) (reuse.Policy, error) {
 			return t, nil
 		}
 	}
-	if isFolder(text) {
-		return reuse.Open(text)
-	}
-	unknown := &UnknownError{Kind: "policy", Name: name, Known: methods, Or: "the folder of a calibrated policy"}
+	unknown := &UnknownError{Kind: "policy", Name: name, Known: methods}
 	for _, t := range bundled {
 		unknown.Known = append(unknown.Known, t.String())
 	}
 	return nil, unknown
 }
 
-// methodNames lists the methods that reuse.Parse reads.
-func methodNames() []string {
+// Methods lists the methods that reuse.Parse reads.
+func Methods() []string {
 	var names []string
 	for _, m := range reuse.Methods() {
 		names = append(names, m.Name)

@@ -18,6 +18,7 @@ type benchCmd struct {
 	Model   benchModelCmd   `short:"m" cmd:"" help:"A model's forward pass, with synthetic weights."`
 	Train   benchTrainCmd   `cmd:"" help:"Training a model, whole updates."`
 	Engine  benchEngineCmd  `cmd:"" help:"A pipeline that many callers use at once: throughput, latency, equality of images."`
+	Serve   benchServeCmd   `cmd:"" help:"A server under load: requests that arrive at random, with mixed steps and policies, some given up."`
 }
 
 type benchKernelsCmd struct {

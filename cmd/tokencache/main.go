@@ -28,6 +28,7 @@ import (
 type cli struct {
 	Demo      demoCmd      `cmd:"" help:"Show in some seconds what a cache policy gains: generates a few images with and without one."`
 	Generate  generateCmd  `cmd:"" help:"Generate images with a model."`
+	Serve     serveCmd     `cmd:"" help:"Serve models over HTTP: the images API that OpenAI's clients speak, and a page."`
 	List      listCmd      `cmd:"" help:"List bundled models, cache policies, samplers, or the classes of a model."`
 	Inspect   inspectCmd   `cmd:"" help:"Say what a model file is: architecture, size, cost, tensors."`
 	Verify    verifyCmd    `cmd:"" help:"Compare this program's numbers with recorded ones of the original code."`
@@ -143,6 +144,7 @@ func newParser(c *cli, options ...kong.Option) *kong.Kong {
 		kong.Name("tokencache"),
 		kong.Description("Generate images with diffusion transformers (DiT) on CPUs, in pure Go."),
 		kong.UsageOnError(),
+		kong.Configuration(loadConfig),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 		kong.Vars{
 			"architectures": strings.Join(dit.OfficialNames(), ", "),

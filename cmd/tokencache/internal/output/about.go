@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/tokencache/tokencache/internal/npz"
+	"github.com/tokencache/tokencache/internal/pngtext"
 	"github.com/tokencache/tokencache/internal/raster"
 )
 
@@ -50,7 +51,7 @@ func (p provenanceOf) equals(q provenanceOf) bool {
 
 // texts returns identity and settings as a PNG file has them.
 func (p provenanceOf) texts() []raster.Text {
-	texts := []raster.Text{{Key: identityKey, Value: p.Identity}}
+	texts := []raster.Text{{Key: pngtext.IdentityKey, Value: p.Identity}}
 	for key, value := range p.Settings {
 		texts = append(texts, raster.Text{Key: key, Value: value})
 	}

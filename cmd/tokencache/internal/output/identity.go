@@ -1,13 +1,13 @@
 package output
 
-import "github.com/tokencache/tokencache/internal/raster"
-
-// identityKey is the key of the text with a run's identity.
-const identityKey = "identity"
+import (
+	"github.com/tokencache/tokencache/internal/pngtext"
+	"github.com/tokencache/tokencache/internal/raster"
+)
 
 // ofRun are the texts of all files of the run.
 func (r Run) ofRun() []raster.Text {
-	return append([]raster.Text{{Key: identityKey, Value: r.Identity}}, r.Texts...)
+	return pngtext.OfRun(r.Identity, r.Texts)
 }
 
 // difference is where one run differs from another.
@@ -20,7 +20,7 @@ const otherContent = "content of the policy, the autoencoder or the noise"
 // has its identity. Otherwise a text that differs helps the user; there is none where names stand
 // for other contents than before, or where files are so old that they have no identity.
 func (r Run) differs(found []raster.Text) (difference, bool) {
-	own, differs := firstDifference([]raster.Text{{Key: identityKey, Value: r.Identity}}, found)
+	own, differs := firstDifference([]raster.Text{{Key: pngtext.IdentityKey, Value: r.Identity}}, found)
 	if !differs {
 		return difference{}, false
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/tokencache/tokencache/internal/atomicfile"
 	"github.com/tokencache/tokencache/internal/classes"
+	"github.com/tokencache/tokencache/internal/pngtext"
 	"github.com/tokencache/tokencache/internal/raster"
 )
 
@@ -121,11 +122,4 @@ func (r Run) caption(class int) string {
 func (r Run) texts(i int) []raster.Text { return append(r.ofImage(i), r.ofRun()...) }
 
 // ofImage are the texts that tell image i from the others of the run.
-func (r Run) ofImage(i int) []raster.Text {
-	class := r.Classes[i]
-	own := []raster.Text{{Key: "index", Value: fmt.Sprint(i)}, {Key: "class", Value: fmt.Sprint(class)}}
-	if class < len(r.Names) {
-		own = append(own, raster.Text{Key: "class name", Value: r.Names[class]})
-	}
-	return own
-}
+func (r Run) ofImage(i int) []raster.Text { return pngtext.OfImage(i, r.Classes[i], r.Names) }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/internal/atomicfile"
+	"github.com/tokencache/tokencache/internal/pngtext"
 	"github.com/tokencache/tokencache/internal/raster"
 	"github.com/tokencache/tokencache/internal/sheet"
 )
@@ -28,7 +29,7 @@ func PairsOf(p *tokencache.Pipeline, req tokencache.Request, kinds [2]string,
 		Kinds:   kinds,
 		Classes: req.Classes,
 		Names:   p.ClassNames(),
-		Texts:   provenance(p, req, "").Texts(),
+		Texts:   pngtext.Of(p, req, "").Texts(),
 	}
 	for i := range cached {
 		pairs.Images = append(pairs.Images, [2]*raster.Image{rasterOf(uncached[i]), rasterOf(cached[i])})

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/tokencache/tokencache/eval"
+	"github.com/tokencache/tokencache/internal/pngtext"
 	"github.com/tokencache/tokencache/internal/raster"
 )
 
@@ -63,14 +64,14 @@ func sameRun(first, texts []raster.Text, i int) error {
 	if index, ok := textOf(texts, "index"); ok && index != strconv.Itoa(i) {
 		return fmt.Errorf("it is image %s of its run: the folder is not as a run wrote it", index)
 	}
-	want, _ := textOf(first, identityKey)
-	if got, _ := textOf(texts, identityKey); got == want {
+	want, _ := textOf(first, pngtext.IdentityKey)
+	if got, _ := textOf(texts, pngtext.IdentityKey); got == want {
 		return nil
 	}
 	d := difference{key: otherContent}
 	for _, t := range first {
 		switch t.Key {
-		case "index", "class", "class name", identityKey:
+		case "index", "class", "class name", pngtext.IdentityKey:
 			continue
 		}
 		if got, ok := textOf(texts, t.Key); ok && got != t.Value {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/internal/atomicfile"
+	"github.com/tokencache/tokencache/internal/pngtext"
 	"github.com/tokencache/tokencache/internal/raster"
 )
 
@@ -63,7 +64,7 @@ func NewWriter(p *tokencache.Pipeline, req tokencache.Request, o Options) (w *Wr
 		Classes:  req.Classes,
 		Names:    p.ClassNames(),
 		Identity: p.Identity(req),
-		Texts:    provenance(p, req, o.Noise).Texts(),
+		Texts:    pngtext.Of(p, req, o.Noise).Texts(),
 		Labels:   o.Labels,
 	}
 	run.Height, run.Width, run.Channels = p.ImageSize()
@@ -146,7 +147,7 @@ func (w *Writer) Add(img tokencache.Image) error {
 			return err
 		}
 	}
-	return w.sink.Add(img.Index, rasterOf(img), evidence(img)...)
+	return w.sink.Add(img.Index, rasterOf(img), pngtext.Evidence(img)...)
 }
 
 // Finish is called once, after the last image. It returns the paths to show the user.

@@ -1,7 +1,10 @@
-package output
+// Package pngtext says, as texts of a PNG file, what a generated image depends on. All that write
+// images use it, so that equal requests give equal files.
+package pngtext
 
 import (
 	"cmp"
+	"fmt"
 	"strconv"
 	"strings"
 
@@ -10,8 +13,11 @@ import (
 	"github.com/tokencache/tokencache/internal/raster"
 )
 
+// IdentityKey is the key of the text with a run's identity.
+const IdentityKey = "identity"
+
 // Provenance describes for people what a run's images depend on besides their class and index.
-// Names stand for policy and noise; Run.Identity is of their contents.
+// Names stand for policy and noise; the run's identity is of their contents.
 type Provenance struct {
 	Model       string // architecture and size
 	Fingerprint string
@@ -27,8 +33,8 @@ type Provenance struct {
 	Noise       string // file of the noise that the images started from, or ""
 }
 
-// provenance describes a request, with noise that is called so.
-func provenance(p *tokencache.Pipeline, req tokencache.Request, noise string) Provenance {
+// Of describes a request, with noise that is called so.
+func Of(p *tokencache.Pipeline, req tokencache.Request, noise string) Provenance {
 	return Provenance{
 		Model:       p.Config().Name(),
 		Fingerprint: p.Fingerprint(),
@@ -45,8 +51,8 @@ func provenance(p *tokencache.Pipeline, req tokencache.Request, noise string) Pr
 	}
 }
 
-// evidence returns what an image's checks found, as texts of its PNG file.
-func evidence(img tokencache.Image) []raster.Text {
+// Evidence returns what an image's checks found.
+func Evidence(img tokencache.Image) []raster.Text {
 	e := img.Evidence
 	if e == nil {
 		return nil
@@ -94,4 +100,23 @@ func (p Provenance) Texts() []raster.Text {
 	add(s.RNG != diffusion.RNGOwn, "images", strconv.Itoa(p.Images))
 	add(p.Noise != "", "noise", p.Noise)
 	return texts
+}
+
+// OfRun returns the texts that the files of all images of a run have: its identity and what
+// describes it.
+func OfRun(identity string, described []raster.Text) []raster.Text {
+	return append([]raster.Text{{Key: IdentityKey, Value: identity}}, described...)
+}
+
+// OfImage returns the texts that tell an image from the others of its run: its index and its class,
+// of a model whose classes have the given names, if any. Class -1 is none.
+func OfImage(index, class int, names []string) []raster.Text {
+	own := []raster.Text{{Key: "index", Value: fmt.Sprint(index)}}
+	if class >= 0 {
+		own = append(own, raster.Text{Key: "class", Value: fmt.Sprint(class)})
+	}
+	if class >= 0 && class < len(names) {
+		own = append(own, raster.Text{Key: "class name", Value: names[class]})
+	}
+	return own
 }

@@ -1,0 +1,106 @@
+// Chromium drives the page: node page.mjs URL FOLDER-FOR-SCREENSHOTS. CHROMIUM is the program.
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { chromium } from "playwright-core";
+
+const [url, shots] = process.argv.slice(2);
+const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+const limit = { timeout: 60_000, polling: 20 };
+const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox"] });
+
+// open opens the page and returns it once a model is there. Requests to elsewhere, errors and what
+// the content security policy refuses fail the test.
+async function open(width, height, colorScheme) {
+  const context = await browser.newContext({ viewport: { width, height }, colorScheme });
+  const page = await context.newPage();
+  const problems = [];
+  page.on("request", (r) => { if (!/^(data|blob):/.test(r.url()) && !r.url().startsWith(url)) problems.push("a request to " + r.url()); });
+  page.on("pageerror", (e) => problems.push(e.message));
+  page.on("console", (m) => { if (m.type() === "error" && !/Failed to load resource/.test(m.text())) problems.push(m.text()); });
+  await page.goto(url);
+  await page.waitForFunction(() => document.querySelectorAll("#classes button").length === 10, null, limit);
+  return { page, context, problems };
+}
+
+const status = (page, pattern) => page.waitForFunction((p) => new RegExp(p).test(document.querySelector("#status").textContent), pattern, limit);
+
+// check runs axe-core on the page, in its own world, where the policy does not reach.
+async function check(page, what) {
+  const session = await page.context().newCDPSession(page);
+  const run = async (expression) => {
+    const { frameTree } = await session.send("Page.getFrameTree");
+    world ??= (await session.send("Page.createIsolatedWorld", { frameId: frameTree.frame.id })).executionContextId;
+    return (await session.send("Runtime.evaluate", { expression, contextId: world, awaitPromise: true, returnByValue: true })).result.value;
+  };
+  let world;
+  await run(axe);
+  const found = await run("axe.run().then((r) => r.violations.map((v) => [v.impact, v.id, v.nodes.map((n) => n.target.join(' ')).join(', ')]))");
+  const serious = found.filter(([impact]) => impact === "serious" || impact === "critical");
+  assert.deepEqual(serious, [], `${what}: axe-core`);
+}
+
+for (const [width, height, scheme] of [[1440, 1000, "light"], [390, 844, "dark"], [1440, 1000, "dark"], [390, 844, "light"]]) {
+  const { page, context, problems } = await open(width, height, scheme);
+  const name = `${width}-${scheme}`;
+  await check(page, name + ", at first");
+  await page.fill("#prompt", "sneaker");
+  await page.click("summary");
+  await page.fill("#seed", "3");
+  await page.fill("#policy", "paper-v2");
+  await page.click("summary");
+
+  // An image in the making, with its tokens.
+  await page.click("#go");
+  await status(page, "^Step (1[5-9]|[2-4][0-9]) of 50");
+  const lit = await page.evaluate(() => {
+    const c = document.querySelector(".over");
+    return c.getContext("2d").getImageData(0, 0, c.width, c.height).data.some((v) => v > 0);
+  });
+  assert.ok(lit, "no computed tokens are shown");
+  assert.ok(await page.evaluate(() => document.querySelector(".pane img").src.startsWith("data:image/png;base64,")), "no partial image");
+  await page.screenshot({ path: `${shots}/live-${name}.png`, fullPage: width < 500 });
+  await page.click("label:has(#overlay)");
+  assert.equal(await page.evaluate(() => document.querySelector(".over").style.opacity), "0");
+  await page.click("label:has(#overlay)");
+  await status(page, "^Done");
+
+  // Two at once, and the wipe.
+  await page.fill("#prompt", "sneaker");
+  await page.evaluate(() => { document.querySelector("#policy").value = ""; });
+  await page.click("label:has(#compare)");
+  await page.click("#go");
+  await status(page, "^Done: move");
+  assert.equal(await page.locator("#gallery li").count(), 3);
+  assert.match(await page.textContent("#snippet"), /tokencache generate/);
+  await page.focus(".pane input[type=range]");
+  await page.keyboard.press("Home");
+  assert.equal(await page.evaluate(() => document.querySelector(".wipe").style.getPropertyValue("--at")), "0%");
+  for (let i = 0; i < 50; i++) await page.keyboard.press("ArrowRight");
+  await check(page, name + ", at last");
+  const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+  assert.ok(overflow <= 0, `${name}: the page is ${overflow} pixels too wide`);
+  await page.screenshot({ path: `${shots}/done-${name}.png`, fullPage: true });
+
+  // Cancelling.
+  await page.click("label:has(#compare)");
+  await page.click("summary");
+  await page.fill("#steps", "1000");
+  await page.fill("#policy", "none");
+  await page.click("#go");
+  await status(page, "^Step");
+  await page.click("#cancel");
+  await status(page, "^Cancelled");
+
+  // The page and the gallery are there without the server.
+  await page.evaluate(() => navigator.serviceWorker.ready.then(() => {}));
+  await page.reload();
+  await context.setOffline(true);
+  await page.reload();
+  await page.waitForFunction(() => /cannot be reached/.test(document.querySelector("#server").textContent), null, limit);
+  assert.equal(await page.locator("#gallery li").count(), 3);
+  assert.deepEqual(problems, [], name);
+  await context.close();
+  console.log(`the page at ${name}: all as it should be`);
+}
+await browser.close();

@@ -1,0 +1,102 @@
+package load
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/tokencache/tokencache"
+	"github.com/tokencache/tokencache/internal/pngtext"
+	"github.com/tokencache/tokencache/internal/raster"
+	"github.com/tokencache/tokencache/models"
+	"github.com/tokencache/tokencache/models/bundle"
+	"github.com/tokencache/tokencache/reuse"
+)
+
+// fieldsOf are the fields of a request.
+type fieldsOf struct {
+	Model  string `json:"model"`
+	Class  int    `json:"class"`
+	Seed   uint64 `json:"seed"`
+	Steps  int    `json:"steps,omitempty"`
+	Policy string `json:"policy,omitempty"`
+}
+
+// mixture is what requests differ in: steps that the bundled policies are for, with several of
+// them, and few or many steps with policies of other kinds.
+var mixture = []fieldsOf{
+	{Steps: 50},
+	{Steps: 50, Policy: "none"},
+	{Steps: 50, Policy: "ddim50-4x"},
+	{Steps: 50, Policy: "paper-v2"},
+	{Steps: 10, Policy: "none"},
+	{Steps: 20, Policy: "fora:n=2"},
+	{Steps: 30, Policy: "tokencache:ratio=0.25,k=3"},
+	{Steps: 80, Policy: "taylorseer:n=4,order=1"},
+}
+
+// kindsOf returns the requests of a measurement, each with the PNG file that generate writes for
+// it, made by the library alone.
+func kindsOf(ctx context.Context, o Options) ([]kind, error) {
+	o.OnStage("generating the images to compare with")
+	p, suits, err := models.Open(o.Model, tokencache.Options{Threads: o.Threads})
+	if err != nil {
+		return nil, err
+	}
+	defer p.Close()
+	list := mixture
+	if o.Policy != "" {
+		list = make([]fieldsOf, 8)
+		for i := range list {
+			list[i] = fieldsOf{Steps: o.Steps, Policy: o.Policy}
+		}
+	}
+	var kinds []kind
+	for i, f := range list {
+		f.Model, f.Class, f.Seed = o.Model, i%p.Config().NumClasses, uint64(100+i)
+		req := tokencache.Request{Classes: []int{f.Class}, Seed: f.Seed, Sampling: suits.Sampling}
+		if f.Steps > 0 {
+			req.Steps = f.Steps
+		}
+		if req.Policy, err = policyOf(bundle.Lookup(o.Model), f.Policy, req.Sampling); err != nil {
+			return nil, err
+		}
+		k := kind{}
+		if k.body, err = json.Marshal(f); err != nil {
+			return nil, err
+		}
+		r, err := p.Generate(ctx, req)
+		if err != nil {
+			return nil, err
+		}
+		if k.want, err = pngOf(p, req, r.Images[0]); err != nil {
+			return nil, err
+		}
+		kinds = append(kinds, k)
+	}
+	return kinds, nil
+}
+
+// policyOf returns a policy by name, or the one that is usual for a sampling.
+func policyOf(b *bundle.Bundle, name string, s tokencache.Sampling) (reuse.Policy, error) {
+	if name != "" {
+		return models.NamedPolicy(b, name)
+	}
+	return b.Choose(s, 0)
+}
+
+// pngOf returns the PNG file of an image, as generate writes it.
+func pngOf(p *tokencache.Pipeline, req tokencache.Request, img tokencache.Image) ([]byte, error) {
+	texts := append(pngtext.OfImage(img.Index, img.Class, p.ClassNames()),
+		pngtext.OfRun(p.Identity(req), pngtext.Of(p, req, "").Texts())...)
+	m := &raster.Image{Height: img.Height, Width: img.Width, Channels: img.Channels, Pix: img.Pixels}
+	var b sink
+	err := raster.EncodePNG(&b, m, append(texts, pngtext.Evidence(img)...)...)
+	return b, err
+}
+
+type sink []byte
+
+func (s *sink) Write(p []byte) (int, error) {
+	*s = append(*s, p...)
+	return len(p), nil
+}

@@ -1,0 +1,386 @@
+package serve
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/tokencache/tokencache"
+)
+
+// scheduler decides which images are generated next, and which requests would wait too long. An
+// image takes one of a few slots; the engine shares the processor among the images in flight.
+//
+// Slots go to the keys in turn by deficit round robin: at its turn a key may spend a quantum of
+// FLOPs, and what it cannot spend yet it keeps. Within a key the request with the fewest images in
+// flight is next. A request that has nothing in flight may take a slot beyond the usual number, so
+// that it need not wait until an image of another is finished; the engine then gives it its share
+// of the passes (tokencache.Client).
+type scheduler struct {
+	limit   time.Duration
+	slots   int
+	metrics *metrics
+
+	mu       sync.Mutex
+	accounts map[string]*account
+	ring     []*account // with tasks, in the order of their turns
+	turn     int        // in ring
+	flying   int
+	arrived  int64
+
+	rate  float64   // FLOPs a second while anything is in flight
+	done  float64   // FLOPs since the rate was last taken
+	busy  float64   // seconds since then
+	since time.Time // when the present busy time began
+}
+
+// slotsPerThread is how many images for each thread are in flight at most while no newcomer is
+// waiting: enough for full passes where each computes few tokens.
+const slotsPerThread = 4
+
+// firstRate is the rate assumed for each thread before any was measured.
+const firstRate = 15e9
+
+// maxWaiting bounds the requests that are known at a time, whatever they cost.
+const maxWaiting = 1024
+
+func newScheduler(threads int, limit time.Duration, m *metrics) *scheduler {
+	return &scheduler{
+		limit:    limit,
+		slots:    slotsPerThread * threads,
+		metrics:  m,
+		accounts: map[string]*account{},
+		rate:     firstRate * float64(threads),
+	}
+}
+
+// account is a key with requests.
+type account struct {
+	key     string
+	weight  float64
+	tasks   []*task // in the order of arrival
+	deficit float64
+	visited bool // it has had its quantum in the present turn
+	flying  int
+}
+
+// task is a request as the scheduler sees it.
+type task struct {
+	key       string
+	keyWeight float64
+	weight    float64 // among the requests of its key
+	cost      float64 // FLOPs of an image
+	images    []int   // that wait
+	total     int
+	client    *tokencache.Client
+	start     func(image int) // generates an image
+	moved     func(position int)
+
+	// Guarded by scheduler.mu.
+	account  *account
+	arrived  int64
+	came     time.Time
+	flying   int
+	begun    bool
+	position int // that moved was told of
+}
+
+// left is how much work a task still is: images in flight are taken to be half done.
+func (t *task) left() float64 { return t.cost * (float64(len(t.images)) + float64(t.flying)/2) }
+
+// submit queues a task, or reports that it would wait too long.
+func (q *scheduler) submit(t *task) error {
+	q.mu.Lock()
+	wait := q.wait(t)
+	tasks := 0
+	for _, a := range q.ring {
+		tasks += len(a.tasks)
+	}
+	if tasks >= maxWaiting {
+		wait = max(wait, q.limit+time.Second)
+	}
+	if wait > q.limit {
+		q.mu.Unlock()
+		return overloaded(wait, q.limit)
+	}
+	a := q.accounts[t.key]
+	if a == nil {
+		a = &account{key: t.key, weight: t.keyWeight}
+		q.accounts[t.key] = a
+		q.ring = append(q.ring, a)
+	}
+	q.arrived++
+	t.account, t.arrived, t.came, t.position = a, q.arrived, time.Now(), -1
+	a.tasks = append(a.tasks, t)
+	q.dispatch()
+	q.mu.Unlock()
+	q.tell()
+	return nil
+}
+
+// wait estimates how long a task would wait for others: while it is served, others get as much as
+// it, or less if they want less.
+func (q *scheduler) wait(t *task) time.Duration {
+	cost := t.cost * float64(t.total)
+	mine := cost
+	for _, a := range q.ring {
+		if a.key != t.key {
+			continue
+		}
+		for _, other := range a.tasks {
+			mine += min(other.left(), cost*other.weight/t.weight)
+		}
+	}
+	all := mine
+	for _, a := range q.ring {
+		if a.key == t.key {
+			continue
+		}
+		left := 0.0
+		for _, other := range a.tasks {
+			left += other.left()
+		}
+		all += min(left, mine*a.weight/t.keyWeight)
+	}
+	return time.Duration((all - cost) / q.rate * float64(time.Second))
+}
+
+// backlog is how long all work in hand takes.
+func (q *scheduler) backlog() time.Duration {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	left := 0.0
+	for _, a := range q.ring {
+		for _, t := range a.tasks {
+			left += t.left()
+		}
+	}
+	return time.Duration(left / q.rate * float64(time.Second))
+}
+
+// full reports whether a small request of a new key would be refused.
+func (q *scheduler) full() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	tasks := 0
+	for _, a := range q.ring {
+		tasks += len(a.tasks)
+	}
+	return tasks >= maxWaiting
+}
+
+// counts returns how many requests are running, and how many wait.
+func (q *scheduler) counts() (running, waiting int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, a := range q.ring {
+		for _, t := range a.tasks {
+			if t.begun {
+				running++
+			} else {
+				waiting++
+			}
+		}
+	}
+	return running, waiting
+}
+
+// remove takes the images of a task that wait off the queue, and returns how many there were.
+func (q *scheduler) remove(t *task) int {
+	q.mu.Lock()
+	waited := len(t.images)
+	t.images = nil
+	q.forget(t)
+	q.dispatch()
+	q.mu.Unlock()
+	q.tell()
+	return waited
+}
+
+// forget drops a task of which nothing waits or runs, and its account with the last.
+func (q *scheduler) forget(t *task) {
+	if len(t.images) > 0 || t.flying > 0 {
+		return
+	}
+	a := t.account
+	a.tasks = slices.DeleteFunc(a.tasks, func(other *task) bool { return other == t })
+	if i := slices.Index(q.ring, a); i >= 0 && len(a.tasks) == 0 {
+		q.ring = slices.Delete(q.ring, i, i+1)
+		if q.turn > i {
+			q.turn--
+		}
+		delete(q.accounts, a.key)
+	}
+}
+
+// dispatch starts images while there are slots.
+func (q *scheduler) dispatch() {
+	for {
+		t := q.pick()
+		if t == nil {
+			return
+		}
+		image := t.images[0]
+		t.images = t.images[1:]
+		if !t.begun {
+			t.begun = true
+			q.metrics.queueWait.Observe(time.Since(t.came).Seconds())
+		}
+		if q.flying == 0 {
+			q.since = time.Now()
+		}
+		t.flying++
+		t.account.flying++
+		q.flying++
+		t.account.weigh()
+		go func() {
+			t.start(image)
+			q.finished(t)
+		}()
+	}
+}
+
+// finished notes that an image of a task is finished, or given up.
+func (q *scheduler) finished(t *task) {
+	q.mu.Lock()
+	t.flying--
+	t.account.flying--
+	q.flying--
+	q.measure()
+	t.account.weigh()
+	q.forget(t)
+	q.dispatch()
+	q.mu.Unlock()
+	q.tell()
+}
+
+// progress notes that an image took a step.
+func (q *scheduler) progress(flops int64) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.done += float64(flops)
+	q.measure()
+}
+
+// measure takes the rate whenever there was work for a while.
+func (q *scheduler) measure() {
+	const enough, weight = 0.5, 0.3 // seconds; of the newest measurement
+	now := time.Now()
+	q.busy += now.Sub(q.since).Seconds()
+	q.since = now
+	if q.busy < enough || q.done == 0 {
+		return
+	}
+	q.rate += weight * (q.done/q.busy - q.rate)
+	q.done, q.busy = 0, 0
+}
+
+// weigh divides the weight of a key among its requests in flight.
+func (a *account) weigh() {
+	sum := 0.0
+	for _, t := range a.tasks {
+		if t.flying > 0 {
+			sum += t.weight
+		}
+	}
+	for _, t := range a.tasks {
+		if t.flying > 0 {
+			t.client.SetWeight(a.weight * t.weight / sum)
+		}
+	}
+}
+
+// head returns the next task of an account, nil if none waits.
+func (a *account) head() *task {
+	var best *task
+	for _, t := range a.tasks {
+		if len(t.images) == 0 {
+			continue
+		}
+		if best == nil || cmp.Or(
+			cmp.Compare(float64(t.flying)/t.weight, float64(best.flying)/best.weight),
+			-cmp.Compare(t.weight, best.weight),
+		) < 0 {
+			best = t
+		}
+	}
+	return best
+}
+
+// pick returns the task whose image is next, nil if there is none or no slot for it.
+func (q *scheduler) pick() *task {
+	if q.flying < q.slots {
+		return q.round()
+	}
+	if q.flying >= 2*q.slots {
+		return nil
+	}
+	for _, a := range q.ring {
+		if t := a.head(); t != nil && t.flying == 0 {
+			return t
+		}
+	}
+	return nil
+}
+
+// round is deficit round robin.
+func (q *scheduler) round() *task {
+	quantum := 0.0 // so large that every key gets an image in a round
+	for _, a := range q.ring {
+		if t := a.head(); t != nil {
+			quantum = max(quantum, t.cost/a.weight)
+		}
+	}
+	if quantum == 0 {
+		return nil
+	}
+	for {
+		if q.turn >= len(q.ring) {
+			q.turn = 0
+		}
+		a := q.ring[q.turn]
+		t := a.head()
+		if t == nil {
+			a.deficit = 0
+		} else {
+			if !a.visited {
+				a.visited = true
+				a.deficit += quantum * a.weight
+			}
+			if a.deficit >= t.cost {
+				a.deficit -= t.cost
+				return t
+			}
+		}
+		a.visited = false
+		q.turn++
+	}
+}
+
+// tell tells the tasks that wait where they stand.
+func (q *scheduler) tell() {
+	q.mu.Lock()
+	var waiting []*task
+	for _, a := range q.ring {
+		waiting = append(waiting, a.tasks...)
+	}
+	slices.SortFunc(waiting, func(a, b *task) int { return cmp.Compare(a.arrived, b.arrived) })
+	var changed []func()
+	place := 0
+	for _, t := range waiting {
+		position := 0
+		if !t.begun {
+			place++
+			position = place
+		}
+		if t.moved != nil && position != t.position {
+			t.position = position
+			changed = append(changed, func() { t.moved(position) })
+		}
+	}
+	q.mu.Unlock()
+	for _, f := range changed {
+		f()
+	}
+}

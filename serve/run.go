@@ -1,0 +1,312 @@
+package serve
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"fmt"
+	"image"
+	"image/jpeg"
+	"maps"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/tokencache/tokencache"
+	"github.com/tokencache/tokencache/internal/pngtext"
+	"github.com/tokencache/tokencache/internal/raster"
+)
+
+// run is a request's images in the making: what is there so far, for any number of readers, none of
+// whom it waits for.
+type run struct {
+	s      *Server
+	g      *generation
+	id     string
+	key    *Key
+	job    *job // nil: it is a request that is answered at once
+	task   *task
+	ctx    context.Context
+	cancel context.CancelFunc
+	began  time.Time
+
+	mu       sync.Mutex
+	changed  chan struct{} // closed at the next change
+	state    state
+	position int // in the queue; 0: it has begun
+	events   []event
+	made     map[int]*made
+	steps    map[int]*stepped // the newest of each image
+	left     int              // images that are not finished, and not given up
+	err      error            // the first
+	done     chan struct{}
+	onMade   func(*made) error // of jobs: saves an image
+	onEnd    func()
+}
+
+// state is how far a run is.
+type state string
+
+const (
+	stateQueued    state = "queued"
+	stateRunning   state = "running"
+	stateDone      state = "completed"
+	stateFailed    state = "failed"
+	stateCancelled state = "cancelled"
+	stateLost      state = "lost"
+)
+
+func (s state) ended() bool { return s != stateQueued && s != stateRunning }
+
+// event is something that happened to a run, which readers that come late learn too. Its place in
+// the list is its id, counted from 1.
+type event struct {
+	name string
+	data func() any // made when it is sent
+}
+
+// made is a finished image.
+type made struct {
+	index  int
+	class  int
+	file   []byte
+	format string
+	stats  tokencache.Stats
+	event  int    // the id of the event that tells of it
+	id     string // in the store of images; guarded by its lock
+}
+
+// stepped is what is known of an image after a step.
+type stepped struct {
+	index, step, steps int
+	computed           []float32 // of each token: share of the blocks
+	ratios             []int     // of each step so far, the mean of computed in percent
+	preview            *preview
+}
+
+// newRun returns a run that begins with start. It has the images that are there already.
+func (s *Server) newRun(ctx context.Context, id string, key *Key, g *generation, have map[int]*made) *run {
+	r := &run{
+		s:       s,
+		g:       g,
+		id:      id,
+		key:     key,
+		began:   time.Now(),
+		changed: make(chan struct{}),
+		state:   stateQueued,
+		made:    maps.Clone(have),
+		steps:   map[int]*stepped{},
+		done:    make(chan struct{}),
+	}
+	if r.made == nil {
+		r.made = map[int]*made{}
+	}
+	r.ctx, r.cancel = g.deadline(ctx)
+	return r
+}
+
+// start queues the run, in its cheaper form if it would have to be refused otherwise. On an error
+// nothing is left of it, and the model is released.
+func (r *run) start() error {
+	err := r.submit()
+	if err != nil && r.g.fallback != nil {
+		r.g = r.g.fallback
+		r.s.metrics.adapted.Inc()
+		err = r.submit()
+	}
+	if err != nil {
+		r.cancel()
+		r.g.model.release()
+		return err
+	}
+	if r.task == nil {
+		r.end() // everything was there
+		return nil
+	}
+	context.AfterFunc(r.ctx, r.stop)
+	return nil
+}
+
+func (r *run) submit() error {
+	var images []int
+	for i := range r.g.p.N {
+		if r.made[i] == nil {
+			images = append(images, i)
+		}
+	}
+	if err := r.s.enter(); err != nil {
+		return err
+	}
+	if r.left = len(images); r.left == 0 {
+		return nil
+	}
+	r.task = &task{
+		key:       r.key.name,
+		keyWeight: r.key.weight,
+		weight:    weights[r.g.p.Priority],
+		cost:      float64(r.g.cost),
+		images:    images,
+		total:     len(images),
+		client:    &tokencache.Client{},
+		start:     r.generate,
+		moved:     r.moved,
+	}
+	if err := r.s.queue.submit(r.task); err != nil {
+		r.s.work.Done()
+		return err
+	}
+	return nil
+}
+
+// stop gives up what is waiting; what is in flight ends with the context.
+func (r *run) stop() {
+	dropped := r.s.queue.remove(r.task)
+	last := false
+	r.change(func() {
+		if r.err == nil && r.left > 0 {
+			r.err = context.Cause(r.ctx)
+		}
+		r.left -= dropped
+		last = dropped > 0 && r.left == 0
+	})
+	if last {
+		r.end()
+	}
+}
+
+// moved notes the run's place in the queue.
+func (r *run) moved(position int) {
+	r.change(func() {
+		if r.state.ended() {
+			return
+		}
+		r.position = position
+		if position == 0 {
+			r.state = stateRunning
+		}
+	})
+}
+
+// change changes the run and wakes its readers.
+func (r *run) change(f func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f()
+	close(r.changed)
+	r.changed = make(chan struct{})
+}
+
+// generate generates an image, on a goroutine of the scheduler.
+func (r *run) generate(index int) {
+	m, err := r.image(index)
+	if err == nil && r.onMade != nil {
+		err = r.onMade(m)
+	}
+	last := false
+	r.change(func() {
+		r.left--
+		last = r.left == 0
+		switch {
+		case err == nil:
+			r.made[index] = m
+			r.events = append(r.events, event{eventCompleted, func() any { return r.completed(m) }})
+			m.event = len(r.events)
+		case r.err == nil:
+			r.err = err
+			defer r.cancel() // the others are of no use
+		}
+	})
+	if last {
+		r.end()
+	}
+}
+
+// image generates an image and encodes it.
+func (r *run) image(index int) (m *made, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			r.s.log.Error("panic", "error", v, "stack", string(debug.Stack()))
+			err = fmt.Errorf("panic: %v", v)
+		}
+	}()
+	if err := r.ctx.Err(); err != nil {
+		return nil, context.Cause(r.ctx)
+	}
+	req := r.g.req
+	req.Skip = func(i int) bool { return i != index }
+	req.Client = r.task.client
+	r.watch(&req, index)
+	result, err := r.g.opened.Pipeline.Generate(r.ctx, req)
+	if err != nil {
+		if cause := context.Cause(r.ctx); cause != nil {
+			err = cause
+		}
+		return nil, err
+	}
+	r.s.metrics.generated(r.g, result.Stats)
+	img := result.Images[0]
+	m = &made{index: index, class: img.Class, format: r.g.format(), stats: result.Stats}
+	m.file, err = r.g.encode(img)
+	return m, err
+}
+
+// format is the format of the files.
+func (g *generation) format() string {
+	if g.p.OutputFormat == "" {
+		return "png"
+	}
+	return g.p.OutputFormat
+}
+
+// encode returns the file of an image. A PNG is what the command line writes.
+func (g *generation) encode(img tokencache.Image) ([]byte, error) {
+	var b bytes.Buffer
+	if g.format() == "jpeg" {
+		err := encodeJPEG(&b, img, g.p.Compression)
+		return b.Bytes(), err
+	}
+	p := g.opened.Pipeline
+	texts := append(pngtext.OfImage(img.Index, img.Class, p.ClassNames()),
+		pngtext.OfRun(g.identity, pngtext.Of(p, g.req, "").Texts())...)
+	texts = append(texts, pngtext.Evidence(img)...)
+	m := &raster.Image{Height: img.Height, Width: img.Width, Channels: img.Channels, Pix: img.Pixels}
+	err := raster.EncodePNG(&b, m, texts...)
+	return b.Bytes(), err
+}
+
+func encodeJPEG(b *bytes.Buffer, img image.Image, quality *int) error {
+	o := &jpeg.Options{Quality: 95}
+	if quality != nil {
+		o.Quality = max(1, *quality)
+	}
+	return jpeg.Encode(b, img, o)
+}
+
+// end notes that nothing more will come.
+func (r *run) end() {
+	r.change(func() {
+		switch {
+		case r.err == nil:
+			r.state = stateDone
+		case r.ctx.Err() == context.Canceled && context.Cause(r.ctx) != errStopping && asAPI(r.err).status == statusClosed:
+			r.state = stateCancelled
+		default:
+			r.state = stateFailed
+		}
+	})
+	if r.onEnd != nil {
+		r.onEnd()
+	}
+	r.cancel()
+	r.g.model.release()
+	close(r.done)
+	r.s.work.Done()
+}
+
+// finished returns the images that are finished, in order.
+func (r *run) finished() []*made {
+	return slices.SortedFunc(maps.Values(r.made), func(a, b *made) int { return a.index - b.index })
+}
+
+func (m *made) base64() string { return base64.StdEncoding.EncodeToString(m.file) }

@@ -1,0 +1,181 @@
+package serve
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/tokencache/tokencache"
+	"github.com/tokencache/tokencache/dit"
+)
+
+// lineReader reads lines of a stream.
+type lineReader struct{ *bufio.Reader }
+
+func newLineReader(r io.Reader) lineReader { return lineReader{bufio.NewReaderSize(r, 1<<16)} }
+
+func (r lineReader) next() (string, error) {
+	text, err := r.ReadString('\n')
+	return strings.TrimSpace(text), err
+}
+
+// TestManyClients checks that of many requests at a time each is answered with the right image, or
+// refused with the time after which to come again.
+func TestManyClients(t *testing.T) {
+	s := newTester(t, Options{Queue: 50 * time.Millisecond})
+	want := map[int]imagesOf{}
+	for class := range 4 {
+		want[class] = s.images(fmt.Sprintf(`{"prompt":"%d","seed":5,"steps":20}`, class))
+	}
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	ok, refused := 0, 0
+	for i := range 64 {
+		all.Go(func() {
+			class := i % 4
+			status, h, b := s.do("POST", "/v1/images/generations", fmt.Sprintf(`{"prompt":"%d","seed":5,"steps":20}`, class),
+				"Authorization", fmt.Sprint("Bearer ", i%7))
+			mu.Lock()
+			defer mu.Unlock()
+			switch status {
+			case http.StatusOK:
+				ok++
+				if got := parse[imagesOf](t, b); !bytes.Equal(got.Data[0].File, want[class].Data[0].File) {
+					t.Errorf("class %d: another image", class)
+				}
+			case http.StatusTooManyRequests:
+				refused++
+				if h.Get("Retry-After") == "" {
+					t.Error("429 without Retry-After")
+				}
+			default:
+				t.Errorf("status %d: %s", status, b)
+			}
+		})
+	}
+	all.Wait()
+	if ok == 0 {
+		t.Error("nobody was served")
+	}
+	t.Logf("%d were served, %d refused", ok, refused)
+}
+
+// TestClientGone checks that a client that goes away frees its place, and that a stream that nobody
+// reads keeps nobody else waiting.
+func TestClientGone(t *testing.T) {
+	s := newTester(t, Options{})
+	s.images(`{"prompt":"1"}`)
+	ctx, cancel := context.WithCancel(t.Context())
+	r, err := http.NewRequestWithContext(ctx, "POST", s.http.URL+"/v1/images/generations",
+		strings.NewReader(endless+`,"stream":true,"partial_images":3}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/json")
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	s.images(`{"prompt":"2","seed":1}`) // while nobody reads the stream
+	pipeline := s.models.loaded()["tiny"].Pipeline
+	if pipeline.Load().Images == 0 {
+		t.Fatal("nothing is in flight")
+	}
+	cancel()
+	for pipeline.Load().Images > 0 {
+		if t.Context().Err() != nil {
+			t.Fatal("the client's images are still in flight")
+		}
+		time.Sleep(time.Millisecond) // the connection's end is noticed by another goroutine
+	}
+}
+
+// TestDeadline checks that work ends when its time is over.
+func TestDeadline(t *testing.T) {
+	s := newTester(t, Options{})
+	status, _, b := s.do("POST", "/v1/images/generations", endless+`,"deadline":0.02}`)
+	if status != http.StatusGatewayTimeout || !bytes.Contains(b, []byte("deadline_exceeded")) {
+		t.Errorf("status %d: %s", status, b)
+	}
+}
+
+// TestRegistry checks that models are opened when they are asked for, and that those not used for
+// longest make room.
+func TestRegistry(t *testing.T) {
+	opened := map[string]int{}
+	var list []Model
+	for _, name := range []string{"a", "b", "c"} {
+		m := tinyModel(t, name)
+		open := m.Open
+		m.Open = func(ctx context.Context, o tokencache.Options) (*Opened, error) {
+			opened[name]++
+			if name == "c" {
+				return nil, errors.New("broken in a way that is nobody's business")
+			}
+			return open(ctx, o)
+		}
+		list = append(list, m)
+	}
+	s := newTester(t, Options{Models: list})
+	if len(opened) > 0 {
+		t.Errorf("opened before anybody asked: %v", opened)
+	}
+	s.images(`{"prompt":"1"}`)
+	s.models.budget = s.models.loaded()["a"].Pipeline.Bytes() * 3 / 2
+	s.images(`{"prompt":"1","model":"b"}`)
+	s.images(`{"prompt":"1","model":"b"}`)
+	if _, stays := s.models.loaded()["a"]; stays {
+		t.Error("a is still open")
+	}
+	s.images(`{"prompt":"1","model":"a"}`)
+	if got := fmt.Sprint(opened); got != "map[a:2 b:1]" {
+		t.Errorf("opened %s", got)
+	}
+	status, _, b := s.do("POST", "/v1/images/generations", `{"prompt":"1","model":"c"}`)
+	if status != http.StatusInternalServerError || bytes.Contains(b, []byte("business")) {
+		t.Errorf("status %d: %s", status, b)
+	}
+	_, _, b = s.do("GET", "/v1/models", "")
+	models := parse[struct{ Data []modelInfo }](t, b)
+	if len(models.Data) != 3 || models.Data[0].ID != "a" || !models.Data[0].Default || models.Data[1].Loaded {
+		t.Errorf("models %s", b)
+	}
+}
+
+// TestEncodings checks that a text model's prompts are encoded once, and what users are told.
+func TestEncodings(t *testing.T) {
+	m := tinyModel(t, "text")
+	open, encoded := m.Open, 0
+	m.Open = func(ctx context.Context, o tokencache.Options) (*Opened, error) {
+		opened, err := open(ctx, o)
+		opened.Encode = func(_ context.Context, prompt, negative string) (tokencache.Condition, string, error) {
+			encoded++
+			return dit.Class(len(prompt) % 10), "cut to 77 tokens", nil
+		}
+		return opened, err
+	}
+	s := newTester(t, Options{Models: []Model{m}})
+	got := s.images(`{"prompt":"red","seed":7,"n":2}`)
+	s.images(`{"prompt":"red","seed":8}`)
+	want := wantPixels(t, tokencache.Request{Classes: []int{3, 3}, Seed: 7, Sampling: tokencache.Sampling{Steps: 6,
+		Guidance: 1.5}})
+	if !bytes.Equal(pixelsOf(t, got.Data[1].File), want[1]) {
+		t.Error("another image")
+	}
+	if encoded != 1 {
+		t.Errorf("encoded %d times, want once", encoded)
+	}
+	s.images(`{"prompt":"red","negative_prompt":"blue"}`)
+	if encoded != 2 {
+		t.Errorf("encoded %d times, want twice", encoded)
+	}
+}
