@@ -10,6 +10,7 @@ import (
 var verbGroups = [][]string{
 	{"Generate:", "demo", "generate", "list"},
 	{"Make cache policies, and compare them:", "calibrate", "compare"},
+	{"Serve:", "serve"},
 	{"Evaluate and measure:", "evaluate", "bench", "verify"},
 	{"Train:", "train", "data"},
 	{"Look into files:", "inspect", "convert"},
@@ -42,6 +43,15 @@ var calibrateGroups = [][]string{
 		"training", "measure"},
 }
 
+// serveGroups are those of serve.
+var serveGroups = [][]string{
+	{"Listening:", "addr", "insecure", "tls-cert", "tls-key", "origin", "debug-addr"},
+	{"Who may use it:", "keys", "new-key"},
+	{"Sharing:", "memory", "queue", "adaptive", "drain"},
+	{"What is kept:", "state", "keep", "keep-memory"},
+	{"Settings and logs:", "config", "log-level", "log-prompts"},
+}
+
 // trainGroups are those of verbs that train, where some flags mean something else.
 var trainGroups = [][]string{
 	{"Data:", "data", "split", "skip-broken", "size", "channels", "flip", "shift"},
@@ -71,6 +81,8 @@ func group(program *kong.Application) {
 		switch {
 		case verb.Parent != nil && verb.Parent.Name == "train":
 			groups = trainGroups
+		case verb.Name == "serve" && verb.Parent.Type == kong.ApplicationNode:
+			groups = slices.Concat(serveGroups, flagGroups)
 		case verb.Name == "calibrate":
 			groups = slices.Concat(calibrateGroups, flagGroups)
 		}

@@ -40,6 +40,8 @@ func TestHelpSaysDefaults(t *testing.T) {
 		"size": true, "speed": true, "speeds": true, "statistics": true, "target": true, "vae": true,
 		"reference": true, "samples": true, "data": true, "model": true, "key": true, "policy": true,
 		"samples-split": true, "preprocess": true, "path-type": true, "prediction": true,
+		"config": true, "keys": true, "new-key": true, "tls-cert": true, "tls-key": true, "origin": true,
+		"adaptive": true, "state": true,
 	}
 	for _, verb := range newParser(&cli{}).Model.Leaves(false) {
 		for _, f := range verb.Flags {
