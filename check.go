@@ -126,6 +126,10 @@ func (p *Pipeline) plan(req Request) (*plan, error) {
 	if err := pl.costs(p.net); err != nil {
 		return nil, err
 	}
+	pass := float64(p.net.PassFLOPs(pl.samples * pl.unit))
+	for _, share := range pl.shares {
+		pl.work += share * pass
+	}
 	return pl, pl.limits(p)
 }
 

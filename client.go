@@ -5,36 +5,36 @@ import (
 	"sync/atomic"
 )
 
-// Client is one of those among whom an engine shares its work. While several have images in
-// flight, each gets FLOPs in proportion to its weight, pass by pass: images of a client that has
-// had less go first, so that one that comes late need not wait until what is in flight is
-// finished. Requests without a Client share one, whose images are finished in the order in which
-// they were admitted.
+// Client is one of those among whom an engine shares its work: by weighted fair queueing, pass by
+// pass, in FLOPs. Each image gets a finish tag when it comes into flight: when it would be finished
+// if all clients with images in flight were served at the same time, each in proportion to its
+// weight. The earliest tags go first, so that a client that comes late need not wait until what is
+// in flight is finished, and equal requests are finished in the order in which they came. Requests
+// without a Client share one.
 //
 // The zero Client has weight 1. A Client serves the requests of one pipeline.
 type Client struct {
-	weight atomic.Uint64 // bits of a float64; 0 means 1
+	bits atomic.Uint64 // of the weight; 0 means 1
 
 	// Guarded by engine.mu.
-	used   float64 // FLOPs over weight, never less than the least of those in flight when it came
+	last   float64 // finish tag of its newest image
 	flying int     // sequences
 }
 
-// SetWeight sets the client's weight from now on. Weights that are not positive numbers count as 1.
+// SetWeight sets the client's weight for images that come into flight from now on. Weights that are
+// not positive numbers count as 1.
 func (c *Client) SetWeight(w float64) {
 	if !(w > 0 && w <= math.MaxFloat64) {
 		w = 1
 	}
-	c.weight.Store(math.Float64bits(w))
+	c.bits.Store(math.Float64bits(w))
 }
 
-// charge adds FLOPs to what a client had.
-func (c *Client) charge(flops int64) {
-	weight := 1.0
-	if bits := c.weight.Load(); bits != 0 {
-		weight = math.Float64frombits(bits)
+func (c *Client) weight() float64 {
+	if bits := c.bits.Load(); bits != 0 {
+		return math.Float64frombits(bits)
 	}
-	c.used += float64(flops) / weight
+	return 1
 }
 
 // Load is what an engine has in hand.

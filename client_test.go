@@ -29,20 +29,21 @@ func TestClientsShare(t *testing.T) {
 			want := draw(t, p, late)
 
 			var mu sync.Mutex
-			others, finished := 0, false
+			others, before, finished := 0, 0, false
 			started := make(chan struct{})
 			begin := sync.OnceFunc(func() {
 				close(started)
+				before = others
 				for p.Load().Images == len(heavy.Classes) { // the late one comes before any of them is finished
 					runtime.Gosched()
 				}
 			})
 			heavy.OnStep = func(s tokencache.Progress) {
+				mu.Lock()
+				defer mu.Unlock()
 				if s.Taken > 400 {
 					begin()
 				}
-				mu.Lock()
-				defer mu.Unlock()
 				if !finished {
 					others++
 				}
@@ -54,13 +55,9 @@ func TestClientsShare(t *testing.T) {
 				done <- err
 			}()
 			<-started
-			before := 0
 			late.OnStep = func(s tokencache.Progress) {
 				mu.Lock()
 				defer mu.Unlock()
-				if s.Taken == 1 {
-					before = others
-				}
 				if s.Taken == 12 {
 					finished = true
 				}

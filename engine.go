@@ -2,6 +2,7 @@ package tokencache
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"github.com/tokencache/tokencache/seam"
@@ -66,10 +67,11 @@ type engine struct {
 	rows     int         // of theirs
 	admitted int         // sequences so far
 	bytes    int64
-	common   Client  // of requests without one
-	served   float64 // what the client that was served last had used by then
-	teams    int     // among which the threads are divided now
-	ticking  int     // teams in a tick
+	common   Client    // of requests without one
+	clients  []*Client // with sequences in flight
+	virtual  float64   // time of fair queueing, in FLOPs: see serve
+	teams    int       // among which the threads are divided now
+	ticking  int       // teams in a tick
 	layouts  map[int][]*team
 	closed   bool
 	idle     chan struct{} // closed once closed and without jobs
@@ -170,7 +172,7 @@ func (e *engine) denoised(j *job) {
 // leave gives back what was reserved for a sequence.
 func (e *engine) leave(s *sequence) {
 	s.job.running--
-	s.job.client.flying--
+	e.exit(s.job.client)
 	e.flying--
 	e.rows -= s.job.unit * s.job.samples * s.job.tokens
 	e.bytes -= s.job.bytes
@@ -227,18 +229,39 @@ func (e *engine) admit() {
 		s := next.newSequence()
 		s.number = e.admitted
 		e.admitted++
-		e.enter(next.client)
+		e.enter(s)
 		e.ready = append(e.ready, s)
 	}
 }
 
-// enter notes that a sequence of a client is in flight. A client that had none begins level with
-// the others: what it did not use before is not saved up.
-func (e *engine) enter(c *Client) {
-	if c.flying == 0 {
-		c.used = max(c.used, e.served)
+// enter gives a sequence that comes into flight its finish tag. A client that had none in flight
+// begins level with the others: what it did not use before is not saved up.
+func (e *engine) enter(s *sequence) {
+	c := s.job.client
+	if c.flying++; c.flying == 1 {
+		e.clients = append(e.clients, c)
 	}
-	c.flying++
+	c.last = max(c.last, e.virtual) + s.job.work/c.weight()
+	s.tag = c.last
+}
+
+// exit notes that a sequence of a client is in flight no more.
+func (e *engine) exit(c *Client) {
+	if c.flying--; c.flying == 0 {
+		e.clients = slices.DeleteFunc(e.clients, func(other *Client) bool { return other == c })
+	}
+}
+
+// serve notes FLOPs that were done. Virtual time is how far a client of weight 1 would have come if
+// all were served at the same time.
+func (e *engine) serve(flops int64) {
+	sum := 0.0
+	for _, c := range e.clients {
+		sum += c.weight()
+	}
+	if sum > 0 {
+		e.virtual += float64(flops) / sum
+	}
 }
 
 // maxRows is how many rows may be in flight.

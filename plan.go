@@ -15,6 +15,7 @@ type plan struct {
 	policy     reuse.Policy
 	whole      bool      // the policy needs whole batches
 	shares     []float64 // of each step: the share of the tokens that is computed, as far as is known
+	work       float64   // FLOPs of a unit, as far as is known
 	samples    int       // of an image: 2 under guidance
 	size       int       // of an image's latents
 	todo       int       // images that are not skipped

@@ -14,7 +14,8 @@ import (
 // together. It is used by one goroutine at a time.
 type sequence struct {
 	job     *job
-	number  int // in the order of admission
+	number  int     // in the order of admission
+	tag     float64 // when it would be finished in a fair engine: see Client
 	images  []inFlight
 	started bool
 	alone   bool // shares no tick: see engine.panicked
@@ -31,7 +32,7 @@ type sequence struct {
 	again     bool        // the policy rejected it
 
 	flops     int64
-	charged   int64   // of flops: what the client was charged
+	charged   int64   // of flops: what virtual time has counted
 	passFLOPs int64   // of the step at hand, rejected passes included
 	seconds   float64 // likewise
 }

@@ -73,16 +73,12 @@ func (e *engine) trim() {
 	}
 }
 
-// order sorts the sequences that wait for a tick: those of clients that have had least first, and
-// of one client the oldest first.
+// order sorts the sequences that wait for a tick by their finish tags, and of equal ones the oldest
+// first.
 func (e *engine) order() {
 	slices.SortFunc(e.ready, func(a, b *sequence) int {
-		if d := cmp.Compare(a.job.client.used, b.job.client.used); d != 0 && a.job.client != b.job.client {
-			return d
-		}
-		return cmp.Compare(a.number, b.number)
+		return cmp.Or(cmp.Compare(a.tag, b.tag), cmp.Compare(a.number, b.number))
 	})
-	e.served = max(e.served, e.ready[0].job.client.used)
 }
 
 // take takes sequences for a tick off the queue, in its order: of one client the oldest come first,
@@ -238,7 +234,7 @@ func (e *engine) settle(t *team, group []*sequence, failed *failure) {
 	for _, s := range group {
 		j := s.job
 		j.ticking--
-		j.client.charge(s.flops - s.charged)
+		e.serve(s.flops - s.charged)
 		s.charged = s.flops
 		switch err := j.ctx.Err(); {
 		case err != nil && j.err == nil:

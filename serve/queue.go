@@ -15,8 +15,8 @@ import (
 // Slots go to the keys in turn by deficit round robin: at its turn a key may spend a quantum of
 // FLOPs, and what it cannot spend yet it keeps. Within a key the request with the fewest images in
 // flight is next. A request that has nothing in flight may take a slot beyond the usual number, so
-// that it need not wait until an image of another is finished; the engine then gives it its share
-// of the passes (tokencache.Client).
+// that it need not wait until an image of another is finished; the engine then shares the passes
+// fairly (tokencache.Client).
 type scheduler struct {
 	limit   time.Duration
 	slots   int
