@@ -56,7 +56,7 @@ func TestFinished(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains((*stages)[0], "settings, 2 images each: about") ||
+	if !strings.Contains((*stages)[0], "policies of 2 images, less what is finished already") ||
 		!slices.ContainsFunc(*stages, func(s string) bool { return strings.Contains(s, "left") }) {
 		t.Errorf("stages %q: no estimate before, or none of what is left", *stages)
 	}
