@@ -65,7 +65,7 @@ var storeys = []storey{
 		{"eval", "checkpoint internal/npz internal/raster nn tensor"},
 		{"report/internal/chart", ""},
 		{"report", "diffusion eval internal/atomicfile internal/median report/internal/chart reuse"},
-		{"train", ". checkpoint data diffusion dit eval internal/atomicfile internal/classes internal/kernel internal/raster internal/regularfile internal/sheet minit2i nn report reuse seam tensor"},
+		{"train", ". checkpoint data diffusion dit eval internal/atomicfile internal/classes internal/kernel internal/raster internal/regularfile internal/sheet minit2i nn report reuse seam tensor unigram"},
 		{"measure", ". diffusion eval internal/busy internal/median reuse"},
 		{"redundancy", ". dit internal/classes internal/kernel report reuse seam tensor"},
 		{"calibrate", ". checkpoint diffusion dit eval internal/atomicfile internal/digest internal/kernel internal/median internal/regularfile measure redundancy reuse seam tensor train"},
@@ -76,6 +76,7 @@ var storeys = []storey{
 		{"models", ". checkpoint diffusion dit eval internal/spelling models/bundle models/fashion models/fashion-mdt reuse"},
 	}},
 	{"program", []room{
+		{"bench/emoji/make", "internal/raster"},
 		{"bench/peers/block", "checkpoint dit nn seam tensor"},
 		{"cmd/tokencache/internal/version", "internal/kernel"},
 		{"cmd/tokencache/internal/calibration", "calibrate comparison reuse"},

@@ -324,7 +324,7 @@ func (r *run) minit2iGradients(m *minit2i.Model, params []*tensor.Param, c *reco
 		return 0, err
 	}
 	b := &seam.Batch{X: tensor.FromSlice(make([]float32, len(images.Data)), images.Rows, images.Cols), T: t, Cond: prompts}
-	flow := train.MiniT2IFlow()
+	flow := train.MiniT2IFlow(m.Config)
 	var starts [][]float32
 	for i := range images.Rows {
 		starts = append(starts, images.Row(i))
