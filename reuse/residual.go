@@ -189,7 +189,7 @@ func rowsOfSamples(index []int32, samples, tokens int, wanted func(sample int) b
 // |before|, of which those of a text do not count.
 type relativeChange struct {
 	tokens     int
-	text       int // of tokens, the first ones
+	text       int       // of tokens, the first ones
 	change     []float32 // of each row
 	size       []float32 // likewise
 	x, before  *tensor.Tensor

@@ -246,8 +246,8 @@ type tocaRun struct {
 
 	positions []int
 	kind      []blockKind // of each sample, in the block that runs
-	score     []float32 // of a sample's image tokens
-	order     []int32   // likewise
+	score     []float32   // of a sample's image tokens
+	order     []int32     // likewise
 	chosen    []int32
 	index     []int32
 }

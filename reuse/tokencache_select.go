@@ -33,8 +33,8 @@ type selector struct {
 	blocks, side int
 	text         int       // tokens of a sample that are a text's
 	image        []float32 // scratch of choose
-	keys         []uint64 // scratch of top
-	order        []int32  // what it returns
+	keys         []uint64  // scratch of top
+	order        []int32   // what it returns
 }
 
 // defaultCell is the Cell of a Grid that does not say: one token of every cell stays.
