@@ -54,11 +54,12 @@ var storeys = []storey{
 		{"nn", "tensor"},
 		{"t5", "checkpoint nn tensor"},
 		{"seam", "tensor"},
-		{"minit2i", "checkpoint nn seam tensor"},
+		{"minit2i", "checkpoint diffusion nn seam tensor"},
+		{"prompt", "checkpoint minit2i t5 tensor unigram"},
 		{"dit", "checkpoint diffusion nn seam tensor"},
 		{"vae", "checkpoint nn tensor"},
 		{"reuse", "checkpoint diffusion dit internal/atomicfile internal/digest internal/kernel internal/regularfile internal/spelling nn seam tensor"},
-		{".", "diffusion dit internal/classes internal/imagenet internal/kernel internal/raster reuse seam tensor vae"},
+		{".", "diffusion dit internal/classes internal/imagenet internal/kernel internal/raster minit2i prompt reuse seam tensor vae"},
 	}},
 	{"workshop", []room{
 		{"data", "internal/imagefile internal/npz internal/raster internal/regularfile internal/sheet"},
@@ -157,7 +158,7 @@ func TestImportDirection(t *testing.T) {
 
 // rootFiles are the files of the root package, from the lowest up.
 var rootFiles = []string{
-	"errors.go", "request.go", "plan.go", "sequence.go", "job.go", "team.go", "engine.go", "decode.go", "tick.go", "tokencache.go", "check.go", "identity.go", "generate.go",
+	"errors.go", "request.go", "plan.go", "sequence.go", "job.go", "team.go", "engine.go", "decode.go", "tick.go", "tokencache.go", "check.go", "prompts.go", "identity.go", "generate.go",
 	"converged.go",
 }
 

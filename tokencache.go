@@ -1,4 +1,4 @@
-// Package tokencache generates images with diffusion transformers (DiT, MDT, SiT) on CPUs, in pure Go,
+// Package tokencache generates images with diffusion transformers (DiT, MDT, SiT, MiniT2I) on CPUs, in pure Go,
 // and makes them several times faster by reusing work across denoising steps.
 //
 // [Open] reads a model, in any of the formats that its authors or diffusers published it in, and
@@ -51,6 +51,8 @@ import (
 	"github.com/tokencache/tokencache/internal/classes"
 	"github.com/tokencache/tokencache/internal/imagenet"
 	"github.com/tokencache/tokencache/internal/kernel"
+	"github.com/tokencache/tokencache/minit2i"
+	"github.com/tokencache/tokencache/prompt"
 	"github.com/tokencache/tokencache/seam"
 	"github.com/tokencache/tokencache/vae"
 )
@@ -79,20 +81,36 @@ type Options struct {
 	// diffusion.Network.Learned.
 	Solvers []*diffusion.LearnedSolver
 
+	// TextEncoder is the folder of a text-to-image model's text encoder and tokenizer, a T5; "": the one
+	// next to the model. TextStore is a folder in which encoded prompts are kept, so that the encoder
+	// is not needed for them again, and Encoded a file of prompts that were encoded ahead
+	// (prompt.Write). Models with a vocabulary of their own need none of them.
+	TextEncoder, TextStore, Encoded string
+
 	// Limits bound what is taken on at a time.
 	Limits Limits
 }
 
 // Pipeline is an opened model, ready to generate. It may be used by any number of goroutines.
 type Pipeline struct {
-	net     seam.Model
-	model   *dit.Model
+	net     model
+	config  any             // of net: dit.Config or minit2i.Config
+	prompts *prompt.Reader  // nil unless the model takes prompts
 	decoder vae.Autoencoder // nil if the model makes pixels
 	network diffusion.Network
 	engine  *engine
 
 	names   []string
 	assumed string
+}
+
+// model is what a Pipeline needs of a model besides what the engine runs: *dit.Model and
+// *minit2i.Model have it.
+type model interface {
+	seam.Model
+	Name() string // architecture and size
+	Bytes() int64 // of the weights in memory
+	Network() diffusion.Network
 }
 
 // Open reads the model at path: a checkpoint, a folder with one, or a diffusers pipeline.
@@ -102,6 +120,14 @@ func Open(path string, o Options) (*Pipeline, error) {
 
 // OpenContext is Open. When ctx ends, it fails soon.
 func OpenContext(ctx context.Context, path string, o Options) (*Pipeline, error) {
+	if minit2i.Found(path) {
+		w, err := minit2i.Open(ctx, path, minit2i.Options{Key: o.Key})
+		if err != nil {
+			return nil, err
+		}
+		defer w.Close()
+		return FromTextWeights(w, o)
+	}
 	w, err := dit.OpenContext(ctx, path, dit.Options{
 		Key:         o.Key,
 		Heads:       o.Heads,
@@ -155,14 +181,42 @@ func fromWeights(ctx context.Context, w *dit.Weights, o Options) (*Pipeline, err
 	if err := checkDecoder(w.Config, p.decoder); err != nil {
 		return nil, err
 	}
-	if p.model, err = w.Load(); err != nil {
+	m, err := w.Load()
+	if err != nil {
 		return nil, err
 	}
+	p.net, p.config = m, m.Config
 	if p.names == nil && w.NumClasses == imagenet.Count {
 		p.names = imagenet.Names()
 	}
-	p.net = p.model
-	p.network = p.model.Network()
+	p.network = m.Network()
+	p.network.Learned = o.Solvers
+	p.start(o)
+	return p, nil
+}
+
+// FromTextWeights reads the text-to-image model of a checkpoint that is open already, such as one
+// embedded in a program.
+func FromTextWeights(w *minit2i.Weights, o Options) (*Pipeline, error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	if o.VAE != "" {
+		return nil, &FieldError{Field: "VAE", Value: o.VAE, Want: "none: the model makes pixels"}
+	}
+	m, err := w.Load()
+	if err != nil {
+		return nil, err
+	}
+	p := &Pipeline{net: m, config: m.Config, network: m.Network()}
+	p.prompts, err = prompt.NewReader(m, w, prompt.Options{
+		Encoder: o.TextEncoder,
+		Store:   o.TextStore,
+		Encoded: o.Encoded,
+	})
+	if err != nil {
+		return nil, err
+	}
 	p.network.Learned = o.Solvers
 	p.start(o)
 	return p, nil
@@ -176,7 +230,8 @@ func (p *Pipeline) Share(o Options) (*Pipeline, error) {
 	}
 	q := &Pipeline{
 		net:     p.net,
-		model:   p.model,
+		config:  p.config,
+		prompts: p.prompts,
 		decoder: p.decoder,
 		network: p.network,
 		names:   p.names,
@@ -213,14 +268,15 @@ func (p *Pipeline) start(o Options) {
 	if threads == 0 {
 		threads = runtime.GOMAXPROCS(0)
 	}
-	side, channels := p.model.InputSize, p.model.InChannels
+	shape := p.net.Shape()
+	side, channels := shape.LatentRows, shape.Channels
 	px := pixels{latentChannels: channels, side: side}
 	if p.decoder != nil {
 		s := p.decoder.Spec()
 		side, channels = side*s.Downscale, s.ImageChannels
 	}
 	px.height, px.width, px.channels = side, side, channels
-	p.engine = newEngine(p.net, p.decoder, p.model.Bytes() > maxSharded, threads, o.Limits, px)
+	p.engine = newEngine(p.net, p.decoder, p.net.Bytes() > maxSharded, threads, o.Limits, px)
 }
 
 // checkDecoder reports an autoencoder that does not fit the model, or is missing.
@@ -246,8 +302,21 @@ func (p *Pipeline) Close() { p.engine.close(context.Background()) }
 // ctx's error. Cancelled requests return ErrClosed.
 func (p *Pipeline) Shutdown(ctx context.Context) error { return p.engine.close(ctx) }
 
-// Config returns the size of the model.
-func (p *Pipeline) Config() dit.Config { return p.model.Config }
+// Config returns the configuration of a DiT, an MDT or a SiT; of other models it is the zero value.
+// Name, Shape, Classes and ImageSize tell of any.
+func (p *Pipeline) Config() dit.Config {
+	c, _ := p.config.(dit.Config)
+	return c
+}
+
+// Name returns the model's architecture and size, for people.
+func (p *Pipeline) Name() string { return p.net.Name() }
+
+// Shape returns the sizes of the model that policies know.
+func (p *Pipeline) Shape() *seam.Shape { return p.net.Shape() }
+
+// Classes returns the number of classes of a class-conditional model, 0 of others.
+func (p *Pipeline) Classes() int { return p.Config().NumClasses }
 
 // Levels returns the schedule that the model was trained on, which also tells how its predictions
 // are read.
@@ -261,7 +330,7 @@ func (p *Pipeline) ClassNames() []string { return p.names }
 
 // SelectClasses turns what a user typed (numbers, names, lists, ranges) into classes of the model.
 func (p *Pipeline) SelectClasses(selections []string) ([]int, error) {
-	return classes.Select(selections, p.model.NumClasses, p.names)
+	return classes.Select(selections, p.Classes(), p.names)
 }
 
 // maxByDefault bounds the images of ImageClasses where neither classes nor a count are given.
@@ -274,7 +343,7 @@ func (p *Pipeline) ImageClasses(selections []string, count int) ([]int, error) {
 	if count < 0 {
 		return nil, &FieldError{Field: "Count", Value: count, Want: "1 or more"}
 	}
-	chosen, standard := classes.All(p.model.NumClasses), maxByDefault
+	chosen, standard := classes.All(p.Classes()), maxByDefault
 	if len(selections) > 0 {
 		var err error
 		if chosen, err = p.SelectClasses(selections); err != nil {
@@ -294,7 +363,7 @@ func (p *Pipeline) Assumed() string { return p.assumed }
 
 // Fingerprint identifies the model's weights: equal weights have equal fingerprints, in whatever
 // file they were.
-func (p *Pipeline) Fingerprint() string { return p.model.Fingerprint }
+func (p *Pipeline) Fingerprint() string { return p.net.Shape().Fingerprint }
 
 // Threads returns the number of workers.
 func (p *Pipeline) Threads() int { return p.engine.threads }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/tokencache/tokencache/checkpoint"
+	"github.com/tokencache/tokencache/diffusion"
 )
 
 // channels are those of an image: red, green, blue.
@@ -128,6 +129,28 @@ func (c Config) Noise() float64 { return cmp.Or(c.NoiseScale, 2) }
 
 // Floor is the least that 1-t counts as where a predicted image is read as a velocity.
 const Floor = 0.05
+
+// Network returns what samplers need to know of the model: it predicts the clean image of a flow.
+func (c Config) Network() diffusion.Network {
+	return diffusion.Network{
+		Schedule:   diffusion.LinearPath.Schedule(),
+		Prediction: diffusion.PredictSample,
+		NoiseScale: c.Noise(),
+		Floor:      Floor,
+		Tokens:     c.ImageTokens(),
+	}
+}
+
+// Name returns the published name of a model of this size, or one made of its sizes.
+func (c Config) Name() string {
+	for name, published := range map[string]Config{"MiniT2I-B/16": MiniT2IB16()} {
+		published.ImageSize = c.ImageSize
+		if c == published {
+			return name
+		}
+	}
+	return fmt.Sprintf("MiniT2I (width %d, depth %d, patch %d)", c.Hidden, c.Depth, c.PatchSize)
+}
 
 // Side is the number of image tokens in a row.
 func (c Config) Side() int { return c.ImageSize / c.PatchSize }
