@@ -35,8 +35,10 @@ func (r *run) minit2iModels(dir string, recordings []string) error {
 				err = r.minit2iForward(w, m, c)
 			case "training.safetensors":
 				err = r.minit2iTraining(w, c)
+			case "sampling.safetensors":
+				err = r.minit2iSampling(m, c)
 			default:
-				r.skip(name, "sampling of flows")
+				r.skip(name, "no recording of this name: want forward, sampling or training")
 			}
 			c.Close()
 		}
