@@ -8,7 +8,7 @@ import (
 
 // verbGroups are the groups of verbs in the help of the program, and what they are for.
 var verbGroups = [][]string{
-	{"Generate:", "demo", "generate", "list"},
+	{"Generate:", "demo", "generate", "encode", "list"},
 	{"Make cache policies, and compare them:", "calibrate", "compare"},
 	{"Evaluate and measure:", "evaluate", "bench", "verify"},
 	{"Train:", "train", "data"},
@@ -21,7 +21,8 @@ var verbGroups = [][]string{
 var flagGroups = [][]string{
 	{"Model:", "model", "key", "vae", "heads", "input-size", "decode-layer"},
 	{"What is compared:", "policies", "speeds", "quick", "axes"},
-	{"Images:", "class", "count", "seed", "noise", "rng", "batch"},
+	{"Text encoder:", "text-encoder", "text-cache", "encoded"},
+	{"Images:", "prompt-file", "negative", "class", "count", "seed", "noise", "rng", "batch"},
 	{"Sampling:", "sampler", "steps", "spacing", "order", "variant", "solver", "eta", "guidance", "guidance-power",
 		"guidance-all-channels", "clip"},
 	{"Cache policy:", "policy", "speed", "min-psnr", "cache-memory", "method", "ratio", "paper", "percentile"},
@@ -41,9 +42,10 @@ var calibrateGroups = [][]string{
 // trainGroups are those of verbs that train, where some flags mean something else.
 var trainGroups = [][]string{
 	{"Data:", "data", "split", "skip-broken", "size", "channels", "flip", "shift"},
-	{"Model:", "arch", "model", "key", "width", "widths", "depth", "heads", "patch", "decode-layers", "no-learn-sigma"},
+	{"Model:", "arch", "model", "key", "width", "widths", "depth", "heads", "patch", "decode-layers", "no-learn-sigma",
+		"text-depth", "text-tokens", "vocabulary"},
 	{"Training:", "steps", "epochs", "batch", "micro-batch", "lr", "warmup", "schedule", "weight-decay", "clip", "ema",
-		"seed", "mask-ratio", "label-dropout", "label-smoothing", "min-snr"},
+		"seed", "mask-ratio", "label-dropout", "caption-dropout", "label-smoothing", "min-snr"},
 	{"Output:", "out", "resume", "save-every", "sample-every", "cfg", "json"},
 }
 

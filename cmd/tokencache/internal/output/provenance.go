@@ -24,12 +24,15 @@ type Provenance struct {
 	Batch       int     // matters to RNGTorch alone
 	Images      int     // likewise
 	Noise       string  // file of the noise that the images started from, or ""
+	Negative    string  // prompt that guidance leads away from, or ""
 }
 
 // provenance describes a request, with noise that is called so.
 func provenance(p *tokencache.Pipeline, req tokencache.Request, noise string) Provenance {
+	negative, _ := tokencache.PromptOf(req.Negative)
 	return Provenance{
-		Model:       p.Config().Name(),
+		Negative:    negative,
+		Model:       p.Name(),
 		Fingerprint: p.Fingerprint(),
 		Seed:        req.Seed,
 		Sampling:    req.Sampling,
@@ -38,7 +41,7 @@ func provenance(p *tokencache.Pipeline, req tokencache.Request, noise string) Pr
 		Reference:   string(req.Reference),
 		Level:       p.Level(),
 		Batch:       req.Batch,
-		Images:      len(req.Classes),
+		Images:      req.Images(),
 		Noise:       noise,
 	}
 }
@@ -90,5 +93,6 @@ func (p Provenance) Texts() []raster.Text {
 	add(s.RNG != diffusion.RNGOwn, "batch", strconv.Itoa(p.Batch))
 	add(s.RNG != diffusion.RNGOwn, "images", strconv.Itoa(p.Images))
 	add(p.Noise != "", "noise", p.Noise)
+	add(p.Negative != "", "negative prompt", p.Negative)
 	return texts
 }
