@@ -86,7 +86,7 @@ var storeys = []storey{
 		{"cmd/tokencache/internal/summary", ". calibrate eval measure reuse"},
 		{"cmd/tokencache/internal/terminal", "train"},
 		{"cmd/tokencache/internal/listing", "diffusion dit internal/imagenet models models/bundle reuse"},
-		{"cmd/tokencache/internal/inspect", "checkpoint dit models models/bundle vae"},
+		{"cmd/tokencache/internal/inspect", "checkpoint dit minit2i models models/bundle prompt vae"},
 		{"cmd/tokencache/internal/bench", ". diffusion dit internal/busy internal/kernel internal/median reuse seam tensor train"},
 		{"cmd/tokencache/internal/verify", "calibrate checkpoint diffusion dit internal/formula internal/raster internal/regularfile minit2i prompt reuse seam t5 tensor train unigram vae"},
 		{"cmd/tokencache", "*"},

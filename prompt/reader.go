@@ -59,7 +59,7 @@ func NewReader(m *minit2i.Model, w *minit2i.Weights, o Options) (*Reader, error)
 	}
 	dir := o.Encoder
 	if dir == "" {
-		if dir = encoderOf(w); dir == "" {
+		if dir = Find(w); dir == "" {
 			r.missing = errors.New("the model has no text encoder next to it: want a folder flan-t5-large with config.json, " +
 				"weights and tokenizer, the path of one, or texts that were encoded ahead")
 			return r, nil
@@ -93,8 +93,8 @@ func (r *Reader) openTokenizer(w *minit2i.Weights) (err error) {
 	return nil
 }
 
-// encoderOf returns the folder of the text encoder that came with a model, or "".
-func encoderOf(w *minit2i.Weights) string {
+// Find returns the folder of the text encoder that came with a model, or "".
+func Find(w *minit2i.Weights) string {
 	dir, err := filepath.Abs(w.Dir)
 	if err != nil {
 		return ""

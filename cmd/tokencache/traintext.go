@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
+	"time"
 
 	"github.com/tokencache/tokencache/data"
 	"github.com/tokencache/tokencache/minit2i"
@@ -13,15 +15,17 @@ import (
 
 type trainTextCmd struct {
 	trainRun
-	Size       int      `help:"Side of the images. Default: the data's own." placeholder:"N"`
-	Width      *int     `settled:"" help:"Width of a new model. Default: 192." placeholder:"N"`
-	Depth      *int     `settled:"" help:"Blocks of text and image. Default: 6." placeholder:"N"`
-	Heads      *int     `settled:"" help:"Attention heads. Default: one for each 64 of the width." placeholder:"N"`
-	Patch      *int     `settled:"" help:"Side of a patch. Default: 8." placeholder:"N"`
-	TextDepth  *int     `settled:"" name:"text-depth" help:"Blocks of the text alone. Default: 2." placeholder:"N"`
-	TextTokens *int     `settled:"" name:"text-tokens" help:"Tokens of every caption; longer ones are cut. Default: 16." placeholder:"N"`
-	Vocabulary *int     `settled:"" help:"Words and characters that captions are made of, at most. Default: 4096." placeholder:"N"`
-	Dropout    *float64 `settled:"" name:"caption-dropout" help:"Share of images shown without their caption, for guidance. Default: 0.1." placeholder:"X"`
+	Size       int           `help:"Side of the images. Default: the data's own." placeholder:"N"`
+	Width      *int          `settled:"" help:"Width of a new model. Default: 192." placeholder:"N"`
+	Depth      *int          `settled:"" help:"Blocks of text and image. Default: 6." placeholder:"N"`
+	Heads      *int          `settled:"" help:"Attention heads. Default: one for each 64 of the width." placeholder:"N"`
+	Patch      *int          `settled:"" help:"Side of a patch. Default: 8." placeholder:"N"`
+	TextDepth  *int          `settled:"" name:"text-depth" help:"Blocks of the text alone. Default: 2." placeholder:"N"`
+	TextTokens *int          `settled:"" name:"text-tokens" help:"Tokens of every caption; longer ones are cut. Default: 16." placeholder:"N"`
+	Vocabulary *int          `settled:"" help:"Words and characters that captions are made of, at most. Default: 4096." placeholder:"N"`
+	Sample     time.Duration `name:"sample-every" help:"Time between sample grids, such as 90s, 15m or 1h; 0: none." default:"15m"`
+	CFG        float64       `name:"cfg" help:"Guidance scale of the sample grids." default:"2.5"`
+	Dropout    *float64      `settled:"" name:"caption-dropout" help:"Share of images shown without their caption, for guidance. Default: 0.1." placeholder:"X"`
 }
 
 func (c *trainTextCmd) Help() string {
@@ -88,7 +92,21 @@ func (c *trainTextCmd) train(a *app) error {
 	a.note("training a text-to-image model (%.2f million parameters, %d words and characters) on %d images of %s: "+
 		"%d updates of %d, %.1f epochs", float64(parameters)/1e6, model.Vocabulary, set.Len(), source.Data,
 		s.Steps, s.Batch, float64(s.Steps)*float64(s.Batch)/float64(set.Len()))
-	return finishRun(&c.trainRun, a, run, task, func(bool) error { return nil })
+	samples := train.SampleTextEvery(c.Sample, c.Out, filepath.Join(c.Out, sampleSheet), promptsOf(captions),
+		train.GridOptions{Guidance: c.CFG, Threads: c.Threads})
+	return finishRun(&c.trainRun, a, run, task, func(last bool) error { return samples(a.ctx, last) })
+}
+
+// promptsOf returns a dozen captions, the first ones of images spread over all.
+func promptsOf(captions []data.Captions) []string {
+	const wanted = 12
+	var list []string
+	for i := range wanted {
+		if text := captions[i*len(captions)/wanted].Texts[0]; !slices.Contains(list, text) {
+			list = append(list, text)
+		}
+	}
+	return list
 }
 
 // model returns what the flags say of a new model.
