@@ -55,7 +55,7 @@ var storeys = []storey{
 		{"t5", "checkpoint nn tensor"},
 		{"seam", "tensor"},
 		{"minit2i", "checkpoint diffusion nn seam tensor"},
-		{"prompt", "checkpoint minit2i t5 tensor unigram"},
+		{"prompt", "checkpoint internal/regularfile minit2i t5 tensor unigram"},
 		{"dit", "checkpoint diffusion nn seam tensor"},
 		{"vae", "checkpoint nn tensor"},
 		{"reuse", "checkpoint diffusion dit internal/atomicfile internal/digest internal/kernel internal/regularfile internal/spelling nn seam tensor"},
@@ -77,7 +77,7 @@ var storeys = []storey{
 		{"models", ". checkpoint diffusion dit eval internal/spelling models/bundle models/fashion models/fashion-mdt reuse"},
 	}},
 	{"program", []room{
-		{"bench/emoji/make", "internal/raster"},
+		{"bench/emoji/make", "internal/raster internal/regularfile"},
 		{"bench/peers/block", "checkpoint dit nn seam tensor"},
 		{"cmd/tokencache/internal/version", "internal/kernel"},
 		{"cmd/tokencache/internal/calibration", "calibrate comparison reuse"},

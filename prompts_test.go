@@ -273,3 +273,30 @@ func TestTextEncoders(t *testing.T) {
 		}
 	}
 }
+
+// TestPromptAllocations checks that steps allocate nothing, as TestSteadyStateAllocations does. What
+// the sampler's table takes, which is made for each request, is left out.
+func TestPromptAllocations(t *testing.T) {
+	p := openText(t, tokencache.Options{})
+	conditions := promptsOf(t, p, "a cat", "the sea")
+	allocations := func(steps int) float64 {
+		req := tokencache.Request{
+			Conditions: conditions,
+			Sampling:   tokencache.Sampling{Sampler: "euler", Steps: steps, Guidance: 2},
+		}
+		least := math.Inf(1)
+		for range 5 {
+			planned := testing.AllocsPerRun(1, func() { p.Check(req) })
+			least = min(least, testing.AllocsPerRun(1, func() {
+				if _, err := p.Generate(t.Context(), req); err != nil {
+					t.Fatal(err)
+				}
+			})-planned)
+		}
+		return least
+	}
+	const few, many = 100, 400
+	if short, long := allocations(few), allocations(many); long-short > (many-few)/10 {
+		t.Errorf("%v allocations in %d steps, %v in %d", long, many, short, few)
+	}
+}

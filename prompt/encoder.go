@@ -14,6 +14,7 @@ import (
 	"slices"
 
 	"github.com/tokencache/tokencache/checkpoint"
+	"github.com/tokencache/tokencache/internal/regularfile"
 	"github.com/tokencache/tokencache/t5"
 	"github.com/tokencache/tokencache/tensor"
 	"github.com/tokencache/tokencache/unigram"
@@ -71,19 +72,15 @@ func identify(dir string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("text encoder %s: %w", dir, err)
 	}
-	f, err := os.Open(path)
+	f, size, err := regularfile.Open(path)
 	if err != nil {
 		return "", fmt.Errorf("text encoder %s: %w", dir, err)
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return "", fmt.Errorf("text encoder %s: %w", dir, err)
-	}
 	const sample = 256 << 10
 	h := sha256.New()
-	fmt.Fprintln(h, info.Size())
-	for _, from := range []int64{0, max(0, info.Size()-sample)} {
+	fmt.Fprintln(h, size)
+	for _, from := range []int64{0, max(0, size-sample)} {
 		if _, err := io.Copy(h, io.NewSectionReader(f, from, sample)); err != nil {
 			return "", fmt.Errorf("text encoder %s: %w", dir, err)
 		}

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/image/webp"
 
 	"github.com/tokencache/tokencache/internal/raster"
+	"github.com/tokencache/tokencache/internal/regularfile"
 )
 
 const side = 64 // of the images, in pixels
@@ -110,7 +111,7 @@ func makeSet(noto, fluent, out string) error {
 
 // convert writes an image on white as a PNG of side x side pixels.
 func convert(path string, decode func(*os.File) (image.Image, error), to string) error {
-	f, err := os.Open(path)
+	f, _, err := regularfile.Open(path)
 	if err != nil {
 		return err
 	}

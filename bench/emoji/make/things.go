@@ -2,12 +2,13 @@ package main
 
 import (
 	"encoding/json"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"unicode"
+
+	"github.com/tokencache/tokencache/internal/regularfile"
 )
 
 // thing is an emoji, in one skin tone.
@@ -107,11 +108,14 @@ var better = map[string][]string{
 	"1f3f4-e0067-e0062-e0065-e006e-e0067-e007f": {"flag of england"},
 }
 
+// maxEmojiFile bounds emoji.json, in bytes.
+const maxEmojiFile = 64 << 20
+
 // passedOver are kinds that are left out: small text and flags of countries.
 var passedOver = map[string]bool{"country-flag": true, "subdivision-flag": true, "skin-tone": true}
 
 func readThings(path string) ([]thing, error) {
-	data, err := os.ReadFile(path)
+	data, err := regularfile.Read(path, maxEmojiFile)
 	if err != nil {
 		return nil, err
 	}
