@@ -112,13 +112,16 @@ func (p *Pipeline) plan(req Request) (*plan, error) {
 		}
 		pl.samples = 2
 	}
-	for i := range req.images() {
+	if err := pl.negative(p.net); err != nil {
+		return nil, err
+	}
+	for i := range req.Images() {
 		if !pl.skips(i) {
 			pl.todo++
 		}
 	}
 	if w, ok := pl.policy.(reuse.WholeBatcher); ok && w.WholeBatch() {
-		pl.whole, pl.unit = true, min(pl.batch(), req.images())
+		pl.whole, pl.unit = true, min(pl.batch(), req.Images())
 	}
 	if pl.cacheBytes, err = pl.policy.CacheBytes(p.net, pl.steps, pl.unit*pl.samples); err != nil {
 		return nil, err
@@ -142,7 +145,7 @@ func isUncached(p reuse.Policy) bool {
 // checkFields reports fields that have no meaning.
 func (pl *plan) checkFields(p *Pipeline) error {
 	req := &pl.req
-	n := req.images()
+	n := req.Images()
 	switch {
 	case len(req.Classes) > 0 && len(req.Conditions) > 0:
 		return &FieldError{Field: "Conditions", Value: len(req.Conditions), Want: "none where classes are given"}
@@ -187,6 +190,24 @@ func (pl *plan) condition(m seam.Model) error {
 		if err := m.CheckCondition(c); err != nil {
 			return &FieldError{Field: "Classes", Value: c, Want: err.Error()}
 		}
+	}
+	return nil
+}
+
+// negative fills in and checks the condition of guidance's unconditional half.
+func (pl *plan) negative(m seam.Model) error {
+	pl.null = pl.req.Negative
+	switch {
+	case pl.null == nil:
+		if pl.samples > 1 {
+			pl.null = m.NullCondition()
+		}
+		return nil
+	case pl.samples == 1:
+		return &FieldError{Field: "Negative", Value: pl.null, Want: "none: without guidance (a scale of 1) it has no effect"}
+	}
+	if err := m.CheckCondition(pl.null); err != nil {
+		return &FieldError{Field: "Negative", Value: pl.null, Want: err.Error()}
 	}
 	return nil
 }

@@ -34,7 +34,7 @@ func (p *Pipeline) Converged(ctx context.Context, req Request) (*Converged, erro
 	}
 	req.Policy, req.MinPSNR, req.Reference = nil, 0, ""
 	checked := map[int][]float32{} // latents
-	for i := 0; i < req.images() && len(checked) < convergedChecked; i++ {
+	for i := 0; i < req.Images() && len(checked) < convergedChecked; i++ {
 		if req.Skip == nil || !req.Skip(i) {
 			checked[i] = nil
 		}

@@ -5,9 +5,9 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"math"
 
-	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/reuse"
 )
 
@@ -21,11 +21,12 @@ func (p *Pipeline) Identity(req Request) string {
 	id := struct {
 		Version     int // of what is hashed
 		Model       string
-		Config      dit.Config
+		Config      any
 		Autoencoder autoencoderID
 		Policy      string
 		Sampling    Sampling
 		Solver      string `json:",omitempty"`
+		Negative    string `json:",omitempty"`
 		Seed        uint64
 		Noise       string `json:",omitempty"`
 		Batch       int    `json:",omitempty"`
@@ -35,7 +36,7 @@ func (p *Pipeline) Identity(req Request) string {
 	}{
 		Version:  1,
 		Model:    p.Fingerprint(),
-		Config:   p.model.Config,
+		Config:   p.config,
 		Policy:   p.policyContent(req),
 		Sampling: req.Sampling.WithDefaults(),
 		Solver:   p.SolverDigest(req.Sampling),
@@ -45,6 +46,12 @@ func (p *Pipeline) Identity(req Request) string {
 	if p.DType() != F32 {
 		id.DType = p.DType().String()
 	}
+	if req.Negative != nil {
+		id.Negative = fmt.Sprintf("%T %v", req.Negative, req.Negative)
+		if text, ok := PromptOf(req.Negative); ok {
+			id.Negative = text
+		}
+	}
 	if p.decoder != nil {
 		s := p.decoder.Spec()
 		id.Autoencoder = autoencoderID{s.Fingerprint, s.ScaleFactor, s.ShiftFactor}
@@ -53,7 +60,7 @@ func (p *Pipeline) Identity(req Request) string {
 		id.Noise = hashFloats(req.Noise)
 	}
 	if id.Sampling.RNG == RNGTorch {
-		id.Batch, id.Images = max(req.Batch, 0), req.images()
+		id.Batch, id.Images = max(req.Batch, 0), req.Images()
 		if id.Batch == 0 {
 			id.Batch = defaultBatch
 		}

@@ -55,11 +55,12 @@ var storeys = []storey{
 		{"nn", "tensor"},
 		{"t5", "checkpoint nn tensor"},
 		{"seam", "tensor"},
-		{"minit2i", "checkpoint nn seam tensor"},
+		{"minit2i", "checkpoint diffusion nn seam tensor"},
+		{"prompt", "checkpoint internal/regularfile minit2i t5 tensor unigram"},
 		{"dit", "checkpoint diffusion internal/atomicfile internal/mapped internal/regularfile nn seam tensor"},
 		{"vae", "checkpoint nn tensor"},
 		{"reuse", "checkpoint diffusion dit internal/atomicfile internal/digest internal/kernel internal/regularfile internal/spelling nn seam tensor"},
-		{".", "diffusion dit internal/classes internal/imagenet internal/kernel internal/raster reuse seam tensor vae"},
+		{".", "diffusion dit internal/classes internal/imagenet internal/kernel internal/raster minit2i prompt reuse seam tensor vae"},
 	}},
 	{"workshop", []room{
 		{"internal/pngtext", ". diffusion internal/raster"},
@@ -67,7 +68,7 @@ var storeys = []storey{
 		{"eval", "checkpoint internal/npz internal/raster nn tensor"},
 		{"report/internal/chart", ""},
 		{"report", "diffusion eval internal/atomicfile internal/median report/internal/chart reuse"},
-		{"train", ". checkpoint data diffusion dit eval internal/atomicfile internal/classes internal/kernel internal/raster internal/regularfile internal/sheet minit2i nn report reuse seam tensor"},
+		{"train", ". checkpoint data diffusion dit eval internal/atomicfile internal/classes internal/kernel internal/raster internal/regularfile internal/sheet minit2i nn report reuse seam tensor unigram"},
 		{"measure", ". diffusion eval internal/busy internal/median reuse"},
 		{"redundancy", ". dit internal/classes internal/kernel report reuse seam tensor"},
 		{"calibrate", ". checkpoint diffusion dit eval internal/atomicfile internal/digest internal/kernel internal/median internal/regularfile measure redundancy reuse seam tensor train"},
@@ -79,6 +80,7 @@ var storeys = []storey{
 		{"serve", ". diffusion internal/atomicfile internal/filelock internal/pngtext internal/raster internal/regularfile models models/bundle reuse"},
 	}},
 	{"program", []room{
+		{"bench/emoji/make", "internal/raster internal/regularfile"},
 		{"bench/peers/block", "checkpoint dit nn seam tensor"},
 		{"cmd/tokencache/internal/version", "internal/kernel"},
 		{"cmd/tokencache/internal/calibration", "calibrate comparison reuse"},
@@ -87,10 +89,10 @@ var storeys = []storey{
 		{"cmd/tokencache/internal/summary", ". calibrate eval measure reuse"},
 		{"cmd/tokencache/internal/terminal", "train"},
 		{"cmd/tokencache/internal/listing", "diffusion dit internal/imagenet models models/bundle reuse"},
-		{"cmd/tokencache/internal/inspect", "checkpoint dit models models/bundle vae"},
+		{"cmd/tokencache/internal/inspect", "checkpoint dit minit2i models models/bundle prompt vae"},
 		{"cmd/tokencache/internal/bench", ". diffusion dit internal/busy internal/kernel internal/median reuse seam tensor train"},
 		{"cmd/tokencache/internal/load", ". internal/pngtext internal/raster models models/bundle reuse serve"},
-		{"cmd/tokencache/internal/verify", "calibrate checkpoint diffusion dit internal/formula internal/regularfile minit2i reuse seam t5 tensor train unigram vae"},
+		{"cmd/tokencache/internal/verify", "calibrate checkpoint diffusion dit internal/formula internal/raster internal/regularfile minit2i prompt reuse seam t5 tensor train unigram vae"},
 		{"cmd/tokencache", "*"},
 	}},
 }
@@ -160,7 +162,8 @@ func TestImportDirection(t *testing.T) {
 
 // rootFiles are the files of the root package, from the lowest up.
 var rootFiles = []string{
-	"errors.go", "client.go", "request.go", "computed.go", "plan.go", "sequence.go", "job.go", "team.go", "engine.go", "decode.go", "tick.go", "tokencache.go", "check.go", "identity.go", "generate.go",
+	"errors.go", "client.go", "request.go", "computed.go", "plan.go", "sequence.go", "job.go", "team.go", "engine.go",
+	"decode.go", "tick.go", "tokencache.go", "check.go", "prompts.go", "identity.go", "generate.go",
 	"converged.go",
 }
 

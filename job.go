@@ -93,7 +93,7 @@ func (j *job) noiseOf(index int) diffusion.Noise {
 
 // drawTorch draws all numbers of the batch that begins with image first.
 func (j *job) drawTorch(first int) {
-	images := min(j.batch(), j.req.images()-first)
+	images := min(j.batch(), j.req.Images()-first)
 	shared := diffusion.NewTorchBatch(j.torch.generator, images, images*j.samples, j.size)
 	recorded := make([]*recordedNoise, images)
 	for i := range recorded {

@@ -9,6 +9,7 @@ import (
 type plan struct {
 	req        Request // with its defaults
 	conditions []Condition
+	null       Condition // of guidance's unconditional half
 	sampler    diffusion.Sampler
 	guidance   diffusion.Guidance
 	steps      reuse.Plan

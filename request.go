@@ -26,8 +26,11 @@ type Request struct {
 	// Classes is the class of each image, the short way to say Conditions of a class-conditional
 	// model.
 	Classes []int
-	// Conditions is what each image is conditioned on, where Classes is empty.
+	// Conditions is what each image is conditioned on, where Classes is empty: such as prompts, of
+	// Pipeline.Prompts.
 	Conditions []Condition
+	// Negative is what guidance leads away from; nil is the model's null condition.
+	Negative Condition
 	// Seed is that of the random numbers. With RNGOwn image i of a seed is the same in any request.
 	Seed uint64
 
@@ -79,7 +82,7 @@ type Request struct {
 }
 
 // Images returns the number of images.
-func (r *Request) images() int {
+func (r *Request) Images() int {
 	if len(r.Classes) > 0 {
 		return len(r.Classes)
 	}

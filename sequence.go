@@ -96,7 +96,7 @@ func (s *sequence) start(m seam.Model) error {
 		image := &s.images[i]
 		s.batch.Cond[i] = j.conditions[image.index]
 		if samples > n {
-			s.batch.Cond[n+i] = m.NullCondition()
+			s.batch.Cond[n+i] = j.null
 			s.batch.Unconditional[i], s.batch.Unconditional[n+i] = n+i, -1
 		}
 		image.source = j.noiseOf(image.index)

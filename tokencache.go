@@ -1,4 +1,4 @@
-// Package tokencache generates images with diffusion transformers (DiT, MDT, SiT) on CPUs, in pure Go,
+// Package tokencache generates images with diffusion transformers (DiT, MDT, SiT, MiniT2I) on CPUs, in pure Go,
 // and makes them several times faster by reusing work across denoising steps.
 //
 // [Open] reads a model, in any of the formats that its authors or diffusers published it in, and
@@ -51,6 +51,8 @@ import (
 	"github.com/tokencache/tokencache/internal/classes"
 	"github.com/tokencache/tokencache/internal/imagenet"
 	"github.com/tokencache/tokencache/internal/kernel"
+	"github.com/tokencache/tokencache/minit2i"
+	"github.com/tokencache/tokencache/prompt"
 	"github.com/tokencache/tokencache/seam"
 	"github.com/tokencache/tokencache/tensor"
 	"github.com/tokencache/tokencache/vae"
@@ -100,6 +102,12 @@ type Options struct {
 	// diffusion.Network.Learned.
 	Solvers []*diffusion.LearnedSolver
 
+	// TextEncoder is the folder of a text-to-image model's text encoder and tokenizer, a T5; "": the one
+	// next to the model. TextStore is a folder in which encoded prompts are kept, so that the encoder
+	// is not needed for them again, and Encoded a file of prompts that were encoded ahead
+	// (prompt.Write). Models with a vocabulary of their own need none of them.
+	TextEncoder, TextStore, Encoded string
+
 	// Limits bound what is taken on at a time.
 	Limits Limits
 
@@ -110,14 +118,25 @@ type Options struct {
 
 // Pipeline is an opened model, ready to generate. It may be used by any number of goroutines.
 type Pipeline struct {
-	net     seam.Model
-	model   *dit.Model
+	net     model
+	config  any             // of net: dit.Config or minit2i.Config
+	dtype   DType           // of its blocks
+	prompts *prompt.Reader  // nil unless the model takes prompts
 	decoder vae.Autoencoder // nil if the model makes pixels
 	network diffusion.Network
 	engine  *engine
 
 	names   []string
 	assumed string
+}
+
+// model is what a Pipeline needs of a model besides what the engine runs: *dit.Model and
+// *minit2i.Model have it.
+type model interface {
+	seam.Model
+	Name() string // architecture and size
+	Bytes() int64 // of the weights in memory
+	Network() diffusion.Network
 }
 
 // Open reads the model at path: a checkpoint, a folder with one, or a diffusers pipeline.
@@ -127,6 +146,14 @@ func Open(path string, o Options) (*Pipeline, error) {
 
 // OpenContext is Open. When ctx ends, it fails soon.
 func OpenContext(ctx context.Context, path string, o Options) (*Pipeline, error) {
+	if minit2i.Found(path) {
+		w, err := minit2i.Open(ctx, path, minit2i.Options{Key: o.Key})
+		if err != nil {
+			return nil, err
+		}
+		defer w.Close()
+		return FromTextWeights(w, o)
+	}
 	w, err := dit.OpenContext(ctx, path, dit.Options{
 		Key:         o.Key,
 		Heads:       o.Heads,
@@ -181,14 +208,42 @@ func fromWeights(ctx context.Context, w *dit.Weights, o Options) (*Pipeline, err
 		return nil, err
 	}
 	w.DType = o.DType
-	if p.model, err = w.Load(); err != nil {
+	m, err := w.Load()
+	if err != nil {
 		return nil, err
 	}
+	p.net, p.config, p.dtype = m, m.Config, m.DType
 	if p.names == nil && w.NumClasses == imagenet.Count {
 		p.names = imagenet.Names()
 	}
-	p.net = p.model
-	p.network = p.model.Network()
+	p.network = m.Network()
+	p.network.Learned = o.Solvers
+	p.start(o)
+	return p, nil
+}
+
+// FromTextWeights reads the text-to-image model of a checkpoint that is open already, such as one
+// embedded in a program.
+func FromTextWeights(w *minit2i.Weights, o Options) (*Pipeline, error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	if o.VAE != "" {
+		return nil, &FieldError{Field: "VAE", Value: o.VAE, Want: "none: the model makes pixels"}
+	}
+	m, err := w.Load()
+	if err != nil {
+		return nil, err
+	}
+	p := &Pipeline{net: m, config: m.Config, network: m.Network()}
+	p.prompts, err = prompt.NewReader(m, w, prompt.Options{
+		Encoder: o.TextEncoder,
+		Store:   o.TextStore,
+		Encoded: o.Encoded,
+	})
+	if err != nil {
+		return nil, err
+	}
 	p.network.Learned = o.Solvers
 	p.start(o)
 	return p, nil
@@ -202,7 +257,9 @@ func (p *Pipeline) Share(o Options) (*Pipeline, error) {
 	}
 	q := &Pipeline{
 		net:     p.net,
-		model:   p.model,
+		config:  p.config,
+		dtype:   p.dtype,
+		prompts: p.prompts,
 		decoder: p.decoder,
 		network: p.network,
 		names:   p.names,
@@ -242,14 +299,15 @@ func (p *Pipeline) start(o Options) {
 	if threads == 0 {
 		threads = runtime.GOMAXPROCS(0)
 	}
-	side, channels := p.model.InputSize, p.model.InChannels
+	shape := p.net.Shape()
+	side, channels := shape.LatentRows, shape.Channels
 	px := pixels{latentChannels: channels, side: side}
 	if p.decoder != nil {
 		s := p.decoder.Spec()
 		side, channels = side*s.Downscale, s.ImageChannels
 	}
 	px.height, px.width, px.channels = side, side, channels
-	p.engine = newEngine(p.net, p.decoder, p.model.Bytes() > maxSharded, threads, o.Limits, px)
+	p.engine = newEngine(p.net, p.decoder, p.net.Bytes() > maxSharded, threads, o.Limits, px)
 	p.engine.level, p.engine.dtype = p.Level(), p.DType().String()
 	p.engine.onTick = o.OnTick
 }
@@ -285,8 +343,21 @@ func (p *Pipeline) Load() Load {
 	return Load{Images: e.flying, Rows: e.rows, Bytes: e.bytes}
 }
 
-// Config returns the size of the model.
-func (p *Pipeline) Config() dit.Config { return p.model.Config }
+// Config returns the configuration of a DiT, an MDT or a SiT; of other models it is the zero value.
+// Name, Shape, Classes and ImageSize tell of any.
+func (p *Pipeline) Config() dit.Config {
+	c, _ := p.config.(dit.Config)
+	return c
+}
+
+// Name returns the model's architecture and size, for people.
+func (p *Pipeline) Name() string { return p.net.Name() }
+
+// Shape returns the sizes of the model that policies know.
+func (p *Pipeline) Shape() *seam.Shape { return p.net.Shape() }
+
+// Classes returns the number of classes of a class-conditional model, 0 of others.
+func (p *Pipeline) Classes() int { return p.Config().NumClasses }
 
 // Levels returns the schedule that the model was trained on, which also tells how its predictions
 // are read.
@@ -300,7 +371,7 @@ func (p *Pipeline) ClassNames() []string { return p.names }
 
 // SelectClasses turns what a user typed (numbers, names, lists, ranges) into classes of the model.
 func (p *Pipeline) SelectClasses(selections []string) ([]int, error) {
-	return classes.Select(selections, p.model.NumClasses, p.names)
+	return classes.Select(selections, p.Classes(), p.names)
 }
 
 // maxByDefault bounds the images of ImageClasses where neither classes nor a count are given.
@@ -313,7 +384,7 @@ func (p *Pipeline) ImageClasses(selections []string, count int) ([]int, error) {
 	if count < 0 {
 		return nil, &FieldError{Field: "Count", Value: count, Want: "1 or more"}
 	}
-	chosen, standard := classes.All(p.model.NumClasses), maxByDefault
+	chosen, standard := classes.All(p.Classes()), maxByDefault
 	if len(selections) > 0 {
 		var err error
 		if chosen, err = p.SelectClasses(selections); err != nil {
@@ -333,20 +404,20 @@ func (p *Pipeline) Assumed() string { return p.assumed }
 
 // Fingerprint identifies the model's weights: equal weights have equal fingerprints, in whatever
 // file they were.
-func (p *Pipeline) Fingerprint() string { return p.model.Fingerprint }
+func (p *Pipeline) Fingerprint() string { return p.net.Shape().Fingerprint }
 
 // Bytes returns the size of the model's weights in memory.
-func (p *Pipeline) Bytes() int64 { return p.model.Bytes() }
+func (p *Pipeline) Bytes() int64 { return p.net.Bytes() }
 
 // Threads returns the number of workers.
 func (p *Pipeline) Threads() int { return p.engine.threads }
 
 // Level returns the name of the CPU level in use, of those that give the same bits in the
 // pipeline's number format the lowest: generic, avx2, avx512 or, for BF16 alone, bf16.
-func (p *Pipeline) Level() string { return kernel.LevelOf(p.model.DType).String() }
+func (p *Pipeline) Level() string { return kernel.LevelOf(p.dtype).String() }
 
 // DType returns the number format of the network's blocks.
-func (p *Pipeline) DType() DType { return p.model.DType }
+func (p *Pipeline) DType() DType { return p.dtype }
 
 // Arithmetic identifies all of the arithmetic that images depend on: the CPU level, and the number
 // format if it is not F32.

@@ -15,6 +15,7 @@ import (
 // to the original.
 const (
 	ConfigKey    = "config"           // its config.json
+	TokenizerKey = "tokenizer"        // its tokenizer.json, of a model that reads text by itself
 	SchedulerKey = "scheduler_config" // the scheduler_config.json of a diffusers pipeline
 	PipelineKey  = "model_index"      // the model_index.json of a diffusers pipeline
 	SourceKey    = "source"           // the name of the original file

@@ -69,7 +69,7 @@ func (s Sampling) Converging(n Network) (fine, half Sampler, err error) {
 
 // everyOther returns the grid of the first point, the third, and so on.
 func (g grid) everyOther() grid {
-	half := grid{end: g.end, plain: g.plain}
+	half := grid{end: g.end, plain: g.plain, noise: g.noise}
 	for k := 0; k < len(g.points); k += 2 {
 		half.points = append(half.points, g.points[k])
 	}

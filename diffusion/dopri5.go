@@ -63,7 +63,7 @@ func (d *Dopri5) DrawsNoise() bool { return false }
 
 func (d *Dopri5) memory() (past int, base bool) { return dopriStages, true }
 
-func (d *Dopri5) startScale() float32 { return 1 }
+func (d *Dopri5) startScale() float32 { return float32(d.schedule.noiseScale()) }
 
 // begin starts a trajectory, whose memory is as long as x.
 func (d *Dopri5) begin(t *Trajectory) {

@@ -1,6 +1,7 @@
 package diffusion
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 )
@@ -116,10 +117,37 @@ func (p Path) diffusion(u float64) float64 {
 	return p.growth(u)*l.Sigma*l.Sigma + l.Sigma*r.Sigma
 }
 
+// noiseScale returns the standard deviation of a flow's noise.
+func (s Schedule) noiseScale() float64 { return cmp.Or(s.noise, 1) }
+
+// levelAt returns a flow's level at u.
+func (s Schedule) levelAt(u float64) Level {
+	l := s.path.level(u)
+	l.Sigma *= s.noiseScale()
+	return l
+}
+
+// rateAt returns the derivative of a flow's level by u.
+func (s Schedule) rateAt(u float64) Level {
+	r := s.path.rate(u)
+	r.Sigma *= s.noiseScale()
+	return r
+}
+
+// timeOf returns u of a log-SNR of a flow.
+func (s Schedule) timeOf(logSNR float64) float64 {
+	return s.path.time(logSNR + math.Log(s.noiseScale()))
+}
+
+// diffusionAt is Path.diffusion with the noise of the schedule.
+func (s Schedule) diffusionAt(u float64) float64 {
+	return s.path.diffusion(u) * s.noiseScale() * s.noiseScale()
+}
+
 // time returns u of a flow's point. Where a timestep was rounded, the level tells.
 func (s Schedule) time(at point) float64 {
 	if s.path == LinearPath {
-		return at.level.Sigma
+		return at.level.Sigma / s.noiseScale()
 	}
 	return at.timestep / Timesteps
 }
@@ -127,7 +155,7 @@ func (s Schedule) time(at point) float64 {
 // point returns the point of a real timestep, which is clamped to those of the schedule.
 func (s Schedule) point(timestep float64) point {
 	if s.IsFlow() {
-		return point{timestep, s.path.level(timestep / Timesteps)}
+		return point{timestep, s.levelAt(timestep / Timesteps)}
 	}
 	return point{timestep, levelOfLogSNR(s.LogSNR(timestep))}
 }
@@ -174,9 +202,9 @@ func (s Schedule) inner() (first, last float64) {
 }
 
 // Rate returns the derivative of a flow's level by the timestep over 1000.
-func (s Schedule) Rate(timestep float64) Level { return s.path.rate(timestep / Timesteps) }
+func (s Schedule) Rate(timestep float64) Level { return s.rateAt(timestep / Timesteps) }
 
 // DiffusionAt returns half the squared diffusion coefficient of a flow's forward SDE: SiT's g.
 func (s Schedule) DiffusionAt(timestep float64) float64 {
-	return s.path.diffusion(timestep / Timesteps)
+	return s.diffusionAt(timestep / Timesteps)
 }

@@ -74,9 +74,9 @@ func (s Sampling) recordedFlowGrid(schedule Schedule, r rule) (grid, error) {
 			us = curves[name].at(s.Steps, us[len(us)-1], us[0])
 		}
 	}
-	g := grid{end: clean, plain: true}
+	g := grid{end: clean, plain: true, noise: schedule.noiseScale()}
 	for _, u := range s.stretch(us) {
-		p := point{Timesteps * u, LinearPath.level(u)}
+		p := point{Timesteps * u, schedule.levelAt(u)}
 		if truncates {
 			p.timestep = math.Trunc(p.timestep)
 		}

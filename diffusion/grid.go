@@ -19,6 +19,7 @@ type grid struct {
 	end    Level
 	// plain tells that the run starts from standard normal noise whatever its first level is.
 	plain bool
+	noise float64 // of a flow, and plain: what the noise is multiplied by all the same; 0: nothing
 }
 
 // level returns the level of point k, or the end after the last.

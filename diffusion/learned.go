@@ -95,7 +95,7 @@ func (l *LearnedSolver) solver(schedule Schedule, clip bool) (*Multistep, error)
 	if err != nil {
 		return nil, err
 	}
-	same := own.path == schedule.path
+	same := own.path == schedule.path && own.noiseScale() == schedule.noiseScale()
 	g := grid{end: clean}
 	for _, t := range l.Timesteps {
 		at := own.point(t)

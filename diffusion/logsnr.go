@@ -13,7 +13,7 @@ import (
 // A flow's is that of its Path, at any timestep.
 func (s Schedule) LogSNR(t float64) float64 {
 	if s.IsFlow() {
-		return s.path.level(t / Timesteps).LogSNR()
+		return s.levelAt(t / Timesteps).LogSNR()
 	}
 	t = min(max(t, 0), float64(len(s.logs)-1))
 	k := min(int(t), len(s.logs)-2)
@@ -27,7 +27,7 @@ func (s Schedule) LogSNR(t float64) float64 {
 // inverse of LogSNR.
 func (s Schedule) Timestep(logSNR float64) float64 {
 	if s.IsFlow() {
-		return snap(Timesteps * s.path.time(logSNR))
+		return snap(Timesteps * s.timeOf(logSNR))
 	}
 	want := -math.Log1p(math.Exp(-2 * logSNR))
 	last := len(s.logs) - 1

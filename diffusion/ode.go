@@ -38,6 +38,9 @@ func (s Sampling) span(schedule Schedule) (t0, t1 float64) {
 	if eps == 0 && !(velocity && schedule.path != VPPath) {
 		eps = defaultSampleEps
 	}
+	if schedule.floor > 0 { // the velocity is finite everywhere
+		return s.SampleEps, 1 - s.SampleEps
+	}
 	if schedule.path == VPPath || p == PredictSample {
 		return 0, 1 - eps
 	}
@@ -60,7 +63,7 @@ func (s Sampling) ode(schedule Schedule) (*Multistep, error) {
 // rungeKutta returns a Runge-Kutta method through times, of SiT's t.
 func (s Sampling) rungeKutta(schedule Schedule, times []float64, by tableau) *Multistep {
 	stages := len(by.nodes)
-	g := grid{end: schedule.Level(timestepOfTime(times[len(times)-1])), plain: true}
+	g := grid{end: schedule.Level(timestepOfTime(times[len(times)-1])), plain: true, noise: schedule.noiseScale()}
 	for k, t := range times[:len(times)-1] {
 		for _, c := range by.nodes {
 			g.points = append(g.points, schedule.point(timestepOfTime(t+c*(times[k+1]-t))))
@@ -100,7 +103,7 @@ func (g grid) times(schedule Schedule) []float64 {
 	for _, p := range g.points {
 		times = append(times, 1-schedule.time(p))
 	}
-	return append(times, 1-schedule.path.time(g.end.LogSNR()))
+	return append(times, 1-schedule.timeOf(g.end.LogSNR()))
 }
 
 // flowEuler returns Euler's method on the velocity, or, as the variant stochastic, a way down that
@@ -131,7 +134,7 @@ func (s Sampling) flowHeun(schedule Schedule) (*Multistep, error) {
 		return nil, err
 	}
 	times := g.times(schedule)
-	doubled := grid{end: g.end, plain: g.plain}
+	doubled := grid{end: g.end, plain: g.plain, noise: g.noise}
 	for k, p := range g.points {
 		if k > 0 {
 			doubled.points = append(doubled.points, p)

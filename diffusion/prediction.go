@@ -58,19 +58,23 @@ func (s Schedule) read(at point) reading {
 	var r reading
 	switch s.prediction {
 	case PredictSample:
+		if u := s.time(at); s.floor > 0 && u < s.floor {
+			r = s.readFloored(at, u)
+			break
+		}
 		r = reading{x0: pair{out: 1}, noise: pair{1 / sigma, -alpha / sigma}}
 		r.velocity = s.velocityOf(at, r)
 	case PredictScore:
 		r = reading{x0: pair{1 / alpha, sigma * sigma / alpha}, noise: pair{out: -sigma}}
 		if s.IsFlow() {
-			r.velocity = pair{s.path.growth(s.time(at)), s.path.diffusion(s.time(at))}
+			r.velocity = pair{s.path.growth(s.time(at)), s.diffusionAt(s.time(at))}
 		}
 	case PredictVelocity, PredictFlow:
 		r = s.readVelocity(at)
 	default:
 		r = reading{x0: pair{1 / alpha, -sigma / alpha}, noise: pair{out: 1}}
 		if s.IsFlow() {
-			r.velocity = pair{s.path.growth(s.time(at)), -s.path.diffusion(s.time(at)) / sigma}
+			r.velocity = pair{s.path.growth(s.time(at)), -s.diffusionAt(s.time(at)) / sigma}
 		}
 	}
 	if sigma == 0 { // data, where rates may be infinite
@@ -79,13 +83,25 @@ func (s Schedule) read(at point) reading {
 	return r
 }
 
+// readFloored is read for predicted samples where 1-t, u, is below the floor: the velocity is
+// (out-x)/floor, and x_0 and noise are those that have it.
+func (s Schedule) readFloored(at point, u float64) reading {
+	velocity := pair{-1 / s.floor, 1 / s.floor}
+	x0 := pair{x: 1}.plus(u, velocity)
+	noise := pair{x: 1}.plus(-(1 - u), velocity).times(1 / s.noiseScale())
+	if at.level.Sigma == 0 {
+		noise = pair{}
+	}
+	return reading{x0: x0, noise: noise, velocity: velocity}
+}
+
 // readVelocity is read for networks that predict a velocity.
 func (s Schedule) readVelocity(at point) reading {
 	towards := 1.0
 	if s.prediction == PredictFlow {
 		towards = -1
 	}
-	alpha, sigma, rate := at.level.Alpha, at.level.Sigma, s.path.rate(s.time(at))
+	alpha, sigma, rate := at.level.Alpha, at.level.Sigma, s.rateAt(s.time(at))
 	d := alpha*rate.Sigma - rate.Alpha*sigma
 	return reading{
 		x0:       pair{rate.Sigma / d, towards * sigma / d},
@@ -99,7 +115,7 @@ func (s Schedule) velocityOf(at point, r reading) pair {
 	if !s.IsFlow() {
 		return pair{}
 	}
-	rate := s.path.rate(s.time(at))
+	rate := s.rateAt(s.time(at))
 	return r.x0.times(-rate.Alpha).plus(-rate.Sigma, r.noise)
 }
 

@@ -120,8 +120,14 @@ type Network struct {
 	// Path.Schedule.
 	Schedule   string
 	Prediction Prediction
-	Variance   Variance
-	Tokens     int // of a sample, for Sampling.ShiftByResolution
+	// NoiseScale is the standard deviation of a flow's noise, by which its Path's Sigma is multiplied;
+	// 0: 1.
+	NoiseScale float64
+	// Floor, if not 0, is of a flow of LinearPath that predicts samples: the least that 1-t counts as
+	// where the velocity (prediction-x)/(1-t) is read from one. MiniT2I has 0.05.
+	Floor    float64
+	Variance Variance
+	Tokens   int // of a sample, for Sampling.ShiftByResolution
 	// Learned are the network's own learned solvers. Of two for the same number of evaluations the
 	// first is used, and any of them before UniversalSolvers.
 	Learned []*LearnedSolver
@@ -291,7 +297,13 @@ func (n Network) Levels() (Schedule, error) {
 	if err != nil {
 		return s, err
 	}
-	s.prediction = n.Prediction
+	s.prediction, s.noise, s.floor = n.Prediction, n.NoiseScale, n.Floor
+	switch {
+	case !(n.NoiseScale >= 0) || math.IsInf(n.NoiseScale, 0) || n.NoiseScale > 0 && !s.IsFlow():
+		return s, fmt.Errorf("noise scale %g: want a positive number, of a flow", n.NoiseScale)
+	case n.Floor != 0 && (s.path != LinearPath || n.Prediction != PredictSample || !(n.Floor > 0 && n.Floor < 1)):
+		return s, fmt.Errorf("floor %g of 1-t: want 0 to below 1, of a flow of path %s that predicts samples", n.Floor, LinearPath)
+	}
 	return s, n.Prediction.check(s)
 }
 

@@ -14,6 +14,8 @@ const Timesteps = 1000
 type Schedule struct {
 	path       Path // of a flow, which has no betas
 	prediction Prediction
+	noise      float64 // of a flow: see Network.NoiseScale
+	floor      float64 // likewise, Network.Floor
 
 	betas []float64
 	logs  []float64 // log alpha-bar

@@ -63,7 +63,7 @@ func (s Sampling) form(schedule Schedule, t float64) float64 {
 	case FormConstant:
 		return c
 	case FormSBDM:
-		return c * schedule.path.diffusion(1-t)
+		return c * schedule.diffusionAt(1-t)
 	case FormLinear:
 		return c * (1 - t)
 	case FormDecreasing:
@@ -71,7 +71,7 @@ func (s Sampling) form(schedule Schedule, t float64) float64 {
 	case FormBell:
 		return c * math.Pow(math.Sin(math.Pi*t), 2)
 	}
-	return c * schedule.path.level(1-t).Sigma
+	return c * schedule.levelAt(1-t).Sigma
 }
 
 // sdeTimes returns the times of the steps of sde, with that of the end, before its last step.
@@ -98,7 +98,7 @@ func (s Sampling) sde(schedule Schedule) (*Multistep, error) {
 	times, size := s.sdeTimes(schedule)
 	n := len(times) - 1
 	heun := s.Variant == "heun"
-	g := grid{end: schedule.Level(timestepOfTime(times[n] + size)), plain: true}
+	g := grid{end: schedule.Level(timestepOfTime(times[n] + size)), plain: true, noise: schedule.noiseScale()}
 	var forms []float64
 	add := func(t, form float64) {
 		g.points, forms = append(g.points, schedule.point(timestepOfTime(t))), append(forms, form)

@@ -1,6 +1,9 @@
 package diffusion
 
-import "math"
+import (
+	"cmp"
+	"math"
+)
 
 // weights are a combination by the age of predictions: past[0] is this step's.
 type weights struct {
@@ -32,7 +35,7 @@ func (s Sampling) newMultistep(g grid, keeps predicted, slots int) *Multistep {
 // which is about as large as x is there. It is 1 where levels preserve the variance.
 func startOf(g grid) float32 {
 	if len(g.points) == 0 || g.plain {
-		return 1
+		return float32(cmp.Or(g.noise, 1))
 	}
 	first := g.points[0].level
 	if scale := math.Hypot(first.Alpha, first.Sigma); math.Abs(scale-1) > 1e-6 {

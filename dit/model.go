@@ -141,6 +141,7 @@ func (m *Model) newShape() seam.Shape {
 		GridRows:    side,
 		GridCols:    side,
 		Width:       m.Hidden,
+		MLPHidden:   m.MLPHidden,
 		Heads:       m.Heads,
 		Channels:    m.InChannels,
 		OutChannels: m.OutChannels(),

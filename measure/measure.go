@@ -151,7 +151,7 @@ func Compare(ctx context.Context, p *tokencache.Pipeline, req tokencache.Request
 func CompareBoth(ctx context.Context, p *tokencache.Pipeline, req tokencache.Request,
 	with tokencache.Sampling, repeat int, progress func(done, all float64)) (*Comparison, error) {
 	const solution = 4 // a converged image takes about as long as so many others
-	all, done, weight := float64((2*repeat+solution)*len(req.Classes)), 0.0, 1.0
+	all, done, weight := float64((2*repeat+solution)*req.Images()), 0.0, 1.0
 	req.OnStep = func(s tokencache.Progress) {
 		done += weight / float64(s.Steps)
 		progress(done, all)
@@ -184,7 +184,7 @@ func CompareWith(ctx context.Context, p *tokencache.Pipeline, req tokencache.Req
 	if err := warmUp(ctx, p, plain); err != nil {
 		return nil, err
 	}
-	c.Images, c.Repeat = len(req.Classes), repeat
+	c.Images, c.Repeat = req.Images(), repeat
 	c.Baseline = Baseline{Sampler: plain.Sampler, Steps: plain.Steps, Spacing: plain.Spacing}
 	var uncached []float64
 	var own, other stepWatch
@@ -245,7 +245,7 @@ func (c *Comparison) Converge(ctx context.Context, p *tokencache.Pipeline, req t
 // through the batches, so that what later ones start from depends on the sampler's own draws.
 func checkNoise(req, other tokencache.Request) error {
 	const defaultBatch = 4
-	one := len(req.Classes) <= cmp.Or(req.Batch, defaultBatch)
+	one := req.Images() <= cmp.Or(req.Batch, defaultBatch)
 	if req.RNG != tokencache.RNGTorch || req.Noise != nil || one || req.Sampling.WithDefaults() == other.Sampling {
 		return nil
 	}
@@ -257,6 +257,7 @@ func checkNoise(req, other tokencache.Request) error {
 // warmUp runs one step of a few images, so that memory is there and the processor is awake.
 func warmUp(ctx context.Context, p *tokencache.Pipeline, req tokencache.Request) error {
 	req.Classes = req.Classes[:min(len(req.Classes), maxWarmup)]
+	req.Conditions = req.Conditions[:min(len(req.Conditions), maxWarmup)]
 	req.Noise, req.OnStep, req.OnState, req.OnPrediction = nil, nil, nil, nil
 	req.Sampling = DDIM50(req.Sampling)
 	req.Steps = 1

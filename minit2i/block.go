@@ -91,18 +91,26 @@ type Block struct {
 type kinds struct {
 	text, image []int32
 	merged      []int32 // for Merge of text and image: where each row comes from
+
+	tokens          *seam.Tokens
+	textOf, imageOf []int32 // how many there are in each of the tokens' Parts
 }
 
 // divide divides tokens by their places, of which the first textTokens are a text's.
-func divide(g *tensor.Graph, pos []int32, textTokens int) kinds {
+func divide(g *tensor.Graph, x *seam.Tokens, textTokens int) kinds {
 	n := 0
-	for _, p := range pos {
+	for _, p := range x.Pos {
 		if int(p) < textTokens {
 			n++
 		}
 	}
-	k := kinds{text: g.Ints(n)[:0], image: g.Ints(len(pos) - n)[:0], merged: g.Ints(len(pos))}
-	for i, p := range pos {
+	k := kinds{
+		text:   g.Ints(n)[:0],
+		image:  g.Ints(len(x.Pos) - n)[:0],
+		merged: g.Ints(len(x.Pos)),
+		tokens: x,
+	}
+	for i, p := range x.Pos {
 		if int(p) < textTokens {
 			k.merged[i] = int32(len(k.text))
 			k.text = append(k.text, int32(i))
@@ -111,11 +119,24 @@ func divide(g *tensor.Graph, pos []int32, textTokens int) kinds {
 			k.image = append(k.image, int32(i))
 		}
 	}
+	if x.Parts == nil {
+		return k
+	}
+	k.textOf, k.imageOf = g.Ints(len(x.Parts)), g.Ints(len(x.Parts))
+	for i, part := range x.Parts {
+		k.textOf[i] = 0
+		for _, p := range part.Pos {
+			if int(p) < textTokens {
+				k.textOf[i]++
+			}
+		}
+		k.imageOf[i] = int32(len(part.Pos)) - k.textOf[i]
+	}
 	return k
 }
 
-// each returns [rows, columns] in which f made the rows of text and image with their streams. With
-// imageAlone, rows of text are zeros.
+// each returns [rows, columns] in which f made the rows of text and image with their streams, each
+// charged to the sequences by its own rows. With imageAlone, rows of text are zeros.
 func (b *Block) each(
 	g *tensor.Graph, x *tensor.Tensor, k kinds, imageAlone bool,
 	f func(*tensor.Graph, *stream, *tensor.Tensor) *tensor.Tensor,
@@ -130,8 +151,11 @@ func (b *Block) each(
 	case len(k.text) == 0:
 		return f(g, b.image, x)
 	}
+	k.tokens.ChargeParts(g, k.imageOf)
 	image := f(g, b.image, g.Gather(x, k.image))
+	defer k.tokens.ChargeRows(g)
 	if !imageAlone {
+		k.tokens.ChargeParts(g, k.textOf)
 		return g.Merge(f(g, b.text, g.Gather(x, k.text)), image, k.merged)
 	}
 	zero := g.New(1, image.Cols)
@@ -145,14 +169,14 @@ func (b *Block) each(
 
 // attentionInput returns the norm of tokens x, each row's under its stream's weight.
 func (b *Block) attentionInput(g *tensor.Graph, x *seam.Tokens) *tensor.Tensor {
-	return b.each(g, x.X, divide(g, x.Pos, b.model.TextTokens), false, func(g *tensor.Graph, s *stream, x *tensor.Tensor) *tensor.Tensor {
+	return b.each(g, x.X, divide(g, x, b.model.TextTokens), false, func(g *tensor.Graph, s *stream, x *tensor.Tensor) *tensor.Tensor {
 		return g.RMSNorm(x, s.norm, normEps)
 	})
 }
 
 // mlpInput is the same before the MLP.
 func (b *Block) mlpInput(g *tensor.Graph, x *seam.Tokens) *tensor.Tensor {
-	return b.each(g, x.X, divide(g, x.Pos, b.model.TextTokens), false, func(g *tensor.Graph, s *stream, x *tensor.Tensor) *tensor.Tensor {
+	return b.each(g, x.X, divide(g, x, b.model.TextTokens), false, func(g *tensor.Graph, s *stream, x *tensor.Tensor) *tensor.Tensor {
 		return g.RMSNorm(x, s.mlpNorm, normEps)
 	})
 }
@@ -209,7 +233,7 @@ func with(g *tensor.Graph, x *seam.Tokens, y *tensor.Tensor) *seam.Tokens {
 
 // branch returns what a branch adds to tokens x.
 func (b *Block) branch(g *tensor.Graph, part seam.Part, x *seam.Tokens) *tensor.Tensor {
-	k := divide(g, x.Pos, b.model.TextTokens)
+	k := divide(g, x, b.model.TextTokens)
 	if part == seam.MLP {
 		return b.each(g, x.X, k, b.last, func(g *tensor.Graph, s *stream, x *tensor.Tensor) *tensor.Tensor { return s.mlp(g, x) })
 	}
@@ -251,7 +275,7 @@ func (b *Block) attendOne(g *tensor.Graph, out *tensor.Tensor, x *seam.Tokens, q
 		ColSums: x.ColSums,
 	}
 	if x.From != nil {
-		_, in.K, in.V = b.qkv(g, x.From.X, x.From.Pos, divide(g, x.From.Pos, b.model.TextTokens))
+		_, in.K, in.V = b.qkv(g, x.From.X, x.From.Pos, divide(g, x.From, b.model.TextTokens))
 		in.KRows = x.From.Rows
 	}
 	if x.KV != nil {
@@ -261,7 +285,7 @@ func (b *Block) attendOne(g *tensor.Graph, out *tensor.Tensor, x *seam.Tokens, q
 	if !b.last || g.Training() || x.ColSums != nil {
 		return g.AttentionInto(out, in)
 	}
-	image := divide(g, x.Pos, b.model.TextTokens).image
+	image := divide(g, x, b.model.TextTokens).image
 	counts := g.Ints(x.Rows.Samples())
 	clear(counts)
 	for _, row := range image {

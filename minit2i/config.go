@@ -1,10 +1,12 @@
 package minit2i
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 
 	"github.com/tokencache/tokencache/checkpoint"
+	"github.com/tokencache/tokencache/diffusion"
 )
 
 // channels are those of an image: red, green, blue.
@@ -22,6 +24,10 @@ type Config struct {
 	TextTokens int `json:"prompt_length"`      // L, of every text, padding included
 	Bottleneck int `json:"pca_channels"`       // of the patch embedding
 	MLPHidden  int `json:"mlp_hidden,omitempty"`
+
+	// NoiseScale is the standard deviation of the noise that sampling begins with; 0: 2, as
+	// published.
+	NoiseScale float64 `json:"noise_scale,omitempty"`
 
 	// Vocabulary is the number of rows of the model's own embedding of token ids, which is trained
 	// with it and takes the place of a text encoder; 0: there is none.
@@ -98,6 +104,9 @@ func (c Config) Validate() error {
 			return fmt.Errorf("%s is %d, want %d to %d", x.name, x.value, x.min, x.max)
 		}
 	}
+	if !(c.NoiseScale >= 0 && c.NoiseScale <= 1<<10) {
+		return fmt.Errorf("noise_scale is %g, want a positive number up to %d", c.NoiseScale, 1<<10)
+	}
 	if c.ImageSize%c.PatchSize != 0 {
 		return fmt.Errorf("an image of %d pixels does not divide into patches of %d", c.ImageSize, c.PatchSize)
 	}
@@ -105,6 +114,42 @@ func (c Config) Validate() error {
 		return fmt.Errorf("hidden_size %d and %d heads: want heads of a multiple of 4", c.Hidden, c.Heads)
 	}
 	return nil
+}
+
+// JSON returns the config.json of the model.
+func (c Config) JSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Config
+		Prediction string `json:"prediction"`
+	}{c, "x"})
+}
+
+// Noise is the standard deviation of the noise that sampling begins with.
+func (c Config) Noise() float64 { return cmp.Or(c.NoiseScale, 2) }
+
+// Floor is the least that 1-t counts as where a predicted image is read as a velocity.
+const Floor = 0.05
+
+// Network returns what samplers need to know of the model: it predicts the clean image of a flow.
+func (c Config) Network() diffusion.Network {
+	return diffusion.Network{
+		Schedule:   diffusion.LinearPath.Schedule(),
+		Prediction: diffusion.PredictSample,
+		NoiseScale: c.Noise(),
+		Floor:      Floor,
+		Tokens:     c.ImageTokens(),
+	}
+}
+
+// Name returns the published name of a model of this size, or one made of its sizes.
+func (c Config) Name() string {
+	for name, published := range map[string]Config{"MiniT2I-B/16": MiniT2IB16()} {
+		published.ImageSize = c.ImageSize
+		if c == published {
+			return name
+		}
+	}
+	return fmt.Sprintf("MiniT2I (width %d, depth %d, patch %d)", c.Hidden, c.Depth, c.PatchSize)
 }
 
 // Side is the number of image tokens in a row.

@@ -95,6 +95,7 @@ func load(c Config, l *nn.Loader) (*Model, error) {
 		GridRows:    c.Side(),
 		GridCols:    c.Side(),
 		Width:       h,
+		MLPHidden:   c.MLPHidden,
 		Heads:       c.Heads,
 		Channels:    channels,
 		OutChannels: channels,
@@ -197,7 +198,7 @@ func (m *Model) run(g *tensor.Graph, r seam.Reuse, i int, x *seam.Tokens) *seam.
 
 // Head implements seam.Model: the image tokens after the last block become the predicted image.
 func (m *Model) Head(g *tensor.Graph, x *seam.Tokens) *tensor.Tensor {
-	image := divide(g, x.Pos, m.TextTokens).image
+	image := divide(g, x, m.TextTokens).image
 	patches := g.Linear(g.RMSNorm(g.Gather(x.X, image), m.finalNorm, normEps), m.final)
 	return g.Unpatchify(patches, channels, m.ImageSize, m.ImageSize, m.PatchSize)
 }

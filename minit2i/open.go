@@ -2,6 +2,7 @@ package minit2i
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -31,6 +32,34 @@ func Known(names []string) bool {
 		if strings.HasPrefix(name, prefix+"double_blocks.0.img_") {
 			return true
 		}
+	}
+	return false
+}
+
+// Found reports whether there is a MiniT2I at path, as Open takes it, by its config.json or, of a
+// file, the names of its tensors.
+func Found(path string) bool {
+	if info, err := os.Stat(path); err == nil && !info.IsDir() {
+		if !strings.EqualFold(filepath.Ext(path), ".safetensors") {
+			return false
+		}
+		f, err := checkpoint.Open(path)
+		if err != nil {
+			return false
+		}
+		defer f.Close()
+		return Known(f.Names())
+	}
+	for _, pattern := range []string{"config.json", "transformer/config.json", "*/transformer/config.json"} {
+		files, err := filepath.Glob(filepath.Join(path, filepath.FromSlash(pattern)))
+		if err != nil || len(files) == 0 {
+			continue
+		}
+		var c struct {
+			Depth int `json:"depth_double"`
+		}
+		text, err := checkpoint.ReadText(files[0])
+		return err == nil && json.Unmarshal(text, &c) == nil && c.Depth > 0
 	}
 	return false
 }

@@ -10,6 +10,8 @@ import (
 // Prompt is a text that images are conditioned on: the condition of these models. It does not
 // change.
 type Prompt struct {
+	Text string // for people to read; the model does not look at it
+
 	model  *Model
 	vector *tensor.Tensor // [L, text width], or nil where ids are
 	ids    []int32        // [L], of the model's own embedding

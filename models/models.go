@@ -67,7 +67,7 @@ func Resolve(ctx context.Context, name string, o tokencache.Options) (*tokencach
 	if err != nil {
 		return nil, tokencache.Sampling{}, nil, orUnknown(name, err)
 	}
-	return p, Official(p.Config()), nil, nil
+	return p, Official(p), nil, nil
 }
 
 // checkKey refuses the choice of a set of weights of a bundled model.
@@ -122,7 +122,11 @@ func Classifier(name string) (*eval.Classifier, error) {
 
 // Official returns how a model's own code samples it: the guidance of DiT, or MDT's that grows. A
 // model without a null class has none.
-func Official(c dit.Config) diffusion.Sampling {
+func Official(p *tokencache.Pipeline) diffusion.Sampling {
+	if p.TakesPrompts() {
+		return diffusion.Sampling{Sampler: "euler", Steps: 100, Guidance: 2.5}
+	}
+	c := p.Config()
 	if c.NoNullClass {
 		return diffusion.Sampling{Guidance: 1}
 	}

@@ -321,7 +321,7 @@ func TestImportance(t *testing.T) {
 func TestPredictorImportance(t *testing.T) {
 	m := model(t, dit.ArchDiT)
 	for _, kind := range []reuse.Importance{reuse.Static, reuse.Dynamic} {
-		c := reuse.NewPredictorConfig(kind, m)
+		c := reuse.NewPredictorConfig(kind, m.Shape())
 		predictor, err := reuse.NewPredictor(c, source(c.Tensors()))
 		if err != nil {
 			t.Fatal(err)

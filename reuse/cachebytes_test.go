@@ -14,7 +14,7 @@ import (
 // TestCacheBytes checks that the memory that policies say they take is what their runs hold.
 func TestCacheBytes(t *testing.T) {
 	const samples = 64
-	for _, arch := range []dit.Arch{dit.ArchDiT, dit.ArchMDTv2} {
+	for _, arch := range []dit.Arch{dit.ArchDiT, dit.ArchMDTv2, archMiniT2I} {
 		m := modelOf(t, arch)
 		b := inputs(m, samples)[0]
 		pool := tensor.NewPool(1)
@@ -36,7 +36,7 @@ func TestCacheBytes(t *testing.T) {
 				held := newHeap(m, g, b, p).held(reflect.ValueOf(run))
 				// Lists of rows, scores and the like come on top: less than a tenth at any real
 				// width.
-				slack := int64(samples * m.Tokens() * (m.Depth*16 + 96))
+				slack := int64(samples * m.Shape().Tokens * (m.Shape().Blocks*16 + 96))
 				if held < bytes || held > bytes+slack {
 					t.Errorf("CacheBytes says %d, the run holds %d", bytes, held)
 				}
@@ -49,7 +49,7 @@ func TestCacheBytes(t *testing.T) {
 type heap map[uintptr]bool // what was counted, and what is not to be
 
 // newHeap returns the heap on which a model, a Graph with a batch and a policy were there before.
-func newHeap(m *dit.Model, g *tensor.Graph, b *seam.Batch, p reuse.Policy) heap {
+func newHeap(m net, g *tensor.Graph, b *seam.Batch, p reuse.Policy) heap {
 	h := heap{}
 	for _, v := range []any{m, m.Shape(), g, b, p} {
 		if v := reflect.ValueOf(v); v.Kind() == reflect.Pointer {

@@ -14,7 +14,7 @@ import (
 
 // subject is a policy on a model, and what it made of some batches.
 type subject struct {
-	m        *dit.Model
+	m        net
 	text     string
 	kind     reuse.Kind
 	by       reuse.Granularity
@@ -257,7 +257,7 @@ func skipsWholeSteps(t *testing.T, s *subject) {
 	var rows [][]int // of each step and block: tokens whose MLP was computed
 	p := reuse.Observe(s.policy(t), reuse.Observer{
 		Sites: seam.SitesOf(seam.MLP),
-		Begin: func(*tensor.Graph, *seam.Batch, []int) { rows = append(rows, make([]int, len(s.m.Blocks))) },
+		Begin: func(*tensor.Graph, *seam.Batch, []int) { rows = append(rows, make([]int, s.m.Shape().Blocks)) },
 		Computed: func(at seam.Site, x, _ *seam.Tokens) {
 			if at.Part == seam.MLP {
 				rows[len(rows)-1][at.Block] += x.X.Rows
@@ -267,7 +267,7 @@ func skipsWholeSteps(t *testing.T, s *subject) {
 	outputs(t, s.m, p, pick(s.batches, 0), 2)
 	skipped := 0
 	for step, blocks := range rows {
-		if slices.Min(blocks) != slices.Max(blocks) || blocks[0] != 0 && blocks[0] != s.m.Tokens() {
+		if slices.Min(blocks) != slices.Max(blocks) || blocks[0] != 0 && blocks[0] != s.m.Shape().Tokens {
 			t.Errorf("step %d computes %v tokens of the blocks", step, blocks)
 		}
 		if blocks[0] == 0 {
@@ -322,9 +322,9 @@ func TestBodySite(t *testing.T) {
 				// Every block has a share of the pruned tokens; three of the four have a long skip.
 				// Where nothing is computed their modulation still is.
 				pruned := stats.Rows - stats.ComputedRows
-				want := pruned / 4 * 3 * 4 * int64(m.Hidden*m.Hidden)
+				want := pruned / 4 * 3 * 4 * int64(m.Shape().Width*m.Shape().Width)
 				if strings.Contains(text, "ratio=0") {
-					want += int64(stats.PSteps) * 3 * 12 * int64(m.Hidden*m.Hidden)
+					want += int64(stats.PSteps) * 3 * 12 * int64(m.Shape().Width*m.Shape().Width)
 				}
 				if got := bodyFLOPs - wholeFLOPs; pruned == 0 || got != want {
 					t.Errorf("body takes %d FLOPs more than whole, want %d", got, want)

@@ -170,7 +170,7 @@ func (p *DBCache) newRun(method string, m *seam.Shape, samples int) (Run, error)
 		last:     last,
 		front:    newRows(rows, m.Width),
 		computed: newRows(rows, m.Width),
-		change:   newRelativeChange(samples, m.Tokens),
+		change:   newRelativeChange(samples, m),
 		action:   make([]residualAction, samples),
 		reused:   make([]reuses, samples),
 		twin:     make(twins, samples),

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/reuse"
 	"github.com/tokencache/tokencache/seam"
 	"github.com/tokencache/tokencache/tensor"
@@ -45,7 +44,7 @@ func (s *signals) Apply(at seam.Site, x *seam.Tokens, f func(*seam.Tokens) *seam
 }
 
 // computedSteps returns the steps at which a policy computes a block, for a batch of one.
-func computedSteps(t *testing.T, m *dit.Model, p reuse.Policy, block int) []bool {
+func computedSteps(t *testing.T, m net, p reuse.Policy, block int) []bool {
 	t.Helper()
 	var list []bool
 	outputs(t, m, reuse.Observe(p, reuse.Observer{

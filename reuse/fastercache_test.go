@@ -33,7 +33,7 @@ func computedHalves(t *testing.T, p reuse.Policy, batches []*seam.Batch) [][]boo
 	for step, counts := range rows {
 		computed := make([]bool, samples)
 		for s, count := range counts {
-			if computed[s] = count > 0; computed[s] && count != m.Depth*m.Tokens() {
+			if computed[s] = count > 0; computed[s] && count != m.Shape().Blocks*m.Shape().Tokens {
 				t.Errorf("step %d computes %d tokens of sample %d", step, count, s)
 			}
 		}

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/reuse"
 	"github.com/tokencache/tokencache/seam"
 	"github.com/tokencache/tokencache/tensor"
@@ -26,7 +25,7 @@ type rider struct {
 }
 
 // newRider returns a sequence, with what it is alone.
-func newRider(t *testing.T, m *dit.Model, text string, batches []*seam.Batch) *rider {
+func newRider(t *testing.T, m net, text string, batches []*seam.Batch) *rider {
 	t.Helper()
 	r := &rider{text: text, batches: batches}
 	samples := batches[0].Samples()
@@ -52,7 +51,7 @@ func newRider(t *testing.T, m *dit.Model, text string, batches []*seam.Batch) *r
 }
 
 // pass takes each sequence a step further, in one pass of all.
-func pass(g *tensor.Graph, group *seam.Group, m *dit.Model, riders []*rider) *tensor.Tensor {
+func pass(g *tensor.Graph, group *seam.Group, m net, riders []*rider) *tensor.Tensor {
 	g.Reset()
 	g.ResetFLOPs()
 	g.OpenLedger(len(riders))
@@ -71,7 +70,7 @@ func pass(g *tensor.Graph, group *seam.Group, m *dit.Model, riders []*rider) *te
 	group.Join(g, members)
 	group.Charge()
 	tokens := m.Embed(g, &b)
-	for i := range m.Blocks {
+	for i := range m.Shape().Blocks {
 		tokens = m.Block(g, group, i, tokens)
 	}
 	group.Charge()
@@ -104,7 +103,7 @@ func TestGroup(t *testing.T) {
 }
 
 // ride runs sequences to their ends in passes of random groups.
-func ride(t *testing.T, m *dit.Model, riders []*rider, random *rand.Rand) {
+func ride(t *testing.T, m net, riders []*rider, random *rand.Rand) {
 	pool := tensor.NewPool(2)
 	defer pool.Close()
 	g := tensor.NewGraph(pool)

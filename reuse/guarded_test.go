@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"github.com/tokencache/tokencache/diffusion"
-	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/reuse"
 	"github.com/tokencache/tokencache/seam"
 	"github.com/tokencache/tokencache/tensor"
@@ -23,7 +22,7 @@ var guardedPlan = reuse.Plan{
 
 // checked makes the predictions of all steps with a checked policy, as the engine does.
 func checked(
-	t *testing.T, m *dit.Model, p reuse.Policy, batches []*seam.Batch,
+	t *testing.T, m net, p reuse.Policy, batches []*seam.Batch,
 ) (out [][]float32, run reuse.Run) {
 	t.Helper()
 	pool := tensor.NewPool(2)
@@ -200,7 +199,7 @@ func TestGuardedCacheBytes(t *testing.T) {
 	g := tensor.NewGraph(pool)
 	run.Begin(g, b, make([]int, samples))
 	held := newHeap(m, g, b, p).held(reflect.ValueOf(run))
-	slack := int64(samples * m.Tokens() * (m.Depth*16 + 96))
+	slack := int64(samples * m.Shape().Tokens * (m.Shape().Blocks*16 + 96))
 	if held < bytes || held > bytes+slack || bytes <= alone {
 		t.Errorf("CacheBytes says %d (%d without checks), the run holds %d", bytes, alone, held)
 	}

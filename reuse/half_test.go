@@ -6,7 +6,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/reuse"
 	"github.com/tokencache/tokencache/seam"
 	"github.com/tokencache/tokencache/tensor"
@@ -99,7 +98,7 @@ func TestHalfSteps(t *testing.T) {
 
 // halfStepsStill checks that where nothing changes from step to step, the derived half is what the
 // model would compute.
-func halfStepsStill(t *testing.T, m *dit.Model, b *seam.Batch) {
+func halfStepsStill(t *testing.T, m net, b *seam.Batch) {
 	still := slices.Repeat([]*seam.Batch{b}, plan.Steps())
 	want, _, _ := outputs(t, m, reuse.None{}, still, 1)
 	got, _, _ := outputs(t, m, halfPolicy(), still, 1)
@@ -114,7 +113,7 @@ func halfStepsStill(t *testing.T, m *dit.Model, b *seam.Batch) {
 
 // halfStepsUnpaired checks that without guidance, or where nothing says which samples are its
 // halves, half steps compute everything.
-func halfStepsUnpaired(t *testing.T, m *dit.Model, batches []*seam.Batch) {
+func halfStepsUnpaired(t *testing.T, m net, batches []*seam.Batch) {
 	whole := halfPolicy()
 	whole.Steps.List, whole.Steps.Half = []int{0, 1, 2, 3, 4, 6}, nil
 	a, _, _ := outputs(t, m, whole, batches, 1)

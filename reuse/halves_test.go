@@ -4,18 +4,17 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/reuse"
 	"github.com/tokencache/tokencache/seam"
 	"github.com/tokencache/tokencache/tensor"
 )
 
 // decisions returns for each sample of the batches at which steps it computed the last block, as 1.
-func decisions(t *testing.T, m *dit.Model, p reuse.Policy, batches []*seam.Batch) []string {
+func decisions(t *testing.T, m net, p reuse.Policy, batches []*seam.Batch) []string {
 	t.Helper()
 	list := make([]string, batches[0].Samples())
 	var computed []bool
-	at := seam.Site{Block: m.Depth - 1, Part: seam.Block}
+	at := seam.Site{Block: m.Shape().Blocks - 1, Part: seam.Block}
 	outputs(t, m, reuse.Observe(p, reuse.Observer{
 		Sites: seam.SitesOf(seam.Block),
 		Begin: func(*tensor.Graph, *seam.Batch, []int) { computed = make([]bool, len(list)) },

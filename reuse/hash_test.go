@@ -18,7 +18,7 @@ func TestContentHash(t *testing.T) {
 	predicted := func(seed uint64) *reuse.TokenCache {
 		p := reuse.NewTokenCache()
 		p.Importance = reuse.Static
-		c := reuse.NewPredictorConfig(reuse.Static, m)
+		c := reuse.NewPredictorConfig(reuse.Static, m.Shape())
 		var err error
 		if p.Predictor, err = reuse.NewPredictor(c, reuse.InitPredictor{Config: c, Seed: seed}); err != nil {
 			t.Fatal(err)
@@ -68,7 +68,7 @@ func TestContentHash(t *testing.T) {
 		for _, name := range []string{"one", "another"} {
 			p := forecast(0.5)
 			dir := filepath.Join(t.TempDir(), name)
-			saved := &reuse.Trained{Policy: p, Fingerprint: m.Fingerprint, Sampling: plan.Sampling}
+			saved := &reuse.Trained{Policy: p, Fingerprint: m.Shape().Fingerprint, Sampling: plan.Sampling}
 			if err := saved.Save(dir, p.Forecast.Write); err != nil {
 				t.Fatal(err)
 			}

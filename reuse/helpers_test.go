@@ -7,9 +7,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tokencache/tokencache/checkpoint"
 	"github.com/tokencache/tokencache/diffusion"
 	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/internal/formula"
+	"github.com/tokencache/tokencache/minit2i"
 	"github.com/tokencache/tokencache/nn"
 	"github.com/tokencache/tokencache/reuse"
 	"github.com/tokencache/tokencache/seam"
@@ -22,13 +24,25 @@ var plan = reuse.Plan{
 	Sigma:     []float64{157, 29, 9.6, 4.3, 2.2, 1.2, 0.56, 0.01},
 }
 
-var archs = []dit.Arch{dit.ArchDiT, dit.ArchMDTv1, dit.ArchMDTv2, dit.ArchSiT}
+// archMiniT2I stands for a MiniT2I, whose tokens begin with a text's.
+const archMiniT2I dit.Arch = "MiniT2I"
 
-func model(t *testing.T) *dit.Model { return modelOf(t, dit.ArchDiT) }
+var archs = []dit.Arch{dit.ArchDiT, dit.ArchMDTv1, dit.ArchMDTv2, dit.ArchSiT, archMiniT2I}
+
+// net is a model of any architecture.
+type net interface {
+	seam.Model
+	Forward(g *tensor.Graph, r seam.Reuse, b *seam.Batch) *tensor.Tensor
+}
+
+func model(t *testing.T) net { return modelOf(t, dit.ArchDiT) }
 
 // modelOf returns a small model of each architecture.
-func modelOf(t *testing.T, arch dit.Arch) *dit.Model {
+func modelOf(t *testing.T, arch dit.Arch) net {
 	t.Helper()
+	if arch == archMiniT2I {
+		return textModel(t)
+	}
 	c := dit.Config{
 		Arch:       arch,
 		InputSize:  8,
@@ -54,7 +68,44 @@ func modelOf(t *testing.T, arch dit.Arch) *dit.Model {
 	return m
 }
 
-func weights(c dit.Config) nn.Source {
+// textModel returns a small MiniT2I with an embedding of its own.
+func textModel(t *testing.T) *minit2i.Model {
+	t.Helper()
+	c := minit2i.Config{
+		ImageSize:  16,
+		PatchSize:  4,
+		Hidden:     48,
+		Heads:      4,
+		Depth:      4,
+		TextDepth:  1,
+		TextWidth:  24,
+		TextTokens: 5,
+		Bottleneck: 24,
+		MLPHidden:  96,
+		Vocabulary: 20,
+	}
+	m, err := minit2i.New(c, weights(c))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// condition returns what sample s of a test's batches is conditioned on.
+func condition(m net, s int) seam.Condition {
+	text, ok := m.(*minit2i.Model)
+	if !ok {
+		return dit.Class(s % 10)
+	}
+	ids := []int32{int32(3 + s%10), int32(7 + s%3), 1}
+	p, err := text.RawIDPrompt(ids[s%2:])
+	if err != nil {
+		panic(err)
+	}
+	return p
+}
+
+func weights(c interface{ Tensors() []checkpoint.Want }) nn.Source {
 	var src formula.Source
 	for _, w := range c.Tensors() {
 		src.Add(w.Name, w.Shape...)
@@ -63,14 +114,18 @@ func weights(c dit.Config) nn.Source {
 }
 
 // inputs are batches of samples that drift from step to step, as a sampler's do.
-func inputs(m *dit.Model, samples int) []*seam.Batch { return inputsFrom(m, samples, 1) }
+func inputs(m net, samples int) []*seam.Batch { return inputsFrom(m, samples, 1) }
 
-func inputsFrom(m *dit.Model, samples int, seed uint64) []*seam.Batch {
+func inputsFrom(m net, samples int, seed uint64) []*seam.Batch {
 	r := rand.New(rand.NewPCG(seed, 2))
-	size := m.InChannels * m.InputSize * m.InputSize
+	size := m.Shape().Latents()
 	x, drift := make([]float32, samples*size), make([]float32, samples*size)
 	for i := range x {
 		x[i], drift[i] = float32(r.NormFloat64()), float32(r.NormFloat64())
+	}
+	var conditions []seam.Condition
+	for s := range samples {
+		conditions = append(conditions, condition(m, s))
 	}
 	var list []*seam.Batch
 	for p, timestep := range plan.Timesteps {
@@ -79,7 +134,7 @@ func inputsFrom(m *dit.Model, samples int, seed uint64) []*seam.Batch {
 			b.X.Data[i] = x[i] + 0.1*float32(p)*drift[i]
 		}
 		for s := range samples {
-			b.T, b.Cond = append(b.T, float32(timestep)), append(b.Cond, dit.Class(s%m.NumClasses))
+			b.T, b.Cond = append(b.T, float32(timestep)), append(b.Cond, conditions[s])
 		}
 		list = append(list, b)
 	}
@@ -87,7 +142,7 @@ func inputsFrom(m *dit.Model, samples int, seed uint64) []*seam.Batch {
 }
 
 // guided makes batches of pairs of the samples: the second half has the null class.
-func guided(m *dit.Model, batches []*seam.Batch) []*seam.Batch {
+func guided(m net, batches []*seam.Batch) []*seam.Batch {
 	var list []*seam.Batch
 	for _, b := range batches {
 		n := b.X.Rows
@@ -123,7 +178,7 @@ func pick(batches []*seam.Batch, samples ...int) []*seam.Batch {
 
 // outputs runs all steps and returns the predictions of each.
 func outputs(
-	t *testing.T, m *dit.Model, p reuse.Policy, batches []*seam.Batch, workers int,
+	t *testing.T, m net, p reuse.Policy, batches []*seam.Batch, workers int,
 ) ([][]float32, reuse.Cost, int64) {
 	t.Helper()
 	pool := tensor.NewPool(workers)
@@ -137,7 +192,7 @@ func outputs(
 	return out, run.Stats(), g.FLOPs()
 }
 
-func steps(g *tensor.Graph, m *dit.Model, run reuse.Run, batches []*seam.Batch) [][]float32 {
+func steps(g *tensor.Graph, m net, run reuse.Run, batches []*seam.Batch) [][]float32 {
 	var all [][]float32
 	for p, b := range batches {
 		all = append(all, slices.Clone(step(g, m, run, b, slices.Repeat([]int{p}, b.Samples())...).Flat()))
@@ -146,7 +201,7 @@ func steps(g *tensor.Graph, m *dit.Model, run reuse.Run, batches []*seam.Batch) 
 }
 
 // step makes a pass, again where the run rejects it, and returns its predictions.
-func step(g *tensor.Graph, m *dit.Model, run reuse.Run, b *seam.Batch, positions ...int) *tensor.Tensor {
+func step(g *tensor.Graph, m net, run reuse.Run, b *seam.Batch, positions ...int) *tensor.Tensor {
 	for {
 		g.Reset()
 		run.Begin(g, b, positions)
@@ -213,7 +268,7 @@ func isCalibrated(text string) bool {
 // made returns the policy that a text stands for, with what calibration would have made for m: a
 // predictor that is not trained, forecasts between the last two values, some schedule, some
 // routers.
-func made(t *testing.T, m *dit.Model, text string) reuse.Described {
+func made(t *testing.T, m net, text string) reuse.Described {
 	t.Helper()
 	switch {
 	case !isCalibrated(text):
@@ -221,7 +276,7 @@ func made(t *testing.T, m *dit.Model, text string) reuse.Described {
 	case text == "smoothcache":
 		return &reuse.SmoothCache{Compute: map[string][]int{"attn": {1, 0, 1, 0, 0, 1, 0, 1}, "mlp-1": {1, 0, 0}}}
 	case text == "l2c":
-		return &reuse.L2C{Threshold: 0.1, Logits: routers(plan.Steps(), 2*len(m.Blocks))}
+		return &reuse.L2C{Threshold: 0.1, Logits: routers(plan.Steps(), 2*m.Shape().Blocks)}
 	case strings.HasPrefix(text, "l2p:"):
 		p := l2pOf(0, 1, 4)
 		p.Feature = strings.TrimPrefix(text, "l2p:feature=")
@@ -236,13 +291,13 @@ func made(t *testing.T, m *dit.Model, text string) reuse.Described {
 		}
 		return p
 	}
-	c := reuse.NewPredictorConfig(p.Importance, m)
+	c := reuse.NewPredictorConfig(p.Importance, m.Shape())
 	var err error
-	p.Predictor, err = reuse.NewPredictor(c, reuse.InitPredictor{
-		Config: c,
-		Model:  weights(m.Config),
-		Block:  m.BlockName(0),
-	})
+	init := reuse.InitPredictor{Config: c}
+	if m, ok := m.(*dit.Model); ok {
+		init.Model, init.Block = weights(m.Config), m.BlockName(0)
+	}
+	p.Predictor, err = reuse.NewPredictor(c, init)
 	if err != nil {
 		t.Fatal(err)
 	}

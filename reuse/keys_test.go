@@ -12,7 +12,7 @@ import (
 // are, where tokens change steadily, and that without an order they are the cached ones.
 func TestForecastKeys(t *testing.T) {
 	const base = "tokencache:importance=random,ratio=0.5,k=4,write-back=false"
-	for _, arch := range []dit.Arch{dit.ArchDiT, dit.ArchMDTv2} {
+	for _, arch := range []dit.Arch{dit.ArchDiT, dit.ArchMDTv2, archMiniT2I} {
 		t.Run(string(arch), func(t *testing.T) {
 			m := modelOf(t, arch)
 			batches := slow(inputs(m, 3))

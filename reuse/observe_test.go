@@ -40,7 +40,7 @@ func TestObserve(t *testing.T) {
 						if at == (seam.Site{Part: seam.Block}) && !slices.Equal(in.X.Flat(), before) {
 							t.Error("the first block's tokens are not those that came in")
 						}
-						if out.X.Rows != in.X.Rows || out.X.Cols != m.Hidden {
+						if out.X.Rows != in.X.Rows || out.X.Cols != m.Shape().Width {
 							t.Errorf("%s: %v comes out for %v", at, out.X, in.X)
 						}
 						if at.Part == seam.Attention && in.ModulatedInput(g).Rows != in.X.Rows {
@@ -63,7 +63,7 @@ func TestObserve(t *testing.T) {
 				if !slices.Equal(slices.Compact(begun), []int{0, 1, 2, 3, 4, 5, 6, 7}) || started == nil {
 					t.Errorf("told of steps %v", begun)
 				}
-				if sites < computed || computed < len(m.Blocks) {
+				if sites < computed || computed < m.Shape().Blocks {
 					t.Errorf("told of %d sites and %d computations", sites, computed)
 				}
 				if run, err := observed.NewRun(m, plan, 2); err != nil {

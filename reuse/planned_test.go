@@ -17,7 +17,7 @@ func lastOutputs(t *testing.T, p reuse.Policy, batches []*seam.Batch) [][]float3
 	outputs(t, m, reuse.Observe(p, reuse.Observer{
 		Sites: seam.SitesOf(seam.Block),
 		Site: func(at seam.Site, _, out *seam.Tokens) {
-			if at.Part == seam.Block && at.Block == len(m.Blocks)-1 {
+			if at.Part == seam.Block && at.Block == m.Shape().Blocks-1 {
 				list = append(list, slices.Clone(out.X.Flat()))
 			}
 		},
@@ -77,7 +77,7 @@ func TestCEMSteps(t *testing.T) {
 		},
 	})
 	outputs(t, m, p, inputs(m, 1), 1)
-	all := m.Depth * m.Tokens()
+	all := m.Shape().Blocks * m.Shape().Tokens
 	if want := []int{all, 0, 0, 0, all, 0, 0, 0}; !slices.Equal(attention, want) {
 		t.Errorf("attention of %v rows, want %v", attention, want)
 	}

@@ -186,20 +186,22 @@ func rowsOfSamples(index []int32, samples, tokens int, wanted func(sample int) b
 }
 
 // relativeChange returns for each sample the relative L1 change of its rows, |x - before| /
-// |before|.
+// |before|, of which those of a text do not count.
 type relativeChange struct {
 	tokens     int
+	text       int       // of tokens, the first ones
 	change     []float32 // of each row
 	size       []float32 // likewise
 	x, before  *tensor.Tensor
 	measureRow func(row int)
 }
 
-func newRelativeChange(samples, tokens int) *relativeChange {
+func newRelativeChange(samples int, m *seam.Shape) *relativeChange {
 	c := &relativeChange{
-		tokens: tokens,
-		change: make([]float32, samples*tokens),
-		size:   make([]float32, samples*tokens),
+		tokens: m.Tokens,
+		text:   m.Text,
+		change: make([]float32, samples*m.Tokens),
+		size:   make([]float32, samples*m.Tokens),
 	}
 	c.measureRow = c.measure
 	return c
@@ -229,7 +231,7 @@ func (c *relativeChange) ofBoth(sample, twin int) float64 {
 }
 
 func (c *relativeChange) sums(sample int) (change, size float64) {
-	for row := sample * c.tokens; row < (sample+1)*c.tokens; row++ {
+	for row := sample*c.tokens + c.text; row < (sample+1)*c.tokens; row++ {
 		change += float64(c.change[row])
 		size += float64(c.size[row])
 	}

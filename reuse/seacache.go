@@ -143,6 +143,7 @@ func impulse(n int) []float32 {
 // gridFilter filters the tokens of whole samples over their grid: by a circular convolution along
 // each axis, another one at each position.
 type gridFilter struct {
+	text               int // of a sample's tokens: they stay as they are
 	gridRows, gridCols int
 	down, across       [][]float32 // of each position: along a column of the grid, and along a row
 
@@ -152,7 +153,7 @@ type gridFilter struct {
 }
 
 func newGridFilter(m *seam.Shape) *gridFilter {
-	f := &gridFilter{gridRows: m.GridRows, gridCols: m.GridCols}
+	f := &gridFilter{text: m.Text, gridRows: m.GridRows, gridCols: m.GridCols}
 	f.acrossRow, f.downRow = f.filterAcross, f.filterDown
 	return f
 }
@@ -171,15 +172,29 @@ func (f *gridFilter) apply(g *tensor.Graph, x *tensor.Tensor, positions []int) *
 	return f.out
 }
 
+// place returns the sample of a row, and its token's place in the grid, below 0 for a text's.
+func (f *gridFilter) place(row int) (sample, token int) {
+	n := f.text + f.gridRows*f.gridCols
+	return row / n, row%n - f.text
+}
+
 func (f *gridFilter) filterAcross(row int) {
-	token := row % (f.gridRows * f.gridCols)
-	weights := f.across[f.positions[row/(f.gridRows*f.gridCols)]]
+	sample, token := f.place(row)
+	if token < 0 {
+		copy(f.middle.Row(row), f.in.Row(row))
+		return
+	}
+	weights := f.across[f.positions[sample]]
 	convolve(f.middle.Row(row), weights, f.in, row, token%f.gridCols, 1)
 }
 
 func (f *gridFilter) filterDown(row int) {
-	token := row % (f.gridRows * f.gridCols)
-	weights := f.down[f.positions[row/(f.gridRows*f.gridCols)]]
+	sample, token := f.place(row)
+	if token < 0 {
+		copy(f.out.Row(row), f.middle.Row(row))
+		return
+	}
+	weights := f.down[f.positions[sample]]
 	convolve(f.out.Row(row), weights, f.middle, row, token/f.gridCols, f.gridCols)
 }
 

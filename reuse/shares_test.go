@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/reuse"
 	"github.com/tokencache/tokencache/seam"
 	"github.com/tokencache/tokencache/tensor"
@@ -60,7 +59,7 @@ func TestShares(t *testing.T) {
 }
 
 // countedShares returns the share of the rows that a run counts at each step.
-func countedShares(t *testing.T, m *dit.Model, p reuse.Policy, batches []*seam.Batch) []float64 {
+func countedShares(t *testing.T, m net, p reuse.Policy, batches []*seam.Batch) []float64 {
 	t.Helper()
 	pool := tensor.NewPool(1)
 	defer pool.Close()
@@ -95,7 +94,7 @@ func TestSharesOfWrappers(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		trained := &reuse.Trained{Fingerprint: m.Fingerprint, Sampling: plan.Sampling, Spec: reuse.Spec(text)}
+		trained := &reuse.Trained{Fingerprint: m.Shape().Fingerprint, Sampling: plan.Sampling, Spec: reuse.Spec(text)}
 		observed := reuse.Observe(trained, reuse.Observer{}).(reuse.Scheduled)
 		for _, p := range []reuse.Scheduled{trained, trained.Spec, observed} {
 			t.Run(fmt.Sprintf("%T of %s", p, text), func(t *testing.T) {

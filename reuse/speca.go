@@ -133,6 +133,7 @@ func (p *SpeCa) NewRun(model seam.Model, plan Plan, samples int) (Run, error) {
 		branches: newBranches(m, plan, samples, p.Order),
 		policy:   *p,
 		last:     m.Blocks - 1,
+		text:     m.Text,
 		samples:  make([]specaSample, samples),
 		twin:     make(twins, samples),
 		errors:   make([]float64, samples*m.Tokens),
@@ -156,6 +157,7 @@ type specaRun struct {
 	*branches
 	policy  SpeCa
 	last    int // block
+	text    int // of a sample's tokens: their errors do not count
 	samples []specaSample
 	twin    twins
 	again   bool      // the pass that runs is one that was rejected
@@ -284,7 +286,7 @@ func (p *SpeCa) distance(guess, computed []float32) float64 {
 
 // errorOf returns the error of a verified sample, with its twin's.
 func (r *specaRun) errorOf(s int) float64 {
-	sum, n := r.sumOf(s), r.tokens*r.width
+	sum, n := r.sumOf(s), (r.tokens-r.text)*r.width
 	if twin := r.twin[s]; twin >= 0 {
 		sum, n = sum+r.sumOf(twin), 2*n
 	}
@@ -296,7 +298,7 @@ func (r *specaRun) errorOf(s int) float64 {
 
 func (r *specaRun) sumOf(s int) float64 {
 	sum := 0.0
-	for _, e := range r.errors[s*r.tokens : (s+1)*r.tokens] {
+	for _, e := range r.errors[s*r.tokens+r.text : (s+1)*r.tokens] {
 		sum += e
 	}
 	return sum

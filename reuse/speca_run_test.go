@@ -4,7 +4,6 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/reuse"
 	"github.com/tokencache/tokencache/seam"
 	"github.com/tokencache/tokencache/tensor"
@@ -32,8 +31,8 @@ func TestSpeCaRejects(t *testing.T) {
 				t.Errorf("%d I-steps and %d P-steps, want %d and none", cost.ISteps, cost.PSteps, all)
 			}
 			// Every pass but the first is preceded by one that computes the last of four blocks.
-			rows := int64(4 * len(batches) * 2 * m.Depth * m.Tokens())
-			checks := int64(4 * (len(batches) - 1) * 2 * m.Tokens())
+			rows := int64(4 * len(batches) * 2 * m.Shape().Blocks * m.Shape().Tokens)
+			checks := int64(4 * (len(batches) - 1) * 2 * m.Shape().Tokens)
 			if cost.Rows != rows || cost.ComputedRows != rows+checks {
 				t.Errorf("%d of %d rows, want %d of %d", cost.ComputedRows, cost.Rows, rows+checks, rows)
 			}
@@ -58,7 +57,7 @@ func TestSpeCaKeepsForecasts(t *testing.T) {
 				t.Error(diff)
 			}
 			// Full at 0, 2 and 7; verified at 4, 5 and 6.
-			if want := int64((3*m.Depth + 3) * 2 * m.Tokens()); cost.ComputedRows != want {
+			if want := int64((3*m.Shape().Blocks + 3) * 2 * m.Shape().Tokens); cost.ComputedRows != want {
 				t.Errorf("%d rows computed, want %d", cost.ComputedRows, want)
 			}
 			want := []int{4, 0, 4, 0, 1, 1, 1, 4}
@@ -70,7 +69,7 @@ func TestSpeCaKeepsForecasts(t *testing.T) {
 }
 
 // blocksComputed returns for each step of one sample in how many blocks the MLP was computed.
-func blocksComputed(t *testing.T, m *dit.Model, p reuse.Policy, batches []*seam.Batch) []int {
+func blocksComputed(t *testing.T, m net, p reuse.Policy, batches []*seam.Batch) []int {
 	t.Helper()
 	var list []int
 	outputs(t, m, reuse.Observe(p, reuse.Observer{

@@ -30,7 +30,7 @@ func newChangeRun(rule changeRule, m *seam.Shape, plan Plan, samples int) *chang
 		steps:  plan.Steps(),
 		all:    newResidual(m, 0, m.Blocks, samples),
 		before: newRows(rows, m.Width),
-		change: newRelativeChange(samples, m.Tokens),
+		change: newRelativeChange(samples, m),
 		sum:    make([]float64, samples),
 		twin:   make(twins, samples),
 		action: make([]residualAction, samples),

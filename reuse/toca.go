@@ -21,7 +21,8 @@ import (
 //
 // On a partial step the tokens are those of the highest score: the attention that a token received
 // from all queries when the block's attention was computed last, normalised over the tokens, plus a
-// quarter of its age over N. In each 2x2 cell the best token gains Bonus of its score.
+// quarter of its age over N. In each 2x2 cell the best token gains Bonus of its score. They are
+// chosen among the image's; where any is computed, those of a text are.
 type ToCa struct {
 	N         int     `policy:"n" min:"1" help:"interval of full steps, which then varies over the steps"`
 	Ratio     float64 `policy:"ratio" min:"0" max:"1" help:"share of tokens whose MLP a partial step computes"`
@@ -109,7 +110,7 @@ type tocaRules struct {
 	skips     bool    // there may be skipped steps
 }
 
-// kept returns how many of n tokens a partial step computes in a block.
+// kept returns how many of the n tokens of an image a partial step computes in a block.
 func (p *tocaRules) kept(s, steps, block, blocks, n int) int {
 	ratio := p.ratio
 	at, depth := float64(s)/float64(steps), float64(block)/float64(max(blocks-1, 1))
@@ -180,7 +181,9 @@ func (p *tocaRules) shares(m *seam.Shape, plan Plan) []float64 {
 			case fullBlock:
 				rows += 2 * m.Tokens
 			case partialBlock:
-				rows += p.kept(steps-1-position, steps, block, m.Blocks, m.Tokens)
+				if kept := p.kept(steps-1-position, steps, block, m.Blocks, m.Image()); kept > 0 {
+					rows += kept + m.Text
+				}
 			}
 		}
 		return float64(rows) / float64(2*m.Tokens*m.Blocks)
@@ -203,13 +206,16 @@ func newTocaRun(rules tocaRules, m *seam.Shape, plan Plan, samples int) *tocaRun
 		tokens:   n,
 		width:    m.Width,
 		heads:    m.Heads,
-		side:     int(math.Sqrt(float64(n))),
+		text:     m.Text,
+		gridRows: m.GridRows,
+		gridCols: m.GridCols,
 		steps:    plan.Steps(),
 		blocks:   m.Blocks,
 		interval: make([]int, samples),
 		kind:     make([]blockKind, samples),
-		score:    make([]float32, n),
-		order:    make([]int32, n),
+		score:    make([]float32, m.Image()),
+		order:    make([]int32, m.Image()),
+		chosen:   make([]int32, 0, n),
 		index:    make([]int32, 0, rows),
 	}
 	for range m.Blocks {
@@ -227,7 +233,9 @@ type tocaRun struct {
 	rules                tocaRules
 	g                    *tensor.Graph
 	tokens, width, heads int
-	side, steps, blocks  int
+	text                 int // of tokens, the first ones
+	gridRows, gridCols   int
+	steps, blocks        int
 	stats                Cost
 
 	attention, mlp []*tensor.Tensor // the branches' last outputs, of each block [rows, D]
@@ -238,8 +246,9 @@ type tocaRun struct {
 
 	positions []int
 	kind      []blockKind // of each sample, in the block that runs
-	score     []float32
-	order     []int32
+	score     []float32   // of a sample's image tokens
+	order     []int32     // likewise
+	chosen    []int32
 	index     []int32
 }
 
@@ -363,7 +372,7 @@ func (r *tocaRun) rowsOf(x *seam.Tokens, cache *tensor.Tensor) *tensor.Tensor {
 func (r *tocaRun) receive(block, s int, sums []float32) {
 	received := r.received[block][s*r.tokens : (s+1)*r.tokens]
 	squares := 0.0
-	for i := range received {
+	for i := r.text; i < r.tokens; i++ {
 		sum := float32(0)
 		for h := range r.heads {
 			sum += sums[h*r.tokens+i]
@@ -420,17 +429,21 @@ func (r *tocaRun) process(block int, x *seam.Tokens, f func(*seam.Tokens) *seam.
 // choose returns the tokens of a sample that a partial block computes, in rising order.
 func (r *tocaRun) choose(block, s int) []int32 {
 	p := r.positions[s]
-	k := r.rules.kept(r.steps-1-p, r.steps, block, r.blocks, r.tokens)
-	received, age := r.received[block][s*r.tokens:], r.age[block][s*r.tokens:]
+	k := r.rules.kept(r.steps-1-p, r.steps, block, r.blocks, len(r.score))
+	if k == 0 {
+		return nil
+	}
+	first := s*r.tokens + r.text
+	received, age := r.received[block][first:], r.age[block][first:]
 	for i := range r.score {
 		r.score[i] = received[i] + float32(ageWeight)*age[i]/r.rules.period
 		r.order[i] = int32(i)
 	}
-	if r.side*r.side == r.tokens && r.side%2 == 0 {
-		for y := 0; y < r.side; y += 2 {
-			for x := 0; x < r.side; x += 2 {
-				best := y*r.side + x
-				for _, i := range [3]int{best + 1, best + r.side, best + r.side + 1} {
+	if r.gridRows%2 == 0 && r.gridCols%2 == 0 {
+		for y := 0; y < r.gridRows; y += 2 {
+			for x := 0; x < r.gridCols; x += 2 {
+				best := y*r.gridCols + x
+				for _, i := range [3]int{best + 1, best + r.gridCols, best + r.gridCols + 1} {
 					if r.score[i] > r.score[best] {
 						best = i
 					}
@@ -442,9 +455,15 @@ func (r *tocaRun) choose(block, s int) []int32 {
 	slices.SortFunc(r.order, func(a, b int32) int {
 		return cmp.Or(cmp.Compare(r.score[b], r.score[a]), cmp.Compare(a, b))
 	})
-	chosen := r.order[:k]
-	slices.Sort(chosen)
-	return chosen
+	r.chosen = r.chosen[:0]
+	for i := range r.text {
+		r.chosen = append(r.chosen, int32(i))
+	}
+	for _, i := range r.order[:k] {
+		r.chosen = append(r.chosen, i+int32(r.text))
+	}
+	slices.Sort(r.chosen)
+	return r.chosen
 }
 
 // Reset implements Run: the first step computes everything, so nothing of before is used.

@@ -45,7 +45,8 @@ import (
 type TokenCache struct {
 	Steps StepChoice `json:"steps" policy:"inline"`
 
-	// Ratio is the share of all pairs of block and token that a P-step computes, 1 - r.
+	// Ratio is the share of all pairs of block and token that a P-step computes, 1 - r. Where tokens
+	// begin with a text's, it is that of the image's; if any is computed, so is the text.
 	Ratio float64 `json:"ratio" policy:"ratio" min:"0" max:"1" help:"share of the pairs of block and token that P-steps compute"`
 	// Selection spreads them over blocks; Cell is for Grid.
 	Selection Selection `json:"selection" policy:"selection" values:"per-block|global|grid" help:"how the computed pairs are chosen"`

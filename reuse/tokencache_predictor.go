@@ -31,12 +31,12 @@ type PredictorConfig struct {
 const staticWidth = 64
 
 // NewPredictorConfig returns the configuration of a predictor for m.
-func NewPredictorConfig(kind Importance, m *dit.Model) PredictorConfig {
+func NewPredictorConfig(kind Importance, m *seam.Shape) PredictorConfig {
 	return PredictorConfig{
 		Kind:      kind,
-		Blocks:    m.Depth,
-		Tokens:    m.Tokens(),
-		Width:     m.Hidden,
+		Blocks:    m.Blocks,
+		Tokens:    m.Tokens,
+		Width:     m.Width,
 		Heads:     m.Heads,
 		MLPHidden: m.MLPHidden,
 	}
@@ -179,6 +179,10 @@ func (a *Alpha) Harden(g *tensor.Graph, t *TokenCache, m *seam.Shape, ratio floa
 func (p *Predictor) Forward(g *tensor.Graph, m seam.Model, b *seam.Batch) *Alpha {
 	if p.Kind == Dynamic {
 		x := m.Embed(g, b)
+		if x.C == nil { // a model that is told of nothing but its tokens
+			x.C = g.New(len(b.T), p.Width)
+			clear(x.C.Data)
+		}
 		// The block overwrites its tokens unless a tape records, so the model makes its own
 		// embedding.
 		y := p.block.Forward(g, seam.Always, 0, x)
@@ -253,13 +257,13 @@ func ReadPredictor(f *checkpoint.File) (*Predictor, error) {
 type InitPredictor struct {
 	Config PredictorConfig
 	Model  nn.Source // of the model's weights
-	Block  string    // name of its first block: dit.Config.BlockName
+	Block  string    // name of its first block: dit.Config.BlockName; "": it has none of that kind
 	Seed   uint64
 }
 
 // Read fills dst with the named tensor.
 func (f InitPredictor) Read(name string, dst []float32) error {
-	if f.Config.Kind == Dynamic && name != "head.weight" && name != "head.bias" {
+	if f.Config.Kind == Dynamic && f.Block != "" && name != "head.weight" && name != "head.bias" {
 		return f.Model.Read(f.Block+name[len("block"):], dst)
 	}
 	last := name == "head.weight" || name == "fc2.weight"

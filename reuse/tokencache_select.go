@@ -24,13 +24,16 @@ const (
 	Grid Selection = "grid"
 )
 
-// selector chooses the tokens that a P-step computes.
+// selector chooses the tokens that a P-step computes, among those of the image. Where it computes
+// any, the tokens of a text are computed in every block.
 type selector struct {
 	selection    Selection
 	cell         int // of Grid: tokens pruned of four
 	blocks, side int
-	keys         []uint64 // scratch of top
-	order        []int32  // what it returns
+	text         int       // tokens of a sample that are a text's
+	image        []float32 // scratch of choose
+	keys         []uint64  // scratch of top
+	order        []int32   // what it returns
 }
 
 // defaultCell is the Cell of a Grid that does not say: one token of every cell stays.
@@ -55,12 +58,23 @@ func newSelector(t *TokenCache, m *seam.Shape) (selector, error) {
 		cell:      t.Cell,
 		blocks:    m.Blocks,
 		side:      m.GridCols,
+		text:      m.Text,
 	}, nil
 }
 
 // share returns the share of all pairs of block and token that choose keeps for a ratio, of n
 // tokens.
 func (k *selector) share(n int, ratio float64) float64 {
+	image := n - k.text
+	share := k.imageShare(image, ratio)
+	if k.text == 0 || share == 0 {
+		return share
+	}
+	return (share*float64(image) + float64(k.text)) / float64(n)
+}
+
+// imageShare is share of the n tokens of an image.
+func (k *selector) imageShare(n int, ratio float64) float64 {
 	pairs := float64(k.blocks * n)
 	switch {
 	case ratio == 0:
@@ -79,8 +93,38 @@ func (k *selector) prunedBlocks(ratio float64) int {
 }
 
 // choose sets kept[block] to the tokens of a sample that are computed, in rising order, given the
-// importance alpha, [blocks, tokens], and the share of all pairs of block and token that is kept.
+// importance alpha, [blocks, tokens], and the share of all pairs of block and image token that is
+// kept.
 func (k *selector) choose(kept [][]int32, alpha []float32, ratio float64) {
+	if k.text == 0 {
+		k.chooseImage(kept, alpha, ratio)
+		return
+	}
+	n := len(alpha) / k.blocks
+	k.image = k.image[:0]
+	for b := range kept {
+		k.image = append(k.image, alpha[b*n+k.text:(b+1)*n]...)
+	}
+	k.chooseImage(kept, k.image, ratio)
+	if !slices.ContainsFunc(kept, func(list []int32) bool { return len(list) > 0 }) {
+		return
+	}
+	for b, list := range kept {
+		list = list[:len(list)+k.text]
+		copy(list[k.text:], list)
+		for i := range list {
+			if i < k.text {
+				list[i] = int32(i)
+			} else {
+				list[i] += int32(k.text)
+			}
+		}
+		kept[b] = list
+	}
+}
+
+// chooseImage is choose among the tokens of an image, counted from 0.
+func (k *selector) chooseImage(kept [][]int32, alpha []float32, ratio float64) {
 	n := len(alpha) / k.blocks
 	for b := range kept {
 		kept[b] = kept[b][:0]

@@ -88,6 +88,7 @@ func (p *ToMe) NewRun(m seam.Model, _ Plan, samples int) (Run, error) {
 		policy:   p,
 		tokens:   n,
 		side:     m.Shape().GridRows,
+		text:     m.Shape().Text,
 		norm:     make([]float32, samples*n),
 		best:     make([]int32, samples*n),
 		likeness: make([]float32, samples*n),
@@ -107,6 +108,7 @@ type tomeRun struct {
 	policy       *ToMe
 	g            *tensor.Graph
 	tokens, side int
+	text         int // of tokens, the first ones: they are not merged
 	stats        Cost
 
 	of []*matching // of each sample
@@ -156,10 +158,13 @@ func (r *tomeRun) choose(m *matching, position int) {
 	for y := 0; y < r.side; y += 2 {
 		for x := 0; x < r.side; x += 2 {
 			dy, dx := random.IntN(min(2, r.side-y)), random.IntN(min(2, r.side-x))
-			is[(y+dy)*r.side+x+dx] = true
+			is[r.text+(y+dy)*r.side+x+dx] = true
 		}
 	}
 	for i, destination := range is {
+		if i < r.text {
+			continue
+		}
 		if destination {
 			m.destinations = append(m.destinations, int32(i))
 		} else {

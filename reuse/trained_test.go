@@ -56,10 +56,10 @@ func calibrated(branches int) map[string]*reuse.Trained {
 // what their method does, and are refused for what they were not made for.
 func TestTrainedMethods(t *testing.T) {
 	m := model(t)
-	branches := 2 * len(m.Blocks)
+	branches := 2 * m.Shape().Blocks
 	for method, saved := range calibrated(branches) {
 		t.Run(method, func(t *testing.T) {
-			saved.Model, saved.Fingerprint, saved.Sampling = m.Name(), m.Fingerprint, plan.Sampling
+			saved.Model, saved.Fingerprint, saved.Sampling = "DiT", m.Shape().Fingerprint, plan.Sampling
 			var learned func(string) error
 			var direct reuse.Policy
 			switch {
@@ -228,8 +228,8 @@ func TestTrainedPolicy(t *testing.T) {
 	policy.Forecast = reuse.NewForecast(8, 1)
 	saved := &reuse.Trained{
 		Policy:      policy,
-		Model:       m.Name(),
-		Fingerprint: m.Fingerprint,
+		Model:       "DiT",
+		Fingerprint: m.Shape().Fingerprint,
 		Sampling:    plan.Sampling,
 	}
 	dir := t.TempDir()

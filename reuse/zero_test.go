@@ -95,7 +95,7 @@ func TestConstructors(t *testing.T) {
 		})
 	}
 	l2c := reuse.NewL2C()
-	l2c.Logits = routers(plan.Steps(), 2*len(m.Blocks))
+	l2c.Logits = routers(plan.Steps(), 2*m.Shape().Blocks)
 	smooth := reuse.NewSmoothCache()
 	smooth.Compute = map[string][]int{"attn": {1}}
 	for _, p := range []reuse.Policy{l2c, smooth} {

@@ -316,12 +316,7 @@ func (gr *Group) split(x *Tokens, members []participant) {
 			p.Skip = gr.g.RowRange(x.Skip, row, row+n)
 		}
 		if p.Modulation = x.Modulation; x.Modulation != nil {
-			mod := NewModulation(gr.g)
-			mod.Shift = gr.g.RowRange(x.Modulation.Shift, sample, sample+m.Samples)
-			mod.Scale = gr.g.RowRange(x.Modulation.Scale, sample, sample+m.Samples)
-			mod.Gate = gr.g.RowRange(x.Modulation.Gate, sample, sample+m.Samples)
-			mod.Eps = x.Modulation.Eps
-			p.Modulation = mod
+			p.Modulation = x.Modulation.of(gr.g, sample, sample+m.Samples)
 		}
 		gr.parts = append(gr.parts, p)
 		row, sample = row+n, sample+m.Samples

@@ -135,6 +135,7 @@ type Shape struct {
 	GridRows    int // of the grid of the other tokens
 	GridCols    int
 	Width       int // of a token, D
+	MLPHidden   int // of a block's MLP
 	Heads       int
 	Channels    int // of a sample's input
 	OutChannels int // of its prediction: those of the input, then what else there is
@@ -146,6 +147,9 @@ type Shape struct {
 	// does, [Tokens*Width]; nil: nothing is.
 	Added [][]float32
 }
+
+// Image returns how many tokens of a sample are an image's: they stand after those of a text.
+func (s *Shape) Image() int { return s.Tokens - s.Text }
 
 // Latents returns how many values the latents of a sample have, all channels.
 func (s *Shape) Latents() int { return s.Channels * s.LatentRows * s.LatentCols }

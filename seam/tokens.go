@@ -29,13 +29,24 @@ type Tokens struct {
 }
 
 // Modulation is how a branch's input is made, layer norm, then shift and scale, and the gate of its
-// output, [samples, D] each.
+// output, [samples, D] each. Shift and Scale are nil where Input is in their place.
 type Modulation struct {
 	Shift, Scale, Gate *tensor.Tensor
 	Eps                float32
 
 	// Input, if not nil, makes the branch's input in another way.
 	Input func(g *tensor.Graph, x *Tokens) *tensor.Tensor
+}
+
+// of returns the modulation of the samples from one up to another.
+func (m *Modulation) of(g *tensor.Graph, from, to int) *Modulation {
+	own := NewModulation(g)
+	own.Eps, own.Input = m.Eps, m.Input
+	own.Gate = g.RowRange(m.Gate, from, to)
+	if m.Input == nil {
+		own.Shift, own.Scale = g.RowRange(m.Shift, from, to), g.RowRange(m.Scale, from, to)
+	}
+	return own
 }
 
 // ModulatedInput returns the branch's input at a branch site, [rows, D]: these tokens' layer norm,
@@ -99,6 +110,19 @@ func (t *Tokens) Range(g *tensor.Graph, from, to int) *Tokens {
 
 // ChargeRows charges the operations that follow to each sequence by its number of rows.
 func (t *Tokens) ChargeRows(g *tensor.Graph) { t.charge(g, (*tensor.Rows).Len) }
+
+// ChargeParts charges the operations that follow to each sequence by its number of rows of
+// some kind, which count gives for each of Parts.
+func (t *Tokens) ChargeParts(g *tensor.Graph, count []int32) {
+	if t.Parts == nil {
+		t.ChargeRows(g)
+		return
+	}
+	g.ClearCharge(0)
+	for i, p := range t.Parts {
+		g.Charge(p.Owner-1, int(count[i]))
+	}
+}
 
 // ChargeSamples charges the operations that follow to each sequence by its number of samples.
 func (t *Tokens) ChargeSamples(g *tensor.Graph) { t.charge(g, (*tensor.Rows).Samples) }

@@ -22,17 +22,34 @@ func Open(ctx context.Context, dir string) (*Encoder, error) {
 	return e, nil
 }
 
-func open(ctx context.Context, dir string) (*Encoder, error) {
+// ReadConfig reads the config.json in the folder of an encoder.
+func ReadConfig(dir string) (Config, error) {
+	c, err := readConfig(dir)
+	if err != nil {
+		return c, fmt.Errorf("text encoder %s: %w", dir, err)
+	}
+	return c, nil
+}
+
+func readConfig(dir string) (Config, error) {
 	data, err := checkpoint.ReadText(filepath.Join(dir, "config.json"))
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, errors.New("no config.json: want a folder with a T5 encoder's config.json, weights and tokenizer")
+		return Config{}, errors.New("no config.json: want a folder with a T5 encoder's config.json, weights and tokenizer")
 	}
+	if err != nil {
+		return Config{}, err
+	}
+	c, err := parseConfig(data)
+	if err != nil {
+		return c, fmt.Errorf("config.json: %w", err)
+	}
+	return c, nil
+}
+
+func open(ctx context.Context, dir string) (*Encoder, error) {
+	config, err := readConfig(dir)
 	if err != nil {
 		return nil, err
-	}
-	config, err := parseConfig(data)
-	if err != nil {
-		return nil, fmt.Errorf("config.json: %w", err)
 	}
 	path, err := checkpoint.FindWeights(dir)
 	if err != nil {

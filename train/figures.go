@@ -55,13 +55,30 @@ func SampleEvery(
 	dir, path string,
 	o GridOptions,
 ) func(ctx context.Context, now bool) error {
+	if pixels := c.InChannels == 1 || c.InChannels == 3; !pixels {
+		interval = 0
+	}
+	return every(interval, func(ctx context.Context) error { return SampleGrid(ctx, dir, path, o) })
+}
+
+// SampleTextEvery is SampleEvery of a text-to-image model, for a TextGrid.
+func SampleTextEvery(
+	interval time.Duration,
+	dir, path string,
+	prompts []string,
+	o GridOptions,
+) func(ctx context.Context, now bool) error {
+	return every(interval, func(ctx context.Context) error { return TextGrid(ctx, dir, path, prompts, o) })
+}
+
+// every returns f as SampleEvery says.
+func every(interval time.Duration, f func(ctx context.Context) error) func(ctx context.Context, now bool) error {
 	var last time.Time
 	return func(ctx context.Context, now bool) error {
-		pixels := c.InChannels == 1 || c.InChannels == 3
-		if interval == 0 || !pixels || !now && time.Since(last) < interval || ctx.Err() != nil {
+		if interval == 0 || !now && time.Since(last) < interval || ctx.Err() != nil {
 			return nil
 		}
-		err := SampleGrid(ctx, dir, path, o)
+		err := f(ctx)
 		last = time.Now()
 		return err
 	}
@@ -76,7 +93,6 @@ type GridOptions struct {
 // SampleGrid samples images with the averaged weights of the run in dir and writes them to a PNG
 // file at path: a row for each class, up to 12.
 func SampleGrid(ctx context.Context, dir, path string, o GridOptions) error {
-	const columns, maxRows = 8, 12
 	p, err := tokencache.Open(filepath.Join(dir, ModelFile), tokencache.Options{Threads: o.Threads})
 	if err != nil {
 		return err
@@ -87,13 +103,44 @@ func SampleGrid(ctx context.Context, dir, path string, o GridOptions) error {
 		Batch:    8,
 		Sampling: tokencache.Sampling{Steps: 25, Guidance: o.Guidance},
 	}
-	layout := sheet.Layout{Columns: columns}
-	for class := range min(p.Config().NumClasses, maxRows) {
-		req.Classes = append(req.Classes, slices.Repeat([]int{class}, columns)...)
+	layout := sheet.Layout{Columns: gridColumns}
+	for class := range min(p.Classes(), maxGridRows) {
+		req.Classes = append(req.Classes, slices.Repeat([]int{class}, gridColumns)...)
 		if names := p.ClassNames(); names != nil {
 			layout.Rows = append(layout.Rows, classes.Short(names[class]))
 		}
 	}
+	return writeGrid(ctx, p, req, layout, path)
+}
+
+// gridColumns and maxGridRows are the size of a grid of samples.
+const gridColumns, maxGridRows = 8, 12
+
+// TextGrid is SampleGrid of a text-to-image model: a row for each prompt, up to 12.
+func TextGrid(ctx context.Context, dir, path string, prompts []string, o GridOptions) error {
+	p, err := tokencache.Open(filepath.Join(dir, ModelFile), tokencache.Options{Threads: o.Threads})
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	prompts = prompts[:min(len(prompts), maxGridRows)]
+	conditions, _, err := p.Prompts(ctx, prompts)
+	if err != nil {
+		return err
+	}
+	req := tokencache.Request{
+		Seed:     1,
+		Batch:    8,
+		Sampling: tokencache.Sampling{Sampler: "euler", Steps: 25, Guidance: o.Guidance},
+	}
+	for _, c := range conditions {
+		req.Conditions = append(req.Conditions, slices.Repeat([]tokencache.Condition{c}, gridColumns)...)
+	}
+	return writeGrid(ctx, p, req, sheet.Layout{Columns: gridColumns, Rows: prompts}, path)
+}
+
+// writeGrid writes the images of a request to a PNG file.
+func writeGrid(ctx context.Context, p *tokencache.Pipeline, req tokencache.Request, layout sheet.Layout, path string) error {
 	r, err := p.Generate(ctx, req)
 	if err != nil {
 		return err

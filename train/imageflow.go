@@ -17,8 +17,10 @@ type ImageFlow struct {
 	Mean, Std  float64 // of the normal number whose sigmoid t is
 }
 
-// MiniT2IFlow is the published setting.
-func MiniT2IFlow() ImageFlow { return ImageFlow{NoiseScale: 2, Floor: 0.05, Mean: -0.8, Std: 0.8} }
+// MiniT2IFlow is the published setting, for a model of configuration c.
+func MiniT2IFlow(c minit2i.Config) ImageFlow {
+	return ImageFlow{NoiseScale: c.Noise(), Floor: minit2i.Floor, Mean: -0.8, Std: 0.8}
+}
 
 // Time returns the time that a standard normal number stands for.
 func (o ImageFlow) Time(normal float64) float64 {

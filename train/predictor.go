@@ -84,7 +84,7 @@ func NewPredictorTask(kind reuse.Importance, m *dit.Model, src nn.Source, t *Tra
 	if len(t.X) == 0 {
 		return nil, errors.New("no trajectories to train a predictor on")
 	}
-	config := reuse.NewPredictorConfig(kind, m)
+	config := reuse.NewPredictorConfig(kind, m.Shape())
 	p, params, err := reuse.NewTrainablePredictor(config, reuse.InitPredictor{
 		Config: config,
 		Model:  src,

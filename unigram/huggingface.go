@@ -23,6 +23,7 @@ type pipeline struct {
 	stripRight bool
 	collapse   *string // what two or more spaces become; nil: they stay
 	words      bool    // split at white space before Metaspace
+	lower      bool    // lower-case, after the table
 }
 
 // addedToken is a token that is cut out where it is typed literally.
@@ -175,6 +176,8 @@ func (t *Tokenizer) readNormalizer(s jsonStep) error {
 		var err error
 		t.table, err = parseCharsMap(s.Table)
 		return err
+	case "Lowercase":
+		t.json.lower = true
 	case "Strip":
 		if s.StripLeft {
 			return errors.New("Strip with strip_left is not supported")
@@ -186,7 +189,7 @@ func (t *Tokenizer) readNormalizer(s jsonStep) error {
 		}
 		t.json.collapse = &s.Content
 	default:
-		return fmt.Errorf("%.40q: want Precompiled, Strip or Replace", s.Type)
+		return fmt.Errorf("%.40q: want Precompiled, Lowercase, Strip or Replace", s.Type)
 	}
 	return nil
 }
@@ -261,6 +264,9 @@ func (t *Tokenizer) encodeStretch(ids []int32, text string) []int32 {
 		return ids
 	}
 	text = t.table.normalizeClusters(text)
+	if t.json.lower {
+		text = strings.ToLower(text)
+	}
 	if t.json.stripRight {
 		text = strings.TrimRightFunc(text, unicode.IsSpace)
 	}

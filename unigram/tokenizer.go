@@ -49,6 +49,9 @@ func (t *Tokenizer) Size() int {
 	return size
 }
 
+// Unknown returns the id of characters that no piece has.
+func (t *Tokenizer) Unknown() int32 { return t.model.unknown }
+
 // Encode returns the ids of text, with that of </s> at the end. Bytes that are no UTF-8 are read as
 // U+FFFD.
 func (t *Tokenizer) Encode(text string) []int32 {

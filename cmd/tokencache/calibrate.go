@@ -84,7 +84,7 @@ func (c *calibrateCmd) run(a *app) error {
 	if err != nil {
 		return err
 	}
-	p, sampling, err := a.open(&c.Model, c.options(), &c.samplingFlags)
+	p, sampling, err := a.openClasses(&c.Model, c.options(), &c.samplingFlags)
 	if err != nil {
 		return err
 	}

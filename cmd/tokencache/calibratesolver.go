@@ -15,7 +15,7 @@ func (c *calibrateCmd) solver(a *app) error {
 		return fmt.Errorf("--speed, --ratio, --threshold and --policy are for policies: "+
 			"--method %s has --steps alone", calibrate.LearnedSolverMethod)
 	}
-	p, sampling, err := a.open(&c.Model, c.options(), &c.samplingFlags)
+	p, sampling, err := a.openClasses(&c.Model, c.options(), &c.samplingFlags)
 	if err != nil {
 		return err
 	}

@@ -179,7 +179,7 @@ func parseSpeeds(list string) ([]float64, error) {
 // comparison opens a model for a comparison, and returns what closes it.
 func (a *app) comparison(model *string, options tokencache.Options,
 	f *samplingFlags) (o *comparison.Options, done func(), err error) {
-	p, sampling, err := a.open(model, options, f)
+	p, sampling, err := a.openClasses(model, options, f)
 	if err != nil {
 		return nil, nil, err
 	}

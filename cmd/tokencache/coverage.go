@@ -40,7 +40,7 @@ func (c *compareCmd) coverage(a *app) error {
 	}
 	defer claim.Release()
 	options := tokencache.Options{VAE: c.VAE, Key: c.Key, Threads: c.Threads}
-	p, sampling, err := a.open(&c.Model, options, &c.samplingFlags)
+	p, sampling, err := a.openClasses(&c.Model, options, &c.samplingFlags)
 	if err != nil {
 		return err
 	}

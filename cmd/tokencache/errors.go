@@ -32,6 +32,7 @@ var flagOf = map[string]string{
 	"InputSize":     "--input-size",
 	"Key":           "--key",
 	"MinPSNR":       "--min-psnr",
+	"Negative":      "--negative",
 	"Noise":         "--noise",
 	"Policy":        "--policy",
 	"RNG":           "--rng",

@@ -33,7 +33,7 @@ type samplingFlags struct {
 // sampling returns the settings, with the guidance that suits the model where none is given.
 func (f *samplingFlags) sampling(suits diffusion.Sampling) (diffusion.Sampling, error) {
 	s := diffusion.Sampling{
-		Sampler:       cmp.Or(f.Sampler, "ddim"),
+		Sampler:       cmp.Or(f.Sampler, suits.Sampler, "ddim"),
 		Order:         f.Order,
 		Variant:       f.Variant,
 		Eta:           or(f.Eta, 0),
@@ -44,6 +44,9 @@ func (f *samplingFlags) sampling(suits diffusion.Sampling) (diffusion.Sampling, 
 	}
 	f.flowFlags.add(&s)
 	var err error
+	if f.Sampler == "" && f.Spacing == "" {
+		s.Steps = suits.Steps
+	}
 	if f.Steps != "" {
 		s.Steps, s.Spacing, err = diffusion.ParseSteps(f.Steps)
 	}

@@ -17,6 +17,7 @@ import (
 )
 
 type generateCmd struct {
+	promptFlags
 	Model string   `short:"m" once:"" help:"Model: a checkpoint (.pt, .safetensors), a folder with one and perhaps config.json, a diffusers pipeline, or the name of a bundled model: ${models}. Default: ${model}." placeholder:"PATH|NAME"`
 	Key   string   `help:"Which of several sets of weights in the checkpoint to take. Default: an average (ema), if there is one." placeholder:"KEY"`
 	VAE   string   `name:"vae" help:"Autoencoder that turns the model's latents into pixels: a file or a folder. A diffusers pipeline brings its own; a model of pixels needs none." placeholder:"PATH"`
@@ -55,6 +56,8 @@ func (c *generateCmd) Help() string {
 	return `Examples:
   tokencache generate
   tokencache generate --class sneaker,bag --count 20 --seed 1
+  tokencache generate sneaker bag --count 20 --seed 1
+  tokencache generate --model minit2i "a red lighthouse at dusk" "an octopus" --count 8
   tokencache generate --model DiT-XL-2-256x256.pt --vae sd-vae-ft-ema --class "golden retriever" --count 4
   tokencache generate --model DiT-XL-2-256x256.pt --vae sd-vae-ft-ema --count 50000 --sampler ddpm --steps 250 --guidance 1.5 --seed 0 --out samples.npz
 
@@ -71,7 +74,7 @@ func (c *generateCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	p, sampling, err := a.open(&c.Model, tokencache.Options{
+	p, sampling, err := a.open(&c.Model, c.options(tokencache.Options{
 		VAE:         c.VAE,
 		Key:         c.Key,
 		Threads:     c.Threads,
@@ -81,7 +84,7 @@ func (c *generateCmd) Run(a *app) error {
 		DecodeLayer: c.Decode,
 		Path:        diffusion.Path(c.Path),
 		Prediction:  diffusion.Prediction(c.Predict),
-	}, &c.samplingFlags)
+	}), &c.samplingFlags)
 	if err != nil {
 		return err
 	}
@@ -114,7 +117,7 @@ func (c *generateCmd) request(a *app, p *tokencache.Pipeline, s tokencache.Sampl
 		CacheMemory: c.CacheMem << 20,
 		Batch:       c.Batch,
 	}
-	if req.Classes, err = p.ImageClasses(c.Class, or(c.Count, 0)); err != nil {
+	if err := c.subjects(a, p, c.Class, c.Count, &req); err != nil {
 		return req, err
 	}
 	if req.Policy, err = c.policy(a, p, s); err != nil {
@@ -201,7 +204,7 @@ func (c *generateCmd) generate(a *app, p *tokencache.Pipeline, req tokencache.Re
 	bar.Finish()
 	if err != nil {
 		if errors.Is(err, context.Canceled) && result != nil {
-			a.note("%s", w.Stopped(result.Stats.Images, len(req.Classes), req.Seed, c.Out == ""))
+			a.note("%s", w.Stopped(result.Stats.Images, req.Images(), req.Seed, c.Out == ""))
 		}
 		return err
 	}
@@ -215,7 +218,7 @@ func (c *generateCmd) generate(a *app, p *tokencache.Pipeline, req tokencache.Re
 	case c.JSON:
 		return a.printJSON(r)
 	case w.Complete:
-		a.note("all %d images of this run are there already: %s", len(req.Classes), files)
+		a.note("all %d images of this run are there already: %s", req.Images(), files)
 		return nil
 	}
 	a.note("%s", strings.Join(r.Lines(), "\n"))

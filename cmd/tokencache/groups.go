@@ -8,7 +8,7 @@ import (
 
 // verbGroups are the groups of verbs in the help of the program, and what they are for.
 var verbGroups = [][]string{
-	{"Generate:", "demo", "generate", "list"},
+	{"Generate:", "demo", "generate", "encode", "list"},
 	{"Make cache policies, and compare them:", "calibrate", "compare"},
 	{"Serve:", "serve"},
 	{"Evaluate and measure:", "evaluate", "bench", "verify"},
@@ -22,7 +22,8 @@ var verbGroups = [][]string{
 var flagGroups = [][]string{
 	{"Model:", "model", "key", "vae", "heads", "input-size", "decode-layer"},
 	{"What is compared:", "policies", "speeds", "quick", "axes"},
-	{"Images:", "class", "count", "seed", "noise", "rng", "batch"},
+	{"Text encoder:", "text-encoder", "text-cache", "encoded"},
+	{"Images:", "prompt-file", "negative", "class", "count", "seed", "noise", "rng", "batch"},
 	{"Sampling:", "sampler", "steps", "spacing", "order", "variant", "solver", "eta", "guidance", "guidance-power",
 		"guidance-all-channels", "clip"},
 	{"Flow models:", "path-type", "prediction", "shift", "shift-by-resolution", "guidance-low", "guidance-high",
@@ -56,9 +57,9 @@ var serveGroups = [][]string{
 var trainGroups = [][]string{
 	{"Data:", "data", "split", "skip-broken", "size", "channels", "flip", "shift"},
 	{"Model:", "arch", "model", "key", "width", "widths", "depth", "heads", "patch", "decode-layers", "no-learn-sigma",
-		"path-type", "prediction"},
-	{"Training:", "objective", "loss-weight", "steps", "epochs", "batch", "micro-batch", "lr", "warmup", "schedule", "weight-decay", "clip", "ema",
-		"seed", "mask-ratio", "label-dropout", "label-smoothing", "min-snr"},
+		"path-type", "prediction", "text-depth", "text-tokens", "vocabulary"},
+	{"Training:", "objective", "loss-weight", "steps", "epochs", "batch", "micro-batch", "lr", "warmup", "schedule",
+		"weight-decay", "clip", "ema", "seed", "mask-ratio", "label-dropout", "caption-dropout", "label-smoothing", "min-snr"},
 	{"Output:", "out", "resume", "save-every", "sample-every", "cfg", "json"},
 }
 

@@ -35,7 +35,7 @@ func TestHelpIsGrouped(t *testing.T) {
 func TestHelpSaysDefaults(t *testing.T) {
 	// What these do is off unless they are given, or they must be given.
 	optional := map[string]bool{
-		"clip": true, "contract": true, "full": true, "heads": true, "input-size": true, "min-psnr": true,
+		"clip": true, "contract": true, "encoded": true, "negative": true, "prompt-file": true, "text-cache": true, "full": true, "heads": true, "input-size": true, "min-psnr": true,
 		"neighbours": true, "noise": true, "out": true, "paper": true, "ratio": true, "save-latents": true,
 		"size": true, "speed": true, "speeds": true, "statistics": true, "target": true, "vae": true,
 		"reference": true, "samples": true, "data": true, "model": true, "key": true, "policy": true,

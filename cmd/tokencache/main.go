@@ -29,6 +29,7 @@ type cli struct {
 	Demo      demoCmd      `cmd:"" help:"Show in some seconds what a cache policy gains: generates a few images with and without one."`
 	Generate  generateCmd  `cmd:"" help:"Generate images with a model."`
 	Serve     serveCmd     `cmd:"" help:"Serve models over HTTP: the images API that OpenAI's clients speak, and a page."`
+	Encode    encodeCmd    `cmd:"" help:"Encode prompts ahead, so that generating needs no text encoder."`
 	List      listCmd      `cmd:"" help:"List bundled models, cache policies, samplers, or the classes of a model."`
 	Inspect   inspectCmd   `cmd:"" help:"Say what a model file is: architecture, size, cost, tensors."`
 	Verify    verifyCmd    `cmd:"" help:"Compare this program's numbers with recorded ones of the original code."`

@@ -58,6 +58,18 @@ func (a *app) open(name *string, o tokencache.Options, f *samplingFlags) (
 	return p, sampling, nil
 }
 
+// openClasses is open for verbs that sample a model's classes in turn.
+func (a *app) openClasses(name *string, o tokencache.Options, f *samplingFlags) (
+	*tokencache.Pipeline, tokencache.Sampling, error,
+) {
+	p, s, err := a.open(name, o, f)
+	if err == nil && p.TakesPrompts() {
+		err = fmt.Errorf("model %s: it takes prompts; this command samples models of classes", *name)
+		p.Close()
+	}
+	return p, s, err
+}
+
 // policy returns the policy that a user names for the model in use.
 func (a *app) policy(text string) (reuse.Policy, error) {
 	p, err := models.ResolvePolicy(a.opened.bundle, text)

@@ -31,7 +31,7 @@ func (c *inspectCmd) redundancy(a *app) error {
 	if c.Count < 1 {
 		return errors.New("--count: want 1 or more")
 	}
-	p, sampling, err := a.open(&c.Path, tokencache.Options{
+	p, sampling, err := a.openClasses(&c.Path, tokencache.Options{
 		VAE:         c.VAE,
 		Key:         c.Key,
 		Threads:     c.Threads,

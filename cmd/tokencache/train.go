@@ -18,6 +18,7 @@ import (
 
 type trainCmd struct {
 	DiT        trainDiTCmd        `cmd:"" name:"dit" default:"withargs" help:"Train a DiT or an MDT (the default)."`
+	Text       trainTextCmd       `cmd:"" help:"Train a small text-to-image model on images with captions."`
 	Classifier trainClassifierCmd `cmd:"" help:"Train a small classifier, whose features images are compared by."`
 }
 

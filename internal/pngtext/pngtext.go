@@ -31,12 +31,15 @@ type Provenance struct {
 	Batch       int    // matters to RNGTorch alone
 	Images      int    // likewise
 	Noise       string // file of the noise that the images started from, or ""
+	Negative    string // prompt that guidance leads away from, or ""
 }
 
 // Of describes a request, with noise that is called so.
 func Of(p *tokencache.Pipeline, req tokencache.Request, noise string) Provenance {
+	negative, _ := tokencache.PromptOf(req.Negative)
 	return Provenance{
-		Model:       p.Config().Name(),
+		Negative:    negative,
+		Model:       p.Name(),
 		Fingerprint: p.Fingerprint(),
 		Seed:        req.Seed,
 		Sampling:    req.Sampling,
@@ -46,7 +49,7 @@ func Of(p *tokencache.Pipeline, req tokencache.Request, noise string) Provenance
 		Level:       p.Level(),
 		DType:       p.DType(),
 		Batch:       req.Batch,
-		Images:      len(req.Classes),
+		Images:      req.Images(),
 		Noise:       noise,
 	}
 }
@@ -99,6 +102,7 @@ func (p Provenance) Texts() []raster.Text {
 	add(s.RNG != diffusion.RNGOwn, "batch", strconv.Itoa(p.Batch))
 	add(s.RNG != diffusion.RNGOwn, "images", strconv.Itoa(p.Images))
 	add(p.Noise != "", "noise", p.Noise)
+	add(p.Negative != "", "negative prompt", p.Negative)
 	return texts
 }
 

@@ -30,7 +30,7 @@ type folder struct {
 // sheetName is the sheet's file in a folder.
 const sheetName = "sheet.png"
 
-var imageName = regexp.MustCompile(`^([0-9]{6,18})\.png$`)
+var imageName = regexp.MustCompile(`^([0-9]{6,18})(?:-[a-z0-9-]+)?\.png$`)
 
 // folderFiles reports whether a name is that of a file which a folder's sink writes.
 func folderFiles(name string) bool { return name == sheetName || imageName.MatchString(name) }
@@ -107,7 +107,7 @@ func (f *folder) exists() *ExistsError {
 	return unfinished(f.dir, have, len(f.have))
 }
 
-func (f *folder) path(i int) string { return filepath.Join(f.dir, fmt.Sprintf("%06d.png", i)) }
+func (f *folder) path(i int) string { return filepath.Join(f.dir, f.run.fileName(i)) }
 
 // find takes the file of a name over if it is whole and of this run.
 func (f *folder) find(name string) error {
@@ -147,6 +147,9 @@ func (f *folder) find(name string) error {
 		f.remarks = append(f.remarks, fmt.Sprintf("%s: %dx%d pixels, not %dx%d: it is made again",
 			path, height, width, f.run.Height, f.run.Width))
 		return nil
+	}
+	if name != filepath.Base(f.path(image)) {
+		return &ExistsError{Path: path, What: fmt.Sprintf("has the index of image %s of this run", filepath.Base(f.path(image)))}
 	}
 	f.have[image] = true
 	return nil

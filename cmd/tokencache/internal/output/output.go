@@ -22,6 +22,7 @@ type Run struct {
 
 	Classes []int    // the class of each image
 	Names   []string // of all classes, or nil
+	Prompts bool     // the names are prompts, and the classes say which of them
 	// Identity is tokencache.Pipeline.Identity: it tells the images of one run from those of another.
 	Identity string
 	Texts    []raster.Text // describe the run for people; every PNG file has them
@@ -112,6 +113,9 @@ func (s *guardedSink) Close() error { return errors.Join(s.Sink.Close(), s.claim
 
 // caption names a class for people.
 func (r Run) caption(class int) string {
+	if r.Prompts {
+		return r.Names[class]
+	}
 	if class < len(r.Names) {
 		return classes.Short(r.Names[class])
 	}
@@ -122,4 +126,9 @@ func (r Run) caption(class int) string {
 func (r Run) texts(i int) []raster.Text { return append(r.ofImage(i), r.ofRun()...) }
 
 // ofImage are the texts that tell image i from the others of the run.
-func (r Run) ofImage(i int) []raster.Text { return pngtext.OfImage(i, r.Classes[i], r.Names) }
+func (r Run) ofImage(i int) []raster.Text {
+	if r.Prompts {
+		return []raster.Text{{Key: "index", Value: fmt.Sprint(i)}, {Key: "prompt", Value: r.Names[r.Classes[i]]}}
+	}
+	return pngtext.OfImage(i, r.Classes[i], r.Names)
+}

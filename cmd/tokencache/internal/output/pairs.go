@@ -25,12 +25,8 @@ type Pairs struct {
 // PairsOf returns the images of a request of two kinds.
 func PairsOf(p *tokencache.Pipeline, req tokencache.Request, kinds [2]string,
 	uncached, cached []tokencache.Image) Pairs {
-	pairs := Pairs{
-		Kinds:   kinds,
-		Classes: req.Classes,
-		Names:   p.ClassNames(),
-		Texts:   pngtext.Of(p, req, "").Texts(),
-	}
+	pairs := Pairs{Kinds: kinds, Texts: pngtext.Of(p, req, "").Texts()}
+	pairs.Classes, pairs.Names = subjects(p, req)
 	for i := range cached {
 		pairs.Images = append(pairs.Images, [2]*raster.Image{rasterOf(uncached[i]), rasterOf(cached[i])})
 	}

@@ -1,14 +1,12 @@
 package output
 
 import (
-	"errors"
 	"fmt"
 	"image"
-	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/tokencache/tokencache/eval"
 	"github.com/tokencache/tokencache/internal/pngtext"
@@ -25,14 +23,17 @@ type Images struct {
 // of two runs, images under others' names, and gaps between them are errors.
 func ReadFolder(dir string) (*Images, error) {
 	s := &Images{}
-	f := folder{dir: dir}
+	files, err := numbered(dir)
+	if err != nil {
+		return nil, err
+	}
 	var first []raster.Text
 	for i := 0; ; i++ {
-		path := f.path(i)
-		texts, err := raster.ReadTexts(path)
-		if errors.Is(err, fs.ErrNotExist) {
+		path, there := files[i]
+		if !there {
 			break
 		}
+		texts, err := raster.ReadTexts(path)
 		if err != nil {
 			return nil, err
 		}
@@ -50,11 +51,13 @@ func ReadFolder(dir string) (*Images, error) {
 		}
 		s.paths, s.Classes = append(s.paths, path), append(s.Classes, int32(class))
 	}
-	if err := f.checkGaps(len(s.paths)); err != nil {
-		return nil, err
-	}
 	if len(s.paths) == 0 {
-		return nil, nil
+		return nil, nil // other files may lie in a folder without an image 000000.png
+	}
+	for i, path := range files {
+		if i > len(s.paths) {
+			return nil, fmt.Errorf("%06d.png is missing, and %s is there: the run is not complete", len(s.paths), filepath.Base(path))
+		}
 	}
 	return s, nil
 }
@@ -71,7 +74,7 @@ func sameRun(first, texts []raster.Text, i int) error {
 	d := difference{key: otherContent}
 	for _, t := range first {
 		switch t.Key {
-		case "index", "class", "class name", pngtext.IdentityKey:
+		case "index", "class", "class name", "prompt", pngtext.IdentityKey:
 			continue
 		}
 		if got, ok := textOf(texts, t.Key); ok && got != t.Value {
@@ -91,22 +94,28 @@ func textOf(texts []raster.Text, key string) (value string, ok bool) {
 	return texts[i].Value, true
 }
 
-// checkGaps reports images beyond the first n, which those between are missing of. Other files may
-// lie in a folder without an image 000000.png.
-func (f *folder) checkGaps(n int) error {
-	if n == 0 {
-		return nil
-	}
-	names, err := f.names()
+// numbered returns the image files of a folder by their numbers.
+func numbered(dir string) (map[int]string, error) {
+	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	for _, name := range names {
-		if i, err := strconv.Atoi(strings.TrimSuffix(name, ".png")); err == nil && i > n {
-			return fmt.Errorf("%s is missing, and %s is there: the run is not complete", f.path(n), name)
+	files := map[int]string{}
+	for _, e := range entries {
+		m := imageName.FindStringSubmatch(e.Name())
+		if m == nil {
+			continue
 		}
+		i, err := strconv.Atoi(m[1])
+		if err != nil || fmt.Sprintf("%06d", i) != m[1] {
+			continue
+		}
+		if other, twice := files[i]; twice {
+			return nil, fmt.Errorf("%s and %s have one number: give the images of one run", other, e.Name())
+		}
+		files[i] = filepath.Join(dir, e.Name())
 	}
-	return nil
+	return files, nil
 }
 
 // Evaluated returns the images for an evaluation: none if s is nil.

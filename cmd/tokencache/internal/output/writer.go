@@ -61,19 +61,18 @@ func NewWriter(p *tokencache.Pipeline, req tokencache.Request, o Options) (w *Wr
 		w.made = w.Path
 	}
 	run := Run{
-		Classes:  req.Classes,
-		Names:    p.ClassNames(),
 		Identity: p.Identity(req),
 		Texts:    pngtext.Of(p, req, o.Noise).Texts(),
 		Labels:   o.Labels,
 	}
+	run.ofConditions(p, req)
 	run.Height, run.Width, run.Channels = p.ImageSize()
 	if w.sink, err = Open(w.Path, run, o.Mode, o.Stdout); err != nil {
 		_ = os.Remove(w.made)
 		return nil, err
 	}
 	w.Complete, w.Remarks = w.sink.Complete(), w.sink.Remarks()
-	for i := range req.Classes {
+	for i := range req.Images() {
 		if w.sink.Have(i) {
 			w.Resumed++
 		}
@@ -92,16 +91,16 @@ func newLatentsFor(p *tokencache.Pipeline, req tokencache.Request, o Options) (*
 	if err := atomicfile.Prepare(o.Latents); err != nil {
 		return nil, fmt.Errorf("latents: %w", err)
 	}
-	c := p.Config()
-	bytes := 4 * int64(len(req.Classes)) * int64(c.InChannels) * int64(c.InputSize) * int64(c.InputSize)
+	shape := p.Shape()
+	bytes := 4 * int64(req.Images()) * int64(shape.Latents())
 	if bytes > maxLatents {
 		return nil, fmt.Errorf("latents %s: those of %d images are %.1f GB, want at most %.1f: generate fewer at a time",
-			o.Latents, len(req.Classes), float64(bytes)/1e9, float64(maxLatents)/1e9)
+			o.Latents, req.Images(), float64(bytes)/1e9, float64(maxLatents)/1e9)
 	}
 	if err := atomicfile.CheckSpace(filepath.Dir(o.Latents), bytes); err != nil {
 		return nil, fmt.Errorf("latents %s: %w", o.Latents, err)
 	}
-	return NewLatents(len(req.Classes), c.InChannels, c.InputSize), nil
+	return NewLatents(req.Images(), shape.Channels, shape.LatentRows), nil
 }
 
 // samePath reports whether two paths are of one file.

@@ -46,7 +46,7 @@ func Of(p *tokencache.Pipeline, req tokencache.Request, s tokencache.Stats) *Gen
 		Policy:         req.Policy.String(),
 		Method:         method(req.Policy),
 		Classes:        req.Classes,
-		architecture:   p.Config().Name(),
+		architecture:   p.Name(),
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/internal/regularfile"
+	"github.com/tokencache/tokencache/minit2i"
 	"github.com/tokencache/tokencache/vae"
 )
 
@@ -17,6 +18,9 @@ import (
 func (r *run) folder(dir string, recordings []string) error {
 	if kindOf(filepath.Join(dir, "transformer")) == "MiniT2IMMJiTModel" {
 		return r.minit2iModels(dir, recordings)
+	}
+	if slices.Equal(recordings, []string{"cases.safetensors"}) && minit2i.Found(dir) {
+		return r.textPipeline(dir)
 	}
 	if kindOf(dir) == "t5" {
 		return r.textEncoders(dir, recordings)

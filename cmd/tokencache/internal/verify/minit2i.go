@@ -35,8 +35,10 @@ func (r *run) minit2iModels(dir string, recordings []string) error {
 				err = r.minit2iForward(w, m, c)
 			case "training.safetensors":
 				err = r.minit2iTraining(w, c)
+			case "sampling.safetensors":
+				err = r.minit2iSampling(m, c)
 			default:
-				r.skip(name, "sampling of flows")
+				r.skip(name, "no recording of this name: want forward, sampling or training")
 			}
 			c.Close()
 		}
@@ -324,7 +326,7 @@ func (r *run) minit2iGradients(m *minit2i.Model, params []*tensor.Param, c *reco
 		return 0, err
 	}
 	b := &seam.Batch{X: tensor.FromSlice(make([]float32, len(images.Data)), images.Rows, images.Cols), T: t, Cond: prompts}
-	flow := train.MiniT2IFlow()
+	flow := train.MiniT2IFlow(m.Config)
 	var starts [][]float32
 	for i := range images.Rows {
 		starts = append(starts, images.Row(i))

@@ -33,8 +33,9 @@ func TestRecordedNumbersAreReproduced(t *testing.T) {
 		"cache-methods-2026": 15*3 + 2 + 7 + 1 + 1 + 22 + 2,
 		// 5 blocks of tokens, out, 5 velocities and short.out; then 2 batches of x_t and losses, 3 losses
 		// before updates, 3 and 90 gradients, and 13 parameters and their averages.
-		"minit2i-tiny": 12 + 4 + 3 + 3 + 90 + 2*13,
-		"t5-tiny":      16, // the other weights, 4 last hidden states, and of 3 blocks
+		"minit2i-tiny":          12 + 4*2 + 4 + 3 + 3 + 90 + 2*13, // also 4 runs, each with its pixels
+		"minit2i-pipeline-tiny": 6 * 3,                            // a prompt's vectors, its image, its pixels
+		"t5-tiny":               16,                               // the other weights, 4 last hidden states, and of 3 blocks
 		// Forward passes of three networks, 25 sampling runs, integrators, a likelihood; losses of four
 		// pairs of path and prediction with their weights, and gradients.
 		"sit-tiny":           106,

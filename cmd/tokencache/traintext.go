@@ -1,0 +1,124 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/tokencache/tokencache/data"
+	"github.com/tokencache/tokencache/minit2i"
+	"github.com/tokencache/tokencache/train"
+)
+
+type trainTextCmd struct {
+	trainRun
+	Size       int           `help:"Side of the images. Default: the data's own." placeholder:"N"`
+	Width      *int          `settled:"" help:"Width of a new model. Default: 192." placeholder:"N"`
+	Depth      *int          `settled:"" help:"Blocks of text and image. Default: 6." placeholder:"N"`
+	Heads      *int          `settled:"" help:"Attention heads. Default: one for each 64 of the width." placeholder:"N"`
+	Patch      *int          `settled:"" help:"Side of a patch. Default: 8." placeholder:"N"`
+	TextDepth  *int          `settled:"" name:"text-depth" help:"Blocks of the text alone. Default: 2." placeholder:"N"`
+	TextTokens *int          `settled:"" name:"text-tokens" help:"Tokens of every caption; longer ones are cut. Default: 16." placeholder:"N"`
+	Vocabulary *int          `settled:"" help:"Words and characters that captions are made of, at most. Default: 4096." placeholder:"N"`
+	Sample     time.Duration `name:"sample-every" help:"Time between sample grids, such as 90s, 15m or 1h; 0: none." default:"15m"`
+	CFG        float64       `name:"cfg" help:"Guidance scale of the sample grids." default:"2.5"`
+	Dropout    *float64      `settled:"" name:"caption-dropout" help:"Share of images shown without their caption, for guidance. Default: 0.1." placeholder:"X"`
+}
+
+func (c *trainTextCmd) Help() string {
+	return `Example:
+  tokencache train text --data emoji --steps 40000 --out runs/emoji
+
+--data is a folder of images with captions.jsonl, a line for each image:
+  {"file": "noto/2764.png", "captions": ["a red heart", "red heart, noto style"], "mirror": true}
+Of several captions one is chosen at random each time. With --flip, images whose line has "mirror" are mirrored at random.
+
+The model has MiniT2I's design, with a vocabulary of the captions' words and an embedding of its own, so that it needs no text encoder. Its file has
+everything in it: generate --model runs/emoji/model.safetensors "a red heart".`
+}
+
+func (c *trainTextCmd) Run(a *app) error {
+	return c.claimed(a, func() error { return c.train(a) }, func() error { return nil })
+}
+
+func (c *trainTextCmd) train(a *app) error {
+	note := train.TextNote{Source: train.Source{Data: c.Data, Split: c.Split}, Options: train.TextDefaults()}
+	given(&note.Options.Seed, c.Seed)
+	given(&note.Options.Dropout, c.Dropout)
+	given(&note.Options.Flip, c.Flip)
+	run, err := beginRun(&c.trainRun, c, train.TextSettings(), note)
+	if err != nil {
+		return err
+	}
+	run.Note.Data = cmp.Or(c.Data, run.Note.Data)
+	source := run.Note.Source
+	o := data.Options{Split: source.Split, Size: c.Size, Channels: 3, Skip: c.SkipBad}
+	o.Warn = func(err error) { a.note("skipped: %v", err) }
+	var model *train.TextModel
+	if c.Resume {
+		w, err := minit2i.Open(a.ctx, filepath.Join(c.Out, train.ModelFile), minit2i.Options{})
+		if err != nil {
+			return err
+		}
+		o.Size = w.ImageSize
+		model, err = train.ResumeTextModel(w)
+		if err := errors.Join(err, w.Close()); err != nil {
+			return err
+		}
+	}
+	set, captions, err := data.OpenCaptioned(a.ctx, source.Data, o)
+	if err != nil {
+		return err
+	}
+	defer set.Close()
+	if !c.Resume {
+		if model, err = train.NewTextModel(c.model(run.Note.Options.Seed), set.Size, captions); err != nil {
+			return fmt.Errorf("%s: %w", source.Data, err)
+		}
+		run.Settings.Steps = c.steps(run.Settings, set.Len(), train.DefaultEpochs)
+	}
+	task, err := train.NewText(model, set, captions, run.Note.Options)
+	if err != nil {
+		return fmt.Errorf("%s: %w", source.Data, err)
+	}
+	parameters := 0
+	for _, p := range model.Params {
+		parameters += len(p.Value)
+	}
+	s := run.Settings
+	a.note("training a text-to-image model (%.2f million parameters, %d words and characters) on %d images of %s: "+
+		"%d updates of %d, %.1f epochs", float64(parameters)/1e6, model.Vocabulary, set.Len(), source.Data,
+		s.Steps, s.Batch, float64(s.Steps)*float64(s.Batch)/float64(set.Len()))
+	samples := train.SampleTextEvery(c.Sample, c.Out, filepath.Join(c.Out, sampleSheet), promptsOf(captions),
+		train.GridOptions{Guidance: c.CFG, Threads: c.Threads})
+	return finishRun(&c.trainRun, a, run, task, func(last bool) error { return samples(a.ctx, last) })
+}
+
+// promptsOf returns a dozen captions, the first ones of images spread over all.
+func promptsOf(captions []data.Captions) []string {
+	const wanted = 12
+	var list []string
+	for i := range wanted {
+		if text := captions[i*len(captions)/wanted].Texts[0]; !slices.Contains(list, text) {
+			list = append(list, text)
+		}
+	}
+	return list
+}
+
+// model returns what the flags say of a new model.
+func (c *trainTextCmd) model(seed uint64) train.TextModelOptions {
+	return train.TextModelOptions{
+		Width:      or(c.Width, 0),
+		Depth:      or(c.Depth, 0),
+		Heads:      or(c.Heads, 0),
+		Patch:      or(c.Patch, 0),
+		TextDepth:  or(c.TextDepth, 0),
+		TextTokens: or(c.TextTokens, 0),
+		Vocabulary: or(c.Vocabulary, 0),
+		Seed:       seed,
+	}
+}
