@@ -110,7 +110,7 @@ func (k *selector) choose(kept [][]int32, alpha []float32, ratio float64) {
 		return
 	}
 	for b, list := range kept {
-		list = list[:len(list)+k.text]
+		list = slices.Grow(list, k.text)[:len(list)+k.text]
 		copy(list[k.text:], list)
 		for i := range list {
 			if i < k.text {
