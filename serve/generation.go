@@ -74,7 +74,12 @@ func (s *Server) fill(ctx context.Context, g *generation) error {
 		return err
 	}
 	g.notes = append(g.notes, of.notes...)
-	g.req = tokencache.Request{Classes: of.classes, Conditions: of.conditions, MinPSNR: p.MinPSNR}
+	g.req = tokencache.Request{
+		Classes:    of.classes,
+		Conditions: of.conditions,
+		Negative:   of.negative,
+		MinPSNR:    p.MinPSNR,
+	}
 	if g.req.Sampling, err = g.sampling(); err != nil {
 		return err
 	}

@@ -12,13 +12,25 @@ import (
 
 // Encoder turns a prompt into what a text-to-image model is conditioned on. The note, if any, tells
 // the user what became of the prompt, such as that it was cut.
-type Encoder func(ctx context.Context, prompt, negative string) (c tokencache.Condition, note string, err error)
+type Encoder func(ctx context.Context, prompt string) (c tokencache.Condition, note string, err error)
+
+// encoderOf encodes the prompts of a pipeline that takes them.
+func encoderOf(p *tokencache.Pipeline) Encoder {
+	return func(ctx context.Context, prompt string) (tokencache.Condition, string, error) {
+		conditions, remarks, err := p.Prompts(ctx, []string{prompt})
+		if err != nil {
+			return nil, "", err
+		}
+		return conditions[0], remarks[0].String(), nil
+	}
+}
 
 // subject is what the images of a request are of: one of the two is set, with a value for each
 // image.
 type subject struct {
 	classes    []int
 	conditions []tokencache.Condition
+	negative   tokencache.Condition // what guidance leads away from, or nil
 	notes      []string
 }
 
@@ -61,20 +73,39 @@ func (m *model) encode(ctx context.Context, o *Opened, p *params) (*subject, err
 	case p.Prompt == nil:
 		return nil, invalid("prompt", "missing_required_parameter", "prompt is missing")
 	}
-	key := encodingKey{*p.Prompt, p.NegativePrompt}
-	e, ok := m.encodings.get(key)
-	if !ok {
-		var err error
-		if e.condition, e.note, err = o.Encode(ctx, key.prompt, key.negative); err != nil {
-			return nil, err
-		}
-		m.encodings.put(key, e)
+	e, err := m.encoding(ctx, o, *p.Prompt)
+	if err != nil {
+		return nil, err
 	}
 	s := &subject{conditions: slices.Repeat([]tokencache.Condition{e.condition}, p.N)}
 	if e.note != "" {
 		s.notes = []string{e.note}
 	}
+	if p.NegativePrompt == "" {
+		return s, nil
+	}
+	negative, err := m.encoding(ctx, o, p.NegativePrompt)
+	if err != nil {
+		return nil, err
+	}
+	if s.negative = negative.condition; negative.note != "" {
+		s.notes = append(s.notes, negative.note)
+	}
 	return s, nil
+}
+
+// encoding encodes a prompt, or remembers its encoding.
+func (m *model) encoding(ctx context.Context, o *Opened, prompt string) (encoding, error) {
+	e, ok := m.encodings.get(prompt)
+	if ok {
+		return e, nil
+	}
+	var err error
+	if e.condition, e.note, err = o.Encode(ctx, prompt); err != nil {
+		return e, err
+	}
+	m.encodings.put(prompt, e)
+	return e, nil
 }
 
 // classList names the classes of a model, for messages.
@@ -91,8 +122,6 @@ func classList(o *Opened) string {
 	return "the classes " + strings.Join(names, ", ")
 }
 
-type encodingKey struct{ prompt, negative string }
-
 type encoding struct {
 	condition tokencache.Condition
 	note      string
@@ -101,14 +130,14 @@ type encoding struct {
 // encodings remembers the encodings of the prompts that were last used.
 type encodings struct {
 	mu     sync.Mutex
-	known  map[encodingKey]encoding
-	recent []encodingKey // the one used last at the end
+	known  map[string]encoding
+	recent []string // the one used last at the end
 }
 
 // maxEncodings is how many are remembered of a model.
 const maxEncodings = 64
 
-func (c *encodings) get(k encodingKey) (encoding, bool) {
+func (c *encodings) get(k string) (encoding, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e, ok := c.known[k]
@@ -118,11 +147,11 @@ func (c *encodings) get(k encodingKey) (encoding, bool) {
 	return e, ok
 }
 
-func (c *encodings) put(k encodingKey, e encoding) {
+func (c *encodings) put(k string, e encoding) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.known == nil {
-		c.known = map[encodingKey]encoding{}
+		c.known = map[string]encoding{}
 	}
 	c.known[k] = e
 	c.touch(k)
@@ -132,6 +161,6 @@ func (c *encodings) put(k encodingKey, e encoding) {
 	}
 }
 
-func (c *encodings) touch(k encodingKey) {
-	c.recent = append(slices.DeleteFunc(c.recent, func(other encodingKey) bool { return other == k }), k)
+func (c *encodings) touch(k string) {
+	c.recent = append(slices.DeleteFunc(c.recent, func(other string) bool { return other == k }), k)
 }

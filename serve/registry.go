@@ -54,7 +54,11 @@ func Named(text, vae string) Model {
 		if err != nil {
 			return nil, err
 		}
-		return &Opened{Pipeline: p, Sampling: sampling, Bundle: b}, nil
+		opened := &Opened{Pipeline: p, Sampling: sampling, Bundle: b}
+		if p.TakesPrompts() {
+			opened.Encode = encoderOf(p)
+		}
+		return opened, nil
 	}
 	return m
 }

@@ -157,7 +157,7 @@ func TestEncodings(t *testing.T) {
 	open, encoded := m.Open, 0
 	m.Open = func(ctx context.Context, o tokencache.Options) (*Opened, error) {
 		opened, err := open(ctx, o)
-		opened.Encode = func(_ context.Context, prompt, negative string) (tokencache.Condition, string, error) {
+		opened.Encode = func(_ context.Context, prompt string) (tokencache.Condition, string, error) {
 			encoded++
 			return dit.Class(len(prompt) % 10), "cut to 77 tokens", nil
 		}
@@ -174,8 +174,40 @@ func TestEncodings(t *testing.T) {
 	if encoded != 1 {
 		t.Errorf("encoded %d times, want once", encoded)
 	}
-	s.images(`{"prompt":"red","negative_prompt":"blue"}`)
+	s.images(`{"prompt":"blue"}`)
 	if encoded != 2 {
 		t.Errorf("encoded %d times, want twice", encoded)
+	}
+}
+
+// TestTextModel checks that a text-to-image model in a folder is served by prompts, with the pixels
+// that the library gives, and that it is told what became of a prompt.
+func TestTextModel(t *testing.T) {
+	const folder = "../testdata/minit2i-pipeline-tiny"
+	s := newTester(t, Options{Models: []Model{Named(folder, "")}})
+	got := s.images(`{"prompt":"a red lighthouse near the sea","negative_prompt":"fog","seed":5,"steps":4}`)
+
+	p, err := tokencache.Open(folder, tokencache.Options{Threads: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	c, _, err := p.Prompts(t.Context(), []string{"a red lighthouse near the sea", "fog"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	opened, err := Named(folder, "").Open(t.Context(), tokencache.Options{Threads: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer opened.Pipeline.Close()
+	sampling := opened.Sampling
+	sampling.Steps = 4
+	want, err := p.Generate(t.Context(), tokencache.Request{Conditions: c[:1], Negative: c[1], Seed: 5, Sampling: sampling})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(pixelsOf(t, got.Data[0].File), want.Images[0].Pixels) {
+		t.Error("another image than the library's")
 	}
 }
