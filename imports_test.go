@@ -63,6 +63,7 @@ var storeys = []storey{
 	{"workshop", []room{
 		{"data", "internal/imagefile internal/npz internal/raster internal/regularfile internal/sheet"},
 		{"eval", "checkpoint internal/npz internal/raster nn tensor"},
+		{"shard", "eval internal/npz internal/raster"},
 		{"report/internal/chart", ""},
 		{"report", "diffusion eval internal/atomicfile internal/median report/internal/chart reuse"},
 		{"train", ". checkpoint data diffusion dit eval internal/atomicfile internal/classes internal/kernel internal/raster internal/regularfile internal/sheet minit2i nn report reuse seam tensor"},
@@ -80,7 +81,7 @@ var storeys = []storey{
 		{"cmd/tokencache/internal/version", "internal/kernel"},
 		{"cmd/tokencache/internal/calibration", "calibrate comparison reuse"},
 		{"cmd/tokencache/internal/contracts", ". reuse"},
-		{"cmd/tokencache/internal/output", ". checkpoint diffusion eval internal/atomicfile internal/classes internal/filelock internal/imagefile internal/npz internal/raster internal/regularfile internal/sheet"},
+		{"cmd/tokencache/internal/output", ". checkpoint diffusion eval internal/atomicfile internal/classes internal/filelock internal/imagefile internal/npz internal/raster internal/regularfile internal/sheet shard"},
 		{"cmd/tokencache/internal/summary", ". calibrate eval measure reuse"},
 		{"cmd/tokencache/internal/terminal", "train"},
 		{"cmd/tokencache/internal/listing", "diffusion dit internal/imagenet models models/bundle reuse"},

@@ -39,10 +39,11 @@ type generateCmd struct {
 	Path    string `name:"path-type" help:"A model with the tensors of a DiT is a SiT of this path, where its checkpoint does not say: Linear, GVP or VP." placeholder:"NAME"`
 	Predict string `name:"prediction" help:"Likewise: it predicts velocity, noise, score or sample." placeholder:"NAME"`
 
-	Out         string `short:"o" once:"" help:"Where to write: a folder (a PNG for each image, and sheet.png), FILE.png (the sheet alone; - for standard output), or FILE.npz (samples as DiT's sample_ddp.py writes them). Default: a new folder, out/0001, out/0002, ..." placeholder:"DIR|FILE"`
-	Overwrite   bool   `help:"Replace the images of another run, or of this one, in --out."`
-	Labels      bool   `help:"Also write the classes to the .npz, as arr_1, which evaluate compares with what it sees."`
-	Resume      bool   `help:"Complete an interrupted run into the same --out: finished images stay as they are, the others are generated. Needs the same --seed."`
+	Out       string `short:"o" once:"" help:"Where to write: a folder (a PNG for each image, and sheet.png), FILE.png (the sheet alone; - for standard output), or FILE.npz (samples as DiT's sample_ddp.py writes them). Default: a new folder, out/0001, out/0002, ..." placeholder:"DIR|FILE"`
+	Overwrite bool   `help:"Replace the images of another run, or of this one, in --out."`
+	Labels    bool   `help:"Also write the classes to the .npz, as arr_1, which evaluate compares with what it sees."`
+	Resume    bool   `help:"Complete an interrupted run into the same --out: finished images stay as they are, the others are generated. Needs the same --seed."`
+	shardFlags
 	SaveLatents string `help:"Also write the final latents to a safetensors file (tensor latents)." placeholder:"FILE"`
 	Noise       string `once:"" help:"Start from the tensor noise of a safetensors file, [count, channels, side, side], instead of random numbers." placeholder:"FILE"`
 	Compare     bool   `help:"Also generate without the policy (or, where there is none, by 50 steps of DDIM) from the same noise, write both next to each other (--out FILE.png or DIR), and measure the speed-up, and the PSNR to the others and to the solution that a deterministic sampler converges to."`
@@ -174,6 +175,10 @@ func (c *generateCmd) policy(a *app, p *tokencache.Pipeline, s tokencache.Sampli
 
 // generate generates the images and writes them as they are finished.
 func (c *generateCmd) generate(a *app, p *tokencache.Pipeline, req tokencache.Request) (err error) {
+	part, err := c.part(a, p, req)
+	if err != nil {
+		return err
+	}
 	w, err := output.NewWriter(p, req, output.Options{
 		Path:    c.Out,
 		Mode:    output.Mode{Resume: c.Resume, Overwrite: c.Overwrite},
@@ -181,6 +186,7 @@ func (c *generateCmd) generate(a *app, p *tokencache.Pipeline, req tokencache.Re
 		Latents: c.SaveLatents,
 		Noise:   c.Noise,
 		Stdout:  a.raw,
+		Part:    part,
 	})
 	if err != nil {
 		return err
@@ -199,7 +205,7 @@ func (c *generateCmd) generate(a *app, p *tokencache.Pipeline, req tokencache.Re
 	bar.Finish()
 	if err != nil {
 		if errors.Is(err, context.Canceled) && result != nil {
-			a.note("%s", w.Stopped(result.Stats.Images, len(req.Classes), req.Seed, c.Out == ""))
+			a.note("%s", w.Stopped(result.Stats.Images, req.Seed, c.Out == ""))
 		}
 		return err
 	}
@@ -213,7 +219,7 @@ func (c *generateCmd) generate(a *app, p *tokencache.Pipeline, req tokencache.Re
 	case c.JSON:
 		return a.printJSON(r)
 	case w.Complete:
-		a.note("all %d images of this run are there already: %s", len(req.Classes), files)
+		a.note("all %d images of this run are there already: %s", w.Images, files)
 		return nil
 	}
 	a.note("%s", strings.Join(r.Lines(), "\n"))
@@ -223,6 +229,9 @@ func (c *generateCmd) generate(a *app, p *tokencache.Pipeline, req tokencache.Re
 
 // checkOut reports flags of the output that do not go together.
 func (c *generateCmd) checkOut() error {
+	if err := c.checkShard(); err != nil {
+		return err
+	}
 	switch {
 	case c.Resume && c.Seed == "":
 		return errors.New("--resume needs the --seed of the run that was interrupted")

@@ -8,7 +8,7 @@ import (
 
 // verbGroups are the groups of verbs in the help of the program, and what they are for.
 var verbGroups = [][]string{
-	{"Generate:", "demo", "generate", "list"},
+	{"Generate:", "demo", "generate", "merge", "list"},
 	{"Make cache policies, and compare them:", "calibrate", "compare"},
 	{"Evaluate and measure:", "evaluate", "bench", "verify"},
 	{"Train:", "train", "data"},
@@ -26,6 +26,7 @@ var flagGroups = [][]string{
 		"guidance-all-channels", "clip"},
 	{"Cache policy:", "policy", "speed", "min-psnr", "cache-memory", "method", "ratio", "paper", "percentile"},
 	{"Measuring:", "timed", "repeat", "retime", "reference"},
+	{"Part of a run:", "shard", "shard-index", "features"},
 	{"Output:", "out", "overwrite", "labels", "resume", "save-latents", "compare", "report-only", "json"},
 }
 
