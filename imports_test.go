@@ -64,6 +64,7 @@ var storeys = []storey{
 		{"data", "internal/imagefile internal/npz internal/raster internal/regularfile internal/sheet"},
 		{"eval", "checkpoint internal/npz internal/raster nn tensor"},
 		{"shard", "eval internal/npz internal/raster"},
+		{"jobs", "internal/atomicfile internal/digest internal/filelock internal/regularfile shard"},
 		{"report/internal/chart", ""},
 		{"report", "diffusion eval internal/atomicfile internal/median report/internal/chart reuse"},
 		{"train", ". checkpoint data diffusion dit eval internal/atomicfile internal/classes internal/kernel internal/raster internal/regularfile internal/sheet minit2i nn report reuse seam tensor"},

@@ -13,7 +13,7 @@ import (
 const distributed = "./cmd/tokencache"
 
 // noticed matches the lines of NOTICE that list a module and its licence.
-var noticed = regexp.MustCompile(`(?m)^  ([a-z0-9.]+\.[a-z]+/\S+) +(MIT|BSD-[23]-Clause|MPL-2\.0)$`)
+var noticed = regexp.MustCompile(`(?m)^  ([a-z0-9.]+\.[a-z]+/\S+) +(MIT|BSD-[23]-Clause|MPL-2\.0|Apache-2\.0)$`)
 
 // licenceFiles are the names under which modules keep their licences.
 var licenceFiles = []string{"LICENSE", "LICENSE.txt", "LICENSE.md", "COPYING"}

@@ -234,6 +234,12 @@ func (f *Folder) Foreign(r *Parts) []error {
 	return list
 }
 
+// Differs says how run o is another than r; "" if it is the same.
+func (r Run) Differs(o Run) string {
+	_, how, _ := r.differs(o)
+	return how
+}
+
 // differs returns the first setting, or else the first other thing, in which run o differs.
 func (r Run) differs(o Run) (what, how string, differs bool) {
 	say := func(what string, got, want any) (string, string, bool) {

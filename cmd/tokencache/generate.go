@@ -64,12 +64,30 @@ An image of the bundled model takes about a fifth of a second on two cores, one 
 }
 
 func (c *generateCmd) Run(a *app) error {
-	if err := c.checkOut(); err != nil {
+	p, req, err := c.open(a)
+	if err != nil {
 		return err
+	}
+	defer p.Close()
+	if c.Compare {
+		discard, err := c.prepareCompare(req)
+		if err != nil {
+			return err
+		}
+		defer discard()
+		return c.compare(a, p, req)
+	}
+	return c.generate(a, p, req)
+}
+
+// open opens the model and returns it with what the flags ask for, checked.
+func (c *generateCmd) open(a *app) (p *tokencache.Pipeline, req tokencache.Request, err error) {
+	if err := c.checkOut(); err != nil {
+		return nil, req, err
 	}
 	seed, err := parseSeed(c.Seed)
 	if err != nil {
-		return err
+		return nil, req, err
 	}
 	p, sampling, err := a.open(&c.Model, tokencache.Options{
 		VAE:         c.VAE,
@@ -82,23 +100,14 @@ func (c *generateCmd) Run(a *app) error {
 		Prediction:  diffusion.Prediction(c.Predict),
 	}, &c.samplingFlags)
 	if err != nil {
-		return err
+		return nil, req, err
 	}
-	defer p.Close()
 	sampling.RNG = diffusion.RNG(c.RNG)
-	req, err := c.request(a, p, sampling, seed)
-	if err != nil {
-		return err
+	if req, err = c.request(a, p, sampling, seed); err != nil {
+		p.Close()
+		return nil, req, err
 	}
-	if c.Compare {
-		discard, err := c.prepareCompare(req)
-		if err != nil {
-			return err
-		}
-		defer discard()
-		return c.compare(a, p, req)
-	}
-	return c.generate(a, p, req)
+	return p, req, nil
 }
 
 // request returns what the flags ask for, checked.

@@ -13,8 +13,8 @@ import (
 
 // shardFlags divide a run among processes.
 type shardFlags struct {
-	Shard      string `help:"Generate shard I of K of the run alone, I from 1 to K, as a part in the folder --out: merge joins the parts. Needs --seed." placeholder:"I/K"`
-	ShardIndex string `help:"The same with I from 0 to K-1, as arrays of jobs count." placeholder:"I/K"`
+	Shard      string `help:"Generate shard I of K of the run alone, I from 1 to K, as a part in the folder --out: merge joins the parts. Needs --seed. Default: all of it." placeholder:"I/K"`
+	ShardIndex string `help:"The same with I from 0 to K-1, as arrays of jobs count. Default: all of it." placeholder:"I/K"`
 	Features   string `help:"With --shard: feature network whose statistics the part carries, so that evaluate need not read its pixels, or none. Default: for a bundled model the one that evaluate uses." placeholder:"NAME|PATH"`
 }
 

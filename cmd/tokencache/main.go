@@ -29,6 +29,7 @@ type cli struct {
 	Demo      demoCmd      `cmd:"" help:"Show in some seconds what a cache policy gains: generates a few images with and without one."`
 	Generate  generateCmd  `cmd:"" help:"Generate images with a model."`
 	Merge     mergeCmd     `cmd:"" help:"Join the parts of a run that several processes generated."`
+	Jobs      jobsCmd      `cmd:"" help:"Generate with many workers behind a queue, on any number of machines."`
 	List      listCmd      `cmd:"" help:"List bundled models, cache policies, samplers, or the classes of a model."`
 	Inspect   inspectCmd   `cmd:"" help:"Say what a model file is: architecture, size, cost, tensors."`
 	Verify    verifyCmd    `cmd:"" help:"Compare this program's numbers with recorded ones of the original code."`
@@ -155,6 +156,7 @@ func newParser(c *cli, options ...kong.Option) *kong.Kong {
 			"forms":         strings.Join(diffusion.Forms(), ", "),
 			"lasts":         strings.Join(diffusion.LastSteps(), ", "),
 			"spacings":      strings.Join(diffusion.Spacings(), ", "),
+			"broker":        defaultBroker,
 			"version":       version.Describe().String(),
 			"maxImages":     fmt.Sprint(maxCount),
 		},

@@ -63,14 +63,7 @@ func NewWriter(p *tokencache.Pipeline, req tokencache.Request, o Options) (w *Wr
 		}
 		w.made = w.Path
 	}
-	run := Run{
-		Classes:  req.Classes,
-		Names:    p.ClassNames(),
-		Identity: p.Identity(req),
-		Texts:    provenance(p, req, o.Noise).Texts(),
-		Labels:   o.Labels,
-	}
-	run.Height, run.Width, run.Channels = p.ImageSize()
+	run := requested(p, req, o)
 	if o.Part != nil {
 		o.Findings = req.MinPSNR != 0
 		w.sink, err = openPart(w.Path, run, o.Mode, *o.Part)
@@ -96,6 +89,24 @@ func NewWriter(p *tokencache.Pipeline, req tokencache.Request, o Options) (w *Wr
 		return nil, errors.Join(ErrLatentsGone, w.Close())
 	}
 	return w, nil
+}
+
+// requested is the run of a request.
+func requested(p *tokencache.Pipeline, req tokencache.Request, o Options) Run {
+	run := Run{
+		Classes:  req.Classes,
+		Names:    p.ClassNames(),
+		Identity: p.Identity(req),
+		Texts:    provenance(p, req, o.Noise).Texts(),
+		Labels:   o.Labels,
+	}
+	run.Height, run.Width, run.Channels = p.ImageSize()
+	return run
+}
+
+// About returns what parts and archives say of a request's run.
+func About(p *tokencache.Pipeline, req tokencache.Request, o Options) shard.Run {
+	return requested(p, req, o).about()
 }
 
 // newLatentsFor returns the latents of a request's images, whose file can be written.
