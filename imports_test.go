@@ -78,6 +78,7 @@ var storeys = []storey{
 		{"models", ". checkpoint diffusion dit eval internal/spelling models/bundle models/fashion models/fashion-mdt reuse"},
 	}},
 	{"program", []room{
+		{"bench/jobs/simulate", ""},
 		{"bench/peers/block", "checkpoint dit nn seam tensor"},
 		{"cmd/tokencache/internal/version", "internal/kernel"},
 		{"cmd/tokencache/internal/calibration", "calibrate comparison reuse"},

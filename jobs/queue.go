@@ -30,8 +30,8 @@ const (
 const (
 	// MaxQueued bounds the units in a queue. A broker refuses more, and they wait until there is room.
 	MaxQueued = 10_000
-	// workerTTL is how long a worker that is silent counts as there.
-	workerTTL = 15 * time.Second
+	// workerTTL is how long a worker that is silent counts as there. It says a word at a third of it.
+	workerTTL = 30 * time.Second
 )
 
 // Queue is the jobs that a broker keeps.
@@ -98,19 +98,22 @@ func (q *Queue) open(ctx context.Context, replicas int) (err error) {
 		Subjects:          []string{failedSubject + ">"},
 		MaxMsgsPerSubject: 1,
 	})
-	bucket := func(name string, ttl time.Duration) jetstream.KeyValue {
+	bucket := func(name string, ttl time.Duration, on jetstream.StorageType) jetstream.KeyValue {
 		var kv jetstream.KeyValue
 		if err == nil {
 			kv, err = q.stream.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
 				Bucket:   name,
 				TTL:      ttl,
 				Replicas: replicas,
-				Storage:  jetstream.FileStorage,
+				Storage:  on,
 			})
 		}
 		return kv
 	}
-	q.jobs, q.status, q.workers = bucket(jobsBucket, 0), bucket(statusBucket, 0), bucket(workersBucket, workerTTL)
+	q.jobs = bucket(jobsBucket, 0, jetstream.FileStorage)
+	// What thousands of workers say of themselves is not worth a sync to the disk each.
+	q.status = bucket(statusBucket, 0, jetstream.MemoryStorage)
+	q.workers = bucket(workersBucket, workerTTL, jetstream.MemoryStorage)
 	return err
 }
 

@@ -43,7 +43,7 @@ func (s *workerState) copy() *Worker {
 func (w *Work) announce(ctx context.Context, s *workerState) {
 	for {
 		_ = w.Queue.Announce(ctx, s.copy()) // else it counts as gone until the broker is there
-		if sleep(ctx, workerTTL/5) != nil {
+		if sleep(ctx, workerTTL/3) != nil {
 			break
 		}
 	}

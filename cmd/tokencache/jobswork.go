@@ -44,6 +44,10 @@ func (c *jobsWorkCmd) Run(a *app) error {
 		}
 		defer os.RemoveAll(c.Scratch)
 	}
+	build, err := version.Describe().Build()
+	if err != nil {
+		return err
+	}
 	m := &partMaker{app: a, threads: c.Threads}
 	defer m.Close()
 	w := &jobs.Work{
@@ -52,7 +56,7 @@ func (c *jobsWorkCmd) Run(a *app) error {
 			Name:    jobs.WorkerName(host, os.Getpid()),
 			Host:    host,
 			Threads: max(c.Threads, 0),
-			Version: version.Describe().String(),
+			Version: build,
 			Level:   kernel.ActiveLevel().String(),
 			DTypes:  []string{dtype},
 		},
@@ -115,12 +119,9 @@ func (m *partMaker) open(args []string) (run shard.Run, needs jobs.Needs, err er
 	}
 	m.command = g
 	run = output.About(m.pipeline, m.request, output.Options{Labels: g.Labels, Noise: g.Noise})
-	return run, jobs.Needs{
-		Version: version.Describe().String(),
-		Level:   m.pipeline.Level(),
-		DType:   dtype,
-		Model:   m.pipeline.Fingerprint(),
-	}, nil
+	needs = jobs.Needs{Level: m.pipeline.Level(), DType: dtype, Model: m.pipeline.Fingerprint()}
+	needs.Version, err = version.Describe().Build()
+	return run, needs, err
 }
 
 // Prepare implements jobs.Maker.
