@@ -450,3 +450,64 @@ func TestJobs(t *testing.T) {
 		t.Error("jobs of two stores are one")
 	}
 }
+
+// BenchmarkQueue is what the broker takes for a unit that is queued, and confirmed.
+func BenchmarkQueue(b *testing.B) {
+	broker, err := StartBroker("127.0.0.1:0", b.TempDir(), Access{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer broker.Stop()
+	c, err := Connect(broker.URL(), Access{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer c.Close()
+	ctx := context.Background()
+	q, err := OpenQueue(ctx, c, 1)
+	if err != nil {
+		b.Fatal(err)
+	}
+	j := New(nil, testRun(maxUnits), 1, b.TempDir(), needs)
+	consumer, err := q.consumer(ctx, j)
+	if err != nil {
+		b.Fatal(err)
+	}
+	unit := 0
+	for b.Loop() {
+		if err := q.push(ctx, j, unit); err != nil {
+			b.Fatal(err)
+		}
+		unit++
+		m, err := consumer.Next()
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := m.DoubleAck(ctx); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkAsk is what the broker takes for a question.
+func BenchmarkAsk(b *testing.B) {
+	broker, err := StartBroker("127.0.0.1:0", b.TempDir(), Access{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer broker.Stop()
+	c, err := Connect(broker.URL(), Access{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer c.Close()
+	q, err := OpenQueue(context.Background(), c, 1)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if err := q.Announce(context.Background(), &Worker{Name: "a"}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,6 +1,6 @@
 // Command simulate says how long a job takes with 1 to 10,000 workers, and what bounds it: a
-// discrete-event simulation of workers, the broker, the coordinator that fills the queue, and the store
-// of results.
+// discrete-event simulation of workers, the broker, the coordinator that fills the queue, and the
+// store of results.
 //
 //	go run ./bench/jobs/simulate [-image 180 -shard 20 ...]
 //
@@ -21,10 +21,10 @@ func main() {
 	flag.Float64Var(&m.Image, "image", 0.18, "seconds that a worker takes for an image")
 	flag.Float64Var(&m.Spread, "spread", 0.1, "relative standard deviation of a shard's time")
 	flag.Float64Var(&m.Shard, "shard", 20, "seconds of a shard, from which its number of images follows")
-	flag.Float64Var(&m.Ask, "ask", 0.0005, "seconds of the broker for a question: the jobs, a shard, a heartbeat")
-	flag.Float64Var(&m.Sync, "sync", 0.002, "seconds of the broker for what it syncs to the disk: a shard queued or done")
+	flag.Float64Var(&m.Ask, "ask", 0.0001, "seconds of the broker for a question: the jobs, a shard, a heartbeat")
+	flag.Float64Var(&m.Sync, "sync", 0.004, "seconds of the broker for what it syncs to the disk: a shard queued or done")
 	flag.Float64Var(&m.Trip, "trip", 0.002, "seconds to the broker and back")
-	flag.Float64Var(&m.Bytes, "bytes", 196_608, "bytes of an image")
+	flag.Float64Var(&m.Bytes, "bytes", 784, "bytes of an image")
 	flag.Float64Var(&m.Store, "store", 1e9, "bytes per second that the store takes")
 	flag.Float64Var(&m.AckWait, "ack-wait", 30, "ack wait in seconds; heartbeats come at a third of it")
 	flag.Float64Var(&m.Lifetime, "lifetime", 0, "mean seconds after which a worker dies and is replaced; 0: never")

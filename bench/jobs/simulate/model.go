@@ -63,10 +63,14 @@ func (r result) bend() string {
 }
 
 // server serves one request after another.
-type server struct{ free, busy float64 }
+type server struct {
+	share      float64 // of its time that it has for requests
+	free, busy float64
+}
 
 // serve returns when a request that comes at a time and takes so long is done.
 func (s *server) serve(at, cost float64) float64 {
+	cost /= s.share
 	s.free = max(s.free, at) + cost
 	s.busy += cost
 	return s.free
@@ -85,8 +89,6 @@ const (
 	askShard kind = iota // for the next shard
 	computed             // the shard's images
 	stored               // the part is in the store
-	beat                 // heartbeat
-	announce             // that the worker is there
 )
 
 type events []event
@@ -110,7 +112,6 @@ type simulation struct {
 	perShard      int
 	left, done    int // images that nobody has taken, and that are in the store
 	taken         []int
-	until         []float64 // when each worker's computing ends
 	dies          []float64 // when each worker dies
 	returned      []returned
 	lost          int
@@ -130,13 +131,15 @@ func (m *model) run() result {
 		perShard: max(1, int(m.Shard/m.Image)),
 		left:     m.Images,
 		taken:    make([]int, m.Workers),
-		until:    make([]float64, m.Workers),
 		dies:     make([]float64, m.Workers),
 	}
+	// Heartbeats and announcements come all the time and leave the broker less for shards.
+	steady := float64(m.Workers) * m.Ask * (3/m.AckWait + 1/announceEvery)
+	s.broker.share = max(0.001, 1-steady)
+	s.store.share = 1
 	for w := range m.Workers {
 		s.dies[w] = s.lifetime(0)
 		s.add(s.random.Float64(), w, askShard) // they start within a second
-		s.add(announceEvery*s.random.Float64(), w, announce)
 	}
 	end := 0.0
 	for s.done < m.Images {
@@ -149,7 +152,7 @@ func (m *model) run() result {
 	return result{
 		Seconds:    end,
 		Efficiency: float64(m.Images) * m.Image / (end * float64(m.Workers)),
-		Broker:     min(1, s.broker.busy/end),
+		Broker:     min(1, s.broker.share*s.broker.busy/end+1-s.broker.share),
 		Store:      min(1, s.store.busy/end),
 		Lost:       s.lost,
 		Rounds:     float64(m.Images) / float64(s.perShard*m.Workers),
@@ -178,14 +181,6 @@ func (s *simulation) step(e event) {
 		s.done += s.taken[e.worker]
 		s.taken[e.worker] = 0
 		s.add(s.broker.serve(e.at+s.Trip, s.Sync)+s.Trip, e.worker, askShard)
-	case beat:
-		if s.taken[e.worker] > 0 && e.at < s.until[e.worker] {
-			s.broker.serve(e.at, s.Ask)
-			s.add(e.at+s.AckWait/3, e.worker, beat)
-		}
-	case announce:
-		s.broker.serve(e.at, s.Ask)
-		s.add(e.at+announceEvery, e.worker, announce)
 	}
 }
 
@@ -214,7 +209,6 @@ func (s *simulation) take(at float64, worker int) {
 		s.add(restart, worker, askShard)
 		return
 	}
-	s.taken[worker], s.until[worker] = n, end
+	s.taken[worker] = n
 	s.add(end, worker, computed)
-	s.add(at+s.AckWait/3, worker, beat)
 }

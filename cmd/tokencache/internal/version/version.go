@@ -52,8 +52,8 @@ func Describe() Version {
 	return v
 }
 
-// Build tells builds of the program apart, whose numbers may differ at the same CPU level. Of one whose
-// commit is not known, or is not all of it, it has a hash of the executable.
+// Build tells builds of the program apart, whose numbers may differ at the same CPU level. Of one
+// whose commit is not known, or is not all of it, it has a hash of the executable.
 func (v Version) Build() (string, error) {
 	fields := []string{v.Version, v.Commit, v.Go, runtime.GOARCH}
 	if v.Version == "(devel)" && v.Commit == "" || strings.HasSuffix(v.Commit, changed) {
