@@ -292,7 +292,7 @@ func TestFlowErrors(t *testing.T) {
 		{Sampling{Sampler: "sde", Form: "flat"}, flowNetwork, "Form", "want sigma, SBDM"},
 		{Sampling{Sampler: "sde", LastStep: "first"}, flowNetwork, "LastStep", "want mean, tweedie"},
 		{Sampling{Sampler: "sde", Steps: 1}, flowNetwork, "Steps", "2 or more"},
-		{Sampling{Sampler: "ddim", Form: "sigma"}, flowNetwork, "Form", `only sampler "sde" has it`},
+		{Sampling{Sampler: "ddim", Form: "SBDM"}, flowNetwork, "Form", `only sampler "sde" has it`},
 		{Sampling{Sampler: "ode", Spacing: "karras"}, flowNetwork, "Spacing", "even in t"},
 		{Sampling{Sampler: "ode", SampleEps: 0.7}, flowNetwork, "SampleEps", "0 to below 0.5"},
 		{Sampling{Sampler: "ode", Variant: "rk4", RelTol: 1e-5}, flowNetwork, "RelTol", "dopri5 has tolerances"},

@@ -231,7 +231,8 @@ func (n *Classifier) Predict(ctx context.Context, g *tensor.Graph, images Images
 	if err := m.Add(p.Features); err != nil {
 		return nil, err
 	}
-	p.Pool = *m.Gaussian()
+	p.pool = m
+	p.sum()
 	return p, nil
 }
 

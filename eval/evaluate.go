@@ -67,7 +67,10 @@ func Evaluate(ctx context.Context, samples Images, reference Reference, n Networ
 	if known == nil {
 		known = &real.Statistics
 	}
-	p, err := n.Predict(ctx, g, samples, from(reference.Images.Count))
+	p := samples.Known
+	if p == nil || p.Network != n.Identity() {
+		p, err = n.Predict(ctx, g, samples, from(reference.Images.Count))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("samples: %w", err)
 	}

@@ -16,6 +16,11 @@ type Images struct {
 	Labels []int32
 	// Image returns image i. A grey image, image.Gray, has one channel, any other three.
 	Image func(i int) (image.Image, error)
+	// Known is what a network has said of the images already; nil if nothing is known. An evaluation
+	// by that network does not read them.
+	Known *Predictions
+
+	part *setPart // the images are part of a set, unless nil
 }
 
 // Spread returns up to count of the images, evenly spread, or all of them if count is 0.

@@ -20,14 +20,11 @@ func (n *Inception) Predict(ctx context.Context, g *tensor.Graph, images Images,
 	s := &inceptionOutputs{
 		pool:    NewMoments(InceptionPool),
 		spatial: NewMoments(InceptionSpatial),
-		keep:    make([]bool, images.Count),
+		keep:    images.kept(inceptionKept, InceptionPool),
 		out: &Predictions{
 			Probabilities: make([]float32, 0, images.Count*InceptionClasses),
 			Preprocessing: n.preprocessing.String(),
 		},
-	}
-	for _, i := range spread(images.Count, inceptionKept) {
-		s.keep[i] = true
 	}
 	g.SetContext(ctx)
 	defer g.SetContext(context.Background())
@@ -63,7 +60,8 @@ func (n *Inception) Predict(ctx context.Context, g *tensor.Graph, images Images,
 	if err := s.flush(); err != nil {
 		return nil, err
 	}
-	s.out.Statistics = Statistics{Network: n.Identity(), Pool: *s.pool.Gaussian(), Spatial: s.spatial.Gaussian()}
+	s.out.Network, s.out.pool, s.out.spatial = n.Identity(), s.pool, s.spatial
+	s.out.sum()
 	return s.out, nil
 }
 

@@ -32,6 +32,16 @@ type Predictions struct {
 	Probabilities []float32
 	// Preprocessing is how images were prepared for Inception; "" of a Classifier.
 	Preprocessing string
+
+	pool, spatial *Moments // of all images; spatial is nil of a Classifier
+}
+
+// sum sets the statistics to those of the moments.
+func (p *Predictions) sum() {
+	p.Pool = *p.pool.Gaussian()
+	if p.spatial != nil {
+		p.Spatial = p.spatial.Gaussian()
+	}
 }
 
 // Agreement returns, of each image that has a label, 1 if the network predicts it and 0 if not; nil

@@ -11,7 +11,7 @@ import (
 )
 
 // text has what the stages treat in special ways.
-const text = "a  red\tcube é ﬁ ½ ▁ <extra_id_3></s> ​日本 👩‍👩‍👧 \xff  "
+const text = "a  red\tcube é ﬁ ½ ▁ <extra_id_3></s> \u200b日本 👩‍👩‍👧 \xff  "
 
 func seeds(f *testing.F, ending string) {
 	paths, err := filepath.Glob(filepath.Join("testdata", "small*"+ending))

@@ -180,12 +180,12 @@ func (t *Tokenizer) readNormalizer(s jsonStep) error {
 		t.json.lower = true
 	case "Strip":
 		if s.StripLeft {
-			return errors.New("Strip with strip_left is not supported")
+			return errors.New("a Strip with strip_left is not supported")
 		}
 		t.json.stripRight = s.StripRight
 	case "Replace":
 		if s.Pattern.Regex != " {2,}" {
-			return fmt.Errorf("Replace of %.40q: want the pattern \" {2,}\"", s.Pattern.Regex+s.Pattern.String)
+			return fmt.Errorf("a Replace of %.40q: want the pattern \" {2,}\"", s.Pattern.Regex+s.Pattern.String)
 		}
 		t.json.collapse = &s.Content
 	default:
@@ -210,7 +210,7 @@ func (p *pipeline) readPreTokenizer(s jsonStep) error {
 	case "Metaspace":
 		prefix := s.PrependScheme == "always" || s.PrependScheme == "" && (s.AddPrefixSpace == nil || *s.AddPrefixSpace)
 		if s.Replacement != space || !prefix {
-			return fmt.Errorf("Metaspace: want %q in place of spaces and always in front", space)
+			return fmt.Errorf("a Metaspace: want %q in place of spaces and always in front", space)
 		}
 	default:
 		return fmt.Errorf("%.40q: want Metaspace or WhitespaceSplit", s.Type)

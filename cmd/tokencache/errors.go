@@ -13,6 +13,7 @@ import (
 	"github.com/tokencache/tokencache/models/bundle"
 	"github.com/tokencache/tokencache/report"
 	"github.com/tokencache/tokencache/reuse"
+	"github.com/tokencache/tokencache/shard"
 )
 
 // flagOf is the flag that sets a field which a tokencache.FieldError names.
@@ -65,6 +66,9 @@ func (a *app) explain(err error) string {
 		} else {
 			text += ": give another --out, or --overwrite to replace it"
 		}
+	}
+	if several := (*shard.AmbiguousError)(nil); errors.As(err, &several) {
+		text += ": give --identity"
 	}
 	if errors.Is(err, output.ErrLatentsGone) {
 		text = "--save-latents cannot be used with --resume: " + text

@@ -11,10 +11,11 @@ import (
 	"github.com/tokencache/tokencache/eval"
 	"github.com/tokencache/tokencache/internal/atomicfile"
 	"github.com/tokencache/tokencache/models"
+	"github.com/tokencache/tokencache/shard"
 )
 
 type evaluateCmd struct {
-	Samples        string `once:"" help:"Images to evaluate: an .npz or a folder as generate writes them, or a data set." placeholder:"PATH" required:""`
+	Samples        string `once:"" help:"Images to evaluate: an .npz or a folder as generate writes them, a folder of the parts of a run, or a data set." placeholder:"PATH" required:""`
 	Reference      string `once:"" help:"Real images to compare them with: a data set or an .npz; or an .npz of their statistics, as --statistics, pytorch-fid and the ADM evaluator write it, whose images, if it has them too, are used for precision and recall." placeholder:"PATH" required:""`
 	SamplesSplit   string `help:"Part of the samples, if they are a data set: train, test or all." enum:"train,test,all," default:""`
 	ReferenceSplit string `help:"Part of the reference: train, test or all. Default: test where there are parts." enum:"train,test,all," default:""`
@@ -69,7 +70,7 @@ func (c *evaluateCmd) run(a *app) error {
 		Skip:     c.SkipBad,
 		Warn:     func(err error) { a.note("skipped: %v", err) },
 	}
-	samples, closeSamples, err := c.openSamples(a, options)
+	samples, closeSamples, err := c.openSamples(a, options, net.Network.Identity())
 	if err != nil {
 		return err
 	}
@@ -151,9 +152,21 @@ func (c *evaluateCmd) openReference(a *app, o data.Options) (eval.Reference, fun
 	return r, set.Close, nil
 }
 
-// openSamples opens a folder that generate wrote, or any data set, and returns what closes it.
-func (c *evaluateCmd) openSamples(a *app, o data.Options) (eval.Images, func() error, error) {
+// openSamples opens a folder that generate wrote, of images or of parts, or any data set, and returns
+// what closes it. The network is what evaluates them.
+func (c *evaluateCmd) openSamples(a *app, o data.Options, network string) (eval.Images, func() error, error) {
 	if info, err := os.Stat(c.Samples); err == nil && info.IsDir() {
+		folder, err := shard.Scan(c.Samples)
+		if err != nil {
+			return eval.Images{}, nil, err
+		}
+		if len(folder.Runs) > 0 {
+			parts, err := folder.Choose("")
+			if err != nil {
+				return eval.Images{}, nil, fmt.Errorf("samples %s: %w", c.Samples, err)
+			}
+			return output.PartImages(parts, network)
+		}
 		s, err := output.ReadFolder(c.Samples)
 		if err != nil || s != nil {
 			return s.Evaluated(), func() error { return nil }, err

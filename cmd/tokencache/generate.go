@@ -41,10 +41,11 @@ type generateCmd struct {
 	Path    string `name:"path-type" help:"A model with the tensors of a DiT is a SiT of this path, where its checkpoint does not say: Linear, GVP or VP." placeholder:"NAME"`
 	Predict string `name:"prediction" help:"Likewise: it predicts velocity, noise, score or sample." placeholder:"NAME"`
 
-	Out         string `short:"o" once:"" help:"Where to write: a folder (a PNG for each image, and sheet.png), FILE.png (the sheet alone; - for standard output), or FILE.npz (samples as DiT's sample_ddp.py writes them). Default: a new folder, out/0001, out/0002, ..." placeholder:"DIR|FILE"`
-	Overwrite   bool   `help:"Replace the images of another run, or of this one, in --out."`
-	Labels      bool   `help:"Also write the classes to the .npz, as arr_1, which evaluate compares with what it sees."`
-	Resume      bool   `help:"Complete an interrupted run into the same --out: finished images stay as they are, the others are generated. Needs the same --seed."`
+	Out       string `short:"o" once:"" help:"Where to write: a folder (a PNG for each image, and sheet.png), FILE.png (the sheet alone; - for standard output), or FILE.npz (samples as DiT's sample_ddp.py writes them). Default: a new folder, out/0001, out/0002, ..." placeholder:"DIR|FILE"`
+	Overwrite bool   `help:"Replace the images of another run, or of this one, in --out."`
+	Labels    bool   `help:"Also write the classes to the .npz, as arr_1, which evaluate compares with what it sees."`
+	Resume    bool   `help:"Complete an interrupted run into the same --out: finished images stay as they are, the others are generated. Needs the same --seed."`
+	shardFlags
 	SaveLatents string `help:"Also write the final latents to a safetensors file (tensor latents)." placeholder:"FILE"`
 	Noise       string `once:"" help:"Start from the tensor noise of a safetensors file, [count, channels, side, side], instead of random numbers." placeholder:"FILE"`
 	Compare     bool   `help:"Also generate without the policy (or, where there is none, by 50 steps of DDIM) from the same noise, write both next to each other (--out FILE.png or DIR), and measure the speed-up, and the PSNR to the others and to the solution that a deterministic sampler converges to."`
@@ -67,12 +68,30 @@ An image of the bundled model takes about a fifth of a second on two cores, one 
 }
 
 func (c *generateCmd) Run(a *app) error {
-	if err := c.checkOut(); err != nil {
+	p, req, err := c.open(a)
+	if err != nil {
 		return err
+	}
+	defer p.Close()
+	if c.Compare {
+		discard, err := c.prepareCompare(req)
+		if err != nil {
+			return err
+		}
+		defer discard()
+		return c.compare(a, p, req)
+	}
+	return c.generate(a, p, req)
+}
+
+// open opens the model and returns it with what the flags ask for, checked.
+func (c *generateCmd) open(a *app) (p *tokencache.Pipeline, req tokencache.Request, err error) {
+	if err := c.checkOut(); err != nil {
+		return nil, req, err
 	}
 	seed, err := parseSeed(c.Seed)
 	if err != nil {
-		return err
+		return nil, req, err
 	}
 	p, sampling, err := a.open(&c.Model, c.options(tokencache.Options{
 		VAE:         c.VAE,
@@ -86,23 +105,14 @@ func (c *generateCmd) Run(a *app) error {
 		Prediction:  diffusion.Prediction(c.Predict),
 	}), &c.samplingFlags)
 	if err != nil {
-		return err
+		return nil, req, err
 	}
-	defer p.Close()
 	sampling.RNG = diffusion.RNG(c.RNG)
-	req, err := c.request(a, p, sampling, seed)
-	if err != nil {
-		return err
+	if req, err = c.request(a, p, sampling, seed); err != nil {
+		p.Close()
+		return nil, req, err
 	}
-	if c.Compare {
-		discard, err := c.prepareCompare(req)
-		if err != nil {
-			return err
-		}
-		defer discard()
-		return c.compare(a, p, req)
-	}
-	return c.generate(a, p, req)
+	return p, req, nil
 }
 
 // request returns what the flags ask for, checked.
@@ -179,6 +189,10 @@ func (c *generateCmd) policy(a *app, p *tokencache.Pipeline, s tokencache.Sampli
 
 // generate generates the images and writes them as they are finished.
 func (c *generateCmd) generate(a *app, p *tokencache.Pipeline, req tokencache.Request) (err error) {
+	part, err := c.part(a, p, req)
+	if err != nil {
+		return err
+	}
 	w, err := output.NewWriter(p, req, output.Options{
 		Path:    c.Out,
 		Mode:    output.Mode{Resume: c.Resume, Overwrite: c.Overwrite},
@@ -186,6 +200,7 @@ func (c *generateCmd) generate(a *app, p *tokencache.Pipeline, req tokencache.Re
 		Latents: c.SaveLatents,
 		Noise:   c.Noise,
 		Stdout:  a.raw,
+		Part:    part,
 	})
 	if err != nil {
 		return err
@@ -204,7 +219,7 @@ func (c *generateCmd) generate(a *app, p *tokencache.Pipeline, req tokencache.Re
 	bar.Finish()
 	if err != nil {
 		if errors.Is(err, context.Canceled) && result != nil {
-			a.note("%s", w.Stopped(result.Stats.Images, req.Images(), req.Seed, c.Out == ""))
+			a.note("%s", w.Stopped(result.Stats.Images, req.Seed, c.Out == ""))
 		}
 		return err
 	}
@@ -218,7 +233,7 @@ func (c *generateCmd) generate(a *app, p *tokencache.Pipeline, req tokencache.Re
 	case c.JSON:
 		return a.printJSON(r)
 	case w.Complete:
-		a.note("all %d images of this run are there already: %s", req.Images(), files)
+		a.note("all %d images of this run are there already: %s", w.Images, files)
 		return nil
 	}
 	a.note("%s", strings.Join(r.Lines(), "\n"))
@@ -228,6 +243,9 @@ func (c *generateCmd) generate(a *app, p *tokencache.Pipeline, req tokencache.Re
 
 // checkOut reports flags of the output that do not go together.
 func (c *generateCmd) checkOut() error {
+	if err := c.checkShard(); err != nil {
+		return err
+	}
 	switch {
 	case c.Resume && c.Seed == "":
 		return errors.New("--resume needs the --seed of the run that was interrupted")
@@ -246,9 +264,6 @@ func (c *generateCmd) checkOut() error {
 	}
 	return nil
 }
-
-// maxCacheMem bounds --cache-memory, so that its bytes are a number.
-const maxCacheMem = math.MaxInt64 >> 20
 
 // maxCount bounds the images of one run: twenty times as many as FID is computed of.
 const maxCount = 1_000_000

@@ -8,7 +8,7 @@ import (
 
 // verbGroups are the groups of verbs in the help of the program, and what they are for.
 var verbGroups = [][]string{
-	{"Generate:", "demo", "generate", "encode", "list"},
+	{"Generate:", "demo", "generate", "encode", "merge", "jobs", "list"},
 	{"Make cache policies, and compare them:", "calibrate", "compare"},
 	{"Serve:", "serve"},
 	{"Evaluate and measure:", "evaluate", "bench", "verify"},
@@ -31,6 +31,9 @@ var flagGroups = [][]string{
 	{"Cache policy:", "policy", "speed", "min-psnr", "cache-memory", "method", "ratio", "paper", "percentile"},
 	{"Measuring:", "timed", "repeat", "retime", "reference"},
 	{"Computing:", "dtype", "threads"},
+	{"Broker:", "nats", "listen", "state", "user", "password-file", "nkey", "tls-ca", "tls-cert", "tls-key", "replicas"},
+	{"Shards and workers:", "shard-size", "ack-wait", "attempts", "workers", "metrics", "shared", "merge"},
+	{"Part of a run:", "shard", "shard-index", "features"},
 	{"Output:", "out", "overwrite", "labels", "resume", "save-latents", "compare", "report-only", "json"},
 }
 

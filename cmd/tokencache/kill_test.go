@@ -49,10 +49,11 @@ func killedRuns(t *testing.T) []killedRun {
 	with := func(verb string, args string) []string {
 		return slices.Concat([]string{verb}, model, strings.Fields(args))
 	}
-	images := with("generate", "--count 24 --steps 2 --seed 1 --resume")
+	images := slices.Clip(with("generate", "--count 24 --steps 2 --seed 1 --resume"))
 	return []killedRun{
 		{name: "images", args: images, out: "images", kills: 6},
 		{name: "npz", args: images, out: "samples.npz", kills: 6},
+		{name: "part", args: append(images, "--shard", "2/2"), out: "parts", kills: 4},
 		{
 			name: "train",
 			args: append([]string{"train", "--data", classFolders(t)},

@@ -30,6 +30,8 @@ type cli struct {
 	Generate  generateCmd  `cmd:"" help:"Generate images with a model."`
 	Serve     serveCmd     `cmd:"" help:"Serve models over HTTP: the images API that OpenAI's clients speak, and a page."`
 	Encode    encodeCmd    `cmd:"" help:"Encode prompts ahead, so that generating needs no text encoder."`
+	Merge     mergeCmd     `cmd:"" help:"Join the parts of a run that several processes generated."`
+	Jobs      jobsCmd      `cmd:"" help:"Generate with many workers behind a queue, on any number of machines."`
 	List      listCmd      `cmd:"" help:"List bundled models, cache policies, samplers, or the classes of a model."`
 	Inspect   inspectCmd   `cmd:"" help:"Say what a model file is: architecture, size, cost, tensors."`
 	Verify    verifyCmd    `cmd:"" help:"Compare this program's numbers with recorded ones of the original code."`
@@ -157,6 +159,7 @@ func newParser(c *cli, options ...kong.Option) *kong.Kong {
 			"forms":         strings.Join(diffusion.Forms(), ", "),
 			"lasts":         strings.Join(diffusion.LastSteps(), ", "),
 			"spacings":      strings.Join(diffusion.Spacings(), ", "),
+			"broker":        defaultBroker,
 			"version":       version.Describe().String(),
 			"maxImages":     fmt.Sprint(maxCount),
 		},

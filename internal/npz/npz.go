@@ -113,7 +113,7 @@ func (a *Archive) Names() []string { return slices.Clone(a.names) }
 const AboutFile = "about.json"
 
 // maxAbout bounds the text of AboutFile, in bytes.
-const maxAbout = 1 << 20
+const maxAbout = 1 << 24
 
 // About returns the text of AboutFile. An archive without it is an error.
 func (a *Archive) About() ([]byte, error) {

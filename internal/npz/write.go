@@ -78,10 +78,13 @@ func (w *Writer) create(name string) (io.Writer, error) {
 	})
 }
 
-// about adds AboutFile.
-func (w *Writer) about(text []byte) error {
+// About adds AboutFile.
+func (w *Writer) About(text []byte) error {
 	if err := w.complete(); err != nil {
 		return err
+	}
+	if len(text) > maxAbout {
+		return fmt.Errorf("%s: %d bytes, want at most %d", AboutFile, len(text), maxAbout)
 	}
 	f, err := w.create(AboutFile)
 	if err != nil {
@@ -170,6 +173,6 @@ func (s *Samples) Write(path string) error {
 		if s.About == nil {
 			return nil
 		}
-		return w.about(s.About)
+		return w.About(s.About)
 	})
 }

@@ -98,6 +98,6 @@ func FuzzProvenance(f *testing.F) {
 		if err := os.WriteFile(path, file, 0o666); err != nil {
 			t.Fatal(err)
 		}
-		bounded.Run(t, len(file), func() { _, _ = readProvenance(path) })
+		bounded.Run(t, len(file), func() { _, _ = readAbout(path) })
 	})
 }

@@ -99,16 +99,16 @@ func (f *npzFile) begun() (begun, described bool, err error) {
 
 // finished reports whether the npz file is there and of this run, which needs no more.
 func (f *npzFile) finished() (bool, error) {
-	got, err := readProvenance(f.path)
+	got, err := readAbout(f.path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return false, nil
 	case err != nil:
 		return false, &ExistsError{Path: f.path, What: fmt.Sprintf("does not say of which run it is (%v)", err)}
-	case got.equals(f.run.provenance()):
+	case got.Same(f.run.about()):
 		return true, nil
 	}
-	if d, differs := f.run.differs(got.texts()); differs {
+	if d, differs := f.run.differs(textsOf(got)); differs {
 		return false, ofAnother(f.path, d)
 	}
 	return false, &ExistsError{Path: f.path, What: "is of this run with other images or without labels"}
@@ -192,24 +192,17 @@ func (f *npzFile) Finish() ([]string, error) {
 	if i := slices.Index(f.have, false); i >= 0 {
 		return nil, fmt.Errorf("output %s: image %d was never finished", f.path, i)
 	}
-	about, err := json.MarshalIndent(f.run.provenance(), "", " ")
+	about, err := f.run.about().About()
 	if err != nil {
 		return nil, err
 	}
-	buf := make([]byte, f.run.recordBytes())
 	samples := npz.Samples{
 		Count:    len(f.have),
 		Height:   f.run.Height,
 		Width:    f.run.Width,
 		Channels: f.run.Channels,
-		About:    append(about, '\n'),
-		Image: func(i int) ([]byte, error) {
-			pixels, _, err := f.partial.read(i, buf)
-			if err == nil && pixels == nil {
-				err = fmt.Errorf("damaged in %s since it was written", f.partialPath())
-			}
-			return pixels, err
-		},
+		About:    about,
+		Image:    f.image(),
 	}
 	if f.run.Labels {
 		for _, class := range f.run.Classes {
@@ -220,6 +213,18 @@ func (f *npzFile) Finish() ([]string, error) {
 		return nil, err
 	}
 	return []string{f.path}, errors.Join(f.partial.file.Close(), f.removePartial())
+}
+
+// image returns a function that returns the pixels of image i, until its next call.
+func (f *npzFile) image() func(i int) ([]byte, error) {
+	buf := make([]byte, f.run.recordBytes())
+	return func(i int) ([]byte, error) {
+		pixels, _, err := f.partial.read(i, buf)
+		if err == nil && pixels == nil {
+			err = fmt.Errorf("damaged in %s since it was written", f.partialPath())
+		}
+		return pixels, err
+	}
 }
 
 // Close closes the partial file. One without an image is removed.

@@ -217,13 +217,13 @@ func TestAbout(t *testing.T) {
  }
 }
 `
-	want = strings.Replace(want, "XXX", run.provenance().Classes, 1)
+	want = strings.Replace(want, "XXX", run.about().Classes, 1)
 	if string(b) != want {
 		t.Errorf("got %s, want %s", b, want)
 	}
 	other := testRun(2)
 	other.Classes = []int{1, 0}
-	if other.provenance().Classes == run.provenance().Classes {
+	if other.about().Classes == run.about().Classes {
 		t.Error("other classes, the same hash")
 	}
 }

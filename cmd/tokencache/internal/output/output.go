@@ -36,6 +36,7 @@ func (r Run) imageBytes() int { return r.Height * r.Width * r.Channels }
 type Mode struct {
 	Resume    bool // complete what an interrupted run of the same identity left
 	Overwrite bool // replace the images of any run
+	Findings  bool // images have texts that only generating them shows
 }
 
 // Sink takes the images of a run as they are finished, in any order.

@@ -11,6 +11,7 @@ import (
 	"github.com/tokencache/tokencache/internal/atomicfile"
 	"github.com/tokencache/tokencache/internal/pngtext"
 	"github.com/tokencache/tokencache/internal/raster"
+	"github.com/tokencache/tokencache/shard"
 )
 
 // Options say where the images of a request go.
@@ -21,6 +22,8 @@ type Options struct {
 	Latents string    // file for the final latents, or ""
 	Noise   string    // what the request's noise is called, or ""
 	Stdout  io.Writer // see Open
+	// Part, if not nil, is what is written instead of the whole run, as a part in the folder Path.
+	Part *PartOptions
 }
 
 // DefaultParent is the folder in which an output without a name becomes a new folder.
@@ -35,7 +38,8 @@ const maxLatents = 4 << 30
 // Writer writes the images of a request, and their latents if they are wanted.
 type Writer struct {
 	Path     string   // of the output
-	Resumed  int      // images that were there already
+	Images   int      // to be written, of this run or part
+	Resumed  int      // those of them that were there already
 	Complete bool     // nothing is left to do
 	Remarks  []string // what the user should know
 
@@ -60,19 +64,24 @@ func NewWriter(p *tokencache.Pipeline, req tokencache.Request, o Options) (w *Wr
 		}
 		w.made = w.Path
 	}
-	run := Run{
-		Identity: p.Identity(req),
-		Texts:    pngtext.Of(p, req, o.Noise).Texts(),
-		Labels:   o.Labels,
+	run := requested(p, req, o)
+	if o.Part != nil {
+		o.Findings = req.MinPSNR != 0
+		w.sink, err = openPart(w.Path, run, o.Mode, *o.Part)
+	} else {
+		w.sink, err = Open(w.Path, run, o.Mode, o.Stdout)
 	}
-	run.ofConditions(p, req)
-	run.Height, run.Width, run.Channels = p.ImageSize()
-	if w.sink, err = Open(w.Path, run, o.Mode, o.Stdout); err != nil {
+	if err != nil {
 		_ = os.Remove(w.made)
 		return nil, err
 	}
 	w.Complete, w.Remarks = w.sink.Complete(), w.sink.Remarks()
-	for i := range req.Images() {
+	span := shard.Span{First: 0, End: req.Images()}
+	if o.Part != nil {
+		span = o.Part.Span
+	}
+	w.Images = span.Len()
+	for i := span.First; i < span.End; i++ {
 		if w.sink.Have(i) {
 			w.Resumed++
 		}
@@ -81,6 +90,23 @@ func NewWriter(p *tokencache.Pipeline, req tokencache.Request, o Options) (w *Wr
 		return nil, errors.Join(ErrLatentsGone, w.Close())
 	}
 	return w, nil
+}
+
+// requested is the run of a request.
+func requested(p *tokencache.Pipeline, req tokencache.Request, o Options) Run {
+	run := Run{
+		Identity: p.Identity(req),
+		Texts:    pngtext.Of(p, req, o.Noise).Texts(),
+		Labels:   o.Labels,
+	}
+	run.ofConditions(p, req)
+	run.Height, run.Width, run.Channels = p.ImageSize()
+	return run
+}
+
+// About returns what parts and archives say of a request's run.
+func About(p *tokencache.Pipeline, req tokencache.Request, o Options) shard.Run {
+	return requested(p, req, o).about()
 }
 
 // newLatentsFor returns the latents of a request's images, whose file can be written.
@@ -121,10 +147,10 @@ func (w *Writer) Resumable() bool {
 	return err == nil && (k == kindFolder || k == kindNPZ)
 }
 
-// Stopped says what an interrupted run leaves, and how to go on: the run made some of all its images,
+// Stopped says what an interrupted run leaves, and how to go on: the run made some of its images,
 // with a seed, in a folder that was made for it unless one was named.
-func (w *Writer) Stopped(made, all int, seed uint64, unnamed bool) string {
-	finished := made + w.Resumed
+func (w *Writer) Stopped(made int, seed uint64, unnamed bool) string {
+	finished, all := made+w.Resumed, w.Images
 	if !w.Resumable() {
 		return fmt.Sprintf("stopped with %d of %d images finished; a single sheet keeps none of them", finished, all)
 	}

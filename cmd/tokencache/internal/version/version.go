@@ -2,11 +2,17 @@
 package version
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
+	"io"
+	"os"
 	"runtime"
 	"runtime/debug"
+	"strings"
 
 	"github.com/tokencache/tokencache/internal/kernel"
+	"github.com/tokencache/tokencache/internal/regularfile"
 )
 
 // Version is what this program is, and what it runs on.
@@ -17,6 +23,9 @@ type Version struct {
 	Platform string `json:"platform"`
 	Level    string `json:"cpu_level"`
 }
+
+// changed ends the commit of a program that was built of changed files.
+const changed = " with changes"
 
 // Describe describes this program.
 func Describe() Version {
@@ -38,10 +47,41 @@ func Describe() Version {
 		case s.Key == "vcs.revision":
 			v.Commit = s.Value + v.Commit
 		case s.Key == "vcs.modified" && s.Value == "true":
-			v.Commit += " with changes"
+			v.Commit += changed
 		}
 	}
 	return v
+}
+
+// Build tells builds of the program apart, whose numbers may differ at the same CPU level. Of one
+// whose commit is not known, or is not all of it, it has a hash of the executable.
+func (v Version) Build() (string, error) {
+	fields := []string{v.Version, v.Commit, v.Go, runtime.GOARCH}
+	if v.Version == "(devel)" && v.Commit == "" || strings.HasSuffix(v.Commit, changed) {
+		sum, err := hashExecutable()
+		if err != nil {
+			return "", err
+		}
+		fields = append(fields, sum)
+	}
+	return strings.Join(strings.Fields(strings.Join(fields, " ")), " "), nil
+}
+
+func hashExecutable() (string, error) {
+	path, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	f, _, err := regularfile.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(h.Sum(nil)[:8]), nil
 }
 
 func (v Version) String() string {

@@ -1,0 +1,309 @@
+package jobs
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tokencache/tokencache/shard"
+)
+
+// Coordinator keeps the queue as the store of results needs it: units whose parts are missing are
+// queued, those that no worker finishes are set aside.
+type Coordinator struct {
+	Queue *Queue
+	Every time.Duration // between two looks at the store; 0: a second
+	// OnStatus, if not nil, is told how far the job is after every look.
+	OnStatus func(*Status)
+
+	mu     sync.Mutex
+	causes map[string]int // of attempts that failed
+	idle   int            // looks in a row in which units were queued that no worker can get
+}
+
+// Status is how far a job is.
+type Status struct {
+	Job      string         `json:"job"`
+	State    State          `json:"state"`
+	Images   int            `json:"images"`
+	Made     int            `json:"made"`
+	Units    int            `json:"units"`
+	Done     int            `json:"done"`
+	SetAside []Failure      `json:"set_aside,omitempty"`
+	Causes   map[string]int `json:"causes,omitempty"` // attempts that failed, since the coordinator started
+	Workers  int            `json:"workers"`          // at this job
+	Rate     float64        `json:"images_per_second"`
+	Left     float64        `json:"seconds_left"` // 0 if it cannot be told
+	At       time.Time      `json:"at"`
+}
+
+// SetAsideError reports units that no worker could make.
+type SetAsideError struct{ Failures []Failure }
+
+func (e *SetAsideError) Error() string {
+	first := e.Failures[0]
+	return fmt.Sprintf("%d units were set aside, the first is unit %d: %s", len(e.Failures), first.Unit, first.Cause)
+}
+
+// Run looks after a job until all its parts are in its store, and returns nil then. If nothing but
+// units that were set aside is left it returns a *SetAsideError.
+func (c *Coordinator) Run(ctx context.Context, j *Job) error {
+	store, err := c.Queue.OpenStore(ctx, j.Store)
+	if err != nil {
+		return err
+	}
+	c.causes = map[string]int{}
+	heard, err := c.listen(j)
+	if err != nil {
+		return err
+	}
+	defer heard()
+	every := c.Every
+	if every == 0 {
+		every = time.Second
+	}
+	for {
+		s, err := c.look(ctx, j, store)
+		switch {
+		case err != nil && !unreachable(err):
+			return errors.Join(err, ctx.Err())
+		case err != nil:
+		case s.Done == s.Units:
+			return c.Queue.Finish(ctx, j, Done)
+		case s.State == Cancelled:
+			return fmt.Errorf("job %s was cancelled", j.ID)
+		case s.Done+len(s.SetAside) == s.Units:
+			return &SetAsideError{s.SetAside}
+		}
+		if err := sleep(ctx, every); err != nil {
+			return err
+		}
+	}
+}
+
+// listen counts failures and sets units aside that had all their attempts without a word from their
+// workers. The function it returns ends that.
+func (c *Coordinator) listen(j *Job) (stop func(), err error) {
+	failures, err := c.Queue.conn.Subscribe(eventSubject+j.ID, func(m *nats.Msg) {
+		f := Failure{}
+		if json.Unmarshal(m.Data, &f) == nil {
+			c.mu.Lock()
+			c.causes[f.Cause]++
+			c.mu.Unlock()
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	exhausted, err := c.Queue.conn.Subscribe("$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES."+workStream+"."+j.ID,
+		func(m *nats.Msg) {
+			var a struct {
+				Sequence   uint64 `json:"stream_seq"`
+				Deliveries int    `json:"deliveries"`
+			}
+			if json.Unmarshal(m.Data, &a) == nil {
+				c.exhausted(j, a.Sequence, a.Deliveries)
+			}
+		})
+	return func() { _, _ = failures.Unsubscribe(), exhausted.Unsubscribe() }, err
+}
+
+// exhausted sets a unit aside that was given to workers which fell silent.
+func (c *Coordinator) exhausted(j *Job, sequence uint64, times int) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	m, err := c.Queue.work.GetMsg(ctx, sequence)
+	if err != nil {
+		return // it was acknowledged after all
+	}
+	unit, err := j.unitOf(m.Subject)
+	if err != nil {
+		return
+	}
+	f := Failure{Job: j.ID, Unit: unit, Cause: fmt.Sprintf("%d workers began it and fell silent", times)}
+	if c.Queue.setAside(ctx, j, f) == nil {
+		_ = c.Queue.work.DeleteMsg(ctx, sequence) // a unit that is set aside is not queued again
+	}
+}
+
+// look compares the store with the queue, queues what is in neither, and says how far the job is.
+func (c *Coordinator) look(ctx context.Context, j *Job, store Store) (*Status, error) {
+	ctx, cancel := context.WithTimeout(ctx, 4*patience)
+	defer cancel()
+	now, err := c.Queue.Job(ctx, j.ID)
+	if err != nil {
+		return nil, err
+	}
+	consumer, err := c.Queue.consumer(ctx, j)
+	if err != nil {
+		return nil, err
+	}
+	aside, err := c.Queue.Failures(ctx, j)
+	if err != nil {
+		return nil, err
+	}
+	queued, err := units(ctx, c.Queue.work, workSubject, j)
+	if err != nil {
+		return nil, err
+	}
+	there, err := store.Names(ctx) // after the queue: what leaves it meanwhile is there
+	if err != nil {
+		return nil, err
+	}
+	isAside := map[int]bool{}
+	s := &Status{Job: j.ID, State: now.State, Images: j.Run.Images, Units: j.Units(), At: time.Now().UTC()}
+	for _, f := range aside {
+		isAside[f.Unit] = true
+	}
+	for unit := range j.Units() {
+		switch {
+		case there[j.Result(unit)]:
+			s.Done++
+			s.Made += j.Span(unit).Len()
+			delete(isAside, unit)
+		case queued[unit] || isAside[unit] || now.State == Cancelled:
+		default:
+			if err := c.Queue.push(ctx, j, unit); errors.Is(err, errFull) {
+				isAside[unit] = false // it waits for room
+			} else if err != nil {
+				return nil, err
+			}
+		}
+	}
+	for _, f := range aside {
+		if isAside[f.Unit] {
+			s.SetAside = append(s.SetAside, f)
+		}
+	}
+	if err := c.unblock(ctx, j, consumer, len(queued)); err != nil {
+		return nil, err
+	}
+	return s, c.report(ctx, s)
+}
+
+// stuck is after how many looks units count as out of reach.
+const stuck = 5
+
+// unblock makes units available again that had all their attempts while no coordinator was there.
+func (c *Coordinator) unblock(ctx context.Context, j *Job, consumer jetstream.Consumer, queued int) error {
+	info, err := consumer.Info(ctx)
+	if err != nil {
+		return err
+	}
+	if c.idle++; queued == 0 || info.NumPending > 0 || info.NumAckPending > 0 {
+		c.idle = 0
+	}
+	if c.idle < stuck {
+		return nil
+	}
+	c.idle = 0
+	return c.Queue.clear(ctx, j)
+}
+
+// report adds what the workers say, and keeps the status where others can read it.
+func (c *Coordinator) report(ctx context.Context, s *Status) error {
+	workers, err := c.Queue.Workers(ctx)
+	if err != nil {
+		return err
+	}
+	for _, w := range workers {
+		if w.Job == s.Job {
+			s.Workers++
+			s.Rate += w.Rate
+		}
+	}
+	if s.Rate > 0 {
+		s.Left = float64(s.Images-s.Made) / s.Rate
+	}
+	c.mu.Lock()
+	s.Causes = map[string]int{}
+	for cause, n := range c.causes {
+		s.Causes[cause] = n
+	}
+	c.mu.Unlock()
+	if c.OnStatus != nil {
+		c.OnStatus(s)
+	}
+	_, err = c.Queue.status.Put(ctx, s.Job, encode(s))
+	return err
+}
+
+// Fill queues all units of a job whose parts are missing, as far as there is room, and leaves the
+// rest to a coordinator.
+func (q *Queue) Fill(ctx context.Context, j *Job) error {
+	store, err := q.OpenStore(ctx, j.Store)
+	if err != nil {
+		return err
+	}
+	_, err = (&Coordinator{Queue: q}).look(ctx, j, store)
+	return err
+}
+
+// String says it to people.
+func (s *Status) String() string {
+	text := fmt.Sprintf("%d of %d images in %d of %d shards", s.Made, s.Images, s.Done, s.Units)
+	if s.Workers > 0 {
+		text += fmt.Sprintf(", %d workers, %.2f images/s", s.Workers, s.Rate)
+	}
+	if s.Left > 0 {
+		text += fmt.Sprintf(", %v left", (time.Duration(s.Left) * time.Second).String())
+	}
+	if len(s.SetAside) > 0 {
+		text += fmt.Sprintf(", %d shards set aside", len(s.SetAside))
+	}
+	for _, cause := range slices.Sorted(maps.Keys(s.Causes)) {
+		text += fmt.Sprintf("; failed %d times: %s", s.Causes[cause], cause)
+	}
+	return text
+}
+
+// Status returns how far the coordinator of a job last found it.
+func (q *Queue) Status(ctx context.Context, j *Job) (*Status, error) {
+	entry, err := q.status.Get(ctx, j.ID)
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return nil, fmt.Errorf("job %s: no coordinator has looked after it yet", j.ID)
+	}
+	if err != nil {
+		return nil, err
+	}
+	s := new(Status)
+	return s, json.Unmarshal(entry.Value(), s)
+}
+
+// ErrDamaged reports a part that is not what its checksum says.
+var ErrDamaged = errors.New("a part was damaged")
+
+// Collect brings all parts of a job from its store into a folder, and checks each. One that is
+// damaged is removed from both, so that it is made again, and is an error that is ErrDamaged.
+func (q *Queue) Collect(ctx context.Context, j *Job, dir string) error {
+	store, err := q.OpenStore(ctx, j.Store)
+	if err != nil {
+		return err
+	}
+	there, err := folderStore(dir).Names(ctx)
+	if err != nil {
+		return err
+	}
+	for unit := range j.Units() {
+		name := j.Result(unit)
+		if !there[name] {
+			if err := store.Fetch(ctx, name, dir); err != nil {
+				return fmt.Errorf("unit %d: %w", unit, err)
+			}
+		}
+		if err := shard.Verify(filepath.Join(dir, name)); err != nil {
+			err = fmt.Errorf("%w: %w", ErrDamaged, err)
+			return errors.Join(err, folderStore(dir).Remove(ctx, name), store.Remove(ctx, name))
+		}
+	}
+	return nil
+}

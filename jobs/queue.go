@@ -1,0 +1,326 @@
+package jobs
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// The names of what a broker keeps.
+const (
+	workStream    = "TOKENCACHE_WORK"   // units to be done, by job and unit
+	failedStream  = "TOKENCACHE_FAILED" // units that were set aside, likewise
+	jobsBucket    = "tokencache-jobs"
+	statusBucket  = "tokencache-status"
+	workersBucket = "tokencache-workers"
+	workSubject   = "tokencache.work."
+	failedSubject = "tokencache.failed."
+	eventSubject  = "tokencache.events." // of attempts that failed, by job, for who listens
+)
+
+const (
+	// MaxQueued bounds the units in a queue. A broker refuses more, and they wait until there is room.
+	MaxQueued = 10_000
+	// workerTTL is how long a worker that is silent counts as there. It says a word at a third of it.
+	workerTTL = 30 * time.Second
+)
+
+// Queue is the jobs that a broker keeps.
+type Queue struct {
+	conn                  *nats.Conn
+	stream                jetstream.JetStream
+	jobs, status, workers jetstream.KeyValue
+	work, failed          jetstream.Stream
+}
+
+// OpenQueue makes what the broker keeps, or finds it, with so many replicas. It waits for the
+// broker as long as ctx allows.
+func OpenQueue(ctx context.Context, conn *nats.Conn, replicas int) (*Queue, error) {
+	q := &Queue{conn: conn}
+	var err error
+	if q.stream, err = jetstream.New(conn); err != nil {
+		return nil, err
+	}
+	for {
+		if err = q.open(ctx, replicas); err == nil {
+			return q, nil
+		}
+		if !unreachable(err) {
+			return nil, fmt.Errorf("broker: %w", err)
+		}
+		if sleep(ctx, reconnectWait) != nil {
+			return nil, fmt.Errorf("broker: it cannot be reached: %w", errors.Join(ctx.Err(), conn.LastError()))
+		}
+	}
+}
+
+// unreachable reports an error that passes when the broker is there.
+func unreachable(err error) bool {
+	return errors.Is(err, nats.ErrNoResponders) || errors.Is(err, nats.ErrTimeout) ||
+		errors.Is(err, nats.ErrConnectionReconnecting) || errors.Is(err, nats.ErrDisconnected) ||
+		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, jetstream.ErrNoStreamResponse)
+}
+
+// patience bounds one question to the broker.
+const patience = 5 * time.Second
+
+func (q *Queue) open(ctx context.Context, replicas int) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	make := func(c jetstream.StreamConfig) jetstream.Stream {
+		c.Replicas, c.Storage = replicas, jetstream.FileStorage
+		var s jetstream.Stream
+		if err == nil {
+			s, err = q.stream.CreateOrUpdateStream(ctx, c)
+		}
+		return s
+	}
+	q.work = make(jetstream.StreamConfig{
+		Name:                 workStream,
+		Subjects:             []string{workSubject + ">"},
+		Retention:            jetstream.WorkQueuePolicy,
+		Discard:              jetstream.DiscardNew,
+		DiscardNewPerSubject: true,
+		MaxMsgsPerSubject:    1, // a unit that is queued is not queued again
+		MaxMsgs:              MaxQueued,
+	})
+	q.failed = make(jetstream.StreamConfig{
+		Name:              failedStream,
+		Subjects:          []string{failedSubject + ">"},
+		MaxMsgsPerSubject: 1,
+	})
+	bucket := func(name string, ttl time.Duration, on jetstream.StorageType) jetstream.KeyValue {
+		var kv jetstream.KeyValue
+		if err == nil {
+			kv, err = q.stream.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
+				Bucket:   name,
+				TTL:      ttl,
+				Replicas: replicas,
+				Storage:  on,
+			})
+		}
+		return kv
+	}
+	q.jobs = bucket(jobsBucket, 0, jetstream.FileStorage)
+	// What thousands of workers say of themselves is not worth a sync to the disk each.
+	q.status = bucket(statusBucket, 0, jetstream.MemoryStorage)
+	q.workers = bucket(workersBucket, workerTTL, jetstream.MemoryStorage)
+	return err
+}
+
+// Submit makes a job known to workers. One that is there is opened again.
+func (q *Queue) Submit(ctx context.Context, j *Job) error {
+	if err := j.check(); err != nil {
+		return err
+	}
+	_, err := q.jobs.Put(ctx, j.ID, encode(j))
+	return err
+}
+
+// Job returns the job of an identifier, of which the beginning is enough.
+func (q *Queue) Job(ctx context.Context, id string) (*Job, error) {
+	all, err := q.Jobs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var found []*Job
+	for _, j := range all {
+		if strings.HasPrefix(j.ID, id) {
+			found = append(found, j)
+		}
+	}
+	if len(found) != 1 {
+		return nil, fmt.Errorf("job %q: %d of %d jobs have an identifier that begins so, want one", id, len(found), len(all))
+	}
+	return found[0], nil
+}
+
+// Jobs returns all jobs, sorted by their identifiers.
+func (q *Queue) Jobs(ctx context.Context) ([]*Job, error) {
+	var list []*Job
+	err := each(ctx, q.jobs, func(value []byte) {
+		j := new(Job)
+		if json.Unmarshal(value, j) == nil && j.check() == nil {
+			list = append(list, j)
+		}
+	})
+	slices.SortFunc(list, func(a, b *Job) int { return cmp.Compare(a.ID, b.ID) })
+	return list, err
+}
+
+// Workers returns the workers that are there, sorted by their names.
+func (q *Queue) Workers(ctx context.Context) ([]*Worker, error) {
+	var list []*Worker
+	err := each(ctx, q.workers, func(value []byte) {
+		w := new(Worker)
+		if json.Unmarshal(value, w) == nil {
+			list = append(list, w)
+		}
+	})
+	slices.SortFunc(list, func(a, b *Worker) int { return cmp.Compare(a.Name, b.Name) })
+	return list, err
+}
+
+// each calls take with all values of a bucket.
+func each(ctx context.Context, kv jetstream.KeyValue, take func(value []byte)) error {
+	keys, err := kv.Keys(ctx)
+	if errors.Is(err, jetstream.ErrNoKeysFound) {
+		return nil
+	}
+	for _, key := range keys {
+		entry, err := kv.Get(ctx, key)
+		if errors.Is(err, jetstream.ErrKeyNotFound) || errors.Is(err, jetstream.ErrKeyDeleted) {
+			continue // it has just gone
+		}
+		if err != nil {
+			return err
+		}
+		take(entry.Value())
+	}
+	return err
+}
+
+// Announce says that a worker is there. It is to be said again before workerTTL.
+func (q *Queue) Announce(ctx context.Context, w *Worker) error {
+	_, err := q.workers.Put(ctx, w.Name, encode(w))
+	return err
+}
+
+// Retire says that a worker has gone.
+func (q *Queue) Retire(ctx context.Context, w *Worker) error { return q.workers.Delete(ctx, w.Name) }
+
+// Finish sets a job's state to one in which nothing more is done, and empties its queue.
+func (q *Queue) Finish(ctx context.Context, j *Job, s State) error {
+	j.State = s
+	if _, err := q.jobs.Put(ctx, j.ID, encode(j)); err != nil {
+		return err
+	}
+	return q.clear(ctx, j)
+}
+
+// clear takes all units of a job out of the queue.
+func (q *Queue) clear(ctx context.Context, j *Job) error {
+	err := q.stream.DeleteConsumer(ctx, workStream, j.ID)
+	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+		err = nil
+	}
+	return errors.Join(err, q.work.Purge(ctx, jetstream.WithPurgeSubject(workSubject+j.ID+".>")))
+}
+
+// Retry gives units that were set aside their attempts again, and opens the job.
+func (q *Queue) Retry(ctx context.Context, j *Job) error {
+	if err := q.failed.Purge(ctx, jetstream.WithPurgeSubject(failedSubject+j.ID+".>")); err != nil {
+		return err
+	}
+	if err := q.clear(ctx, j); err != nil {
+		return err
+	}
+	j.State = Open
+	return q.Submit(ctx, j)
+}
+
+// consumer returns the consumer of a job's units.
+func (q *Queue) consumer(ctx context.Context, j *Job) (jetstream.Consumer, error) {
+	return q.stream.CreateOrUpdateConsumer(ctx, workStream, jetstream.ConsumerConfig{
+		Durable:       j.ID,
+		FilterSubject: workSubject + j.ID + ".>",
+		AckPolicy:     jetstream.AckExplicitPolicy,
+		AckWait:       j.AckWait,
+		MaxDeliver:    j.Attempts,
+		MaxAckPending: MaxQueued,
+	})
+}
+
+// units returns the numbers of units of which a stream has messages, under a subject and a job.
+func units(ctx context.Context, s jetstream.Stream, subject string, j *Job) (map[int]bool, error) {
+	found := map[int]bool{}
+	info, err := s.Info(ctx, jetstream.WithSubjectFilter(subject+j.ID+".>"))
+	if err != nil {
+		return nil, err
+	}
+	for name := range info.State.Subjects {
+		if unit, err := j.unitOf(name); err == nil {
+			found[unit] = true
+		}
+	}
+	return found, nil
+}
+
+// unitOf returns the unit that a message's subject names.
+func (j *Job) unitOf(subject string) (int, error) {
+	unit, err := strconv.Atoi(subject[strings.LastIndexByte(subject, '.')+1:])
+	if err != nil || unit < 0 || unit >= j.Units() {
+		return 0, fmt.Errorf("subject %s: it names no unit of job %s", subject, j.ID)
+	}
+	return unit, nil
+}
+
+func unitSubject(subject string, j *Job, unit int) string {
+	return fmt.Sprint(subject, j.ID, ".", unit)
+}
+
+// errFull reports that the queue has no room.
+var errFull = errors.New("the queue is full")
+
+// push queues a unit, unless it is queued.
+func (q *Queue) push(ctx context.Context, j *Job, unit int) error {
+	_, err := q.stream.Publish(ctx, unitSubject(workSubject, j, unit), nil)
+	if refused := (*jetstream.APIError)(nil); errors.As(err, &refused) {
+		switch {
+		case strings.Contains(refused.Description, "per subject"):
+			return nil
+		case strings.Contains(refused.Description, "maximum messages"):
+			return errFull
+		}
+	}
+	return err
+}
+
+// setAside records a unit that is not tried again.
+func (q *Queue) setAside(ctx context.Context, j *Job, f Failure) error {
+	_, err := q.stream.Publish(ctx, unitSubject(failedSubject, j, f.Unit), encode(f))
+	return err
+}
+
+// Failures returns the units of a job that were set aside.
+func (q *Queue) Failures(ctx context.Context, j *Job) ([]Failure, error) {
+	found, err := units(ctx, q.failed, failedSubject, j)
+	if err != nil {
+		return nil, err
+	}
+	var list []Failure
+	for unit := range found {
+		m, err := q.failed.GetLastMsgForSubject(ctx, unitSubject(failedSubject, j, unit))
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		f := Failure{}
+		if json.Unmarshal(m.Data, &f) == nil {
+			list = append(list, f)
+		}
+	}
+	slices.SortFunc(list, func(a, b Failure) int { return cmp.Compare(a.Unit, b.Unit) })
+	return list, nil
+}
+
+// sleep waits, and returns ctx's error if that ends before.
+func sleep(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}
