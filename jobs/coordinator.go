@@ -8,6 +8,7 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -246,6 +247,13 @@ func (q *Queue) Fill(ctx context.Context, j *Job) error {
 	}
 	_, err = (&Coordinator{Queue: q}).look(ctx, j, store)
 	return err
+}
+
+// Bar draws how many of the images there are.
+func (s *Status) Bar() string {
+	const width = 30
+	full := width * s.Made / max(s.Images, 1)
+	return "[" + strings.Repeat("#", full) + strings.Repeat(".", width-full) + "]"
 }
 
 // String says it to people.
