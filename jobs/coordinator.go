@@ -79,7 +79,9 @@ func (c *Coordinator) Run(ctx context.Context, j *Job) error {
 			return errors.Join(err, ctx.Err())
 		case err != nil:
 		case s.Done == s.Units:
-			return c.Queue.Finish(ctx, j, Done)
+			s.State, s.Workers, s.Rate, s.Left = Done, 0, 0, 0
+			_, err := c.Queue.status.Put(ctx, j.ID, encode(s))
+			return errors.Join(err, c.Queue.Finish(ctx, j, Done))
 		case s.State == Cancelled:
 			return fmt.Errorf("job %s was cancelled", j.ID)
 		case s.Done+len(s.SetAside) == s.Units:
