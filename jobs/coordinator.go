@@ -8,6 +8,7 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -78,7 +79,9 @@ func (c *Coordinator) Run(ctx context.Context, j *Job) error {
 			return errors.Join(err, ctx.Err())
 		case err != nil:
 		case s.Done == s.Units:
-			return c.Queue.Finish(ctx, j, Done)
+			s.State, s.Workers, s.Rate, s.Left = Done, 0, 0, 0
+			_, err := c.Queue.status.Put(ctx, j.ID, encode(s))
+			return errors.Join(err, c.Queue.Finish(ctx, j, Done))
 		case s.State == Cancelled:
 			return fmt.Errorf("job %s was cancelled", j.ID)
 		case s.Done+len(s.SetAside) == s.Units:
@@ -246,6 +249,13 @@ func (q *Queue) Fill(ctx context.Context, j *Job) error {
 	}
 	_, err = (&Coordinator{Queue: q}).look(ctx, j, store)
 	return err
+}
+
+// Bar draws how many of the images there are.
+func (s *Status) Bar() string {
+	const width = 30
+	full := width * s.Made / max(s.Images, 1)
+	return "[" + strings.Repeat("#", full) + strings.Repeat(".", width-full) + "]"
 }
 
 // String says it to people.

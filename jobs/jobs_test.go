@@ -176,6 +176,9 @@ func TestWorkers(t *testing.T) {
 	}
 	wait.Wait()
 	b.checkWhole()
+	if s, err := b.queue.Status(b.ctx, b.job); err != nil || s.State != Done || s.Made != 28 {
+		t.Errorf("status %v, %v: want a job that is done", s, err)
+	}
 	if j, err := b.queue.Job(b.ctx, b.job.ID[:4]); err != nil || j.State != Done {
 		t.Errorf("%v, %v: want a job that is done", j, err)
 	}

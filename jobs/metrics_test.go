@@ -42,3 +42,23 @@ func TestMetrics(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestStatus checks what people read of a status.
+func TestStatus(t *testing.T) {
+	s := &Status{
+		Images:   200,
+		Made:     100,
+		Units:    8,
+		Done:     4,
+		Workers:  3,
+		Rate:     2,
+		Left:     50,
+		SetAside: []Failure{{Unit: 1}},
+		Causes:   map[string]int{"no space": 2, "a panic": 1},
+	}
+	want := "[###############...............] 100 of 200 images in 4 of 8 shards, 3 workers, 2.00 images/s, 50s left, " +
+		"1 shards set aside; failed 1 times: a panic; failed 2 times: no space"
+	if got := s.Bar() + " " + s.String(); got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}

@@ -149,6 +149,9 @@ func (c *jobsRetryCmd) Run(a *app) error {
 	})
 }
 
+// watchEvery is how often jobs watch looks.
+const watchEvery = 2 * time.Second
+
 type jobsWatchCmd struct {
 	jobFlags
 	JSON bool `name:"json" help:"Print the state once, as one JSON object on standard output."`
@@ -164,23 +167,22 @@ func (c *jobsWatchCmd) Run(a *app) error {
 			s, err := q.Status(a.ctx, j)
 			return errors.Join(err, a.printJSON(s))
 		}
-		bar := a.newProgress("images")
-		defer bar.Finish()
-		for {
+		for said := ""; ; {
 			s, err := q.Status(a.ctx, j)
 			if err != nil {
 				return err
 			}
-			bar.Set(float64(s.Made), float64(s.Images))
+			if line := s.Bar() + " " + s.String(); line != said {
+				said = line
+				fmt.Fprintln(a.stdout, line)
+			}
 			if s.Done+len(s.SetAside) == s.Units || s.State == jobs.Cancelled {
-				bar.Finish()
-				fmt.Fprintln(a.stdout, s)
 				return nil
 			}
 			select {
 			case <-a.ctx.Done():
 				return a.ctx.Err()
-			case <-time.After(time.Second):
+			case <-time.After(watchEvery):
 			}
 		}
 	})

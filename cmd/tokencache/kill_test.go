@@ -253,7 +253,7 @@ func (r *killedRun) withoutTime(name string, content []byte) []byte {
 	return b
 }
 
-var fieldOfTime = regexp.MustCompile(`(^|_)(s|ms|seconds|wall|speedup|load|disturbed|command|out)(_|$)`)
+var fieldOfTime = regexp.MustCompile(`(^|_)(s|ms|seconds|time|wall|speedup|load|disturbed|command|out)(_|$)`)
 
 // timeless drops fields of time, and the command line, which names the output.
 func timeless(v any) any {
