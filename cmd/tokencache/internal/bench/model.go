@@ -137,7 +137,11 @@ func Model(ctx context.Context, o ModelOptions) ([]ModelReport, error) {
 	var reports []ModelReport
 	for _, s := range shares {
 		r := b.report(s, full, median.Of(peaks))
-		r.Disturbed = disturbed(load, r.PercentOfPeak, peaks, s.run.times)
+		percent := r.PercentOfPeak
+		if o.DType != tensor.F32 {
+			percent = 0 // the peak is float32's, and fewer bits exceed it
+		}
+		r.Disturbed = disturbed(load, percent, peaks, s.run.times)
 		if o.DiT {
 			r.DiT = against(o, equal.Name(), median.Of(full.times), median.Of(dits.times))
 		}

@@ -64,8 +64,12 @@ func WriteModels(out io.Writer, reports []ModelReport) error {
 		if r.Speedup > 0 {
 			speedup = fmt.Sprintf("%.2f", r.Speedup)
 		}
+		exceeds := ""
+		if r.DType == kernel.F32.String() {
+			exceeds = mark(r.PercentOfPeak)
+		}
 		fmt.Fprintf(w, "%g%%\t%.1f\t%.1f\t%.1f%%%s\t%s\t%s\t\n", r.Percent, r.Milliseconds, r.GFLOPs, r.PercentOfPeak,
-			mark(r.PercentOfPeak), ratio, speedup)
+			exceeds, ratio, speedup)
 	}
 	if err := w.Flush(); err != nil {
 		return err
