@@ -77,7 +77,7 @@ func (m *Model) Embed(g *tensor.Graph, b *seam.Batch) *seam.Tokens {
 	patches := g.Patchify(b.X, m.InChannels, m.InputSize, m.InputSize, m.PatchSize)
 	t := seam.NewTokens(g)
 	t.X, t.C = g.AddCyclic(g.Linear(patches, m.patchEmbed), m.posEmbed), c
-	t.Rows, t.Pos = passOf(g).layout(b.X.Rows, m.Tokens())
+	t.Rows, t.Pos = passOf(g).layout.Of(b.X.Rows, m.Tokens())
 	return t
 }
 

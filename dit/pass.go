@@ -10,8 +10,7 @@ import (
 // that a Reuse is given.
 type pass struct {
 	g      *tensor.Graph
-	rows   *tensor.Rows     // of the batches last seen, whole grids
-	pos    []int32          // of their rows
+	layout seam.Layout      // of the batches last seen, all tokens
 	skips  []*tensor.Tensor // the patch embedding, then in-blocks' outputs whose out-block is to come
 	block  blockCall
 	body   bodyCall
@@ -43,14 +42,6 @@ func passOf(g *tensor.Graph) *pass {
 	p := g.Scratch(passKey{}, newPass).(*pass)
 	p.g = g
 	return p
-}
-
-// layout returns the rows of a batch of whole grids, and their positions.
-func (p *pass) layout(samples, tokens int) (*tensor.Rows, []int32) {
-	if p.rows == nil || p.rows.Samples() != samples || len(p.pos) != samples*tokens {
-		p.rows, p.pos = tensor.Uniform(samples, tokens), seam.WholeGrids(samples, tokens)
-	}
-	return p.rows, p.pos
 }
 
 // blockCall is a block that is passed through a Reuse.

@@ -155,7 +155,7 @@ func (m *Model) Embed(g *tensor.Graph, b *seam.Batch) *seam.Tokens {
 	patches := g.Patchify(b.X, channels, m.ImageSize, m.ImageSize, m.PatchSize)
 	image := g.AddCyclic(g.Linear(g.Linear(patches, m.patches), m.patchOut), m.positions)
 	t := seam.NewTokens(g)
-	t.Rows, t.Pos = passOf(g).layout(b.X.Rows, m.Tokens())
+	t.Rows, t.Pos = passOf(g).layout.Of(b.X.Rows, m.Tokens())
 	text := m.texts(g, b.Cond)
 	from := g.Ints(len(t.Pos))
 	for i, p := range t.Pos {

@@ -8,8 +8,7 @@ import (
 // pass is what a forward pass on a Graph keeps, so that running one makes little anew.
 type pass struct {
 	g      *tensor.Graph
-	rows   *tensor.Rows // of the batches last seen, all tokens
-	pos    []int32      // of their rows
+	layout seam.Layout // of the batches last seen, all tokens
 	block  blockCall
 	branch branchCall
 }
@@ -31,14 +30,6 @@ func passOf(g *tensor.Graph) *pass {
 	p := g.Scratch(passKey{}, newPass).(*pass)
 	p.g = g
 	return p
-}
-
-// layout returns the rows of a batch of whole samples, and their positions.
-func (p *pass) layout(samples, tokens int) (*tensor.Rows, []int32) {
-	if p.rows == nil || p.rows.Samples() != samples || len(p.pos) != samples*tokens {
-		p.rows, p.pos = tensor.Uniform(samples, tokens), seam.WholeGrids(samples, tokens)
-	}
-	return p.rows, p.pos
 }
 
 // ones returns the gate of branches that have none, [samples, H].

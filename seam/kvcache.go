@@ -62,3 +62,18 @@ func WholeGrids(samples, n int) []int32 {
 	}
 	return pos
 }
+
+// Layout keeps the rows of whole samples, and their positions, from pass to pass. The zero Layout
+// is empty.
+type Layout struct {
+	rows *tensor.Rows
+	pos  []int32
+}
+
+// Of returns the rows of samples that have all their tokens, and each row's position.
+func (l *Layout) Of(samples, tokens int) (*tensor.Rows, []int32) {
+	if l.rows == nil || l.rows.Samples() != samples || len(l.pos) != samples*tokens {
+		l.rows, l.pos = tensor.Uniform(samples, tokens), WholeGrids(samples, tokens)
+	}
+	return l.rows, l.pos
+}

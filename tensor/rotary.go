@@ -36,9 +36,6 @@ func NewRotation(angles []float64, dim int) *Rotation {
 	}
 }
 
-// Places is the number of places of the table.
-func (r *Rotation) Places() int { return r.cos.Rows }
-
 // Rotate returns x, [rows, heads*dim], with every head of row i turned by the angles of place[i].
 func (g *Graph) Rotate(x *Tensor, r *Rotation, place []int32) *Tensor {
 	if x.Cols%r.Dim != 0 || len(place) != x.Rows {

@@ -35,9 +35,6 @@ type Tokenizer struct {
 	json  *pipeline
 }
 
-// Rules returns the program that t follows.
-func (t *Tokenizer) Rules() Rules { return t.rules }
-
 // Size is the number of ids, those of special tokens included.
 func (t *Tokenizer) Size() int {
 	size := len(t.model.pieces)
