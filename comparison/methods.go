@@ -222,6 +222,9 @@ func SplitPolicies(text string) []string {
 	}
 	var list []string
 	for part := range strings.SplitSeq(strings.TrimSpace(text), ",") {
+		if part == "" {
+			continue
+		}
 		key, _, isParameter := strings.Cut(part, "=")
 		parameter := isParameter && !strings.Contains(key, ":") && !strings.HasPrefix(part, stepsPrefix)
 		if n := len(list); n > 0 && parameter && strings.Contains(list[n-1], ":") {

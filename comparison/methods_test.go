@@ -72,7 +72,10 @@ func TestSplitPolicies(t *testing.T) {
 		text string
 		want []string
 	}{
+		{"", nil},
+		{" ", nil},
 		{"fora", []string{"fora"}},
+		{"fora,,toca,", []string{"fora", "toca"}},
 		{"fora,toca", []string{"fora", "toca"}},
 		{"fora toca", []string{"fora", "toca"}},
 		{"taylorseer:n=2,order=1,fora:n=3", []string{"taylorseer:n=2,order=1", "fora:n=3"}},

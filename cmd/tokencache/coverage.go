@@ -90,5 +90,8 @@ func (a *app) promising(p *tokencache.Pipeline, s tokencache.Sampling, promise r
 	if err == nil && t == nil {
 		t, err = a.opened.bundle.Choose(s, 0)
 	}
-	return t, err
+	if err != nil {
+		return nil, fmt.Errorf("--min-psnr: %w; --policies names another", err)
+	}
+	return t, nil
 }
