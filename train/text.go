@@ -225,6 +225,9 @@ func (t *Text) Measures() []string { return []string{"loss", "mse"} }
 // Changed implements Task: it repacks the weights.
 func (t *Text) Changed() { t.model.Repack() }
 
+// TrainIn implements NarrowTask.
+func (t *Text) TrainIn(d tensor.DType) { t.model.TrainIn(d) }
+
 // Accumulate implements Task.
 func (t *Text) Accumulate(g *tensor.Graph, first int64, count int, scale float64) ([]float64, error) {
 	t.allocate(count)
