@@ -256,11 +256,7 @@ func (m *Model) TrainIn(d tensor.DType) {
 }
 
 // Repack makes a trainable model see its parameters' values after they changed.
-func (m *Model) Repack() {
-	for _, w := range m.weights() {
-		w.Repack()
-	}
-}
+func (m *Model) Repack() { tensor.RepackAll(m.weights()) }
 
 // Bytes returns the memory that the weights take.
 func (m *Model) Bytes() int64 {

@@ -2,6 +2,8 @@ package tensor
 
 import (
 	"fmt"
+	"sync"
+	"sync/atomic"
 
 	"github.com/tokencache/tokencache/internal/kernel"
 )
@@ -94,6 +96,21 @@ func (w *Weight) Repack() {
 	}
 	w.packed = kernel.PackNK(w.memory, w.W.Value, w.In, w.Out, w.In)
 	w.transposed = kernel.PackKN(w.transposedMemory, w.W.Value, w.In, w.In, w.Out)
+}
+
+// RepackAll repacks several Weights, on several goroutines.
+func RepackAll(list []*Weight) {
+	const workers = 4 // more do not help: memory bandwidth is the limit
+	var next atomic.Int64
+	var wait sync.WaitGroup
+	for range workers {
+		wait.Go(func() {
+			for i := next.Add(1) - 1; i < int64(len(list)); i = next.Add(1) - 1 {
+				list[i].Repack()
+			}
+		})
+	}
+	wait.Wait()
 }
 
 // trains reports whether the Weight has a parameter that is not frozen.

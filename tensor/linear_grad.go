@@ -9,11 +9,8 @@ func (g *Graph) linearBackward(x *Tensor, w *Weight, dy *Tensor) {
 		if w.W == nil {
 			panic("tensor: backward pass through a Weight that is not trainable")
 		}
-		fresh := x.grad == nil && x.base == nil
-		if fresh {
-			x.grad = g.New(x.Rows, x.Cols)
-		}
-		g.multiply(kernel.Gemm{B: &w.transposed, Accumulate: !fresh}, dy, g.Grad(x))
+		dx, fresh := g.gradToSet(x)
+		g.multiply(kernel.Gemm{B: &w.transposed, Accumulate: !fresh}, dy, dx)
 	}
 	if !w.trains() || x.Rows == 0 {
 		return

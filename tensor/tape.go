@@ -53,7 +53,22 @@ func (g *Graph) AddGrad(t, d *Tensor) {
 	if !t.requiresGrad {
 		return
 	}
-	g.addInto(g.Grad(t), d)
+	to, fresh := g.gradToSet(t)
+	if fresh {
+		g.byRow(rowOp{x: d, row: func(op *rowOp, i int) { copy(op.dst.Row(i), op.x.Row(i)) }}, to)
+	} else {
+		g.addInto(to, d)
+	}
+}
+
+// gradToSet returns the gradient of t to add to. If it is fresh, its content is unspecified: every
+// element must be set instead.
+func (g *Graph) gradToSet(t *Tensor) (grad *Tensor, fresh bool) {
+	if t.grad == nil && t.base == nil {
+		t.grad = g.New(t.Rows, t.Cols)
+		return t.grad, true
+	}
+	return g.Grad(t), false
 }
 
 // passGrad adds d, which nothing else uses afterwards, to the gradient of t: without a copy if t
