@@ -202,7 +202,7 @@ func (g *Graph) linear(x *Tensor, w *Weight, y *Tensor, gemm kernel.Gemm) {
 	g.multiply(gemm, x, y)
 }
 
-// multiply runs the product of x and gemm.B into y.
+// multiply runs the product of x, which gemm may have converted already, and gemm.B into y.
 func (g *Graph) multiply(gemm kernel.Gemm, x, y *Tensor) {
 	if x.Rows == 0 {
 		return
@@ -210,7 +210,7 @@ func (g *Graph) multiply(gemm kernel.Gemm, x, y *Tensor) {
 	gemm.M = x.Rows
 	if gemm.B.DType() == F32 {
 		gemm.A, gemm.LDA = x.Data, x.Stride
-	} else {
+	} else if gemm.X == nil {
 		defer g.floats.release(g.floats.mark())
 		gemm.X = g.converted(x, gemm.B)
 	}

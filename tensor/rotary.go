@@ -47,7 +47,7 @@ func (g *Graph) Rotate(x *Tensor, r *Rotation, place []int32) *Tensor {
 		g.record(y, func(dy *Tensor) {
 			back := rowOp{x: dy, alpha: r.cos, shift: r.negated, index: place, row: rotateRow}
 			if x.grad == nil && x.base == nil {
-				x.grad = g.byRow(back, g.New(x.Rows, x.Cols))
+				x.grad = g.byRow(back, g.newGrad(x.Rows, x.Cols))
 				return
 			}
 			dx := g.Grad(x)

@@ -10,7 +10,7 @@ func (g *Graph) SwiGLU(x, y *Tensor) *Tensor {
 	}}, g.New(x.Rows, x.Cols))
 	if g.recording(x, y) {
 		g.record(z, func(dz *Tensor) {
-			dx, dy := g.New(x.Rows, x.Cols), g.New(x.Rows, x.Cols)
+			dx, dy := g.newGrad(x.Rows, x.Cols), g.newGrad(x.Rows, x.Cols)
 			g.byRow(rowOp{x: x, y: y, dy: dz, residual: dy, row: func(op *rowOp, i int) {
 				kernel.SwiGLUGrad(op.dst.Row(i), op.residual.Row(i), op.x.Row(i), op.y.Row(i), op.dy.Row(i))
 			}}, dx)

@@ -1,6 +1,9 @@
 package kernel
 
-import "fmt"
+import (
+	"fmt"
+	"sync"
+)
 
 // Packing for training, where both sides of products change at every step: weights, and activations
 // and gradients by columns. Each word holds two inputs, the first in its lower half.
@@ -28,10 +31,17 @@ func clearColumns(panel []float32, width, cols int) {
 	}
 }
 
+// packBlock is the number of words of a row that are packed at a time.
+const packBlock = 64
+
+var packScratch = sync.Pool{New: func() any { return new([maxColumns * packBlock]float32) }}
+
 // packRows sets word s*width+j of panel to the inputs 2s and 2s+1 of row j of w, [cols, k].
 func (im *Impl) packRows(panel []float32, width int, w []float32, ldw, cols, k int) {
-	const block = 64 // words of a row at a time
-	rows := make([]float32, maxColumns*block)
+	const block = packBlock
+	scratch := packScratch.Get().(*[maxColumns * block]float32)
+	defer packScratch.Put(scratch)
+	rows := scratch[:]
 	steps := (k + 1) / 2
 	for s := 0; s < steps; s += block {
 		n := min(block, steps-s)
@@ -61,18 +71,32 @@ func (im *Impl) packPairs(dst, row []float32) {
 
 // PackKNBF16 is PackKN for products of bfloat16, into words, which are kept: see WordsLen.
 func PackKNBF16(words, w []float32, ldw, n, k int) Packed {
-	checkMatrix("PackKNBF16", w, ldw, k, n)
 	p := PackedWords(BF16, words, n, k)
-	for i := range p.Panels() {
-		first, cols := p.Panel(i)
-		panel, width := p.panel(i)
-		for s := range p.layout.steps(k) {
-			to := panel[s*width:][:width]
-			p.impl.pairRows(to[:cols], w, ldw, first, 2*s, k)
+	p.PackInputs(w, ldw, 0, k)
+	return p
+}
+
+// PackInputs packs inputs k0 up to k1 of w [K, N], of rows ldw floats apart, for products of
+// bfloat16. K0 is even, and so is k1 unless it is K. Inputs that do not overlap may be packed at the
+// same time.
+func (p *Packed) PackInputs(w []float32, ldw, k0, k1 int) {
+	checkMatrix("PackInputs", w, ldw, p.K, p.N)
+	checkPairs("inputs", p.dtype, k0, k1, p.K)
+	for k := k0; k < k1; k += 2 {
+		for i := range p.panels {
+			first, cols := p.Panel(i)
+			panel, width := p.panel(i)
+			to := panel[k/2*width:][:width]
+			p.impl.pairRows(to[:cols], w, ldw, first, k, p.K)
 			clear(to[cols:])
 		}
 	}
-	return p
+}
+
+func checkPairs(what string, d DType, k0, k1, k int) {
+	if d != BF16 || k0 < 0 || k1 > k || k0%2 != 0 || k1%2 != 0 && k1 != k {
+		panic(fmt.Sprintf("kernel: %s [%d:%d] of %d in pairs of %v", what, k0, k1, k, d))
+	}
 }
 
 // pairRows rounds len(dst) columns of rows k0 and k0+1 of w, [k, n], to words of bfloat16. A row
@@ -112,29 +136,32 @@ func NewColumns(mem []float32, m, k int) Converted {
 	return Converted{M: m, K: k, dtype: BF16, impl: active, words: mem[:m*l.rowWords(k)], ld: l.rowWords(k)}
 }
 
-// ColumnsScratch returns how many floats of scratch memory Columns needs for rows of k elements.
-func ColumnsScratch(rows, k int) int { return rows * (k + 1) }
+// ColumnsScratch returns how many floats of scratch memory Columns needs for a number of rows of x.
+func (c *Converted) ColumnsScratch(rows int) int { return c.M * (rows + 1) }
 
-// Columns converts columns row0 up to row1 of x, [K, M], which become rows. Columns that do not
-// overlap may be converted at the same time, each with scratch memory of its own.
-func (c *Converted) Columns(scratch, x []float32, ldx, row0, row1 int) {
+// Columns converts rows k0 up to k1 of x, [K, M], whose columns are c's rows. K0 is even, and so is
+// k1 unless it is K. Rows that do not overlap may be converted at the same time, each with scratch
+// memory of its own.
+func (c *Converted) Columns(scratch, x []float32, ldx, k0, k1 int) {
 	checkMatrix("conversion of columns", x, ldx, c.K, c.M)
-	rows := row1 - row0
-	if row0 < 0 || row1 > c.M || rows < 0 || c.dtype != BF16 || len(scratch) < ColumnsScratch(rows, c.K) {
-		panic(fmt.Sprintf("kernel: conversion of columns [%d:%d] of %d to %v", row0, row1, c.M, c.dtype))
-	}
-	if rows == 0 {
+	checkPairs("columns", c.dtype, k0, k1, c.K)
+	if k0 >= k1 || c.M == 0 {
 		return
 	}
+	if len(scratch) < c.ColumnsScratch(k1-k0) {
+		panic(fmt.Sprintf("kernel: %d floats of scratch memory for %d columns", len(scratch), c.M))
+	}
+	n := k1 - k0
 	if l := c.impl.narrow.bf16; l.words == l.group { // as floats
-		Transpose(scratch, c.K, x[row0:], ldx, c.K, rows)
-		for r := range rows {
-			c.impl.round(c.words[(row0+r)*c.ld:][:c.ld], scratch[r*c.K:][:c.K])
+		Transpose(scratch, n, x[k0*ldx:], ldx, n, c.M)
+		for r := range c.M {
+			c.impl.round(c.words[r*c.ld+k0:][:min(roundUp(n, 2), c.ld-k0)], scratch[r*n:][:n])
 		}
 		return
 	}
-	for s := range c.ld {
-		c.impl.pairRows(scratch[s*rows:][:rows], x, ldx, row0, 2*s, c.K)
+	steps := (n + 1) / 2
+	for s := range steps {
+		c.impl.pairRows(scratch[s*c.M:][:c.M], x, ldx, 0, k0+2*s, c.K)
 	}
-	Transpose(c.words[row0*c.ld:], c.ld, scratch, rows, c.ld, rows)
+	Transpose(c.words[k0/2:], c.ld, scratch, c.M, steps, c.M)
 }

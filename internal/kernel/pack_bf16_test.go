@@ -73,8 +73,8 @@ func TestColumns(t *testing.T) {
 			want := NewConverted(AlignedFloats(ConvertedLen(&p, m)), &p, m)
 			want.Rows(x, k, 0, m)
 			got := NewColumns(AlignedFloats(ColumnsLen(m, k)), m, k)
-			scratch := AlignedFloats(ColumnsScratch(m, k))
-			for _, part := range [][2]int{{0, m / 3}, {m / 3, m}} {
+			scratch := AlignedFloats(got.ColumnsScratch(k))
+			for _, part := range [][2]int{{0, k / 6 * 2}, {k / 6 * 2, k}} {
 				got.Columns(scratch, transposed(x, m, k), m, part[0], part[1])
 			}
 			if !sameBits(got.words, want.words) {
@@ -98,11 +98,12 @@ func BenchmarkPackBF16(b *testing.B) {
 	w := randomFloats(rand.New(rand.NewPCG(1, 1)), n*k)
 	benchmarkImpls(b, func(b *testing.B) {
 		words := AlignedFloats(WordsLen(BF16, n, k) + WordsLen(BF16, k, n))
-		mem, scratch := AlignedFloats(ColumnsLen(k, n)), AlignedFloats(ColumnsScratch(k, n))
+		c := NewColumns(AlignedFloats(ColumnsLen(k, n)), k, n)
+		scratch := AlignedFloats(c.ColumnsScratch(n))
 		for i, run := range []func(){
 			func() { PackNKBF16(words[:WordsLen(BF16, n, k)], w, k, n, k) },
 			func() { PackKNBF16(words[:WordsLen(BF16, k, n)], w, k, k, n) },
-			func() { c := NewColumns(mem, k, n); c.Columns(scratch, w, k, 0, k) },
+			func() { c.Columns(scratch, w, k, 0, n) },
 		} {
 			b.Run(fmt.Sprint([]string{"rows", "columns", "transposed"}[i]), func(b *testing.B) {
 				b.SetBytes(4 * n * k)
