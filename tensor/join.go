@@ -2,9 +2,9 @@ package tensor
 
 import "github.com/tokencache/tokencache/internal/kernel"
 
-// SplitRows divides the rows of x among a, of the given number of rows, and b: row i of x becomes row
-// index[i] of a or, where index[i] is negative, row -1-index[i] of b. Every row of a and of b must
-// be one of x's.
+// SplitRows divides the rows of x among a, of the given number of rows, and b: row i of x becomes
+// row index[i] of a or, where index[i] is negative, row -1-index[i] of b. Every row of a and of b
+// must be one of x's.
 func (g *Graph) SplitRows(x *Tensor, index []int32, rows int) (a, b *Tensor) {
 	a, b = g.New(rows, x.Cols), g.New(x.Rows-rows, x.Cols)
 	g.byRow(rowOp{x: a, y: b, index: index, row: func(op *rowOp, i int) {

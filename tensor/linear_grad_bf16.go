@@ -2,8 +2,9 @@ package tensor
 
 import "github.com/tokencache/tokencache/internal/kernel"
 
-// linearBackwardBF16 is linearBackward with products of bfloat16. What they need of dy and x, by rows
-// and by columns, is converted in one go, a chunk of rows at a time, while those are in the cache.
+// linearBackwardBF16 is linearBackward with products of bfloat16. What they need of dy and x, by
+// rows and by columns, is converted in one go, a chunk of rows at a time, while those are in the
+// cache.
 func (g *Graph) linearBackwardBF16(x *Tensor, w *Weight, dy *Tensor) {
 	var dx *Tensor
 	var fresh bool
