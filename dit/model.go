@@ -243,12 +243,18 @@ func (m *Model) tables() []*tensor.Tensor {
 	return list
 }
 
-// Repack makes a trainable model see its parameters' values after they changed.
-func (m *Model) Repack() {
-	for _, w := range m.weights() {
-		w.Repack()
+// TrainIn makes a trainable model multiply in a number format, float32 or bfloat16, where NewAs
+// does: forward, and backward for gradients of activations and of weights.
+func (m *Model) TrainIn(d tensor.DType) {
+	for _, b := range m.allBlocks() {
+		for _, w := range []*tensor.Weight{b.Attn.QKV, b.Attn.Proj, b.MLP.FC1, b.MLP.FC2} {
+			w.TrainIn(d)
+		}
 	}
 }
+
+// Repack makes a trainable model see its parameters' values after they changed.
+func (m *Model) Repack() { tensor.RepackAll(m.weights()) }
 
 // Bytes returns the memory that the weights take.
 func (m *Model) Bytes() int64 {

@@ -34,7 +34,7 @@ func loadStream(l *nn.Loader, c Config, p string) *stream {
 // mlp returns w2(silu(w1 u)·w3 u) with u the norm of x.
 func (s *stream) mlp(g *tensor.Graph, x *tensor.Tensor) *tensor.Tensor {
 	u := g.RMSNorm(x, s.mlpNorm, normEps)
-	return g.Linear(g.Mul(g.SiLU(g.Linear(u, s.gate)), g.Linear(u, s.value)), s.out)
+	return g.Linear(g.SwiGLU(g.Linear(u, s.gate), g.Linear(u, s.value)), s.out)
 }
 
 func (s *stream) weights() []*tensor.Weight {
@@ -152,12 +152,14 @@ func (b *Block) each(
 		return f(g, b.image, x)
 	}
 	k.tokens.ChargeParts(g, k.imageOf)
-	image := f(g, b.image, g.Gather(x, k.image))
 	defer k.tokens.ChargeRows(g)
 	if !imageAlone {
+		text, image := g.SplitRows(x, k.merged, len(k.text))
+		image = f(g, b.image, image)
 		k.tokens.ChargeParts(g, k.textOf)
-		return g.Merge(f(g, b.text, g.Gather(x, k.text)), image, k.merged)
+		return g.JoinRows(f(g, b.text, text), image, k.merged)
 	}
+	image := f(g, b.image, g.Gather(x, k.image))
 	zero := g.New(1, image.Cols)
 	clear(zero.Data)
 	from := g.Ints(len(k.merged))

@@ -231,7 +231,12 @@ func (m *Model) ActivationBytes(samples int) int64 {
 
 // weights lists the linear maps.
 func (m *Model) weights() []*tensor.Weight {
-	list := []*tensor.Weight{m.patches, m.patchOut, m.textIn, m.final}
+	return append([]*tensor.Weight{m.patches, m.patchOut, m.textIn, m.final}, m.blockWeights()...)
+}
+
+// blockWeights lists the linear maps of the blocks.
+func (m *Model) blockWeights() []*tensor.Weight {
+	var list []*tensor.Weight
 	for _, b := range m.preamble {
 		list = append(list, b.weights()...)
 	}
@@ -241,12 +246,17 @@ func (m *Model) weights() []*tensor.Weight {
 	return list
 }
 
-// Repack makes a trainable model see its parameters' values after they changed.
-func (m *Model) Repack() {
-	for _, w := range m.weights() {
-		w.Repack()
+// TrainIn makes a trainable model multiply in a number format, float32 or bfloat16, in the linear
+// maps of all blocks: forward, and backward for gradients of activations and of weights. Those of
+// patches, of the text's embedding and the final one stay float32.
+func (m *Model) TrainIn(d tensor.DType) {
+	for _, w := range m.blockWeights() {
+		w.TrainIn(d)
 	}
 }
+
+// Repack makes a trainable model see its parameters' values after they changed.
+func (m *Model) Repack() { tensor.RepackAll(m.weights()) }
 
 // Bytes returns the memory that the weights take.
 func (m *Model) Bytes() int64 {

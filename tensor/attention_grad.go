@@ -13,16 +13,17 @@ type attentionGradOp struct {
 	forward    attentionOp
 	dout       *Tensor
 	dq, dk, dv *Tensor
+	set        [3]bool // dq, dk and dv instead of adding to them
 	dbias      *Tensor // of every sample's heads, [samples*heads, differences], or nil
 }
 
 // attentionBackward adds to the gradients of queries, keys, values and the bias.
 func (g *Graph) attentionBackward(in AttentionInput, out, dout *Tensor) {
 	op := &g.ops.attentionGrad
-	*op = attentionGradOp{
-		forward: newAttentionOp(in, out), dout: dout,
-		dq: g.Grad(in.Q), dk: g.Grad(in.K), dv: g.Grad(in.V),
-	}
+	*op = attentionGradOp{forward: newAttentionOp(in, out), dout: dout}
+	op.dv, op.set[2] = g.gradToSet(in.V) // in the order of run: two may be the same matrix
+	op.dq, op.set[0] = g.gradToSet(in.Q)
+	op.dk, op.set[1] = g.gradToSet(in.K)
 	var dbias *Tensor
 	if in.Bias != nil && in.Bias.requiresGrad {
 		dbias = g.Grad(in.Bias)
@@ -49,11 +50,19 @@ func (op *attentionGradOp) run(part int, w *worker) {
 	in := &op.forward.in
 	sample, head := part/in.Heads, part%in.Heads
 	a := op.forward.head(sample, head)
-	if a.NQ == 0 {
-		return
-	}
 	nq, nk, d := a.NQ, a.NK, a.Dim
 	col := head * d
+	if nq == 0 {
+		for r := in.KRows.Start[sample]; r < in.KRows.Start[sample+1]; r++ {
+			if op.set[1] {
+				clear(op.dk.Row(r)[col:][:d])
+			}
+			if op.set[2] {
+				clear(op.dv.Row(r)[col:][:d])
+			}
+		}
+		return
+	}
 	dout := op.dout.from(in.QRows.Start[sample])[col:]
 	dq := op.dq.from(in.QRows.Start[sample])[col:]
 	dk := op.dk.from(in.KRows.Start[sample])[col:]
@@ -90,7 +99,7 @@ func (op *attentionGradOp) run(part int, w *worker) {
 		}
 	}
 	kernel.Transpose(across, nq, p, nk, nq, nk)
-	product(dv, op.dv.Stride, true, across, nq, nk, kernel.PackKN(packed, dout, op.dout.Stride, d, nq))
+	product(dv, op.dv.Stride, !op.set[2], across, nq, nk, kernel.PackKN(packed, dout, op.dout.Stride, d, nq))
 	product(dp, nk, false, dout, op.dout.Stride, nq, kernel.PackNK(packed, a.V, a.LDV, nk, d))
 	for q := range nq {
 		kernel.SoftmaxGrad(dp[q*nk:][:nk], p[q*nk:][:nk], dp[q*nk:][:nk], a.Scale)
@@ -98,9 +107,9 @@ func (op *attentionGradOp) run(part int, w *worker) {
 	if op.dbias != nil {
 		op.scatterBias(op.dbias.Row(part), dp, sample)
 	}
-	product(dq, op.dq.Stride, true, dp, nk, nq, kernel.PackKN(packed, a.K, a.LDK, d, nk))
+	product(dq, op.dq.Stride, !op.set[0], dp, nk, nq, kernel.PackKN(packed, a.K, a.LDK, d, nk))
 	kernel.Transpose(across, nq, dp, nk, nq, nk)
-	product(dk, op.dk.Stride, true, across, nq, nk, kernel.PackKN(packed, a.Q, a.LDQ, d, nq))
+	product(dk, op.dk.Stride, !op.set[1], across, nq, nk, kernel.PackKN(packed, a.Q, a.LDQ, d, nq))
 }
 
 // scatterBias adds to d, the bias's gradient, the elements of ds, which is scale times the gradient

@@ -176,6 +176,7 @@ func (g *Graph) AddCyclic(x, table *Tensor) *Tensor {
 		kernel.Add(op.dst.Row(i), op.dst.Row(i), op.table.Row(i%op.table.Rows))
 	}}, x)
 	if g.recording(table) {
+		x.inPlace = true
 		g.record(x, func(dx *Tensor) {
 			// One part computes a row of the table's gradient, adding the samples in their order.
 			g.byRow(rowOp{dy: dx, row: func(op *rowOp, i int) {

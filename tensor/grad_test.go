@@ -64,6 +64,22 @@ func TestGradients(t *testing.T) {
 	add("Merge", map[string]*Tensor{"a": x, "b": y}, func(g *Graph) *Tensor {
 		return g.Merge(x, y, []int32{3, -1, -12, 3, 11, -1, -1, 0})
 	})
+	permutation := []int32{3, -1, -8, 0, 2, -2, -7, -3, 1, -4, -6, -5}
+	add("SplitRows", map[string]*Tensor{"x": x}, func(g *Graph) *Tensor {
+		a, b := g.SplitRows(x, permutation, 4)
+		return g.Concat(g.SiLU(a), g.Gather(b, []int32{7, 0, 3, 0}))
+	})
+	add("SplitRows of which one part is unused", map[string]*Tensor{"x": x}, func(g *Graph) *Tensor {
+		_, b := g.SplitRows(x, permutation, 4)
+		return g.SiLU(b)
+	})
+	add("JoinRows", map[string]*Tensor{"x": x, "y": y}, func(g *Graph) *Tensor {
+		a, _ := g.SplitRows(x, permutation, 4)
+		_, b := g.SplitRows(y, permutation, 4)
+		return g.Add(g.JoinRows(a, b, permutation), g.JoinRows(g.RowRange(x, 2, 6), b, permutation))
+	})
+	add("SwiGLU", map[string]*Tensor{"x": x, "y": y}, func(g *Graph) *Tensor { return g.SwiGLU(x, y) })
+	add("SwiGLU of itself", map[string]*Tensor{"x": x}, func(g *Graph) *Tensor { return g.SwiGLU(x, x) })
 	add("Gather", map[string]*Tensor{"x": x}, func(g *Graph) *Tensor { return g.Gather(x, []int32{3, 0, 3, 11}) })
 	add("columns and rows", map[string]*Tensor{"x": x}, func(g *Graph) *Tensor {
 		return g.Add(g.SiLU(g.Columns(x, 2, 5)), g.Columns(g.SiLU(x), 4, 7))
@@ -130,6 +146,16 @@ func TestGradients(t *testing.T) {
 	q, k, v := leaf(r, 12, 10), leaf(r, 13, 10), leaf(r, 13, 10)
 	add("Attention", map[string]*Tensor{"q": q, "k": k, "v": v}, func(g *Graph) *Tensor {
 		return g.Attention(AttentionInput{Heads: 2, Q: q, QRows: rows, K: k, V: v, KRows: keyRows})
+	})
+	add("Attention of a matrix to itself", map[string]*Tensor{"k": k}, func(g *Graph) *Tensor {
+		c := g.Copy(k)
+		return g.Attention(AttentionInput{Heads: 2, Q: c, QRows: keyRows, K: c, V: c, KRows: keyRows})
+	})
+	none := Rows{Start: []int{0, 0, 5, 12}, Sample: []int32{1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2}}
+	add("Attention of a sample without queries", map[string]*Tensor{"q": q, "k": k, "v": v}, func(g *Graph) *Tensor {
+		return g.Attention(AttentionInput{
+			Heads: 2, Q: g.Copy(q), QRows: &none, K: g.Copy(k), V: g.Copy(v), KRows: keyRows,
+		})
 	})
 	add("Attention of another scale", map[string]*Tensor{"q": q, "k": k, "v": v}, func(g *Graph) *Tensor {
 		return g.Attention(AttentionInput{Heads: 2, Q: q, QRows: rows, K: k, V: v, KRows: keyRows, Scale: 1})

@@ -20,6 +20,7 @@ type Graph struct {
 	headers arena[Tensor]
 	rows    arena[Rows]
 	tape    *tape
+	spare   spareGrads
 	ops     operations
 
 	flops  int64
@@ -51,6 +52,7 @@ type operations struct {
 	norm      groupNormOp
 
 	weightGrad    weightGradOp
+	narrowGrad    narrowGradOp
 	attentionGrad attentionGradOp
 	normGrad      normGradOp
 }
@@ -165,6 +167,7 @@ func (g *Graph) release(m Mark) {
 // Reset frees everything and drops what a tape has recorded.
 func (g *Graph) Reset() {
 	g.tape = nil
+	g.spare.clear()
 	g.release(Mark{})
 	for _, s := range g.scratch {
 		if r, ok := s.value.(interface{ Reset() }); ok {

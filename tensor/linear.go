@@ -1,6 +1,12 @@
 package tensor
 
-import "github.com/tokencache/tokencache/internal/kernel"
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/tokencache/tokencache/internal/kernel"
+)
 
 // Weight is a linear map from In to Out features, with an optional bias. The matrix is packed for
 // the kernels; a trainable Weight also has its parameters.
@@ -10,6 +16,7 @@ type Weight struct {
 	packed  kernel.Packed
 
 	W, B                     *Param        // nil unless trainable; B also if there is no bias
+	trained                  DType         // what a trainable Weight multiplies in, forward and backward
 	transposed               kernel.Packed // for the backward pass
 	memory, transposedMemory []float32
 }
@@ -64,14 +71,46 @@ func NewTrainable(w, b *Param, out, in int) *Weight {
 	return t
 }
 
+// TrainIn makes the products of a trainable Weight, forward and backward, those of a number format,
+// F32 or BF16. Parameters, gradients and sums stay float32.
+func (w *Weight) TrainIn(d DType) {
+	if w.W == nil || d != F32 && d != BF16 {
+		panic(fmt.Sprintf("tensor: training of a linear map in %v", d))
+	}
+	if d != w.trained {
+		w.trained, w.memory, w.transposedMemory = d, nil, nil
+		w.Repack()
+	}
+}
+
 // Repack takes over the values of the Weight's parameters.
 func (w *Weight) Repack() {
 	if w.memory == nil {
-		w.memory = kernel.AlignedFloats(kernel.PackedLen(w.Out, w.In))
-		w.transposedMemory = kernel.AlignedFloats(kernel.PackedLen(w.In, w.Out))
+		w.memory = kernel.AlignedFloats(kernel.WordsLen(w.trained, w.Out, w.In))
+		w.transposedMemory = kernel.AlignedFloats(kernel.WordsLen(w.trained, w.In, w.Out))
+	}
+	if w.trained == BF16 {
+		w.packed = kernel.PackNKBF16(w.memory, w.W.Value, w.In, w.Out, w.In)
+		w.transposed = kernel.PackKNBF16(w.transposedMemory, w.W.Value, w.In, w.In, w.Out)
+		return
 	}
 	w.packed = kernel.PackNK(w.memory, w.W.Value, w.In, w.Out, w.In)
 	w.transposed = kernel.PackKN(w.transposedMemory, w.W.Value, w.In, w.In, w.Out)
+}
+
+// RepackAll repacks several Weights, on several goroutines.
+func RepackAll(list []*Weight) {
+	const workers = 4 // more do not help: memory bandwidth is the limit
+	var next atomic.Int64
+	var wait sync.WaitGroup
+	for range workers {
+		wait.Go(func() {
+			for i := next.Add(1) - 1; i < int64(len(list)); i = next.Add(1) - 1 {
+				list[i].Repack()
+			}
+		})
+	}
+	wait.Wait()
 }
 
 // trains reports whether the Weight has a parameter that is not frozen.
@@ -163,7 +202,7 @@ func (g *Graph) linear(x *Tensor, w *Weight, y *Tensor, gemm kernel.Gemm) {
 	g.multiply(gemm, x, y)
 }
 
-// multiply runs the product of x and gemm.B into y.
+// multiply runs the product of x, which gemm may have converted already, and gemm.B into y.
 func (g *Graph) multiply(gemm kernel.Gemm, x, y *Tensor) {
 	if x.Rows == 0 {
 		return
@@ -171,7 +210,7 @@ func (g *Graph) multiply(gemm kernel.Gemm, x, y *Tensor) {
 	gemm.M = x.Rows
 	if gemm.B.DType() == F32 {
 		gemm.A, gemm.LDA = x.Data, x.Stride
-	} else {
+	} else if gemm.X == nil {
 		defer g.floats.release(g.floats.mark())
 		gemm.X = g.converted(x, gemm.B)
 	}
@@ -187,78 +226,4 @@ func (op *linearOp) run(part int, w *worker) {
 	p0, p1 := op.panels.bounds(part / op.rows.parts)
 	r0, r1 := op.rows.bounds(part % op.rows.parts)
 	op.gemm.Run(w.floats(kernel.GemmScratch), r0, r1, p0, p1)
-}
-
-// linearBackward adds to the gradients of x, W and b, where required: dx = dy·W, dW = dyᵀ·x, db =
-// the sum of dy's rows.
-func (g *Graph) linearBackward(x *Tensor, w *Weight, dy *Tensor) {
-	if x.requiresGrad {
-		if w.W == nil {
-			panic("tensor: backward pass through a Weight that is not trainable")
-		}
-		fresh := x.grad == nil && x.base == nil
-		if fresh {
-			x.grad = g.New(x.Rows, x.Cols)
-		}
-		g.multiply(kernel.Gemm{B: &w.transposed, Accumulate: !fresh}, dy, g.Grad(x))
-	}
-	if !w.trains() || x.Rows == 0 {
-		return
-	}
-	m := g.Mark()
-	op := &g.ops.weightGrad
-	*op = weightGradOp{x: x, dy: dy, across: g.New(w.Out, x.Rows), w: w.W, b: w.B}
-	op.stage, op.split = op.transpose, newSplit(w.Out, 16, g.Workers()*partsPerWorker)
-	g.run(op, op.split.parts)
-	if w.W.Grad != nil {
-		op.stage, op.split = op.multiply, newSplit(w.In, gradColumns, w.In)
-		g.run(op, op.split.parts)
-		g.count(2 * int64(x.Rows) * int64(w.In) * int64(w.Out))
-	}
-	g.Release(m)
-}
-
-// weightGradOp computes the gradients of a linear map's parameters: first dyᵀ and the bias's,
-// divided over outputs, then the matrix's, divided over inputs. Rows are taken gradRows at a time,
-// so that a part's operands stay in its core's cache.
-type weightGradOp struct {
-	x, dy  *Tensor
-	across *Tensor // dyᵀ
-	w, b   *Param
-	split  split
-	stage  func(lo, hi int, w *worker)
-}
-
-const (
-	gradColumns = 48  // inputs of a part
-	gradRows    = 512 // rows of a block
-)
-
-func (op *weightGradOp) run(part int, w *worker) {
-	lo, hi := op.split.bounds(part)
-	op.stage(lo, hi, w)
-}
-
-func (op *weightGradOp) transpose(lo, hi int, _ *worker) {
-	rows := op.dy.Rows
-	kernel.Transpose(op.across.from(lo), op.across.Stride, op.dy.Data[lo:], op.dy.Stride, rows, hi-lo)
-	if op.b != nil && op.b.Grad != nil {
-		for o := lo; o < hi; o++ {
-			op.b.Grad[o] += kernel.Sum(op.across.Row(o))
-		}
-	}
-}
-
-func (op *weightGradOp) multiply(lo, hi int, w *worker) {
-	in, out := op.x.Cols, op.across.Rows
-	scratch := w.floats(kernel.GemmScratch + kernel.PackedLen(hi-lo, gradRows))
-	for r := 0; r < op.x.Rows; r += gradRows {
-		rows := min(gradRows, op.x.Rows-r)
-		packed := kernel.PackKN(scratch[kernel.GemmScratch:], op.x.from(r)[lo:], op.x.Stride, hi-lo, rows)
-		gemm := kernel.Gemm{
-			A: op.across.Data[r:], LDA: op.across.Stride, M: out, B: &packed,
-			Accumulate: true, C: op.w.Grad[lo:], LDC: in,
-		}
-		gemm.Run(scratch[:kernel.GemmScratch], 0, out, 0, packed.Panels())
-	}
 }

@@ -36,31 +36,42 @@ func (g *Graph) Unpatchify(patches *Tensor, channels, height, width, p int) *Ten
 	}
 	mustMatch("patches", patches, patches.Rows, channels*p*p)
 	out := g.New(patches.Rows/(rows*cols), channels*height*width)
-	eachPatchPixel(patches, out, channels, height, width, p, func(patch, image *float32) { *image = *patch })
-	if g.recording(patches) {
-		g.record(out, func(dout *Tensor) {
-			add := func(patch, image *float32) { *patch += *image }
-			eachPatchPixel(g.Grad(patches), dout, channels, height, width, p, add)
-		})
+	if !g.recording(patches) {
+		for s := range out.Rows {
+			eachPatchPixel(patches, out, s, channels, height, width, p, setImage)
+		}
+		return out
 	}
+	g.EachRow(out.Rows, out.Cols, func(s int) {
+		eachPatchPixel(patches, out, s, channels, height, width, p, setImage)
+	})
+	g.record(out, func(dout *Tensor) {
+		d := g.Grad(patches)
+		g.EachRow(out.Rows, out.Cols, func(s int) {
+			eachPatchPixel(d, dout, s, channels, height, width, p, addToPatch)
+		})
+	})
 	return out
 }
 
-// eachPatchPixel calls f with every element of patches, in the order of Unpatchify, and its element
-// of the images.
-func eachPatchPixel(patches, images *Tensor, channels, height, width, p int, f func(patch, image *float32)) {
+func setImage(patch, image *float32)   { *image = *patch }
+func addToPatch(patch, image *float32) { *patch += *image }
+
+// eachPatchPixel calls f with every element of the patches of sample s, in the order of Unpatchify,
+// and its element of the image.
+func eachPatchPixel(
+	patches, images *Tensor, s, channels, height, width, p int, f func(patch, image *float32),
+) {
 	cols := width / p
 	each := height / p * cols
-	for s := range images.Rows {
-		image := images.Row(s)
-		for i := range each {
-			patch := patches.Row(s*each + i)
-			y, x := i/cols*p, i%cols*p
-			for dy := range p {
-				for dx := range p {
-					for c := range channels {
-						f(&patch[(dy*p+dx)*channels+c], &image[(c*height+y+dy)*width+x+dx])
-					}
+	image := images.Row(s)
+	for i := range each {
+		patch := patches.Row(s*each + i)
+		y, x := i/cols*p, i%cols*p
+		for dy := range p {
+			for dx := range p {
+				for c := range channels {
+					f(&patch[(dy*p+dx)*channels+c], &image[(c*height+y+dy)*width+x+dx])
 				}
 			}
 		}

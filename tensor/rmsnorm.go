@@ -15,16 +15,23 @@ func (g *Graph) RMSNorm(x, weight *Tensor, eps float32) *Tensor {
 	if x.Cols%weight.Cols != 0 {
 		panic(fmt.Sprintf("tensor: RMS norm: input is %v, a group has %d columns", x, weight.Cols))
 	}
-	y := g.byRow(rowOp{x: x, scale: weight, eps: eps, row: func(op *rowOp, i int) {
+	var inverses *Tensor // of every group, for the backward pass
+	if g.recording(x, weight) {
+		inverses = g.New(x.Rows, x.Cols/weight.Cols)
+	}
+	y := g.byRow(rowOp{x: x, y: inverses, scale: weight, eps: eps, row: func(op *rowOp, i int) {
 		w := op.scale.Row(0)
 		for c := 0; c < op.x.Cols; c += len(w) {
-			x, y := op.x.Row(i)[c:][:len(w)], op.dst.Row(i)[c:][:len(w)]
-			kernel.Scale(y, x, inverseRMS(x, op.eps))
-			kernel.Mul(y, y, w)
+			x := op.x.Row(i)[c:][:len(w)]
+			inverse := inverseRMS(x, op.eps)
+			if op.y != nil {
+				op.y.Row(i)[c/len(w)] = inverse
+			}
+			kernel.ScaleMul(op.dst.Row(i)[c:][:len(w)], x, w, inverse)
 		}
 	}}, g.New(x.Rows, x.Cols))
-	if g.recording(x, weight) {
-		g.record(y, func(dy *Tensor) { g.rmsNormBackward(x, weight, eps, dy) })
+	if inverses != nil {
+		g.record(y, func(dy *Tensor) { g.rmsNormBackward(x, weight, inverses, dy) })
 	}
 	return y
 }
@@ -37,49 +44,41 @@ func inverseRMS(x []float32, eps float32) float32 {
 // separately: the same for any number of workers.
 const normGradBlocks = 16
 
-// rmsNormBackward is the backward pass of y = x·w·s with s = 1/sqrt(mean(x²)+eps):
-//
-//	dx = s·(w·dy - x·s²·mean(x·w·dy))    dw = sum of x·s·dy over all groups and rows
-func (g *Graph) rmsNormBackward(x, weight *Tensor, eps float32, dy *Tensor) {
+// rmsNormBackward is the backward pass of y = x·w·s with s = 1/sqrt(mean(x²)+eps), the inverse of a
+// group: see kernel.RMSNormGrad.
+func (g *Graph) rmsNormBackward(x, weight, inverses, dy *Tensor) {
+	var dx *Tensor
+	var fresh bool
 	if x.requiresGrad {
-		dx := g.Grad(x)
-		m := g.Mark()
-		wdy := g.New(x.Rows, x.Cols)
-		g.byRow(rowOp{x: x, y: wdy, dy: dy, scale: weight, eps: eps, row: func(op *rowOp, i int) {
-			w := op.scale.Row(0)
-			for c := 0; c < op.x.Cols; c += len(w) {
-				x, d := op.x.Row(i)[c:][:len(w)], op.y.Row(i)[c:][:len(w)]
-				kernel.Mul(d, op.dy.Row(i)[c:][:len(w)], w)
-				s := inverseRMS(x, op.eps)
-				dx := op.dst.Row(i)[c:][:len(w)]
-				kernel.AXPY(dx, s, d)
-				kernel.AXPY(dx, -s*s*s*kernel.Dot(x, d)/float32(len(w)), x)
-			}
-		}}, dx)
-		g.Release(m)
+		dx, fresh = g.gradToSet(x)
 	}
-	if !weight.requiresGrad {
-		return
-	}
-	dw := g.Grad(weight)
 	m := g.Mark()
-	parts := g.New(normGradBlocks, 2*weight.Cols) // the sums, and a row to work in
+	parts := g.New(normGradBlocks, weight.Cols+x.Cols) // the sums, and a row in place of dx
 	clear(parts.Data)
 	rows := newSplit(x.Rows, 1, normGradBlocks)
 	g.EachRow(rows.parts, (x.Rows/rows.parts+1)*x.Cols, func(part int) {
 		width := weight.Cols
-		sum, scratch := parts.Row(part)[:width], parts.Row(part)[width:]
+		sum, row := parts.Row(part)[:width], parts.Row(part)[width:]
 		lo, hi := rows.bounds(part)
 		for i := lo; i < hi; i++ {
-			for c := 0; c < x.Cols; c += width {
-				group := x.Row(i)[c:][:width]
-				kernel.Mul(scratch, group, dy.Row(i)[c:][:width])
-				kernel.AXPY(sum, inverseRMS(group, eps), scratch)
+			if dx != nil {
+				row = dx.Row(i)
+			}
+			if fresh {
+				clear(row)
+			}
+			for j, inverse := range inverses.Row(i) {
+				c := j * width
+				kernel.RMSNormGrad(row[c:][:width], sum, x.Row(i)[c:][:width], dy.Row(i)[c:][:width],
+					weight.Row(0), inverse)
 			}
 		}
 	})
-	for part := range rows.parts {
-		kernel.Add(dw.Row(0), dw.Row(0), parts.Row(part)[:weight.Cols])
+	if weight.requiresGrad {
+		dw := g.Grad(weight)
+		for part := range rows.parts {
+			kernel.Add(dw.Row(0), dw.Row(0), parts.Row(part)[:weight.Cols])
+		}
 	}
 	g.Release(m)
 }

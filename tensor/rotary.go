@@ -41,13 +41,17 @@ func (g *Graph) Rotate(x *Tensor, r *Rotation, place []int32) *Tensor {
 	if x.Cols%r.Dim != 0 || len(place) != x.Rows {
 		panic(fmt.Sprintf("tensor: rotation: input is %v, with %d places and heads of %d", x, len(place), r.Dim))
 	}
-	y := g.byRow(rowOp{x: x, alpha: r.cos, shift: r.sin, scale: r.negated, index: place, row: rotateRow},
+	y := g.byRow(rowOp{x: x, alpha: r.cos, shift: r.sin, index: place, row: rotateRow},
 		g.New(x.Rows, x.Cols))
 	if g.recording(x) {
 		g.record(y, func(dy *Tensor) {
+			back := rowOp{x: dy, alpha: r.cos, shift: r.negated, index: place, row: rotateRow}
+			if x.grad == nil && x.base == nil {
+				x.grad = g.byRow(back, g.newGrad(x.Rows, x.Cols))
+				return
+			}
 			dx := g.Grad(x)
 			m := g.Mark()
-			back := rowOp{x: dy, alpha: r.cos, shift: r.negated, scale: r.sin, index: place, row: rotateRow}
 			g.addInto(dx, g.byRow(back, g.New(x.Rows, x.Cols)))
 			g.Release(m)
 		})
@@ -55,16 +59,13 @@ func (g *Graph) Rotate(x *Tensor, r *Rotation, place []int32) *Tensor {
 	return y
 }
 
-// rotateRow turns a row: alpha holds the cosines, shift the sines and scale the negated sines.
+// rotateRow turns a row: alpha holds the cosines and shift the sines.
 func rotateRow(op *rowOp, i int) {
 	at := int(op.index[i])
-	cos, sin, negated := op.alpha.Row(at), op.shift.Row(at), op.scale.Row(at)
+	cos, sin := op.alpha.Row(at), op.shift.Row(at)
 	half := len(cos)
 	for c := 0; c < op.x.Cols; c += 2 * half {
-		x, y := op.x.Row(i)[c:], op.dst.Row(i)[c:]
-		kernel.Mul(y[:half], x[:half], cos)
-		kernel.MulAdd(y[:half], x[half:2*half], negated)
-		kernel.Mul(y[half:2*half], x[half:2*half], cos)
-		kernel.MulAdd(y[half:2*half], x[:half], sin)
+		x, y := op.x.Row(i)[c:][:2*half], op.dst.Row(i)[c:][:2*half]
+		kernel.Rotate(y[:half], y[half:], x[:half], x[half:], cos, sin)
 	}
 }

@@ -27,6 +27,32 @@ func (g *Graph) Backward() {
 	for i := len(backward) - 1; i >= 0; i-- {
 		backward[i]()
 	}
+	g.spare.clear()
+}
+
+// spareGrads are gradients of results whose backward pass is over: their memory, which is in the
+// cache, becomes that of other results' gradients.
+type spareGrads struct {
+	list   []*Tensor
+	now    *Tensor // the gradient whose backward pass runs
+	passed bool    // it has become that of another result: see passGrad
+}
+
+func (s *spareGrads) clear() {
+	clear(s.list)
+	s.list, s.now = s.list[:0], nil
+}
+
+// newGrad returns a matrix of unspecified content for a gradient.
+func (g *Graph) newGrad(rows, cols int) *Tensor {
+	list := g.spare.list
+	for i := len(list) - 1; i >= 0; i-- {
+		if t := list[i]; t.Rows == rows && t.Cols == cols {
+			g.spare.list = append(list[:i], list[i+1:]...)
+			return t
+		}
+	}
+	return g.New(rows, cols)
 }
 
 // RequireGrad marks an input t, so that operations on it are recorded and Backward computes its
@@ -40,7 +66,7 @@ func (g *Graph) Grad(t *Tensor) *Tensor {
 			all := g.Grad(t.base)
 			t.grad = g.header(all.from(t.row)[t.col:], t.Rows, t.Cols, all.Stride)
 		} else {
-			t.grad = g.New(t.Rows, t.Cols)
+			t.grad = g.newGrad(t.Rows, t.Cols)
 			clear(t.grad.Data)
 		}
 	}
@@ -53,7 +79,22 @@ func (g *Graph) AddGrad(t, d *Tensor) {
 	if !t.requiresGrad {
 		return
 	}
-	g.addInto(g.Grad(t), d)
+	to, fresh := g.gradToSet(t)
+	if fresh {
+		g.byRow(rowOp{x: d, row: func(op *rowOp, i int) { copy(op.dst.Row(i), op.x.Row(i)) }}, to)
+	} else {
+		g.addInto(to, d)
+	}
+}
+
+// gradToSet returns the gradient of t to add to. If it is fresh, its content is unspecified: every
+// element must be set instead.
+func (g *Graph) gradToSet(t *Tensor) (grad *Tensor, fresh bool) {
+	if t.grad == nil && t.base == nil {
+		t.grad = g.newGrad(t.Rows, t.Cols)
+		return t.grad, true
+	}
+	return g.Grad(t), false
 }
 
 // passGrad adds d, which nothing else uses afterwards, to the gradient of t: without a copy if t
@@ -63,6 +104,7 @@ func (g *Graph) passGrad(t, d *Tensor) {
 	case !t.requiresGrad:
 	case t.grad == nil && t.base == nil:
 		t.grad = d
+		g.spare.passed = g.spare.passed || d == g.spare.now
 	default:
 		g.addInto(g.Grad(t), d)
 	}
@@ -73,8 +115,15 @@ func (g *Graph) passGrad(t, d *Tensor) {
 func (g *Graph) record(y *Tensor, backward func(dy *Tensor)) {
 	y.requiresGrad = true
 	g.tape.backward = append(g.tape.backward, func() {
-		if y.grad != nil {
-			backward(y.grad)
+		d := y.grad
+		if d == nil {
+			return
+		}
+		g.spare.now, g.spare.passed = d, false
+		backward(d)
+		if !g.spare.passed && y.base == nil && !y.inPlace && d.Contiguous() {
+			y.grad = nil
+			g.spare.list = append(g.spare.list, d)
 		}
 	})
 }

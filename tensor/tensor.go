@@ -14,6 +14,7 @@ type Tensor struct {
 
 	grad         *Tensor // of the loss, for this matrix; nil if there is none yet
 	requiresGrad bool    // a tape records how to compute it
+	inPlace      bool    // the result of several recorded operations
 	base         *Tensor // the matrix that this one is a view of, from row and col on, or nil
 	row, col     int
 }

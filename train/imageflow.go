@@ -62,9 +62,9 @@ func (o ImageFlow) Gradients(
 	}
 	grad := g.New(out.Rows, out.Cols)
 	losses := make([]float64, len(images))
-	for i, image := range images {
-		losses[i] = o.Loss(grad.Row(i), out.Row(i), image, float64(b.T[i]), scale)
-	}
+	g.EachRow(len(images), out.Cols, func(i int) {
+		losses[i] = o.Loss(grad.Row(i), out.Row(i), images[i], float64(b.T[i]), scale)
+	})
 	g.AddGrad(out, grad)
 	g.Backward()
 	return losses, g.Err()

@@ -52,6 +52,13 @@ func NewLoop(task Task, g *tensor.Graph, dir string, s Settings) (*Loop, error) 
 	if err := s.Validate(); err != nil {
 		return nil, err
 	}
+	if s.DType == tensor.BF16.String() {
+		narrow, ok := task.(NarrowTask)
+		if !ok {
+			return nil, fmt.Errorf("this kind of training has no number format but %v: got %s", tensor.F32, s.DType)
+		}
+		narrow.TrainIn(tensor.BF16)
+	}
 	l := &Loop{Settings: s, Dir: dir, Every: 3 * time.Minute, task: task, graph: g}
 	l.adam = NewAdamW(task.Params(), s.Decay)
 	l.ema = NewEMA(task.Params(), s.EMA)

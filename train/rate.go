@@ -3,6 +3,8 @@ package train
 import (
 	"fmt"
 	"math"
+
+	"github.com/tokencache/tokencache/tensor"
 )
 
 // Schedules are the values of Settings.Schedule.
@@ -19,6 +21,10 @@ type Settings struct {
 	Decay    float64 `json:"weight_decay"` // of AdamW
 	Clip     float64 `json:"clip"`         // maximum norm of the gradient; 0: unlimited
 	EMA      float64 `json:"ema"`          // decay of the average; at most (1+step)/(10+step)
+
+	// DType is the number format of the products of the blocks' linear maps, forward and backward: f32,
+	// which "" means too, or bf16. Parameters, gradients and sums are float32 in either.
+	DType string `json:"dtype,omitempty"`
 }
 
 // Validate returns an error for settings that nothing can be trained with.
@@ -38,6 +44,8 @@ func (s Settings) Validate() error {
 		return fmt.Errorf("weight decay %g, clip %g: want 0 or more", s.Decay, s.Clip)
 	case !(s.EMA >= 0 && s.EMA < 1):
 		return fmt.Errorf("EMA decay %g: want 0 or more and less than 1", s.EMA)
+	case s.DType != "" && s.DType != tensor.F32.String() && s.DType != tensor.BF16.String():
+		return fmt.Errorf("number format %q of training: want %v or %v", s.DType, tensor.F32, tensor.BF16)
 	}
 	return nil
 }

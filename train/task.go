@@ -22,6 +22,14 @@ type Task interface {
 	Metadata() (map[string]string, error)
 }
 
+// NarrowTask is a Task whose products may be of another number format than float32: see
+// Settings.DType.
+type NarrowTask interface {
+	Task
+	// TrainIn sets the number format, F32 or BF16.
+	TrainIn(d tensor.DType)
+}
+
 // ModelTensor is a tensor of a model's file. Values are nil for the parameter of that name.
 type ModelTensor struct {
 	Name   string

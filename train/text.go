@@ -20,6 +20,32 @@ type TextOptions struct {
 	Seed    uint64  `json:"seed"`
 	Dropout float64 `json:"caption_dropout"` // probability of no caption, for guidance
 	Flip    bool    `json:"flip"`            // mirror, with probability 1/2, images whose captions allow it
+
+	// Mean and standard deviation of the normal number whose sigmoid is an example's time, 0 being
+	// noise. A TimeStd of 0 stands for MiniT2I's -0.8 and 0.8.
+	TimeMean float64 `json:"time_mean,omitempty"`
+	TimeStd  float64 `json:"time_std,omitempty"`
+}
+
+// objective returns the loss that a model of configuration c is trained with.
+func (o TextOptions) objective(c minit2i.Config) ImageFlow {
+	f := MiniT2IFlow(c)
+	if o.TimeStd > 0 {
+		f.Mean, f.Std = o.TimeMean, o.TimeStd
+	}
+	return f
+}
+
+// check returns an error for options that no examples can be made with.
+func (o TextOptions) check() error {
+	switch {
+	case !(o.Dropout >= 0 && o.Dropout <= 1):
+		return fmt.Errorf("caption dropout of %g: want 0 to 1", o.Dropout)
+	case !(o.TimeStd >= 0) || math.IsInf(o.TimeStd, 0) || math.IsNaN(o.TimeMean) || math.IsInf(o.TimeMean, 0):
+		return fmt.Errorf("times of mean %g and standard deviation %g: want finite numbers, the second positive",
+			o.TimeMean, o.TimeStd)
+	}
+	return nil
 }
 
 // TextNote is the note of a run that trains a Text.
@@ -34,7 +60,7 @@ func TextDefaults() TextOptions { return TextOptions{Seed: 1, Dropout: 0.1} }
 // TextSettings returns the settings of the training of a text-to-image model, without Steps.
 func TextSettings() Settings {
 	s := Defaults()
-	s.Batch, s.Micro, s.LR = 32, 32, 5e-4
+	s.Batch, s.LR = 32, 5e-4
 	return s
 }
 
@@ -173,8 +199,9 @@ func NewText(m *TextModel, images Examples, captions []data.Captions, o TextOpti
 		return nil, errors.New("the data set has no images")
 	case images.Len() != len(captions):
 		return nil, fmt.Errorf("captions of %d images for %d", len(captions), images.Len())
-	case !(o.Dropout >= 0 && o.Dropout <= 1):
-		return nil, fmt.Errorf("caption dropout of %g: want 0 to 1", o.Dropout)
+	}
+	if err := o.check(); err != nil {
+		return nil, err
 	}
 	tok, err := unigram.ParseHuggingFace(m.Tokenizer, unigram.Transformers5)
 	if err != nil {
@@ -182,7 +209,7 @@ func NewText(m *TextModel, images Examples, captions []data.Captions, o TextOpti
 	}
 	t := &Text{
 		model:     m,
-		objective: MiniT2IFlow(m.Config),
+		objective: o.objective(m.Config),
 		options:   o,
 		data:      images,
 		captions:  captions,
@@ -224,6 +251,9 @@ func (t *Text) Measures() []string { return []string{"loss", "mse"} }
 
 // Changed implements Task: it repacks the weights.
 func (t *Text) Changed() { t.model.Repack() }
+
+// TrainIn implements NarrowTask.
+func (t *Text) TrainIn(d tensor.DType) { t.model.TrainIn(d) }
 
 // Accumulate implements Task.
 func (t *Text) Accumulate(g *tensor.Graph, first int64, count int, scale float64) ([]float64, error) {

@@ -121,6 +121,37 @@ func TestTextGradients(t *testing.T) {
 	}
 }
 
+// TestTextTimes checks the distribution of the times of examples: MiniT2I's, and another one.
+func TestTextTimes(t *testing.T) {
+	for _, test := range []struct {
+		options   TextOptions
+		mean, std float64
+	}{
+		{TextOptions{Seed: 6}, -0.8, 0.8},
+		{TextOptions{Seed: 6, TimeMean: 0.5, TimeStd: 1.1}, 0.5, 1.1},
+	} {
+		task := newText(t, test.options)
+		task.allocate(1)
+		const n = 4000
+		sum, squares := 0.0, 0.0
+		for i := range n {
+			if err := task.example(0, int64(i)); err != nil {
+				t.Fatal(err)
+			}
+			at := float64(task.batch.T[0])
+			z := (math.Log(at/(1-at)) - test.mean) / test.std
+			sum, squares = sum+z/n, squares+z*z/n
+		}
+		if math.Abs(sum) > 4/math.Sqrt(n) || math.Abs(squares-1) > 4*math.Sqrt(2./n) {
+			t.Errorf("%+v: normalised times have mean %g and mean square %g", test.options, sum, squares)
+		}
+	}
+	o := TextOptions{TimeStd: -1}
+	if err := o.check(); err == nil || !strings.Contains(err.Error(), "standard deviation -1: want finite numbers") {
+		t.Errorf("error %v", err)
+	}
+}
+
 // TestTextExamples checks that an example is the same whatever the batch, and that captions and
 // images belong together.
 func TestTextExamples(t *testing.T) {

@@ -157,6 +157,7 @@ type benchTrainCmd struct {
 	ImageSize int           `help:"Side of the images in pixels, 8 for each latent." default:"256"`
 	Batch     int           `help:"Images of an update." default:"16"`
 	Micro     int           `name:"micro-batch" help:"Images in memory together." default:"16"`
+	DType     dtypeName     `name:"dtype" enum:"f32,bf16" help:"Number format of the blocks' products: f32 or bf16." default:"f32"`
 	Time      time.Duration `help:"How long to measure." default:"10s"`
 	Threads   int           `help:"Worker threads. Default: all processors." placeholder:"N"`
 	JSON      bool          `name:"json" help:"Print one JSON object on standard output."`
@@ -176,6 +177,7 @@ func (c *benchTrainCmd) Run(a *app) error {
 		Micro:   c.Micro,
 		Threads: c.Threads,
 		Time:    c.Time,
+		DType:   c.DType.dtype(),
 	})
 	if err != nil {
 		return err

@@ -37,6 +37,7 @@ type trainRun struct {
 	Decay    *float64      `settled:"" name:"weight-decay" help:"Weight decay of AdamW, 0 or more. Default: ${trainDecay}, for a classifier ${classifierDecay}." placeholder:"X"`
 	Clip     *float64      `settled:"" help:"Bring the gradient's norm down to this; 0: leave it. Default: 1." placeholder:"X"`
 	EMA      *float64      `settled:"" name:"ema" help:"Decay of the moving average of the weights, which is the model that comes out, 0 to below 1. Default: ${trainEMA}." placeholder:"X"`
+	DType    *string       `settled:"" name:"dtype" enum:"f32,bf16" help:"Number format of the blocks' products, forward and backward: f32, or bf16, which is faster where the processor has it; weights, gradients and sums stay float32. Default: f32." placeholder:"f32|bf16"`
 	Seed     *uint64       `short:"s" settled:"" help:"Seed of weights, order, noise and mirroring. Default: 1." placeholder:"N"`
 	Flip     *bool         `settled:"" help:"Mirror images at random. Default: they stay as they are."`
 	Save     time.Duration `name:"save-every" help:"Time between checkpoints, such as 90s, 3m or 1h." default:"3m"`
@@ -122,6 +123,7 @@ func (c *trainRun) settings(s train.Settings) train.Settings {
 	given(&s.Decay, c.Decay)
 	given(&s.Clip, c.Clip)
 	given(&s.EMA, c.EMA)
+	given(&s.DType, c.DType)
 	return s
 }
 

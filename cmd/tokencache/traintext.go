@@ -25,6 +25,8 @@ type trainTextCmd struct {
 	Vocabulary *int          `settled:"" help:"Words and characters that captions are made of, at most. Default: 4096." placeholder:"N"`
 	Sample     time.Duration `name:"sample-every" help:"Time between sample grids, such as 90s, 15m or 1h; 0: none." default:"15m"`
 	CFG        float64       `name:"cfg" help:"Guidance scale of the sample grids." default:"2.5"`
+	TimeMean   *float64      `settled:"" name:"time-mean" help:"Times, 0 being noise and 1 the image, are the sigmoid of normal numbers of this mean. Default: -0.8." placeholder:"X"`
+	TimeStd    *float64      `settled:"" name:"time-std" help:"Standard deviation of those numbers. Default: 0.8." placeholder:"X"`
 	Dropout    *float64      `settled:"" name:"caption-dropout" help:"Share of images shown without their caption, for guidance. Default: 0.1." placeholder:"X"`
 }
 
@@ -49,6 +51,12 @@ func (c *trainTextCmd) train(a *app) error {
 	given(&note.Options.Seed, c.Seed)
 	given(&note.Options.Dropout, c.Dropout)
 	given(&note.Options.Flip, c.Flip)
+	if c.TimeMean != nil || c.TimeStd != nil {
+		note.Options.TimeMean, note.Options.TimeStd = or(c.TimeMean, -0.8), or(c.TimeStd, 0.8)
+		if note.Options.TimeStd <= 0 {
+			return fmt.Errorf("--time-std %g: want a positive number", note.Options.TimeStd)
+		}
+	}
 	run, err := beginRun(&c.trainRun, c, train.TextSettings(), note)
 	if err != nil {
 		return err

@@ -19,9 +19,11 @@ type Converted struct {
 }
 
 // ConvertedLen returns how many floats of memory m rows take that are to be multiplied with p.
-func ConvertedLen(p *Packed, m int) int {
-	n := roundUp(m*p.layout.rowWords(p.K), floatsOfLine)
-	if p.dtype == INT8 {
+func ConvertedLen(p *Packed, m int) int { return convertedLen(p.dtype, p.layout, m, p.K) }
+
+func convertedLen(d DType, l *layout, m, k int) int {
+	n := roundUp(m*l.rowWords(k), floatsOfLine)
+	if d == INT8 {
 		n += 2 * roundUp(m, floatsOfLine)
 	}
 	return n

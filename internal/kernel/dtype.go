@@ -93,8 +93,11 @@ type convertOps struct {
 	lanes int
 	// extremes returns the bits of the lowest float, or -0, and of the highest, or +0.
 	extremes func(x *float32, n int) (low, high uint32)
-	// round and quantise write the words of the layouts.
+	// round and quantise write the words of the layouts, and pack and pair words of bfloat16: of two
+	// neighbours of a row, or of one element of each of two rows, the first in the lower half.
 	round    func(dst, x *float32, n int)
+	pack     func(dst, x *float32, n int) // nil leaves it to packPairs
+	pair     func(dst, x, y *float32, n int)
 	quantise func(dst, x *float32, n int, inverse float32, zero int32)
 }
 

@@ -7,7 +7,13 @@ var narrowAVX2 = narrowOps{
 	int8:     layout{lanes: 8, vectors: 2, rows: 6, group: 2, words: 1, column: 2, run: tileINT8WideAVX2},
 	bf16Peak: peakAVX2,
 	int8Peak: peakINT8AVX2,
-	convert:  convertOps{lanes: 8, extremes: extremesAVX2, round: roundBF16AVX2, quantise: quantiseWordsAVX2},
+	convert: convertOps{
+		lanes:    8,
+		extremes: extremesAVX2,
+		round:    roundBF16AVX2,
+		pair:     pairBF16AVX2,
+		quantise: quantiseWordsAVX2,
+	},
 }
 
 var narrowAVX512 = narrowOps{
@@ -19,6 +25,8 @@ var narrowAVX512 = narrowOps{
 		lanes:    16,
 		extremes: extremesAVX512,
 		round:    roundBF16AVX512,
+		pack:     packBF16AVX512,
+		pair:     pairBF16AVX512,
 		quantise: quantiseWordsAVX512,
 	},
 }

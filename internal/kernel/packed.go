@@ -51,11 +51,7 @@ func PackNK(dst, w []float32, ldw, n, k int) Packed {
 		first, cols := p.Panel(i)
 		panel, width := p.panel(i)
 		Transpose(panel, width, w[first*ldw:], ldw, cols, k)
-		for j := cols; j < width; j++ {
-			for at := j; at < len(panel); at += width {
-				panel[at] = 0
-			}
-		}
+		clearColumns(panel, width, cols)
 	}
 	return p
 }

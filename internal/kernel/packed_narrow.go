@@ -12,8 +12,7 @@ func Pack(d DType, w []float32, ldw, n, k int) Packed {
 	words := AlignedFloats(WordsLen(d, n, k))
 	switch p := PackedWords(d, words, n, k); d {
 	case BF16:
-		p.packBF16(w, ldw)
-		return p
+		return PackNKBF16(words, w, ldw, n, k)
 	case INT8:
 		p.packINT8(w, ldw)
 		return p
@@ -72,21 +71,6 @@ func (p *Packed) DType() DType { return p.dtype }
 
 // Bytes returns the memory that the matrix takes.
 func (p *Packed) Bytes() int64 { return 4 * int64(len(p.words)) }
-
-// packBF16 packs pairs of inputs: the first is the lower half of a word.
-func (p *Packed) packBF16(w []float32, ldw int) {
-	for i := range p.Panels() {
-		first, cols := p.Panel(i)
-		panel, width := p.panel(i)
-		halves := integers[uint16](panel)
-		for j := range cols {
-			row := w[(first+j)*ldw:][:p.K]
-			for at, v := range row {
-				halves[2*(at/2*width+j)+at%2] = toBF16(v)
-			}
-		}
-	}
-}
 
 // packINT8 packs groups of inputs. An output's weights are multiples of 1/127 of the one of largest
 // magnitude; NaN or infinities make its scale NaN.

@@ -35,6 +35,8 @@ type rowOps struct {
 	siluGrad    func(dst, x, dy []float32)
 	softmaxGrad func(dst, p, dp []float32, mean, scale float32)
 	adamW       func(param, m, v, grad []float32, beta1, rest1, beta2, rest2, keep, step, root, eps float32)
+
+	fused *fusedOps // nil leaves them to portable code over the operations above
 }
 
 // The operations over rows panic unless their slices have equal lengths. The destination may be the

@@ -30,6 +30,15 @@ var rowAVX2 = rowOps{
 	siluGrad:    siluGradAVX2,
 	softmaxGrad: softmaxGradAVX2,
 	adamW:       adamWAVX2,
+
+	fused: &fusedOps{
+		swiGLU:      swiGLUAVX2,
+		swiGLUGrad:  swiGLUGradAVX2,
+		scaleMul:    scaleMulAVX2,
+		weightedDot: weightedDotAVX2,
+		rmsNormGrad: rmsNormGradAVX2,
+		rotate:      rotateAVX2,
+	},
 }
 
 var rowAVX512 = rowOps{
@@ -60,4 +69,13 @@ var rowAVX512 = rowOps{
 	siluGrad:    siluGradAVX512,
 	softmaxGrad: softmaxGradAVX512,
 	adamW:       adamWAVX512,
+
+	fused: &fusedOps{
+		swiGLU:      swiGLUAVX512,
+		swiGLUGrad:  swiGLUGradAVX512,
+		scaleMul:    scaleMulAVX512,
+		weightedDot: weightedDotAVX512,
+		rmsNormGrad: rmsNormGradAVX512,
+		rotate:      rotateAVX512,
+	},
 }

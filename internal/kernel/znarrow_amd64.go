@@ -117,6 +117,16 @@ func roundBF16AVX512(dst *float32, x *float32, n int)
 //go:noescape
 func packBF16AVX512(dst *float32, x *float32, n int)
 
+// pairBF16AVX512 sets the lower halves of the words of dst to x, and the upper ones to y, as bfloat16, n being a
+// positive multiple of the lanes:
+//
+//	for i := range n {
+//		dst[i] = toBF16(x[i]) | toBF16(y[i])<<16
+//	}
+//
+//go:noescape
+func pairBF16AVX512(dst *float32, x *float32, y *float32, n int)
+
 // quantiseBytesAVX512 sets dst to x as integers of 8 bits, n being a positive multiple of the lanes:
 //
 //	for i, v := range x[:n] {
@@ -155,6 +165,16 @@ func extremesAVX2(x *float32, n int) (low uint32, high uint32)
 //
 //go:noescape
 func roundBF16AVX2(dst *float32, x *float32, n int)
+
+// pairBF16AVX2 sets the lower halves of the words of dst to x, and the upper ones to y, as bfloat16, n being a
+// positive multiple of the lanes:
+//
+//	for i := range n {
+//		dst[i] = toBF16(x[i]) | toBF16(y[i])<<16
+//	}
+//
+//go:noescape
+func pairBF16AVX2(dst *float32, x *float32, y *float32, n int)
 
 // quantiseWordsAVX2 sets dst to x as integers of 16 bits, n being a positive multiple of the lanes:
 //

@@ -134,6 +134,46 @@ func softmaxGradAVX512(dst []float32, p []float32, dp []float32, mean float32, s
 //go:noescape
 func adamWAVX512(param []float32, m []float32, v []float32, grad []float32, beta1 float32, rest1 float32, beta2 float32, rest2 float32, keep float32, step float32, root float32, eps float32)
 
+// swiGLUAVX512 sets dst to SiLU(x) * y.
+//
+//go:noescape
+func swiGLUAVX512(dst []float32, x []float32, y []float32)
+
+// swiGLUGradAVX512
+// sets dx to d*y times the derivative of SiLU at x, and dy to d * SiLU(x).
+//
+//go:noescape
+func swiGLUGradAVX512(dx []float32, dy []float32, x []float32, y []float32, d []float32)
+
+// scaleMulAVX512 sets dst to x * s * w.
+//
+//go:noescape
+func scaleMulAVX512(dst []float32, x []float32, w []float32, s float32)
+
+// weightedDotAVX512 returns the sum of x*(y*w).
+//
+//go:noescape
+func weightedDotAVX512(x []float32, y []float32, w []float32) (sum float32)
+
+// rmsNormGradAVX512
+// adds to dx and dw, each multiplication but those in brackets being fused with its addition,
+//
+//	dx += s*(dy*w)
+//	dx += c*x
+//	dw += s*(x*dy)
+//
+//go:noescape
+func rmsNormGradAVX512(dx []float32, dw []float32, x []float32, dy []float32, w []float32, s float32, c float32)
+
+// rotateAVX512
+// sets, the sums being rounded once,
+//
+//	a = x*cos - y*sin
+//	b = y*cos + x*sin
+//
+//go:noescape
+func rotateAVX512(a []float32, b []float32, x []float32, y []float32, cos []float32, sin []float32)
+
 // addAVX2 sets dst to a + b.
 //
 //go:noescape
@@ -263,3 +303,43 @@ func softmaxGradAVX2(dst []float32, p []float32, dp []float32, mean float32, sca
 //
 //go:noescape
 func adamWAVX2(param []float32, m []float32, v []float32, grad []float32, beta1 float32, rest1 float32, beta2 float32, rest2 float32, keep float32, step float32, root float32, eps float32)
+
+// swiGLUAVX2 sets dst to SiLU(x) * y.
+//
+//go:noescape
+func swiGLUAVX2(dst []float32, x []float32, y []float32)
+
+// swiGLUGradAVX2
+// sets dx to d*y times the derivative of SiLU at x, and dy to d * SiLU(x).
+//
+//go:noescape
+func swiGLUGradAVX2(dx []float32, dy []float32, x []float32, y []float32, d []float32)
+
+// scaleMulAVX2 sets dst to x * s * w.
+//
+//go:noescape
+func scaleMulAVX2(dst []float32, x []float32, w []float32, s float32)
+
+// weightedDotAVX2 returns the sum of x*(y*w).
+//
+//go:noescape
+func weightedDotAVX2(x []float32, y []float32, w []float32) (sum float32)
+
+// rmsNormGradAVX2
+// adds to dx and dw, each multiplication but those in brackets being fused with its addition,
+//
+//	dx += s*(dy*w)
+//	dx += c*x
+//	dw += s*(x*dy)
+//
+//go:noescape
+func rmsNormGradAVX2(dx []float32, dw []float32, x []float32, dy []float32, w []float32, s float32, c float32)
+
+// rotateAVX2
+// sets, the sums being rounded once,
+//
+//	a = x*cos - y*sin
+//	b = y*cos + x*sin
+//
+//go:noescape
+func rotateAVX2(a []float32, b []float32, x []float32, y []float32, cos []float32, sin []float32)

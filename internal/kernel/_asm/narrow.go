@@ -61,6 +61,7 @@ after each operation, before gate and residual. C is not added.`
 		c := converter{a, set}
 		c.extremes()
 		c.round()
+		c.pairs()
 		c.quantise()
 	}
 }
@@ -305,24 +306,10 @@ func (c *converter) round() {
 	write := func(name, doc string, stored int, store func()) {
 		c.begin(name, "dst *float32, x *float32, n int", doc)
 		c.P("MOVQ %s, DI", c.Param("dst"))
-		for i, v := range []uint32{0x7fff, 1, 0x00400000, 0xffff0000} {
-			c.P("VPBROADCASTD %s, %s", c.U32(v), c.r(10+i))
-		}
+		c.roundingConstants()
 		c.loop(stored, func() {
 			c.P("VMOVUPS (SI), %s", c.r(0))
-			c.P("VPSRLD $16, %s, %s", c.r(0), c.r(1))
-			c.P("%s %s, %[3]s, %[3]s", c.evex("VPAND"), c.r(11), c.r(1))
-			c.P("VPADDD %s, %[2]s, %[2]s", c.r(10), c.r(1))
-			c.P("VPADDD %s, %[2]s, %[2]s", c.r(0), c.r(1))
-			// NaN must not become infinite by rounding: it is made quiet instead.
-			if c.reg == "Z" {
-				c.P("VCMPPS $3, Z0, Z0, K1")
-				c.P("VPORD Z12, Z0, K1, Z1")
-			} else {
-				c.P("VCMPPS $3, Y0, Y0, Y2")
-				c.P("VPOR Y12, Y0, Y3")
-				c.P("VBLENDVPS Y2, Y3, Y1, Y1")
-			}
+			c.rounded()
 			store()
 		})
 		c.Ret()
@@ -345,6 +332,58 @@ func (c *converter) round() {
 			c.P("VPMOVDW Z1, (DI)")
 		})
 	}
+}
+
+// roundingConstants loads what rounded needs into registers 10 to 12, and the mask of the upper half
+// of a word into register 13.
+func (c *converter) roundingConstants() {
+	for i, v := range []uint32{0x7fff, 1, 0x00400000, 0xffff0000} {
+		c.P("VPBROADCASTD %s, %s", c.U32(v), c.r(10+i))
+	}
+}
+
+// rounded sets the upper halves of the words of register 1 to the floats of register 0 as bfloat16.
+// It uses registers 2 and 3.
+func (c *converter) rounded() {
+	c.P("VPSRLD $16, %s, %s", c.r(0), c.r(1))
+	c.P("%s %s, %[3]s, %[3]s", c.evex("VPAND"), c.r(11), c.r(1))
+	c.P("VPADDD %s, %[2]s, %[2]s", c.r(10), c.r(1))
+	c.P("VPADDD %s, %[2]s, %[2]s", c.r(0), c.r(1))
+	// NaN must not become infinite by rounding: it is made quiet instead.
+	if c.reg == "Z" {
+		c.P("VCMPPS $3, Z0, Z0, K1")
+		c.P("VPORD Z12, Z0, K1, Z1")
+	} else {
+		c.P("VCMPPS $3, Y0, Y0, Y2")
+		c.P("VPOR Y12, Y0, Y3")
+		c.P("VBLENDVPS Y2, Y3, Y1, Y1")
+	}
+}
+
+// pairs makes words of two rows.
+func (c *converter) pairs() {
+	c.begin("pairBF16", "dst *float32, x *float32, y *float32, n int",
+		`sets the lower halves of the words of dst to x, and the upper ones to y, as bfloat16, n being a
+positive multiple of the lanes:
+
+	for i := range n {
+		dst[i] = toBF16(x[i]) | toBF16(y[i])<<16
+	}`)
+	c.P("MOVQ %s, DX", c.Param("y"))
+	c.P("MOVQ %s, DI", c.Param("dst"))
+	c.roundingConstants()
+	c.loop(4, func() {
+		c.P("VMOVUPS (SI), %s", c.r(0))
+		c.rounded()
+		c.P("VPSRLD $16, %s, %s", c.r(1), c.r(4))
+		c.P("VMOVUPS (DX), %s", c.r(0))
+		c.rounded()
+		c.P("%s %s, %[3]s, %[3]s", c.evex("VPAND"), c.r(13), c.r(1))
+		c.P("%s %s, %s, %[3]s", c.evex("VPOR"), c.r(4), c.r(1))
+		c.P("VMOVUPS %s, (DI)", c.r(1))
+		c.P("ADDQ $%d, DX", 4*c.lanes)
+	})
+	c.Ret()
 }
 
 // quantise makes integers of floats.

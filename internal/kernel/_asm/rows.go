@@ -15,6 +15,7 @@ func genRows(a *asm) {
 		r.nonlinear()
 		r.folds()
 		r.training()
+		r.fused()
 	}
 }
 
@@ -47,7 +48,7 @@ func (r *rows) begin(name, signature, doc string) {
 	name += r.level
 	r.Func(name, signature, name+" "+doc)
 	r.pointers, r.scalars = map[string]string{}, map[string]vec{}
-	general := []string{"DI", "SI", "DX", "R8"}
+	general := []string{"DI", "SI", "DX", "R8", "R9", "R10"}
 	in, _, _ := strings.Cut(signature, ") (")
 	for field := range strings.SplitSeq(in, ",") {
 		name, typ, _ := strings.Cut(strings.TrimSpace(field), " ")

@@ -104,9 +104,9 @@ func (r *PolicyReport) Write(out io.Writer) error {
 
 // Write writes the report as a line of text.
 func (r *TrainReport) Write(out io.Writer) error {
-	fmt.Fprintf(out, "%s, %d images an update, %d threads, %s: "+
+	fmt.Fprintf(out, "%s, %d images an update, %d threads, %s, %s: "+
 		"%.0f ms, %.1f images/s, %.1f GFLOP/s, %.1f%% of the peak of %.1f GFLOP/s\n",
-		r.Arch, r.Batch, r.Threads, r.Level, r.Milliseconds, r.Images, r.GFLOPs, r.PercentOfPeak, r.PeakGFLOPs)
+		r.Arch, r.Batch, r.Threads, r.Level, r.DType, r.Milliseconds, r.Images, r.GFLOPs, r.PercentOfPeak, r.PeakGFLOPs)
 	return WriteDisturbed(out, r.Disturbed)
 }
 

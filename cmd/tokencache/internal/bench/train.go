@@ -25,6 +25,7 @@ type TrainReport struct {
 	Micro   int    `json:"micro_batch"`
 	Threads int    `json:"threads"`
 	Level   string `json:"level"`
+	DType   string `json:"dtype"`
 
 	// Disturbed says why the times may be wrong.
 	Disturbed []string `json:"disturbed,omitempty"`
@@ -37,6 +38,7 @@ type TrainOptions struct {
 	Micro   int // of them in memory together
 	Threads int
 	Time    time.Duration
+	DType   tensor.DType // see train.Settings
 }
 
 // Train measures whole updates of a new model on random images: noise, forward pass, loss,
@@ -62,6 +64,7 @@ func Train(ctx context.Context, o TrainOptions) (*TrainReport, error) {
 	g := tensor.NewGraph(pool)
 	l, err := train.NewLoop(task, g, "", train.Settings{
 		Steps: 1 << 30, Batch: o.Batch, Micro: o.Micro, LR: 1e-4, Schedule: "constant", EMA: 0.999, Clip: 1,
+		DType: o.DType.String(),
 	})
 	if err != nil {
 		return nil, err
@@ -90,10 +93,15 @@ func Train(ctx context.Context, o TrainOptions) (*TrainReport, error) {
 	seconds := median.Of(times)
 	r := &TrainReport{
 		PeakGFLOPs: median.Of(peaks), Milliseconds: 1e3 * seconds, Images: float64(o.Batch) / seconds, GFLOPs: float64(flops) / seconds / 1e9,
-		Arch: o.Config.Name(), Batch: o.Batch, Micro: o.Micro, Threads: pool.Workers(), Level: kernel.ActiveLevel().String(),
+		Arch: o.Config.Name(), Batch: o.Batch, Micro: o.Micro, Threads: pool.Workers(), Level: kernel.LevelOf(o.DType).String(),
+		DType: o.DType.String(),
 	}
 	r.PercentOfPeak = 100 * r.GFLOPs / r.PeakGFLOPs
-	r.Disturbed = disturbed(load, r.PercentOfPeak, peaks, times)
+	percent := r.PercentOfPeak
+	if o.DType != tensor.F32 {
+		percent = 0 // products of bfloat16 may exceed the peak of float32
+	}
+	r.Disturbed = disturbed(load, percent, peaks, times)
 	return r, nil
 }
 
