@@ -73,8 +73,9 @@ func (p *Packed) DType() DType { return p.dtype }
 // Bytes returns the memory that the matrix takes.
 func (p *Packed) Bytes() int64 { return 4 * int64(len(p.words)) }
 
-// packBF16 packs pairs of inputs: the first is the lower half of a word.
+// packBF16 packs groups of inputs: the first is the lower half of a word.
 func (p *Packed) packBF16(w []float32, ldw int) {
+	group := p.layout.group
 	for i := range p.Panels() {
 		first, cols := p.Panel(i)
 		panel, width := p.panel(i)
@@ -82,7 +83,7 @@ func (p *Packed) packBF16(w []float32, ldw int) {
 		for j := range cols {
 			row := w[(first+j)*ldw:][:p.K]
 			for at, v := range row {
-				halves[2*(at/2*width+j)+at%2] = toBF16(v)
+				halves[group*(at/group*width+j)+at%group] = toBF16(v)
 			}
 		}
 	}
