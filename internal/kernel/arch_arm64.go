@@ -8,10 +8,10 @@ import "golang.org/x/sys/cpu"
 
 func archImpls() []*Impl {
 	return []*Impl{
-		{Level: NEON, floats: NEON, bf16: NEON, product: productNEON, row: genericRow, narrow: narrowNEON},
-		{Level: DotProd, floats: NEON, bf16: NEON, product: productNEON, row: genericRow, narrow: narrowDotProd},
-		{Level: NEONBF16, floats: NEON, bf16: NEONBF16, product: productNEON, row: genericRow, narrow: narrowNEONBF16},
-		{Level: I8MM, floats: NEON, bf16: NEONBF16, product: productNEON, row: genericRow, narrow: narrowI8MM},
+		{Level: NEON, floats: NEON, bf16: NEON, product: productNEON, row: rowNEON, narrow: narrowNEON},
+		{Level: DotProd, floats: NEON, bf16: NEON, product: productNEON, row: rowNEON, narrow: narrowDotProd},
+		{Level: NEONBF16, floats: NEON, bf16: NEONBF16, product: productNEON, row: rowNEON, narrow: narrowNEONBF16},
+		{Level: I8MM, floats: NEON, bf16: NEONBF16, product: productNEON, row: rowNEON, narrow: narrowI8MM},
 	}
 }
 

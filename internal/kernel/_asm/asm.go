@@ -97,9 +97,11 @@ func (a *asm) Label(format string, args ...any) {
 	fmt.Fprintf(&a.code, "\n"+format+":\n", args...)
 }
 
-// Ret ends a function that has used vector registers of amd64.
+// Ret ends a function that has used vector registers.
 func (a *asm) Ret() {
-	a.P("VZEROUPPER")
+	if a.arch == "amd64" {
+		a.P("VZEROUPPER")
+	}
 	a.P("RET")
 }
 

@@ -17,6 +17,7 @@ func main() {
 		{"zrows", "amd64", genRows},
 		{"znarrow", "amd64", genNarrow},
 		{"zgemm", "arm64", genNEONGemm},
+		{"zrows", "arm64", genNEONRows},
 		{"znarrow", "arm64", genNEONNarrow},
 	} {
 		a := &asm{arch: file.arch}

@@ -30,6 +30,7 @@ var (
 	fmls   = vop{"FMLS", 0x4ea0cc00, "4S 4S 4S"}
 	faddp  = vop{"FADDP", 0x6e20d400, "4S 4S 4S"}
 	fcmgt  = vop{"FCMGT", 0x6ea0e400, "4S 4S 4S"}
+	cmgt   = vop{"CMGT", 0x4ea03400, "4S 4S 4S"}
 	fcmeq  = vop{"FCMEQ", 0x4e20e400, "4S 4S 4S"}
 	add    = vop{"ADD", 0x4ea08400, "4S 4S 4S"}
 	sub    = vop{"SUB", 0x6ea08400, "4S 4S 4S"}
@@ -38,6 +39,7 @@ var (
 	umax   = vop{"UMAX", 0x6ea06400, "4S 4S 4S"}
 	and    = vop{"AND", 0x4e201c00, "16B 16B 16B"}
 	orr    = vop{"ORR", 0x4ea01c00, "16B 16B 16B"}
+	mov    = vop{"MOV", 0x4ea01c00, "16B 16B"} // ORR of a register with itself
 	eor    = vop{"EOR", 0x6e201c00, "16B 16B 16B"}
 	bit    = vop{"BIT", 0x6ea01c00, "16B 16B 16B"} // inserts where the last operand's bits are 1
 	bif    = vop{"BIF", 0x6ee01c00, "16B 16B 16B"} // inserts where they are 0
@@ -50,15 +52,16 @@ var (
 	smmla  = vop{"SMMLA", 0x4e80a400, "4S 16B 16B"} // FEAT_I8MM
 	bfmmla = vop{"BFMMLA", 0x6e40ec00, "4S 8H 8H"}  // FEAT_BF16
 
-	fsqrt  = vop{"FSQRT", 0x6ea1f800, "4S 4S"}
-	frintn = vop{"FRINTN", 0x4e218800, "4S 4S"}
-	fcvtns = vop{"FCVTNS", 0x4e21a800, "4S 4S"}
-	scvtf  = vop{"SCVTF", 0x4e21d800, "4S 4S"}
-	xtn4h  = vop{"XTN", 0x0e612800, "4H 4S"}
-	xtn8b  = vop{"XTN", 0x0e212800, "8B 8H"}
-	sxtl   = vop{"SXTL", 0x0f08a400, "8H 8B"}
-	umaxv  = vop{"UMAXV", 0x6eb0a800, "S 4S"} // of all lanes
-	smaxv  = vop{"SMAXV", 0x4eb0a800, "S 4S"}
+	fsqrt   = vop{"FSQRT", 0x6ea1f800, "4S 4S"}
+	frintn  = vop{"FRINTN", 0x4e218800, "4S 4S"}
+	fcvtns  = vop{"FCVTNS", 0x4e21a800, "4S 4S"}
+	scvtf   = vop{"SCVTF", 0x4e21d800, "4S 4S"}
+	xtn4h   = vop{"XTN", 0x0e612800, "4H 4S"}
+	xtn8b   = vop{"XTN", 0x0e212800, "8B 8H"}
+	sxtl    = vop{"SXTL", 0x0f08a400, "8H 8B"}
+	umaxv   = vop{"UMAXV", 0x6eb0a800, "S 4S"} // of all lanes
+	smaxv   = vop{"SMAXV", 0x4eb0a800, "S 4S"}
+	fmaxnmv = vop{"FMAXNMV", 0x6e30c800, "S 4S"}
 
 	sshr = vop{"SSHR", 0x4f000400, "4S 4S"}
 	ushr = vop{"USHR", 0x6f000400, "4S 4S"}
@@ -115,7 +118,7 @@ func (a *asm) VShift(op vop, d, n, by int) {
 }
 
 // VMove copies a register.
-func (a *asm) VMove(d, n int) { a.V(orr, d, n, n) }
+func (a *asm) VMove(d, n int) { a.encode(mov, uint32(n)<<16, "", d, n) }
 
 // VZero clears a register.
 func (a *asm) VZero(d int) { a.P("VEOR V%[1]d.B16, V%[1]d.B16, V%[1]d.B16", d) }
