@@ -13,6 +13,7 @@ package kernel
 import (
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
 )
 
@@ -86,6 +87,16 @@ func LevelOf(d DType) Level {
 		return active.bf16
 	}
 	return active.floats
+}
+
+// Arithmetic identifies the bits that a network with a number format has on this machine: the name
+// of LevelOf, behind the architecture's if that is not amd64, where the same name means other bits.
+func Arithmetic(d DType) string {
+	name := LevelOf(d).String()
+	if runtime.GOARCH != "amd64" {
+		name = runtime.GOARCH + "-" + name
+	}
+	return name
 }
 
 // Use makes im the implementation in use and returns the one that was. Weights packed before the
