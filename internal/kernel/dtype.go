@@ -112,8 +112,3 @@ func (n *narrowOps) layout(d DType) *layout {
 	}
 	return &n.int8
 }
-
-// portable reports whether the routine is written in portable Go.
-func (k tileKind) portable() bool {
-	return k == tileGeneric || k == tileBF16Generic || k == tileINT8Generic
-}

@@ -58,7 +58,14 @@ type Impl struct {
 
 // impls holds every implementation compiled into this binary, lowest level first; the assembly
 // files add theirs. impls[0] is the generic one.
-var impls = append([]*Impl{{Level: Generic, floats: Generic, bf16: Generic, product: genericProduct, row: genericRow, narrow: genericNarrow}}, archImpls()...)
+var impls = append([]*Impl{{
+	Level:   Generic,
+	floats:  Generic,
+	bf16:    Generic,
+	product: genericProduct,
+	row:     genericRow,
+	narrow:  genericNarrow,
+}}, archImpls()...)
 
 // active is the implementation in use. It is the only global state of the package, is set once at
 // start, and is changed later only by tests and benchmarks, through Use.

@@ -29,6 +29,11 @@ func (t *tile) run(kind tileKind) {
 	}
 }
 
+// portable reports whether the routine is written in portable Go.
+func (k tileKind) portable() bool {
+	return k == tileGeneric || k == tileBF16Generic || k == tileINT8Generic
+}
+
 // runNEON computes a tile whose last vector is whole: there are no masks to load or store a part.
 func (t *tile) runNEON(kind tileKind) {
 	switch kind {
