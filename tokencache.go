@@ -413,8 +413,9 @@ func (p *Pipeline) Bytes() int64 { return p.net.Bytes() }
 func (p *Pipeline) Threads() int { return p.engine.threads }
 
 // Level returns the name of the CPU level in use, of those that give the same bits in the
-// pipeline's number format the lowest: generic, avx2, avx512 or, for BF16 alone, bf16.
-func (p *Pipeline) Level() string { return kernel.LevelOf(p.dtype).String() }
+// pipeline's number format the lowest: generic, avx2, avx512 or, for BF16 alone, bf16. On other
+// architectures than amd64 it begins with theirs: arm64-neon.
+func (p *Pipeline) Level() string { return kernel.Arithmetic(p.dtype) }
 
 // DType returns the number format of the network's blocks.
 func (p *Pipeline) DType() DType { return p.dtype }

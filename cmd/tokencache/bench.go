@@ -22,7 +22,7 @@ type benchCmd struct {
 }
 
 type benchKernelsCmd struct {
-	Level   []string `help:"CPU levels: generic, avx2, avx512, vnni, bf16. Default: the best that the machine has." placeholder:"LEVEL"`
+	Level   []string `help:"CPU levels: generic, avx2, avx512, vnni, bf16; on arm64 neon, dotprod, bf16, i8mm. Default: the best that the machine has." placeholder:"LEVEL"`
 	Threads []int    `help:"Numbers of worker threads. Default: all processors." placeholder:"N"`
 	M       []int    `name:"m" help:"Rows of the linear maps." default:"32,64,128,256,512"`
 	JSON    bool     `name:"json" help:"Print one JSON object on standard output."`

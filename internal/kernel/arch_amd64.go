@@ -8,10 +8,10 @@ import "golang.org/x/sys/cpu"
 
 func archImpls() []*Impl {
 	return []*Impl{
-		{Level: AVX2, floats: AVX2, product: productAVX2, row: rowAVX2, narrow: narrowAVX2},
-		{Level: AVX512, floats: AVX512, product: productAVX512, row: rowAVX512, narrow: narrowAVX512},
-		{Level: VNNI, floats: AVX512, product: productAVX512, row: rowAVX512, narrow: narrowVNNI},
-		{Level: AVX512BF16, floats: AVX512, product: productAVX512, row: rowAVX512, narrow: narrowBF16},
+		{Level: AVX2, floats: AVX2, bf16: AVX2, product: productAVX2, row: rowAVX2, narrow: narrowAVX2},
+		{Level: AVX512, floats: AVX512, bf16: AVX512, product: productAVX512, row: rowAVX512, narrow: narrowAVX512},
+		{Level: VNNI, floats: AVX512, bf16: AVX512, product: productAVX512, row: rowAVX512, narrow: narrowVNNI},
+		{Level: AVX512BF16, floats: AVX512, bf16: AVX512BF16, product: productAVX512, row: rowAVX512, narrow: narrowBF16},
 	}
 }
 

@@ -141,10 +141,13 @@ func (im *Impl) quantise(dst, row []float32) (scale float32, zero int32) {
 	if done > 0 {
 		ops.quantise(&dst[0], &row[0], done, inverse, zero)
 	}
-	if im.narrow.int8.group == 4 {
-		bytes := integers[uint8](dst)
+	if l := &im.narrow.int8; l.group >= 4 {
+		bytes, offset := integers[uint8](dst), uint8(0)
+		if l.signed {
+			offset = 128
+		}
 		for i, v := range row[done:] {
-			bytes[done+i] = uint8(min(max(roundToInt(v*inverse)+zero, 0), 255))
+			bytes[done+i] = uint8(min(max(roundToInt(v*inverse)+zero, 0), 255)) - offset
 		}
 		clear(bytes[len(row):])
 		return scale, zero

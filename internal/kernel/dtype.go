@@ -47,15 +47,16 @@ type layout struct {
 	vectors int // maximum of a panel
 	rows    int // maximum of a tile
 
-	group  int // inputs of a step
-	words  int // 4-byte words of a row of A in a step
-	column int // bytes of a column of a panel in a step
+	group  int  // inputs of a step
+	words  int  // 4-byte words of a row of A in a step
+	column int  // bytes of a column of a panel in a step
+	signed bool // bytes of A for INT8 are less by 128 than the integers they stand for
 	run    tileKind
 }
 
 // steps returns how many steps k inputs take. A column of a panel is whole words.
 func (l *layout) steps(k int) int {
-	return roundUp(roundUp(k, l.group)/l.group, 4/l.column)
+	return roundUp(roundUp(k, l.group)/l.group, max(1, 4/l.column))
 }
 
 // columnWords returns the words of a column of a panel of k inputs.
@@ -79,6 +80,12 @@ const (
 	tileINT8WideAVX2
 	tileINT8WideAVX512
 	tileINT8DotOfAVX512
+	tileF32NEON
+	tileBF16WideNEON
+	tileBF16MatrixOfNEON
+	tileINT8WideNEON
+	tileINT8DotOfNEON
+	tileINT8MatrixOfNEON
 )
 
 // narrowOps is what one implementation brings to products of bfloat16 and int8.

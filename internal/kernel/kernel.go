@@ -1,6 +1,6 @@
 // Package kernel is the arithmetic of all other packages: matrix products with packed weights,
 // attention, and operations over rows of activations, on plain float32 slices, in generic Go and in
-// AVX2+FMA and AVX-512 assembly.
+// assembly: AVX2+FMA and AVX-512 on amd64, NEON on arm64.
 //
 // It knows nothing of tensors, models or goroutines: a caller divides an operation into parts and
 // runs each part on a goroutine of its choosing. How an operation is divided never changes its
@@ -13,25 +13,21 @@ package kernel
 import (
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
 )
 
-// Level is an instruction-set level. A higher level includes the lower ones.
+// Level is an instruction-set level. A higher level includes the lower ones. Each architecture has
+// levels and names of its own.
 type Level int
 
-const (
-	Generic    Level = iota // portable Go
-	AVX2                    // x86-64 with AVX2 and FMA
-	AVX512                  // x86-64 with AVX-512 F, DQ, BW and VL
-	VNNI                    // AVX512 with VNNI: products of int8
-	AVX512BF16              // VNNI with AVX512-BF16: products of bfloat16
-)
+// Generic is portable Go, the lowest level of every architecture.
+const Generic Level = 0
 
 // EnvLevel is the environment variable that limits the level, for tests and for comparing machines:
-// "generic", "avx2", "avx512", "vnni" or "bf16". It never raises the level above the machine's.
+// on amd64 "generic", "avx2", "avx512", "vnni" or "bf16", on arm64 "generic", "neon", "dotprod",
+// "bf16" or "i8mm". It never raises the level above the machine's.
 const EnvLevel = "TOKENCACHE_CPU"
-
-var levelNames = [...]string{Generic: "generic", AVX2: "avx2", AVX512: "avx512", VNNI: "vnni", AVX512BF16: "bf16"}
 
 func (l Level) String() string {
 	if l < 0 || int(l) >= len(levelNames) {
@@ -54,6 +50,7 @@ func ParseLevel(s string) (Level, error) {
 type Impl struct {
 	Level   Level
 	floats  Level      // the level whose operations in float32 it has
+	bf16    Level      // the level whose products of bfloat16 it has, to the bit
 	product productOps // gemm.go
 	row     rowOps     // rows.go
 	narrow  narrowOps  // dtype.go
@@ -61,7 +58,14 @@ type Impl struct {
 
 // impls holds every implementation compiled into this binary, lowest level first; the assembly
 // files add theirs. impls[0] is the generic one.
-var impls = append([]*Impl{{Level: Generic, product: genericProduct, row: genericRow, narrow: genericNarrow}}, archImpls()...)
+var impls = append([]*Impl{{
+	Level:   Generic,
+	floats:  Generic,
+	bf16:    Generic,
+	product: genericProduct,
+	row:     genericRow,
+	narrow:  genericNarrow,
+}}, archImpls()...)
 
 // active is the implementation in use. It is the only global state of the package, is set once at
 // start, and is changed later only by tests and benchmarks, through Use.
@@ -86,10 +90,20 @@ func ActiveLevel() Level { return active.floats }
 // LevelOf returns the level of the implementation in use for a network whose products have a number
 // format: of levels that give the same bits, the lowest.
 func LevelOf(d DType) Level {
-	if d == BF16 && active.Level == AVX512BF16 {
-		return AVX512BF16
+	if d == BF16 {
+		return active.bf16
 	}
 	return active.floats
+}
+
+// Arithmetic identifies the bits that a network with a number format has on this machine: the name
+// of LevelOf, behind the architecture's if that is not amd64, where the same name means other bits.
+func Arithmetic(d DType) string {
+	name := LevelOf(d).String()
+	if runtime.GOARCH != "amd64" {
+		name = runtime.GOARCH + "-" + name
+	}
+	return name
 }
 
 // Use makes im the implementation in use and returns the one that was. Weights packed before the
@@ -114,7 +128,7 @@ func EnvError() error {
 
 // choose returns the best implementation that the machine supports, up to the named level.
 func choose(limit string) *Impl {
-	highest := AVX512BF16
+	highest := Level(len(levelNames) - 1)
 	if l, err := ParseLevel(limit); err == nil {
 		highest = l
 	}

@@ -25,10 +25,12 @@ func (c *Converted) inputs(r int) []float32 {
 	words := c.words[r*c.ld:][:c.ld]
 	for i := range values {
 		switch {
-		case c.dtype == BF16 && c.impl.narrow.bf16.words == 2:
+		case c.dtype == BF16 && c.impl.narrow.bf16.words == c.impl.narrow.bf16.group:
 			values[i] = words[i]
 		case c.dtype == BF16:
 			values[i] = fromBF16(integers[uint16](words)[i])
+		case c.impl.narrow.int8.signed:
+			values[i] = float32(int32(integers[int8](words)[i]) + 128)
 		case c.impl.narrow.int8.group == 4:
 			values[i] = float32(integers[uint8](words)[i])
 		default:
@@ -216,14 +218,15 @@ func (p *narrowProduct) specified(r, j int) (y float32, magnitude float64) {
 	return y, magnitude
 }
 
-// checkNarrow compares C with the specification: bit for bit, but for VDPBF16PS. That adds in
-// another order, in which each of some k+1 additions rounds by a unit of a partial sum, at most.
+// checkNarrow compares C with the specification: bit for bit, but for VDPBF16PS and BFMMLA. These
+// add pairs of products first: each of some k+1 additions rounds by a unit of a partial sum, at
+// most, or, as BFMMLA rounds to odd, each of k/2+1 sums of a pair and k/2+1 others by two.
 func (p *narrowProduct) checkNarrow(t *testing.T) {
 	t.Helper()
 	name := fmt.Sprintf("%v, %d x %d x %d, epilogue %d, accumulate %v, bias %v",
 		p.d, p.M, p.n, p.k, p.Epilogue, p.Accumulate, p.Bias != nil)
 	p.c.check(t, name, p.M, p.n, p.LDC)
-	exact := p.B.layout.run != tileBF16DotOfAVX512
+	exact := p.B.layout.run != tileBF16DotOfAVX512 && p.B.layout.run != tileBF16MatrixOfNEON
 	for r := range p.M {
 		for j := range p.n {
 			want, magnitude := p.specified(r, j)

@@ -13,6 +13,10 @@ import (
 func PackNKBF16(words, w []float32, ldw, n, k int) Packed {
 	checkMatrix("PackNKBF16", w, ldw, n, k)
 	p := PackedWords(BF16, words, n, k)
+	if p.layout.group != 2 {
+		p.packBF16(w, ldw)
+		return p
+	}
 	for i := range p.Panels() {
 		first, cols := p.Panel(i)
 		panel, width := p.panel(i)
@@ -20,6 +24,22 @@ func PackNKBF16(words, w []float32, ldw, n, k int) Packed {
 		clearColumns(panel, width, cols)
 	}
 	return p
+}
+
+// packBF16 packs groups of any number of inputs.
+func (p *Packed) packBF16(w []float32, ldw int) {
+	group := p.layout.group
+	for i := range p.Panels() {
+		first, cols := p.Panel(i)
+		panel, width := p.panel(i)
+		clear(panel)
+		halves := integers[uint16](panel)
+		for j := range cols {
+			for at, v := range w[(first+j)*ldw:][:p.K] {
+				halves[group*(at/group*width+j)+at%group] = toBF16(v)
+			}
+		}
+	}
 }
 
 // clearColumns clears the columns from cols on of a panel.
@@ -82,6 +102,10 @@ func PackKNBF16(words, w []float32, ldw, n, k int) Packed {
 func (p *Packed) PackInputs(w []float32, ldw, k0, k1 int) {
 	checkMatrix("PackInputs", w, ldw, p.K, p.N)
 	checkPairs("inputs", p.dtype, k0, k1, p.K)
+	if p.layout.group != 2 {
+		p.packInputs(w, ldw, k0, k1)
+		return
+	}
 	for k := k0; k < k1; k += 2 {
 		for i := range p.panels {
 			first, cols := p.Panel(i)
@@ -89,6 +113,28 @@ func (p *Packed) PackInputs(w []float32, ldw, k0, k1 int) {
 			to := panel[k/2*width:][:width]
 			p.impl.pairRows(to[:cols], w, ldw, first, k, p.K)
 			clear(to[cols:])
+		}
+	}
+}
+
+// packInputs packs inputs of groups of any number.
+func (p *Packed) packInputs(w []float32, ldw, k0, k1 int) {
+	group, end := p.layout.group, k1
+	if k1 == p.K {
+		end = roundUp(k1, group) // behind the last inputs are zeros
+	}
+	for i := range p.panels {
+		first, cols := p.Panel(i)
+		panel, width := p.panel(i)
+		halves := integers[uint16](panel)
+		for k := k0; k < end; k++ {
+			for j := range width {
+				half := uint16(0)
+				if k < p.K && j < cols {
+					half = toBF16(w[k*ldw+first+j])
+				}
+				halves[group*(k/group*width+j)+k%group] = half
+			}
 		}
 	}
 }
@@ -164,4 +210,9 @@ func (c *Converted) Columns(scratch, x []float32, ldx, k0, k1 int) {
 		c.impl.pairRows(scratch[s*c.M:][:c.M], x, ldx, 0, k0+2*s, c.K)
 	}
 	Transpose(c.words[k0/2:], c.ld, scratch, c.M, steps, c.M)
+	if k1 == c.K {
+		for r := range c.M {
+			clear(c.words[r*c.ld:][(c.K+1)/2 : c.ld])
+		}
+	}
 }

@@ -40,9 +40,10 @@ func TestPackBF16(t *testing.T) {
 			for i := range p.Panels() {
 				first, cols := p.Panel(i)
 				panel, width := p.panel(i)
+				group := p.layout.group
 				halves := integers[uint16](panel)
 				for at, got := range halves {
-					in, j := at/2/width*2+at%2, at/2%width
+					in, j := at/group/width*group+at%group, at/group%width
 					want := uint16(0)
 					if j < cols && in < k {
 						want = toBF16(w[(first+j)*k+in])

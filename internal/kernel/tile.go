@@ -4,8 +4,9 @@ package kernel
 type productOps struct {
 	layout
 
-	// transpose transposes a matrix of whole squares of transposeBlock; nil leaves it to Transpose.
+	// transpose transposes a matrix of whole squares of side square; nil leaves it to Transpose.
 	transpose func(dst *float32, ldd int, src *float32, lds, rows, cols int)
+	square    int
 	// peak executes the given number of rounds of independent multiply-adds and returns the
 	// operations in a round.
 	peak func(rounds int) int

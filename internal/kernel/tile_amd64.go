@@ -5,12 +5,14 @@ package kernel
 var productAVX2 = productOps{
 	layout:    layout{lanes: 8, vectors: 2, rows: 6, group: 1, words: 1, column: 4, run: tileF32AVX2},
 	transpose: transposeAVX2,
+	square:    8,
 	peak:      peakAVX2,
 }
 
 var productAVX512 = productOps{
 	layout:    layout{lanes: 16, vectors: 3, rows: 8, group: 1, words: 1, column: 4, run: tileF32AVX512},
 	transpose: transposeAVX2,
+	square:    8,
 	peak:      peakAVX512,
 }
 

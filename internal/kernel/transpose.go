@@ -6,9 +6,9 @@ func Transpose(dst []float32, ldd int, src []float32, lds, rows, cols int) {
 	checkMatrix("destination of Transpose", dst, ldd, cols, rows)
 	checkMatrix("source of Transpose", src, lds, rows, cols)
 	wholeRows, wholeCols := 0, 0
-	if transpose := active.product.transpose; transpose != nil && rows >= transposeBlock && cols >= transposeBlock {
-		wholeRows, wholeCols = rows&^(transposeBlock-1), cols&^(transposeBlock-1)
-		transpose(&dst[0], ldd, &src[0], lds, wholeRows, wholeCols)
+	if ops := &active.product; ops.transpose != nil && rows >= ops.square && cols >= ops.square {
+		wholeRows, wholeCols = rows/ops.square*ops.square, cols/ops.square*ops.square
+		ops.transpose(&dst[0], ldd, &src[0], lds, wholeRows, wholeCols)
 	}
 	for r := range rows {
 		from := src[r*lds:][:cols]
@@ -21,7 +21,3 @@ func Transpose(dst []float32, ldd int, src []float32, lds, rows, cols int) {
 		}
 	}
 }
-
-// transposeBlock is the side of the squares that an implementation's own transpose moves; it takes
-// whole squares only.
-const transposeBlock = 8

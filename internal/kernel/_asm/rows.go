@@ -11,12 +11,16 @@ import (
 func genRows(a *asm) {
 	for _, set := range []simd{{"AVX512", "Z", 16}, {"AVX2", "Y", 8}} {
 		r := &rows{asm: a, simd: set}
-		r.arithmetic()
-		r.nonlinear()
-		r.folds()
-		r.training()
+		r.all()
 		r.fused()
 	}
+}
+
+func (r *rows) all() {
+	r.arithmetic()
+	r.nonlinear()
+	r.folds()
+	r.training()
 }
 
 // A simd is an instruction set.
@@ -39,8 +43,11 @@ type rows struct {
 	simd
 	pointers map[string]string // general register of each slice
 	scalars  map[string]vec
-	partial  bool // the vector at hand is incomplete: the last
-	vector   int  // which of the vectors from AX on is at hand
+	partial  bool     // the vector at hand is incomplete: the last
+	vector   int      // which of the vectors from AX on is at hand
+	constant []uint32 // on arm64, what registers from 31 downwards hold: see neon_rows.go
+	looping  bool     // the code being written is that of loops
+	labels   int      // of parts of vectors, in the function
 }
 
 // begin begins a function over slices of equal length and scalars, and loads them.
@@ -48,6 +55,10 @@ func (r *rows) begin(name, signature, doc string) {
 	name += r.level
 	r.Func(name, signature, name+" "+doc)
 	r.pointers, r.scalars = map[string]string{}, map[string]vec{}
+	if r.neon() {
+		r.beginNEON(signature)
+		return
+	}
 	general := []string{"DI", "SI", "DX", "R8", "R9", "R10"}
 	in, _, _ := strings.Cut(signature, ") (")
 	for field := range strings.SplitSeq(in, ",") {
@@ -70,6 +81,10 @@ func (r *rows) begin(name, signature, doc string) {
 
 // each writes the loops over vectors: unroll at a time, then one, then the incomplete one.
 func (r *rows) each(unroll int, body func(i int)) {
+	if r.neon() {
+		r.eachNEON(unroll, body)
+		return
+	}
 	if unroll > 1 {
 		r.loop("block", unroll, body)
 	}
@@ -125,6 +140,8 @@ func (r *rows) memory(slice string) string {
 // load loads the vector at hand, zero in the lanes behind its end.
 func (r *rows) load(v vec, slice string) {
 	switch {
+	case r.neon():
+		r.loadNEON(v, slice)
 	case !r.partial:
 		r.P("VMOVUPS %s, %s", r.memory(slice), r.name(v))
 	case r.reg == "Z":
@@ -136,6 +153,8 @@ func (r *rows) load(v vec, slice string) {
 
 func (r *rows) store(slice string, v vec) {
 	switch {
+	case r.neon():
+		r.storeNEON(slice, v)
 	case !r.partial:
 		r.P("VMOVUPS %s, %s", r.name(v), r.memory(slice))
 	case r.reg == "Z":
@@ -151,26 +170,37 @@ func (r *rows) outside(v vec, number float64, scratch vec) {
 		return
 	}
 	r.fill(scratch, number)
-	if r.reg == "Z" {
+	switch r.reg {
+	case "V":
+		r.outsideNEON(v, scratch)
+	case "Z":
 		r.P("VMOVAPS %s, K1, %s", r.name(v), r.name(scratch))
 		r.P("VMOVAPS %s, %s", r.name(scratch), r.name(v))
-	} else {
+	default:
 		r.P("VBLENDVPS Y15, %[1]s, %[2]s, %[1]s", r.name(v), r.name(scratch))
 	}
 }
 
 // fill sets all lanes to a number.
 func (r *rows) fill(v vec, number float64) {
+	if r.neon() {
+		r.fillNEON(v, bitsOf(number))
+		return
+	}
 	r.P("VBROADCASTSS %s, %s", r.F32(number), r.name(v))
 }
 
 // do prints an instruction with its operands in the order of the processor's manual. The last is a
 // vec, a number (float64) or a bit pattern (uint32).
-func (r *rows) do(op string, to, a vec, b any) {
+func (r *rows) do(op operation, to, a vec, b any) {
+	if r.neon() {
+		r.doNEON(op, to, a, b)
+		return
+	}
 	var bits uint32
 	switch b := b.(type) {
 	case vec:
-		r.P("%s %s, %s, %s", op, r.name(b), r.name(a), r.name(to))
+		r.P("%s %s, %s, %s", op.avx, r.name(b), r.name(a), r.name(to))
 		return
 	case float64:
 		bits = math.Float32bits(float32(b))
@@ -178,14 +208,14 @@ func (r *rows) do(op string, to, a vec, b any) {
 		bits = b
 	}
 	if r.reg == "Z" {
-		r.P("%s.BCST %s, %s, %s", op, r.U32(bits), r.name(a), r.name(to))
+		r.P("%s.BCST %s, %s, %s", op.avx, r.U32(bits), r.name(a), r.name(to))
 		return
 	}
 	wide := make([]uint32, r.lanes)
 	for i := range wide {
 		wide[i] = bits
 	}
-	r.P("%s %s, %s, %s", op, r.Table(fmt.Sprintf("wide_%08x", bits), wide), r.name(a), r.name(to))
+	r.P("%s %s, %s, %s", op.avx, r.Table(fmt.Sprintf("wide_%08x", bits), wide), r.name(a), r.name(to))
 }
 
 const (
@@ -202,11 +232,15 @@ var (
 
 // arithmetic writes the operations that take one or two instructions.
 func (r *rows) arithmetic() {
-	for _, op := range [][3]string{{"add", "VADDPS", "+"}, {"sub", "VSUBPS", "-"}, {"mul", "VMULPS", "*"}} {
-		r.maps(op[0], "dst []float32, a []float32, b []float32", "sets dst to a "+op[2]+" b.", func() {
+	for _, f := range []struct {
+		name   string
+		op     operation
+		symbol string
+	}{{"add", addFloats, "+"}, {"sub", subFloats, "-"}, {"mul", mulFloats, "*"}} {
+		r.maps(f.name, "dst []float32, a []float32, b []float32", "sets dst to a "+f.symbol+" b.", func() {
 			r.load(0, "a")
 			r.load(1, "b")
-			r.do(op[1], 0, 0, vec(1))
+			r.do(f.op, 0, 0, vec(1))
 			r.store("dst", 0)
 		})
 	}
@@ -215,39 +249,39 @@ func (r *rows) arithmetic() {
 			r.load(0, "a")
 			r.load(1, "b")
 			r.load(2, "c")
-			r.do("VFMADD213PS", 0, 1, vec(2))
+			r.do(multiplyAddTo, 0, 1, vec(2))
 			r.store("dst", 0)
 		})
 	r.maps("scale", "dst []float32, x []float32, s float32", "sets dst to s*x.", func() {
 		r.load(0, "x")
-		r.do("VMULPS", 0, 0, r.scalars["s"])
+		r.do(mulFloats, 0, 0, r.scalars["s"])
 		r.store("dst", 0)
 	})
 	r.maps("axpy", "dst []float32, x []float32, s float32", "adds s*x to dst, rounded once.", func() {
 		r.load(0, "x")
 		r.load(1, "dst")
-		r.do("VFMADD213PS", 0, r.scalars["s"], vec(1))
+		r.do(multiplyAddTo, 0, r.scalars["s"], vec(1))
 		r.store("dst", 0)
 	})
 	r.maps("blend", "dst []float32, a []float32, b []float32, alpha float32, beta float32",
 		"sets dst to alpha*a + beta*b, the sum rounded once.", func() {
 			r.load(0, "a")
 			r.load(1, "b")
-			r.do("VMULPS", 0, 0, r.scalars["alpha"])
-			r.do("VFMADD231PS", 0, 1, r.scalars["beta"])
+			r.do(mulFloats, 0, 0, r.scalars["alpha"])
+			r.do(addProduct, 0, 1, r.scalars["beta"])
 			r.store("dst", 0)
 		})
 	r.maps("relu", "dst []float32, x []float32", "sets dst to max(x, 0).", func() {
 		r.load(0, "x")
-		r.do("VXORPS", 1, 1, vec(1))
-		r.do("VMAXPS", 0, 1, vec(0)) // a NaN in the last operand stays
+		r.do(xorBits, 1, 1, vec(1))
+		r.do(maxFloats, 0, 1, vec(0)) // a NaN in the last operand stays
 		r.store("dst", 0)
 	})
 	r.maps("normalise", "dst []float32, x []float32, mean float32, inverse float32",
 		"sets dst to (x-mean) * inverse.", func() {
 			r.load(0, "x")
-			r.do("VSUBPS", 0, 0, r.scalars["mean"])
-			r.do("VMULPS", 0, 0, r.scalars["inverse"])
+			r.do(subFloats, 0, 0, r.scalars["mean"])
+			r.do(mulFloats, 0, 0, r.scalars["inverse"])
 			r.store("dst", 0)
 		})
 	r.maps("modulate", "dst []float32, x []float32, shift []float32, scale []float32, mean float32, inverse float32",
@@ -255,10 +289,10 @@ func (r *rows) arithmetic() {
 			r.load(0, "x")
 			r.load(1, "scale")
 			r.load(2, "shift")
-			r.do("VSUBPS", 0, 0, r.scalars["mean"])
-			r.do("VMULPS", 0, 0, r.scalars["inverse"])
-			r.do("VADDPS", 1, 1, 1.0)
-			r.do("VFMADD213PS", 0, 1, vec(2))
+			r.do(subFloats, 0, 0, r.scalars["mean"])
+			r.do(mulFloats, 0, 0, r.scalars["inverse"])
+			r.do(addFloats, 1, 1, 1.0)
+			r.do(multiplyAddTo, 0, 1, vec(2))
 			r.store("dst", 0)
 		})
 }
@@ -275,9 +309,13 @@ const tanhSmall = 0.625
 
 // polynomial sets p to the polynomial in x.
 func (r *rows) polynomial(p, x vec, terms []float64) {
+	if r.neon() {
+		r.polynomialNEON(p, x, terms)
+		return
+	}
 	r.fill(p, terms[0])
 	for _, t := range terms[1:] {
-		r.do("VFMADD213PS", p, x, t)
+		r.do(multiplyAddTo, p, x, t)
 	}
 }
 
@@ -286,45 +324,57 @@ func (r *rows) polynomial(p, x vec, terms []float64) {
 func (r *rows) exp(x, n, p, t vec) {
 	// The limits are beyond those of what float32 can hold. A NaN in the last operand stays.
 	r.fill(n, -105)
-	r.do("VMAXPS", x, n, x)
+	r.do(maxFloats, x, n, x)
 	r.fill(n, 89)
-	r.do("VMINPS", x, n, x)
+	r.do(minFloats, x, n, x)
 
-	r.do("VMULPS", n, x, math.Log2E)
-	round := "VROUNDPS"
-	if r.reg == "Z" {
-		round = "VRNDSCALEPS"
+	r.do(mulFloats, n, x, math.Log2E)
+	switch r.reg {
+	case "V":
+		r.V(frintn, int(n), int(n))
+	case "Z":
+		r.P("VRNDSCALEPS $8, %[1]s, %[1]s", r.name(n))
+	default:
+		r.P("VROUNDPS $8, %[1]s, %[1]s", r.name(n))
 	}
-	r.P("%s $8, %[2]s, %[2]s", round, r.name(n))
 	high := float64(float32(math.Ln2))
-	r.do("VFNMADD231PS", x, n, high)
-	r.do("VFNMADD231PS", x, n, math.Ln2-high)
+	r.do(subProduct, x, n, high)
+	r.do(subProduct, x, n, math.Ln2-high)
 
 	r.polynomial(p, x, expTerms)
-	r.do("VMULPS", t, x, x)
-	r.do("VFMADD213PS", p, t, x)
-	r.do("VADDPS", p, p, 1.0)
+	r.do(mulFloats, t, x, x)
+	r.do(multiplyAddTo, p, t, x)
+	r.do(addFloats, p, p, 1.0)
 	if r.reg == "Z" {
-		r.do("VSCALEFPS", x, p, n)
+		r.do(scaleByPower, x, p, n)
 		return
 	}
 	// Two powers of two, each a normal number, so that only the last multiplication rounds.
-	r.P("VCVTPS2DQ %[1]s, %[1]s", r.name(n))
-	r.P("VPSRAD $1, %s, %s", r.name(n), r.name(t))
-	r.do("VPSUBD", n, n, t)
+	if r.neon() {
+		r.V(fcvtns, int(n), int(n))
+		r.VShift(sshr, int(t), int(n), 1)
+	} else {
+		r.P("VCVTPS2DQ %[1]s, %[1]s", r.name(n))
+		r.P("VPSRAD $1, %s, %s", r.name(n), r.name(t))
+	}
+	r.do(subInts, n, n, t)
 	for i, power := range []vec{t, n} {
-		r.do("VPADDD", power, power, uint32(127))
-		r.P("VPSLLD $23, %[1]s, %[1]s", r.name(power))
-		r.do("VMULPS", x, []vec{p, x}[i], power)
+		r.do(addInts, power, power, uint32(127))
+		if r.neon() {
+			r.VShift(shl, int(power), int(power), 23)
+		} else {
+			r.P("VPSLLD $23, %[1]s, %[1]s", r.name(power))
+		}
+		r.do(mulFloats, x, []vec{p, x}[i], power)
 	}
 }
 
 // geluArgument sets to to minus the argument of the logistic function in GELU of x, and t to x².
 func (r *rows) geluArgument(to, x, t vec) {
-	r.do("VMULPS", t, x, x)
+	r.do(mulFloats, t, x, x)
 	r.fill(to, -gelu1)
-	r.do("VFMADD231PS", to, t, -gelu3)
-	r.do("VMULPS", to, to, x)
+	r.do(addProduct, to, t, -gelu3)
+	r.do(mulFloats, to, to, x)
 }
 
 // nonlinear writes the operations that need exponentials.
@@ -336,45 +386,49 @@ func (r *rows) nonlinear() {
 	})
 	r.maps("tanh", "dst []float32, x []float32", "sets dst to tanh(x).", func() {
 		r.load(0, "x")
-		r.do("VANDPS", 1, 0, others)
-		r.do("VADDPS", 2, 1, vec(1))
+		r.do(andBits, 1, 0, others)
+		r.do(addFloats, 2, 1, vec(1))
 		r.exp(2, 3, 4, 5)
-		r.do("VADDPS", 2, 2, 1.0)
+		r.do(addFloats, 2, 2, 1.0)
 		r.fill(3, 2)
-		r.do("VDIVPS", 3, 3, vec(2))
+		r.do(divFloats, 3, 3, vec(2))
 		r.fill(2, 1)
-		r.do("VSUBPS", 2, 2, vec(3))
+		r.do(subFloats, 2, 2, vec(3))
 
-		r.do("VMULPS", 3, 0, vec(0))
+		r.do(mulFloats, 3, 0, vec(0))
 		r.polynomial(4, 3, tanhTerms)
-		r.do("VMULPS", 3, 3, vec(0))
-		r.do("VFMADD213PS", 3, 4, vec(0))
+		r.do(mulFloats, 3, 3, vec(0))
+		r.do(multiplyAddTo, 3, 4, vec(0))
 		r.fill(4, tanhSmall)
-		if r.reg == "Z" {
+		switch r.reg {
+		case "V":
+			r.V(fcmgt, 4, 4, 1)
+			r.V(bit, 2, 3, 4)
+		case "Z":
 			r.P("VCMPPS $1, Z4, Z1, K2")
 			r.P("VMOVAPS Z3, K2, Z2")
-		} else {
+		default:
 			r.P("VCMPPS $1, Y4, Y1, Y4")
 			r.P("VBLENDVPS Y4, Y3, Y2, Y2")
 		}
-		r.do("VANDPS", 0, 0, signBit)
-		r.do("VORPS", 2, 2, vec(0)) // also where x is -0
+		r.do(andBits, 0, 0, signBit)
+		r.do(orBits, 2, 2, vec(0)) // also where x is -0
 		r.store("dst", 2)
 	})
 	r.maps("gelu", "dst []float32, x []float32", "sets dst to GELU(x), the tanh form.", func() {
 		r.load(0, "x")
 		r.geluArgument(1, 0, 2)
 		r.exp(1, 2, 3, 4)
-		r.do("VADDPS", 1, 1, 1.0)
-		r.do("VDIVPS", 0, 0, vec(1))
+		r.do(addFloats, 1, 1, 1.0)
+		r.do(divFloats, 0, 0, vec(1))
 		r.store("dst", 0)
 	})
 	r.maps("silu", "dst []float32, x []float32", "sets dst to x / (1+exp(-x)).", func() {
 		r.load(0, "x")
-		r.do("VXORPS", 1, 0, signBit)
+		r.do(xorBits, 1, 0, signBit)
 		r.exp(1, 2, 3, 4)
-		r.do("VADDPS", 1, 1, 1.0)
-		r.do("VDIVPS", 0, 0, vec(1))
+		r.do(addFloats, 1, 1, 1.0)
+		r.do(divFloats, 0, 0, vec(1))
 		r.store("dst", 0)
 	})
 	r.begin("expSum", "dst []float32, x []float32, highest float32, scale float32) (sum float32",
@@ -382,92 +436,12 @@ func (r *rows) nonlinear() {
 	r.start(1, 0)
 	r.each(1, func(int) {
 		r.load(0, "x")
-		r.do("VSUBPS", 0, 0, r.scalars["highest"])
-		r.do("VMULPS", 0, 0, r.scalars["scale"])
+		r.do(subFloats, 0, 0, r.scalars["highest"])
+		r.do(mulFloats, 0, 0, r.scalars["scale"])
 		r.exp(0, 1, 2, 3)
 		r.store("dst", 0)
 		r.outside(0, 0, 1)
-		r.do("VADDPS", sums, sums, vec(0))
+		r.do(addFloats, sums, sums, vec(0))
 	})
-	r.reduce("VADDPS", 1, "sum")
-}
-
-// Folds collect in four registers from sums on, so that their additions need not wait for each
-// other.
-const sums = vec(4)
-
-// start sets the given number of collecting registers.
-func (r *rows) start(registers int, number float64) {
-	for i := range registers {
-		r.fill(sums+vec(i), number)
-	}
-}
-
-// reduce combines the collecting registers and their lanes, and returns the result.
-func (r *rows) reduce(op string, registers int, result string) {
-	for n := registers / 2; n > 0; n /= 2 {
-		for i := range vec(n) {
-			r.do(op, sums+i, sums+i, sums+i+vec(n))
-		}
-	}
-	if r.reg == "Z" {
-		r.P("VEXTRACTF64X4 $1, Z%d, Y0", sums)
-		r.P("%s Y0, Y%[2]d, Y%[2]d", op, sums)
-	}
-	r.P("VEXTRACTF128 $1, Y%d, X0", sums)
-	r.P("%s X0, X%[2]d, X%[2]d", op, sums)
-	for _, order := range []int{0b1110, 0b0001} {
-		r.P("VPSHUFD $%d, X%d, X0", order, sums)
-		r.P("%s X0, X%[2]d, X%[2]d", op, sums)
-	}
-	r.P("VMOVSS X%d, %s", sums, r.Param(result))
-	r.Ret()
-}
-
-// fold writes a function that combines what body adds to the register it is given.
-func (r *rows) fold(name, signature, doc, op string, first float64, body func(sum vec)) {
-	const registers = 4
-	r.begin(name, signature, doc)
-	r.start(registers, first)
-	r.each(registers, func(i int) { body(sums + vec(i)) })
-	_, result, _ := strings.Cut(signature, ") (")
-	result, _, _ = strings.Cut(result, " ")
-	r.reduce(op, registers, result)
-}
-
-func (r *rows) folds() {
-	r.fold("sum", "x []float32) (sum float32", "returns the sum of x.", "VADDPS", 0, func(sum vec) {
-		r.load(0, "x")
-		r.do("VADDPS", sum, sum, vec(0))
-	})
-	r.fold("dot", "a []float32, b []float32) (sum float32", "returns the sum of a*b.", "VADDPS", 0, func(sum vec) {
-		r.load(0, "a")
-		r.load(1, "b")
-		r.do("VFMADD231PS", sum, 0, vec(1))
-	})
-	r.fold("l1Diff", "a []float32, b []float32) (sum float32", "returns the sum of |a-b|.", "VADDPS", 0, func(sum vec) {
-		r.load(0, "a")
-		r.load(1, "b")
-		r.do("VSUBPS", 0, 0, vec(1))
-		r.do("VANDPS", 0, 0, others)
-		r.do("VADDPS", sum, sum, vec(0))
-	})
-	r.fold("l1Norm", "x []float32) (sum float32", "returns the sum of |x|.", "VADDPS", 0, func(sum vec) {
-		r.load(0, "x")
-		r.do("VANDPS", 0, 0, others)
-		r.do("VADDPS", sum, sum, vec(0))
-	})
-	r.fold("squaresAround", "x []float32, mean float32) (sum float32",
-		"returns the sum of (x-mean)².", "VADDPS", 0, func(sum vec) {
-			r.load(0, "x")
-			r.do("VSUBPS", 0, 0, r.scalars["mean"])
-			r.outside(0, 0, 1)
-			r.do("VFMADD231PS", sum, 0, vec(0))
-		})
-	r.fold("highest", "x []float32) (highest float32",
-		"returns the highest of x, NaNs left out, or -Inf.", "VMAXPS", math.Inf(-1), func(highest vec) {
-			r.load(0, "x")
-			r.outside(0, math.Inf(-1), 1)
-			r.do("VMAXPS", highest, 0, highest)
-		})
+	r.reduce(addFloats, 1, "sum")
 }

@@ -9,14 +9,14 @@ func (r *rows) training() {
 			r.geluArgument(1, 0, 5)
 			r.exp(1, 2, 3, 4)
 			r.fill(2, gelu1)
-			r.do("VFMADD231PS", 2, 5, 3*gelu3)
-			r.do("VMULPS", 2, 2, vec(0))
+			r.do(addProduct, 2, 5, 3*gelu3)
+			r.do(mulFloats, 2, 2, vec(0))
 			r.logisticGrad()
 		})
 	r.maps("siluGrad", "dst []float32, x []float32, dy []float32",
 		"sets dst to dy times the derivative of SiLU at x.", func() {
 			r.limited(2, "x", 1000)
-			r.do("VXORPS", 1, 2, signBit)
+			r.do(xorBits, 1, 2, signBit)
 			r.exp(1, 3, 4, 5)
 			r.logisticGrad()
 		})
@@ -24,9 +24,9 @@ func (r *rows) training() {
 		"sets dst to scale * p * (dp-mean).", func() {
 			r.load(0, "dp")
 			r.load(1, "p")
-			r.do("VSUBPS", 0, 0, r.scalars["mean"])
-			r.do("VMULPS", 0, 0, vec(1))
-			r.do("VMULPS", 0, 0, r.scalars["scale"])
+			r.do(subFloats, 0, 0, r.scalars["mean"])
+			r.do(mulFloats, 0, 0, vec(1))
+			r.do(mulFloats, 0, 0, r.scalars["scale"])
 			r.store("dst", 0)
 		})
 	r.maps("adamW", "param []float32, m []float32, v []float32, grad []float32, "+
@@ -40,18 +40,22 @@ sets, sums being rounded once,
 		r.load(1, "m")
 		r.load(2, "v")
 		r.load(3, "param")
-		r.do("VMULPS", 1, 1, r.scalars["beta1"])
-		r.do("VFMADD231PS", 1, 0, r.scalars["rest1"])
+		r.do(mulFloats, 1, 1, r.scalars["beta1"])
+		r.do(addProduct, 1, 0, r.scalars["rest1"])
 		r.store("m", 1)
-		r.do("VMULPS", 0, 0, vec(0))
-		r.do("VMULPS", 2, 2, r.scalars["beta2"])
-		r.do("VFMADD231PS", 2, 0, r.scalars["rest2"])
+		r.do(mulFloats, 0, 0, vec(0))
+		r.do(mulFloats, 2, 2, r.scalars["beta2"])
+		r.do(addProduct, 2, 0, r.scalars["rest2"])
 		r.store("v", 2)
-		r.P("VSQRTPS %[1]s, %[1]s", r.name(2))
-		r.do("VFMADD213PS", 2, r.scalars["root"], r.scalars["eps"])
-		r.do("VDIVPS", 1, 1, vec(2))
-		r.do("VMULPS", 3, 3, r.scalars["keep"])
-		r.do("VFNMADD231PS", 3, 1, r.scalars["step"])
+		if r.neon() {
+			r.V(fsqrt, 2, 2)
+		} else {
+			r.P("VSQRTPS %[1]s, %[1]s", r.name(2))
+		}
+		r.do(multiplyAddTo, 2, r.scalars["root"], r.scalars["eps"])
+		r.do(divFloats, 1, 1, vec(2))
+		r.do(mulFloats, 3, 3, r.scalars["keep"])
+		r.do(subProduct, 3, 1, r.scalars["step"])
 		r.store("param", 3)
 	})
 }
@@ -60,20 +64,20 @@ sets, sums being rounded once,
 func (r *rows) limited(v vec, slice string, limit float64) {
 	r.load(v, slice)
 	r.fill(1, -limit)
-	r.do("VMAXPS", v, 1, v) // a NaN in the last operand stays
+	r.do(maxFloats, v, 1, v) // a NaN in the last operand stays
 	r.fill(1, limit)
-	r.do("VMINPS", v, 1, v)
+	r.do(minFloats, v, 1, v)
 }
 
 // logisticGrad sets dst to dy·(s + w·s·(1-s)), s being 1/(1+register 1) and w register 2.
 func (r *rows) logisticGrad() {
-	r.do("VADDPS", 1, 1, 1.0)
+	r.do(addFloats, 1, 1, 1.0)
 	r.fill(0, 1)
-	r.do("VDIVPS", 1, 0, vec(1))
-	r.do("VSUBPS", 0, 0, vec(1))
-	r.do("VMULPS", 0, 0, vec(2))
-	r.do("VFMADD213PS", 0, 1, vec(1))
+	r.do(divFloats, 1, 0, vec(1))
+	r.do(subFloats, 0, 0, vec(1))
+	r.do(mulFloats, 0, 0, vec(2))
+	r.do(multiplyAddTo, 0, 1, vec(1))
 	r.load(1, "dy")
-	r.do("VMULPS", 0, 0, vec(1))
+	r.do(mulFloats, 0, 0, vec(1))
 	r.store("dst", 0)
 }
