@@ -45,9 +45,8 @@ func newRunner(o Options) (*runner, error) {
 
 // Run measures all policies.
 func Run(ctx context.Context, o Options) (*Result, error) {
-	if o.Count < 2 || o.Timed < 1 || o.Repeat < 1 {
-		return nil, fmt.Errorf("%d images, %d timed, %d repetitions: want 2 or more, and 1 or more of the others",
-			o.Count, o.Timed, o.Repeat)
+	if err := o.checkCounts(); err != nil {
+		return nil, err
 	}
 	r, err := newRunner(o)
 	if err != nil {

@@ -141,6 +141,12 @@ func unknown(f checkpoint.Lister) error {
 			return errors.New("these are the weights of an autoencoder, not of a diffusion transformer")
 		}
 	}
+	for _, name := range []string{"x_embedder.proj.weight", "pos_embed.proj.weight"} {
+		var bad *checkpoint.MismatchError
+		if err := checkpoint.Check(f, []checkpoint.Want{{Name: name}}, nil); errors.As(err, &bad) && len(bad.Unreadable) > 0 {
+			return fmt.Errorf("a weight that cannot be used: %s", bad.Unreadable[0])
+		}
+	}
 	names := f.Names()
 	if len(names) > 4 {
 		names = append(slices.Clone(names[:4]), "...")

@@ -221,3 +221,12 @@ func TestCancelledOpen(t *testing.T) {
 		t.Errorf("opening: %v", err)
 	}
 }
+
+// TestQuantisedEmbedder checks that an architecture is not called unknown where an object of an
+// unknown class stands in place of the weight that it is known by, and that the error says so.
+func TestQuantisedEmbedder(t *testing.T) {
+	const want = "x_embedder.proj.weight: a quant.lib.QTensor, not a tensor"
+	if _, err := Open(wild+"quantised-embedder.pt", Options{}); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("error %v, want %q", err, want)
+	}
+}

@@ -50,6 +50,12 @@ func (s Settings) Validate() error {
 	return nil
 }
 
+// ValidateFor is Validate for a number of steps that the settings do not have yet.
+func (s Settings) ValidateFor(steps int) error {
+	s.Steps = steps
+	return s.Validate()
+}
+
 // rate returns the learning rate of update number step, counted from 0.
 func (s Settings) rate(step int) float64 {
 	if step < s.Warmup {

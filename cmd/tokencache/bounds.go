@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"reflect"
+	"time"
 
 	"github.com/alecthomas/kong"
 )
@@ -19,6 +20,7 @@ var bounds = map[string]struct{ min, max float64 }{
 	"heads":        {1, 1 << 12},
 	"patch":        {1, 1 << 10},
 	"epochs":       {1e-9, 1e9},
+	"lr":           {1e-12, 1e6},
 	"guidance":     {0, 1e6},
 	"cfg":          {0, 1e6},
 }
@@ -28,6 +30,9 @@ func checkBounds(k *kong.Context) error {
 	for _, p := range k.Path {
 		if p.Flag == nil {
 			continue
+		}
+		if d, ok := p.Flag.Target.Interface().(time.Duration); ok && d < 0 {
+			return fmt.Errorf("--%s %v: want 0s or more", p.Flag.Name, d)
 		}
 		b, ok := bounds[p.Flag.Name]
 		if !ok {

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -16,6 +17,11 @@ func (c *calibrateCmd) search(a *app) error {
 	methods, target, images, err := c.Search(&c.Flags)
 	if err != nil {
 		return err
+	}
+	if images != "" { // before a finished policy is removed
+		if _, err := os.Stat(images); err != nil {
+			return fmt.Errorf("--reference: %w", err)
+		}
 	}
 	o, done, err := a.comparison(&c.Model, c.options(), &c.samplingFlags)
 	if err != nil {

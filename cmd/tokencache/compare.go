@@ -98,6 +98,11 @@ func (c *compareCmd) Run(a *app) error {
 	o.Batch = c.Batch
 	o.Count = c.Count
 	o.Timed, o.Repeat, o.Retime, o.Axes = c.Timed, c.Repeat, c.Retime, c.Axes
+	if !c.ReportOnly {
+		if err := comparison.Check(*o); err != nil {
+			return err
+		}
+	}
 	if err := a.reference(o, c.Reference); err != nil {
 		return err
 	}
@@ -214,6 +219,11 @@ func (a *app) reference(o *comparison.Options, path string) error {
 	}
 	height, width, channels := o.Pipeline.ImageSize()
 	if height != net.Size || width != net.Size || channels != net.Channels {
+		if path != "" {
+			return fmt.Errorf("--reference %s: the bundled classifier evaluates images of %dx%d pixels and %d channels, "+
+				"and this model's are of %dx%d and %d: leave --reference out",
+				path, net.Size, net.Size, net.Channels, height, width, channels)
+		}
 		return nil
 	}
 	o.Reference = comparison.NewReference(net, models.Default)

@@ -174,7 +174,7 @@ func (c *generateCmd) policy(a *app, p *tokencache.Pipeline, s tokencache.Sampli
 	case err == nil:
 		const slack = 0.05 // a share of the speed that is not worth a word
 		if speed != 0 && math.Abs(t.Speed.Wanted/speed-1) > slack {
-			a.note("--speed %s: the nearest policy that is bundled is of %gx", c.Speed, t.Speed.Wanted)
+			a.opened.remark("--speed %s: the nearest policy that is bundled is of %gx", c.Speed, t.Speed.Wanted)
 		}
 		return t, nil
 	case !errors.As(err, &none):
@@ -182,7 +182,7 @@ func (c *generateCmd) policy(a *app, p *tokencache.Pipeline, s tokencache.Sampli
 	case speed != 0:
 		return nil, fmt.Errorf("--speed %s: %w; make one with %s", c.Speed, err, a.calibrateCommand(speed))
 	case none.Model != "":
-		a.note("uncached: %v; make one with %s", err, a.calibrateCommand(0))
+		a.opened.remark("uncached: %v; make one with %s", err, a.calibrateCommand(0))
 	}
 	return reuse.None{}, nil
 }
@@ -206,6 +206,7 @@ func (c *generateCmd) generate(a *app, p *tokencache.Pipeline, req tokencache.Re
 		return err
 	}
 	defer func() { err = errors.Join(err, w.Close()) }()
+	a.printRemarks()
 	if c.Seed == "" {
 		a.note("seed %d", req.Seed)
 	}
@@ -290,6 +291,7 @@ func (c *generateCmd) compare(a *app, p *tokencache.Pipeline, req tokencache.Req
 		with = measure.DDIM50(req.Sampling)
 		kinds = [2]string{summary.Steps(with), summary.Steps(req.Sampling)}
 	}
+	a.printRemarks()
 	if c.Seed == "" {
 		a.note("seed %d", req.Seed)
 	}

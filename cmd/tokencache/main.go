@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"reflect"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -125,8 +126,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 	}
 }
 
-// checkOnce reports flags of inputs that are given more than once, where only the last would count.
-// They have the tag once.
+// checkOnce reports flags of inputs and outputs that are given more than once, where only the last
+// would count, or empty, as of a variable of a shell that is not set. They have the tag once.
 func checkOnce(k *kong.Context) error {
 	seen := map[*kong.Flag]bool{}
 	for _, p := range k.Path {
@@ -137,6 +138,9 @@ func checkOnce(k *kong.Context) error {
 			return fmt.Errorf("--%s is given more than once, and takes one value", p.Flag.Name)
 		}
 		seen[p.Flag] = true
+		if v := p.Flag.Target; p.Flag.Tag.Has("once") && v.Kind() == reflect.String && v.Len() == 0 {
+			return fmt.Errorf("--%s is empty: give a value, or leave the flag out", p.Flag.Name)
+		}
 	}
 	return nil
 }

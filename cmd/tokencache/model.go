@@ -22,6 +22,20 @@ type opened struct {
 	solver   string              // of the learned solvers in options
 	suits    tokencache.Sampling // what it is sampled with where no flag says otherwise
 	sampling tokencache.Sampling // in use
+	remarks  []string            // to be printed when nothing is left to refuse
+}
+
+// remark keeps a line for printRemarks: advice that would stand in the way of an error.
+func (o *opened) remark(format string, args ...any) {
+	o.remarks = append(o.remarks, fmt.Sprintf(format, args...))
+}
+
+// printRemarks prints what was remarked, as the work begins.
+func (a *app) printRemarks() {
+	for _, remark := range a.opened.remarks {
+		a.note("%s", remark)
+	}
+	a.opened.remarks = nil
 }
 
 // open opens a model by its path or by the name of a bundled one, which an empty name becomes, and

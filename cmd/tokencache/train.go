@@ -86,10 +86,12 @@ func (c *trainDiTCmd) train(a *app) error {
 	given(&note.Options.Flip, c.Flip)
 	given(&note.Options.MinSNR, c.MinSNR)
 	given(&note.Options.Weight, c.Weight)
-	run, err := beginRun(&c.trainRun, c, train.Defaults(), note)
 	if !c.Resume {
-		err = errors.Join(err, c.checkArch())
+		if err := c.checkArch(); err != nil {
+			return err
+		}
 	}
+	run, err := beginRun(&c.trainRun, c, train.Defaults(), note)
 	if err != nil {
 		return err
 	}

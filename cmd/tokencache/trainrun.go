@@ -134,7 +134,11 @@ func beginRun[N any](c *trainRun, flags any, s train.Settings, note N) (*train.R
 		if c.Data == "" {
 			return nil, errors.New("no data: give a folder of images with --data")
 		}
-		r, err := train.NewRun(c.Out, c.settings(s), note)
+		s = c.settings(s)
+		if err := s.ValidateFor(or(c.Steps, 1)); err != nil { // before the data are read
+			return nil, err
+		}
+		r, err := train.NewRun(c.Out, s, note)
 		if exists := (*train.ExistsError)(nil); errors.As(err, &exists) {
 			return nil, fmt.Errorf("%w: continue that run with --resume, or give another --out", err)
 		}

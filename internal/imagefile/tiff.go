@@ -11,16 +11,33 @@ import (
 	"golang.org/x/image/tiff"
 )
 
-// Tags of a TIFF file that say how much decoding it takes.
+// Tags of a TIFF file that say how much decoding it takes, and how its pixels are meant.
 const (
 	tiffWidth        = 256
 	tiffHeight       = 257
 	tiffBits         = 258
 	tiffCompression  = 259
+	tiffPhotometric  = 262
+	tiffOrientation  = 274
 	tiffRowsPerStrip = 278
+	tiffPlanes       = 284
 	tiffTileWidth    = 322
 	tiffTileHeight   = 323
 )
+
+// Values of these tags.
+const (
+	tiffGroup3         = 3 // compression
+	tiffGroup4         = 4
+	tiffBlackIsZero    = 1 // photometric interpretation
+	tiffSeparatePlanes = 2
+)
+
+// tiffUnread names the compressions that are not read.
+var tiffUnread = map[int64]string{
+	2: "CCITT RLE", 6: "old JPEG", 7: "JPEG", 34712: "JPEG 2000", 34887: "LERC", 34925: "LZMA", 50000: "Zstandard",
+	50001: "WebP", 50002: "JPEG XL",
+}
 
 // tiffHeader reads the first directory, of which it needs single numbers alone.
 func tiffHeader(r io.ReaderAt, size int64) (Header, error) {
@@ -31,6 +48,12 @@ func tiffHeader(r io.ReaderAt, size int64) (Header, error) {
 	height, width := tags[tiffHeight], tags[tiffWidth]
 	if max(height, width) > maxPixels {
 		return Header{}, fmt.Errorf("TIFF of %dx%d pixels (height x width)", height, width)
+	}
+	if name := tiffUnread[tags[tiffCompression]]; name != "" {
+		return Header{}, fmt.Errorf("TIFF with %s compression, which is not supported", name)
+	}
+	if tags[tiffPlanes] == tiffSeparatePlanes {
+		return Header{}, errors.New("TIFF with a plane for each channel, which is not supported")
 	}
 	h := Header{Height: int(height), Width: int(width)}
 	blockHeight, blockWidth := min(tags[tiffRowsPerStrip], height), width
@@ -57,6 +80,12 @@ func tiffHeader(r io.ReaderAt, size int64) (Header, error) {
 	h.memory = bytesPerPixel*max(height*width, blocks*blockHeight*blockWidth) + 32*blocks
 	if tags[tiffCompression] > 1 {
 		h.memory += 24 * blockHeight * blockWidth
+	}
+	if o := tags[tiffOrientation]; o > 1 && o <= 8 {
+		h.memory += 3 * height * width
+		if swapsSides(o) {
+			h.Height, h.Width = h.Width, h.Height
+		}
 	}
 	return h, nil
 }
@@ -85,7 +114,8 @@ func readTIFFTags(r io.ReaderAt) (map[uint16]int64, error) {
 	for ; len(directory) > 0; directory = directory[12:] {
 		tag, kind, n := order.Uint16(directory), order.Uint16(directory[2:]), order.Uint32(directory[4:])
 		switch tag {
-		case tiffWidth, tiffHeight, tiffBits, tiffCompression, tiffRowsPerStrip, tiffTileWidth, tiffTileHeight:
+		case tiffWidth, tiffHeight, tiffBits, tiffCompression, tiffPhotometric, tiffOrientation, tiffRowsPerStrip,
+			tiffPlanes, tiffTileWidth, tiffTileHeight:
 		default:
 			continue
 		}
@@ -124,11 +154,27 @@ func tiffNumber(order binary.ByteOrder, b []byte, width int) int64 {
 	return int64(order.Uint32(b))
 }
 
-// decodeTIFF decodes the first image of a file.
+// decodeTIFF decodes the first image of a file and, as Pillow does for TIFF alone, turns it as its
+// orientation says.
 func decodeTIFF(ctx context.Context, file []byte) (*Image, error) {
-	m, err := tiff.Decode(&contextReader{ctx, bytes.NewReader(file)})
+	tags, err := readTIFFTags(bytes.NewReader(file))
 	if err != nil {
 		return nil, err
 	}
-	return fromStandard(m)
+	decoded, err := tiff.Decode(&contextReader{ctx, bytes.NewReader(file)})
+	if err != nil {
+		return nil, err
+	}
+	m, err := fromStandard(decoded)
+	if err != nil {
+		return nil, err
+	}
+	// A white run of a fax is zeros, whatever these mean. The decoder always takes it for white.
+	fax := tags[tiffCompression] == tiffGroup3 || tags[tiffCompression] == tiffGroup4
+	if fax && tags[tiffPhotometric] == tiffBlackIsZero {
+		for i := range m.Pix {
+			m.Pix[i] = ^m.Pix[i]
+		}
+	}
+	return m.oriented(tags[tiffOrientation]), nil
 }
