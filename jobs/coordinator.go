@@ -258,6 +258,9 @@ func (s *Status) Bar() string {
 	return "[" + strings.Repeat("#", full) + strings.Repeat(".", width-full) + "]"
 }
 
+// Ended reports whether nothing more is done about the job.
+func (s *Status) Ended() bool { return s.Done+len(s.SetAside) == s.Units || s.State == Cancelled }
+
 // String says it to people.
 func (s *Status) String() string {
 	text := fmt.Sprintf("%d of %d images in %d of %d shards", s.Made, s.Images, s.Done, s.Units)

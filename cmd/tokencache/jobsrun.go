@@ -1,39 +1,23 @@
 package main
 
 import (
-	"errors"
-	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
-	"time"
 
-	"github.com/tokencache/tokencache/cmd/tokencache/internal/output"
+	"github.com/tokencache/tokencache/cmd/tokencache/internal/jobsrun"
 	"github.com/tokencache/tokencache/jobs"
-	"github.com/tokencache/tokencache/shard"
 )
 
-// jobsMakeFlags say what a job makes.
-type jobsMakeFlags struct {
-	Out      string        `short:"o" once:"" help:"Folder of the parts, which all workers see." placeholder:"DIR" required:""`
-	Shared   bool          `help:"The workers see the folder --out. Otherwise their results come back through the broker." default:"true" negatable:""`
-	Size     int           `name:"shard-size" help:"Images of a shard. Default: as many as this machine makes in about 20 seconds." placeholder:"N"`
-	AckWait  time.Duration `help:"How long a worker may be silent before its shard is given to another." default:"30s"`
-	Attempts int           `help:"How often a shard is begun before it is set aside." default:"5"`
-	Args     []string      `arg:"" optional:"" help:"Flags of generate, after --. They include --seed, and no --out." placeholder:"FLAGS"`
-}
-
 type jobsSubmitCmd struct {
-	jobsMakeFlags
-	brokerFlags
+	jobsrun.Make
+	jobsrun.Broker
 }
 
 func (c *jobsSubmitCmd) Run(a *app) error {
-	j, err := c.job(a)
+	j, err := c.Make.Job(a.ctx, a.openRun(0))
 	if err != nil {
 		return err
 	}
-	return c.with(a, func(q *jobs.Queue) error {
+	return c.With(a.ctx, func(q *jobs.Queue) error {
 		if err := q.Submit(a.ctx, j); err != nil {
 			return err
 		}
@@ -43,10 +27,9 @@ func (c *jobsSubmitCmd) Run(a *app) error {
 }
 
 type jobsRunCmd struct {
-	jobsMakeFlags
-	brokerFlags
-	Listen  string `help:"Address at which a broker within this process listens, unless --nats names another. Beyond this machine it needs --tls-cert, --tls-key, --user and --password-file." default:"${broker}" placeholder:"HOST:PORT"`
-	State   string `help:"Folder in which that broker keeps its queue. Default: broker in --out." placeholder:"DIR"`
+	jobsrun.Make
+	jobsrun.Broker
+	jobsrun.Serve
 	Workers int    `short:"w" help:"Workers to start on this machine; they are started again when they end. Default: none." placeholder:"N"`
 	Threads int    `help:"Threads of each of them. Default: all processors, shared out." placeholder:"N"`
 	Metrics string `help:"Address at which Prometheus can read how far the job is. Default: none." placeholder:"HOST:PORT"`
@@ -64,26 +47,16 @@ die. After a crash the same command goes on: what counts is which parts are in -
 }
 
 func (c *jobsRunCmd) Run(a *app) (err error) {
-	j, err := c.job(a)
+	j, err := c.Make.Job(a.ctx, a.openRun(0))
 	if err != nil {
 		return err
 	}
-	if c.NATS == "" {
-		access, err := c.access()
-		if err != nil {
-			return err
-		}
-		if c.State == "" {
-			c.State = filepath.Join(c.Out, "broker")
-		}
-		broker, err := jobs.StartBroker(c.Listen, c.State, access)
-		if err != nil {
-			return err
-		}
-		defer broker.Stop()
-		c.NATS = broker.URL()
+	stopBroker, err := c.Start(&c.Broker, c.Out)
+	if err != nil {
+		return err
 	}
-	q, closeQueue, err := c.queue(a.ctx)
+	defer stopBroker()
+	q, closeQueue, err := c.Queue(a.ctx)
 	if err != nil {
 		return err
 	}
@@ -93,7 +66,8 @@ func (c *jobsRunCmd) Run(a *app) (err error) {
 	}
 	a.note("job %s: %d images in %d shards; workers: tokencache jobs work --nats %s",
 		j.ID, j.Run.Images, j.Units(), c.NATS)
-	stop, err := c.startWorkers(a)
+	local := jobsrun.Local{Count: c.Workers, Threads: c.Threads, Stderr: a.stderr, Note: a.note}
+	stop, err := local.Start(a.ctx, &c.Broker)
 	if err != nil {
 		return err
 	}
@@ -101,7 +75,19 @@ func (c *jobsRunCmd) Run(a *app) (err error) {
 	if err := c.coordinate(a, q, j); err != nil {
 		return err
 	}
-	return c.finish(a, q, j)
+	s, err := q.Status(a.ctx, j)
+	if err != nil {
+		return err
+	}
+	files, err := jobsrun.Merge(j, c.Out, c.Merge)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return a.printJSON(map[string]any{"job": j.ID, "status": s, "files": files})
+	}
+	a.note("%v; wrote %s", s, strings.Join(files, ", "))
+	return nil
 }
 
 // coordinate looks after the job until it is done, and shows how far it is.
@@ -117,88 +103,5 @@ func (c *jobsRunCmd) coordinate(a *app, q *jobs.Queue, j *jobs.Job) error {
 		metrics.Set(s)
 		bar.Set(float64(s.Made), float64(s.Images))
 	}}
-	for {
-		if err := coordinator.Run(a.ctx, j); err != nil {
-			return err
-		}
-		err := q.Collect(a.ctx, j, c.Out)
-		if err == nil {
-			return nil
-		}
-		if !errors.Is(err, jobs.ErrDamaged) {
-			return err
-		}
-		a.note("%v: it is made again", err)
-		if err := q.Retry(a.ctx, j); err != nil {
-			return err
-		}
-	}
+	return jobsrun.Coordinate(a.ctx, coordinator, j, c.Out, a.note)
 }
-
-// finish merges the parts, if that is wanted.
-func (c *jobsRunCmd) finish(a *app, q *jobs.Queue, j *jobs.Job) error {
-	s, err := q.Status(a.ctx, j)
-	if err != nil {
-		return err
-	}
-	files := []string{c.Out}
-	if c.Merge != "" {
-		folder, err := shard.Scan(c.Out)
-		if err != nil {
-			return err
-		}
-		parts, err := folder.Choose(j.Run.Identity)
-		if err != nil {
-			return err
-		}
-		if files, err = output.Merge(parts, c.Merge, output.Mode{Resume: true}); err != nil {
-			return err
-		}
-	}
-	if c.JSON {
-		return a.printJSON(map[string]any{"job": j.ID, "status": s, "files": files})
-	}
-	a.note("%v; wrote %s", s, strings.Join(files, ", "))
-	return nil
-}
-
-// job returns the job that the flags describe. A folder remembers the one that was begun in it.
-func (c *jobsMakeFlags) job(a *app) (*jobs.Job, error) {
-	if info, err := os.Stat(c.Out); err == nil && !info.IsDir() {
-		return nil, fmt.Errorf("--out %s: want a folder, for the parts", c.Out)
-	}
-	out, err := filepath.Abs(c.Out)
-	if err != nil {
-		return nil, err
-	}
-	if err := os.MkdirAll(out, 0o777); err != nil {
-		return nil, err
-	}
-	m := &partMaker{app: a}
-	defer m.Close()
-	run, needs, err := m.open(c.Args)
-	if err != nil {
-		return nil, err
-	}
-	store := out
-	if !c.Shared {
-		store = jobs.BrokerStore
-	}
-	size := c.Size
-	if size == 0 {
-		if size, err = jobs.RememberedSize(out, run); err != nil {
-			return nil, err
-		}
-	}
-	if size == 0 {
-		if size, err = m.measure(unitSeconds); err != nil {
-			return nil, err
-		}
-	}
-	j := jobs.New(c.Args, run, size, store, needs)
-	j.AckWait, j.Attempts = c.AckWait, c.Attempts
-	return j, jobs.Remember(out, j)
-}
-
-// unitSeconds is how long a shard takes about, unless its size is given.
-const unitSeconds = 20

@@ -15,6 +15,7 @@ import (
 	kongcompletion "github.com/jotaen/kong-completion"
 
 	"github.com/tokencache/tokencache/cmd/tokencache/internal/calibration"
+	"github.com/tokencache/tokencache/cmd/tokencache/internal/jobsrun"
 	"github.com/tokencache/tokencache/cmd/tokencache/internal/terminal"
 	"github.com/tokencache/tokencache/cmd/tokencache/internal/version"
 	"github.com/tokencache/tokencache/comparison"
@@ -159,7 +160,7 @@ func newParser(c *cli, options ...kong.Option) *kong.Kong {
 			"forms":         strings.Join(diffusion.Forms(), ", "),
 			"lasts":         strings.Join(diffusion.LastSteps(), ", "),
 			"spacings":      strings.Join(diffusion.Spacings(), ", "),
-			"broker":        defaultBroker,
+			"broker":        jobsrun.DefaultAddress,
 			"version":       version.Describe().String(),
 			"maxImages":     fmt.Sprint(maxCount),
 		},
