@@ -100,6 +100,19 @@ func (b *bench) open() *Queue {
 // work starts a worker and returns what stops it and waits for its end.
 func (b *bench) work(name string, m *maker, change func(w *Worker)) (stop func()) {
 	b.Helper()
+	return b.startWorker(name, m, nil, change)
+}
+
+// workTasks starts a worker that does tasks.
+func (b *bench) workTasks(name string, kind Kind) {
+	b.Helper()
+	b.startWorker(name, &maker{before: func(context.Context, shard.Span) error {
+		return errors.New("it makes no images")
+	}}, map[string]Kind{"double": kind}, nil)
+}
+
+func (b *bench) startWorker(name string, m *maker, kinds map[string]Kind, change func(w *Worker)) (stop func()) {
+	b.Helper()
 	ctx, cancel := context.WithCancel(b.ctx)
 	worker := &Worker{Name: name, Version: needs.Version, Level: needs.Level, DTypes: []string{needs.DType}}
 	if change != nil {
@@ -109,6 +122,7 @@ func (b *bench) work(name string, m *maker, change func(w *Worker)) (stop func()
 		Queue:   b.open(),
 		Worker:  worker,
 		Maker:   m,
+		Kinds:   kinds,
 		Scratch: filepath.Join(b.TempDir(), "scratch"),
 		Note:    b.Logf,
 	}

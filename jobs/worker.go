@@ -15,7 +15,7 @@ import (
 	"github.com/tokencache/tokencache/shard"
 )
 
-// Maker makes the parts of jobs.
+// Maker makes the parts of jobs that are runs.
 type Maker interface {
 	// Prepare makes ready for a job, or says why this worker cannot give what it needs.
 	Prepare(ctx context.Context, j *Job) error
@@ -28,8 +28,9 @@ type Work struct {
 	Queue   *Queue
 	Worker  *Worker
 	Maker   Maker
-	Scratch string        // folder for what is being made; it is the worker's alone
-	Idle    time.Duration // without a job for so long it ends; 0: never
+	Kinds   map[string]Kind // that do tasks
+	Scratch string          // folder for what is being made; it is the worker's alone
+	Idle    time.Duration   // without a job for so long it ends; 0: never
 	Note    func(format string, args ...any)
 }
 
@@ -116,7 +117,7 @@ func (w *Work) fits(ctx context.Context, j *Job, unfit map[string]string) bool {
 	}
 	why := j.Needs.Lacks(w.Worker)
 	if why == "" {
-		if err := w.Maker.Prepare(ctx, j); ctx.Err() != nil {
+		if err := w.prepare(ctx, j); ctx.Err() != nil {
 			return false
 		} else if err != nil {
 			why = err.Error()
@@ -126,6 +127,18 @@ func (w *Work) fits(ctx context.Context, j *Job, unfit map[string]string) bool {
 		w.Note("job %s is not for this worker: %s", j.ID, why)
 	}
 	return why == ""
+}
+
+// prepare makes ready for a job, or says why this worker cannot do it.
+func (w *Work) prepare(ctx context.Context, j *Job) error {
+	if j.Tasks == nil {
+		return w.Maker.Prepare(ctx, j)
+	}
+	kind := w.Kinds[j.Tasks.Kind]
+	if kind == nil {
+		return fmt.Errorf("it knows no tasks of kind %q", j.Tasks.Kind)
+	}
+	return kind.Prepare(ctx, j)
 }
 
 // take takes one unit of a job from the queue, if there is one, and does it.
@@ -194,7 +207,7 @@ func beat(ctx context.Context, m jetstream.Msg, every time.Duration) {
 	}
 }
 
-// make makes a unit's part and brings it into the store, unless it is there.
+// make makes a unit's result and brings it into the store, unless it is there.
 func (w *Work) make(ctx context.Context, j *Job, unit int) (err error) {
 	defer func() {
 		if x := recover(); x != nil { // of a model or a policy: the worker goes on
@@ -210,7 +223,7 @@ func (w *Work) make(ctx context.Context, j *Job, unit int) (err error) {
 	if err != nil || there[name] {
 		return err
 	}
-	path, err := w.Maker.Make(ctx, j, j.Span(unit), w.Scratch)
+	path, err := w.result(ctx, j, unit)
 	if err != nil {
 		return err
 	}
@@ -218,10 +231,23 @@ func (w *Work) make(ctx context.Context, j *Job, unit int) (err error) {
 	if got := filepath.Base(path); got != name {
 		return fmt.Errorf("unit %d: the part made is %s, want %s: it is of another run", unit, got, name)
 	}
-	if err := shard.Verify(path); err != nil {
+	if err := j.verify(path); err != nil {
 		return err
 	}
 	return store.Put(ctx, path)
+}
+
+// result makes the file of a unit's result in the worker's folder and returns its path.
+func (w *Work) result(ctx context.Context, j *Job, unit int) (string, error) {
+	if j.Tasks == nil {
+		return w.Maker.Make(ctx, j, j.Span(unit), w.Scratch)
+	}
+	result, err := w.Kinds[j.Tasks.Kind].Run(ctx, j, j.Tasks.List[unit])
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(w.Scratch, j.Result(unit))
+	return path, writeResult(path, result)
 }
 
 // failed gives a unit back after a time, or sets it aside if it had all its attempts.
