@@ -18,6 +18,7 @@ type fakeLab struct {
 
 	few                       int
 	trials, clocked, verified []string
+	foretold                  []string
 	said                      []string
 	work                      float64
 }
@@ -65,6 +66,13 @@ func (l *fakeLab) say(format string, args ...any) {
 
 func (l *fakeLab) passed(work float64) { l.work += work }
 
+func (l *fakeLab) ahead(_ context.Context, next []*pick, images int) error {
+	for _, p := range next {
+		l.foretold = append(l.foretold, fmt.Sprintf("%s %d %d", p.title, p.at, images))
+	}
+	return nil
+}
+
 // arms returns the arms of the lab in the order of their titles.
 func (l *fakeLab) arms() []*arm {
 	var list []*arm
@@ -91,6 +99,11 @@ func (l *fakeLab) hunting(t *testing.T, target string) (*hunt, *pick) {
 	best, err := h.run(t.Context(), l.arms(), func(*arm) float64 { return 1 })
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, trial := range l.foretold { // what is made ahead must be needed
+		if !slices.Contains(l.trials, trial) && len(l.broken) == 0 {
+			t.Errorf("trial %s was announced and not made", trial)
+		}
 	}
 	return h, best
 }

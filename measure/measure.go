@@ -46,6 +46,8 @@ type Comparison struct {
 	// are wrong: see busy.Timing.
 	Load      float64  `json:"load"`
 	Disturbed []string `json:"disturbed,omitempty"`
+	// Untimed says that there is no time: the costs were counted on another machine.
+	Untimed bool `json:"untimed,omitempty"`
 
 	Cached, Uncached []tokencache.Image `json:"-"`
 	Times            []float64          `json:"-"` // of each run of the request
@@ -217,6 +219,18 @@ func CompareWith(ctx context.Context, p *tokencache.Pipeline, req tokencache.Req
 	var err error
 	c.PSNRUncached, err = Fidelity(c.Cached, c.Uncached)
 	return c, err
+}
+
+// ForgetTime takes all that a clock said out of a comparison, so that what it counts can stand among
+// what another machine measures.
+func (c *Comparison) ForgetTime() {
+	c.Untimed = true
+	c.WallSeconds, c.UncachedWallSeconds, c.Speedup, c.Load = 0, 0, 0, 0
+	c.Disturbed, c.Times, c.Repeat = nil, nil, 0
+	for i := range c.Steps {
+		c.Steps[i].Millis = 0
+	}
+	c.UncachedStep.Millis = 0
 }
 
 // Converge adds what a comparison says of the converged solution of its request, or why there is
