@@ -24,6 +24,10 @@ type Job struct {
 	Size  int       `json:"size"`            // images of a unit, of the last perhaps fewer
 	Store string    `json:"store"`           // where results go, as OpenStore takes it
 	Needs Needs     `json:"needs"`
+	// Inputs are in the store, for workers that do not have them.
+	Inputs []Input `json:"inputs,omitempty"`
+	// Local says on a worker where those inputs are that it has under other names.
+	Local map[string]string `json:"-"`
 	// AckWait is how long a worker may be silent before its unit is given to another.
 	AckWait time.Duration `json:"ack_wait_ns"`
 	// Attempts is how often a unit is begun before it is set aside.

@@ -31,8 +31,12 @@ type Store interface {
 // BrokerStore is the name of the store within the broker.
 const BrokerStore = "broker"
 
-// OpenStore opens the store of a name: BrokerStore, or a folder that all workers see.
+// OpenStore opens the store of a name: BrokerStore, s3://BUCKET/PREFIX, or a folder that all workers
+// see.
 func (q *Queue) OpenStore(ctx context.Context, name string) (Store, error) {
+	if strings.HasPrefix(name, s3Scheme) {
+		return openS3(name)
+	}
 	if name != BrokerStore {
 		return folderStore(name), os.MkdirAll(name, 0o777)
 	}

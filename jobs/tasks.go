@@ -68,10 +68,10 @@ func (t *Tasks) result(i int) string {
 	return "task-" + hex.EncodeToString(sum[:16]) + ".bin"
 }
 
-// taskName matches the names of results of tasks.
-var taskName = regexp.MustCompile(`^task-[0-9a-f]{32}\.bin$`)
+// taskName matches the names of results of tasks, and of inputs.
+var taskName = regexp.MustCompile(`^(task|file)-[0-9a-f]{32}\.bin$`)
 
-// isResult reports whether a name is one that results have.
+// isResult reports whether a name is one that results have, or inputs.
 func isResult(name string) bool { return shard.IsName(name) || taskName.MatchString(name) }
 
 // maxResult bounds the result of a task, in bytes.
@@ -116,6 +116,7 @@ type Caller struct {
 	Queue    *Queue
 	Store    string // where results go, as OpenStore takes it
 	Needs    Needs
+	Inputs   []Input // of the jobs
 	AckWait  time.Duration
 	Attempts int
 	Every    time.Duration // as in Coordinator
@@ -133,6 +134,7 @@ func (c *Caller) Do(ctx context.Context, args []string, tasks Tasks,
 		return nil
 	}
 	j := NewTasks(args, tasks, c.Store, c.Needs)
+	j.Inputs = c.Inputs
 	if c.AckWait > 0 {
 		j.AckWait = c.AckWait
 	}
