@@ -8,8 +8,8 @@ import (
 )
 
 type jobsCmd struct {
-	Run    jobsRunCmd    `cmd:"" help:"Have workers generate the images of a run, and wait until all are there."`
-	Work   jobsWorkCmd   `cmd:"" help:"Be a worker: generate images of whatever jobs there are."`
+	Run    jobsRunCmd    `cmd:"" help:"Have workers generate the images of a run, or do the tasks of compare, calibrate or evaluate, and wait for them."`
+	Work   jobsWorkCmd   `cmd:"" help:"Be a worker: do the shards and tasks of whatever jobs there are."`
 	Submit jobsSubmitCmd `cmd:"" help:"Put a job into the queue of a broker, and do not wait for it."`
 	List   jobsListCmd   `cmd:"" help:"List jobs, and the workers that are there."`
 	Watch  jobsWatchCmd  `cmd:"" help:"Show how far a job is, until it is done."`

@@ -2,18 +2,21 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/tokencache/tokencache/cmd/tokencache/internal/jobsrun"
 	"github.com/tokencache/tokencache/diffusion"
 	"github.com/tokencache/tokencache/eval"
+	"github.com/tokencache/tokencache/jobs"
 )
 
 type jobsWorkCmd struct {
 	jobsrun.Broker
 	Threads int           `help:"Worker threads. Default: all processors." placeholder:"N"`
 	Idle    time.Duration `help:"End after so long without a shard to do. Default: never." placeholder:"TIME"`
+	DTypes  []string      `name:"dtypes" help:"Number formats of which to take work: f32, bf16, int8. Default: all." placeholder:"NAME,..."`
+	Cache   string        `help:"Folder for files of models and policies that jobs have sent and this machine does not have. Default: one in the user's folder for caches." placeholder:"DIR"`
+	MaxSize int64         `name:"cache-size" help:"Gigabytes that they may have." default:"50" placeholder:"GB"`
 	Scratch string        `help:"Folder for what is being made. Default: one in the system's folder for temporary files." placeholder:"DIR"`
 }
 
@@ -25,16 +28,28 @@ func (c *jobsWorkCmd) Run(a *app) error {
 	defer closeQueue()
 	images := jobsrun.NewImages(a.openRun(c.Threads))
 	defer images.Close()
-	w := jobsrun.Worker{Threads: c.Threads, Idle: c.Idle, Scratch: c.Scratch, Maker: images, Note: a.note}
+	commands := jobsrun.NewCommands(a.openTasks(c.Threads))
+	defer commands.Close()
+	w := jobsrun.Worker{
+		Threads: c.Threads,
+		Idle:    c.Idle,
+		Scratch: c.Scratch,
+		Maker:   images,
+		Kind:    commands,
+		DTypes:  c.DTypes,
+		Cache:   jobs.Cache{Dir: c.Cache, Size: c.MaxSize << 30},
+		Note:    a.note,
+	}
 	return w.Run(a.ctx, q)
 }
 
 // openRun returns what opens the runs of jobs; with a number of threads, unless it is 0.
 func (a *app) openRun(threads int) jobsrun.OpenRun {
-	return func(args []string) (*jobsrun.Run, error) {
-		c := &cli{}
-		if _, err := newParser(c).Parse(append([]string{"generate"}, args...)); err != nil {
-			return nil, fmt.Errorf("generate's flags: %w", err)
+	return func(args []string, local map[string]string) (*jobsrun.Run, error) {
+		a.local = local
+		c, command, err := parseCommand(append([]string{"generate"}, args...))
+		if err != nil {
+			return nil, err
 		}
 		g := &c.Generate
 		_, k, err := g.shard()
@@ -57,6 +72,13 @@ func (a *app) openRun(threads int) jobsrun.OpenRun {
 		outputs := func(first int) (func(eval.Images) (*eval.Part, error), error) {
 			return g.outputs(a, p, len(req.Classes), first)
 		}
-		return &jobsrun.Run{Pipeline: p, Request: req, Labels: g.Labels, Noise: g.Noise, Outputs: outputs}, nil
+		return &jobsrun.Run{
+			Pipeline: p,
+			Request:  req,
+			Labels:   g.Labels,
+			Noise:    g.Noise,
+			Inputs:   inputs(command),
+			Outputs:  outputs,
+		}, nil
 	}
 }

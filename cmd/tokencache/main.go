@@ -58,6 +58,9 @@ type app struct {
 	raw    io.Writer // the same, for bytes of a file
 	stderr io.Writer // everything else
 	opened opened    // the model in use, for hints
+
+	far   *jobsrun.Far      // has tasks done by workers; nil: they are done here
+	local map[string]string // where inputs of a job are that this worker has under other names
 }
 
 // printJSON writes v to standard output as one indented JSON object.

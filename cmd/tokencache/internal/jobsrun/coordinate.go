@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/tokencache/tokencache/cmd/tokencache/internal/output"
@@ -17,14 +19,56 @@ import (
 type Make struct {
 	Out      string        `short:"o" once:"" help:"Folder of the parts, which all workers see." placeholder:"DIR" required:""`
 	Shared   bool          `help:"The workers see the folder --out. Otherwise their results come back through the broker." default:"true" negatable:""`
+	Store    string        `help:"Where results go instead of to the folder --out: a bucket of S3-compatible storage, s3://BUCKET/PREFIX, with AWS's environment variables (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL) on all machines. Default: --out." placeholder:"s3://BUCKET/PREFIX"`
+	Send     bool          `help:"Put the files of model, autoencoder and policy where results go, too: workers that do not have them fetch them from there, by their hashes."`
 	Size     int           `name:"shard-size" help:"Images of a shard. Default: as many as this machine makes in about 20 seconds." placeholder:"N"`
 	AckWait  time.Duration `help:"How long a worker may be silent before its shard is given to another." default:"30s"`
 	Attempts int           `help:"How often a shard is begun before it is set aside." default:"5"`
-	Args     []string      `arg:"" optional:"" help:"Flags of generate, after --. They include --seed, and no --out." placeholder:"FLAGS"`
+	inputs   []string
+	Args     []string `arg:"" optional:"" help:"Flags of generate, after --. They include --seed, and no --out. With jobs run also compare, calibrate or evaluate with its flags." placeholder:"FLAGS"`
 }
 
 // unitSeconds is how long a shard takes about, unless its size is given.
 const unitSeconds = 20
+
+// Verb is the command that the job is of, which is taken off generate's flags.
+func (c *Make) Verb() string {
+	switch {
+	case len(c.Args) > 0 && slices.Contains(Verbs, c.Args[0]):
+		return c.Args[0]
+	case len(c.Args) > 0 && c.Args[0] == generate:
+		c.Args = c.Args[1:]
+	}
+	return generate
+}
+
+const generate = "generate"
+
+// Caller returns what has the tasks of another command than generate done, still without a queue.
+func (c *Make) Caller() (jobs.Caller, error) {
+	store, err := c.storeName()
+	return jobs.Caller{Store: store, AckWait: c.AckWait, Attempts: c.Attempts, Every: tasksEvery}, err
+}
+
+// tasksEvery is how often the store is looked at while tasks are done, which others wait for.
+const tasksEvery = 200 * time.Millisecond
+
+// storeName makes the folder of the results and returns the name of the store that they go to.
+func (c *Make) storeName() (string, error) {
+	out, err := c.folder()
+	switch {
+	case err != nil:
+	case c.Store != "" && !c.Shared:
+		err = errors.New("results go to a store or back through the broker, not both")
+	case c.Store != "" && !strings.HasPrefix(c.Store, "s3://"):
+		err = fmt.Errorf("store %q: want s3://BUCKET/PREFIX", c.Store)
+	case c.Store != "":
+		out = c.Store
+	case !c.Shared:
+		out = jobs.BrokerStore
+	}
+	return out, err
+}
 
 // folder returns the absolute path of the folder of the parts, which it makes.
 func (c *Make) folder() (string, error) {
@@ -46,13 +90,13 @@ func (c *Make) Job(ctx context.Context, open OpenRun) (*jobs.Job, error) {
 	}
 	m := NewImages(open)
 	defer m.Close()
-	run, needs, err := m.Open(c.Args)
+	run, needs, err := m.Open(c.Args, nil)
 	if err != nil {
 		return nil, err
 	}
-	store := out
-	if !c.Shared {
-		store = jobs.BrokerStore
+	store, err := c.storeName()
+	if err != nil {
+		return nil, err
 	}
 	size := c.Size
 	if size == 0 {
@@ -67,7 +111,19 @@ func (c *Make) Job(ctx context.Context, open OpenRun) (*jobs.Job, error) {
 	}
 	j := jobs.New(c.Args, run, size, store, needs)
 	j.AckWait, j.Attempts = c.AckWait, c.Attempts
+	c.inputs = m.run.Inputs
 	return j, jobs.Remember(out, j)
+}
+
+// Submit sends a job's inputs, if that is wanted, and submits it.
+func (c *Make) Submit(ctx context.Context, q *jobs.Queue, j *jobs.Job) error {
+	if c.Send {
+		var err error
+		if j.Inputs, err = q.Send(ctx, j.Store, c.inputs); err != nil {
+			return err
+		}
+	}
+	return q.Submit(ctx, j)
 }
 
 // Serve is the flags of a broker within this process.

@@ -20,13 +20,15 @@ type Run struct {
 	Request  tokencache.Request
 	Labels   bool
 	Noise    string
+	Inputs   []string // files and folders that the arguments name
 	// Outputs returns what computes the statistics of a part from image number first on; nil if
 	// none are wanted.
 	Outputs func(first int) (func(eval.Images) (*eval.Part, error), error)
 }
 
-// OpenRun opens the model of generate's arguments.
-type OpenRun func(args []string) (*Run, error)
+// OpenRun opens the model of generate's arguments. local says where the inputs are that this machine
+// has under other names.
+type OpenRun func(args []string, local map[string]string) (*Run, error)
 
 // Images makes the parts of jobs, with one model open at a time. It implements jobs.Maker.
 type Images struct {
@@ -47,14 +49,14 @@ func (m *Images) Close() {
 }
 
 // Open opens the model of generate's arguments and returns the run that they ask for.
-func (m *Images) Open(args []string) (run shard.Run, needs jobs.Needs, err error) {
+func (m *Images) Open(args []string, local map[string]string) (run shard.Run, needs jobs.Needs, err error) {
 	m.Close()
-	if m.run, err = m.open(args); err != nil {
+	if m.run, err = m.open(args, local); err != nil {
 		return run, needs, err
 	}
 	p := m.run.Pipeline
 	run = output.About(p, m.run.Request, output.Options{Labels: m.run.Labels, Noise: m.run.Noise})
-	needs = jobs.Needs{Level: p.Level(), DType: dtype, Model: p.Fingerprint()}
+	needs = jobs.Needs{Level: p.Level(), DType: p.DType().String(), Model: p.Fingerprint()}
 	needs.Version, err = version.Describe().Build()
 	return run, needs, err
 }
@@ -64,7 +66,7 @@ func (m *Images) Prepare(_ context.Context, j *jobs.Job) error {
 	if m.job == j.ID {
 		return nil
 	}
-	run, needs, err := m.Open(j.Args)
+	run, needs, err := m.Open(j.Args, j.Local)
 	if err != nil {
 		return err
 	}

@@ -28,7 +28,11 @@ func List(ctx context.Context, q *jobs.Queue) (*Listing, error) {
 // WriteText writes a line for each job and each worker.
 func (l *Listing) WriteText(w io.Writer) {
 	for _, j := range l.Jobs {
-		fmt.Fprintf(w, "job %s  %s  %d images in shards of %d, to %s\n", j.ID, j.State, j.Run.Images, j.Size, j.Store)
+		what := fmt.Sprintf("%d images in shards of %d", j.Run.Images, j.Size)
+		if j.Tasks != nil {
+			what = fmt.Sprintf("%d tasks of %s", j.Units(), j.Tasks.Kind)
+		}
+		fmt.Fprintf(w, "job %s  %s  %s, to %s\n", j.ID, j.State, what, j.Store)
 	}
 	for _, one := range l.Workers {
 		at := "waits"

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/cmd/tokencache/internal/version"
 	"github.com/tokencache/tokencache/internal/kernel"
 	"github.com/tokencache/tokencache/jobs"
@@ -22,6 +23,9 @@ type Worker struct {
 	Idle    time.Duration // as in jobs.Work
 	Scratch string        // folder for what is being made; "": a temporary one
 	Maker   jobs.Maker
+	Kind    jobs.Kind  // of Verbs
+	Cache   jobs.Cache // of inputs; its Dir is "" for one in the user's folder
+	DTypes  []string   // number formats of which it takes work; none: all
 	Note    func(format string, args ...any)
 }
 
@@ -46,6 +50,22 @@ func (w *Worker) Run(ctx context.Context, q *jobs.Queue) error {
 	if threads <= 0 {
 		threads = runtime.GOMAXPROCS(0)
 	}
+	cache := w.Cache
+	if cache.Dir == "" {
+		dir, err := os.UserCacheDir()
+		if err != nil {
+			dir = scratch
+		}
+		cache.Dir = filepath.Join(dir, "tokencache", "inputs")
+	}
+	kinds := map[string]jobs.Kind{}
+	for _, verb := range Verbs {
+		kinds[verb] = w.Kind
+	}
+	dtypes := w.DTypes
+	if len(dtypes) == 0 {
+		dtypes = DTypes
+	}
 	work := &jobs.Work{
 		Queue: q,
 		Worker: &jobs.Worker{
@@ -54,9 +74,11 @@ func (w *Worker) Run(ctx context.Context, q *jobs.Queue) error {
 			Threads: threads,
 			Version: build,
 			Level:   kernel.ActiveLevel().String(),
-			DTypes:  []string{dtype},
+			DTypes:  dtypes,
 		},
 		Maker:   w.Maker,
+		Kinds:   kinds,
+		Cache:   &cache,
 		Scratch: filepath.Join(scratch, "parts"),
 		Idle:    w.Idle,
 		Note:    w.Note,
@@ -64,8 +86,8 @@ func (w *Worker) Run(ctx context.Context, q *jobs.Queue) error {
 	return work.Run(ctx)
 }
 
-// dtype is that of the weights in use.
-const dtype = "f32"
+// DTypes are the number formats in which the program computes.
+var DTypes = []string{tokencache.F32.String(), tokencache.BF16.String(), tokencache.INT8.String()}
 
 // Local is workers on this machine, in processes of their own.
 type Local struct {
