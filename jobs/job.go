@@ -5,6 +5,7 @@
 package jobs
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -133,6 +134,8 @@ type Worker struct {
 	Threads int    `json:"threads"`
 	Version string `json:"version"`
 	Level   string `json:"level"`
+	// Levels are those of number formats that have one of their own, such as bf16 on some CPUs.
+	Levels map[string]string `json:"levels,omitempty"`
 	// DTypes and Models are what it can compute with, models as fingerprints of those that it has
 	// open.
 	DTypes []string `json:"dtypes"`
@@ -145,13 +148,14 @@ type Worker struct {
 
 // Lacks says why a worker cannot give what is needed; "" if it can.
 func (n Needs) Lacks(w *Worker) string {
+	level := cmp.Or(w.Levels[n.DType], w.Level)
 	switch {
 	case n.Version != w.Version:
 		return fmt.Sprintf("the job needs version %s, this is %s", n.Version, w.Version)
-	case n.Level != w.Level:
-		return fmt.Sprintf("the job needs CPU level %s, this works at %s", n.Level, w.Level)
 	case !slices.Contains(w.DTypes, n.DType):
 		return fmt.Sprintf("the job needs dtype %s, this has %v", n.DType, w.DTypes)
+	case n.Level != level:
+		return fmt.Sprintf("the job needs CPU level %s, this works at %s", n.Level, level)
 	}
 	return ""
 }

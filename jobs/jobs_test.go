@@ -297,6 +297,33 @@ func TestUnfitWorkers(t *testing.T) {
 	}
 }
 
+// TestLacks checks what a worker can give that a job needs.
+func TestLacks(t *testing.T) {
+	w := &Worker{
+		Version: "1",
+		Level:   "avx512",
+		Levels:  map[string]string{"bf16": "bf16"},
+		DTypes:  []string{"f32", "bf16"},
+	}
+	for _, c := range []struct {
+		needs Needs
+		want  string // what the answer says; "": nothing is lacking
+	}{
+		{Needs{Version: "1", Level: "avx512", DType: "f32"}, ""},
+		{Needs{Version: "1", Level: "bf16", DType: "bf16"}, ""},
+		{Needs{Version: "1", Level: "avx512", DType: "bf16"}, "CPU level avx512, this works at bf16"},
+		{Needs{Version: "1", Level: "avx2", DType: "f32"}, "CPU level avx2, this works at avx512"},
+		{Needs{Version: "1", Level: "avx512", DType: "int8"}, "dtype int8, this has [f32 bf16]"},
+		{Needs{Version: "2", Level: "avx512", DType: "f32"}, "version 2, this is 1"},
+	} {
+		t.Run(fmt.Sprint(c.needs), func(t *testing.T) {
+			if got := c.needs.Lacks(w); (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
+				t.Errorf("%q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
 // TestOtherRun has a worker make another run's part: it does not come into the store.
 func TestOtherRun(t *testing.T) {
 	b := newBench(t, "")

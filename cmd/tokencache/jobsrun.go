@@ -114,7 +114,10 @@ func (c *jobsRunCmd) start(a *app) (q *jobs.Queue, stop func(), err error) {
 
 // command runs another command than generate, whose tasks workers do.
 func (c *jobsRunCmd) command(a *app) error {
-	_, command, err := parseCommand(c.Args)
+	of, command, err := parseCommand(c.Args)
+	if err == nil {
+		err = of.checkTasks(c.Verb())
+	}
 	if err != nil {
 		return err
 	}
@@ -132,7 +135,12 @@ func (c *jobsRunCmd) command(a *app) error {
 		return err
 	}
 	defer metrics.Close()
-	caller.Queue, caller.OnStatus = q, metrics.Set
+	bar := a.newProgress("tasks")
+	defer bar.Finish()
+	caller.Queue, caller.OnStatus = q, func(s *jobs.Status) {
+		metrics.Set(s)
+		bar.Set(float64(s.Made), float64(s.Images))
+	}
 	if c.Send {
 		if caller.Inputs, err = q.Send(a.ctx, caller.Store, inputs(command)); err != nil {
 			return err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"github.com/tokencache/tokencache/calibrate"
 	"github.com/tokencache/tokencache/cmd/tokencache/internal/jobsrun"
 	"github.com/tokencache/tokencache/comparison"
+	"github.com/tokencache/tokencache/reuse"
 )
 
 // parseCommand parses a command that stands after --.
@@ -24,6 +26,21 @@ func parseCommand(args []string) (*cli, *kong.Context, error) {
 		return nil, nil, fmt.Errorf("%s's flags: %w", args[0], err)
 	}
 	return c, k, nil
+}
+
+// checkTasks reports a command that workers can do nothing for.
+func (c *cli) checkTasks(verb string) error {
+	k := &c.Calibrate
+	switch {
+	case verb == "compare" && c.Compare.MinPSNR != "":
+		return errors.New("compare --min-psnr has no tasks for workers")
+	case verb == "calibrate" && k.Contract != "":
+		return errors.New("calibrate --contract has no tasks for workers")
+	case verb == "calibrate" && len(k.Bounds) == 0 && (k.Method != reuse.TokenCacheMethod || k.Speed == "" || k.Trials == 0):
+		return errors.New("calibrate has tasks for workers with --target, and where it tries placements: " +
+			"--method tokencache with --speed and --trials")
+	}
+	return nil
 }
 
 // inputs are the files and folders that a command's flags name as model, autoencoder and policy.

@@ -66,6 +66,14 @@ func (w *Worker) Run(ctx context.Context, q *jobs.Queue) error {
 	if len(dtypes) == 0 {
 		dtypes = DTypes
 	}
+	levels := map[string]string{}
+	for _, name := range dtypes {
+		d, err := tokencache.ParseDType(name)
+		if err != nil {
+			return err
+		}
+		levels[name] = kernel.LevelOf(d).String()
+	}
 	work := &jobs.Work{
 		Queue: q,
 		Worker: &jobs.Worker{
@@ -74,6 +82,7 @@ func (w *Worker) Run(ctx context.Context, q *jobs.Queue) error {
 			Threads: threads,
 			Version: build,
 			Level:   kernel.ActiveLevel().String(),
+			Levels:  levels,
 			DTypes:  dtypes,
 		},
 		Maker:   w.Maker,
