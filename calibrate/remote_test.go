@@ -58,8 +58,8 @@ func tinyPipeline(t *testing.T) *tokencache.Pipeline {
 	return p
 }
 
-// TestRemoteTrials checks that trials which three workers make, some of them in vain, lead to the same
-// placement by the same trials as trials that are made here.
+// TestRemoteTrials checks that trials which three workers make, some of them in vain, lead to the
+// same placement by the same trials as trials that are made here.
 func TestRemoteTrials(t *testing.T) {
 	o := Defaults()
 	o.Images, o.Speed = 3, 2

@@ -108,8 +108,8 @@ func (l *fakeLab) hunting(t *testing.T, target string) (*hunt, *pick) {
 	return h, best
 }
 
-// TestNextSetting is the fault that the search had: of two methods the nearer one missed the speed by
-// the clock, and the other won instead of the nearer one's next setting.
+// TestNextSetting is the fault that the search had: of two methods the nearer one missed the speed
+// by the clock, and the other won instead of the nearer one's next setting.
 func TestNextSetting(t *testing.T) {
 	lab := func() *fakeLab {
 		return &fakeLab{
@@ -147,8 +147,8 @@ func TestNextSetting(t *testing.T) {
 	}
 }
 
-// TestHunt checks the search for what is good: which setting of which arm wins, and which candidates
-// unseen images are spent on.
+// TestHunt checks the search for what is good: which setting of which arm wins, and which
+// candidates unseen images are spent on.
 func TestHunt(t *testing.T) {
 	for _, c := range []struct {
 		name, target string
@@ -250,8 +250,8 @@ func TestHunt(t *testing.T) {
 	}
 }
 
-// TestHuntIsCheap checks that a long ladder is not climbed step by step, that arms which cannot lead
-// cost few trials, and that what fails ends its own arm alone.
+// TestHuntIsCheap checks that a long ladder is not climbed step by step, that arms which cannot
+// lead cost few trials, and that what fails ends its own arm alone.
 func TestHuntIsCheap(t *testing.T) {
 	l := &fakeLab{fewer: map[string][]float64{}, onMany: map[string][]float64{}, broken: map[string]error{
 		"broken": errors.New("no such thing"),

@@ -260,8 +260,8 @@ func (d *wanted) solved(t task, m *made) {
 	}
 }
 
-// prefetch has the images of runs made by the Remote, and those of the converged solution. Why a run
-// failed becomes its Error.
+// prefetch has the images of runs made by the Remote, and those of the converged solution. Why a
+// run failed becomes its Error.
 func (r *runner) prefetch(ctx context.Context, runs []run) error {
 	var all []*wanted
 	for i := range runs {

@@ -65,8 +65,8 @@ func (f *far) remote(ctx context.Context, of string, tasks []json.RawMessage,
 }
 
 // timeless matches fields that a clock decides, and the folder's own name.
-var timeless = regexp.MustCompile(`"(wall_s|uncached_wall_s|speedup|denoise_s|decode_s|load|disturbed|repeat|untimed|ms|` +
-	`seconds|step_ms|uncached_step_ms)": ?(\[[^]]*\]|"[^"]*"|[^,\n}]*),?`)
+var timeless = regexp.MustCompile(`"(wall_s|uncached_wall_s|speedup|denoise_s|decode_s|load|disturbed|repeat|` +
+	`untimed|ms|seconds|step_ms|uncached_step_ms)": ?(\[[^]]*\]|"[^"]*"|[^,\n}]*),?`)
 
 // withoutTime returns the files of a folder, of JSON without what a clock decides.
 func withoutTime(t *testing.T, dir string) map[string]string {
@@ -179,8 +179,8 @@ func checkCells(t *testing.T, got, want *Result) {
 	}
 }
 
-// TestMissing checks which tasks bring a result to a number of images: those of the files in which one
-// process keeps them.
+// TestMissing checks which tasks bring a result to a number of images: those of the files in which
+// one process keeps them.
 func TestMissing(t *testing.T) {
 	for _, c := range []struct {
 		name         string

@@ -348,8 +348,8 @@ func (m *Merger) Add(p *Part) error {
 	return nil
 }
 
-// widths are those of features and spatial features, of a part that has those of rows images; 0 where
-// there are none.
+// widths are those of features and spatial features, of a part that has those of rows images; 0
+// where there are none.
 func (p *Part) widths(rows int) (pool, spatial int) {
 	if p.pool != nil {
 		pool = len(p.pool.Mean)

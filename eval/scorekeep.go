@@ -5,8 +5,8 @@ import (
 	"math"
 )
 
-// maxProbabilities is of how many images probabilities are kept, 4 kB each, so that the inception score
-// can be resampled image by image. Of more, the scores of whole splits are resampled.
+// maxProbabilities is of how many images probabilities are kept, 4 kB each, so that the inception
+// score can be resampled image by image. Of more, the scores of whole splits are resampled.
 const maxProbabilities = 60_000
 
 // scoreKeep computes the inception scores of splits while probabilities pass by, in the memory of

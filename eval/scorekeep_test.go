@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestScoreKeep checks that scores of splits whose probabilities pass by in pieces have the mean that
-// InceptionScore computes of all at once, and that of many images no probabilities are kept.
+// TestScoreKeep checks that scores of splits whose probabilities pass by in pieces have the mean
+// that InceptionScore computes of all at once, and that of many images no probabilities are kept.
 func TestScoreKeep(t *testing.T) {
 	const images = InceptionScoreSplit + 700
 	random := rand.New(rand.NewPCG(1, 2))
@@ -45,7 +45,8 @@ func TestScoreKeep(t *testing.T) {
 			var p Predictions
 			p.score(&k)
 			if len(p.Probabilities) != c.kept*InceptionClasses || len(p.Scores) != 2 {
-				t.Errorf("%d probabilities and %d scores, want those of %d images and 2", len(p.Probabilities), len(p.Scores), c.kept)
+				t.Errorf("%d probabilities and %d scores, want those of %d images and 2",
+					len(p.Probabilities), len(p.Scores), c.kept)
 			}
 			if got := (p.Scores[0] + p.Scores[1]) / 2; got != want {
 				t.Errorf("score %g, want %g", got, want)

@@ -200,8 +200,8 @@ func (c *Coordinator) look(ctx context.Context, j *Job, store Store) (*Status, e
 	return s, c.report(ctx, s)
 }
 
-// see hands over a unit whose result is in the store, unless it was. It reports whether the result is
-// whole.
+// see hands over a unit whose result is in the store, unless it was. It reports whether the result
+// is whole.
 func (c *Coordinator) see(ctx context.Context, unit int) (whole bool, err error) {
 	if c.found == nil || c.seen[unit] {
 		return true, nil

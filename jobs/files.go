@@ -20,8 +20,8 @@ import (
 	"github.com/tokencache/tokencache/internal/regularfile"
 )
 
-// Input is a file or a folder that a job's arguments name, such as the weights of its model, and that
-// is in the job's store for workers that do not have it.
+// Input is a file or a folder that a job's arguments name, such as the weights of its model, and
+// that is in the job's store for workers that do not have it.
 type Input struct {
 	Path  string      `json:"path"` // as the arguments name it
 	Files []InputFile `json:"files"`
@@ -148,8 +148,8 @@ type Cache struct {
 	Size int64 // bytes that it may have; what was not used for longest goes first
 }
 
-// Get returns where the inputs of a job are that this machine does not have under their own names. It
-// fetches those that the cache does not have, and checks them.
+// Get returns where the inputs of a job are that this machine does not have under their own names.
+// It fetches those that the cache does not have, and checks them.
 func (c *Cache) Get(ctx context.Context, q *Queue, j *Job) (map[string]string, error) {
 	local := map[string]string{}
 	for i := range j.Inputs {
@@ -216,8 +216,8 @@ func (c *Cache) get(ctx context.Context, q *Queue, store string, in *Input) (str
 	return dir, os.Rename(part, dir)
 }
 
-// used reports whether an input is in the cache, and that it is used now. It is there whole or not at
-// all.
+// used reports whether an input is in the cache, and that it is used now. It is there whole or not
+// at all.
 func used(dir string) bool {
 	now := time.Now()
 	return os.Chtimes(dir, now, now) == nil
@@ -243,8 +243,8 @@ func fetchInput(ctx context.Context, s Store, f *InputFile, dir, name string) er
 	return os.Rename(got, to)
 }
 
-// shrink removes inputs, those that were not used for longest first, until the rest has so many bytes
-// at most.
+// shrink removes inputs, those that were not used for longest first, until the rest has so many
+// bytes at most.
 func (c *Cache) shrink(size int64) error {
 	type kept struct {
 		path string

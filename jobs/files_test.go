@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestInputs sends a folder and a file to a store and fetches them where they are not: whole, checked,
-// once, and in the bytes that the cache may have.
+// TestInputs sends a folder and a file to a store and fetches them where they are not: whole,
+// checked, once, and in the bytes that the cache may have.
 func TestInputs(t *testing.T) {
 	ctx, q, store := t.Context(), &Queue{}, t.TempDir()
 	here := t.TempDir()
@@ -63,7 +63,8 @@ func TestInputs(t *testing.T) {
 	if _, err := cache.Get(ctx, q, empty); err != nil {
 		t.Error(err)
 	}
-	if _, err := (&Cache{Dir: t.TempDir(), Size: 1000}).Get(ctx, q, j); err == nil || !strings.Contains(err.Error(), "the cache may have 1000") {
+	small := &Cache{Dir: t.TempDir(), Size: 1000}
+	if _, err := small.Get(ctx, q, j); err == nil || !strings.Contains(err.Error(), "the cache may have 1000") {
 		t.Errorf("a cache that is too small: error %v", err)
 	}
 	if err := cache.shrink(600); err != nil {

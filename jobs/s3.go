@@ -26,10 +26,11 @@ type s3Store struct {
 	bucket, prefix string
 }
 
-// openS3 opens the store of a name. As AWS's own tools it takes the credentials from the environment,
-// AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or else from the file that AWS_SHARED_CREDENTIALS_FILE
-// names or from the machine's role, the region from AWS_REGION, and another service than AWS from
-// AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL. Beyond this machine that must be https.
+// openS3 opens the store of a name. As AWS's own tools it takes the credentials from the
+// environment, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or else from the file that
+// AWS_SHARED_CREDENTIALS_FILE names or from the machine's role, the region from AWS_REGION, and
+// another service than AWS from AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL. Beyond this machine that
+// must be https.
 func openS3(name string) (*s3Store, error) {
 	bucket, prefix, _ := strings.Cut(strings.TrimPrefix(name, s3Scheme), "/")
 	if prefix = strings.Trim(prefix, "/"); prefix != "" {

@@ -16,7 +16,8 @@ import (
 	"github.com/tokencache/tokencache/internal/regularfile"
 )
 
-// Store is where results go, the parts of a run or what tasks return. It alone says which are there.
+// Store is where results go, the parts of a run or what tasks return. It alone says which are
+// there.
 type Store interface {
 	// Names returns the names of the results that are there.
 	Names(ctx context.Context) (map[string]bool, error)
@@ -31,8 +32,8 @@ type Store interface {
 // BrokerStore is the name of the store within the broker.
 const BrokerStore = "broker"
 
-// OpenStore opens the store of a name: BrokerStore, s3://BUCKET/PREFIX, or a folder that all workers
-// see.
+// OpenStore opens the store of a name: BrokerStore, s3://BUCKET/PREFIX, or a folder that all
+// workers see.
 func (q *Queue) OpenStore(ctx context.Context, name string) (Store, error) {
 	if strings.HasPrefix(name, s3Scheme) {
 		return openS3(name)

@@ -53,7 +53,14 @@ func tasksOf(n int) Tasks {
 func (b *bench) double(store string, tasks Tasks) (map[int]string, map[int]error) {
 	b.Helper()
 	results, failures := map[int]string{}, map[int]error{}
-	c := &Caller{Queue: b.queue, Store: store, Needs: needs, AckWait: 300 * time.Millisecond, Attempts: 2, Every: 20 * time.Millisecond}
+	c := &Caller{
+		Queue:    b.queue,
+		Store:    store,
+		Needs:    needs,
+		AckWait:  300 * time.Millisecond,
+		Attempts: 2,
+		Every:    20 * time.Millisecond,
+	}
 	err := c.Do(b.ctx, nil, tasks, func(i int, result []byte, failed error) error {
 		if _, twice := results[i]; twice {
 			b.Errorf("the result of task %d came twice", i)

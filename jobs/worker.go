@@ -160,8 +160,8 @@ func (w *Work) prepare(ctx context.Context, j *Job) error {
 // ones are spread over many.
 const share = 8
 
-// take takes a unit of a job from the queue, if there is one, and does it. A worker that is faster than
-// the job's units were sized for takes several.
+// take takes a unit of a job from the queue, if there is one, and does it. A worker that is faster
+// than the job's units were sized for takes several.
 func (w *Work) take(ctx context.Context, s *workerState, j *Job) (bool, error) {
 	c, err := w.Queue.stream.Consumer(ctx, workStream, j.ID)
 	if err != nil {

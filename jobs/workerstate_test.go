@@ -34,8 +34,8 @@ func TestSeveral(t *testing.T) {
 	}
 }
 
-// TestTakesSeveral has a fast worker stop in the middle of the units that it holds: it gives all back,
-// and another does them at once.
+// TestTakesSeveral has a fast worker stop in the middle of the units that it holds: it gives all
+// back, and another does them at once.
 func TestTakesSeveral(t *testing.T) {
 	b := newBench(t, "")
 	b.job = New(nil, testRun(200), 2, b.dir, needs)

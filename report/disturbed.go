@@ -59,8 +59,8 @@ func (r *Results) untimedNote() string {
 	if n == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%d results were made by workers and have no time, so that they are not in the tables and charts by "+
-		"speed. Compare again with --retime on one machine.", n)
+	return fmt.Sprintf("%d results were made by workers and have no time, so that they are not in the tables and "+
+		"charts by speed. Compare again with --retime on one machine.", n)
 }
 
 // Failed returns the cells that failed: those that the comparison could not measure, and not those

@@ -61,6 +61,9 @@ func (c *compareCmd) Run(a *app) error {
 	if c.MinPSNR != "" {
 		return c.coverage(a)
 	}
+	if _, err := c.check(); err != nil { // before a folder is made
+		return err
+	}
 	claim, err := output.ClaimFolder(c.Out, compareFiles, []string{"cells", "overlays", keptFolder})
 	if err != nil {
 		return err
@@ -94,8 +97,8 @@ func (c *compareCmd) Run(a *app) error {
 	return c.report(a, r, o)
 }
 
-// options opens the model and returns what is to be compared, and what closes it.
-func (c *compareCmd) options(a *app) (o *comparison.Options, done func(), err error) {
+// check completes the flags, reports those that make no sense, and returns the speeds.
+func (c *compareCmd) check() (speeds []float64, err error) {
 	if c.Quick {
 		c.Count, c.Speeds, c.Timed, c.Repeat = 32, "2x", min(c.Timed, 2), min(c.Repeat, 2)
 	}
@@ -106,9 +109,14 @@ func (c *compareCmd) options(a *app) (o *comparison.Options, done func(), err er
 		c.Policies = comparison.All
 	}
 	if c.Count < 2 || c.Timed < 1 || c.Repeat < 1 || c.Batch < 1 {
-		return nil, nil, errors.New("--timed, --repeat and --batch: want 1 or more, and --count 2 or more")
+		return nil, errors.New("--timed, --repeat and --batch: want 1 or more, and --count 2 or more")
 	}
-	speeds, err := parseSpeeds(c.Speeds)
+	return parseSpeeds(c.Speeds)
+}
+
+// options opens the model and returns what is to be compared, and what closes it.
+func (c *compareCmd) options(a *app) (o *comparison.Options, done func(), err error) {
+	speeds, err := c.check()
 	if err != nil {
 		return nil, nil, err
 	}

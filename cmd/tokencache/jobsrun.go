@@ -91,8 +91,8 @@ func (c *jobsRunCmd) Run(a *app) error {
 	return nil
 }
 
-// start starts the broker and the workers of this machine, and returns the broker's jobs and what ends
-// all of it.
+// start starts the broker and the workers of this machine, and returns the broker's jobs and what
+// ends all of it.
 func (c *jobsRunCmd) start(a *app) (q *jobs.Queue, stop func(), err error) {
 	stopBroker, err := c.Start(&c.Broker, c.Out)
 	if err != nil {

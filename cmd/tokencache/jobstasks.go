@@ -36,7 +36,8 @@ func (c *cli) checkTasks(verb string) error {
 		return errors.New("compare --min-psnr has no tasks for workers")
 	case verb == "calibrate" && k.Contract != "":
 		return errors.New("calibrate --contract has no tasks for workers")
-	case verb == "calibrate" && len(k.Bounds) == 0 && (k.Method != reuse.TokenCacheMethod || k.Speed == "" || k.Trials == 0):
+	case verb == "calibrate" && len(k.Bounds) == 0 &&
+		(k.Method != reuse.TokenCacheMethod || k.Speed == "" || k.Trials == 0):
 		return errors.New("calibrate has tasks for workers with --target, and where it tries placements: " +
 			"--method tokencache with --speed and --trials")
 	}
@@ -66,8 +67,8 @@ func (a *app) here(path string) string {
 	return path
 }
 
-// openTasks returns what opens the commands whose tasks a worker does; with a number of threads, unless
-// it is 0.
+// openTasks returns what opens the commands whose tasks a worker does; with a number of threads,
+// unless it is 0.
 func (a *app) openTasks(threads int) jobsrun.OpenTasks {
 	return func(args []string, local map[string]string) (*jobsrun.Opened, error) {
 		a.local = local

@@ -172,8 +172,8 @@ func Coordinate(ctx context.Context, c *jobs.Coordinator, j *jobs.Job, out strin
 	}
 }
 
-// Merge joins the parts of a job in the folder out into a file or folder, and returns what it wrote;
-// without one it is the folder itself.
+// Merge joins the parts of a job in the folder out into a file or folder, and returns what it
+// wrote; without one it is the folder itself.
 func Merge(j *jobs.Job, out, into string) ([]string, error) {
 	if into == "" {
 		return []string{out}, nil

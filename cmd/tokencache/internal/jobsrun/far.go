@@ -16,13 +16,13 @@ type Far struct {
 	Args []string // the command, with the verb first
 }
 
-// Tasks has tasks done and hands each result to take, or why there is none, in any order. It is what
-// comparison.Remote and calibrate.Remote are.
+// Tasks has tasks done and hands each result to take, or why there is none, in any order. It is
+// what comparison.Remote and calibrate.Remote are.
 type Tasks func(ctx context.Context, of string, tasks []json.RawMessage,
 	take func(i int, result []byte, failed error) error) error
 
-// Of returns what has the tasks of a model done, which may be nil: of no model. A nil Far does nothing:
-// it returns nil.
+// Of returns what has the tasks of a model done, which may be nil: of no model. A nil Far does
+// nothing: it returns nil.
 func (f *Far) Of(p *tokencache.Pipeline) (Tasks, error) {
 	if f == nil {
 		return nil, nil

@@ -18,8 +18,9 @@ import (
 	"github.com/tokencache/tokencache/shard"
 )
 
-// featureImages is how many images a task of features has: whole batches of all networks, and so few
-// that a part keeps the features of all, from which the sums become those of one process, bit for bit.
+// featureImages is how many images a task of features has: whole batches of all networks, and so
+// few that a part keeps the features of all, from which the sums become those of one process, bit
+// for bit.
 const featureImages = 1024
 
 // Features are the sets of images of an evaluation, and the network that evaluates them.
@@ -42,8 +43,8 @@ func (f *Features) set(reference bool) eval.Images {
 	return f.Samples
 }
 
-// Identity tells the sets and the network from others, as far as their sizes, their labels and some of
-// their images tell.
+// Identity tells the sets and the network from others, as far as their sizes, their labels and some
+// of their images tell.
 func (f *Features) Identity() (string, error) {
 	of := []any{f.Network.Identity()}
 	for _, s := range []eval.Images{f.Samples, f.Reference} {
@@ -117,8 +118,8 @@ func (f *Features) Do(ctx context.Context, _ string, text json.RawMessage) ([]by
 	return os.ReadFile(path)
 }
 
-// Predict has the network run elsewhere on all images that it has not seen, and sets what is known of
-// them.
+// Predict has the network run elsewhere on all images that it has not seen, and sets what is known
+// of them.
 func (f *Features) Predict(ctx context.Context, remote Tasks) error {
 	of, err := f.Identity()
 	if err != nil {

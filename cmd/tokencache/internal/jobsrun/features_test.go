@@ -49,8 +49,8 @@ func far(f *Features, fails int) Tasks {
 	}
 }
 
-// TestFeatures checks that an evaluation whose features others compute, in another order, is that of
-// one process, bit for bit; and that a task without a result is an error that names its images.
+// TestFeatures checks that an evaluation whose features others compute, in another order, is that
+// of one process, bit for bit; and that a task without a result is an error that names its images.
 func TestFeatures(t *testing.T) {
 	net, err := models.Classifier(models.Default)
 	if err != nil {

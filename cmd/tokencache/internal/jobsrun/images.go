@@ -26,8 +26,8 @@ type Run struct {
 	Outputs func(first int) (func(eval.Images) (*eval.Part, error), error)
 }
 
-// OpenRun opens the model of generate's arguments. local says where the inputs are that this machine
-// has under other names.
+// OpenRun opens the model of generate's arguments. local says where the inputs are that this
+// machine has under other names.
 type OpenRun func(args []string, local map[string]string) (*Run, error)
 
 // Images makes the parts of jobs, with one model open at a time. It implements jobs.Maker.
