@@ -41,6 +41,10 @@ type Options struct {
 
 	// The following may be nil.
 
+	// Remote makes the trials of placements elsewhere. Everything else is done here, the measurement of
+	// time above all.
+	Remote Remote
+
 	OnStage  func(what string)         // a part of the work begins
 	OnUpdate func(train.StepStats)     // an update of training was made
 	OnImage  func(tokencache.Progress) // a step was sampled

@@ -82,6 +82,9 @@ type placement struct {
 	// tested are the placements of this run. A trial that an interrupted run kept counts when this
 	// run comes to it, so that both go the same way.
 	tested [][]int
+
+	next  func(n int) [][]int // up to n placements that are tried next, as far as that is known
+	ahead []trial             // made by the Remote before it is their turn
 }
 
 // place places as many computed steps as even has, and reports what it found.
@@ -109,6 +112,7 @@ func (c *TokenCache) place(
 	}
 	if c.Placement != SearchedPlacement {
 		list, _ := planner.plan(count)
+		s.next = nil
 		tried, err := s.test(ctx, list)
 		if err != nil {
 			return nil, nil, err
@@ -143,14 +147,20 @@ func (c *TokenCache) family() family {
 // denser at either end, and then the best with single steps moved.
 func (s *placement) search(ctx context.Context, count, trials int) error {
 	steps := s.few.plan.Steps()
+	var lists [][]int
 	for _, bend := range []float64{1, 0.9, 0.8, 0.7, 1.2} {
 		for _, end := range []int{steps, steps + steps/count - 1} { // how far the last I-step is from the end
-			if len(s.tested) == trials {
-				return nil
-			}
-			if _, err := s.test(ctx, bent(steps, end, count, bend)); err != nil {
-				return err
-			}
+			lists = append(lists, bent(steps, end, count, bend))
+		}
+	}
+	for i, list := range lists {
+		if len(s.tested) == trials {
+			return nil
+		}
+		left := min(len(lists)-i, trials-len(s.tested)) - 1
+		s.next = func(n int) [][]int { return lists[i+1:][:min(n, left)] }
+		if _, err := s.test(ctx, list); err != nil {
+			return err
 		}
 	}
 	return s.move(ctx, trials)
@@ -159,18 +169,30 @@ func (s *placement) search(ctx context.Context, count, trials int) error {
 // move moves single steps of the best placement so far, until trials are made in all.
 func (s *placement) move(ctx context.Context, trials int) error {
 	steps, count := s.few.plan.Steps(), len(s.best.List)
-	random := rand.New(rand.NewPCG(s.m.Seed, uint64(count)))
+	source := rand.NewPCG(s.m.Seed, uint64(count))
+	random := rand.New(source)
 	for misses := 0; len(s.tested) < trials && misses < 20*count; {
 		list := moved(s.best.List, random)
 		if !increasing(list, steps) || s.knows(list) {
 			misses++
 			continue
 		}
+		left := trials - len(s.tested) - 1
+		s.next = func(n int) [][]int { return s.movesAhead(*source, n, left) }
 		if _, err := s.test(ctx, list); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// trialKey identifies what trials on n images depend on.
+func (c *TokenCache) trialKey(m *maker, n int) string {
+	variances := 0 // images that they are estimated from
+	if c.Weighting == Survival {
+		variances = m.Images
+	}
+	return m.key(n, c.Base.String(), c.Halves, c.Weighting, variances)
 }
 
 func (c *TokenCache) newPlacement(m *maker, ref *reference) *placement {
@@ -179,11 +201,7 @@ func (c *TokenCache) newPlacement(m *maker, ref *reference) *placement {
 	few.states, few.noises, few.finals = ref.states[:n], ref.noises[:n], ref.finals[:n]
 	s := &placement{TokenCache: c, m: m, few: &few, path: filepath.Join(m.work(), placementFile)}
 	s.best.Quality = math.Inf(-1)
-	variances := 0 // images that they are estimated from
-	if ref.survival != nil {
-		variances = len(ref.finals)
-	}
-	s.kept.Of = m.key(n, c.Base.String(), c.Halves, c.Weighting, variances)
+	s.kept.Of = c.trialKey(m, n)
 	if b, err := regularfile.Read(s.path, regularfile.MaxText); err == nil {
 		var old trials
 		if json.Unmarshal(b, &old) == nil && old.Of == s.kept.Of {
@@ -202,7 +220,7 @@ func (s *placement) test(ctx context.Context, list []int) (trial, error) {
 	s.tested = append(s.tested, list)
 	i := slices.IndexFunc(s.kept.Done, func(t trial) bool { return slices.Equal(t.List, list) })
 	if i < 0 {
-		q, _, err := s.try(ctx, s.m, s.few, s.listed(list))
+		q, err := s.quality(ctx, list)
 		if err != nil {
 			return trial{}, err
 		}

@@ -198,7 +198,7 @@ func (r *runner) trial(ctx context.Context, s run, images int, frechet bool) (ou
 	if have < images {
 		req := r.request(0, 0)
 		req.Policy, req.Sampling = policy, sampling
-		if err := r.complete(ctx, d, have, images, req, func(float64) {}); err != nil {
+		if err := r.fill(ctx, s, d, have, images, req, func(float64) {}); err != nil {
 			return o, err
 		}
 	}

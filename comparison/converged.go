@@ -42,6 +42,12 @@ func (r *runner) converge(ctx context.Context) error {
 	if have < want {
 		r.stage("solving the ODE of %d images until it converges", want-have)
 	}
+	if have < want && r.Remote != nil {
+		if d, err = r.fetchSolution(ctx); err != nil {
+			return err
+		}
+		have = want
+	}
 	before := r.done
 	for from := have; from < want; from += convergedChunk {
 		req := r.request(from, min(convergedChunk, want-from))

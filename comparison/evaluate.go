@@ -68,7 +68,7 @@ func (r *runner) cost(d *result) report.Cell {
 	cell.WallSeconds, cell.UncachedWallSeconds = t.WallSeconds, t.UncachedWallSeconds
 	cell.Speedup = t.Speedup
 	cell.StepsTaken = t.ISteps + t.PSteps
-	cell.Disturbed = strings.Join(t.Disturbed, ", ")
+	cell.Disturbed, cell.Untimed = strings.Join(t.Disturbed, ", "), t.Untimed
 	if t.UncachedFLOPs > 0 {
 		cell.NFE = float64(r.plan.Steps()) * float64(t.FLOPs) / float64(t.UncachedFLOPs)
 	}

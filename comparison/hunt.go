@@ -24,6 +24,8 @@ type arm struct {
 type lab interface {
 	// trial measures a rung on the first images of the search's seed.
 	trial(ctx context.Context, a *arm, at, images int) (outcome, error)
+	// ahead is told which trials come next, so that they can be made at the same time.
+	ahead(ctx context.Context, next []*pick, images int) error
 	// clock returns how many times as fast as the uncached model a rung is, in wall-clock time.
 	clock(ctx context.Context, a *arm, at int) (float64, error)
 	// verify measures a rung on unseen images.
@@ -70,6 +72,9 @@ func (p *pick) policy() string { return p.rungs[p.at].policy }
 
 // run returns the best candidate, nil if none keeps the target.
 func (h *hunt) run(ctx context.Context, arms []*arm, work func(*arm) float64) (*pick, error) {
+	if err := h.ahead(ctx, firstTrials(arms), h.few); err != nil {
+		return nil, err
+	}
 	var picks []*pick
 	for _, a := range arms {
 		p, err := h.scout(ctx, a)
@@ -102,6 +107,17 @@ func (h *hunt) run(ctx context.Context, arms []*arm, work func(*arm) float64) (*
 		}
 	}
 	return nil, nil
+}
+
+// firstTrials are those that scouting the arms begins with, of arms that need no calibration.
+func firstTrials(arms []*arm) []*pick {
+	var list []*pick
+	for _, a := range arms {
+		if a.calibrated == "" && len(a.rungs) > 0 {
+			list = append(list, &pick{arm: a, at: len(a.rungs) / 2})
+		}
+	}
+	return list
 }
 
 // tolerate returns errors that end the search, and says others: they end an arm.
@@ -220,6 +236,9 @@ func (h *hunt) sort(picks []*pick) {
 // halve tries candidates on many images and returns those that are good, the best first.
 // Where no speed is wanted they move to the fastest rung that is good on these.
 func (h *hunt) halve(ctx context.Context, picks []*pick) ([]*pick, error) {
+	if err := h.ahead(ctx, picks, h.many); err != nil {
+		return nil, err
+	}
 	var good []*pick
 	for _, p := range picks {
 		ok, err := h.move(ctx, p)

@@ -18,6 +18,7 @@ type fakeLab struct {
 
 	few                       int
 	trials, clocked, verified []string
+	foretold                  []string
 	said                      []string
 	work                      float64
 }
@@ -65,6 +66,13 @@ func (l *fakeLab) say(format string, args ...any) {
 
 func (l *fakeLab) passed(work float64) { l.work += work }
 
+func (l *fakeLab) ahead(_ context.Context, next []*pick, images int) error {
+	for _, p := range next {
+		l.foretold = append(l.foretold, fmt.Sprintf("%s %d %d", p.title, p.at, images))
+	}
+	return nil
+}
+
 // arms returns the arms of the lab in the order of their titles.
 func (l *fakeLab) arms() []*arm {
 	var list []*arm
@@ -92,11 +100,16 @@ func (l *fakeLab) hunting(t *testing.T, target string) (*hunt, *pick) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	for _, trial := range l.foretold { // what is made ahead must be needed
+		if !slices.Contains(l.trials, trial) && len(l.broken) == 0 {
+			t.Errorf("trial %s was announced and not made", trial)
+		}
+	}
 	return h, best
 }
 
-// TestNextSetting is the fault that the search had: of two methods the nearer one missed the speed by
-// the clock, and the other won instead of the nearer one's next setting.
+// TestNextSetting is the fault that the search had: of two methods the nearer one missed the speed
+// by the clock, and the other won instead of the nearer one's next setting.
 func TestNextSetting(t *testing.T) {
 	lab := func() *fakeLab {
 		return &fakeLab{
@@ -134,8 +147,8 @@ func TestNextSetting(t *testing.T) {
 	}
 }
 
-// TestHunt checks the search for what is good: which setting of which arm wins, and which candidates
-// unseen images are spent on.
+// TestHunt checks the search for what is good: which setting of which arm wins, and which
+// candidates unseen images are spent on.
 func TestHunt(t *testing.T) {
 	for _, c := range []struct {
 		name, target string
@@ -237,8 +250,8 @@ func TestHunt(t *testing.T) {
 	}
 }
 
-// TestHuntIsCheap checks that a long ladder is not climbed step by step, that arms which cannot lead
-// cost few trials, and that what fails ends its own arm alone.
+// TestHuntIsCheap checks that a long ladder is not climbed step by step, that arms which cannot
+// lead cost few trials, and that what fails ends its own arm alone.
 func TestHuntIsCheap(t *testing.T) {
 	l := &fakeLab{fewer: map[string][]float64{}, onMany: map[string][]float64{}, broken: map[string]error{
 		"broken": errors.New("no such thing"),

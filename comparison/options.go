@@ -39,6 +39,10 @@ type Options struct {
 	// Reference is a network with real images to compare with; nil if there is none for the model.
 	Reference *Reference
 
+	// Remote, if not nil, has the images made elsewhere. The time of what it makes is not measured, but
+	// in a search, which measures here, and with Retime.
+	Remote Remote
+
 	// Model and VAE are the user's names of the model and of its autoencoder, Command is the
 	// command line and Processor the machine's: the report shows them.
 	Model, VAE, Command, Processor string

@@ -52,14 +52,21 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	policies, work := r.expected()
-	err = r.announce(ctx, work, "%d policies of %d images, less what is finished already", policies, o.Count)
-	if err != nil {
-		return nil, err
+	if r.Remote == nil {
+		policies, work := r.expected()
+		err = r.announce(ctx, work, "%d policies of %d images, less what is finished already", policies, o.Count)
+		if err != nil {
+			return nil, err
+		}
 	}
 	runs, err := r.runs(ctx)
 	if err != nil {
 		return nil, err
+	}
+	if r.Remote != nil {
+		if err := r.prefetch(ctx, runs); err != nil {
+			return nil, err
+		}
 	}
 	r.remaining(runs)
 	r.all = r.convergedWork()
@@ -216,7 +223,7 @@ func (r *runner) generate(ctx context.Context, s run) (*result, error) {
 	r.stage("generating %d images with %s", r.Count-have, s.Policy)
 	req := r.request(0, 0)
 	req.Policy, req.Sampling = policy, sampling
-	return d, r.complete(ctx, d, have, r.Count, req, func(made float64) {
+	return d, r.fill(ctx, s, d, have, r.Count, req, func(made float64) {
 		r.progress(before + r.work(s)*(float64(have)+made)/float64(r.Count))
 	})
 }

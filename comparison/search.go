@@ -139,19 +139,25 @@ func newBench(o Options, t Target, measured int) (*bench, error) {
 		return nil, err
 	}
 	b := &bench{target: t, against: against, known: map[string]outcome{}, told: o.OnProgress}
-	o.OnProgress = nil
-	o.Calibration.Unmeasured, o.Spread = true, true
-	seen, unseen := o, o
-	seen.Dir = filepath.Join(o.Dir, searchFolder)
-	seen.OnProgress = b.forward()
+	seen, unseen := twoSets(o, measured)
+	seen.OnProgress, unseen.OnProgress = b.forward(), b.forward()
 	if b.seen, err = newRunner(seen); err != nil {
 		return nil, err
 	}
-	unseen.Seed, unseen.Count = o.Seed+otherImages, measured
-	unseen.Timed = min(o.Timed, measured)
-	unseen.OnProgress = b.forward()
 	b.unseen, err = newRunner(unseen)
 	return b, err
+}
+
+// twoSets returns the options of a search's two sets of images: which it chooses by, and which its
+// answer is measured on.
+func twoSets(o Options, measured int) (seen, unseen Options) {
+	o.OnProgress = nil
+	o.Calibration.Unmeasured, o.Spread = true, true
+	seen, unseen = o, o
+	seen.Dir = filepath.Join(o.Dir, searchFolder)
+	unseen.Seed, unseen.Count = o.Seed+otherImages, measured
+	unseen.Timed = min(o.Timed, measured)
+	return seen, unseen
 }
 
 // candidates returns what is tried, and says what that is, what the reference of the target leaves

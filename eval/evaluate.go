@@ -60,17 +60,14 @@ func Evaluate(ctx context.Context, samples Images, reference Reference, n Networ
 	var real *Predictions
 	var err error
 	if known == nil || reference.Images.Count > 0 {
-		if real, err = n.Predict(ctx, g, reference.Images, from(0)); err != nil {
+		if real, err = reference.Images.predictions(ctx, g, n, from(0)); err != nil {
 			return nil, fmt.Errorf("reference: %w", err)
 		}
 	}
 	if known == nil {
 		known = &real.Statistics
 	}
-	p := samples.Known
-	if p == nil || p.Network != n.Identity() {
-		p, err = n.Predict(ctx, g, samples, from(reference.Images.Count))
-	}
+	p, err := samples.predictions(ctx, g, n, from(reference.Images.Count))
 	if err != nil {
 		return nil, fmt.Errorf("samples: %w", err)
 	}
@@ -97,6 +94,14 @@ func Evaluate(ctx context.Context, samples Images, reference Reference, n Networ
 	return e, err
 }
 
+// predictions returns what a network says of the images: what is known, or else it is run.
+func (s Images) predictions(ctx context.Context, g *tensor.Graph, n Network, onImage func(int)) (*Predictions, error) {
+	if s.Known != nil && s.Known.Network == n.Identity() {
+		return s.Known, nil
+	}
+	return n.Predict(ctx, g, s, onImage)
+}
+
 // measure fills in the distances of samples from a reference of which real are the predictions, nil
 // if only its statistics are known.
 func (e *Evaluation) measure(p, real *Predictions, known *Statistics) error {
@@ -104,14 +109,14 @@ func (e *Evaluation) measure(p, real *Predictions, known *Statistics) error {
 		return err
 	}
 	var err error
-	if p.Probabilities == nil && float64(p.Pool.N)*float64(e.Width*e.Width) <= resampleCost {
+	if p.spatial == nil && float64(p.Pool.N)*float64(e.Width*e.Width) <= resampleCost {
 		e.Frechet, err = BootstrapFrechet(p.Features, &known.Pool, FrechetResamples, estimateSeed)
 		return err
 	}
 	if e.Frechet, err = InfluenceFrechet(&p.Pool, &known.Pool, p.Features, estimateSeed); err != nil {
 		return err
 	}
-	if p.Probabilities == nil {
+	if p.Scores == nil { // of a Classifier
 		return nil
 	}
 	if p.Spatial != nil && known.Spatial != nil {
@@ -121,7 +126,7 @@ func (e *Evaluation) measure(p, real *Predictions, known *Statistics) error {
 		}
 		e.SpatialFrechet = &spatial
 	}
-	score, err := BootstrapScore(p.Probabilities, InceptionClasses, InceptionScoreSplit, ScoreResamples, estimateSeed)
+	score, err := p.inceptionScore()
 	if err != nil {
 		return err
 	}

@@ -21,10 +21,8 @@ func (n *Inception) Predict(ctx context.Context, g *tensor.Graph, images Images,
 		pool:    NewMoments(InceptionPool),
 		spatial: NewMoments(InceptionSpatial),
 		keep:    images.kept(inceptionKept, InceptionPool),
-		out: &Predictions{
-			Probabilities: make([]float32, 0, images.Count*InceptionClasses),
-			Preprocessing: n.preprocessing.String(),
-		},
+		out:     &Predictions{Preprocessing: n.preprocessing.String()},
+		scores:  scoreKeep{all: images.part != nil}, // a part has those of all its images
 	}
 	g.SetContext(ctx)
 	defer g.SetContext(context.Background())
@@ -60,6 +58,7 @@ func (n *Inception) Predict(ctx context.Context, g *tensor.Graph, images Images,
 	if err := s.flush(); err != nil {
 		return nil, err
 	}
+	s.out.score(&s.scores)
 	s.out.Network, s.out.pool, s.out.spatial = n.Identity(), s.pool, s.spatial
 	s.out.sum()
 	return s.out, nil
@@ -85,13 +84,16 @@ type inceptionOutputs struct {
 	pool, spatial   *Moments
 	pools, spatials []float32 // not yet added to the moments
 	keep            []bool    // of each image
+	scores          scoreKeep // of the probabilities
 	out             *Predictions
 }
 
 // add adds the outputs of the images from the first-th on.
 func (s *inceptionOutputs) add(first int, pool, spatial, logits *tensor.Tensor) error {
 	Softmax(logits.Flat(), logits.Flat(), InceptionClasses)
-	s.out.Probabilities = append(s.out.Probabilities, logits.Flat()...)
+	if err := s.scores.add(logits.Flat(), pool.Rows); err != nil {
+		return err
+	}
 	for i := range pool.Rows {
 		if s.keep[first+i] {
 			s.out.Features = append(s.out.Features, pool.Row(i)...)

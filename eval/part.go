@@ -287,50 +287,107 @@ func (r *partReader) moments(mean, scatter string, n int) *Moments {
 	return m
 }
 
-// Merger joins the parts of a set, in their order.
-type Merger struct{ out *Predictions }
+// Merger joins the parts of a set, in their order. Parts that have the features of all their images
+// give the sums that one process computes, bit for bit.
+type Merger struct {
+	out           *Predictions
+	n             int       // images
+	pool, spatial pending   // features that are not yet in the sums
+	scores        scoreKeep // of the probabilities
+}
+
+// pending are features that wait until a block of the sums is full.
+type pending struct{ rows []float32 }
+
+// add adds rows to moments, in blocks as one process does.
+func (p *pending) add(m *Moments, rows []float32) error {
+	p.rows = append(p.rows, rows...)
+	whole := len(p.rows) / (len(m.Mean) * momentsBlock) * len(m.Mean) * momentsBlock
+	if err := m.Add(p.rows[:whole]); err != nil {
+		return err
+	}
+	p.rows = append(p.rows[:0], p.rows[whole:]...)
+	return nil
+}
+
+// flush adds what waits.
+func (p *pending) flush(m *Moments) error {
+	rows := p.rows
+	p.rows = nil
+	return m.Add(rows)
+}
 
 // Add adds the next part.
 func (m *Merger) Add(p *Part) error {
-	at := 0
-	if m.out != nil {
-		at = m.out.pool.N
-	}
-	if p.First != at {
-		return fmt.Errorf("outputs of images from %d on: want those from %d on", p.First, at)
+	if p.First != m.n {
+		return fmt.Errorf("outputs of images from %d on: want those from %d on", p.First, m.n)
 	}
 	rows := p.keptRows()
-	pool, spatial := p.pool, p.spatial
-	for _, f := range []struct {
-		moments  **Moments
-		features []float32
-	}{{&pool, p.features}, {&spatial, p.spatialFeatures}} {
-		if *f.moments == nil && f.features != nil {
-			*f.moments = NewMoments(len(f.features) / rows)
-			if err := (*f.moments).Add(f.features); err != nil {
-				return err
-			}
-		}
-	}
+	width, wide := p.widths(rows)
 	if m.out == nil {
-		m.out = &Predictions{Preprocessing: p.Preprocessing, pool: NewMoments(len(pool.Mean))}
+		m.out = &Predictions{Preprocessing: p.Preprocessing, pool: NewMoments(width)}
 		m.out.Network = p.Network
-		if spatial != nil {
-			m.out.spatial = NewMoments(len(spatial.Mean))
+		if wide > 0 {
+			m.out.spatial = NewMoments(wide)
 		}
 	}
 	o := m.out
-	if o.Network != p.Network || o.Preprocessing != p.Preprocessing || len(o.pool.Mean) != len(pool.Mean) ||
-		(o.spatial == nil) != (spatial == nil) || spatial != nil && len(o.spatial.Mean) != len(spatial.Mean) {
+	if o.Network != p.Network || o.Preprocessing != p.Preprocessing || len(o.pool.Mean) != width ||
+		(o.spatial == nil) != (wide == 0) || wide > 0 && len(o.spatial.Mean) != wide {
 		return fmt.Errorf("outputs of different networks cannot be joined: %s and %s", o.Network, p.Network)
 	}
-	o.pool.Merge(pool)
-	if spatial != nil {
-		o.spatial.Merge(spatial)
+	if err := m.sum(p); err != nil {
+		return err
 	}
 	m.keep(p, rows)
-	o.Probabilities = append(o.Probabilities, p.probabilities...)
+	if err := m.scores.add(p.probabilities, p.N); err != nil {
+		return err
+	}
 	o.Classes = append(o.Classes, p.classes...)
+	m.n += p.N
+	return nil
+}
+
+// widths are those of features and spatial features, of a part that has those of rows images; 0
+// where there are none.
+func (p *Part) widths(rows int) (pool, spatial int) {
+	if p.pool != nil {
+		pool = len(p.pool.Mean)
+	} else if rows > 0 {
+		pool = len(p.features) / rows
+	}
+	if p.spatial != nil {
+		spatial = len(p.spatial.Mean)
+	} else if rows > 0 {
+		spatial = len(p.spatialFeatures) / rows
+	}
+	return pool, spatial
+}
+
+// sum adds a part to the sums.
+func (m *Merger) sum(p *Part) error {
+	for _, f := range []struct {
+		to, own *Moments
+		rows    []float32
+		wait    *pending
+	}{
+		{m.out.pool, p.pool, p.features, &m.pool},
+		{m.out.spatial, p.spatial, p.spatialFeatures, &m.spatial},
+	} {
+		if f.to == nil {
+			continue
+		}
+		if f.own == nil || len(f.rows) == p.N*len(f.to.Mean) { // the features of all images are there
+			if err := f.wait.add(f.to, f.rows); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := f.wait.flush(f.to); err != nil {
+			return err
+		}
+		f.to.Merge(f.own)
+	}
 	return nil
 }
 
@@ -354,9 +411,15 @@ func (m *Merger) keep(p *Part, rows int) {
 
 // Predictions returns what was joined, as if one process had run the network on the set; nil if
 // that is nothing.
-func (m *Merger) Predictions() *Predictions {
-	if m.out != nil {
-		m.out.sum()
+func (m *Merger) Predictions() (*Predictions, error) {
+	if m.out == nil {
+		return nil, nil
 	}
-	return m.out
+	err := m.pool.flush(m.out.pool)
+	if m.out.spatial != nil && err == nil {
+		err = m.spatial.flush(m.out.spatial)
+	}
+	m.out.score(&m.scores)
+	m.out.sum()
+	return m.out, err
 }

@@ -66,7 +66,7 @@ func TestParts(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	known := Images{Count: samples.Count, Labels: samples.Labels, Known: m.Predictions()}
+	known := Images{Count: samples.Count, Labels: samples.Labels, Known: predictions(t, &m)}
 	got, err := Evaluate(ctx, known, reference, n, Options{Threads: 1})
 	if err != nil {
 		t.Fatal(err)
@@ -77,30 +77,13 @@ func TestParts(t *testing.T) {
 	}
 }
 
-// checkEqual checks that all numbers of two evaluations are equal to 1e-9 of them.
+// checkEqual checks that all numbers of two evaluations are the same, bit for bit.
 func checkEqual(t *testing.T, got, want *Evaluation) {
 	t.Helper()
-	numbers := func(e *Evaluation) map[string]any {
-		text, err := json.Marshal(e)
-		if err != nil {
-			t.Fatal(err)
-		}
-		m := map[string]any{}
-		if err := json.Unmarshal(text, &m); err != nil {
-			t.Fatal(err)
-		}
-		return m
-	}
-	a, b := numbers(got), numbers(want)
-	if len(a) != len(b) {
-		t.Errorf("got %v, want %v", a, b)
-	}
-	for name, v := range b {
-		x, ok := v.(float64)
-		y, _ := a[name].(float64)
-		if ok && !(math.Abs(x-y) <= 1e-9*math.Abs(x)) || !ok && a[name] != v {
-			t.Errorf("%s: got %v, want %v", name, a[name], v)
-		}
+	a, errA := json.Marshal(got)
+	b, errB := json.Marshal(want)
+	if errA != nil || errB != nil || string(a) != string(b) {
+		t.Errorf("got %s, want %s", a, b)
 	}
 }
 
@@ -167,7 +150,7 @@ func TestPartsOfInception(t *testing.T) {
 	for _, s := range [][2]int{{0, 3}, {3, 20}, {20, 26}, {26, 40}} {
 		add(&many, s[0], s[1])
 	}
-	want, got := one.Predictions(), many.Predictions()
+	want, got := predictions(t, &one), predictions(t, &many)
 	if len(got.Features) != len(want.Features) || len(got.SpatialFeatures) != len(want.SpatialFeatures) ||
 		len(got.Probabilities) != len(want.Probabilities) || got.Pool.N != 40 {
 		t.Fatalf("sizes %d, %d, %d, %d", len(got.Features), len(got.SpatialFeatures), len(got.Probabilities), got.Pool.N)
@@ -186,4 +169,14 @@ func TestPartsOfInception(t *testing.T) {
 			}
 		}
 	}
+}
+
+// predictions returns what was joined.
+func predictions(t *testing.T, m *Merger) *Predictions {
+	t.Helper()
+	p, err := m.Predictions()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
 }

@@ -28,8 +28,11 @@ type Predictions struct {
 	// Classes are the most likely class of each image; nil of Inception, whose classes are not the
 	// images'.
 	Classes []int32
-	// Probabilities are [images, InceptionClasses]; nil of a Classifier.
+	// Probabilities are [images, InceptionClasses]; nil of a Classifier, and of more images than
+	// maxProbabilities.
 	Probabilities []float32
+	// Scores are the inception scores of every InceptionScoreSplit images; nil of a Classifier.
+	Scores []float64
 	// Preprocessing is how images were prepared for Inception; "" of a Classifier.
 	Preprocessing string
 

@@ -22,11 +22,8 @@ func InceptionScore(probabilities []float32, classes, split int) (float64, error
 		return 0, fmt.Errorf("inception score of %d probabilities in parts of %d images: want at least one of each",
 			len(probabilities), split)
 	}
-	for i, p := range probabilities {
-		if p < 0 || p > 1+1e-4 {
-			return 0, fmt.Errorf("inception score: class %d of image %d has the probability %g",
-				i%classes, i/classes, p)
-		}
+	if err := checkProbabilities(probabilities, classes, 0); err != nil {
+		return 0, err
 	}
 	sum, parts := 0.0, 0
 	for at := 0; at < len(probabilities); at += split * classes {
@@ -34,6 +31,18 @@ func InceptionScore(probabilities []float32, classes, split int) (float64, error
 		parts++
 	}
 	return sum / float64(parts), nil
+}
+
+// checkProbabilities reports what is no probability. first is the index of the first image, for the
+// message.
+func checkProbabilities(probabilities []float32, classes, first int) error {
+	for i, p := range probabilities {
+		if !(p >= 0 && p <= 1+1e-4) {
+			return fmt.Errorf("inception score: class %d of image %d has the probability %g",
+				i%classes, first+i/classes, p)
+		}
+	}
+	return nil
 }
 
 // divergence returns the mean Kullback-Leibler divergence of the images' probabilities from their

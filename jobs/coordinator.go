@@ -14,17 +14,18 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-
-	"github.com/tokencache/tokencache/shard"
 )
 
-// Coordinator keeps the queue as the store of results needs it: units whose parts are missing are
+// Coordinator keeps the queue as the store of results needs it: units whose results are missing are
 // queued, those that no worker finishes are set aside.
 type Coordinator struct {
 	Queue *Queue
 	Every time.Duration // between two looks at the store; 0: a second
 	// OnStatus, if not nil, is told how far the job is after every look.
 	OnStatus func(*Status)
+
+	found func(ctx context.Context, unit int) error // called once of each unit that is done, if not nil
+	seen  map[int]bool                              // units that found was called of
 
 	mu     sync.Mutex
 	causes map[string]int // of attempts that failed
@@ -168,8 +169,14 @@ func (c *Coordinator) look(ctx context.Context, j *Job, store Store) (*Status, e
 		isAside[f.Unit] = true
 	}
 	for unit := range j.Units() {
+		done := there[j.Result(unit)]
+		if done {
+			if done, err = c.see(ctx, unit); err != nil {
+				return nil, err
+			}
+		}
 		switch {
-		case there[j.Result(unit)]:
+		case done:
 			s.Done++
 			s.Made += j.Span(unit).Len()
 			delete(isAside, unit)
@@ -191,6 +198,23 @@ func (c *Coordinator) look(ctx context.Context, j *Job, store Store) (*Status, e
 		return nil, err
 	}
 	return s, c.report(ctx, s)
+}
+
+// see hands over a unit whose result is in the store, unless it was. It reports whether the result
+// is whole.
+func (c *Coordinator) see(ctx context.Context, unit int) (whole bool, err error) {
+	if c.found == nil || c.seen[unit] {
+		return true, nil
+	}
+	err = c.found(ctx, unit)
+	if errors.Is(err, ErrDamaged) {
+		return false, nil
+	}
+	if c.seen == nil {
+		c.seen = map[int]bool{}
+	}
+	c.seen[unit] = err == nil
+	return err == nil, err
 }
 
 // stuck is after how many looks units count as out of reach.
@@ -258,6 +282,9 @@ func (s *Status) Bar() string {
 	return "[" + strings.Repeat("#", full) + strings.Repeat(".", width-full) + "]"
 }
 
+// Ended reports whether nothing more is done about the job.
+func (s *Status) Ended() bool { return s.Done+len(s.SetAside) == s.Units || s.State == Cancelled }
+
 // String says it to people.
 func (s *Status) String() string {
 	text := fmt.Sprintf("%d of %d images in %d of %d shards", s.Made, s.Images, s.Done, s.Units)
@@ -289,8 +316,8 @@ func (q *Queue) Status(ctx context.Context, j *Job) (*Status, error) {
 	return s, json.Unmarshal(entry.Value(), s)
 }
 
-// ErrDamaged reports a part that is not what its checksum says.
-var ErrDamaged = errors.New("a part was damaged")
+// ErrDamaged reports a result that is not what its checksum says.
+var ErrDamaged = errors.New("a result was damaged")
 
 // Collect brings all parts of a job from its store into a folder, and checks each. One that is
 // damaged is removed from both, so that it is made again, and is an error that is ErrDamaged.
@@ -310,7 +337,7 @@ func (q *Queue) Collect(ctx context.Context, j *Job, dir string) error {
 				return fmt.Errorf("unit %d: %w", unit, err)
 			}
 		}
-		if err := shard.Verify(filepath.Join(dir, name)); err != nil {
+		if err := j.verify(filepath.Join(dir, name)); err != nil {
 			err = fmt.Errorf("%w: %w", ErrDamaged, err)
 			return errors.Join(err, folderStore(dir).Remove(ctx, name), store.Remove(ctx, name))
 		}

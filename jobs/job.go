@@ -5,6 +5,7 @@
 package jobs
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -18,11 +19,16 @@ import (
 // Job is a run to be made, and how.
 type Job struct {
 	ID    string    `json:"id"`
-	Args  []string  `json:"args"`  // of the command that makes the run's images, for a Maker
-	Run   shard.Run `json:"run"`   // what all parts say of their run
-	Size  int       `json:"size"`  // images of a unit, of the last perhaps fewer
-	Store string    `json:"store"` // where results go, as OpenStore takes it
+	Args  []string  `json:"args"`            // of the command that makes the run's images, for a Maker
+	Run   shard.Run `json:"run"`             // what all parts say of their run; of tasks their number alone
+	Tasks *Tasks    `json:"tasks,omitempty"` // nil: the units are parts of the run
+	Size  int       `json:"size"`            // images of a unit, of the last perhaps fewer
+	Store string    `json:"store"`           // where results go, as OpenStore takes it
 	Needs Needs     `json:"needs"`
+	// Inputs are in the store, for workers that do not have them.
+	Inputs []Input `json:"inputs,omitempty"`
+	// Local says on a worker where those inputs are that it has under other names.
+	Local map[string]string `json:"-"`
 	// AckWait is how long a worker may be silent before its unit is given to another.
 	AckWait time.Duration `json:"ack_wait_ns"`
 	// Attempts is how often a unit is begun before it is set aside.
@@ -54,11 +60,14 @@ const (
 	DefaultAttempts = 5
 )
 
+// idDigits is the length of a job's identifier.
+const idDigits = 12
+
 // New returns the job of a run whose units have size images. Equal runs into equal stores are equal
 // jobs.
 func New(args []string, run shard.Run, size int, store string, needs Needs) *Job {
 	return &Job{
-		ID:       digest.Of(run, size, store)[:12],
+		ID:       digest.Of(run, size, store)[:idDigits],
 		Args:     args,
 		Run:      run,
 		Size:     size,
@@ -73,14 +82,19 @@ func New(args []string, run shard.Run, size int, store string, needs Needs) *Job
 // check reports a job that cannot be worked on, such as one from a foreign queue.
 func (j *Job) check() error {
 	switch {
-	case len(j.ID) != 12 || !isHex(j.ID):
-		return fmt.Errorf("job %q: want an identifier of 12 hexadecimal digits", j.ID)
+	case len(j.ID) != idDigits || !isHex(j.ID):
+		return fmt.Errorf("job %q: want an identifier of %d hexadecimal digits", j.ID, idDigits)
 	case j.Run.Images < 1 || j.Run.Images > maxImages || j.Size < 1:
 		return fmt.Errorf("job %s: %d images in units of %d", j.ID, j.Run.Images, j.Size)
 	case j.Units() > maxUnits:
 		return fmt.Errorf("job %s: %d units, want at most %d: give larger ones", j.ID, j.Units(), maxUnits)
 	case j.AckWait < time.Millisecond || j.Attempts < 1:
 		return fmt.Errorf("job %s: an ack wait of %v and %d attempts", j.ID, j.AckWait, j.Attempts)
+	}
+	if j.Tasks != nil {
+		if err := j.Tasks.check(j.Units()); err != nil {
+			return fmt.Errorf("job %s: %w", j.ID, err)
+		}
 	}
 	return nil
 }
@@ -104,8 +118,11 @@ func (j *Job) Span(i int) shard.Span {
 	return shard.Span{First: i * j.Size, End: min((i+1)*j.Size, j.Run.Images)}
 }
 
-// Result is the name of the part that unit i makes.
+// Result is the name of the file that unit i makes: a part, or the result of a task.
 func (j *Job) Result(i int) string {
+	if j.Tasks != nil {
+		return j.Tasks.result(i)
+	}
 	p := shard.Part{Run: j.Run, Span: j.Span(i)}
 	return p.Name()
 }
@@ -117,6 +134,8 @@ type Worker struct {
 	Threads int    `json:"threads"`
 	Version string `json:"version"`
 	Level   string `json:"level"`
+	// Levels are those of number formats that have one of their own, such as bf16 on some CPUs.
+	Levels map[string]string `json:"levels,omitempty"`
 	// DTypes and Models are what it can compute with, models as fingerprints of those that it has
 	// open.
 	DTypes []string `json:"dtypes"`
@@ -129,13 +148,14 @@ type Worker struct {
 
 // Lacks says why a worker cannot give what is needed; "" if it can.
 func (n Needs) Lacks(w *Worker) string {
+	level := cmp.Or(w.Levels[n.DType], w.Level)
 	switch {
 	case n.Version != w.Version:
 		return fmt.Sprintf("the job needs version %s, this is %s", n.Version, w.Version)
-	case n.Level != w.Level:
-		return fmt.Sprintf("the job needs CPU level %s, this works at %s", n.Level, w.Level)
 	case !slices.Contains(w.DTypes, n.DType):
 		return fmt.Sprintf("the job needs dtype %s, this has %v", n.DType, w.DTypes)
+	case n.Level != level:
+		return fmt.Sprintf("the job needs CPU level %s, this works at %s", n.Level, level)
 	}
 	return ""
 }

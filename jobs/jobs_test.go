@@ -100,6 +100,19 @@ func (b *bench) open() *Queue {
 // work starts a worker and returns what stops it and waits for its end.
 func (b *bench) work(name string, m *maker, change func(w *Worker)) (stop func()) {
 	b.Helper()
+	return b.startWorker(name, m, nil, change)
+}
+
+// workTasks starts a worker that does tasks.
+func (b *bench) workTasks(name string, kind Kind) {
+	b.Helper()
+	b.startWorker(name, &maker{before: func(context.Context, shard.Span) error {
+		return errors.New("it makes no images")
+	}}, map[string]Kind{"double": kind}, nil)
+}
+
+func (b *bench) startWorker(name string, m *maker, kinds map[string]Kind, change func(w *Worker)) (stop func()) {
+	b.Helper()
 	ctx, cancel := context.WithCancel(b.ctx)
 	worker := &Worker{Name: name, Version: needs.Version, Level: needs.Level, DTypes: []string{needs.DType}}
 	if change != nil {
@@ -109,6 +122,7 @@ func (b *bench) work(name string, m *maker, change func(w *Worker)) (stop func()
 		Queue:   b.open(),
 		Worker:  worker,
 		Maker:   m,
+		Kinds:   kinds,
 		Scratch: filepath.Join(b.TempDir(), "scratch"),
 		Note:    b.Logf,
 	}
@@ -280,6 +294,33 @@ func TestUnfitWorkers(t *testing.T) {
 	b.checkWhole()
 	if unfit.made.Load() != 0 || fit.made.Load() != 10 {
 		t.Errorf("workers that are unfit made %d units, the fit one %d, want 0 and 10", unfit.made.Load(), fit.made.Load())
+	}
+}
+
+// TestLacks checks what a worker can give that a job needs.
+func TestLacks(t *testing.T) {
+	w := &Worker{
+		Version: "1",
+		Level:   "avx512",
+		Levels:  map[string]string{"bf16": "bf16"},
+		DTypes:  []string{"f32", "bf16"},
+	}
+	for _, c := range []struct {
+		needs Needs
+		want  string // what the answer says; "": nothing is lacking
+	}{
+		{Needs{Version: "1", Level: "avx512", DType: "f32"}, ""},
+		{Needs{Version: "1", Level: "bf16", DType: "bf16"}, ""},
+		{Needs{Version: "1", Level: "avx512", DType: "bf16"}, "CPU level avx512, this works at bf16"},
+		{Needs{Version: "1", Level: "avx2", DType: "f32"}, "CPU level avx2, this works at avx512"},
+		{Needs{Version: "1", Level: "avx512", DType: "int8"}, "dtype int8, this has [f32 bf16]"},
+		{Needs{Version: "2", Level: "avx512", DType: "f32"}, "version 2, this is 1"},
+	} {
+		t.Run(fmt.Sprint(c.needs), func(t *testing.T) {
+			if got := c.needs.Lacks(w); (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
+				t.Errorf("%q, want %q", got, c.want)
+			}
+		})
 	}
 }
 

@@ -122,7 +122,11 @@ func (q *Queue) Submit(ctx context.Context, j *Job) error {
 	if err := j.check(); err != nil {
 		return err
 	}
-	_, err := q.jobs.Put(ctx, j.ID, encode(j))
+	b := encode(j)
+	if len(b) > maxJob {
+		return fmt.Errorf("job %s: a description of %d bytes, want at most %d", j.ID, len(b), maxJob)
+	}
+	_, err := q.jobs.Put(ctx, j.ID, b)
 	return err
 }
 
@@ -205,6 +209,16 @@ func (q *Queue) Finish(ctx context.Context, j *Job, s State) error {
 		return err
 	}
 	return q.clear(ctx, j)
+}
+
+// Forget removes all that is known of a job.
+func (q *Queue) Forget(ctx context.Context, j *Job) error {
+	return errors.Join(
+		q.jobs.Purge(ctx, j.ID),
+		q.status.Purge(ctx, j.ID),
+		q.failed.Purge(ctx, jetstream.WithPurgeSubject(failedSubject+j.ID+".>")),
+		q.clear(ctx, j),
+	)
 }
 
 // clear takes all units of a job out of the queue.

@@ -14,26 +14,30 @@ import (
 
 	"github.com/tokencache/tokencache/internal/atomicfile"
 	"github.com/tokencache/tokencache/internal/regularfile"
-	"github.com/tokencache/tokencache/shard"
 )
 
-// Store is where the parts of a run go. It alone says which are there.
+// Store is where results go, the parts of a run or what tasks return. It alone says which are
+// there.
 type Store interface {
-	// Names returns the names of the parts that are there.
+	// Names returns the names of the results that are there.
 	Names(ctx context.Context) (map[string]bool, error)
-	// Put brings the part's file at path there, whole or not at all.
+	// Put brings the result's file at path there, whole or not at all.
 	Put(ctx context.Context, path string) error
-	// Fetch brings a part from there into the folder dir, whole or not at all.
+	// Fetch brings a result from there into the folder dir, whole or not at all.
 	Fetch(ctx context.Context, name, dir string) error
-	// Remove removes a part; one that is not there is no error.
+	// Remove removes a result; one that is not there is no error.
 	Remove(ctx context.Context, name string) error
 }
 
 // BrokerStore is the name of the store within the broker.
 const BrokerStore = "broker"
 
-// OpenStore opens the store of a name: BrokerStore, or a folder that all workers see.
+// OpenStore opens the store of a name: BrokerStore, s3://BUCKET/PREFIX, or a folder that all
+// workers see.
 func (q *Queue) OpenStore(ctx context.Context, name string) (Store, error) {
+	if strings.HasPrefix(name, s3Scheme) {
+		return openS3(name)
+	}
 	if name != BrokerStore {
 		return folderStore(name), os.MkdirAll(name, 0o777)
 	}
@@ -55,7 +59,7 @@ func (s folderStore) Names(context.Context) (map[string]bool, error) {
 	entries, err := os.ReadDir(string(s))
 	names := map[string]bool{}
 	for _, e := range entries {
-		if shard.IsName(e.Name()) && e.Type().IsRegular() {
+		if isResult(e.Name()) && e.Type().IsRegular() {
 			names[e.Name()] = true
 		}
 	}
@@ -103,7 +107,7 @@ func (s *objectStore) Names(ctx context.Context) (map[string]bool, error) {
 	}
 	names := map[string]bool{}
 	for _, o := range list {
-		if shard.IsName(o.Name) {
+		if isResult(o.Name) {
 			names[o.Name] = true
 		}
 	}

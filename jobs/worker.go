@@ -15,7 +15,7 @@ import (
 	"github.com/tokencache/tokencache/shard"
 )
 
-// Maker makes the parts of jobs.
+// Maker makes the parts of jobs that are runs.
 type Maker interface {
 	// Prepare makes ready for a job, or says why this worker cannot give what it needs.
 	Prepare(ctx context.Context, j *Job) error
@@ -28,8 +28,10 @@ type Work struct {
 	Queue   *Queue
 	Worker  *Worker
 	Maker   Maker
-	Scratch string        // folder for what is being made; it is the worker's alone
-	Idle    time.Duration // without a job for so long it ends; 0: never
+	Kinds   map[string]Kind // that do tasks
+	Cache   *Cache          // of inputs; nil: it fetches none
+	Scratch string          // folder for what is being made; it is the worker's alone
+	Idle    time.Duration   // without a job for so long it ends; 0: never
 	Note    func(format string, args ...any)
 }
 
@@ -112,11 +114,17 @@ func (w *Work) round(ctx context.Context, s *workerState, unfit map[string]strin
 // fits reports whether the worker can do a job. It says why not once.
 func (w *Work) fits(ctx context.Context, j *Job, unfit map[string]string) bool {
 	if _, known := unfit[j.ID]; known {
-		return unfit[j.ID] == ""
+		return unfit[j.ID] == "" && w.locate(ctx, j) == nil
 	}
 	why := j.Needs.Lacks(w.Worker)
 	if why == "" {
-		if err := w.Maker.Prepare(ctx, j); ctx.Err() != nil {
+		if err := w.locate(ctx, j); err != nil {
+			if held := (*filelock.HeldError)(nil); !errors.As(err, &held) && !unreachable(err) {
+				w.Note("job %s: %v", j.ID, err)
+			}
+			return false // it is tried again
+		}
+		if err := w.prepare(ctx, j); ctx.Err() != nil {
 			return false
 		} else if err != nil {
 			why = err.Error()
@@ -128,56 +136,112 @@ func (w *Work) fits(ctx context.Context, j *Job, unfit map[string]string) bool {
 	return why == ""
 }
 
-// take takes one unit of a job from the queue, if there is one, and does it.
+// locate finds the inputs of a job, or fetches them.
+func (w *Work) locate(ctx context.Context, j *Job) (err error) {
+	if len(j.Inputs) > 0 && w.Cache != nil {
+		j.Local, err = w.Cache.Get(ctx, w.Queue, j)
+	}
+	return err
+}
+
+// prepare makes ready for a job, or says why this worker cannot do it.
+func (w *Work) prepare(ctx context.Context, j *Job) error {
+	if j.Tasks == nil {
+		return w.Maker.Prepare(ctx, j)
+	}
+	kind := w.Kinds[j.Tasks.Kind]
+	if kind == nil {
+		return fmt.Errorf("it knows no tasks of kind %q", j.Tasks.Kind)
+	}
+	return kind.Prepare(ctx, j)
+}
+
+// share is the part of the queued units that a worker may take at a time, 1/share, so that the last
+// ones are spread over many.
+const share = 8
+
+// take takes a unit of a job from the queue, if there is one, and does it. A worker that is faster
+// than the job's units were sized for takes several.
 func (w *Work) take(ctx context.Context, s *workerState, j *Job) (bool, error) {
 	c, err := w.Queue.stream.Consumer(ctx, workStream, j.ID)
 	if err != nil {
 		return false, err
 	}
-	batch, err := c.Fetch(1, jetstream.FetchMaxWait(maxTake))
+	several := s.several(j)
+	if several > 1 {
+		info, err := c.Info(ctx)
+		if err != nil {
+			return false, err
+		}
+		several = max(1, min(several, int(info.NumPending/share))) //nolint:gosec // the queue is bounded
+	}
+	batch, err := c.Fetch(several, jetstream.FetchMaxWait(maxTake))
 	if err != nil {
 		return false, err
 	}
-	worked := false
+	var list []*held
 	for m := range batch.Messages() {
-		worked = true
-		if err := w.do(ctx, s, j, m); err != nil {
-			return true, err
+		list = append(list, hold(ctx, m, j.AckWait/3))
+	}
+	var failures []error
+	for _, h := range list {
+		if len(failures) == 0 && ctx.Err() == nil {
+			failures = append(failures, w.do(ctx, s, j, h)...)
+			continue
 		}
+		h.release()
+		failures = append(failures, h.Nak()) // for another worker, at once
 	}
 	err = batch.Error()
 	if errors.Is(err, nats.ErrTimeout) || errors.Is(err, jetstream.ErrNoMessages) {
 		err = nil
 	}
-	return worked, err
+	return len(list) > 0, errors.Join(append(failures, err)...)
 }
 
-// do does the unit of a message and says so to the queue.
-func (w *Work) do(ctx context.Context, s *workerState, j *Job, m jetstream.Msg) error {
+// held is the message of a unit that the queue gives to nobody else until it is released.
+type held struct {
+	jetstream.Msg
+	release func()
+}
+
+// hold keeps a message until it is released or ctx is done.
+func hold(ctx context.Context, m jetstream.Msg, every time.Duration) *held {
+	ctx, release := context.WithCancel(ctx)
+	go beat(ctx, m, every)
+	return &held{m, release}
+}
+
+// do does the unit of a message and says so to the queue. It returns why no more can be done now.
+func (w *Work) do(ctx context.Context, s *workerState, j *Job, m *held) []error {
+	defer m.release()
 	unit, err := j.unitOf(m.Subject())
 	if err != nil {
-		return errors.Join(err, m.TermWithReason(err.Error()))
+		return []error{err, m.TermWithReason(err.Error())}
 	}
-	beating, stop := context.WithCancel(ctx)
-	defer stop()
-	go beat(beating, m, j.AckWait/3)
 	start := time.Now()
 	s.at(j, unit)
 	err = w.make(ctx, j, unit)
-	stop()
-	if ctx.Err() != nil {
+	m.release()
+	if err != nil || ctx.Err() != nil {
 		s.at(nil, 0)
-		return errors.Join(ctx.Err(), m.Nak()) // for another worker, at once
+	}
+	switch {
+	case ctx.Err() != nil:
+		err = errors.Join(ctx.Err(), m.Nak()) // for another worker, at once
+	case err != nil:
+		err = w.failed(ctx, j, unit, m, err)
+	default:
+		s.made(j, j.Span(unit).Len(), time.Since(start))
+		// The result is in the store: if this is not heard the unit is done again or found done.
+		acked, cancel := context.WithTimeout(ctx, patience)
+		defer cancel()
+		err = m.DoubleAck(acked)
 	}
 	if err != nil {
-		s.at(nil, 0)
-		return w.failed(ctx, j, unit, m, err)
+		return []error{err}
 	}
-	s.made(j.Span(unit).Len(), time.Since(start))
-	// The result is in the store: if this is not heard the unit is done again or found done.
-	acked, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	return m.DoubleAck(acked)
+	return nil
 }
 
 // beat says of a message, every so often, that it is being worked on.
@@ -194,7 +258,7 @@ func beat(ctx context.Context, m jetstream.Msg, every time.Duration) {
 	}
 }
 
-// make makes a unit's part and brings it into the store, unless it is there.
+// make makes a unit's result and brings it into the store, unless it is there.
 func (w *Work) make(ctx context.Context, j *Job, unit int) (err error) {
 	defer func() {
 		if x := recover(); x != nil { // of a model or a policy: the worker goes on
@@ -210,7 +274,7 @@ func (w *Work) make(ctx context.Context, j *Job, unit int) (err error) {
 	if err != nil || there[name] {
 		return err
 	}
-	path, err := w.Maker.Make(ctx, j, j.Span(unit), w.Scratch)
+	path, err := w.result(ctx, j, unit)
 	if err != nil {
 		return err
 	}
@@ -218,10 +282,23 @@ func (w *Work) make(ctx context.Context, j *Job, unit int) (err error) {
 	if got := filepath.Base(path); got != name {
 		return fmt.Errorf("unit %d: the part made is %s, want %s: it is of another run", unit, got, name)
 	}
-	if err := shard.Verify(path); err != nil {
+	if err := j.verify(path); err != nil {
 		return err
 	}
 	return store.Put(ctx, path)
+}
+
+// result makes the file of a unit's result in the worker's folder and returns its path.
+func (w *Work) result(ctx context.Context, j *Job, unit int) (string, error) {
+	if j.Tasks == nil {
+		return w.Maker.Make(ctx, j, j.Span(unit), w.Scratch)
+	}
+	result, err := w.Kinds[j.Tasks.Kind].Run(ctx, j, j.Tasks.List[unit])
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(w.Scratch, j.Result(unit))
+	return path, writeResult(path, result)
 }
 
 // failed gives a unit back after a time, or sets it aside if it had all its attempts.

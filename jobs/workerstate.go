@@ -8,8 +8,9 @@ import (
 
 // workerState is what a worker says of itself, as it changes.
 type workerState struct {
-	mu   sync.Mutex
-	said Worker
+	mu     sync.Mutex
+	said   Worker
+	rateOf string // job of its rate
 }
 
 // at says which unit the worker is at; a nil job is none.
@@ -23,13 +24,31 @@ func (s *workerState) at(j *Job, unit int) {
 }
 
 // made counts images.
-func (s *workerState) made(images int, took time.Duration) {
+func (s *workerState) made(j *Job, images int, took time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.said.Images += images
 	if took > 0 {
-		s.said.Rate = float64(images) / took.Seconds()
+		s.said.Rate, s.rateOf = float64(images)/took.Seconds(), j.ID
 	}
+}
+
+const (
+	// takenSeconds is about how long what a worker takes at a time should last it.
+	takenSeconds = 20
+	// maxTaken bounds the units of that.
+	maxTaken = 16
+)
+
+// several returns how many units of a job the worker should take at a time: as many as last it
+// takenSeconds at the speed that was measured with the job's last unit.
+func (s *workerState) several(j *Job) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.rateOf != j.ID {
+		return 1
+	}
+	return int(min(max(takenSeconds*s.said.Rate/float64(j.Size), 1), maxTaken))
 }
 
 func (s *workerState) copy() *Worker {

@@ -46,6 +46,8 @@ type Comparison struct {
 	// are wrong: see busy.Timing.
 	Load      float64  `json:"load"`
 	Disturbed []string `json:"disturbed,omitempty"`
+	// Untimed says that there is no time: the costs were counted on another machine.
+	Untimed bool `json:"untimed,omitempty"`
 
 	Cached, Uncached []tokencache.Image `json:"-"`
 	Times            []float64          `json:"-"` // of each run of the request
@@ -146,8 +148,8 @@ func Compare(ctx context.Context, p *tokencache.Pipeline, req tokencache.Request
 	return CompareWith(ctx, p, req, req.Sampling, repeat)
 }
 
-// CompareBoth is CompareWith, and then Converge. It calls progress with what is done of all, instead
-// of the request's OnStep.
+// CompareBoth is CompareWith, and then Converge. It calls progress with what is done of all,
+// instead of the request's OnStep.
 func CompareBoth(ctx context.Context, p *tokencache.Pipeline, req tokencache.Request,
 	with tokencache.Sampling, repeat int, progress func(done, all float64)) (*Comparison, error) {
 	const solution = 4 // a converged image takes about as long as so many others
@@ -219,6 +221,18 @@ func CompareWith(ctx context.Context, p *tokencache.Pipeline, req tokencache.Req
 	return c, err
 }
 
+// ForgetTime takes all that a clock said out of a comparison, so that what it counts can stand
+// among what another machine measures.
+func (c *Comparison) ForgetTime() {
+	c.Untimed = true
+	c.WallSeconds, c.UncachedWallSeconds, c.Speedup, c.Load = 0, 0, 0, 0
+	c.Disturbed, c.Times, c.Repeat = nil, nil, 0
+	for i := range c.Steps {
+		c.Steps[i].Millis = 0
+	}
+	c.UncachedStep.Millis = 0
+}
+
 // Converge adds what a comparison says of the converged solution of its request, or why there is
 // none.
 func (c *Comparison) Converge(ctx context.Context, p *tokencache.Pipeline, req tokencache.Request) error {
@@ -265,8 +279,8 @@ func warmUp(ctx context.Context, p *tokencache.Pipeline, req tokencache.Request)
 	return err
 }
 
-// Pace estimates how long an uncached image takes, in seconds, from a few steps of a few images, which
-// are denoised together. evaluations of the network is what an image takes.
+// Pace estimates how long an uncached image takes, in seconds, from a few steps of a few images,
+// which are denoised together. evaluations of the network is what an image takes.
 func Pace(ctx context.Context, p *tokencache.Pipeline, s tokencache.Sampling, evaluations int) (float64, error) {
 	const images, steps = 4, 3
 	req := tokencache.Request{Sampling: DDIM50(s), Classes: make([]int, images), Batch: images}

@@ -38,14 +38,29 @@ func (r *Results) disturbed() int {
 	return n
 }
 
-// disturbedNote says what the mark means and what to do, "" if no time was disturbed.
+// disturbedNote says what the mark means and what to do, "" if all times can be trusted.
 func (r *Results) disturbedNote() string {
 	n := r.disturbed()
 	if n == 0 {
-		return ""
+		return r.untimedNote()
 	}
 	return fmt.Sprintf("%s measured on a busy machine (of %d): the load, the spread of the repetitions or the FLOPs say "+
-		"so. Compare again with --retime while the machine is idle.", disturbedMark, n)
+		"so. Compare again with --retime while the machine is idle. %s", disturbedMark, n, r.untimedNote())
+}
+
+// untimedNote says of how many cells there is no time, and what to do; "" if all are timed.
+func (r *Results) untimedNote() string {
+	n := 0
+	for i := range r.Cells {
+		if r.Cells[i].Untimed {
+			n++
+		}
+	}
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d results were made by workers and have no time, so that they are not in the tables and "+
+		"charts by speed. Compare again with --retime on one machine.", n)
 }
 
 // Failed returns the cells that failed: those that the comparison could not measure, and not those

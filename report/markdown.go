@@ -20,8 +20,8 @@ func (r *Results) WriteTables(w io.Writer) error {
 			}
 		}
 	}
-	if note := r.disturbedNote(); note != "" && b.Len() > 0 {
-		b.WriteString(note + "\n\n")
+	if note := r.disturbedNote(); note != "" && (b.Len() > 0 || r.untimedNote() != "") {
+		b.WriteString(strings.TrimSpace(note) + "\n\n")
 	}
 	for _, t := range r.axesTables() {
 		fmt.Fprintf(&b, "## %s\n\n%s\n\n%s\n", t.Title, t.Note, markdown(t.Head, t.Rows))

@@ -152,6 +152,9 @@ type Cell struct {
 	// Disturbed says why the times cannot be trusted, "" if nothing speaks against them.
 	Disturbed string `json:"disturbed,omitempty"`
 
+	// Untimed says that other machines made the images and no time was measured.
+	Untimed bool `json:"untimed,omitempty"`
+
 	// Sampling is the cell's own, where it is another than the comparison's.
 	Sampling *diffusion.Sampling `json:"sampling,omitempty"`
 	// Best is set of the solver that is nearest to its reference at a speed: the baseline there.

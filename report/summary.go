@@ -12,7 +12,11 @@ func (c *Cell) Summary() string {
 		return fmt.Sprintf("%-34s %gx: %s", c.Method, c.Wanted, c.Error)
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%-34s %5.2fx wall-clock, %5.2fx fewer FLOPs", c.Method, c.Speedup, c.FLOPReduction())
+	if c.Untimed {
+		fmt.Fprintf(&b, "%-34s not timed, %5.2fx fewer FLOPs", c.Method, c.FLOPReduction())
+	} else {
+		fmt.Fprintf(&b, "%-34s %5.2fx wall-clock, %5.2fx fewer FLOPs", c.Method, c.Speedup, c.FLOPReduction())
+	}
 	if f := c.PSNRUncached; f != nil && c.Method != Uncached {
 		fmt.Fprintf(&b, ", PSNR %.1f dB (min %.1f) to uncached", f.Mean, f.Min)
 	}

@@ -169,5 +169,5 @@ func (r *Parts) Outputs(network string) (*eval.Predictions, error) {
 			return nil, fmt.Errorf("part %s: %w", p.Path, err)
 		}
 	}
-	return m.Predictions(), nil
+	return m.Predictions()
 }

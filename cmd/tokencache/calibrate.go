@@ -95,24 +95,17 @@ func (c *calibrateCmd) run(a *app) error {
 	bar := a.newProgress("calibrating")
 	defer bar.Finish()
 	what := ""
-	o := calibrate.Options{
-		Dir:      c.Out,
-		Sampling: sampling,
-		Speed:    speed,
-		Seed:     c.Seed,
-		Images:   c.Images,
-		Measure:  c.Measure,
-		Threads:  c.Threads,
-		Command:  commandLine(),
-		Open: func() (*dit.Weights, error) {
-			return models.ResolveWeights(a.ctx, c.Model, dit.Options{Key: c.Key, Heads: c.HeadsOpt})
-		},
-		OnStage: func(stage string) {
-			what = stage
-			a.note("%s", stage)
-		},
-		OnUpdate: func(s train.StepStats) { a.update(bar, s) },
+	o := c.calibration(a, sampling, speed)
+	remote, err := a.far.Of(p)
+	if err != nil {
+		return err
 	}
+	o.Remote = calibrate.Remote(remote)
+	o.OnStage = func(stage string) {
+		what = stage
+		a.note("%s", stage)
+	}
+	o.OnUpdate = func(s train.StepStats) { a.update(bar, s) }
 	t, err := calibrate.Run(a.ctx, p, method, o)
 	if err != nil {
 		if a.ctx.Err() != nil && what != "" {
@@ -149,6 +142,13 @@ func (c *calibrateCmd) options() tokencache.Options {
 		Key:     c.Key,
 		Heads:   c.HeadsOpt,
 		DType:   c.DType.dtype(),
+	}
+}
+
+// weights opens the model's weights once more.
+func (c *calibrateCmd) weights(a *app) func() (*dit.Weights, error) {
+	return func() (*dit.Weights, error) {
+		return models.ResolveWeights(a.ctx, c.Model, dit.Options{Key: c.Key, Heads: c.HeadsOpt})
 	}
 }
 

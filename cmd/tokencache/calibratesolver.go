@@ -5,8 +5,6 @@ import (
 	"path/filepath"
 
 	"github.com/tokencache/tokencache/calibrate"
-	"github.com/tokencache/tokencache/dit"
-	"github.com/tokencache/tokencache/models"
 )
 
 // solver fits a learned solver and adds it to the file of those in the folder.
@@ -29,10 +27,8 @@ func (c *calibrateCmd) solver(a *app) error {
 		Images:   c.Images,
 		Measure:  c.Measure,
 		Command:  commandLine(),
-		Open: func() (*dit.Weights, error) {
-			return models.ResolveWeights(a.ctx, c.Model, dit.Options{Key: c.Key, Heads: c.HeadsOpt})
-		},
-		OnStage: func(stage string) { a.note("%s", stage) },
+		Open:     c.weights(a),
+		OnStage:  func(stage string) { a.note("%s", stage) },
 	})
 	if err != nil {
 		return err

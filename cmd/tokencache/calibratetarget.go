@@ -14,28 +14,28 @@ import (
 // search makes the best policy that meets the target, with its evidence: what was tried, and a report
 // of what was measured on unseen images.
 func (c *calibrateCmd) search(a *app) error {
-	methods, target, images, err := c.Search(&c.Flags)
+	s, err := c.searchOptions(a)
 	if err != nil {
 		return err
 	}
-	if images != "" { // before a finished policy is removed
-		if _, err := os.Stat(images); err != nil {
+	defer s.done()
+	if s.images != "" { // before a finished policy is removed
+		if _, err := os.Stat(s.images); err != nil {
 			return fmt.Errorf("--reference: %w", err)
 		}
 	}
-	o, done, err := a.comparison(&c.Model, c.options(), &c.samplingFlags)
-	if err != nil {
-		return err
-	}
-	defer done()
 	if err := c.begin(); err != nil {
 		return err
 	}
-	comparison.SearchDefaults(o, c.Seed)
-	o.Dir, o.Policies, o.Count = filepath.Join(c.Out, evidenceFolder), methods, target.Images(c.Evidence)
-	if err := a.reference(o, images); err != nil {
+	o, target := s.options, s.target
+	if err := a.reference(o, s.images); err != nil {
 		return err
 	}
+	remote, err := a.far.Of(o.Pipeline)
+	if err != nil {
+		return err
+	}
+	o.Remote = comparison.Remote(remote)
 	bar := a.newProgress("searching")
 	defer bar.Finish()
 	o.OnProgress = bar.Set
@@ -49,6 +49,29 @@ func (c *calibrateCmd) search(a *app) error {
 	}
 	bar.Finish()
 	return c.found(a, w, o)
+}
+
+// searched is what a search is to find, and the model, which done closes.
+type searched struct {
+	options *comparison.Options
+	target  comparison.Target
+	images  string // path of real images
+	done    func()
+}
+
+// searchOptions opens the model of a search.
+func (c *calibrateCmd) searchOptions(a *app) (*searched, error) {
+	methods, target, images, err := c.Search(&c.Flags)
+	if err != nil {
+		return nil, err
+	}
+	o, done, err := a.comparison(&c.Model, c.options(), &c.samplingFlags)
+	if err != nil {
+		return nil, err
+	}
+	comparison.SearchDefaults(o, c.Seed)
+	o.Dir, o.Policies, o.Count = filepath.Join(c.Out, evidenceFolder), methods, target.Images(c.Evidence)
+	return &searched{o, target, images, done}, nil
 }
 
 // found writes what a search found, and says it.

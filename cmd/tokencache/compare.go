@@ -61,20 +61,7 @@ func (c *compareCmd) Run(a *app) error {
 	if c.MinPSNR != "" {
 		return c.coverage(a)
 	}
-	if c.Quick {
-		c.Count, c.Speeds, c.Timed, c.Repeat = 32, "2x", min(c.Timed, 2), min(c.Repeat, 2)
-	}
-	switch {
-	case c.Policies == "" && c.Quick:
-		c.Policies = strings.Join(comparison.Quick(), ",")
-	case c.Policies == "":
-		c.Policies = comparison.All
-	}
-	if c.Count < 2 || c.Timed < 1 || c.Repeat < 1 || c.Batch < 1 {
-		return errors.New("--timed, --repeat and --batch: want 1 or more, and --count 2 or more")
-	}
-	speeds, err := parseSpeeds(c.Speeds)
-	if err != nil {
+	if _, err := c.check(); err != nil { // before a folder is made
 		return err
 	}
 	claim, err := output.ClaimFolder(c.Out, compareFiles, []string{"cells", "overlays", keptFolder})
@@ -82,27 +69,21 @@ func (c *compareCmd) Run(a *app) error {
 		return err
 	}
 	defer claim.Release()
-	o, done, err := a.comparison(&c.Model, tokencache.Options{
-		VAE:     c.VAE,
-		Key:     c.Key,
-		Threads: c.Threads,
-		DType:   c.DType.dtype(),
-	}, &c.samplingFlags)
+	o, done, err := c.options(a)
 	if err != nil {
 		return err
 	}
 	defer done()
-	o.Dir = c.Out
-	o.Policies, o.Speeds = comparison.SplitPolicies(c.Policies), speeds
-	o.Seed = c.Seed
-	o.Batch = c.Batch
-	o.Count = c.Count
-	o.Timed, o.Repeat, o.Retime, o.Axes = c.Timed, c.Repeat, c.Retime, c.Axes
 	if !c.ReportOnly {
 		if err := comparison.Check(*o); err != nil {
 			return err
 		}
 	}
+	remote, err := a.far.Of(o.Pipeline)
+	if err != nil {
+		return err
+	}
+	o.Remote = comparison.Remote(remote)
 	if err := a.reference(o, c.Reference); err != nil {
 		return err
 	}
@@ -119,6 +100,47 @@ func (c *compareCmd) Run(a *app) error {
 	}
 	bar.Finish()
 	return c.report(a, r, o)
+}
+
+// check completes the flags, reports those that make no sense, and returns the speeds.
+func (c *compareCmd) check() (speeds []float64, err error) {
+	if c.Quick {
+		c.Count, c.Speeds, c.Timed, c.Repeat = 32, "2x", min(c.Timed, 2), min(c.Repeat, 2)
+	}
+	switch {
+	case c.Policies == "" && c.Quick:
+		c.Policies = strings.Join(comparison.Quick(), ",")
+	case c.Policies == "":
+		c.Policies = comparison.All
+	}
+	if c.Count < 2 || c.Timed < 1 || c.Repeat < 1 || c.Batch < 1 {
+		return nil, errors.New("--timed, --repeat and --batch: want 1 or more, and --count 2 or more")
+	}
+	return parseSpeeds(c.Speeds)
+}
+
+// options opens the model and returns what is to be compared, and what closes it.
+func (c *compareCmd) options(a *app) (o *comparison.Options, done func(), err error) {
+	speeds, err := c.check()
+	if err != nil {
+		return nil, nil, err
+	}
+	o, done, err = a.comparison(&c.Model, tokencache.Options{
+		VAE:     c.VAE,
+		Key:     c.Key,
+		Threads: c.Threads,
+		DType:   c.DType.dtype(),
+	}, &c.samplingFlags)
+	if err != nil {
+		return nil, nil, err
+	}
+	o.Dir = c.Out
+	o.Policies, o.Speeds = comparison.SplitPolicies(c.Policies), speeds
+	o.Seed = c.Seed
+	o.Batch = c.Batch
+	o.Count = c.Count
+	o.Timed, o.Repeat, o.Retime, o.Axes = c.Timed, c.Repeat, c.Retime, c.Axes
+	return o, done, nil
 }
 
 // report writes the report and prints the results. It fails if a policy failed.

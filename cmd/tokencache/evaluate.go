@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/tokencache/tokencache/cmd/tokencache/internal/jobsrun"
 	"github.com/tokencache/tokencache/cmd/tokencache/internal/output"
 	"github.com/tokencache/tokencache/comparison"
 	"github.com/tokencache/tokencache/data"
@@ -57,30 +58,23 @@ func (c *evaluateCmd) run(a *app) error {
 			return err
 		}
 	}
-	net, err := models.ResolveNetwork(c.Features, models.NetworkOptions{Preprocess: c.Preprocess, Size: c.Size})
-	if errors.Is(err, models.ErrClassifier) {
-		return fmt.Errorf("--preprocess and --size are for Inception: %w", err)
-	}
+	s, err := c.open(a)
 	if err != nil {
 		return err
 	}
-	options := data.Options{
-		Size:     net.Size,
-		Channels: net.Channels,
-		Skip:     c.SkipBad,
-		Warn:     func(err error) { a.note("skipped: %v", err) },
-	}
-	samples, closeSamples, err := c.openSamples(a, options, net.Network.Identity())
+	defer s.close()
+	remote, err := a.far.Of(nil)
 	if err != nil {
 		return err
 	}
-	defer closeSamples()
-	reference, closeReference, err := c.openReference(a, options)
-	if err != nil {
-		return err
+	if remote != nil {
+		f := s.features(c)
+		if err := f.Predict(a.ctx, remote); err != nil {
+			return err
+		}
+		s.samples, s.reference.Images = f.Samples, f.Reference
 	}
-	defer closeReference()
-	samples = samples.Spread(or(c.Count, 0))
+	net, samples, reference := s.net, s.samples, s.reference
 	bar := a.newProgress("evaluating")
 	defer bar.Finish()
 	e, err := eval.Evaluate(a.ctx, samples, reference, net.Network, eval.Options{
@@ -124,6 +118,50 @@ func (c *evaluateCmd) run(a *app) error {
 		fmt.Fprintf(a.stdout, "wrote %s\n", c.Statistics)
 	}
 	return nil
+}
+
+// evaluated is what is evaluated, open.
+type evaluated struct {
+	net       *models.Network
+	samples   eval.Images
+	reference eval.Reference
+	close     func()
+}
+
+// open opens the network and the images.
+func (c *evaluateCmd) open(a *app) (*evaluated, error) {
+	net, err := models.ResolveNetwork(c.Features, models.NetworkOptions{Preprocess: c.Preprocess, Size: c.Size})
+	if errors.Is(err, models.ErrClassifier) {
+		return nil, fmt.Errorf("--preprocess and --size are for Inception: %w", err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	options := data.Options{
+		Size:     net.Size,
+		Channels: net.Channels,
+		Skip:     c.SkipBad,
+		Warn:     func(err error) { a.note("skipped: %v", err) },
+	}
+	samples, closeSamples, err := c.openSamples(a, options, net.Network.Identity())
+	if err != nil {
+		return nil, err
+	}
+	reference, closeReference, err := c.openReference(a, options)
+	if err != nil {
+		return nil, errors.Join(err, closeSamples())
+	}
+	return &evaluated{
+		net:       net,
+		samples:   samples.Spread(or(c.Count, 0)),
+		reference: reference,
+		close:     func() { _, _ = closeSamples(), closeReference() },
+	}, nil
+}
+
+// features are what is evaluated, for workers.
+func (s *evaluated) features(c *evaluateCmd) *jobsrun.Features {
+	return &jobsrun.Features{Network: s.net.Network, Samples: s.samples, Reference: s.reference.Images, Threads: c.Threads}
 }
 
 // openReference opens the reference, images or the statistics of images, and returns what closes

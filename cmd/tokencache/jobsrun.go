@@ -1,40 +1,28 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
-	"time"
 
-	"github.com/tokencache/tokencache/cmd/tokencache/internal/output"
+	"github.com/tokencache/tokencache/cmd/tokencache/internal/jobsrun"
 	"github.com/tokencache/tokencache/jobs"
-	"github.com/tokencache/tokencache/shard"
 )
 
-// jobsMakeFlags say what a job makes.
-type jobsMakeFlags struct {
-	Out      string        `short:"o" once:"" help:"Folder of the parts, which all workers see." placeholder:"DIR" required:""`
-	Shared   bool          `help:"The workers see the folder --out. Otherwise their results come back through the broker." default:"true" negatable:""`
-	Size     int           `name:"shard-size" help:"Images of a shard. Default: as many as this machine makes in about 20 seconds." placeholder:"N"`
-	AckWait  time.Duration `help:"How long a worker may be silent before its shard is given to another." default:"30s"`
-	Attempts int           `help:"How often a shard is begun before it is set aside." default:"5"`
-	Args     []string      `arg:"" optional:"" help:"Flags of generate, after --. They include --seed, and no --out." placeholder:"FLAGS"`
-}
-
 type jobsSubmitCmd struct {
-	jobsMakeFlags
-	brokerFlags
+	jobsrun.Make
+	jobsrun.Broker
 }
 
 func (c *jobsSubmitCmd) Run(a *app) error {
-	j, err := c.job(a)
+	if verb := c.Verb(); verb != "generate" {
+		return fmt.Errorf("%s goes on after its tasks: give it to jobs run, which waits for them", verb)
+	}
+	j, err := c.Make.Job(a.ctx, a.openRun(0))
 	if err != nil {
 		return err
 	}
-	return c.with(a, func(q *jobs.Queue) error {
-		if err := q.Submit(a.ctx, j); err != nil {
+	return c.With(a.ctx, func(q *jobs.Queue) error {
+		if err := c.Make.Submit(a.ctx, q, j); err != nil {
 			return err
 		}
 		a.note("job %s: %d images in %d shards", j.ID, j.Run.Images, j.Units())
@@ -43,10 +31,9 @@ func (c *jobsSubmitCmd) Run(a *app) error {
 }
 
 type jobsRunCmd struct {
-	jobsMakeFlags
-	brokerFlags
-	Listen  string `help:"Address at which a broker within this process listens, unless --nats names another. Beyond this machine it needs --tls-cert, --tls-key, --user and --password-file." default:"${broker}" placeholder:"HOST:PORT"`
-	State   string `help:"Folder in which that broker keeps its queue. Default: broker in --out." placeholder:"DIR"`
+	jobsrun.Make
+	jobsrun.Broker
+	jobsrun.Serve
 	Workers int    `short:"w" help:"Workers to start on this machine; they are started again when they end. Default: none." placeholder:"N"`
 	Threads int    `help:"Threads of each of them. Default: all processors, shared out." placeholder:"N"`
 	Metrics string `help:"Address at which Prometheus can read how far the job is. Default: none." placeholder:"HOST:PORT"`
@@ -59,49 +46,111 @@ func (c *jobsRunCmd) Help() string {
   tokencache jobs run --workers 2 --out parts --merge samples.npz -- --count 50000 --seed 0
   tokencache jobs work --nats nats://127.0.0.1:4222
 
+  tokencache jobs run --workers 2 --out tasks -- compare --count 1000 --out comparison
+
 The images are those of generate with the same flags, bit for bit, whatever workers there are and whichever of them
-die. After a crash the same command goes on: what counts is which parts are in --out.`
+die. After a crash the same command goes on: what counts is which parts are in --out.
+
+Workers also do the tasks of compare, calibrate and evaluate, with the same results; --out is then the folder of what
+they send. Times are measured on this machine alone: those of what workers made for compare by its --retime.`
 }
 
-func (c *jobsRunCmd) Run(a *app) (err error) {
-	j, err := c.job(a)
+func (c *jobsRunCmd) Run(a *app) error {
+	if c.Verb() != "generate" {
+		return c.command(a)
+	}
+	j, err := c.Make.Job(a.ctx, a.openRun(0))
 	if err != nil {
 		return err
 	}
-	if c.NATS == "" {
-		access, err := c.access()
-		if err != nil {
-			return err
-		}
-		if c.State == "" {
-			c.State = filepath.Join(c.Out, "broker")
-		}
-		broker, err := jobs.StartBroker(c.Listen, c.State, access)
-		if err != nil {
-			return err
-		}
-		defer broker.Stop()
-		c.NATS = broker.URL()
-	}
-	q, closeQueue, err := c.queue(a.ctx)
-	if err != nil {
-		return err
-	}
-	defer closeQueue()
-	if err := q.Submit(a.ctx, j); err != nil {
-		return err
-	}
-	a.note("job %s: %d images in %d shards; workers: tokencache jobs work --nats %s",
-		j.ID, j.Run.Images, j.Units(), c.NATS)
-	stop, err := c.startWorkers(a)
+	q, stop, err := c.start(a)
 	if err != nil {
 		return err
 	}
 	defer stop()
+	if err := c.Make.Submit(a.ctx, q, j); err != nil {
+		return err
+	}
+	a.note("job %s: %d images in %d shards; workers: tokencache jobs work --nats %s",
+		j.ID, j.Run.Images, j.Units(), c.NATS)
 	if err := c.coordinate(a, q, j); err != nil {
 		return err
 	}
-	return c.finish(a, q, j)
+	s, err := q.Status(a.ctx, j)
+	if err != nil {
+		return err
+	}
+	files, err := jobsrun.Merge(j, c.Out, c.Merge)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return a.printJSON(map[string]any{"job": j.ID, "status": s, "files": files})
+	}
+	a.note("%v; wrote %s", s, strings.Join(files, ", "))
+	return nil
+}
+
+// start starts the broker and the workers of this machine, and returns the broker's jobs and what
+// ends all of it.
+func (c *jobsRunCmd) start(a *app) (q *jobs.Queue, stop func(), err error) {
+	stopBroker, err := c.Start(&c.Broker, c.Out)
+	if err != nil {
+		return nil, nil, err
+	}
+	q, closeQueue, err := c.Queue(a.ctx)
+	if err != nil {
+		stopBroker()
+		return nil, nil, err
+	}
+	local := jobsrun.Local{Count: c.Workers, Threads: c.Threads, Stderr: a.stderr, Note: a.note}
+	stopWorkers, err := local.Start(a.ctx, &c.Broker)
+	stop = func() { stopWorkers(); closeQueue(); stopBroker() }
+	if err != nil {
+		stop()
+	}
+	return q, stop, err
+}
+
+// command runs another command than generate, whose tasks workers do.
+func (c *jobsRunCmd) command(a *app) error {
+	of, command, err := parseCommand(c.Args)
+	if err == nil {
+		err = of.checkTasks(c.Verb())
+	}
+	if err != nil {
+		return err
+	}
+	caller, err := c.Caller()
+	if err != nil {
+		return err
+	}
+	q, stop, err := c.start(a)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	metrics, err := jobs.ServeMetrics(c.Metrics)
+	if err != nil {
+		return err
+	}
+	defer metrics.Close()
+	bar := a.newProgress("tasks")
+	defer bar.Finish()
+	caller.Queue, caller.OnStatus = q, func(s *jobs.Status) {
+		metrics.Set(s)
+		bar.Set(float64(s.Made), float64(s.Images))
+	}
+	if c.Send {
+		if caller.Inputs, err = q.Send(a.ctx, caller.Store, inputs(command)); err != nil {
+			return err
+		}
+	}
+	caller.OnJob = func(j *jobs.Job) {
+		a.note("job %s: %d tasks; workers: tokencache jobs work --nats %s", j.ID, j.Units(), c.NATS)
+	}
+	a.far = &jobsrun.Far{Caller: caller, Args: c.Args}
+	return command.Run(a)
 }
 
 // coordinate looks after the job until it is done, and shows how far it is.
@@ -117,88 +166,5 @@ func (c *jobsRunCmd) coordinate(a *app, q *jobs.Queue, j *jobs.Job) error {
 		metrics.Set(s)
 		bar.Set(float64(s.Made), float64(s.Images))
 	}}
-	for {
-		if err := coordinator.Run(a.ctx, j); err != nil {
-			return err
-		}
-		err := q.Collect(a.ctx, j, c.Out)
-		if err == nil {
-			return nil
-		}
-		if !errors.Is(err, jobs.ErrDamaged) {
-			return err
-		}
-		a.note("%v: it is made again", err)
-		if err := q.Retry(a.ctx, j); err != nil {
-			return err
-		}
-	}
+	return jobsrun.Coordinate(a.ctx, coordinator, j, c.Out, a.note)
 }
-
-// finish merges the parts, if that is wanted.
-func (c *jobsRunCmd) finish(a *app, q *jobs.Queue, j *jobs.Job) error {
-	s, err := q.Status(a.ctx, j)
-	if err != nil {
-		return err
-	}
-	files := []string{c.Out}
-	if c.Merge != "" {
-		folder, err := shard.Scan(c.Out)
-		if err != nil {
-			return err
-		}
-		parts, err := folder.Choose(j.Run.Identity)
-		if err != nil {
-			return err
-		}
-		if files, err = output.Merge(parts, c.Merge, output.Mode{Resume: true}); err != nil {
-			return err
-		}
-	}
-	if c.JSON {
-		return a.printJSON(map[string]any{"job": j.ID, "status": s, "files": files})
-	}
-	a.note("%v; wrote %s", s, strings.Join(files, ", "))
-	return nil
-}
-
-// job returns the job that the flags describe. A folder remembers the one that was begun in it.
-func (c *jobsMakeFlags) job(a *app) (*jobs.Job, error) {
-	if info, err := os.Stat(c.Out); err == nil && !info.IsDir() {
-		return nil, fmt.Errorf("--out %s: want a folder, for the parts", c.Out)
-	}
-	out, err := filepath.Abs(c.Out)
-	if err != nil {
-		return nil, err
-	}
-	if err := os.MkdirAll(out, 0o777); err != nil {
-		return nil, err
-	}
-	m := &partMaker{app: a}
-	defer m.Close()
-	run, needs, err := m.open(c.Args)
-	if err != nil {
-		return nil, err
-	}
-	store := out
-	if !c.Shared {
-		store = jobs.BrokerStore
-	}
-	size := c.Size
-	if size == 0 {
-		if size, err = jobs.RememberedSize(out, run); err != nil {
-			return nil, err
-		}
-	}
-	if size == 0 {
-		if size, err = m.measure(unitSeconds); err != nil {
-			return nil, err
-		}
-	}
-	j := jobs.New(c.Args, run, size, store, needs)
-	j.AckWait, j.Attempts = c.AckWait, c.Attempts
-	return j, jobs.Remember(out, j)
-}
-
-// unitSeconds is how long a shard takes about, unless its size is given.
-const unitSeconds = 20

@@ -16,6 +16,7 @@ import (
 	kongcompletion "github.com/jotaen/kong-completion"
 
 	"github.com/tokencache/tokencache/cmd/tokencache/internal/calibration"
+	"github.com/tokencache/tokencache/cmd/tokencache/internal/jobsrun"
 	"github.com/tokencache/tokencache/cmd/tokencache/internal/terminal"
 	"github.com/tokencache/tokencache/cmd/tokencache/internal/version"
 	"github.com/tokencache/tokencache/comparison"
@@ -58,6 +59,9 @@ type app struct {
 	raw    io.Writer // the same, for bytes of a file
 	stderr io.Writer // everything else
 	opened opened    // the model in use, for hints
+
+	far   *jobsrun.Far      // has tasks done by workers; nil: they are done here
+	local map[string]string // where inputs of a job are that this worker has under other names
 }
 
 // printJSON writes v to standard output as one indented JSON object.
@@ -163,7 +167,7 @@ func newParser(c *cli, options ...kong.Option) *kong.Kong {
 			"forms":         strings.Join(diffusion.Forms(), ", "),
 			"lasts":         strings.Join(diffusion.LastSteps(), ", "),
 			"spacings":      strings.Join(diffusion.Spacings(), ", "),
-			"broker":        defaultBroker,
+			"broker":        jobsrun.DefaultAddress,
 			"version":       version.Describe().String(),
 			"maxImages":     fmt.Sprint(maxCount),
 		},

@@ -50,7 +50,9 @@ func (a *app) open(name *string, o tokencache.Options, f *samplingFlags) (
 	if o.Solvers, err = f.solvers(); err != nil {
 		return nil, tokencache.Sampling{}, err
 	}
-	p, suits, b, err := models.Resolve(a.ctx, *name, o)
+	resolved := o
+	resolved.VAE = a.here(o.VAE)
+	p, suits, b, err := models.Resolve(a.ctx, a.here(*name), resolved)
 	if err != nil {
 		return nil, tokencache.Sampling{}, err
 	}
@@ -86,7 +88,7 @@ func (a *app) openClasses(name *string, o tokencache.Options, f *samplingFlags) 
 
 // policy returns the policy that a user names for the model in use.
 func (a *app) policy(text string) (reuse.Policy, error) {
-	p, err := models.ResolvePolicy(a.opened.bundle, text)
+	p, err := models.ResolvePolicy(a.opened.bundle, a.here(text))
 	unknown := (*models.UnknownError)(nil)
 	if !errors.As(err, &unknown) || !slices.Contains(comparison.Methods(), unknown.Name) {
 		return p, err

@@ -1,0 +1,70 @@
+package jobsrun
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/tokencache/tokencache/jobs"
+)
+
+// Listing is the jobs and the workers of a broker.
+type Listing struct {
+	Jobs    []*jobs.Job    `json:"jobs"`
+	Workers []*jobs.Worker `json:"workers"`
+}
+
+// List lists the jobs and the workers of a broker.
+func List(ctx context.Context, q *jobs.Queue) (*Listing, error) {
+	all, err := q.Jobs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	workers, err := q.Workers(ctx)
+	return &Listing{all, workers}, err
+}
+
+// WriteText writes a line for each job and each worker.
+func (l *Listing) WriteText(w io.Writer) {
+	for _, j := range l.Jobs {
+		what := fmt.Sprintf("%d images in shards of %d", j.Run.Images, j.Size)
+		if j.Tasks != nil {
+			what = fmt.Sprintf("%d tasks of %s", j.Units(), j.Tasks.Kind)
+		}
+		fmt.Fprintf(w, "job %s  %s  %s, to %s\n", j.ID, j.State, what, j.Store)
+	}
+	for _, one := range l.Workers {
+		at := "waits"
+		if one.Job != "" {
+			at = fmt.Sprintf("job %s, shard %d", one.Job, one.Unit)
+		}
+		fmt.Fprintf(w, "worker %s  version %s, CPU level %s, %d threads  %d images, %.2f/s  %s\n",
+			one.Name, one.Version, one.Level, one.Threads, one.Images, one.Rate, at)
+	}
+}
+
+// watchEvery is how often Watch looks.
+const watchEvery = 2 * time.Second
+
+// Watch writes how far a job is whenever that changes, until it has ended.
+func Watch(ctx context.Context, q *jobs.Queue, j *jobs.Job, w io.Writer) error {
+	for said := ""; ; {
+		s, err := q.Status(ctx, j)
+		if err != nil {
+			return err
+		}
+		if line := s.Bar() + " " + s.String(); line != said {
+			said = line
+			fmt.Fprintln(w, line)
+		}
+		if s.Ended() {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(watchEvery):
+		}
+	}
+}
