@@ -239,7 +239,7 @@ func (r *runner) timed(ctx context.Context, s run) (float64, error) {
 		return 0, err
 	}
 	if d.Timing == nil || r.Retime {
-		r.stage("timing %s", s.Policy)
+		r.stage("timing %s", s)
 		if err := r.time(ctx, d, policy, sampling); err != nil {
 			return 0, err
 		}

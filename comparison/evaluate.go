@@ -49,6 +49,7 @@ func (r *runner) cost(d *result) report.Cell {
 		Method:             d.Run.Method,
 		Policy:             d.Run.Policy,
 		Wanted:             d.Run.Wanted,
+		DType:              d.Run.DType,
 		Images:             r.Count,
 		StepsTaken:         d.Stats.Steps,
 		UncachedStepMillis: d.Step.Millis,

@@ -39,7 +39,7 @@ func newRunner(o Options) (*runner, error) {
 	if err := os.MkdirAll(filepath.Join(o.Dir, cellsFolder), 0o777); err != nil {
 		return nil, err
 	}
-	r.counts, err = openCounts(filepath.Join(o.Dir, countsFile), r.key())
+	r.counts, err = openCounts(filepath.Join(o.Dir, countsFile), r.key(o.Pipeline))
 	return r, err
 }
 
@@ -85,6 +85,7 @@ func (r *runner) measure(ctx context.Context, s run) error {
 		Method:      s.Method,
 		Policy:      s.Policy,
 		Wanted:      s.Wanted,
+		DType:       s.DType,
 		Error:       s.Error,
 		Unreachable: s.Unreachable,
 	}
@@ -97,7 +98,7 @@ func (r *runner) measure(ctx context.Context, s run) error {
 		switch {
 		case err == nil:
 			cell, images = made, first
-		case s.Method == report.Uncached:
+		case s.isBase():
 			return err
 		default:
 			cell.Error = err.Error()
@@ -178,7 +179,7 @@ func (r *runner) work(s run) float64 {
 		share = 1 / s.Wanted
 	}
 	timing := 0.0
-	if s.Method != report.Uncached {
+	if !s.isBase() {
 		// One of the measurement's runs generates images that are kept.
 		timing = float64(r.Timed) * (float64(r.Repeat) + float64(r.Repeat-1)*share)
 	}
@@ -204,8 +205,8 @@ func (r *runner) generate(ctx context.Context, s run) (*result, error) {
 	if err != nil {
 		return nil, err
 	}
-	if (d.Timing == nil || r.Retime) && s.Method != report.Uncached {
-		r.stage("timing %s", s.Policy)
+	if (d.Timing == nil || r.Retime) && !s.isBase() {
+		r.stage("timing %s", s)
 		if err := r.time(ctx, d, policy, sampling); err != nil {
 			return nil, err
 		}
@@ -214,7 +215,7 @@ func (r *runner) generate(ctx context.Context, s run) (*result, error) {
 	if err != nil || have >= r.Count {
 		return d, err
 	}
-	r.stage("generating %d images with %s", r.Count-have, s.Policy)
+	r.stage("generating %d images with %s", r.Count-have, s)
 	req := r.request(0, 0)
 	req.Policy, req.Sampling = policy, sampling
 	return d, r.complete(ctx, d, have, r.Count, req, func(made float64) {
@@ -228,12 +229,16 @@ func (r *runner) complete(ctx context.Context, d *result, have, count int, req t
 	if err := d.save(); err != nil { // first, so that images are never there without what they are of
 		return err
 	}
+	p, err := r.pipeline(d.Run)
+	if err != nil {
+		return err
+	}
 	for from := have; from < count; from += chunkImages {
 		req.OnStep = func(s tokencache.Progress) {
 			made(float64(from-have) + float64(s.Images)*s.Share())
 		}
 		r.choose(&req, from, min(chunkImages, count-from))
-		generated, err := r.Pipeline.Generate(ctx, req)
+		generated, err := p.Generate(ctx, req)
 		if err != nil {
 			return err
 		}
@@ -253,7 +258,11 @@ func (r *runner) complete(ctx context.Context, d *result, have, count int, req t
 func (r *runner) time(ctx context.Context, d *result, policy reuse.Policy, sampling diffusion.Sampling) error {
 	req := r.request(0, r.Timed)
 	req.Policy, req.Sampling = policy, sampling
-	c, err := measure.CompareWith(ctx, r.Pipeline, req, r.Sampling, r.Repeat)
+	p, err := r.pipeline(d.Run)
+	if err != nil {
+		return err
+	}
+	c, err := measure.CompareOn(ctx, r.Pipeline, p, req, r.Sampling, r.Repeat)
 	if err != nil {
 		return err
 	}
@@ -264,9 +273,9 @@ func (r *runner) time(ctx context.Context, d *result, policy reuse.Policy, sampl
 	return d.keep(c.Cached)
 }
 
-// key identifies what all images depend on, whatever the policy.
-func (r *runner) key() string {
-	of := []any{r.Pipeline.Fingerprint(), r.Pipeline.Arithmetic(), r.Sampling, r.Seed, r.VAE}
+// key identifies what all images of a pipeline depend on, whatever the policy.
+func (r *runner) key(p *tokencache.Pipeline) string {
+	of := []any{p.Fingerprint(), p.Arithmetic(), r.Sampling, r.Seed, r.VAE}
 	if r.Spread && r.Count < r.classes {
 		of = append(of, "spread", r.Count)
 	}

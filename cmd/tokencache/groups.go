@@ -21,7 +21,7 @@ var verbGroups = [][]string{
 // first.
 var flagGroups = [][]string{
 	{"Model:", "model", "key", "vae", "heads", "input-size", "decode-layer"},
-	{"What is compared:", "policies", "speeds", "quick", "axes"},
+	{"What is compared:", "policies", "speeds", "quick", "axes", "dtypes"},
 	{"Text encoder:", "text-encoder", "text-cache", "encoded"},
 	{"Images:", "prompt-file", "negative", "class", "count", "seed", "noise", "rng", "batch"},
 	{"Sampling:", "sampler", "steps", "spacing", "order", "variant", "solver", "eta", "guidance", "guidance-power",
