@@ -49,7 +49,7 @@ func (b *bench) prepare(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		return r.features(ctx, &report.Cell{}, images, true)
+		return r.features(ctx, &report.Cell{}, images, d.Run)
 	}
 	return nil
 }
@@ -221,7 +221,7 @@ func (r *runner) trial(ctx context.Context, s run, images int, frechet bool) (ou
 		return o, nil
 	}
 	var cell report.Cell
-	err = r.features(ctx, &cell, made, false)
+	err = r.features(ctx, &cell, made, s)
 	if cell.FrechetRatio != nil {
 		o.frechet = cell.FrechetRatio.Value
 	}

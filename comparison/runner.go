@@ -8,6 +8,7 @@ import (
 
 	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/diffusion"
+	"github.com/tokencache/tokencache/eval"
 	"github.com/tokencache/tokencache/internal/digest"
 	"github.com/tokencache/tokencache/measure"
 	"github.com/tokencache/tokencache/report"
@@ -24,14 +25,33 @@ type runner struct {
 	perImage  float64 // seconds of an uncached image, 0: not measured
 	result    *Result
 
-	solution    *result   // the converged one, nil if there is none
-	base        *result   // of the uncached model
-	baseFrechet float64   // of its images
-	baseDraws   []float64 // likewise, of each resample
+	solution *result       // the converged one, nil if there is none
+	base     *result       // of the uncached model
+	drawn    map[run]drawn // Fréchet distances of what was evaluated
+}
+
+// drawn is a Fréchet distance and that of each resample; of equal counts resamples are paired.
+type drawn struct {
+	value float64
+	draws []float64
+}
+
+// over is the factor by which a distance is larger than another, with its paired interval.
+func (d drawn) over(other drawn) eval.Estimate {
+	ratios := make([]float64, len(d.draws))
+	for i := range ratios {
+		ratios[i] = d.draws[i] / other.draws[i]
+	}
+	return eval.Around(d.value/other.value, ratios)
 }
 
 func newRunner(o Options) (*runner, error) {
-	r := &runner{Options: o, classes: o.Pipeline.Config().NumClasses, result: newResult(&o)}
+	r := &runner{
+		Options: o,
+		classes: o.Pipeline.Config().NumClasses,
+		result:  newResult(&o),
+		drawn:   map[run]drawn{},
+	}
 	var err error
 	if r.plan, err = o.Pipeline.Plan(o.Sampling); err != nil {
 		return nil, err
@@ -53,8 +73,13 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	return r.run(ctx)
+}
+
+// run measures all policies.
+func (r *runner) run(ctx context.Context) (*Result, error) {
 	policies, work := r.expected()
-	err = r.announce(ctx, work, "%d policies of %d images, less what is finished already", policies, o.Count)
+	err := r.announce(ctx, work, "%d policies of %d images, less what is finished already", policies, r.Count)
 	if err != nil {
 		return nil, err
 	}

@@ -37,7 +37,7 @@ type compareCmd struct {
 	Reference  string    `once:"" help:"Real images, for Fréchet distances: a data set or an .npz. Default: /usr/share/datasets/fashion-mnist, if it is there, for a model of such images." placeholder:"PATH"`
 	Out        string    `short:"o" once:"" help:"Folder of the report, the results and the charts; what is finished is kept there and not measured again." placeholder:"DIR" required:""`
 	DType      dtypeName `name:"dtype" help:"Number format of the network's blocks: f32, bf16 or int8, the last two faster and less exact; auto is f32." enum:"auto,f32,bf16,int8" default:"auto"`
-	DTypes     string    `name:"dtypes" help:"Cross the policies with these number formats, such as f32,bf16,int8: every policy, and the model without one, in each of them, all against the uncached model in f32." placeholder:"LIST"`
+	DTypes     string    `name:"dtypes" help:"Cross the policies with these number formats, such as f32,bf16,int8: every policy, and the model without one, in each of them, all against the uncached model in f32. Default: --dtype alone." placeholder:"LIST"`
 	Threads    int       `help:"Worker threads. Default: all processors." placeholder:"N"`
 	JSON       bool      `name:"json" help:"Print the results as one JSON object on standard output."`
 }
@@ -99,16 +99,11 @@ func (c *compareCmd) Run(a *app) error {
 		return err
 	}
 	defer done()
-	for _, d := range formats {
-		options := a.opened.options
-		options.DType = d
-		p, _, _, err := models.Resolve(a.ctx, c.Model, options)
-		if err != nil {
-			return err
-		}
-		defer p.Close()
-		o.Formats = append(o.Formats, p)
+	closeFormats, err := a.formats(o, formats)
+	if err != nil {
+		return err
 	}
+	defer closeFormats()
 	o.Dir = c.Out
 	o.Policies, o.Speeds = comparison.SplitPolicies(c.Policies), speeds
 	o.Seed = c.Seed
@@ -245,6 +240,26 @@ func (a *app) comparison(model *string, options tokencache.Options,
 		OnStage:   func(what string) { a.note("%s", what) },
 	}
 	return o, p.Close, nil
+}
+
+// formats opens the model of a comparison in other number formats too, and returns what closes them.
+func (a *app) formats(o *comparison.Options, list []tokencache.DType) (done func(), err error) {
+	done = func() {
+		for _, p := range o.Formats {
+			p.Close()
+		}
+	}
+	for _, d := range list {
+		options := a.opened.options
+		options.DType = d
+		p, _, _, err := models.Resolve(a.ctx, a.opened.model, options)
+		if err != nil {
+			done()
+			return nil, err
+		}
+		o.Formats = append(o.Formats, p)
+	}
+	return done, nil
 }
 
 // reference sets the network and the real images that a comparison evaluates images with, if there

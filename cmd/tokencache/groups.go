@@ -40,6 +40,7 @@ var flagGroups = [][]string{
 // calibrateGroups are those of calibrate besides, which it finds first.
 var calibrateGroups = [][]string{
 	{"Search for a target:", "target", "methods", "evidence", "reference"},
+	{"Choice of a number format:", "choose-dtype", "max-loss"},
 	{"Contract of a PSNR:", "contract", "contract-images", "contract-checks", "contract-seed", "confidence", "keep"},
 	{"Learned forecasts:", "trials", "placement", "few", "halves", "weigh"},
 	{"Other methods:", "threshold", "lookahead", "router-lr", "l1", "full", "gaps", "feature", "columns"},

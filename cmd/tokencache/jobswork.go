@@ -58,7 +58,7 @@ func (c *jobsWorkCmd) Run(a *app) error {
 			Threads: max(c.Threads, 0),
 			Version: build,
 			Level:   kernel.ActiveLevel().String(),
-			DTypes:  []string{dtype},
+			DTypes:  formats(),
 		},
 		Maker:   m,
 		Scratch: filepath.Join(c.Scratch, "parts"),
@@ -71,8 +71,22 @@ func (c *jobsWorkCmd) Run(a *app) error {
 	return w.Run(a.ctx)
 }
 
-// dtype is that of the weights in use.
-const dtype = "f32"
+// formats lists the number formats that workers compute in, as arithmetic names them.
+func formats() []string {
+	var list []string
+	for _, d := range kernel.DTypes() {
+		list = append(list, arithmetic(d))
+	}
+	return list
+}
+
+// arithmetic names a number format, with its CPU level where that is another than float32's.
+func arithmetic(d tokencache.DType) string {
+	if level := kernel.LevelOf(d); level != kernel.ActiveLevel() {
+		return fmt.Sprintf("%v at %v", d, level)
+	}
+	return d.String()
+}
 
 // partMaker makes the parts of jobs, with one model open at a time.
 type partMaker struct {
@@ -119,7 +133,11 @@ func (m *partMaker) open(args []string) (run shard.Run, needs jobs.Needs, err er
 	}
 	m.command = g
 	run = output.About(m.pipeline, m.request, output.Options{Labels: g.Labels, Noise: g.Noise})
-	needs = jobs.Needs{Level: m.pipeline.Level(), DType: dtype, Model: m.pipeline.Fingerprint()}
+	needs = jobs.Needs{
+		Level: kernel.ActiveLevel().String(),
+		DType: arithmetic(m.pipeline.DType()),
+		Model: m.pipeline.Fingerprint(),
+	}
 	needs.Version, err = version.Describe().Build()
 	return run, needs, err
 }

@@ -22,6 +22,7 @@ type opened struct {
 	solver   string              // of the learned solvers in options
 	suits    tokencache.Sampling // what it is sampled with where no flag says otherwise
 	sampling tokencache.Sampling // in use
+	policy   reuse.Policy        // likewise, of generate
 }
 
 // open opens a model by its path or by the name of a bundled one, which an empty name becomes, and
