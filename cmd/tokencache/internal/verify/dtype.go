@@ -6,6 +6,7 @@ import (
 	"github.com/tokencache/tokencache/diffusion"
 	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/tensor"
+	"github.com/tokencache/tokencache/vae"
 )
 
 // A model in another number format than float32 is not as exact as the original, and no bound of
@@ -43,6 +44,12 @@ func roundingOf(m *dit.Model) rounding {
 		unit = int8Error
 	}
 	return rounding{bound: unit * math.Sqrt(float64(maps)), gain: 1}
+}
+
+// roundingOfDecoder returns the bound for images that an autoencoder decodes. A convolution is a
+// linear map; the decoder's are one behind the other, and its norms keep errors relative.
+func roundingOfDecoder(a vae.Autoencoder) rounding {
+	return rounding{bound: bf16Error * math.Sqrt(float64(a.Spec().Narrow)), gain: 1}
 }
 
 // narrow reports whether the model in use is not float32.
