@@ -231,11 +231,12 @@ func FromTextWeights(w *minit2i.Weights, o Options) (*Pipeline, error) {
 	if o.VAE != "" {
 		return nil, &FieldError{Field: "VAE", Value: o.VAE, Want: "none: the model makes pixels"}
 	}
+	w.DType = o.DType
 	m, err := w.Load()
 	if err != nil {
 		return nil, err
 	}
-	p := &Pipeline{net: m, config: m.Config, network: m.Network()}
+	p := &Pipeline{net: m, config: m.Config, dtype: m.DType, network: m.Network()}
 	p.prompts, err = prompt.NewReader(m, w, prompt.Options{
 		Encoder: o.TextEncoder,
 		Store:   o.TextStore,
