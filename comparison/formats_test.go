@@ -95,7 +95,8 @@ func TestFormatConflict(t *testing.T) {
 	cells := filepath.Join(o.Dir, cellsFolder)
 	for _, name := range []string{"FORA fora:n=2", "uncached"} {
 		own := filepath.Join(cells, FileName(name))
-		if err := errors.Join(os.RemoveAll(own), os.Rename(filepath.Join(cells, FileName(name+" bf16")), own)); err != nil {
+		narrow := filepath.Join(cells, FileName(name+" bf16"))
+		if err := errors.Join(os.RemoveAll(own), os.Rename(narrow, own)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -26,8 +26,8 @@ func ChooseDefaults(o *Options, seed uint64) {
 
 // ChooseFormat measures what each of o.Formats gains and loses against o.Pipeline, which is in
 // float32, under a policy of o.Sampling, and returns the policy with the choice: the fastest format
-// that loses at most maxLoss and whose Fréchet distance is not larger beyond its interval. o.Policies
-// is not used.
+// that loses at most maxLoss and whose Fréchet distance is not larger beyond its interval.
+// o.Policies is not used.
 func ChooseFormat(ctx context.Context, o Options, policy string, maxLoss float64) (*reuse.Trained, *Result, error) {
 	made, err := o.Open(policy)
 	if err != nil {

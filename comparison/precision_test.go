@@ -41,9 +41,9 @@ func tinyReference(t *testing.T, p *tokencache.Pipeline) *Reference {
 	return r
 }
 
-// TestChooseFormat checks the choice for a policy and for none: that its figures are against the same
-// policy in float32, that a policy of a file keeps what it was, and that images it was made from are
-// refused.
+// TestChooseFormat checks the choice for a policy and for none: that its figures are against the
+// same policy in float32, that a policy of a file keeps what it was, and that images it was made
+// from are refused.
 func TestChooseFormat(t *testing.T) {
 	o, _ := tinyOptions(t)
 	p, err := tokencache.Open("../testdata/cache-methods/model.safetensors",
@@ -63,7 +63,8 @@ func TestChooseFormat(t *testing.T) {
 				t.Fatal(err)
 			}
 			c := made.Precision
-			if len(c.Formats) != 1 || c.Seed != o.Seed || c.Images != 4 || c.Command != "a command" || made.Parameters() != policy {
+			if len(c.Formats) != 1 || c.Seed != o.Seed || c.Images != 4 || c.Command != "a command" ||
+				made.Parameters() != policy {
 				t.Fatalf("%+v of %s", c, made.Parameters())
 			}
 			f := c.Formats[0]
@@ -77,7 +78,8 @@ func TestChooseFormat(t *testing.T) {
 			if want := other.Speedup / own.Speedup; f.Speedup != want {
 				t.Errorf("speed-up %v, want %v", f.Speedup, want)
 			}
-			if want := other.Frechet.Value / own.Frechet.Value; f.Frechet == nil || math.Abs(f.Frechet.Value-want) > 1e-12 ||
+			want := other.Frechet.Value / own.Frechet.Value
+			if f.Frechet == nil || math.Abs(f.Frechet.Value-want) > 1e-12 ||
 				f.Frechet.Low > f.Frechet.High || f.Frechet.High-f.Frechet.Low > 0.5 {
 				t.Errorf("distance %+v, want %v", f.Frechet, want)
 			}
@@ -88,7 +90,8 @@ func TestChooseFormat(t *testing.T) {
 			if err := made.SaveCopy(dir); err != nil {
 				t.Fatal(err)
 			}
-			if again, err := reuse.Open(dir); err != nil || again.Precision == nil || again.Fits(o.Pipeline.Fingerprint(), planOf(t, o)) != nil {
+			again, err := reuse.Open(dir)
+			if err != nil || again.Precision == nil || again.Fits(o.Pipeline.Fingerprint(), planOf(t, o)) != nil {
 				t.Errorf("%v; read back %+v", err, again)
 			}
 			o := o

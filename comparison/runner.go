@@ -187,8 +187,8 @@ func (r *runner) choose(req *tokencache.Request, from, count int) {
 	}
 }
 
-// class returns the class of an image: they follow each other or, with Spread, are evenly apart where
-// there are more of them than images.
+// class returns the class of an image: they follow each other or, with Spread, are evenly apart
+// where there are more of them than images.
 func (r *runner) class(image int) int {
 	if r.Spread && r.Count < r.classes {
 		return image * r.classes / r.Count
@@ -248,7 +248,8 @@ func (r *runner) generate(ctx context.Context, s run) (*result, error) {
 	})
 }
 
-// complete generates the images of a result from image have on, count in all. made is told how many.
+// complete generates the images of a result from image have on, count in all. made is told how
+// many.
 func (r *runner) complete(ctx context.Context, d *result, have, count int, req tokencache.Request,
 	made func(images float64)) error {
 	if err := d.save(); err != nil { // first, so that images are never there without what they are of

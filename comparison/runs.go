@@ -233,8 +233,8 @@ func (e *UnreachedError) Error() string {
 	return text
 }
 
-// countedImages are those whose FLOPs are counted: a threshold computes different steps of different
-// images.
+// countedImages are those whose FLOPs are counted: a threshold computes different steps of
+// different images.
 const countedImages = 2
 
 // reduction returns the factor by which a policy's FLOPs are fewer than the uncached model's,

@@ -156,9 +156,9 @@ func (r *runner) title(m *method) string {
 	return m.title
 }
 
-// markBest marks, for each speed and number format, the solver that is nearest to its reference: by the PSNR to the
-// converged solution or, where there is none, by the Fréchet distance, or by the PSNR to the
-// uncached images.
+// markBest marks, for each speed and number format, the solver that is nearest to its reference: by
+// the PSNR to the converged solution or, where there is none, by the Fréchet distance, or by the
+// PSNR to the uncached images.
 func markBest(cells []report.Cell) {
 	type group struct{ best, count int }
 	type place struct {

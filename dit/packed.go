@@ -119,8 +119,8 @@ func writeAligned(out io.Writer, b []byte) error {
 	return err
 }
 
-// Format returns the number format that Load makes of one that is asked for: that of a packed file is
-// given.
+// Format returns the number format that Load makes of one that is asked for: that of a packed file
+// is given.
 func (w *Weights) Format(d tensor.DType) tensor.DType {
 	if w.packed != nil {
 		return w.packed.dtype

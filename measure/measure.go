@@ -146,8 +146,8 @@ func Compare(ctx context.Context, p *tokencache.Pipeline, req tokencache.Request
 	return CompareWith(ctx, p, req, req.Sampling, repeat)
 }
 
-// CompareBoth is CompareWith, and then Converge. It calls progress with what is done of all, instead
-// of the request's OnStep.
+// CompareBoth is CompareWith, and then Converge. It calls progress with what is done of all,
+// instead of the request's OnStep.
 func CompareBoth(ctx context.Context, p *tokencache.Pipeline, req tokencache.Request,
 	with tokencache.Sampling, repeat int, progress func(done, all float64)) (*Comparison, error) {
 	const solution = 4 // a converged image takes about as long as so many others
@@ -281,8 +281,8 @@ func warmUp(ctx context.Context, p *tokencache.Pipeline, req tokencache.Request)
 	return err
 }
 
-// Pace estimates how long an uncached image takes, in seconds, from a few steps of a few images, which
-// are denoised together. evaluations of the network is what an image takes.
+// Pace estimates how long an uncached image takes, in seconds, from a few steps of a few images,
+// which are denoised together. evaluations of the network is what an image takes.
 func Pace(ctx context.Context, p *tokencache.Pipeline, s tokencache.Sampling, evaluations int) (float64, error) {
 	const images, steps = 4, 3
 	req := tokencache.Request{Sampling: DDIM50(s), Classes: make([]int, images), Batch: images}

@@ -45,7 +45,8 @@ func NewLoader(src Source) *Loader { return &Loader{src: src, hash: sha256.New()
 func (l *Loader) Train() { l.train = true }
 
 // SetDType sets the number format of the inner linear maps that are read from now on, by Inner,
-// InnerNoBias, InnerConv3x3, LoadAttention and LoadMLP, unless they are trainable. It is float32 at first.
+// InnerNoBias, InnerConv3x3, LoadAttention and LoadMLP, unless they are trainable. It is float32 at
+// first.
 func (l *Loader) SetDType(d tensor.DType) { l.dtype = d }
 
 // Freeze makes the Loader return layers that pass gradients on to their inputs but have none

@@ -210,7 +210,8 @@ func precisionDrawing(panels []*precisionPanel, narrow bool) *chart.Drawing {
 	}
 	d := chart.New(width, height, precisionTitle)
 	for i, p := range panels {
-		p.draw(d, chart.Box{Left: 4, Top: float64(i) * panel, Right: width - room - 4, Bottom: float64(i+1)*panel - margin})
+		top := float64(i) * panel
+		p.draw(d, chart.Box{Left: 4, Top: top, Right: width - room - 4, Bottom: top + panel - margin})
 	}
 	box := chart.Box{Left: width - room, Top: 2 * margin, Right: width}
 	if narrow {
@@ -237,8 +238,10 @@ func (p *precisionPanel) draw(d *chart.Drawing, box chart.Box) {
 		marker := slices.Index(p.methods, row.method) % chart.Markers
 		for i, c := range row.cells {
 			if q := p.of(c); q != nil {
-				tip := fmt.Sprintf("%s, %s, %s: %s, %s", c.Method, c.Policy, p.formats[i], times(c.Speedup), short(q.Value))
-				d.Marker(marker, plot.At(c.Speedup, q.Value), markerRadius, chart.Series[i%len(chart.Series)], "", tip)
+				tip := fmt.Sprintf("%s, %s, %s: %s, %s",
+					c.Method, c.Policy, p.formats[i], times(c.Speedup), short(q.Value))
+				color := chart.Series[i%len(chart.Series)]
+				d.Marker(marker, plot.At(c.Speedup, q.Value), markerRadius, color, "", tip)
 			}
 		}
 	}
@@ -252,7 +255,8 @@ func (p *precisionPanel) keys() []chart.Key {
 	}
 	for i, name := range p.methods {
 		keys = append(keys, chart.Key{Name: name, Draw: func(d *chart.Drawing, left chart.Point) {
-			d.Marker(i%chart.Markers, chart.Point{X: left.X + chart.SampleWidth/2, Y: left.Y}, markerRadius, chart.Soft, "", "")
+			at := chart.Point{X: left.X + chart.SampleWidth/2, Y: left.Y}
+			d.Marker(i%chart.Markers, at, markerRadius, chart.Soft, "", "")
 		}})
 	}
 	return keys

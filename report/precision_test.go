@@ -51,7 +51,8 @@ func TestPrecisionTable(t *testing.T) {
 		t.Errorf("head %q, want %q", got.Head, want)
 	}
 	want := [][]string{
-		{"uncached", "1.00×; – / 90.0", "1.80×; 60.0 / 50.0; +1.0 %, −1.0 to +3.0", "2.90×; 45.0 / 35.0; +1.0 %, −1.0 to +3.0"},
+		{"uncached", "1.00×; – / 90.0", "1.80×; 60.0 / 50.0; +1.0 %, −1.0 to +3.0",
+			"2.90×; 45.0 / 35.0; +1.0 %, −1.0 to +3.0"},
 		{"FORA: fora:n=2", "1.90×; 40.0 / 30.0; +1.0 %, −1.0 to +3.0", "3.40×; 39.5 / 29.5; +1.0 %, −1.0 to +3.0", "–"},
 		{"FORA: fora:n=3", "2.80×; 35.0 / 25.0; +1.0 %, −1.0 to +3.0", "5.10×; 34.9 / 24.9; +1.0 %, −1.0 to +3.0",
 			"8.00×; 34.2 / 24.2; +1.0 %, −1.0 to +3.0"},
@@ -70,8 +71,8 @@ func TestPrecisionTable(t *testing.T) {
 	}
 }
 
-// TestPrecisionFile checks that results.json says the number format of every cell, has the crossing,
-// and is read back as it was.
+// TestPrecisionFile checks that results.json says the number format of every cell, has the
+// crossing, and is read back as it was.
 func TestPrecisionFile(t *testing.T) {
 	r := crossed()
 	b, err := json.Marshal(r)
@@ -122,7 +123,8 @@ func TestPrecisionCells(t *testing.T) {
 	for _, s := range r.series() {
 		names = append(names, s.Name)
 	}
-	if want := []string{"uncached, bf16", "uncached, int8", "FORA", "FORA, bf16", "FORA, int8"}; !reflect.DeepEqual(names, want) {
+	want := []string{"uncached, bf16", "uncached, int8", "FORA", "FORA, bf16", "FORA, int8"}
+	if !reflect.DeepEqual(names, want) {
 		t.Errorf("series %q, want %q", names, want)
 	}
 	if got := r.generate(&r.Cells[4]); !strings.Contains(got, "--policy fora:n=2 --model m --dtype bf16") {

@@ -316,8 +316,9 @@ type Image struct {
 // Write makes the folder if need be and writes the whole report into it: results.json and
 // results.csv, the tables at equal cost as tables.md, the charts that there are numbers for
 // (pareto, frontier-psnr, frontier-converged, frontier-frechet, step-time, memory and
-// cache-x-precision, each as .svg and .png), sheet.png if there are images, and report.html, which contains all of them and refers
-// to no other file. Each file is written whole or not at all, the results first.
+// cache-x-precision, each as .svg and .png), sheet.png if there are images, and report.html, which
+// contains all of them and refers to no other file. Each file is written whole or not at all, the
+// results first.
 func (r *Results) Write(dir string, sheet []SheetRow, images ...Image) error {
 	if err := r.check(); err != nil {
 		return fmt.Errorf("report %s: %w", dir, err)

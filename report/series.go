@@ -10,8 +10,8 @@ import (
 	"github.com/tokencache/tokencache/report/internal/chart"
 )
 
-// series is a method's cells of one number format that have numbers, by rising speed-up. Its look follows from its
-// place among all methods and is the same in every chart.
+// series is a method's cells of one number format that have numbers, by rising speed-up. Its look
+// follows from its place among all methods and is the same in every chart.
 type series struct {
 	Name  string
 	Index int // of the method among all

@@ -20,6 +20,9 @@ func TestPrecisionChoose(t *testing.T) {
 		change(&f)
 		return f
 	}
+	distance := func(value, low, high float64) func(*reuse.FormatLoss) {
+		return func(f *reuse.FormatLoss) { f.Frechet = &reuse.FrechetFactor{Value: value, Low: low, High: high} }
+	}
 	for _, test := range []struct {
 		name string
 		int8 reuse.FormatLoss
@@ -30,9 +33,9 @@ func TestPrecisionChoose(t *testing.T) {
 		{"a gain", with(func(f *reuse.FormatLoss) { f.Loss = loss(-0.2) }), "int8"},
 		{"loses too much", with(func(f *reuse.FormatLoss) { f.Loss = loss(0.101) }), "bf16"},
 		{"no loss measured", with(func(f *reuse.FormatLoss) { f.Loss = nil }), "bf16"},
-		{"distance within its interval", with(func(f *reuse.FormatLoss) { f.Frechet = &reuse.FrechetFactor{1.1, 0.99, 1.2} }), "int8"},
-		{"distance smaller", with(func(f *reuse.FormatLoss) { f.Frechet = &reuse.FrechetFactor{0.9, 0.8, 0.95} }), "int8"},
-		{"distance larger", with(func(f *reuse.FormatLoss) { f.Frechet = &reuse.FrechetFactor{1.1, 1.01, 1.2} }), "bf16"},
+		{"distance within its interval", with(distance(1.1, 0.99, 1.2)), "int8"},
+		{"distance smaller", with(distance(0.9, 0.8, 0.95)), "int8"},
+		{"distance larger", with(distance(1.1, 1.01, 1.2)), "bf16"},
 		{"slower than the other", with(func(f *reuse.FormatLoss) { f.Speedup = 1.2 }), "bf16"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -50,8 +53,8 @@ func TestPrecisionChoose(t *testing.T) {
 	}
 }
 
-// TestPrecisionFile checks that a policy's file carries the choice, that a policy without one runs in
-// float32, and that a choice which nothing measured is refused.
+// TestPrecisionFile checks that a policy's file carries the choice, that a policy without one runs
+// in float32, and that a choice which nothing measured is refused.
 func TestPrecisionFile(t *testing.T) {
 	loss := 0.02
 	made := &reuse.Trained{

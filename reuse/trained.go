@@ -253,8 +253,8 @@ func (e *MismatchError) Error() string {
 }
 
 // Fits reports, as a *MismatchError, that the policy is not for a model with a fingerprint, or not
-// for a plan: another sampler, other steps or options of the solver, or another amount of noise added
-// at each step, which no forecast knows.
+// for a plan: another sampler, other steps or options of the solver, or another amount of noise
+// added at each step, which no forecast knows.
 func (t *Trained) Fits(fingerprint string, plan Plan) error {
 	e := &MismatchError{Policy: t.String(), For: t.Sampling}
 	switch {

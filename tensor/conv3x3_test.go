@@ -218,9 +218,9 @@ func TestConv3x3Workers(t *testing.T) {
 	})
 }
 
-// TestConv3x3Narrow checks convolutions in bfloat16 on integers so small that nothing is rounded: they
-// equal those in float32, added to what is there too, for any number of workers; that a convolution of
-// other numbers is near; and that it does round.
+// TestConv3x3Narrow checks convolutions in bfloat16 on integers so small that nothing is rounded:
+// they equal those in float32, added to what is there too, for any number of workers; that a
+// convolution of other numbers is near; and that it does round.
 func TestConv3x3Narrow(t *testing.T) {
 	r := rand.New(rand.NewPCG(8, 9))
 	integers := func(n int) []float32 {
@@ -235,9 +235,11 @@ func TestConv3x3Narrow(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			x := Images{X: FromSlice(integers(samples*h*w*in), samples*h*w, in), Height: h, Width: w}
 			weights, bias := integers(out*in*9), integers(out)
-			exact, narrow := NewConv3x3Weight(weights, out, in, bias, s), NewConv3x3WeightAs(BF16, weights, out, in, bias, s)
+			exact := NewConv3x3Weight(weights, out, in, bias, s)
+			narrow := NewConv3x3WeightAs(BF16, weights, out, in, bias, s)
 			if exact.DType() != F32 || narrow.DType() != BF16 || narrow.Bytes() >= exact.Bytes() {
-				t.Errorf("formats %v of %d bytes, %v of %d", exact.DType(), exact.Bytes(), narrow.DType(), narrow.Bytes())
+				t.Errorf("formats %v of %d bytes, %v of %d",
+					exact.DType(), exact.Bytes(), narrow.DType(), narrow.Bytes())
 			}
 			for _, workers := range []int{1, 2, 3} {
 				g := NewGraph(NewPool(workers))

@@ -41,8 +41,8 @@ func (b *builder) conv(name string, out, in int, s tensor.Conv3x3Geometry) *tens
 	return b.loader.Conv3x3(name, out, in, s)
 }
 
-// inner makes a 3x3 convolution between the first and the last, which are nearly all of the work and
-// may be in another number format than float32.
+// inner makes a 3x3 convolution between the first and the last, which are nearly all of the work
+// and may be in another number format than float32.
 func (b *builder) inner(name string, out, in int, s tensor.Conv3x3Geometry) *tensor.Conv3x3Weight {
 	b.want(name+".weight", out, in, 3, 3)
 	b.want(name+".bias", out)

@@ -236,7 +236,8 @@ func TestBF16(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if exact.Spec().Narrow != 0 || narrow.Spec().Narrow < 10 || narrow.Spec().Fingerprint != exact.Spec().Fingerprint {
+			if exact.Spec().Narrow != 0 || narrow.Spec().Narrow < 10 ||
+				narrow.Spec().Fingerprint != exact.Spec().Fingerprint {
 				t.Errorf("%+v, in float32 %+v", narrow.Spec(), exact.Spec())
 			}
 			want, got := decode(t, exact, 2, z, h, w), decode(t, narrow, 2, z, h, w)
@@ -255,7 +256,8 @@ func TestBF16(t *testing.T) {
 			}
 			image := tensor.FromSlice(slices.Clone(want[:len(want)/z.Rows]), 1, len(want)/z.Rows)
 			side := exact.Spec().Downscale
-			same(t, "encoded", numbers(encode(t, exact, 1, image, h*side, w*side)), numbers(encode(t, narrow, 1, image, h*side, w*side)))
+			same(t, "encoded", numbers(encode(t, exact, 1, image, h*side, w*side)),
+				numbers(encode(t, narrow, 1, image, h*side, w*side)))
 			whole, err := OpenAs(t.Context(), filepath.Join(testdata, test.path), tensor.INT8)
 			if err != nil {
 				t.Fatal(err)

@@ -5,10 +5,10 @@
 //	go run ./bench/start -dtype f32
 //	go run ./bench/start -model DiT.packed -vae sd-vae-ft-ema
 //
-// It prints one JSON object. start_ms is from the start of a process to its opened model, the median
-// of several; rss_mb is the resident memory of each of two processes that have made an image at the
-// same time, shared_mb what of it they share, and open_ms is like start_ms of the weights as they are
-// published, read and packed.
+// It prints one JSON object. start_ms is from the start of a process to its opened model, the
+// median of several; rss_mb is the resident memory of each of two processes that have made an image
+// at the same time, shared_mb what of it they share, and open_ms is like start_ms of the weights as
+// they are published, read and packed.
 package main
 
 import (
@@ -69,8 +69,8 @@ type report struct {
 	Shared float64 `json:"shared_mb"`         // of that
 }
 
-// open is a child: it says when the model is open, makes an image for each line that it reads, and says
-// that.
+// open is a child: it says when the model is open, makes an image for each line that it reads, and
+// says that.
 func (o *options) open() error {
 	p, err := tokencache.Open(o.model, tokencache.Options{VAE: o.vae})
 	if err != nil {

@@ -22,7 +22,8 @@ const formatsFolder = "formats"
 // chooseFormat chooses the number format of a policy and saves the policy with it.
 func (c *calibrateCmd) chooseFormat(a *app) error {
 	if c.DType != auto || c.MaxLoss < 0 {
-		return errors.New("--choose-dtype measures all number formats: leave out --dtype, and give --max-loss of 0 or more")
+		return errors.New("--choose-dtype measures all number formats: leave out --dtype, " +
+			"and give --max-loss of 0 or more")
 	}
 	o, done, err := a.comparison(&c.Model, c.options(), &c.samplingFlags)
 	if err != nil {

@@ -242,7 +242,8 @@ func (a *app) comparison(model *string, options tokencache.Options,
 	return o, p.Close, nil
 }
 
-// formats opens the model of a comparison in other number formats too, and returns what closes them.
+// formats opens the model of a comparison in other number formats too, and returns what closes
+// them.
 func (a *app) formats(o *comparison.Options, list []tokencache.DType) (done func(), err error) {
 	done = func() {
 		for _, p := range o.Formats {

@@ -15,7 +15,8 @@ func Precision(p *reuse.Precision) []string {
 			text += fmt.Sprintf(", %.3f dB lost to the converged solution", *f.Loss)
 		}
 		if e := f.Frechet; e != nil {
-			text += fmt.Sprintf(", Fréchet distance %+.2f %% (%+.2f to %+.2f)", 100*(e.Value-1), 100*(e.Low-1), 100*(e.High-1))
+			text += fmt.Sprintf(", Fréchet distance %+.2f %% (%+.2f to %+.2f)",
+				100*(e.Value-1), 100*(e.Low-1), 100*(e.High-1))
 		}
 		if !f.Keeps {
 			text += "; that does not keep the images"
@@ -25,6 +26,6 @@ func Precision(p *reuse.Precision) []string {
 	if p.Note != "" {
 		lines = append(lines, p.Note)
 	}
-	return append(lines, fmt.Sprintf("auto is %s: the fastest format that loses at most %g dB and whose Fréchet distance "+
-		"is not larger beyond its interval", p.DType, p.MaxLoss))
+	return append(lines, fmt.Sprintf("auto is %s: the fastest format that loses at most %g dB and whose "+
+		"Fréchet distance is not larger beyond its interval", p.DType, p.MaxLoss))
 }

@@ -15,8 +15,9 @@ import (
 //
 // A linear map of numbers that each have a relative error of u/√2 has a relative error of u. A
 // block has two branches of two such maps, one behind the other, and none of them adds more to the
-// residual stream than is in it, so that the error behind L blocks is at most √(4L)·u. Guidance of scale s takes s times one prediction and 1-s times another, and a run
-// of n steps adds up n of those errors, none of which grows: √(s²+(s-1)²)·√n times as much.
+// residual stream than is in it, so that the error behind L blocks is at most √(4L)·u. Guidance of
+// scale s takes s times one prediction and 1-s times another, and a run of n steps adds up n of
+// those errors, none of which grows: √(s²+(s-1)²)·√n times as much.
 //
 // Rounding to bfloat16 errs by up to 2^-9 of a number, evenly: u = √2·2^-9/√3. Rounding to int8
 // errs evenly by up to half a step. A step of activations is 1/255 of their range, taken to be 12

@@ -41,9 +41,9 @@ func TestNarrowModelsAreWithinTheirBounds(t *testing.T) {
 	}
 }
 
-// TestNarrowDecodersAreWithinTheirBounds checks the recorded autoencoders in bfloat16: their decoders'
-// errors are there, and within what is derived, and their encoders are float32, as all of them is
-// where the model is int8.
+// TestNarrowDecodersAreWithinTheirBounds checks the recorded autoencoders in bfloat16: their
+// decoders' errors are there, and within what is derived, and their encoders are float32, as all of
+// them is where the model is int8.
 func TestNarrowDecodersAreWithinTheirBounds(t *testing.T) {
 	paths := []string{"../../../../testdata/vae-tiny", "../../../../testdata/taesd"}
 	for _, d := range []tensor.DType{tensor.BF16, tensor.INT8} {
