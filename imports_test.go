@@ -83,6 +83,7 @@ var storeys = []storey{
 	}},
 	{"program", []room{
 		{"bench/jobs/simulate", ""},
+		{"bench/start", ". checkpoint dit internal/formula tensor"},
 		{"bench/emoji/make", "internal/raster internal/regularfile"},
 		{"bench/peers/block", "checkpoint dit nn seam tensor"},
 		{"cmd/tokencache/internal/version", "internal/kernel internal/regularfile"},

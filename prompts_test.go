@@ -300,3 +300,39 @@ func TestPromptAllocations(t *testing.T) {
 		t.Errorf("%v allocations in %d steps, %v in %d", long, many, short, few)
 	}
 }
+
+// TestTextNumberFormats checks that a text-to-image model runs in the number format that is asked
+// for: its images are near those in float32 and other ones, and their identity says so.
+func TestTextNumberFormats(t *testing.T) {
+	var exact []float32
+	identities := map[string]bool{}
+	for _, d := range []tokencache.DType{tokencache.F32, tokencache.BF16, tokencache.INT8} {
+		p := openText(t, tokencache.Options{DType: d})
+		req := tokencache.Request{
+			Conditions: promptsOf(t, p, "a red square"),
+			Seed:       3,
+			Sampling:   tokencache.Sampling{Sampler: "euler", Steps: 3, Guidance: 2},
+		}
+		r, err := p.Generate(t.Context(), req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		identities[p.Identity(req)] = true
+		got := r.Images[0].Latents
+		if d == tokencache.F32 {
+			exact = slices.Clone(got)
+		}
+		var squares float64
+		for i, v := range exact {
+			e := float64(got[i] - v)
+			squares += e * e
+		}
+		rms := math.Sqrt(squares / float64(len(exact)))
+		if p.DType() != d || d != tokencache.F32 && !(rms > 1e-6 && rms < 0.2) {
+			t.Errorf("%v: a model of %v, %g from float32", d, p.DType(), rms)
+		}
+	}
+	if len(identities) != 3 {
+		t.Errorf("%d identities of three number formats", len(identities))
+	}
+}

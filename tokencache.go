@@ -60,8 +60,8 @@ import (
 
 // DType is a number format of a network's blocks: of the weights and activations of the linear maps
 // that all tokens pass through. What is between them (norms, attention, the residual stream), what
-// the conditioning passes through, the first and the last linear map, and the autoencoder are
-// float32 always.
+// the conditioning passes through, and the first and the last linear map are float32 always. Of the
+// autoencoder the decoder's convolutions are bfloat16 where that is the format, else float32.
 type DType = tensor.DType
 
 // The number formats. Each takes half the memory of the one before, or less, and is about twice as
@@ -200,7 +200,7 @@ func fromWeights(ctx context.Context, w *dit.Weights, o Options) (*Pipeline, err
 		decoder = w.VAE
 	}
 	if decoder != "" {
-		if p.decoder, err = vae.OpenContext(ctx, decoder); err != nil {
+		if p.decoder, err = vae.OpenAs(ctx, decoder, w.Format(o.DType)); err != nil {
 			return nil, err
 		}
 	}
@@ -231,11 +231,12 @@ func FromTextWeights(w *minit2i.Weights, o Options) (*Pipeline, error) {
 	if o.VAE != "" {
 		return nil, &FieldError{Field: "VAE", Value: o.VAE, Want: "none: the model makes pixels"}
 	}
+	w.DType = o.DType
 	m, err := w.Load()
 	if err != nil {
 		return nil, err
 	}
-	p := &Pipeline{net: m, config: m.Config, network: m.Network()}
+	p := &Pipeline{net: m, config: m.Config, dtype: m.DType, network: m.Network()}
 	p.prompts, err = prompt.NewReader(m, w, prompt.Options{
 		Encoder: o.TextEncoder,
 		Store:   o.TextStore,

@@ -49,7 +49,7 @@ func (b *bench) prepare(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		return r.features(ctx, &report.Cell{}, images, true)
+		return r.features(ctx, &report.Cell{}, images, d.Run)
 	}
 	return nil
 }
@@ -221,7 +221,7 @@ func (r *runner) trial(ctx context.Context, s run, images int, frechet bool) (ou
 		return o, nil
 	}
 	var cell report.Cell
-	err = r.features(ctx, &cell, made, false)
+	err = r.features(ctx, &cell, made, s)
 	if cell.FrechetRatio != nil {
 		o.frechet = cell.FrechetRatio.Value
 	}
@@ -239,7 +239,7 @@ func (r *runner) timed(ctx context.Context, s run) (float64, error) {
 		return 0, err
 	}
 	if d.Timing == nil || r.Retime {
-		r.stage("timing %s", s.Policy)
+		r.stage("timing %s", s)
 		if err := r.time(ctx, d, policy, sampling); err != nil {
 			return 0, err
 		}

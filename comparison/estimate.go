@@ -41,11 +41,16 @@ func (c *Calibration) work(name string) float64 {
 
 // expected is about what a comparison takes, before any policy is made or counted.
 func (r *runner) expected() (policies int, work float64) {
+	formats := 1 + float64(len(r.Formats)) // that all runs are made in
 	work = r.convergedWork() + r.work(uncached())
+	for range r.Formats {
+		policies++
+		work += r.work(run{Method: report.Uncached, DType: "another"})
+	}
 	add := func(m *method) {
 		for _, speed := range r.Speeds {
-			policies++
-			work += r.work(run{Wanted: speed}) + countedImages*tries(len(m.ladder))*cachedShare
+			policies += 1 + len(r.Formats)
+			work += formats*r.work(run{Wanted: speed}) + countedImages*tries(len(m.ladder))*cachedShare
 			switch {
 			case m.calibrated != "":
 				work += r.Calibration.work(m.calibrated)
@@ -70,8 +75,8 @@ func (r *runner) expected() (policies int, work float64) {
 	for _, name := range r.names() {
 		m := methodOf(name)
 		if m == nil || m.bundled != "" {
-			policies++
-			work += r.work(run{Wanted: 1 / cachedShare})
+			policies += 1 + len(r.Formats)
+			work += formats * r.work(run{Wanted: 1 / cachedShare})
 			continue
 		}
 		add(m)
@@ -131,7 +136,7 @@ func (r *runner) left(s run) float64 {
 	}
 	images := r.work(run{Method: report.Uncached, Wanted: s.Wanted})
 	left := images * float64(max(0, r.Count-have)) / float64(r.Count)
-	if s.Method != report.Uncached && (d.Timing == nil || r.Retime) {
+	if !s.isBase() && (d.Timing == nil || r.Retime) {
 		left += r.work(s) - images
 	}
 	return left

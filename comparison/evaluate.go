@@ -36,7 +36,7 @@ func (r *runner) evaluate(ctx context.Context, d, base *result) (report.Cell, []
 		}
 	}
 	if r.Reference != nil {
-		if err := r.features(ctx, &cell, images, d == base); err != nil {
+		if err := r.features(ctx, &cell, images, d.Run); err != nil {
 			return cell, nil, err
 		}
 	}
@@ -49,6 +49,7 @@ func (r *runner) cost(d *result) report.Cell {
 		Method:             d.Run.Method,
 		Policy:             d.Run.Policy,
 		Wanted:             d.Run.Wanted,
+		DType:              d.Run.DType,
 		Images:             r.Count,
 		StepsTaken:         d.Stats.Steps,
 		UncachedStepMillis: d.Step.Millis,
@@ -100,8 +101,8 @@ func floats(m tokencache.Image) []float32 {
 	return x
 }
 
-// features fills in what the network's features say of images.
-func (r *runner) features(ctx context.Context, cell *report.Cell, images []tokencache.Image, isBase bool) error {
+// features fills in what the network's features say of the images of a run.
+func (r *runner) features(ctx context.Context, cell *report.Cell, images []tokencache.Image, s run) error {
 	set := eval.Images{Count: len(images), Image: func(i int) (image.Image, error) { return standard(images[i]), nil }}
 	for _, m := range images {
 		set.Labels = append(set.Labels, int32(m.Class))
@@ -117,16 +118,11 @@ func (r *runner) features(ctx context.Context, cell *report.Cell, images []token
 	if cell.Frechet, draws, err = frechet(p, r.Reference.Gaussian, r.Seed); err != nil {
 		return err
 	}
-	if isBase {
-		r.baseFrechet, r.baseDraws = cell.Frechet.Value, draws
-		return nil
+	r.drawn[s] = drawn{cell.Frechet.Value, draws}
+	if !s.isBase() {
+		ratio := r.drawn[s].over(r.drawn[r.base.Run])
+		cell.FrechetRatio = &ratio
 	}
-	for i := range draws {
-		draws[i] /= r.baseDraws[i]
-	}
-	ratio := cell.Frechet.Value / r.baseFrechet
-	estimate := eval.Around(ratio, draws)
-	cell.FrechetRatio = &estimate
 	return nil
 }
 

@@ -18,19 +18,19 @@ import (
 func (r *Result) Sheet() []report.SheetRow {
 	shown := map[string]bool{}
 	for _, cell := range r.Middle() {
-		shown[cell.Policy] = true
+		shown[cell.Name()+" "+cell.Policy] = true
 	}
 	var rows []report.SheetRow
 	for i, cell := range r.Cells {
 		if len(r.Images[i]) == 0 {
 			continue
 		}
-		row := report.SheetRow{Title: cell.Method}
-		if cell.Method != report.Uncached {
-			row.Title = fmt.Sprintf("%s, %.2fx", cell.Method, cell.Speedup)
-			row.Note, row.More = cell.Policy, !shown[cell.Policy]
+		row := report.SheetRow{Title: cell.Name()}
+		if !cell.Base() {
+			row.Title = fmt.Sprintf("%s, %.2fx", cell.Name(), cell.Speedup)
+			row.Note, row.More = cell.Policy, !shown[cell.Name()+" "+cell.Policy]
 		}
-		if f := cell.PSNRUncached; f != nil && cell.Method != report.Uncached {
+		if f := cell.PSNRUncached; f != nil && !cell.Base() {
 			row.Title += fmt.Sprintf(", %.1f dB", f.Mean)
 		}
 		for _, m := range r.Images[i] {
@@ -46,7 +46,7 @@ func (r *Result) Sheet() []report.SheetRow {
 func (r *Result) Overlays(ctx context.Context, o Options) ([]report.Image, error) {
 	var list []report.Image
 	for _, cell := range r.Middle() {
-		if cell.PSteps == 0 {
+		if cell.PSteps == 0 || cell.DType != "" { // it chooses as in the comparison's own format
 			continue
 		}
 		file, err := overlay(ctx, o, cell)

@@ -81,11 +81,11 @@ func (r *runner) kept() ([]*result, error) {
 		if err != nil {
 			return nil, err
 		}
-		if have < r.Count || d.Timing == nil && d.Run.Method != report.Uncached {
-			r.stage("left out: %s %s, with %d of %d images", d.Run.Method, d.Run.Policy, have, r.Count)
+		if have < r.Count || d.Timing == nil && !d.Run.isBase() {
+			r.stage("left out: %s %s, with %d of %d images", d.Run.Method, d.Run, have, r.Count)
 			continue
 		}
-		if d.Run.Method == report.Uncached {
+		if d.Run.isBase() {
 			d = r.base
 		}
 		list = append(list, d)

@@ -15,6 +15,9 @@ import (
 type Options struct {
 	Dir      string // of the report; results are in Dir/cells, calibrated policies in Dir/policies
 	Pipeline *tokencache.Pipeline
+	// Formats are the same model in other number formats. Every policy runs in all of them, and is
+	// compared with what Pipeline, best in float32, generates without a policy.
+	Formats []*tokencache.Pipeline
 
 	diffusion.Sampling
 	Seed  uint64
@@ -96,6 +99,7 @@ func newResult(o *Options) *Result {
 		Batch:       o.Batch,
 		Threads:     o.Pipeline.Threads(),
 		Level:       o.Pipeline.Arithmetic(),
+		DType:       o.Pipeline.DType().String(),
 		Processor:   o.Processor,
 		Date:        time.Now().UTC().Format(time.DateOnly),
 		Command:     o.Command,

@@ -63,11 +63,11 @@ func NewWorker(o Options, measured int) (*Worker, error) {
 // runner returns the one whose images are identified by of.
 func (w *Worker) runner(of string) (*runner, error) {
 	for _, r := range w.runners {
-		if r.key() == of {
+		if r.key(r.Pipeline) == of {
 			return r, nil
 		}
 	}
-	return nil, fmt.Errorf("it would make other images: they are %s, want %s", w.runners[0].key(), of)
+	return nil, fmt.Errorf("it would make other images: they are %s, want %s", w.runners[0].key(w.runners[0].Pipeline), of)
 }
 
 // Check reports that the worker would make other images than those identified by of.
@@ -206,7 +206,7 @@ func (r *runner) fetch(ctx context.Context, all []*wanted) (map[string]error, er
 		}
 	}
 	failures := map[string]error{}
-	err := r.Remote(ctx, r.key(), tasks, func(i int, result []byte, failed error) error {
+	err := r.Remote(ctx, r.key(r.Pipeline), tasks, func(i int, result []byte, failed error) error {
 		if failed != nil {
 			failures[each[i].Run.folder()] = failed
 			return nil

@@ -62,10 +62,14 @@ func (r *runner) peek(s run) (*result, error) {
 
 // folder is the name of a run's folder, before it is made a file name.
 func (s run) folder() string {
-	if s.Method == report.Uncached {
-		return report.Uncached
+	name := report.Uncached
+	if s.Method != report.Uncached {
+		name = s.Method + " " + s.Policy
 	}
-	return s.Method + " " + s.Policy
+	if s.DType != "" {
+		name += " " + s.DType
+	}
+	return name
 }
 
 // open opens the result of a run, which may be new. It fails with a *ConflictError if the folder
@@ -80,8 +84,12 @@ func (r *runner) open(s run, policy reuse.Policy, sampling diffusion.Sampling) (
 
 // openFolder opens the result of a name with a content that identifies what its policy does.
 func (r *runner) openFolder(name, content string, s run) (*result, error) {
+	p, err := r.pipeline(s)
+	if err != nil {
+		return nil, err
+	}
 	d := &result{
-		Of:  digest.Of(r.key(), content),
+		Of:  digest.Of(r.key(p), content),
 		Run: s,
 		dir: filepath.Join(r.Dir, cellsFolder, FileName(name)),
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/diffusion"
+	"github.com/tokencache/tokencache/eval"
 	"github.com/tokencache/tokencache/internal/digest"
 	"github.com/tokencache/tokencache/measure"
 	"github.com/tokencache/tokencache/report"
@@ -24,14 +25,33 @@ type runner struct {
 	perImage  float64 // seconds of an uncached image, 0: not measured
 	result    *Result
 
-	solution    *result   // the converged one, nil if there is none
-	base        *result   // of the uncached model
-	baseFrechet float64   // of its images
-	baseDraws   []float64 // likewise, of each resample
+	solution *result       // the converged one, nil if there is none
+	base     *result       // of the uncached model
+	drawn    map[run]drawn // Fréchet distances of what was evaluated
+}
+
+// drawn is a Fréchet distance and that of each resample; of equal counts resamples are paired.
+type drawn struct {
+	value float64
+	draws []float64
+}
+
+// over is the factor by which a distance is larger than another, with its paired interval.
+func (d drawn) over(other drawn) eval.Estimate {
+	ratios := make([]float64, len(d.draws))
+	for i := range ratios {
+		ratios[i] = d.draws[i] / other.draws[i]
+	}
+	return eval.Around(d.value/other.value, ratios)
 }
 
 func newRunner(o Options) (*runner, error) {
-	r := &runner{Options: o, classes: o.Pipeline.Config().NumClasses, result: newResult(&o)}
+	r := &runner{
+		Options: o,
+		classes: o.Pipeline.Config().NumClasses,
+		result:  newResult(&o),
+		drawn:   map[run]drawn{},
+	}
 	var err error
 	if r.plan, err = o.Pipeline.Plan(o.Sampling); err != nil {
 		return nil, err
@@ -39,7 +59,7 @@ func newRunner(o Options) (*runner, error) {
 	if err := os.MkdirAll(filepath.Join(o.Dir, cellsFolder), 0o777); err != nil {
 		return nil, err
 	}
-	r.counts, err = openCounts(filepath.Join(o.Dir, countsFile), r.key())
+	r.counts, err = openCounts(filepath.Join(o.Dir, countsFile), r.key(o.Pipeline))
 	return r, err
 }
 
@@ -52,9 +72,14 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	return r.run(ctx)
+}
+
+// run measures all policies.
+func (r *runner) run(ctx context.Context) (*Result, error) {
 	if r.Remote == nil {
 		policies, work := r.expected()
-		err = r.announce(ctx, work, "%d policies of %d images, less what is finished already", policies, o.Count)
+		err := r.announce(ctx, work, "%d policies of %d images, less what is finished already", policies, r.Count)
 		if err != nil {
 			return nil, err
 		}
@@ -91,6 +116,7 @@ func (r *runner) measure(ctx context.Context, s run) error {
 		Method:      s.Method,
 		Policy:      s.Policy,
 		Wanted:      s.Wanted,
+		DType:       s.DType,
 		Error:       s.Error,
 		Unreachable: s.Unreachable,
 	}
@@ -103,7 +129,7 @@ func (r *runner) measure(ctx context.Context, s run) error {
 		switch {
 		case err == nil:
 			cell, images = made, first
-		case s.Method == report.Uncached:
+		case s.isBase():
 			return err
 		default:
 			cell.Error = err.Error()
@@ -167,8 +193,8 @@ func (r *runner) choose(req *tokencache.Request, from, count int) {
 	}
 }
 
-// class returns the class of an image: they follow each other or, with Spread, are evenly apart where
-// there are more of them than images.
+// class returns the class of an image: they follow each other or, with Spread, are evenly apart
+// where there are more of them than images.
 func (r *runner) class(image int) int {
 	if r.Spread && r.Count < r.classes {
 		return image * r.classes / r.Count
@@ -184,7 +210,7 @@ func (r *runner) work(s run) float64 {
 		share = 1 / s.Wanted
 	}
 	timing := 0.0
-	if s.Method != report.Uncached {
+	if !s.isBase() {
 		// One of the measurement's runs generates images that are kept.
 		timing = float64(r.Timed) * (float64(r.Repeat) + float64(r.Repeat-1)*share)
 	}
@@ -210,8 +236,8 @@ func (r *runner) generate(ctx context.Context, s run) (*result, error) {
 	if err != nil {
 		return nil, err
 	}
-	if (d.Timing == nil || r.Retime) && s.Method != report.Uncached {
-		r.stage("timing %s", s.Policy)
+	if (d.Timing == nil || r.Retime) && !s.isBase() {
+		r.stage("timing %s", s)
 		if err := r.time(ctx, d, policy, sampling); err != nil {
 			return nil, err
 		}
@@ -220,7 +246,7 @@ func (r *runner) generate(ctx context.Context, s run) (*result, error) {
 	if err != nil || have >= r.Count {
 		return d, err
 	}
-	r.stage("generating %d images with %s", r.Count-have, s.Policy)
+	r.stage("generating %d images with %s", r.Count-have, s)
 	req := r.request(0, 0)
 	req.Policy, req.Sampling = policy, sampling
 	return d, r.fill(ctx, s, d, have, r.Count, req, func(made float64) {
@@ -228,10 +254,15 @@ func (r *runner) generate(ctx context.Context, s run) (*result, error) {
 	})
 }
 
-// complete generates the images of a result from image have on, count in all. made is told how many.
+// complete generates the images of a result from image have on, count in all. made is told how
+// many.
 func (r *runner) complete(ctx context.Context, d *result, have, count int, req tokencache.Request,
 	made func(images float64)) error {
 	if err := d.save(); err != nil { // first, so that images are never there without what they are of
+		return err
+	}
+	p, err := r.pipeline(d.Run)
+	if err != nil {
 		return err
 	}
 	for from := have; from < count; from += chunkImages {
@@ -239,7 +270,7 @@ func (r *runner) complete(ctx context.Context, d *result, have, count int, req t
 			made(float64(from-have) + float64(s.Images)*s.Share())
 		}
 		r.choose(&req, from, min(chunkImages, count-from))
-		generated, err := r.Pipeline.Generate(ctx, req)
+		generated, err := p.Generate(ctx, req)
 		if err != nil {
 			return err
 		}
@@ -259,7 +290,11 @@ func (r *runner) complete(ctx context.Context, d *result, have, count int, req t
 func (r *runner) time(ctx context.Context, d *result, policy reuse.Policy, sampling diffusion.Sampling) error {
 	req := r.request(0, r.Timed)
 	req.Policy, req.Sampling = policy, sampling
-	c, err := measure.CompareWith(ctx, r.Pipeline, req, r.Sampling, r.Repeat)
+	p, err := r.pipeline(d.Run)
+	if err != nil {
+		return err
+	}
+	c, err := measure.CompareOn(ctx, r.Pipeline, p, req, r.Sampling, r.Repeat)
 	if err != nil {
 		return err
 	}
@@ -270,9 +305,9 @@ func (r *runner) time(ctx context.Context, d *result, policy reuse.Policy, sampl
 	return d.keep(c.Cached)
 }
 
-// key identifies what all images depend on, whatever the policy.
-func (r *runner) key() string {
-	of := []any{r.Pipeline.Fingerprint(), r.Pipeline.Arithmetic(), r.Sampling, r.Seed, r.VAE}
+// key identifies what all images of a pipeline depend on, whatever the policy.
+func (r *runner) key(p *tokencache.Pipeline) string {
+	of := []any{p.Fingerprint(), p.Arithmetic(), r.Sampling, r.Seed, r.VAE}
 	if r.Spread && r.Count < r.classes {
 		of = append(of, "spread", r.Count)
 	}

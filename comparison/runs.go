@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/diffusion"
 	"github.com/tokencache/tokencache/report"
 	"github.com/tokencache/tokencache/reuse"
@@ -14,9 +15,10 @@ import (
 
 // run is a policy to be measured.
 type run struct {
-	Method string  `json:"method"` // its title
-	Policy string  `json:"policy"` // with stepsPrefix, a sampler without a cache
-	Wanted float64 `json:"wanted"` // speed
+	Method string  `json:"method"`          // its title
+	Policy string  `json:"policy"`          // with stepsPrefix, a sampler without a cache
+	Wanted float64 `json:"wanted"`          // speed
+	DType  string  `json:"dtype,omitempty"` // number format, where it is not Options.Pipeline's
 	Error  string  `json:"error,omitempty"`
 
 	// Unreachable says that Error is no failure: the method has no setting at this speed.
@@ -26,8 +28,52 @@ type run struct {
 // uncached is the run of the uncached model.
 func uncached() run { return run{Method: report.Uncached, Policy: "none"} }
 
-// runs lists what is to be measured, the uncached model first.
+// isBase tells the run that all others are compared with.
+func (s run) isBase() bool { return s.Method == report.Uncached && s.DType == "" }
+
+// String names the run's policy for people.
+func (s run) String() string {
+	if s.DType != "" {
+		return s.Policy + " in " + s.DType
+	}
+	return s.Policy
+}
+
+// pipeline returns what a run runs on.
+func (r *runner) pipeline(s run) (*tokencache.Pipeline, error) {
+	if s.DType == "" {
+		return r.Pipeline, nil
+	}
+	for _, p := range r.Formats {
+		if p.DType().String() == s.DType {
+			return p, nil
+		}
+	}
+	return nil, fmt.Errorf("%s: the model is not open in this number format", s.DType)
+}
+
+// runs lists what is to be measured, the uncached model first, in all number formats.
 func (r *runner) runs(ctx context.Context) ([]run, error) {
+	list, err := r.policies(ctx)
+	if err != nil || len(r.Formats) == 0 {
+		return list, err
+	}
+	var all []run
+	for _, s := range list {
+		all = append(all, s)
+		if s.Error != "" { // there is nothing to run
+			continue
+		}
+		for _, p := range r.Formats {
+			s.DType = p.DType().String()
+			all = append(all, s)
+		}
+	}
+	return all, nil
+}
+
+// policies lists what is to be measured in one number format.
+func (r *runner) policies(ctx context.Context) ([]run, error) {
 	list := []run{uncached()}
 	if r.Axes {
 		crossed, err := r.axes(ctx)
@@ -187,8 +233,8 @@ func (e *UnreachedError) Error() string {
 	return text
 }
 
-// countedImages are those whose FLOPs are counted: a threshold computes different steps of different
-// images.
+// countedImages are those whose FLOPs are counted: a threshold computes different steps of
+// different images.
 const countedImages = 2
 
 // reduction returns the factor by which a policy's FLOPs are fewer than the uncached model's,

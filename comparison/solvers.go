@@ -156,20 +156,25 @@ func (r *runner) title(m *method) string {
 	return m.title
 }
 
-// markBest marks, for each speed, the solver that is nearest to its reference: by the PSNR to the
-// converged solution or, where there is none, by the Fréchet distance, or by the PSNR to the
-// uncached images.
+// markBest marks, for each speed and number format, the solver that is nearest to its reference: by
+// the PSNR to the converged solution or, where there is none, by the Fréchet distance, or by the
+// PSNR to the uncached images.
 func markBest(cells []report.Cell) {
 	type group struct{ best, count int }
-	groups := map[float64]*group{}
+	type place struct {
+		wanted float64
+		dtype  string
+	}
+	groups := map[place]*group{}
 	for i := range cells {
 		c := &cells[i]
 		if c.Sampling == nil || c.Wanted == 0 || c.Error != "" {
 			continue
 		}
-		g := groups[c.Wanted]
+		at := place{c.Wanted, c.DType}
+		g := groups[at]
 		if g == nil {
-			groups[c.Wanted] = &group{i, 1}
+			groups[at] = &group{i, 1}
 			continue
 		}
 		if g.count++; nearer(c, &cells[g.best]) {

@@ -119,6 +119,25 @@ func writeAligned(out io.Writer, b []byte) error {
 	return err
 }
 
+// Format returns the number format that Load makes of one that is asked for: that of a packed file
+// is given.
+func (w *Weights) Format(d tensor.DType) tensor.DType {
+	if w.packed != nil {
+		return w.packed.dtype
+	}
+	return d
+}
+
+// Packed reports whether the model at path is a packed file, which has one number format.
+func Packed(path string) bool {
+	at, err := locate(path)
+	if err != nil {
+		return false
+	}
+	packed, err := isPacked(at.weights)
+	return packed && err == nil
+}
+
 // isPacked reports whether a file is a packed one.
 func isPacked(path string) (bool, error) {
 	f, _, err := regularfile.Open(path)

@@ -173,6 +173,13 @@ func CompareBoth(ctx context.Context, p *tokencache.Pipeline, req tokencache.Req
 // Samplers that start from different noise, as RNGTorch has it after the first batch, are refused.
 func CompareWith(ctx context.Context, p *tokencache.Pipeline, req tokencache.Request,
 	with tokencache.Sampling, repeat int) (*Comparison, error) {
+	return CompareOn(ctx, p, p, req, with, repeat)
+}
+
+// CompareOn is CompareWith where the other sampling runs on another pipeline: the same model in
+// another number format, which is the base of speed and images.
+func CompareOn(ctx context.Context, base, p *tokencache.Pipeline, req tokencache.Request,
+	with tokencache.Sampling, repeat int) (*Comparison, error) {
 	if repeat < 1 {
 		return nil, &tokencache.FieldError{Field: "Repeat", Value: repeat, Want: "1 or more"}
 	}
@@ -183,15 +190,20 @@ func CompareWith(ctx context.Context, p *tokencache.Pipeline, req tokencache.Req
 		return nil, err
 	}
 	c := &Comparison{Load: busy.Load()}
-	if err := warmUp(ctx, p, plain); err != nil {
+	if err := warmUp(ctx, base, plain); err != nil {
 		return nil, err
+	}
+	if p != base {
+		if err := warmUp(ctx, p, plain); err != nil {
+			return nil, err
+		}
 	}
 	c.Images, c.Repeat = req.Images(), repeat
 	c.Baseline = Baseline{Sampler: plain.Sampler, Steps: plain.Steps, Spacing: plain.Spacing}
 	var uncached []float64
 	var own, other stepWatch
 	for range repeat {
-		u, err := run(ctx, p, plain, &other)
+		u, err := run(ctx, base, plain, &other)
 		if err != nil {
 			return nil, err
 		}
@@ -206,12 +218,16 @@ func CompareWith(ctx context.Context, p *tokencache.Pipeline, req tokencache.Req
 	c.WallSeconds, c.UncachedWallSeconds = median.Of(c.Times), median.Of(uncached)
 	c.Seconds = 0
 	c.Speedup = c.UncachedWallSeconds / c.WallSeconds
-	c.Disturbed = busy.Timing{
+	timing := busy.Timing{
 		Load:    c.Load,
 		Runs:    [][]float64{c.Times, uncached},
 		Speedup: c.Speedup,
 		Ratio:   c.FLOPReduction(),
-	}.Signs()
+	}
+	if p.DType() != base.DType() { // which saves time without saving FLOPs
+		timing.Ratio = 0
+	}
+	c.Disturbed = timing.Signs()
 	c.Steps, c.UncachedStep = own.costs(), other.middle()
 	if t, ok := req.Policy.(*reuse.Trained); ok && t.Saw(req.Seed) {
 		c.Note = fmt.Sprintf("the policy was made from images of seed %d, so that these are not unseen", req.Seed)

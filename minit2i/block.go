@@ -22,12 +22,12 @@ func loadStream(l *nn.Loader, c Config, p string) *stream {
 	h := c.Hidden
 	return &stream{
 		norm:    l.Table(p+"norm1.weight", 1, h),
-		qkv:     l.Linear(p+"qkv", 3*h, h),
-		proj:    l.Linear(p+"attn_proj", h, h),
+		qkv:     l.Inner(p+"qkv", 3*h, h),
+		proj:    l.Inner(p+"attn_proj", h, h),
 		mlpNorm: l.Table(p+"norm2.weight", 1, h),
-		gate:    l.LinearNoBias(p+"mlp.w1", c.MLPHidden, h),
-		out:     l.LinearNoBias(p+"mlp.w2", h, c.MLPHidden),
-		value:   l.LinearNoBias(p+"mlp.w3", c.MLPHidden, h),
+		gate:    l.InnerNoBias(p+"mlp.w1", c.MLPHidden, h),
+		out:     l.InnerNoBias(p+"mlp.w2", h, c.MLPHidden),
+		value:   l.InnerNoBias(p+"mlp.w3", c.MLPHidden, h),
 	}
 }
 

@@ -15,7 +15,8 @@ import (
 // once.
 type Model struct {
 	Config
-	Fingerprint string // of the weights: see nn.Loader.Fingerprint
+	Fingerprint string       // of the weights: see nn.Loader.Fingerprint
+	DType       tensor.DType // of the linear maps in all blocks
 
 	patches   *tensor.Weight // proj1, [bottleneck, 3pp]
 	patchOut  *tensor.Weight // proj2, [H, bottleneck]
@@ -35,6 +36,18 @@ type Model struct {
 
 // New reads a model from weights under their published names.
 func New(c Config, src nn.Source) (*Model, error) { return load(c, nn.NewLoader(src)) }
+
+// NewAs is New with the linear maps of all blocks, of texts and of images, in a number format. The
+// first and the last maps and the embedding of texts stay float32.
+func NewAs(d tensor.DType, c Config, src nn.Source) (*Model, error) {
+	l := nn.NewLoader(src)
+	l.SetDType(d)
+	m, err := load(c, l)
+	if err == nil {
+		m.DType = d
+	}
+	return m, err
+}
 
 // NewTrainable reads a model for training, and returns its parameters.
 func NewTrainable(c Config, src nn.Source) (*Model, []*tensor.Param, error) {

@@ -23,6 +23,9 @@ type Weights struct {
 	Config
 	File *checkpoint.File
 	Dir  string // the folder of the weights, in which the model's other parts are looked for
+
+	// DType is the number format of the model that Load makes; trainable ones are float32.
+	DType tensor.DType
 }
 
 // Known reports whether tensors of these names are a MiniT2I's: it is recognized by its joint
@@ -150,7 +153,7 @@ func (w *Weights) Read(name string, dst []float32) error {
 
 // Load reads the weights.
 func (w *Weights) Load() (*Model, error) {
-	m, err := New(w.Config, w)
+	m, err := NewAs(w.DType, w.Config, w)
 	if err != nil {
 		return nil, fmt.Errorf("model %s: %w", w.File.Path, err)
 	}

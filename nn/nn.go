@@ -45,7 +45,8 @@ func NewLoader(src Source) *Loader { return &Loader{src: src, hash: sha256.New()
 func (l *Loader) Train() { l.train = true }
 
 // SetDType sets the number format of the inner linear maps that are read from now on, by Inner,
-// LoadAttention and LoadMLP, unless they are trainable. It is float32 at first.
+// InnerNoBias, InnerConv3x3, LoadAttention and LoadMLP, unless they are trainable. It is float32 at
+// first.
 func (l *Loader) SetDType(d tensor.DType) { l.dtype = d }
 
 // Freeze makes the Loader return layers that pass gradients on to their inputs but have none
@@ -108,12 +109,21 @@ func (l *Loader) linear(d tensor.DType, prefix string, out, in int) *tensor.Weig
 	return w
 }
 
-// LinearNoBias returns the linear map of in to out features in prefix.weight.
+// LinearNoBias returns the linear map of in to out features in prefix.weight, in float32.
 func (l *Loader) LinearNoBias(prefix string, out, in int) *tensor.Weight {
+	return l.linearNoBias(tensor.F32, prefix, out, in)
+}
+
+// InnerNoBias is LinearNoBias in the Loader's number format: see Inner.
+func (l *Loader) InnerNoBias(prefix string, out, in int) *tensor.Weight {
+	return l.linearNoBias(l.dtype, prefix, out, in)
+}
+
+func (l *Loader) linearNoBias(d tensor.DType, prefix string, out, in int) *tensor.Weight {
 	if l.train {
 		return tensor.NewTrainable(l.newParam(prefix+".weight", l.Vector(prefix+".weight", out*in)), nil, out, in)
 	}
-	return tensor.NewWeight(l.scratch(prefix+".weight", out*in), out, in, nil)
+	return tensor.NewWeightAs(d, l.scratch(prefix+".weight", out*in), out, in, nil)
 }
 
 // Table returns the named matrix of rows x cols.

@@ -54,7 +54,7 @@ func (r *Results) Advice() []Advice {
 		cached := r.advise("", "", smaller, func(cell *Cell) bool { return cell.CacheBytes > 0 && balanced(cell) }).Cell
 		if cached != nil {
 			small.Also = fmt.Sprintf("The smallest of the caches is that of %s (%s): %s at %s.",
-				cached.Method, cached.Policy, bytesText(cached.CacheBytes), times(cached.Speedup))
+				cached.Name(), cached.Policy, bytesText(cached.CacheBytes), times(cached.Speedup))
 		}
 	}
 	return all

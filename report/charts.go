@@ -35,6 +35,9 @@ func (r *Results) chartFiles() []chartFile {
 			chartFile{name: "pareto", drawing: paretoDrawing(panels, false)},
 			chartFile{name: "pareto-narrow", drawing: paretoDrawing(panels, true), svgOnly: true})
 	}
+	if panels := r.precisionPanels(); len(panels) > 0 {
+		all = append(all, chartFile{name: precisionChart, drawing: precisionDrawing(panels, false)})
+	}
 	if s, ok := r.stepTime(); ok {
 		all = append(all, chartFile{name: "step-time", drawing: s.file()})
 	}

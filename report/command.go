@@ -99,6 +99,13 @@ func (r *Results) generate(cell *Cell) string {
 		}
 	}
 	c := NewCommand("tokencache", "generate").Optional("--policy", policy).Optional("--model", r.Model)
+	dtype := r.DType
+	if cell != nil {
+		dtype = cell.dtype(r)
+	}
+	if dtype != "f32" { // the command's own
+		c.Optional("--dtype", dtype)
+	}
 	c.Optional("--vae", r.VAE).Sampling(sampling).Flag("--seed", fmt.Sprint(r.Seed))
 	if r.Batch > 0 {
 		c.Flag("--batch", fmt.Sprint(r.Batch))

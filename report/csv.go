@@ -57,6 +57,7 @@ var csvColumns = []struct {
 	{"best_solver", func(c *Cell) string { return strconv.FormatBool(c.Best) }},
 	{"nfe", func(c *Cell) string { return known(c.NFE) }},
 	{"disturbed", func(c *Cell) string { return c.Disturbed }},
+	{"dtype", func(c *Cell) string { return c.DType }},
 }
 
 // writeCSV writes a line for each cell below a line of names.
@@ -70,8 +71,10 @@ func (r *Results) writeCSV(w io.Writer) error {
 		return err
 	}
 	for i := range r.Cells {
+		cell := r.Cells[i]
+		cell.DType = cell.dtype(r)
 		for j, column := range csvColumns {
-			line[j] = column.value(&r.Cells[i])
+			line[j] = column.value(&cell)
 		}
 		if err := out.Write(line); err != nil {
 			return err

@@ -178,7 +178,7 @@ func (t *equalTable) add(r *Results, l Level, title string, has func(*Cell) stri
 // equalRow is a cell as a row of the tables at equal cost.
 func (c *Cell) equalRow(base *Cell) []string {
 	row := make([]string, len(equalHead))
-	row[0], row[1], row[2] = c.Method, c.Policy, unknown(c.NFE, "%.1f")
+	row[0], row[1], row[2] = c.Name(), c.Policy, unknown(c.NFE, "%.1f")
 	row[3], row[4] = times(c.FLOPReduction()), times(c.Speedup)
 	if c.Disturbed != "" {
 		row[4] += disturbedMark
@@ -241,17 +241,20 @@ type levelFile struct {
 type cellName struct {
 	Method string `json:"method"`
 	Policy string `json:"policy"`
+	DType  string `json:"dtype,omitempty"`
 }
 
-func levelFiles(levels []Level) []levelFile {
+func (r *Results) nameOf(c *Cell) cellName { return cellName{c.Method, c.Policy, c.dtype(r)} }
+
+func (r *Results) levelFiles(levels []Level) []levelFile {
 	var list []levelFile
 	for _, l := range levels {
 		f := levelFile{Target: l.Target, Cells: []cellName{}}
 		for _, c := range l.Cells {
-			f.Cells = append(f.Cells, cellName{c.Method, c.Policy})
+			f.Cells = append(f.Cells, r.nameOf(c))
 		}
 		for _, lack := range l.Lacks {
-			f.Lacks = append(f.Lacks, cellName{lack.Method, lack.Has.Policy})
+			f.Lacks = append(f.Lacks, r.nameOf(lack.Has))
 		}
 		list = append(list, f)
 	}

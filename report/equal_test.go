@@ -152,8 +152,8 @@ func TestEqualFile(t *testing.T) {
 	if err := json.Unmarshal(b, &got); err != nil {
 		t.Fatal(err)
 	}
-	if len(got.EqualTime) != 1 || got.EqualTime[0].Cells[0] != (cellName{"a", "a:n=4"}) ||
-		len(got.EqualNFE) != 1 || got.EqualNFE[0].Lacks[0] != (cellName{"slow", "slow:n=9"}) {
+	if len(got.EqualTime) != 1 || got.EqualTime[0].Cells[0] != (cellName{"a", "a:n=4", ""}) ||
+		len(got.EqualNFE) != 1 || got.EqualNFE[0].Lacks[0] != (cellName{"slow", "slow:n=9", ""}) {
 		t.Errorf("%+v", got)
 	}
 }

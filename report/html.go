@@ -30,7 +30,11 @@ type view struct {
 	Pareto []template.HTML
 	Equal  []equalTable
 	Axes   []axesTable // shadows the numbers
-	Mark   string      // what the mark of disturbed times means
+
+	PrecisionTable *axesTable // nil: one number format alone
+	Precision      []template.HTML
+
+	Mark   string // what the mark of disturbed times means
 	Rows   []rowView
 	Failed []*Cell
 	Weak   bool // a row's efficiency is marked
@@ -98,7 +102,7 @@ func (r *Results) writeHTML(w io.Writer, sheet []SheetRow, overlays []Image) err
 	for _, a := range r.Advice() {
 		one := adviceView{Advice: a}
 		if a.Cell != nil {
-			one.Speedup, one.Method = times(a.Cell.Speedup), a.Cell.Method
+			one.Speedup, one.Method = times(a.Cell.Speedup), a.Cell.Name()
 			one.Memory = bytesText(a.Cell.CacheBytes)
 		}
 		v.Advice = append(v.Advice, one)
@@ -106,6 +110,11 @@ func (r *Results) writeHTML(w io.Writer, sheet []SheetRow, overlays []Image) err
 	if panels := r.paretos(); len(panels) > 0 {
 		v.Pareto = append(v.Pareto, inline(paretoDrawing(panels, false), "wide"),
 			inline(paretoDrawing(panels, true), "narrow"))
+	}
+	if v.PrecisionTable = r.precisionTable(); v.PrecisionTable != nil {
+		panels := r.precisionPanels()
+		v.Precision = append(v.Precision, inline(precisionDrawing(panels, false), "wide"),
+			inline(precisionDrawing(panels, true), "narrow"))
 	}
 	v.Equal, v.Axes, v.Mark = r.equalTables(), r.axesTables(), r.disturbedNote()
 	for m := range frontierFiles {
@@ -281,6 +290,7 @@ func (r *Results) facts() [][2]string {
 		{"Images denoised together", number(r.Batch)},
 		{"Threads", number(r.Threads)},
 		{"Kernels", r.Level},
+		{"Number format", r.DType},
 		{"Processor", r.Processor},
 		{"Evaluation network", r.Features},
 		{"Real images", reference},

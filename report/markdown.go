@@ -7,7 +7,7 @@ import (
 	"unicode/utf8"
 )
 
-// WriteTables writes the tables at equal cost and, if there is one, that of the two axes, in
+// WriteTables writes the tables at equal cost and, if there are such, those of crossings, in
 // Markdown whose columns are aligned for a terminal.
 func (r *Results) WriteTables(w io.Writer) error {
 	var b strings.Builder
@@ -23,7 +23,11 @@ func (r *Results) WriteTables(w io.Writer) error {
 	if note := r.disturbedNote(); note != "" && (b.Len() > 0 || r.untimedNote() != "") {
 		b.WriteString(strings.TrimSpace(note) + "\n\n")
 	}
-	for _, t := range r.axesTables() {
+	crossings := r.axesTables()
+	if t := r.precisionTable(); t != nil {
+		crossings = append([]axesTable{*t}, crossings...)
+	}
+	for _, t := range crossings {
 		fmt.Fprintf(&b, "## %s\n\n%s\n\n%s\n", t.Title, t.Note, markdown(t.Head, t.Rows))
 	}
 	_, err := io.WriteString(w, b.String())

@@ -41,10 +41,10 @@ type overheadView struct{ Method, Policy, Efficiency, Full, Other, Most string }
 
 func (c *Cell) overheadView() (overheadView, bool) {
 	l, ok := c.overhead()
-	if !ok || !c.made() || c.Efficiency() >= weakEfficiency {
+	if !ok || !c.made() || c.DType != "" || c.Efficiency() >= weakEfficiency {
 		return overheadView{}, false
 	}
-	v := overheadView{Method: c.Method, Policy: c.Policy, Efficiency: fmt.Sprintf("%.2f", c.Efficiency())}
+	v := overheadView{Method: c.Name(), Policy: c.Policy, Efficiency: fmt.Sprintf("%.2f", c.Efficiency())}
 	line := func(n int, ms, ideal float64) string {
 		if n == 0 {
 			return "none"

@@ -225,7 +225,7 @@ func (p *pareto) marks(d *chart.Drawing, plot *chart.Plot) {
 	at := func(c *Cell) chart.Point { return plot.At(c.Speedup, p.m.of(c).Value) }
 	for i := range p.series {
 		for _, c := range p.series[i].cells {
-			tip := fmt.Sprintf("%s, %s: %s, %s", c.Method, c.Policy, times(c.Speedup), short(p.m.of(c).Value))
+			tip := fmt.Sprintf("%s, %s: %s, %s", c.Name(), c.Policy, times(c.Speedup), short(p.m.of(c).Value))
 			d.Circle(at(c), 2.6, chart.Style{Fill: chart.Soft, Opacity: 0.4, Tip: tip})
 		}
 	}
@@ -235,7 +235,7 @@ func (p *pareto) marks(d *chart.Drawing, plot *chart.Plot) {
 	}
 	d.Path(chart.Line(line...), chart.Style{Stroke: chart.Accent, Width: 2})
 	for _, n := range p.named {
-		tip := fmt.Sprintf("%s, %s: %s, %s", n.cell.Method, n.cell.Policy, times(n.cell.Speedup), short(p.m.of(n.cell).Value))
+		tip := fmt.Sprintf("%s, %s: %s, %s", n.cell.Name(), n.cell.Policy, times(n.cell.Speedup), short(p.m.of(n.cell).Value))
 		switch {
 		case n.front:
 			d.Circle(at(n.cell), 4.6, chart.Style{Fill: chart.Accent, Stroke: chart.Paper, Width: 1, Tip: tip})

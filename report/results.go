@@ -2,11 +2,13 @@ package report
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/tokencache/tokencache/diffusion"
 	"github.com/tokencache/tokencache/eval"
@@ -33,7 +35,8 @@ type Results struct {
 	Count         int            `json:"count"` // images of each policy
 	Batch         int            `json:"batch"` // images denoised together
 	Threads       int            `json:"threads"`
-	Level         string         `json:"cpu_level"` // of the kernels
+	Level         string         `json:"cpu_level"`       // of the kernels
+	DType         string         `json:"dtype,omitempty"` // number format of what all cells are compared with
 	Processor     string         `json:"processor"`
 	Date          string         `json:"date"`
 	Command       string         `json:"command"`
@@ -55,6 +58,7 @@ type resultsFields Results
 // resultsFile is results.json.
 type resultsFile struct {
 	*resultsFields
+	Cells         []Cell        `json:"cells"` // with their number formats
 	Sampler       string        `json:"sampler"`
 	Steps         string        `json:"steps"`
 	Guidance      float64       `json:"guidance"`
@@ -67,6 +71,8 @@ type resultsFile struct {
 	// The tables at equal cost, made from the cells.
 	EqualTime []levelFile `json:"equal_time,omitempty"`
 	EqualNFE  []levelFile `json:"equal_nfe,omitempty"`
+	// The crossing of policies with number formats, where there are several.
+	Precision []precisionFile `json:"cache_x_precision,omitempty"`
 }
 
 // MarshalJSON implements json.Marshaler.
@@ -81,8 +87,13 @@ func (r *Results) MarshalJSON() ([]byte, error) {
 		GuideAll:      r.GuideAll,
 		Clip:          r.Clip,
 		RNG:           r.RNG,
-		EqualTime:     levelFiles(r.EqualTime()),
-		EqualNFE:      levelFiles(r.EqualNFE()),
+		EqualTime:     r.levelFiles(r.EqualTime()),
+		EqualNFE:      r.levelFiles(r.EqualNFE()),
+		Precision:     r.precisionFiles(),
+		Cells:         slices.Clone(r.Cells),
+	}
+	for i := range f.Cells {
+		f.Cells[i].DType = f.Cells[i].dtype(r)
 	}
 	if f.RNG == diffusion.RNGOwn {
 		f.RNG = ""
@@ -99,6 +110,12 @@ func (r *Results) UnmarshalJSON(b []byte) error {
 	f := resultsFile{resultsFields: (*resultsFields)(r)}
 	if err := json.Unmarshal(b, &f); err != nil {
 		return err
+	}
+	r.Cells = f.Cells
+	for i := range r.Cells {
+		if r.Cells[i].DType == r.DType {
+			r.Cells[i].DType = ""
+		}
 	}
 	r.Sampling = diffusion.Sampling{
 		Sampler:       f.Sampler,
@@ -136,8 +153,11 @@ type Converged struct {
 
 // Cell is a policy, or a sampler without one, that was measured.
 type Cell struct {
-	Method string  `json:"method"`
-	Policy string  `json:"policy"`
+	Method string `json:"method"`
+	Policy string `json:"policy"`
+	// DType is the number format of the network's blocks, where it is another than the comparison's.
+	// The file has it of every cell.
+	DType  string  `json:"dtype,omitempty"`
 	Wanted float64 `json:"wanted,omitempty"` // speed-up that the policy was made for
 	Images int     `json:"images"`
 
@@ -186,21 +206,35 @@ const (
 )
 
 // Efficiency returns how much of the saved arithmetic became saved time, Speedup/FLOPReduction, or
-// 0 if that is not known.
+// 0 if that is not known or the number format saves time too.
 func (c *Cell) Efficiency() float64 {
-	if r := c.FLOPReduction(); r > 0 {
+	if r := c.FLOPReduction(); r > 0 && c.DType == "" {
 		return c.Speedup / r
 	}
 	return 0
 }
 
-// made reports whether a cell is one of a policy and has numbers.
-func (c *Cell) made() bool { return c.Method != Uncached && c.Error == "" && c.Speedup > 0 }
+// Base reports whether a cell is what all others are compared with.
+func (c *Cell) Base() bool { return c.Method == Uncached && c.DType == "" }
+
+// made reports whether a cell is another than the base and has numbers.
+func (c *Cell) made() bool { return !c.Base() && c.Error == "" && c.Speedup > 0 }
+
+// Name is the method with its number format, where that is another than the comparison's.
+func (c *Cell) Name() string {
+	if c.DType == "" {
+		return c.Method
+	}
+	return c.Method + ", " + c.DType
+}
+
+// dtype is the cell's number format.
+func (c *Cell) dtype(r *Results) string { return cmp.Or(c.DType, r.DType) }
 
 // baseline returns the cell of the uncached model, or nil.
 func (r *Results) baseline() *Cell {
 	for i := range r.Cells {
-		if r.Cells[i].Method == Uncached && r.Cells[i].Error == "" {
+		if r.Cells[i].Base() && r.Cells[i].Error == "" {
 			return &r.Cells[i]
 		}
 	}
@@ -284,9 +318,10 @@ type Image struct {
 
 // Write makes the folder if need be and writes the whole report into it: results.json and
 // results.csv, the tables at equal cost as tables.md, the charts that there are numbers for
-// (pareto, frontier-psnr, frontier-converged, frontier-frechet, step-time and memory, each as .svg
-// and .png), sheet.png if there are images, and report.html, which contains all of them and refers
-// to no other file. Each file is written whole or not at all, the results first.
+// (pareto, frontier-psnr, frontier-converged, frontier-frechet, step-time, memory and
+// cache-x-precision, each as .svg and .png), sheet.png if there are images, and report.html, which
+// contains all of them and refers to no other file. Each file is written whole or not at all, the
+// results first.
 func (r *Results) Write(dir string, sheet []SheetRow, images ...Image) error {
 	if err := r.check(); err != nil {
 		return fmt.Errorf("report %s: %w", dir, err)

@@ -223,7 +223,7 @@ func TestHalfSteps(t *testing.T) {
 	}
 	for file, want := range map[string]string{
 		ResultsFile:   `"half_steps": 13,`,
-		"results.csv": ",13,false,25,\n",
+		"results.csv": ",13,false,25,,\n",
 		PageFile:      "13 of them half",
 	} {
 		if !strings.Contains(string(read(t, filepath.Join(dir, file))), want) {

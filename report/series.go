@@ -10,8 +10,8 @@ import (
 	"github.com/tokencache/tokencache/report/internal/chart"
 )
 
-// series is a method's cells that have numbers, by rising speed-up. Its look follows from its
-// place among all methods and is the same in every chart.
+// series is a method's cells of one number format that have numbers, by rising speed-up. Its look
+// follows from its place among all methods and is the same in every chart.
 type series struct {
 	Name  string
 	Index int // of the method among all
@@ -56,13 +56,13 @@ func (r *Results) series() []series {
 	var all []series
 	for i := range r.Cells {
 		cell := &r.Cells[i]
-		if cell.Method == Uncached || cell.Error != "" {
+		if cell.Base() || cell.Error != "" {
 			continue
 		}
-		at := slices.IndexFunc(all, func(s series) bool { return s.Name == cell.Method })
+		at := slices.IndexFunc(all, func(s series) bool { return s.Name == cell.Name() })
 		if at < 0 {
 			at = len(all)
-			all = append(all, series{Name: cell.Method, Index: at})
+			all = append(all, series{Name: cell.Name(), Index: at})
 		}
 		all[at].cells = append(all[at].cells, cell)
 	}

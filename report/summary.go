@@ -9,15 +9,15 @@ import (
 // and its policy, or why there is none.
 func (c *Cell) Summary() string {
 	if c.Error != "" {
-		return fmt.Sprintf("%-34s %gx: %s", c.Method, c.Wanted, c.Error)
+		return fmt.Sprintf("%-34s %gx: %s", c.Name(), c.Wanted, c.Error)
 	}
 	var b strings.Builder
 	if c.Untimed {
-		fmt.Fprintf(&b, "%-34s not timed, %5.2fx fewer FLOPs", c.Method, c.FLOPReduction())
+		fmt.Fprintf(&b, "%-34s not timed, %5.2fx fewer FLOPs", c.Name(), c.FLOPReduction())
 	} else {
-		fmt.Fprintf(&b, "%-34s %5.2fx wall-clock, %5.2fx fewer FLOPs", c.Method, c.Speedup, c.FLOPReduction())
+		fmt.Fprintf(&b, "%-34s %5.2fx wall-clock, %5.2fx fewer FLOPs", c.Name(), c.Speedup, c.FLOPReduction())
 	}
-	if f := c.PSNRUncached; f != nil && c.Method != Uncached {
+	if f := c.PSNRUncached; f != nil && !c.Base() {
 		fmt.Fprintf(&b, ", PSNR %.1f dB (min %.1f) to uncached", f.Mean, f.Min)
 	}
 	if f := c.PSNRConverged; f != nil {

@@ -43,7 +43,7 @@ func (r *Results) rows() (rows []rowView, failed []*Cell) {
 			continue
 		}
 		row := rowView{
-			Method:  cell.Method,
+			Method:  cell.Name(),
 			Policy:  cell.Policy,
 			Note:    cell.Note,
 			Base:    cell == base,

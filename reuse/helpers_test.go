@@ -40,8 +40,14 @@ func model(t *testing.T) net { return modelOf(t, dit.ArchDiT) }
 // modelOf returns a small model of each architecture.
 func modelOf(t *testing.T, arch dit.Arch) net {
 	t.Helper()
+	return modelAs(t, tensor.F32, arch)
+}
+
+// modelAs is modelOf in a number format.
+func modelAs(t *testing.T, d tensor.DType, arch dit.Arch) net {
+	t.Helper()
 	if arch == archMiniT2I {
-		return textModel(t)
+		return textModel(t, d)
 	}
 	c := dit.Config{
 		Arch:       arch,
@@ -61,7 +67,7 @@ func modelOf(t *testing.T, arch dit.Arch) net {
 	case dit.ArchSiT:
 		c.Path, c.Prediction = diffusion.LinearPath, diffusion.PredictVelocity
 	}
-	m, err := dit.New(c, weights(c), false)
+	m, err := dit.NewAs(d, c, weights(c), false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +75,7 @@ func modelOf(t *testing.T, arch dit.Arch) net {
 }
 
 // textModel returns a small MiniT2I with an embedding of its own.
-func textModel(t *testing.T) *minit2i.Model {
+func textModel(t *testing.T, d tensor.DType) *minit2i.Model {
 	t.Helper()
 	c := minit2i.Config{
 		ImageSize:  16,
@@ -84,7 +90,7 @@ func textModel(t *testing.T) *minit2i.Model {
 		MLPHidden:  96,
 		Vocabulary: 20,
 	}
-	m, err := minit2i.New(c, weights(c))
+	m, err := minit2i.NewAs(d, c, weights(c))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -71,6 +71,8 @@ type Trained struct {
 	PSNR  float64 `json:"psnr_db,omitempty"`
 	// Contract, if not nil, lets the policy promise a PSNR of each image: see Guard.
 	Contract *Contract `json:"contract,omitempty"`
+	// Precision, if not nil, says which number format the model runs in under the policy.
+	Precision *Precision `json:"precision,omitempty"`
 	// Provenance tells how it was made: the command, and what it took.
 	Provenance map[string]any `json:"provenance,omitempty"`
 
@@ -80,7 +82,8 @@ type Trained struct {
 }
 
 // Saw reports whether a policy was made from images of a seed, as far as its provenance says: it
-// learned from them, was chosen by them, or has a contract that was calibrated on them.
+// learned from them, was chosen by them, or has a contract or a number format that was decided by
+// them.
 func (t *Trained) Saw(seed uint64) bool {
 	same := func(v any) bool {
 		switch v := v.(type) {
@@ -95,7 +98,8 @@ func (t *Trained) Saw(seed uint64) bool {
 		return true
 	}
 	others, _ := t.Provenance["other_seeds"].([]any)
-	return slices.ContainsFunc(others, same) || t.Contract != nil && t.Contract.Seed == seed
+	return slices.ContainsFunc(others, same) || t.Contract != nil && t.Contract.Seed == seed ||
+		t.Precision != nil && t.Precision.Seed == seed
 }
 
 // Digest identifies the content of the files that the policy was read from; it is "" for a policy
@@ -249,8 +253,8 @@ func (e *MismatchError) Error() string {
 }
 
 // Fits reports, as a *MismatchError, that the policy is not for a model with a fingerprint, or not
-// for a plan: another sampler, other steps or options of the solver, or another amount of noise added
-// at each step, which no forecast knows.
+// for a plan: another sampler, other steps or options of the solver, or another amount of noise
+// added at each step, which no forecast knows.
 func (t *Trained) Fits(fingerprint string, plan Plan) error {
 	e := &MismatchError{Policy: t.String(), For: t.Sampling}
 	switch {
@@ -352,6 +356,11 @@ func OpenFS(fsys fs.FS, dir string) (*Trained, error) {
 	}
 	if t.Contract != nil {
 		if err := t.Contract.validate(); err != nil {
+			return nil, fmt.Errorf("%s: %w", PolicyFile, err)
+		}
+	}
+	if t.Precision != nil {
+		if err := t.Precision.validate(); err != nil {
 			return nil, fmt.Errorf("%s: %w", PolicyFile, err)
 		}
 	}

@@ -36,13 +36,22 @@ type Conv3x3Weight struct {
 	// A convolution of a doubled image is four convolutions (phases) of the image itself, one for
 	// each of the four results of a pixel, with 2x2 windows whose weights are sums of the 3x3 ones:
 	// 4/9 of the work. Any other has one phase.
-	phases [][]kernel.Packed // by row, by column
-	side   int               // of the windows of the phases
+	phases [][]kernel.Packed   // by row, by column; nil unless they are of float32
+	taps   [][][]kernel.Packed // likewise of other formats: by row, by column, by row of the window
+	side   int                 // of the windows of the phases
 }
 
 // NewConv3x3Weight packs w, [out, in, 3, 3] by rows as PyTorch stores it; it keeps bias, which may
 // be nil, and not w.
 func NewConv3x3Weight(w []float32, out, in int, bias []float32, s Conv3x3Geometry) *Conv3x3Weight {
+	return NewConv3x3WeightAs(F32, w, out, in, bias, s)
+}
+
+// NewConv3x3WeightAs is NewConv3x3Weight of a number format that adds up in float32: F32 or BF16.
+func NewConv3x3WeightAs(d DType, w []float32, out, in int, bias []float32, s Conv3x3Geometry) *Conv3x3Weight {
+	if d != F32 && d != BF16 {
+		panic(fmt.Sprintf("tensor: a convolution in %v", d))
+	}
 	if len(w) != out*in*window*window || s.Stride < 1 || s.Upsample && s != Conv3x3Double {
 		panic(fmt.Sprintf("tensor: %d floats of a convolution of %d to %d channels, %+v", len(w), in, out, s))
 	}
@@ -53,23 +62,36 @@ func NewConv3x3Weight(w []float32, out, in int, bias []float32, s Conv3x3Geometr
 		kernel.Transpose(planes[one:], in, w[one:], window*window, in, window*window)
 	}
 	if !s.Upsample {
-		c.phases = [][]kernel.Packed{{pack(planes, out)}}
+		c.add(d, planes, 0)
 		return c
 	}
 	c.side = 2
 	sums := make([]float32, out*c.side*c.side*in)
 	// By phase, by row or column of its window: the rows or columns of the 3x3 window that it sums.
 	halves := [][][]int{{{0}, {1, 2}}, {{0, 1}, {2}}}
-	for _, rows := range halves {
-		var phases []kernel.Packed
+	for i, rows := range halves {
 		for _, cols := range halves {
 			addPlanes(sums, planes, out, in, rows, cols)
-			phases = append(phases, pack(sums, out))
+			c.add(d, sums, i)
 		}
-		c.phases = append(c.phases, phases)
 	}
 	return c
 }
+
+// add packs w, [Out, side, side, In], as the next phase of row i.
+func (w *Conv3x3Weight) add(d DType, phase []float32, i int) {
+	if d != F32 {
+		w.addTaps(d, phase, i)
+		return
+	}
+	if i == len(w.phases) {
+		w.phases = append(w.phases, nil)
+	}
+	w.phases[i] = append(w.phases[i], pack(phase, w.Out))
+}
+
+// sides is the number of phases along a side.
+func (w *Conv3x3Weight) sides() int { return max(len(w.phases), len(w.taps)) }
 
 func pack(w []float32, out int) kernel.Packed {
 	k := len(w) / out
@@ -94,15 +116,34 @@ func addPlanes(dst, planes []float32, out, in int, rows, cols [][]int) {
 	}
 }
 
+// DType returns the number format that the convolution multiplies in.
+func (w *Conv3x3Weight) DType() DType {
+	if w.taps != nil {
+		return w.taps[0][0][0].DType()
+	}
+	return F32
+}
+
 // Bytes returns the memory that the weight takes.
 func (w *Conv3x3Weight) Bytes() int64 {
-	n := len(w.phases) * len(w.phases) * kernel.PackedLen(w.Out, w.side*w.side*w.In)
-	return 4 * int64(n+len(w.Bias))
+	n := 4 * int64(len(w.Bias))
+	for i := range w.sides() {
+		for j := range w.sides() {
+			if w.taps == nil {
+				n += w.phases[i][j].Bytes()
+				continue
+			}
+			for t := range w.taps[i][j] {
+				n += w.taps[i][j][t].Bytes()
+			}
+		}
+	}
+	return n
 }
 
 // OutputSize returns the size of the results of images of the given size.
 func (w *Conv3x3Weight) OutputSize(height, width int) (outHeight, outWidth int) {
-	return w.out(height) * len(w.phases), w.out(width) * len(w.phases)
+	return w.out(height) * w.sides(), w.out(width) * w.sides()
 }
 
 // Conv3x3Input is the input of a convolution: Activation(x·scale + shift), padded with zeros. It is
@@ -154,7 +195,7 @@ func (g *Graph) conv(in Conv3x3Input, w *Conv3x3Weight, dst Images, add bool) {
 	samples := in.Samples()
 	height, width := w.out(in.Height), w.out(in.Width)
 	mustMatch("input of the convolution", in.X, in.X.Rows, w.In)
-	mustMatch("output of the convolution", dst.X, samples*height*width*len(w.phases)*len(w.phases), w.Out)
+	mustMatch("output of the convolution", dst.X, samples*height*width*w.sides()*w.sides(), w.Out)
 	if a := in.Affine; a.Scale != nil {
 		mustMatch("scale", a.Scale, samples, w.In)
 		mustMatch("shift", a.Shift, samples, w.In)
@@ -172,7 +213,7 @@ func (g *Graph) conv(in Conv3x3Input, w *Conv3x3Weight, dst Images, add bool) {
 	rows := min((height*samples+want-1)/want, stripFloats/(line*w.Stride))
 	op.strips = newSplit(height, 1, height/min(height, max(rows, minStrip)))
 	parts := samples * op.strips.parts
-	op.panels = newSplit(w.phases[0][0].Panels(), 1, (want+parts-1)/parts)
+	op.panels = newSplit(w.panels(), 1, (want+parts-1)/parts)
 	g.run(op, parts*op.panels.parts)
 	g.count(2 * int64(dst.X.Rows) * int64(w.side*w.side*w.In) * int64(w.Out))
 }
@@ -183,6 +224,10 @@ func (op *conv3x3Op) run(part int, worker *worker) {
 	strip, sample := part%op.strips.parts, part/op.strips.parts
 	y0, y1 := op.strips.bounds(strip)
 	rows := (y1-y0-1)*w.Stride + window
+	if w.taps != nil {
+		op.runTaps(group, sample, y0, y1, worker)
+		return
+	}
 	scratch := worker.floats(rows*op.line + kernel.GemmScratch)
 	pixels, scratch := scratch[:rows*op.line], scratch[rows*op.line:]
 	op.prepare(pixels, sample, y0*w.Stride-w.Before, rows)

@@ -218,6 +218,63 @@ func TestConv3x3Workers(t *testing.T) {
 	})
 }
 
+// TestConv3x3Narrow checks convolutions in bfloat16 on integers so small that nothing is rounded:
+// they equal those in float32, added to what is there too, for any number of workers; that a
+// convolution of other numbers is near; and that it does round.
+func TestConv3x3Narrow(t *testing.T) {
+	r := rand.New(rand.NewPCG(8, 9))
+	integers := func(n int) []float32 {
+		x := make([]float32, n)
+		for i := range x {
+			x[i] = float32(r.IntN(15) - 7)
+		}
+		return x
+	}
+	const samples, h, w, in, out = 2, 9, 7, 5, 37
+	for name, s := range geometries {
+		t.Run(name, func(t *testing.T) {
+			x := Images{X: FromSlice(integers(samples*h*w*in), samples*h*w, in), Height: h, Width: w}
+			weights, bias := integers(out*in*9), integers(out)
+			exact := NewConv3x3Weight(weights, out, in, bias, s)
+			narrow := NewConv3x3WeightAs(BF16, weights, out, in, bias, s)
+			if exact.DType() != F32 || narrow.DType() != BF16 || narrow.Bytes() >= exact.Bytes() {
+				t.Errorf("formats %v of %d bytes, %v of %d",
+					exact.DType(), exact.Bytes(), narrow.DType(), narrow.Bytes())
+			}
+			for _, workers := range []int{1, 2, 3} {
+				g := NewGraph(NewPool(workers))
+				want := g.Conv3x3(Conv3x3Input{Images: x}, exact)
+				got := g.Conv3x3(Conv3x3Input{Images: x}, narrow)
+				if diff := cmp.Diff(want.X.Flat(), got.X.Flat()); diff != "" {
+					t.Fatalf("%d workers: -want +got\n%s", workers, diff)
+				}
+				again := g.Conv3x3Add(got, Conv3x3Input{Images: x}, narrow)
+				g.Conv3x3Add(want, Conv3x3Input{Images: x}, exact)
+				if diff := cmp.Diff(want.X.Flat(), again.X.Flat()); diff != "" {
+					t.Fatalf("added, %d workers: -want +got\n%s", workers, diff)
+				}
+				g.pool.Close()
+			}
+		})
+	}
+	t.Run("rounded", func(t *testing.T) {
+		x := Images{X: FromSlice(normal(r, h*w*in), h*w, in), Height: h, Width: w}
+		weights := normal(r, out*in*9)
+		g := NewGraph(NewPool(2))
+		defer g.pool.Close()
+		want := g.Conv3x3(Conv3x3Input{Images: x}, NewConv3x3Weight(weights, out, in, nil, Conv3x3Same)).X.Flat()
+		got := g.Conv3x3(Conv3x3Input{Images: x}, NewConv3x3WeightAs(BF16, weights, out, in, nil, Conv3x3Same)).X.Flat()
+		var errors, squares float64
+		for i, v := range want {
+			d := float64(got[i] - v)
+			errors, squares = errors+d*d, squares+float64(v*v)
+		}
+		if e := math.Sqrt(errors / squares); !(e > 2e-4 && e < 0x1p-8) {
+			t.Errorf("relative error %v, want that of rounding to bfloat16", e)
+		}
+	})
+}
+
 func TestConv3x3Allocations(t *testing.T) {
 	r := rand.New(rand.NewPCG(4, 5))
 	g := NewGraph(NewPool(2))

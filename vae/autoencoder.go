@@ -40,6 +40,7 @@ type Spec struct {
 	ScaleFactor    float64
 	ShiftFactor    float64
 	Parameters     int64
+	Narrow         int    // convolutions of the decoder that are not in float32
 	Fingerprint    string // of the weights, whatever file they came in: see nn.Loader.Fingerprint
 }
 

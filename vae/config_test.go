@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/tokencache/tokencache/checkpoint"
+	"github.com/tokencache/tokencache/tensor"
 )
 
 // TestConfigIsHeeded checks that what config.json says of an autoencoder is heeded or refused.
@@ -50,7 +51,7 @@ func TestConfigIsHeeded(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			given, err := parseConfig([]byte(c.json))
 			if err == nil {
-				_, err = recognise([]store{weights}, given)
+				_, err = recognise([]store{weights}, given, tensor.F32)
 			}
 			if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 				t.Errorf("error %v, want one with %q", err, c.want)
@@ -86,7 +87,7 @@ func TestWrappedAutoencoder(t *testing.T) {
 func TestNotANumber(t *testing.T) {
 	weights := filled(smallKL.Tensors(), identity)
 	weights.data["decoder.conv_in.weight"][3] = float32(math.NaN())
-	_, err := recognise([]store{weights}, smallConfig())
+	_, err := recognise([]store{weights}, smallConfig(), tensor.F32)
 	var bad *checkpoint.NotFiniteError
 	if !errors.As(err, &bad) || bad.Tensors[0].Name != "decoder.conv_in.weight" || bad.Tensors[0].Count != 1 {
 		t.Errorf("error %v", err)

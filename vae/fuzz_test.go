@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/tokencache/tokencache/internal/bounded"
+	"github.com/tokencache/tokencache/tensor"
 )
 
 // FuzzConfig reads a config.json next to the weights of a small AutoencoderKL.
@@ -26,7 +27,7 @@ func FuzzConfig(f *testing.F) {
 			if err != nil {
 				return
 			}
-			a, err := recognise([]store{weights}, given)
+			a, err := recognise([]store{weights}, given, tensor.F32)
 			if err == nil && !(a.Spec().ScaleFactor > 0) {
 				t.Errorf("scale factor %g", a.Spec().ScaleFactor)
 			}

@@ -14,6 +14,7 @@ type KL struct {
 	encoder     *klEncoder
 	decoder     *klDecoder
 	parameters  int64
+	narrow      int // convolutions of the decoder that are not of float32
 	fingerprint string
 }
 
@@ -58,6 +59,7 @@ func (m *KL) Spec() Spec {
 		LatentChannels: m.LatentChannels,
 		Downscale:      m.downscale(),
 		ScaleFactor:    m.ScaleFactor, ShiftFactor: m.ShiftFactor, Parameters: m.parameters, Fingerprint: m.fingerprint,
+		Narrow: m.narrow,
 	}
 }
 

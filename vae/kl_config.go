@@ -87,12 +87,16 @@ func (c KLConfig) Tensors() []checkpoint.Want {
 
 // NewKL reads an autoencoder of the given size from src, under the canonical names: see
 // KLConfig.Tensors.
-func NewKL(c KLConfig, src nn.Source) (*KL, error) {
+func NewKL(c KLConfig, src nn.Source) (*KL, error) { return NewKLAs(tensor.F32, c, src) }
+
+// NewKLAs is NewKL with the decoder in a number format: see OpenAs.
+func NewKLAs(d tensor.DType, c KLConfig, src nn.Source) (*KL, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	b := builder{loader: nn.NewLoader(src)}
+	b := builder{loader: nn.NewLoader(src), dtype: d}
 	m := c.build(&b)
+	m.narrow = b.narrow
 	m.fingerprint = b.loader.Fingerprint()
 	return m, b.loader.Err()
 }
@@ -130,6 +134,8 @@ func (c KLConfig) buildEncoder(b *builder) *klEncoder {
 
 func (c KLConfig) buildDecoder(b *builder) *klDecoder {
 	const p = "decoder."
+	b.decodes(true)
+	defer b.decodes(false)
 	last := len(c.Widths) - 1
 	d := new(klDecoder)
 	if c.PostQuant {
@@ -142,7 +148,7 @@ func (c KLConfig) buildDecoder(b *builder) *klDecoder {
 		level := fmt.Sprintf("%sup_blocks.%d.", p, last-i)
 		l := c.buildLevel(b, level, c.Blocks+1, width, in)
 		if i > 0 {
-			l.resize = b.conv(level+"upsamplers.0.conv", width, width, tensor.Conv3x3Double)
+			l.resize = b.inner(level+"upsamplers.0.conv", width, width, tensor.Conv3x3Double)
 		}
 		d.levels = append(d.levels, l)
 		in = width
@@ -183,9 +189,9 @@ func (c KLConfig) buildMiddle(b *builder, p string, width int) klMiddle {
 func (c KLConfig) buildResnet(b *builder, p string, out, in int) *resnet {
 	r := &resnet{
 		norm1: b.groupNorm(p+"norm1", in, c.Groups, klEps),
-		conv1: b.conv(p+"conv1", out, in, tensor.Conv3x3Same),
+		conv1: b.inner(p+"conv1", out, in, tensor.Conv3x3Same),
 		norm2: b.groupNorm(p+"norm2", out, c.Groups, klEps),
-		conv2: b.conv(p+"conv2", out, out, tensor.Conv3x3Same),
+		conv2: b.inner(p+"conv2", out, out, tensor.Conv3x3Same),
 	}
 	if in != out {
 		r.shortcut = b.pointwise(p+"conv_shortcut", out, in)

@@ -6,10 +6,11 @@ import (
 	"slices"
 
 	"github.com/tokencache/tokencache/checkpoint"
+	"github.com/tokencache/tokencache/tensor"
 )
 
 // openKL recognises and reads an AutoencoderKL.
-func openKL(s store, n naming, given *fileConfig) (*KL, error) {
+func openKL(s store, n naming, given *fileConfig, d tensor.DType) (*KL, error) {
 	src := source{s, n}
 	c, err := measureKL(src)
 	if err != nil {
@@ -24,7 +25,7 @@ func openKL(s store, n naming, given *fileConfig) (*KL, error) {
 	if err := checkpoint.Check(s, src.wants(c.Tensors()), n.ignore); err != nil {
 		return nil, err
 	}
-	return NewKL(c, src)
+	return NewKLAs(d, c, src)
 }
 
 // measureKL derives the sizes from the tensors' shapes.

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/tokencache/tokencache/checkpoint"
+	"github.com/tokencache/tokencache/tensor"
 )
 
 // Open reads an autoencoder: a file of weights in any format and naming that is known, with perhaps
@@ -24,6 +25,14 @@ func Open(path string) (Autoencoder, error) { return OpenContext(context.Backgro
 
 // OpenContext is Open. When ctx ends, it fails soon.
 func OpenContext(ctx context.Context, path string) (Autoencoder, error) {
+	return OpenAs(ctx, path, tensor.F32)
+}
+
+// OpenAs is OpenContext with the inner convolutions of the decoder in a number format: bfloat16, or
+// float32 where that is int8, whose images so have the same bits on processors with and without
+// instructions for bfloat16. The first and the last convolution, those of 1x1, attention and the
+// encoder are in float32.
+func OpenAs(ctx context.Context, path string, d tensor.DType) (Autoencoder, error) {
 	fail := func(err error) (Autoencoder, error) { return nil, fmt.Errorf("autoencoder %s: %w", path, err) }
 	paths, dir, err := locate(path)
 	if err != nil {
@@ -42,7 +51,7 @@ func OpenContext(ctx context.Context, path string) (Autoencoder, error) {
 		defer f.Close()
 		files = append(files, f)
 	}
-	a, err := recognise(files, given)
+	a, err := recognise(files, given, d)
 	if err != nil {
 		return fail(err)
 	}
@@ -57,13 +66,13 @@ func known(l checkpoint.Lister) bool {
 }
 
 // recognise finds out what the files hold and reads it.
-func recognise(files []store, given *fileConfig) (Autoencoder, error) {
+func recognise(files []store, given *fileConfig, d tensor.DType) (Autoencoder, error) {
 	if len(files) == 1 {
 		if n, ok := klNaming(files[0]); ok {
-			return openKL(files[0], n, given)
+			return openKL(files[0], n, given, d)
 		}
 	}
-	return openTiny(files, given)
+	return openTiny(files, given, d)
 }
 
 // unknown returns the error for a file without a known autoencoder.

@@ -104,7 +104,7 @@ var ldmNames = map[string]string{
 }
 
 func TestKLNamings(t *testing.T) {
-	want, err := openKL(filled(smallKL.Tensors(), identity), naming{rename: identity}, smallConfig())
+	want, err := openKL(filled(smallKL.Tensors(), identity), naming{rename: identity}, smallConfig(), tensor.F32)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,7 +160,7 @@ func TestKLNamings(t *testing.T) {
 			if !ok {
 				t.Fatal("not recognised")
 			}
-			got, err := openKL(m, n, smallConfig())
+			got, err := openKL(m, n, smallConfig(), tensor.F32)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -193,7 +193,7 @@ func TestTinyNamings(t *testing.T) {
 		"the other way": {half("decoder."), half("encoder.")},
 	} {
 		t.Run(name, func(t *testing.T) {
-			m, err := openTiny(files, new(fileConfig))
+			m, err := openTiny(files, new(fileConfig), tensor.F32)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -209,14 +209,14 @@ func TestTinyNamings(t *testing.T) {
 		})
 	}
 
-	encoder, err := openTiny([]store{half("encoder.")}, new(fileConfig))
+	encoder, err := openTiny([]store{half("encoder.")}, new(fileConfig), tensor.F32)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := encoder.Decode(newGraph(t, 1), z, 2, 3); err != errNoDecoder {
 		t.Errorf("decode without a decoder: got error %v", err)
 	}
-	decoder, err := openTiny([]store{half("decoder.")}, new(fileConfig))
+	decoder, err := openTiny([]store{half("decoder.")}, new(fileConfig), tensor.F32)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -229,7 +229,7 @@ func TestTinyNamings(t *testing.T) {
 	if _, err := encoder.Encode(newGraph(t, 1), x, 12, 32); err == nil {
 		t.Error("encode an image of 12 x 32: got no error")
 	}
-	if _, err := openTiny([]store{half("encoder."), half("encoder.")}, new(fileConfig)); err == nil {
+	if _, err := openTiny([]store{half("encoder."), half("encoder.")}, new(fileConfig), tensor.F32); err == nil {
 		t.Error("two encoders: got no error")
 	}
 }
@@ -296,7 +296,7 @@ func TestKLErrors(t *testing.T) {
 			if !ok {
 				t.Fatal("not recognised")
 			}
-			_, err := openKL(m, n, given)
+			_, err := openKL(m, n, given, tensor.F32)
 			wantError(t, err, tt.want...)
 		})
 	}
@@ -307,11 +307,11 @@ func TestTinyErrors(t *testing.T) {
 	m := filled(config.Tensors(), identity)
 	delete(m.shapes, "encoder.14.weight")
 	m.set("decoder.20.weight", []int{1}, nil)
-	_, err := openTiny([]store{m}, new(fileConfig))
+	_, err := openTiny([]store{m}, new(fileConfig), tensor.F32)
 	wantError(t, err, "encoder.14.weight", "decoder.20.weight")
-	_, err = openTiny([]store{filled(config.Tensors(), identity)}, &fileConfig{LatentChannels: 4})
+	_, err = openTiny([]store{filled(config.Tensors(), identity)}, &fileConfig{LatentChannels: 4}, tensor.F32)
 	wantError(t, err, "latent_channels")
-	_, err = openTiny([]store{filled(config.Tensors(), identity)}, &fileConfig{Class: "AutoencoderKL"})
+	_, err = openTiny([]store{filled(config.Tensors(), identity)}, &fileConfig{Class: "AutoencoderKL"}, tensor.F32)
 	wantError(t, err, "AutoencoderKL")
 
 	halfOf := func(c TinyConfig, half string) *memory {
@@ -320,7 +320,7 @@ func TestTinyErrors(t *testing.T) {
 	}
 	other := config
 	other.LatentChannels = 5
-	_, err = openTiny([]store{halfOf(config, "encoder."), halfOf(other, "decoder.")}, new(fileConfig))
+	_, err = openTiny([]store{halfOf(config, "encoder."), halfOf(other, "decoder.")}, new(fileConfig), tensor.F32)
 	wantError(t, err, "different autoencoders")
 }
 

@@ -26,6 +26,7 @@ type Tiny struct {
 	encoder     *tinyEncoder // or nil
 	decoder     *tinyDecoder // or nil
 	parameters  int64
+	narrow      int // convolutions of the decoder that are not of float32
 	fingerprint string
 }
 
@@ -84,6 +85,7 @@ func (m *Tiny) Spec() Spec {
 		LatentChannels: m.LatentChannels,
 		Downscale:      tinyDownscale,
 		ScaleFactor:    m.ScaleFactor, ShiftFactor: m.ShiftFactor, Parameters: m.parameters, Fingerprint: m.fingerprint,
+		Narrow: m.narrow,
 	}
 }
 
@@ -193,6 +195,11 @@ func (c TinyConfig) Tensors() []checkpoint.Want {
 // NewTiny reads an autoencoder of the given size, under the canonical names: see
 // TinyConfig.Tensors. Either source may be nil: the autoencoder then lacks that half.
 func NewTiny(c TinyConfig, encoder, decoder nn.Source) (*Tiny, error) {
+	return NewTinyAs(tensor.F32, c, encoder, decoder)
+}
+
+// NewTinyAs is NewTiny with the decoder in a number format: see OpenAs.
+func NewTinyAs(d tensor.DType, c TinyConfig, encoder, decoder nn.Source) (*Tiny, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
@@ -207,8 +214,10 @@ func NewTiny(c TinyConfig, encoder, decoder nn.Source) (*Tiny, error) {
 		}
 	}
 	if decoder != nil {
-		b := builder{loader: nn.NewLoader(decoder)}
+		b := builder{loader: nn.NewLoader(decoder), dtype: d}
+		b.decodes(true)
 		m.decoder = c.buildDecoder(&b)
+		m.narrow = b.narrow
 		m.parameters += b.parameters()
 		m.fingerprint += b.loader.Fingerprint()
 		if err := b.loader.Err(); err != nil {
@@ -258,7 +267,7 @@ func (c TinyConfig) buildDecoder(b *builder) *tinyDecoder {
 func (c TinyConfig) buildBlock(b *builder, name string, lowest bool) *tinyBlock {
 	var t tinyBlock
 	for i := range t.conv {
-		t.conv[i] = b.conv(fmt.Sprintf("%s.conv.%d", name, 2*i), c.Width, c.Width, tensor.Conv3x3Same)
+		t.conv[i] = b.inner(fmt.Sprintf("%s.conv.%d", name, 2*i), c.Width, c.Width, tensor.Conv3x3Same)
 	}
 	if c.Pool && lowest {
 		wide := tinyPoolRatio * c.Width

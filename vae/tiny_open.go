@@ -8,6 +8,7 @@ import (
 
 	"github.com/tokencache/tokencache/checkpoint"
 	"github.com/tokencache/tokencache/nn"
+	"github.com/tokencache/tokencache/tensor"
 )
 
 // tinyHalves says which halves of a tiny autoencoder a file holds, and how they are named.
@@ -56,7 +57,7 @@ func tinyDiffusersName(name string) string {
 
 // openTiny recognises and reads a tiny autoencoder from one file, or from two that hold a half
 // each.
-func openTiny(files []store, given *fileConfig) (*Tiny, error) {
+func openTiny(files []store, given *fileConfig, d tensor.DType) (*Tiny, error) {
 	var c TinyConfig
 	var encoder, decoder nn.Source
 	for _, f := range files {
@@ -91,7 +92,7 @@ func openTiny(files []store, given *fileConfig) (*Tiny, error) {
 	if err := given.completeTiny(&c); err != nil {
 		return nil, err
 	}
-	return NewTiny(c, encoder, decoder)
+	return NewTinyAs(d, c, encoder, decoder)
 }
 
 // measureTiny reads the sizes off the tensors' shapes and lists the tensors of the halves that the

@@ -218,6 +218,55 @@ func TestTiny(t *testing.T) {
 	}
 }
 
+// TestBF16 checks decoders whose convolutions are bfloat16: their images are near those in float32
+// and other ones, the same for any number of workers and next to any other sample; the encoder is
+// float32, and so is all of an autoencoder of a model in int8.
+func TestBF16(t *testing.T) {
+	for _, test := range []struct {
+		path, cases, latents string
+		psnr                 float64 // dB, at least, of images in [-1,1]
+	}{
+		{"vae-tiny", "vae-tiny/cases.safetensors", "z", 50},
+		{"taesd", "taesd/taef2_cases.safetensors", "small.latent", 45},
+	} {
+		t.Run(test.path, func(t *testing.T) {
+			z, h, w := openCases(t, test.cases).get(test.latents)
+			exact := mustOpen(t, test.path)
+			narrow, err := OpenAs(t.Context(), filepath.Join(testdata, test.path), tensor.BF16)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if exact.Spec().Narrow != 0 || narrow.Spec().Narrow < 10 ||
+				narrow.Spec().Fingerprint != exact.Spec().Fingerprint {
+				t.Errorf("%+v, in float32 %+v", narrow.Spec(), exact.Spec())
+			}
+			want, got := decode(t, exact, 2, z, h, w), decode(t, narrow, 2, z, h, w)
+			same(t, "1 worker", got, decode(t, narrow, 1, z, h, w))
+			alone := tensor.FromSlice(slices.Clone(z.Row(0)), 1, z.Cols)
+			same(t, "a sample alone", got[:len(got)/z.Rows], decode(t, narrow, 1, alone, h, w))
+			var squares float64
+			for i, v := range want {
+				d := float64(got[i] - v)
+				squares += d * d
+			}
+			if psnr := 10 * math.Log10(4*float64(len(want))/squares); !(psnr >= test.psnr && psnr < 90) {
+				t.Errorf("PSNR to float32 of %.1f dB, want %g or more", psnr, test.psnr)
+			} else {
+				t.Logf("PSNR to float32 of %.1f dB", psnr)
+			}
+			image := tensor.FromSlice(slices.Clone(want[:len(want)/z.Rows]), 1, len(want)/z.Rows)
+			side := exact.Spec().Downscale
+			same(t, "encoded", numbers(encode(t, exact, 1, image, h*side, w*side)),
+				numbers(encode(t, narrow, 1, image, h*side, w*side)))
+			whole, err := OpenAs(t.Context(), filepath.Join(testdata, test.path), tensor.INT8)
+			if err != nil {
+				t.Fatal(err)
+			}
+			same(t, "of a model in int8", want, decode(t, whole, 2, z, h, w))
+		})
+	}
+}
+
 func formulaSource(wants []checkpoint.Want) *formula.Source {
 	src := new(formula.Source)
 	for _, w := range wants {

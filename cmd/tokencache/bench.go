@@ -25,17 +25,18 @@ type benchKernelsCmd struct {
 	Level   []string `help:"CPU levels: generic, avx2, avx512, vnni, bf16; on arm64 neon, dotprod, bf16, i8mm. Default: the best that the machine has." placeholder:"LEVEL"`
 	Threads []int    `help:"Numbers of worker threads. Default: all processors." placeholder:"N"`
 	M       []int    `name:"m" help:"Rows of the linear maps." default:"32,64,128,256,512"`
+	Tokens  []int    `help:"Tokens that attend to each other." default:"256"`
 	JSON    bool     `name:"json" help:"Print one JSON object on standard output."`
 }
 
 func (c *benchKernelsCmd) Run(a *app) error {
-	o := bench.KernelOptions{Threads: c.Threads, M: c.M, Time: 200 * time.Millisecond}
+	o := bench.KernelOptions{Threads: c.Threads, M: c.M, Tokens: c.Tokens, Time: 200 * time.Millisecond}
 	if len(o.Threads) == 0 {
 		o.Threads = []int{0}
 	}
-	for _, n := range slices.Concat(c.Threads, c.M) {
+	for _, n := range slices.Concat(c.Threads, c.M, c.Tokens) {
 		if n < 1 || n > 1<<16 {
-			return fmt.Errorf("%d threads or rows: want 1 to %d", n, 1<<16)
+			return fmt.Errorf("%d threads, rows or tokens: want 1 to %d", n, 1<<16)
 		}
 	}
 	var err error

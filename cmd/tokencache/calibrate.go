@@ -27,6 +27,7 @@ func (c *calibrateCmd) Help() string {
   tokencache calibrate --method smoothcache --speed 2x --out policies/smooth
   tokencache calibrate --target "psnr>=40" --out policies/fastest
   tokencache calibrate --target "psnr>=44" --reference converged --out policies/solver
+  tokencache calibrate --choose-dtype policies/fast --out policies/fast
   tokencache calibrate --method learned-solver --steps 12 --out solvers
   tokencache generate --sampler learned --steps 12 --solver solvers
 
@@ -34,7 +35,7 @@ For the bundled model and on two cores a policy takes about five minutes, a --ta
 }
 
 func (c *calibrateCmd) Run(a *app) error {
-	claim, err := output.ClaimFolder(c.Out, calibrate.Files(), []string{calibrate.WorkFolder, evidenceFolder})
+	claim, err := output.ClaimFolder(c.Out, calibrate.Files(), []string{calibrate.WorkFolder, evidenceFolder, formatsFolder})
 	if err != nil {
 		return err
 	}
@@ -71,6 +72,8 @@ func (c *calibrateCmd) run(a *app) error {
 	switch {
 	case c.Contract != "":
 		return c.makeContract(a)
+	case c.Choose != "":
+		return c.chooseFormat(a)
 	case len(c.Bounds) > 0:
 		return c.search(a)
 	case c.Method == calibrate.LearnedSolverMethod:

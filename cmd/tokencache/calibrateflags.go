@@ -16,5 +16,6 @@ type calibrateCmd struct {
 	HeadsOpt  int       `name:"heads" help:"Attention heads, as for generate." placeholder:"N"`
 	calibration.Target
 	calibrateContract
+	calibrateFormat
 	JSON bool `name:"json" help:"Print the policy as one JSON object on standard output."`
 }

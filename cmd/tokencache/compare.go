@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/tokencache/tokencache"
@@ -36,6 +37,7 @@ type compareCmd struct {
 	Reference  string    `once:"" help:"Real images, for Fréchet distances: a data set or an .npz. Default: /usr/share/datasets/fashion-mnist, if it is there, for a model of such images." placeholder:"PATH"`
 	Out        string    `short:"o" once:"" help:"Folder of the report, the results and the charts; what is finished is kept there and not measured again." placeholder:"DIR" required:""`
 	DType      dtypeName `name:"dtype" help:"Number format of the network's blocks: f32, bf16 or int8, the last two faster and less exact; auto is f32." enum:"auto,f32,bf16,int8" default:"auto"`
+	DTypes     string    `name:"dtypes" help:"Cross the policies with these number formats, such as f32,bf16,int8: every policy, and the model without one, in each of them, all against the uncached model in f32. Default: --dtype alone." placeholder:"LIST"`
 	Threads    int       `help:"Worker threads. Default: all processors." placeholder:"N"`
 	JSON       bool      `name:"json" help:"Print the results as one JSON object on standard output."`
 }
@@ -45,6 +47,7 @@ func (c *compareCmd) Help() string {
   tokencache compare --quick --out comparison
   tokencache compare --policies all --speeds 1.5x,2x,3x,4x --count 256 --out comparison
   tokencache compare --axes --speeds 2x,3x --count 64 --out axes
+  tokencache compare --dtypes f32,bf16,int8 --policies learned-residual,tokencache --speeds 1x,2x,3x,5x --out precision
   tokencache compare --count 64 --out comparison --report-only
   tokencache compare --min-psnr 40,45,50 --count 1000 --out coverage
   tokencache compare --policies "tokencache fewer-steps taylorseer:n=3,order=1 policies/mine" --count 1000 --out comparison
@@ -69,11 +72,20 @@ func (c *compareCmd) Run(a *app) error {
 		return err
 	}
 	defer claim.Release()
+	formats, err := c.formats()
+	if err != nil {
+		return err
+	}
 	o, done, err := c.options(a)
 	if err != nil {
 		return err
 	}
 	defer done()
+	closeFormats, err := a.formats(o, formats)
+	if err != nil {
+		return err
+	}
+	defer closeFormats()
 	if !c.ReportOnly {
 		if err := comparison.Check(*o); err != nil {
 			return err
@@ -82,6 +94,9 @@ func (c *compareCmd) Run(a *app) error {
 	remote, err := a.far.Of(o.Pipeline)
 	if err != nil {
 		return err
+	}
+	if remote != nil && len(formats) > 0 {
+		return errors.New("--dtypes: workers make the images of one number format alone")
 	}
 	o.Remote = comparison.Remote(remote)
 	if err := a.reference(o, c.Reference); err != nil {
@@ -160,7 +175,7 @@ func (c *compareCmd) report(a *app, r *comparison.Result, o *comparison.Options)
 	}
 	if failed := r.Failed(); len(failed) > 0 {
 		return fmt.Errorf("%d of %d settings failed, the first: %s %s: %s",
-			len(failed), len(r.Cells), failed[0].Method, failed[0].Policy, failed[0].Error)
+			len(failed), len(r.Cells), failed[0].Name(), failed[0].Policy, failed[0].Error)
 	}
 	return nil
 }
@@ -187,13 +202,38 @@ var compareFiles = []string{
 	report.PageFile, report.ResultsFile, report.TablesFile, coverageFile, "results.csv", "counted.json", "sheet.png",
 	"frontier-psnr.png", "frontier-converged.png", "frontier-frechet.png", "step-time.png", "memory.png",
 	"frontier-psnr.svg", "frontier-converged.svg", "frontier-frechet.svg", "step-time.svg", "memory.svg",
-	"pareto.png", "pareto.svg", "pareto-narrow.svg",
+	"pareto.png", "pareto.svg", "pareto-narrow.svg", "cache-x-precision.png", "cache-x-precision.svg",
 }
 
-// parseSpeeds reads a list of speeds.
+// formats returns the number formats of --dtypes besides f32, which is always among them.
+func (c *compareCmd) formats() ([]tokencache.DType, error) {
+	if c.DTypes != "" && c.DType != "auto" {
+		return nil, errors.New("give --dtype or --dtypes, not both")
+	}
+	var list []tokencache.DType
+	for _, name := range strings.FieldsFunc(c.DTypes, listed) {
+		d, err := tokencache.ParseDType(name)
+		if err != nil {
+			return nil, fmt.Errorf("--dtypes: %w", err)
+		}
+		if d != tokencache.F32 && !slices.Contains(list, d) {
+			list = append(list, d)
+		}
+	}
+	return list, nil
+}
+
+// listed reports what separates the entries of lists.
+func listed(r rune) bool { return r == ',' || r == ' ' }
+
+// parseSpeeds reads a list of speeds. A speed of 1x is that of the uncached model, which is always
+// compared.
 func parseSpeeds(list string) ([]float64, error) {
 	var speeds []float64
-	for _, text := range strings.FieldsFunc(list, func(r rune) bool { return r == ',' || r == ' ' }) {
+	for _, text := range strings.FieldsFunc(list, listed) {
+		if text == "1x" || text == "1" {
+			continue
+		}
 		speed, err := parseSpeed(text)
 		if err != nil {
 			return nil, fmt.Errorf("--speeds: %w", err)
@@ -230,6 +270,27 @@ func (a *app) comparison(model *string, options tokencache.Options,
 		OnStage:   func(what string) { a.note("%s", what) },
 	}
 	return o, p.Close, nil
+}
+
+// formats opens the model of a comparison in other number formats too, and returns what closes
+// them.
+func (a *app) formats(o *comparison.Options, list []tokencache.DType) (done func(), err error) {
+	done = func() {
+		for _, p := range o.Formats {
+			p.Close()
+		}
+	}
+	for _, d := range list {
+		options := a.opened.options
+		options.DType = d
+		p, _, _, err := models.Resolve(a.ctx, a.opened.model, options)
+		if err != nil {
+			done()
+			return nil, err
+		}
+		o.Formats = append(o.Formats, p)
+	}
+	return done, nil
 }
 
 // reference sets the network and the real images that a comparison evaluates images with, if there

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -31,6 +32,9 @@ func (c *compareCmd) coverage(a *app) error {
 		return err
 	}
 	policies := comparison.SplitPolicies(c.Policies)
+	if c.DTypes != "" {
+		return errors.New("--dtypes: --min-psnr tests one number format, --dtype")
+	}
 	if len(policies) > 1 {
 		return fmt.Errorf("--policies: %d policies: of --min-psnr want one, or none for those that generate takes", len(policies))
 	}
@@ -39,7 +43,7 @@ func (c *compareCmd) coverage(a *app) error {
 		return err
 	}
 	defer claim.Release()
-	options := tokencache.Options{VAE: c.VAE, Key: c.Key, Threads: c.Threads}
+	options := tokencache.Options{VAE: c.VAE, Key: c.Key, Threads: c.Threads, DType: c.DType.dtype()}
 	p, sampling, err := a.openClasses(&c.Model, options, &c.samplingFlags)
 	if err != nil {
 		return err

@@ -32,7 +32,7 @@ type generateCmd struct {
 	CacheMem  int64      `name:"cache-memory" help:"Max megabytes that the policy may keep for all images in flight. Default: no limit." placeholder:"MB"`
 	Batch     int        `help:"Max images denoised at the same time, 1 or more." default:"4"`
 	RNG       string     `name:"rng" help:"Random numbers: own (image i of a seed is the same in any batch) or torch-cpu (the noise that PyTorch makes on a CPU, for whole batches, as in DiT's sampling loop; PyTorch's noise on a GPU cannot be reproduced)." enum:"own,torch-cpu" default:"own"`
-	DType     dtypeName  `name:"dtype" help:"Number format of the network's blocks: f32, bf16 or int8, the last two faster and less exact; auto is f32." enum:"auto,f32,bf16,int8" default:"auto"`
+	DType     dtypeName  `name:"dtype" help:"Number format of the network's blocks: f32, bf16 or int8, the last two faster and less exact; auto is the one that calibrate --choose-dtype found for the policy in use, and f32 where it did not or with --min-psnr." enum:"auto,f32,bf16,int8" default:"auto"`
 	Threads   int        `help:"Worker threads. Default: all processors." placeholder:"N"`
 	Heads     int        `help:"Attention heads, for a model of unusual width whose checkpoint does not say." placeholder:"N"`
 	InputSize int        `help:"Side of the latents where the checkpoint does not say: 32 for images of 256 pixels, 64 for 512." placeholder:"N"`
@@ -93,11 +93,25 @@ func (c *generateCmd) open(a *app) (p *tokencache.Pipeline, req tokencache.Reque
 	if err != nil {
 		return nil, req, err
 	}
+	if p, req, err = c.openAs(a, seed, c.DType.dtype()); err != nil {
+		return nil, req, err
+	}
+	if d := c.DType.under(a.opened.policy, c.Model, c.MinPSNR); d != c.DType.dtype() {
+		p.Close()
+		return c.openAs(a, seed, d)
+	}
+	return p, req, nil
+}
+
+// openAs opens the model in a number format.
+func (c *generateCmd) openAs(a *app, seed uint64, d tokencache.DType) (
+	p *tokencache.Pipeline, req tokencache.Request, err error,
+) {
 	p, sampling, err := a.open(&c.Model, c.options(tokencache.Options{
 		VAE:         c.VAE,
 		Key:         c.Key,
 		Threads:     c.Threads,
-		DType:       c.DType.dtype(),
+		DType:       d,
 		Heads:       c.Heads,
 		InputSize:   c.InputSize,
 		DecodeLayer: c.Decode,
@@ -134,7 +148,7 @@ func (c *generateCmd) request(a *app, p *tokencache.Pipeline, s tokencache.Sampl
 		return req, err
 	}
 	req.Sampling = c.of(req.Policy, s)
-	a.opened.sampling = req.Sampling
+	a.opened.sampling, a.opened.policy = req.Sampling, req.Policy
 	if c.Noise != "" {
 		if req.Noise, err = output.ReadNoise(c.Noise); err != nil {
 			return req, err

@@ -21,7 +21,7 @@ var verbGroups = [][]string{
 // first.
 var flagGroups = [][]string{
 	{"Model:", "model", "key", "vae", "heads", "input-size", "decode-layer"},
-	{"What is compared:", "policies", "speeds", "quick", "axes"},
+	{"What is compared:", "policies", "speeds", "quick", "axes", "dtypes"},
 	{"Text encoder:", "text-encoder", "text-cache", "encoded"},
 	{"Images:", "prompt-file", "negative", "class", "count", "seed", "noise", "rng", "batch"},
 	{"Sampling:", "sampler", "steps", "spacing", "order", "variant", "solver", "eta", "guidance", "guidance-power",
@@ -40,6 +40,7 @@ var flagGroups = [][]string{
 // calibrateGroups are those of calibrate besides, which it finds first.
 var calibrateGroups = [][]string{
 	{"Search for a target:", "target", "methods", "evidence", "reference"},
+	{"Choice of a number format:", "choose-dtype", "max-loss"},
 	{"Contract of a PSNR:", "contract", "contract-images", "contract-checks", "contract-seed", "confidence", "keep"},
 	{"Learned forecasts:", "trials", "placement", "few", "halves", "weigh"},
 	{"Other methods:", "threshold", "lookahead", "router-lr", "l1", "full", "gaps", "feature", "columns"},

@@ -160,6 +160,7 @@ func newParser(c *cli, options ...kong.Option) *kong.Kong {
 		kong.Vars{
 			"architectures": strings.Join(dit.OfficialNames(), ", "),
 			"families":      strings.Join(comparison.Methods(), ", "),
+			"maxLoss":       fmt.Sprint(comparison.MaxLoss),
 			"compareSeed":   fmt.Sprint(comparison.DefaultSeed),
 			"model":         models.Default,
 			"models":        strings.Join(models.Names(), ", "),

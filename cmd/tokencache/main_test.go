@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/tokencache/tokencache/internal/kernel"
 )
 
 func TestMain(m *testing.M) {
@@ -23,6 +25,10 @@ func TestScripts(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("MODELS", models)
 			e.Setenv(levelVariable, os.Getenv(levelVariable))
+			e.Setenv("AUTO", "int8") // what --dtype auto makes of a policy that says int8
+			if kernel.ActiveLevel() == kernel.Generic {
+				e.Setenv("AUTO", "f32")
+			}
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){

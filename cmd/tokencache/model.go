@@ -22,6 +22,7 @@ type opened struct {
 	solver   string              // of the learned solvers in options
 	suits    tokencache.Sampling // what it is sampled with where no flag says otherwise
 	sampling tokencache.Sampling // in use
+	policy   reuse.Policy        // likewise, of generate
 	remarks  []string            // to be printed when nothing is left to refuse
 }
 

@@ -48,10 +48,13 @@ func NewConverted(mem []float32, p *Packed, m int) Converted {
 	return c
 }
 
-// Rows converts rows from row0 up to row1 of x, which are ldx floats apart. Rows that do not
-// overlap may be converted at the same time.
+// Rows converts rows from row0 up to row1 of x, which are ldx floats apart, and may overlap. Rows
+// of c that are apart may be converted at the same time.
 func (c *Converted) Rows(x []float32, ldx, row0, row1 int) {
-	checkMatrix("conversion", x, ldx, c.M, c.K)
+	if c.M > 0 && (ldx < 0 || len(x) < (c.M-1)*ldx+c.K) {
+		panic(fmt.Sprintf("kernel: conversion: %d floats for a matrix [%d, %d] with rows %d floats apart",
+			len(x), c.M, c.K, ldx))
+	}
 	if row0 < 0 || row1 > c.M {
 		panic(fmt.Sprintf("kernel: conversion of rows [%d:%d] of %d", row0, row1, c.M))
 	}

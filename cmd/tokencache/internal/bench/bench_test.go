@@ -71,12 +71,12 @@ func TestKernelsReportEveryRow(t *testing.T) {
 	before := kernel.Active()
 	var told int
 	r, err := Kernels(context.Background(), KernelOptions{
-		Levels: []kernel.Level{kernel.Active().Level}, Threads: []int{1}, M: []int{8}, Time: time.Microsecond, OnRow: func(KernelRow) { told++ },
+		Levels: []kernel.Level{kernel.Active().Level}, Threads: []int{1}, M: []int{8}, Tokens: []int{16, 40}, Time: time.Microsecond, OnRow: func(KernelRow) { told++ },
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := len(kernel.DTypes())*len(Shapes) + len(attentions); len(r.Rows) != want || told != want {
+	if want := len(kernel.DTypes())*len(Shapes) + 2*len(attentions); len(r.Rows) != want || told != want {
 		t.Errorf("%d rows, told of %d, want %d", len(r.Rows), told, want)
 	}
 	if kernel.Active() != before {

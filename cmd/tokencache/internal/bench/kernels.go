@@ -39,6 +39,7 @@ type KernelOptions struct {
 	DTypes  []kernel.DType // of linear maps; none means all
 	Threads []int
 	M       []int // rows of linear maps
+	Tokens  []int // of attention
 	Time    time.Duration
 	OnRow   func(KernelRow) // if not nil, is told of each row as it is measured
 }
@@ -54,10 +55,8 @@ var Shapes = [][2]int{
 // attentions are the heads of DiT-S and DiT-XL: their number and size.
 var attentions = [][2]int{{6, 64}, {16, 72}}
 
-const (
-	attentionTokens = 256
-	attentionBatch  = 2
-)
+// attentionBatch is the samples of attention.
+const attentionBatch = 2
 
 // Kernels measures linear maps and attention as models run them. It restores the level in use.
 func Kernels(ctx context.Context, o KernelOptions) (*KernelReport, error) {
@@ -143,16 +142,18 @@ func (r *KernelReport) level(ctx context.Context, o KernelOptions, threads int) 
 	for _, a := range attentions {
 		heads, dim := a[0], a[1]
 		width := heads * dim
-		rows := tensor.Uniform(attentionBatch, attentionTokens)
-		qkv := tensor.FromSlice(pattern(rows.Len()*3*width), rows.Len(), 3*width)
-		err := add("attention", kernel.F32, attentionTokens, dim, attentionTokens, func() {
-			g.Attention(tensor.AttentionInput{
-				Heads: heads, QRows: rows, KRows: rows,
-				Q: g.Columns(qkv, 0, width), K: g.Columns(qkv, width, 2*width), V: g.Columns(qkv, 2*width, 3*width),
+		for _, tokens := range o.Tokens {
+			rows := tensor.Uniform(attentionBatch, tokens)
+			qkv := tensor.FromSlice(pattern(rows.Len()*3*width), rows.Len(), 3*width)
+			err := add("attention", kernel.F32, tokens, dim, tokens, func() {
+				g.Attention(tensor.AttentionInput{
+					Heads: heads, QRows: rows, KRows: rows,
+					Q: g.Columns(qkv, 0, width), K: g.Columns(qkv, width, 2*width), V: g.Columns(qkv, 2*width, 3*width),
+				})
 			})
-		})
-		if err != nil {
-			return err
+			if err != nil {
+				return err
+			}
 		}
 	}
 	return nil

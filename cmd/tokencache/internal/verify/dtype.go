@@ -6,6 +6,7 @@ import (
 	"github.com/tokencache/tokencache/diffusion"
 	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/tensor"
+	"github.com/tokencache/tokencache/vae"
 )
 
 // A model in another number format than float32 is not as exact as the original, and no bound of
@@ -14,8 +15,9 @@ import (
 //
 // A linear map of numbers that each have a relative error of u/√2 has a relative error of u. A
 // block has two branches of two such maps, one behind the other, and none of them adds more to the
-// residual stream than is in it, so that the error behind L blocks is at most √(4L)·u. Guidance of scale s takes s times one prediction and 1-s times another, and a run
-// of n steps adds up n of those errors, none of which grows: √(s²+(s-1)²)·√n times as much.
+// residual stream than is in it, so that the error behind L blocks is at most √(4L)·u. Guidance of
+// scale s takes s times one prediction and 1-s times another, and a run of n steps adds up n of
+// those errors, none of which grows: √(s²+(s-1)²)·√n times as much.
 //
 // Rounding to bfloat16 errs by up to 2^-9 of a number, evenly: u = √2·2^-9/√3. Rounding to int8
 // errs evenly by up to half a step. A step of activations is 1/255 of their range, taken to be 12
@@ -43,6 +45,12 @@ func roundingOf(m *dit.Model) rounding {
 		unit = int8Error
 	}
 	return rounding{bound: unit * math.Sqrt(float64(maps)), gain: 1}
+}
+
+// roundingOfDecoder returns the bound for images that an autoencoder decodes. A convolution is a
+// linear map; the decoder's are one behind the other, and its norms keep errors relative.
+func roundingOfDecoder(a vae.Autoencoder) rounding {
+	return rounding{bound: bf16Error * math.Sqrt(float64(a.Spec().Narrow)), gain: 1}
 }
 
 // narrow reports whether the model in use is not float32.

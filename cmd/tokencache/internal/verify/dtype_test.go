@@ -41,6 +41,25 @@ func TestNarrowModelsAreWithinTheirBounds(t *testing.T) {
 	}
 }
 
+// TestNarrowDecodersAreWithinTheirBounds checks the recorded autoencoders in bfloat16: their
+// decoders' errors are there, and within what is derived, and their encoders are float32, as all of
+// them is where the model is int8.
+func TestNarrowDecodersAreWithinTheirBounds(t *testing.T) {
+	paths := []string{"../../../../testdata/vae-tiny", "../../../../testdata/taesd"}
+	for _, d := range []tensor.DType{tensor.BF16, tensor.INT8} {
+		r, err := Paths(context.Background(), paths, Options{DType: d, Threads: 2})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range r.Checks {
+			narrow := d == tensor.BF16 && strings.HasSuffix(c.Name, "decoded")
+			if !c.OK || narrow != (c.Tolerance > tolerance) || narrow && !(c.Error > 1e-4 && c.Tolerance < 0.02) {
+				t.Errorf("%v: %+v", d, c)
+			}
+		}
+	}
+}
+
 // TestRMSError checks what would hide an error.
 func TestRMSError(t *testing.T) {
 	nan := float32(0)

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -178,7 +179,7 @@ func (r *run) autoencoders(dir string, weights, recordings []string) error {
 		}
 		var first map[string][]float32
 		for i, file := range weights {
-			a, err := vae.Open(file)
+			a, err := vae.OpenAs(context.Background(), file, r.DType)
 			if err != nil {
 				r.fail("weights/"+filepath.Base(file), err)
 				continue
@@ -189,7 +190,7 @@ func (r *run) autoencoders(dir string, weights, recordings []string) error {
 				r.fail(c.stem, err)
 			case i == 0:
 				first = got
-				if err := r.compareAll(c, got); err != nil {
+				if err := r.compareAutoencoder(a, c, got); err != nil {
 					r.fail(c.stem, err)
 				}
 			default:
@@ -210,8 +211,9 @@ func (r *run) autoencoders(dir string, weights, recordings []string) error {
 	return nil
 }
 
-// compareAll checks computed tensors with those of the same names.
-func (r *run) compareAll(c *recording, got map[string][]float32) error {
+// compareAutoencoder checks what an autoencoder computed with tensors of the same names.
+func (r *run) compareAutoencoder(a vae.Autoencoder, c *recording, got map[string][]float32) error {
+	defer func() { r.rounding = rounding{} }()
 	for _, name := range c.Names() {
 		x, ok := got[name]
 		if !ok {
@@ -220,6 +222,10 @@ func (r *run) compareAll(c *recording, got map[string][]float32) error {
 		want, err := c.Float32(name)
 		if err != nil {
 			return err
+		}
+		r.rounding = rounding{}
+		if strings.HasSuffix(name, "decoded") { // encoders are float32
+			r.rounding = roundingOfDecoder(a)
 		}
 		r.compare(c.stem+"/"+name, x, want, tolerance)
 	}

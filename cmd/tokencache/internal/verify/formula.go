@@ -46,11 +46,11 @@ func (r *run) formula(path string) error {
 	switch {
 	case c.stem == "sd-vae":
 		config := vae.StableDiffusion()
-		a, err = vae.NewKL(config, source(config.Tensors()))
+		a, err = vae.NewKLAs(r.DType, config, source(config.Tensors()))
 	case c.stem == "taesd-4ch":
 		config := vae.TinyConfig{LatentChannels: 4, Width: 64, ScaleFactor: 1}
 		src := source(config.Tensors())
-		a, err = vae.NewTiny(config, src, src)
+		a, err = vae.NewTinyAs(r.DType, config, src, src)
 	default:
 		r.skip(path, "no network of this name: want dit-s-2-256, mdtv2-s-2-256 and the like, sd-vae, taesd-4ch, minit2i-b-16-512 or flan-t5-large-encoder")
 		return nil
@@ -62,7 +62,7 @@ func (r *run) formula(path string) error {
 	if err != nil {
 		return err
 	}
-	return r.compareAll(c, got)
+	return r.compareAutoencoder(a, c, got)
 }
 
 func (r *run) formulaModel(c *recording, name string, inputSize int) error {

@@ -63,7 +63,7 @@ type Options struct {
 	// Tolerance is that of every check; 0 means 1e-4, 1e-3 for whole sampling runs, and in another
 	// number format than float32 what is derived in dtype.go.
 	Tolerance float64
-	DType     tensor.DType // number format of models; recordings of training, of solvers and of autoencoders are compared in float32
+	DType     tensor.DType // number format of models and decoders; recordings of training and of solvers are compared in float32
 	Threads   int
 	Key       string // which of several sets of weights in files of PyTorch's format to take
 
