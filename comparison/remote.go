@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 
 	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/internal/atomicfile"
+	"github.com/tokencache/tokencache/internal/regularfile"
 	"github.com/tokencache/tokencache/measure"
 	"github.com/tokencache/tokencache/report"
 )
@@ -160,7 +162,7 @@ func encodeChunk(images []tokencache.Image) ([]byte, error) {
 	if err := d.write(0, images); err != nil {
 		return nil, err
 	}
-	return os.ReadFile(d.chunk(0))
+	return regularfile.Read(d.chunk(0), math.MaxInt64)
 }
 
 // wanted is a result of which images are missing.

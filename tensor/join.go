@@ -2,11 +2,11 @@ package tensor
 
 import "github.com/tokencache/tokencache/internal/kernel"
 
-// SplitRows divides the rows of x among a, of the given number of rows, and b: row i of x becomes
-// row index[i] of a or, where index[i] is negative, row -1-index[i] of b. Every row of a and of b
-// must be one of x's.
-func (g *Graph) SplitRows(x *Tensor, index []int32, rows int) (a, b *Tensor) {
-	a, b = g.New(rows, x.Cols), g.New(x.Rows-rows, x.Cols)
+// SplitRows divides the rows of x among a first matrix, of the given number of rows, and a second:
+// row i of x becomes row index[i] of the first or, where index[i] is negative, row -1-index[i] of
+// the second. Every row of both must be one of x's.
+func (g *Graph) SplitRows(x *Tensor, index []int32, rows int) (first, second *Tensor) {
+	a, b := g.New(rows, x.Cols), g.New(x.Rows-rows, x.Cols)
 	g.byRow(rowOp{x: a, y: b, index: index, row: func(op *rowOp, i int) {
 		copy(eitherRow(op.x, op.y, op.index[i]), op.dst.Row(i))
 	}}, x)

@@ -9,12 +9,14 @@ import (
 	"fmt"
 	"image"
 	"image/png"
+	"math"
 	"os"
 	"path/filepath"
 
 	"github.com/tokencache/tokencache/eval"
 	"github.com/tokencache/tokencache/internal/digest"
 	"github.com/tokencache/tokencache/internal/npz"
+	"github.com/tokencache/tokencache/internal/regularfile"
 	"github.com/tokencache/tokencache/shard"
 )
 
@@ -115,7 +117,7 @@ func (f *Features) Do(ctx context.Context, _ string, text json.RawMessage) ([]by
 	if err := npz.Write(path, part.Put); err != nil {
 		return nil, err
 	}
-	return os.ReadFile(path)
+	return regularfile.Read(path, math.MaxInt64)
 }
 
 // Predict has the network run elsewhere on all images that it has not seen, and sets what is known
