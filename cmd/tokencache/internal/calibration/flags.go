@@ -27,7 +27,7 @@ type Flags struct {
 	Batch     int      `help:"Examples of an update." default:"${batch}"`
 	LR        float64  `name:"lr" help:"Learning rate of the predictor." default:"${lr}"`
 	Lambda    float64  `help:"Weight of the cost, the mean importance; with --training path of its deviation from the ratio." default:"${lambda}"`
-	Predictor string   `help:"Take the trained predictor of another policy. Default: one is trained. Default: train one." placeholder:"DIR"`
+	Predictor string   `help:"Take the trained predictor of another policy. Default: one is trained." placeholder:"DIR"`
 	Training  string   `help:"How the predictor is trained: soft, as in the paper, or path, with the tokens that sampling chooses, on its trajectories, by the model's output." enum:"soft,path" default:"soft"`
 	Measure   int      `help:"Images that the speed and the PSNR in the policy are measured on, of another seed than those that it learns from." default:"${measure}"`
 	Trials    int      `help:"Placements of I-steps that are tried, where forecasts are learned; 0: they are placed evenly. Of learned-solver: moves of a timestep that are tried; 0: they stay where the bundled solver has them." default:"${trials}"`
