@@ -6,7 +6,7 @@ import { chromium } from "playwright-core";
 
 const [url, shots] = process.argv.slice(2);
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
-const limit = { timeout: 60_000, polling: 20 };
+const limit = { timeout: 240_000, polling: 20 };
 const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox"] });
 
 // open opens the page and returns it once a model is there. Requests to elsewhere, errors and what
