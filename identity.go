@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/tokencache/tokencache/internal/kernel"
 	"github.com/tokencache/tokencache/reuse"
 )
 
@@ -15,8 +16,9 @@ import (
 // condition is the same. It is a hash of all else that an image depends on: weights and
 // configuration of the model, weights and scale of the autoencoder, what the policy does, Sampling
 // with the weights of a learned solver, the seed, given noise, with RNGTorch the batch and the
-// number of images, the CPU level
-// and the number format. Names and places of files do not count.
+// number of images, the CPU level,
+// the number format, and of models with many tokens the version of attention to them. Names and
+// places of files do not count.
 func (p *Pipeline) Identity(req Request) string {
 	id := struct {
 		Version     int // of what is hashed
@@ -33,6 +35,7 @@ func (p *Pipeline) Identity(req Request) string {
 		Images      int    `json:",omitempty"`
 		Level       string
 		DType       string `json:",omitempty"` // not of float32, the only one there once was
+		Attention   int    `json:",omitempty"` // of few tokens it has had one version
 	}{
 		Version:  1,
 		Model:    p.Fingerprint(),
@@ -51,6 +54,10 @@ func (p *Pipeline) Identity(req Request) string {
 		if text, ok := PromptOf(req.Negative); ok {
 			id.Negative = text
 		}
+	}
+	if shape := p.net.Shape(); shape.Tokens >= kernel.LongAttention ||
+		p.decoder != nil && shape.LatentRows*shape.LatentCols >= kernel.LongAttention {
+		id.Attention = kernel.AttentionVersion
 	}
 	if p.decoder != nil {
 		s := p.decoder.Spec()

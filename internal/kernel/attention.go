@@ -39,7 +39,12 @@ func (a *Attention) packedKeysLen() int {
 }
 
 // ScratchLen returns how many floats of scratch memory Run needs.
-func (a *Attention) ScratchLen() int { return (maxRows + 1) * a.scoresStride() }
+func (a *Attention) ScratchLen() int {
+	if a.blocked() {
+		return maxRows * keyBlock
+	}
+	return (maxRows + 1) * a.scoresStride()
+}
 
 func (a *Attention) scoresStride() int { return roundUp(a.NK, cacheLine/4) }
 
@@ -60,13 +65,17 @@ func (a *Attention) Run(packed, scratch []float32, q0, q1 int) {
 	}
 	keys := newPacked(packed, &active.product.layout, a.NK, a.Dim)
 	values := newPacked(packed[a.packedKeysLen():], &active.product.layout, a.Dim, a.NK)
+	if a.blocked() {
+		a.runBlocked(&keys, &values, scratch, q0, q1)
+		return
+	}
 	stride := a.scoresStride()
 	scores, biased := scratch[:maxRows*stride], scratch[maxRows*stride:][:a.NK]
 	blocks := (q1 - q0 + active.product.rows - 1) / active.product.rows
 	for block := range blocks {
 		first, rows := share(q1-q0, blocks, block)
 		first += q0
-		multiply(scores, stride, a.Q[first*a.LDQ:], a.LDQ, rows, &keys)
+		multiply(scores, stride, a.Q[first*a.LDQ:], a.LDQ, rows, &keys, 0, keys.Panels())
 		for r := range rows {
 			row := scores[r*stride:][:a.NK]
 			if a.Bias == nil {
@@ -80,19 +89,30 @@ func (a *Attention) Run(packed, scratch []float32, q0, q1 int) {
 				Add(a.ColSum, a.ColSum, row)
 			}
 		}
-		multiply(a.Out[first*a.LDOut:], a.LDOut, scores, stride, rows, &values)
+		multiply(a.Out[first*a.LDOut:], a.LDOut, scores, stride, rows, &values, 0, values.Panels())
 	}
 }
 
-// multiply sets c to the product of one tile's rows of a and b, whose lengths the caller has
-// checked.
-func multiply(c []float32, ldc int, a []float32, lda, rows int, b *Packed) {
+// multiply sets c to the product of one tile's rows of a and panels panel0 up to panel1 of b. The
+// caller has checked their lengths.
+func multiply(c []float32, ldc int, a []float32, lda, rows int, b *Packed, panel0, panel1 int) {
 	t := tile{rows: rows, a: a[:(rows-1)*lda+b.K], lda: lda, k: b.K, taps: oneTap, ldc: ldc}
-	for panel := range b.Panels() {
-		first, cols := b.Panel(panel)
-		t.setPanel(b, panel)
-		t.c = c[first:][:(rows-1)*ldc+cols]
-		t.run(active.product.layout.run)
+	lanes, kind := b.layout.lanes, b.layout.run
+	vector, _ := b.vectors(panel0)
+	data, left := b.data[vector*lanes*b.K:], b.N-vector*lanes
+	for panel := panel0; panel < panel1; panel++ {
+		t.vectors = b.narrow
+		if panel < b.wide {
+			t.vectors++
+		}
+		width := t.vectors * lanes
+		cols := min(width, left)
+		t.tail = cols - width + lanes
+		t.b, data = data[:width*b.K], data[width*b.K:]
+		t.c = c[:(rows-1)*ldc+cols]
+		t.run(kind)
+		left -= cols
+		c = c[cols:]
 	}
 }
 

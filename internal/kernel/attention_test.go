@@ -118,13 +118,22 @@ func TestAttention(t *testing.T) {
 			test(1+n%11, n, 24, n%2 == 0, n%3 == 0)
 			test(n, 1+n%18, 20, n%3 == 0, n%2 == 0)
 		}
+		for i, nk := range []int{LongAttention - 1, LongAttention, LongAttention + 1, 777, 1024} {
+			test(13+20*i, nk, 24, false, false)
+			test(5, nk, 20, i%2 == 0, i%2 == 1)
+		}
 	})
 }
 
 func TestAttentionDivisionKeepsEveryBit(t *testing.T) {
+	t.Run("one block of keys", func(t *testing.T) { divideAttention(t, 45, 50, true) })
+	t.Run("several", func(t *testing.T) { divideAttention(t, 85, LongAttention+100, false) })
+}
+
+func divideAttention(t *testing.T, nq, nk int, bias bool) {
 	eachImpl(t, func(t *testing.T) {
 		rnd := rand.New(rand.NewPCG(13, 14))
-		a, _ := newAttention(t, rnd, 45, 50, 24, true, false)
+		a, _ := newAttention(t, rnd, nq, nk, 24, bias, false)
 		packed, scratch := make([]float32, a.PackedLen()), make([]float32, a.ScratchLen())
 		a.Pack(packed)
 		a.Run(packed, scratch, 0, a.NQ)
@@ -147,17 +156,53 @@ func TestAttentionDivisionKeepsEveryBit(t *testing.T) {
 	})
 }
 
+// TestBlockedAttentionOfUnlikeScores checks rows whose highest score is in the first block of keys,
+// in the last or in none, with scores too far apart for their powers of two, and NaN.
+func TestBlockedAttentionOfUnlikeScores(t *testing.T) {
+	const nk, dim = LongAttention + 300, 4
+	eachImpl(t, func(t *testing.T) {
+		rnd := rand.New(rand.NewPCG(17, 18))
+		a, _ := newAttention(t, rnd, 4, nk, dim, false, false)
+		for k := range nk {
+			clear(a.K[k*a.LDK:][:dim])
+		}
+		clear(a.Q[:dim])                        // row 0: all scores are 0
+		a.K[0], a.K[(nk-1)*a.LDK] = 1000, -1000 // of rows 1 and 2 one key is far ahead
+		a.Q[a.LDQ], a.Q[2*a.LDQ] = 1, -1
+		a.Q[3*a.LDQ] = float32(math.NaN()) // row 3
+		for _, q := range []int{1, 2} {
+			clear(a.Q[q*a.LDQ+1:][:dim-1])
+		}
+		a.run(t)
+		want, _, _ := a.reference()
+		for q := range 3 {
+			for i := range dim {
+				if got, want := float64(a.Out[q*a.LDOut+i]), want[q*dim+i]; !(math.Abs(got-want) <= 1e-4) {
+					t.Errorf("Out[%d,%d] = %v, want %v", q, i, got, want)
+				}
+			}
+		}
+		if got := a.Out[3*a.LDOut]; got == got {
+			t.Errorf("attention of NaN is %v", got)
+		}
+	})
+}
+
 // TestRunAllocatesNothing covers products too.
 func TestRunAllocatesNothing(t *testing.T) {
 	eachImpl(t, func(t *testing.T) {
 		rnd := rand.New(rand.NewPCG(21, 22))
 		a, _ := newAttention(t, rnd, 20, 21, 24, true, true)
 		packed, scratch := make([]float32, a.PackedLen()), make([]float32, a.ScratchLen())
+		long, _ := newAttention(t, rnd, 20, LongAttention, 24, false, false)
+		longPacked, longScratch := make([]float32, long.PackedLen()), make([]float32, long.ScratchLen())
 		p := newGuards(t, 1<<12).product(rnd, 20, 50, 9, 4)
 		gemmScratch := make([]float32, GemmScratch)
 		allocs := testing.AllocsPerRun(5, func() {
 			a.Pack(packed)
 			a.Run(packed, scratch, 0, a.NQ)
+			long.Pack(longPacked)
+			long.Run(longPacked, longScratch, 0, long.NQ)
 			p.Run(gemmScratch, 0, p.M, 0, p.B.Panels())
 		})
 		if allocs != 0 {

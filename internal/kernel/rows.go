@@ -23,6 +23,9 @@ type rowOps struct {
 	normalise func(dst, x []float32, mean, inverse float32)
 	modulate  func(dst, x, shift, scale []float32, mean, inverse float32)
 	expSum    func(dst, x []float32, highest, scale float32) (sum float32)
+	// exp2Sum sets dst to 2**(scale*x + shift), the exponent being below 128, and returns the sum.
+	// What is below 2**-126 may become that.
+	exp2Sum func(dst, x []float32, scale, shift float32) (sum float32)
 
 	sum           func(x []float32) float32
 	dot           func(a, b []float32) float32

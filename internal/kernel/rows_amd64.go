@@ -18,6 +18,7 @@ var rowAVX2 = rowOps{
 	normalise: normaliseAVX2,
 	modulate:  modulateAVX2,
 	expSum:    expSumAVX2,
+	exp2Sum:   exp2SumAVX2,
 
 	sum:           sumAVX2,
 	dot:           dotAVX2,
@@ -57,6 +58,7 @@ var rowAVX512 = rowOps{
 	normalise: normaliseAVX512,
 	modulate:  modulateAVX512,
 	expSum:    expSumAVX512,
+	exp2Sum:   exp2SumAVX512,
 
 	sum:           sumAVX512,
 	dot:           dotAVX512,

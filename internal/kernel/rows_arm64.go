@@ -18,6 +18,7 @@ var rowNEON = rowOps{
 	normalise: normaliseNEON,
 	modulate:  modulateNEON,
 	expSum:    expSumNEON,
+	exp2Sum:   exp2SumNEON,
 
 	sum:           sumNEON,
 	dot:           dotNEON,

@@ -87,6 +87,15 @@ var genericRow = rowOps{
 		}
 		return float32(sum)
 	},
+	exp2Sum: func(dst, x []float32, scale, shift float32) float32 {
+		var sum float64
+		for i, x := range x {
+			e := math.Exp2(float64(float64(scale)*float64(x)) + float64(shift))
+			dst[i] = float32(e)
+			sum += e
+		}
+		return float32(sum)
+	},
 
 	sum: func(x []float32) float32 {
 		var sum float64

@@ -79,6 +79,13 @@ func siluAVX512(dst []float32, x []float32)
 //go:noescape
 func expSumAVX512(dst []float32, x []float32, highest float32, scale float32) (sum float32)
 
+// exp2SumAVX512
+// sets dst to the powers of two with exponents scale*x + shift, which must be below 128, and at least
+// 2**-126, and returns the sum.
+//
+//go:noescape
+func exp2SumAVX512(dst []float32, x []float32, scale float32, shift float32) (sum float32)
+
 // sumAVX512 returns the sum of x.
 //
 //go:noescape
@@ -248,6 +255,13 @@ func siluAVX2(dst []float32, x []float32)
 //
 //go:noescape
 func expSumAVX2(dst []float32, x []float32, highest float32, scale float32) (sum float32)
+
+// exp2SumAVX2
+// sets dst to the powers of two with exponents scale*x + shift, which must be below 128, and at least
+// 2**-126, and returns the sum.
+//
+//go:noescape
+func exp2SumAVX2(dst []float32, x []float32, scale float32, shift float32) (sum float32)
 
 // sumAVX2 returns the sum of x.
 //

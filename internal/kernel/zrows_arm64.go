@@ -79,6 +79,13 @@ func siluNEON(dst []float32, x []float32)
 //go:noescape
 func expSumNEON(dst []float32, x []float32, highest float32, scale float32) (sum float32)
 
+// exp2SumNEON
+// sets dst to the powers of two with exponents scale*x + shift, which must be below 128, and at least
+// 2**-126, and returns the sum.
+//
+//go:noescape
+func exp2SumNEON(dst []float32, x []float32, scale float32, shift float32) (sum float32)
+
 // sumNEON returns the sum of x.
 //
 //go:noescape

@@ -369,6 +369,30 @@ func (r *rows) exp(x, n, p, t vec) {
 	}
 }
 
+// exp2Terms are the coefficients of q in 2**r = 1 + r*q(r) for |r| <= 1/2, made as expTerms. The
+// error is 1/6 of a unit in the last place.
+var exp2Terms = []float64{0.000154531629, 0.00133908634, 0.00961808256, 0.0555035711, 0.240226508, 0.693147188}
+
+// exp2 sets x to 2**x, or 2**-126 if that is more: with n the integer nearest to x, 2ⁿ·2**(x-n). It
+// uses registers n and p. x must be below 128; a NaN stays.
+func (r *rows) exp2(x, n, p vec) {
+	r.fill(n, -126)
+	r.do(maxFloats, x, n, x)
+	// Adding 1.5 * 2**23 leaves n in the last bits, and the exponent's bias with it.
+	const integer = 3<<22 + 127
+	r.do(addFloats, n, x, float64(integer))
+	r.do(subFloats, p, n, float64(integer))
+	r.do(subFloats, x, x, p)
+	if r.neon() {
+		r.VShift(shl, int(n), int(n), 23)
+	} else {
+		r.P("VPSLLD $23, %[1]s, %[1]s", r.name(n))
+	}
+	r.polynomial(p, x, exp2Terms)
+	r.do(multiplyAddTo, p, x, 1.0)
+	r.do(mulFloats, x, p, n)
+}
+
 // geluArgument sets to to minus the argument of the logistic function in GELU of x, and t to x².
 func (r *rows) geluArgument(to, x, t vec) {
 	r.do(mulFloats, t, x, x)
@@ -439,6 +463,19 @@ func (r *rows) nonlinear() {
 		r.do(subFloats, 0, 0, r.scalars["highest"])
 		r.do(mulFloats, 0, 0, r.scalars["scale"])
 		r.exp(0, 1, 2, 3)
+		r.store("dst", 0)
+		r.outside(0, 0, 1)
+		r.do(addFloats, sums, sums, vec(0))
+	})
+	r.reduce(addFloats, 1, "sum")
+	r.begin("exp2Sum", "dst []float32, x []float32, scale float32, shift float32) (sum float32", `
+sets dst to the powers of two with exponents scale*x + shift, which must be below 128, and at least
+2**-126, and returns the sum.`)
+	r.start(1, 0)
+	r.each(1, func(int) {
+		r.load(0, "x")
+		r.do(multiplyAddTo, 0, r.scalars["scale"], r.scalars["shift"])
+		r.exp2(0, 1, 2)
 		r.store("dst", 0)
 		r.outside(0, 0, 1)
 		r.do(addFloats, sums, sums, vec(0))
