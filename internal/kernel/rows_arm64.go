@@ -31,4 +31,13 @@ var rowNEON = rowOps{
 	siluGrad:    siluGradNEON,
 	softmaxGrad: softmaxGradNEON,
 	adamW:       adamWNEON,
+
+	fused: &fusedOps{
+		swiGLU:      swiGLUNEON,
+		swiGLUGrad:  swiGLUGradNEON,
+		scaleMul:    scaleMulNEON,
+		weightedDot: weightedDotNEON,
+		rmsNormGrad: rmsNormGradNEON,
+		rotate:      rotateNEON,
+	},
 }

@@ -140,3 +140,43 @@ func softmaxGradNEON(dst []float32, p []float32, dp []float32, mean float32, sca
 //
 //go:noescape
 func adamWNEON(param []float32, m []float32, v []float32, grad []float32, beta1 float32, rest1 float32, beta2 float32, rest2 float32, keep float32, step float32, root float32, eps float32)
+
+// swiGLUNEON sets dst to SiLU(x) * y.
+//
+//go:noescape
+func swiGLUNEON(dst []float32, x []float32, y []float32)
+
+// swiGLUGradNEON
+// sets dx to d*y times the derivative of SiLU at x, and dy to d * SiLU(x).
+//
+//go:noescape
+func swiGLUGradNEON(dx []float32, dy []float32, x []float32, y []float32, d []float32)
+
+// scaleMulNEON sets dst to x * s * w.
+//
+//go:noescape
+func scaleMulNEON(dst []float32, x []float32, w []float32, s float32)
+
+// weightedDotNEON returns the sum of x*(y*w).
+//
+//go:noescape
+func weightedDotNEON(x []float32, y []float32, w []float32) (sum float32)
+
+// rmsNormGradNEON
+// adds to dx and dw, each multiplication but those in brackets being fused with its addition,
+//
+//	dx += s*(dy*w)
+//	dx += c*x
+//	dw += s*(x*dy)
+//
+//go:noescape
+func rmsNormGradNEON(dx []float32, dw []float32, x []float32, dy []float32, w []float32, s float32, c float32)
+
+// rotateNEON
+// sets, the sums being rounded once,
+//
+//	a = x*cos - y*sin
+//	b = y*cos + x*sin
+//
+//go:noescape
+func rotateNEON(a []float32, b []float32, x []float32, y []float32, cos []float32, sin []float32)

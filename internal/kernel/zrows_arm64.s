@@ -38,8 +38,8 @@ vectorEnd:
 	TBZ $1, R0, one1
 	FMOVD (R2), F0
 	TBZ $0, R0, moved1
-	ADD $8, R2, R5
-	VLD1 (R5), V0.S[2]
+	ADD $8, R2, R7
+	VLD1 (R7), V0.S[2]
 	B moved1
 
 one1:
@@ -49,8 +49,8 @@ moved1:
 	TBZ $1, R0, one2
 	FMOVD (R3), F1
 	TBZ $0, R0, moved2
-	ADD $8, R3, R5
-	VLD1 (R5), V1.S[2]
+	ADD $8, R3, R7
+	VLD1 (R7), V1.S[2]
 	B moved2
 
 one2:
@@ -61,8 +61,8 @@ moved2:
 	TBZ $1, R0, one3
 	FMOVD F0, (R1)
 	TBZ $0, R0, moved3
-	ADD $8, R1, R5
-	VST1 V0.S[2], (R5)
+	ADD $8, R1, R7
+	VST1 V0.S[2], (R7)
 	B moved3
 
 one3:
@@ -100,8 +100,8 @@ vectorEnd:
 	TBZ $1, R0, one1
 	FMOVD (R2), F0
 	TBZ $0, R0, moved1
-	ADD $8, R2, R5
-	VLD1 (R5), V0.S[2]
+	ADD $8, R2, R7
+	VLD1 (R7), V0.S[2]
 	B moved1
 
 one1:
@@ -111,8 +111,8 @@ moved1:
 	TBZ $1, R0, one2
 	FMOVD (R3), F1
 	TBZ $0, R0, moved2
-	ADD $8, R3, R5
-	VLD1 (R5), V1.S[2]
+	ADD $8, R3, R7
+	VLD1 (R7), V1.S[2]
 	B moved2
 
 one2:
@@ -123,8 +123,8 @@ moved2:
 	TBZ $1, R0, one3
 	FMOVD F0, (R1)
 	TBZ $0, R0, moved3
-	ADD $8, R1, R5
-	VST1 V0.S[2], (R5)
+	ADD $8, R1, R7
+	VST1 V0.S[2], (R7)
 	B moved3
 
 one3:
@@ -162,8 +162,8 @@ vectorEnd:
 	TBZ $1, R0, one1
 	FMOVD (R2), F0
 	TBZ $0, R0, moved1
-	ADD $8, R2, R5
-	VLD1 (R5), V0.S[2]
+	ADD $8, R2, R7
+	VLD1 (R7), V0.S[2]
 	B moved1
 
 one1:
@@ -173,8 +173,8 @@ moved1:
 	TBZ $1, R0, one2
 	FMOVD (R3), F1
 	TBZ $0, R0, moved2
-	ADD $8, R3, R5
-	VLD1 (R5), V1.S[2]
+	ADD $8, R3, R7
+	VLD1 (R7), V1.S[2]
 	B moved2
 
 one2:
@@ -185,8 +185,8 @@ moved2:
 	TBZ $1, R0, one3
 	FMOVD F0, (R1)
 	TBZ $0, R0, moved3
-	ADD $8, R1, R5
-	VST1 V0.S[2], (R5)
+	ADD $8, R1, R7
+	VST1 V0.S[2], (R7)
 	B moved3
 
 one3:
@@ -229,8 +229,8 @@ vectorEnd:
 	TBZ $1, R0, one1
 	FMOVD (R3), F0
 	TBZ $0, R0, moved1
-	ADD $8, R3, R5
-	VLD1 (R5), V0.S[2]
+	ADD $8, R3, R7
+	VLD1 (R7), V0.S[2]
 	B moved1
 
 one1:
@@ -240,8 +240,8 @@ moved1:
 	TBZ $1, R0, one2
 	FMOVD (R4), F1
 	TBZ $0, R0, moved2
-	ADD $8, R4, R5
-	VLD1 (R5), V1.S[2]
+	ADD $8, R4, R7
+	VLD1 (R7), V1.S[2]
 	B moved2
 
 one2:
@@ -251,8 +251,8 @@ moved2:
 	TBZ $1, R0, one3
 	FMOVD (R2), F2
 	TBZ $0, R0, moved3
-	ADD $8, R2, R5
-	VLD1 (R5), V2.S[2]
+	ADD $8, R2, R7
+	VLD1 (R7), V2.S[2]
 	B moved3
 
 one3:
@@ -265,8 +265,8 @@ moved3:
 	TBZ $1, R0, one4
 	FMOVD F0, (R1)
 	TBZ $0, R0, moved4
-	ADD $8, R1, R5
-	VST1 V0.S[2], (R5)
+	ADD $8, R1, R7
+	VST1 V0.S[2], (R7)
 	B moved4
 
 one4:
@@ -303,8 +303,8 @@ vectorEnd:
 	TBZ $1, R0, one1
 	FMOVD (R2), F0
 	TBZ $0, R0, moved1
-	ADD $8, R2, R5
-	VLD1 (R5), V0.S[2]
+	ADD $8, R2, R7
+	VLD1 (R7), V0.S[2]
 	B moved1
 
 one1:
@@ -315,8 +315,8 @@ moved1:
 	TBZ $1, R0, one2
 	FMOVD F0, (R1)
 	TBZ $0, R0, moved2
-	ADD $8, R1, R5
-	VST1 V0.S[2], (R5)
+	ADD $8, R1, R7
+	VST1 V0.S[2], (R7)
 	B moved2
 
 one2:
@@ -356,8 +356,8 @@ vectorEnd:
 	TBZ $1, R0, one1
 	FMOVD (R2), F0
 	TBZ $0, R0, moved1
-	ADD $8, R2, R5
-	VLD1 (R5), V0.S[2]
+	ADD $8, R2, R7
+	VLD1 (R7), V0.S[2]
 	B moved1
 
 one1:
@@ -367,8 +367,8 @@ moved1:
 	TBZ $1, R0, one2
 	FMOVD (R1), F1
 	TBZ $0, R0, moved2
-	ADD $8, R1, R5
-	VLD1 (R5), V1.S[2]
+	ADD $8, R1, R7
+	VLD1 (R7), V1.S[2]
 	B moved2
 
 one2:
@@ -381,8 +381,8 @@ moved2:
 	TBZ $1, R0, one3
 	FMOVD F0, (R1)
 	TBZ $0, R0, moved3
-	ADD $8, R1, R5
-	VST1 V0.S[2], (R5)
+	ADD $8, R1, R7
+	VST1 V0.S[2], (R7)
 	B moved3
 
 one3:
@@ -425,8 +425,8 @@ vectorEnd:
 	TBZ $1, R0, one1
 	FMOVD (R2), F0
 	TBZ $0, R0, moved1
-	ADD $8, R2, R5
-	VLD1 (R5), V0.S[2]
+	ADD $8, R2, R7
+	VLD1 (R7), V0.S[2]
 	B moved1
 
 one1:
@@ -436,8 +436,8 @@ moved1:
 	TBZ $1, R0, one2
 	FMOVD (R3), F1
 	TBZ $0, R0, moved2
-	ADD $8, R3, R5
-	VLD1 (R5), V1.S[2]
+	ADD $8, R3, R7
+	VLD1 (R7), V1.S[2]
 	B moved2
 
 one2:
@@ -449,8 +449,8 @@ moved2:
 	TBZ $1, R0, one3
 	FMOVD F0, (R1)
 	TBZ $0, R0, moved3
-	ADD $8, R1, R5
-	VST1 V0.S[2], (R5)
+	ADD $8, R1, R7
+	VST1 V0.S[2], (R7)
 	B moved3
 
 one3:
@@ -486,8 +486,8 @@ vectorEnd:
 	TBZ $1, R0, one1
 	FMOVD (R2), F0
 	TBZ $0, R0, moved1
-	ADD $8, R2, R5
-	VLD1 (R5), V0.S[2]
+	ADD $8, R2, R7
+	VLD1 (R7), V0.S[2]
 	B moved1
 
 one1:
@@ -499,8 +499,8 @@ moved1:
 	TBZ $1, R0, one2
 	FMOVD F0, (R1)
 	TBZ $0, R0, moved2
-	ADD $8, R1, R5
-	VST1 V0.S[2], (R5)
+	ADD $8, R1, R7
+	VST1 V0.S[2], (R7)
 	B moved2
 
 one2:
@@ -540,8 +540,8 @@ vectorEnd:
 	TBZ $1, R0, one1
 	FMOVD (R2), F0
 	TBZ $0, R0, moved1
-	ADD $8, R2, R5
-	VLD1 (R5), V0.S[2]
+	ADD $8, R2, R7
+	VLD1 (R7), V0.S[2]
 	B moved1
 
 one1:
@@ -553,8 +553,8 @@ moved1:
 	TBZ $1, R0, one2
 	FMOVD F0, (R1)
 	TBZ $0, R0, moved2
-	ADD $8, R1, R5
-	VST1 V0.S[2], (R5)
+	ADD $8, R1, R7
+	VST1 V0.S[2], (R7)
 	B moved2
 
 one2:
@@ -576,8 +576,8 @@ TEXT ·modulateNEON(SB), NOSPLIT, $0-104
 	VDUP V13.S[0], V13.S4
 	FMOVS inverse+100(FP), F12
 	VDUP V12.S[0], V12.S4
-	MOVW $0x3f800000, R5
-	VDUP R5, V31.S4
+	MOVW $0x3f800000, R7
+	VDUP R7, V31.S4
 	SUBS $4, R0
 	BLT vectorEnd
 	PCALIGN $16
@@ -606,8 +606,8 @@ vectorEnd:
 	TBZ $1, R0, one1
 	FMOVD (R2), F0
 	TBZ $0, R0, moved1
-	ADD $8, R2, R5
-	VLD1 (R5), V0.S[2]
+	ADD $8, R2, R7
+	VLD1 (R7), V0.S[2]
 	B moved1
 
 one1:
@@ -617,8 +617,8 @@ moved1:
 	TBZ $1, R0, one2
 	FMOVD (R4), F1
 	TBZ $0, R0, moved2
-	ADD $8, R4, R5
-	VLD1 (R5), V1.S[2]
+	ADD $8, R4, R7
+	VLD1 (R7), V1.S[2]
 	B moved2
 
 one2:
@@ -628,8 +628,8 @@ moved2:
 	TBZ $1, R0, one3
 	FMOVD (R3), F2
 	TBZ $0, R0, moved3
-	ADD $8, R3, R5
-	VLD1 (R5), V2.S[2]
+	ADD $8, R3, R7
+	VLD1 (R7), V2.S[2]
 	B moved3
 
 one3:
@@ -645,8 +645,8 @@ moved3:
 	TBZ $1, R0, one4
 	FMOVD F0, (R1)
 	TBZ $0, R0, moved4
-	ADD $8, R1, R5
-	VST1 V0.S[2], (R5)
+	ADD $8, R1, R7
+	VST1 V0.S[2], (R7)
 	B moved4
 
 one4:
@@ -662,30 +662,30 @@ TEXT ·expNEON(SB), NOSPLIT, $0-48
 	MOVD dst_len+8(FP), R0
 	MOVD dst_base+0(FP), R1
 	MOVD x_base+24(FP), R2
-	MOVW $0xc2d20000, R5
-	VDUP R5, V31.S4
-	MOVW $0x42b20000, R5
-	VDUP R5, V30.S4
-	MOVW $0x3fb8aa3b, R5
-	VDUP R5, V29.S4
-	MOVW $0x3f317218, R5
-	VDUP R5, V28.S4
-	MOVW $0xb102e308, R5
-	VDUP R5, V27.S4
-	MOVW $0x3ab6892a, R5
-	VDUP R5, V26.S4
-	MOVW $0x3c09065d, R5
-	VDUP R5, V25.S4
-	MOVW $0x3d2aaa8c, R5
-	VDUP R5, V24.S4
-	MOVW $0x3e2aaa6e, R5
-	VDUP R5, V23.S4
-	MOVW $0x3f000000, R5
-	VDUP R5, V22.S4
-	MOVW $0x3f800000, R5
-	VDUP R5, V21.S4
-	MOVW $0x7f, R5
-	VDUP R5, V20.S4
+	MOVW $0xc2d20000, R7
+	VDUP R7, V31.S4
+	MOVW $0x42b20000, R7
+	VDUP R7, V30.S4
+	MOVW $0x3fb8aa3b, R7
+	VDUP R7, V29.S4
+	MOVW $0x3f317218, R7
+	VDUP R7, V28.S4
+	MOVW $0xb102e308, R7
+	VDUP R7, V27.S4
+	MOVW $0x3ab6892a, R7
+	VDUP R7, V26.S4
+	MOVW $0x3c09065d, R7
+	VDUP R7, V25.S4
+	MOVW $0x3d2aaa8c, R7
+	VDUP R7, V24.S4
+	MOVW $0x3e2aaa6e, R7
+	VDUP R7, V23.S4
+	MOVW $0x3f000000, R7
+	VDUP R7, V22.S4
+	MOVW $0x3f800000, R7
+	VDUP R7, V21.S4
+	MOVW $0x7f, R7
+	VDUP R7, V20.S4
 	SUBS $4, R0
 	BLT vectorEnd
 	PCALIGN $16
@@ -735,8 +735,8 @@ vectorEnd:
 	TBZ $1, R0, one1
 	FMOVD (R2), F0
 	TBZ $0, R0, moved1
-	ADD $8, R2, R5
-	VLD1 (R5), V0.S[2]
+	ADD $8, R2, R7
+	VLD1 (R7), V0.S[2]
 	B moved1
 
 one1:
@@ -777,8 +777,8 @@ moved1:
 	TBZ $1, R0, one2
 	FMOVD F0, (R1)
 	TBZ $0, R0, moved2
-	ADD $8, R1, R5
-	VST1 V0.S[2], (R5)
+	ADD $8, R1, R7
+	VST1 V0.S[2], (R7)
 	B moved2
 
 one2:
@@ -794,38 +794,38 @@ TEXT ·tanhNEON(SB), NOSPLIT, $0-48
 	MOVD dst_len+8(FP), R0
 	MOVD dst_base+0(FP), R1
 	MOVD x_base+24(FP), R2
-	MOVW $0x7fffffff, R5
-	VDUP R5, V31.S4
-	MOVW $0xc2d20000, R5
-	VDUP R5, V30.S4
-	MOVW $0x42b20000, R5
-	VDUP R5, V29.S4
-	MOVW $0x3fb8aa3b, R5
-	VDUP R5, V28.S4
-	MOVW $0x3f317218, R5
-	VDUP R5, V27.S4
-	MOVW $0xb102e308, R5
-	VDUP R5, V26.S4
-	MOVW $0x3ab6892a, R5
-	VDUP R5, V25.S4
-	MOVW $0x3c09065d, R5
-	VDUP R5, V24.S4
-	MOVW $0x3d2aaa8c, R5
-	VDUP R5, V23.S4
-	MOVW $0x3e2aaa6e, R5
-	VDUP R5, V22.S4
-	MOVW $0x3f000000, R5
-	VDUP R5, V21.S4
-	MOVW $0x3f800000, R5
-	VDUP R5, V20.S4
-	MOVW $0x7f, R5
-	VDUP R5, V19.S4
-	MOVW $0x40000000, R5
-	VDUP R5, V18.S4
-	MOVW $0x3b1641e0, R5
-	VDUP R5, V17.S4
-	MOVW $0xbc08b50b, R5
-	VDUP R5, V16.S4
+	MOVW $0x7fffffff, R7
+	VDUP R7, V31.S4
+	MOVW $0xc2d20000, R7
+	VDUP R7, V30.S4
+	MOVW $0x42b20000, R7
+	VDUP R7, V29.S4
+	MOVW $0x3fb8aa3b, R7
+	VDUP R7, V28.S4
+	MOVW $0x3f317218, R7
+	VDUP R7, V27.S4
+	MOVW $0xb102e308, R7
+	VDUP R7, V26.S4
+	MOVW $0x3ab6892a, R7
+	VDUP R7, V25.S4
+	MOVW $0x3c09065d, R7
+	VDUP R7, V24.S4
+	MOVW $0x3d2aaa8c, R7
+	VDUP R7, V23.S4
+	MOVW $0x3e2aaa6e, R7
+	VDUP R7, V22.S4
+	MOVW $0x3f000000, R7
+	VDUP R7, V21.S4
+	MOVW $0x3f800000, R7
+	VDUP R7, V20.S4
+	MOVW $0x7f, R7
+	VDUP R7, V19.S4
+	MOVW $0x40000000, R7
+	VDUP R7, V18.S4
+	MOVW $0x3b1641e0, R7
+	VDUP R7, V17.S4
+	MOVW $0xbc08b50b, R7
+	VDUP R7, V16.S4
 	SUBS $4, R0
 	BLT vectorEnd
 	PCALIGN $16
@@ -874,29 +874,29 @@ vector:
 	WORD $0x4eb11e24 // MOV V4.16B, V17.16B
 	WORD $0x4eb01e0e // MOV V14.16B, V16.16B
 	WORD $0x4e23cc8e // FMLA V14.4S, V4.4S, V3.4S
-	MOVW $0x3cb254bb, R6
-	VDUP R6, V4.S4
+	MOVW $0x3cb254bb, R8
+	VDUP R8, V4.S4
 	WORD $0x4e23cdc4 // FMLA V4.4S, V14.4S, V3.4S
-	MOVW $0xbd5d0462, R6
-	VDUP R6, V14.S4
+	MOVW $0xbd5d0462, R8
+	VDUP R8, V14.S4
 	WORD $0x4e23cc8e // FMLA V14.4S, V4.4S, V3.4S
-	MOVW $0x3e088875, R6
-	VDUP R6, V4.S4
+	MOVW $0x3e088875, R8
+	VDUP R8, V4.S4
 	WORD $0x4e23cdc4 // FMLA V4.4S, V14.4S, V3.4S
-	MOVW $0xbeaaaaab, R6
-	VDUP R6, V14.S4
+	MOVW $0xbeaaaaab, R8
+	VDUP R8, V14.S4
 	WORD $0x4e23cc8e // FMLA V14.4S, V4.4S, V3.4S
 	WORD $0x4eae1dc4 // MOV V4.16B, V14.16B
 	WORD $0x6e20dc63 // FMUL V3.4S, V3.4S, V0.4S
 	WORD $0x4ea01c0e // MOV V14.16B, V0.16B
 	WORD $0x4e24cc6e // FMLA V14.4S, V3.4S, V4.4S
 	WORD $0x4eae1dc3 // MOV V3.16B, V14.16B
-	MOVW $0x3f200000, R6
-	VDUP R6, V4.S4
+	MOVW $0x3f200000, R8
+	VDUP R8, V4.S4
 	WORD $0x6ea1e484 // FCMGT V4.4S, V4.4S, V1.4S
 	WORD $0x6ea41c62 // BIT V2.16B, V3.16B, V4.16B
-	MOVW $0x80000000, R6
-	VDUP R6, V15.S4
+	MOVW $0x80000000, R8
+	VDUP R8, V15.S4
 	WORD $0x4e2f1c00 // AND V0.16B, V0.16B, V15.16B
 	WORD $0x4ea01c42 // ORR V2.16B, V2.16B, V0.16B
 	FMOVQ F2, 0(R1)
@@ -911,8 +911,8 @@ vectorEnd:
 	TBZ $1, R0, one1
 	FMOVD (R2), F0
 	TBZ $0, R0, moved1
-	ADD $8, R2, R5
-	VLD1 (R5), V0.S[2]
+	ADD $8, R2, R7
+	VLD1 (R7), V0.S[2]
 	B moved1
 
 one1:
@@ -961,36 +961,36 @@ moved1:
 	WORD $0x4eb11e24 // MOV V4.16B, V17.16B
 	WORD $0x4eb01e0e // MOV V14.16B, V16.16B
 	WORD $0x4e23cc8e // FMLA V14.4S, V4.4S, V3.4S
-	MOVW $0x3cb254bb, R6
-	VDUP R6, V4.S4
+	MOVW $0x3cb254bb, R8
+	VDUP R8, V4.S4
 	WORD $0x4e23cdc4 // FMLA V4.4S, V14.4S, V3.4S
-	MOVW $0xbd5d0462, R6
-	VDUP R6, V14.S4
+	MOVW $0xbd5d0462, R8
+	VDUP R8, V14.S4
 	WORD $0x4e23cc8e // FMLA V14.4S, V4.4S, V3.4S
-	MOVW $0x3e088875, R6
-	VDUP R6, V4.S4
+	MOVW $0x3e088875, R8
+	VDUP R8, V4.S4
 	WORD $0x4e23cdc4 // FMLA V4.4S, V14.4S, V3.4S
-	MOVW $0xbeaaaaab, R6
-	VDUP R6, V14.S4
+	MOVW $0xbeaaaaab, R8
+	VDUP R8, V14.S4
 	WORD $0x4e23cc8e // FMLA V14.4S, V4.4S, V3.4S
 	WORD $0x4eae1dc4 // MOV V4.16B, V14.16B
 	WORD $0x6e20dc63 // FMUL V3.4S, V3.4S, V0.4S
 	WORD $0x4ea01c0e // MOV V14.16B, V0.16B
 	WORD $0x4e24cc6e // FMLA V14.4S, V3.4S, V4.4S
 	WORD $0x4eae1dc3 // MOV V3.16B, V14.16B
-	MOVW $0x3f200000, R6
-	VDUP R6, V4.S4
+	MOVW $0x3f200000, R8
+	VDUP R8, V4.S4
 	WORD $0x6ea1e484 // FCMGT V4.4S, V4.4S, V1.4S
 	WORD $0x6ea41c62 // BIT V2.16B, V3.16B, V4.16B
-	MOVW $0x80000000, R6
-	VDUP R6, V15.S4
+	MOVW $0x80000000, R8
+	VDUP R8, V15.S4
 	WORD $0x4e2f1c00 // AND V0.16B, V0.16B, V15.16B
 	WORD $0x4ea01c42 // ORR V2.16B, V2.16B, V0.16B
 	TBZ $1, R0, one2
 	FMOVD F2, (R1)
 	TBZ $0, R0, moved2
-	ADD $8, R1, R5
-	VST1 V2.S[2], (R5)
+	ADD $8, R1, R7
+	VST1 V2.S[2], (R7)
 	B moved2
 
 one2:
@@ -1006,34 +1006,34 @@ TEXT ·geluNEON(SB), NOSPLIT, $0-48
 	MOVD dst_len+8(FP), R0
 	MOVD dst_base+0(FP), R1
 	MOVD x_base+24(FP), R2
-	MOVW $0xbfcc422a, R5
-	VDUP R5, V31.S4
-	MOVW $0xbd922279, R5
-	VDUP R5, V30.S4
-	MOVW $0xc2d20000, R5
-	VDUP R5, V29.S4
-	MOVW $0x42b20000, R5
-	VDUP R5, V28.S4
-	MOVW $0x3fb8aa3b, R5
-	VDUP R5, V27.S4
-	MOVW $0x3f317218, R5
-	VDUP R5, V26.S4
-	MOVW $0xb102e308, R5
-	VDUP R5, V25.S4
-	MOVW $0x3ab6892a, R5
-	VDUP R5, V24.S4
-	MOVW $0x3c09065d, R5
-	VDUP R5, V23.S4
-	MOVW $0x3d2aaa8c, R5
-	VDUP R5, V22.S4
-	MOVW $0x3e2aaa6e, R5
-	VDUP R5, V21.S4
-	MOVW $0x3f000000, R5
-	VDUP R5, V20.S4
-	MOVW $0x3f800000, R5
-	VDUP R5, V19.S4
-	MOVW $0x7f, R5
-	VDUP R5, V18.S4
+	MOVW $0xbfcc422a, R7
+	VDUP R7, V31.S4
+	MOVW $0xbd922279, R7
+	VDUP R7, V30.S4
+	MOVW $0xc2d20000, R7
+	VDUP R7, V29.S4
+	MOVW $0x42b20000, R7
+	VDUP R7, V28.S4
+	MOVW $0x3fb8aa3b, R7
+	VDUP R7, V27.S4
+	MOVW $0x3f317218, R7
+	VDUP R7, V26.S4
+	MOVW $0xb102e308, R7
+	VDUP R7, V25.S4
+	MOVW $0x3ab6892a, R7
+	VDUP R7, V24.S4
+	MOVW $0x3c09065d, R7
+	VDUP R7, V23.S4
+	MOVW $0x3d2aaa8c, R7
+	VDUP R7, V22.S4
+	MOVW $0x3e2aaa6e, R7
+	VDUP R7, V21.S4
+	MOVW $0x3f000000, R7
+	VDUP R7, V20.S4
+	MOVW $0x3f800000, R7
+	VDUP R7, V19.S4
+	MOVW $0x7f, R7
+	VDUP R7, V18.S4
 	SUBS $4, R0
 	BLT vectorEnd
 	PCALIGN $16
@@ -1089,8 +1089,8 @@ vectorEnd:
 	TBZ $1, R0, one1
 	FMOVD (R2), F0
 	TBZ $0, R0, moved1
-	ADD $8, R2, R5
-	VLD1 (R5), V0.S[2]
+	ADD $8, R2, R7
+	VLD1 (R7), V0.S[2]
 	B moved1
 
 one1:
@@ -1137,8 +1137,8 @@ moved1:
 	TBZ $1, R0, one2
 	FMOVD F0, (R1)
 	TBZ $0, R0, moved2
-	ADD $8, R1, R5
-	VST1 V0.S[2], (R5)
+	ADD $8, R1, R7
+	VST1 V0.S[2], (R7)
 	B moved2
 
 one2:
@@ -1154,32 +1154,32 @@ TEXT ·siluNEON(SB), NOSPLIT, $0-48
 	MOVD dst_len+8(FP), R0
 	MOVD dst_base+0(FP), R1
 	MOVD x_base+24(FP), R2
-	MOVW $0x80000000, R5
-	VDUP R5, V31.S4
-	MOVW $0xc2d20000, R5
-	VDUP R5, V30.S4
-	MOVW $0x42b20000, R5
-	VDUP R5, V29.S4
-	MOVW $0x3fb8aa3b, R5
-	VDUP R5, V28.S4
-	MOVW $0x3f317218, R5
-	VDUP R5, V27.S4
-	MOVW $0xb102e308, R5
-	VDUP R5, V26.S4
-	MOVW $0x3ab6892a, R5
-	VDUP R5, V25.S4
-	MOVW $0x3c09065d, R5
-	VDUP R5, V24.S4
-	MOVW $0x3d2aaa8c, R5
-	VDUP R5, V23.S4
-	MOVW $0x3e2aaa6e, R5
-	VDUP R5, V22.S4
-	MOVW $0x3f000000, R5
-	VDUP R5, V21.S4
-	MOVW $0x3f800000, R5
-	VDUP R5, V20.S4
-	MOVW $0x7f, R5
-	VDUP R5, V19.S4
+	MOVW $0x80000000, R7
+	VDUP R7, V31.S4
+	MOVW $0xc2d20000, R7
+	VDUP R7, V30.S4
+	MOVW $0x42b20000, R7
+	VDUP R7, V29.S4
+	MOVW $0x3fb8aa3b, R7
+	VDUP R7, V28.S4
+	MOVW $0x3f317218, R7
+	VDUP R7, V27.S4
+	MOVW $0xb102e308, R7
+	VDUP R7, V26.S4
+	MOVW $0x3ab6892a, R7
+	VDUP R7, V25.S4
+	MOVW $0x3c09065d, R7
+	VDUP R7, V24.S4
+	MOVW $0x3d2aaa8c, R7
+	VDUP R7, V23.S4
+	MOVW $0x3e2aaa6e, R7
+	VDUP R7, V22.S4
+	MOVW $0x3f000000, R7
+	VDUP R7, V21.S4
+	MOVW $0x3f800000, R7
+	VDUP R7, V20.S4
+	MOVW $0x7f, R7
+	VDUP R7, V19.S4
 	SUBS $4, R0
 	BLT vectorEnd
 	PCALIGN $16
@@ -1232,8 +1232,8 @@ vectorEnd:
 	TBZ $1, R0, one1
 	FMOVD (R2), F0
 	TBZ $0, R0, moved1
-	ADD $8, R2, R5
-	VLD1 (R5), V0.S[2]
+	ADD $8, R2, R7
+	VLD1 (R7), V0.S[2]
 	B moved1
 
 one1:
@@ -1277,8 +1277,8 @@ moved1:
 	TBZ $1, R0, one2
 	FMOVD F0, (R1)
 	TBZ $0, R0, moved2
-	ADD $8, R1, R5
-	VST1 V0.S[2], (R5)
+	ADD $8, R1, R7
+	VST1 V0.S[2], (R7)
 	B moved2
 
 one2:
@@ -1299,30 +1299,30 @@ TEXT ·expSumNEON(SB), NOSPLIT, $0-60
 	FMOVS scale+52(FP), F12
 	VDUP V12.S[0], V12.S4
 	VEOR V4.B16, V4.B16, V4.B16
-	MOVW $0xc2d20000, R5
-	VDUP R5, V31.S4
-	MOVW $0x42b20000, R5
-	VDUP R5, V30.S4
-	MOVW $0x3fb8aa3b, R5
-	VDUP R5, V29.S4
-	MOVW $0x3f317218, R5
-	VDUP R5, V28.S4
-	MOVW $0xb102e308, R5
-	VDUP R5, V27.S4
-	MOVW $0x3ab6892a, R5
-	VDUP R5, V26.S4
-	MOVW $0x3c09065d, R5
-	VDUP R5, V25.S4
-	MOVW $0x3d2aaa8c, R5
-	VDUP R5, V24.S4
-	MOVW $0x3e2aaa6e, R5
-	VDUP R5, V23.S4
-	MOVW $0x3f000000, R5
-	VDUP R5, V22.S4
-	MOVW $0x3f800000, R5
-	VDUP R5, V21.S4
-	MOVW $0x7f, R5
-	VDUP R5, V20.S4
+	MOVW $0xc2d20000, R7
+	VDUP R7, V31.S4
+	MOVW $0x42b20000, R7
+	VDUP R7, V30.S4
+	MOVW $0x3fb8aa3b, R7
+	VDUP R7, V29.S4
+	MOVW $0x3f317218, R7
+	VDUP R7, V28.S4
+	MOVW $0xb102e308, R7
+	VDUP R7, V27.S4
+	MOVW $0x3ab6892a, R7
+	VDUP R7, V26.S4
+	MOVW $0x3c09065d, R7
+	VDUP R7, V25.S4
+	MOVW $0x3d2aaa8c, R7
+	VDUP R7, V24.S4
+	MOVW $0x3e2aaa6e, R7
+	VDUP R7, V23.S4
+	MOVW $0x3f000000, R7
+	VDUP R7, V22.S4
+	MOVW $0x3f800000, R7
+	VDUP R7, V21.S4
+	MOVW $0x7f, R7
+	VDUP R7, V20.S4
 	SUBS $4, R0
 	BLT vectorEnd
 	PCALIGN $16
@@ -1375,8 +1375,8 @@ vectorEnd:
 	TBZ $1, R0, one1
 	FMOVD (R2), F0
 	TBZ $0, R0, moved1
-	ADD $8, R2, R5
-	VLD1 (R5), V0.S[2]
+	ADD $8, R2, R7
+	VLD1 (R7), V0.S[2]
 	B moved1
 
 one1:
@@ -1419,8 +1419,8 @@ moved1:
 	TBZ $1, R0, one2
 	FMOVD F0, (R1)
 	TBZ $0, R0, moved2
-	ADD $8, R1, R5
-	VST1 V0.S[2], (R5)
+	ADD $8, R1, R7
+	VST1 V0.S[2], (R7)
 	B moved2
 
 one2:
@@ -1428,8 +1428,8 @@ one2:
 
 moved2:
 	VEOR V1.B16, V1.B16, V1.B16
-	MOVD $lane<>(SB), R5
-	FMOVQ (R5), F14
+	MOVD $lane<>(SB), R7
+	FMOVQ (R7), F14
 	VDUP R0, V15.S4
 	WORD $0x4eae35ef // CMGT V15.4S, V15.4S, V14.4S
 	WORD $0x6eef1c20 // BIF V0.16B, V1.16B, V15.16B
@@ -1451,24 +1451,24 @@ TEXT ·exp2SumNEON(SB), NOSPLIT, $0-60
 	FMOVS shift+52(FP), F12
 	VDUP V12.S[0], V12.S4
 	VEOR V4.B16, V4.B16, V4.B16
-	MOVW $0xc2fc0000, R5
-	VDUP R5, V31.S4
-	MOVW $0x4b40007f, R5
-	VDUP R5, V30.S4
-	MOVW $0x392209c5, R5
-	VDUP R5, V29.S4
-	MOVW $0x3aaf8448, R5
-	VDUP R5, V28.S4
-	MOVW $0x3c1d952a, R5
-	VDUP R5, V27.S4
-	MOVW $0x3d6357b6, R5
-	VDUP R5, V26.S4
-	MOVW $0x3e75fdf0, R5
-	VDUP R5, V25.S4
-	MOVW $0x3f317218, R5
-	VDUP R5, V24.S4
-	MOVW $0x3f800000, R5
-	VDUP R5, V23.S4
+	MOVW $0xc2fc0000, R7
+	VDUP R7, V31.S4
+	MOVW $0x4b40007f, R7
+	VDUP R7, V30.S4
+	MOVW $0x392209c5, R7
+	VDUP R7, V29.S4
+	MOVW $0x3aaf8448, R7
+	VDUP R7, V28.S4
+	MOVW $0x3c1d952a, R7
+	VDUP R7, V27.S4
+	MOVW $0x3d6357b6, R7
+	VDUP R7, V26.S4
+	MOVW $0x3e75fdf0, R7
+	VDUP R7, V25.S4
+	MOVW $0x3f317218, R7
+	VDUP R7, V24.S4
+	MOVW $0x3f800000, R7
+	VDUP R7, V23.S4
 	SUBS $4, R0
 	BLT vectorEnd
 	PCALIGN $16
@@ -1513,8 +1513,8 @@ vectorEnd:
 	TBZ $1, R0, one1
 	FMOVD (R2), F0
 	TBZ $0, R0, moved1
-	ADD $8, R2, R5
-	VLD1 (R5), V0.S[2]
+	ADD $8, R2, R7
+	VLD1 (R7), V0.S[2]
 	B moved1
 
 one1:
@@ -1549,8 +1549,8 @@ moved1:
 	TBZ $1, R0, one2
 	FMOVD F0, (R1)
 	TBZ $0, R0, moved2
-	ADD $8, R1, R5
-	VST1 V0.S[2], (R5)
+	ADD $8, R1, R7
+	VST1 V0.S[2], (R7)
 	B moved2
 
 one2:
@@ -1558,8 +1558,8 @@ one2:
 
 moved2:
 	VEOR V1.B16, V1.B16, V1.B16
-	MOVD $lane<>(SB), R5
-	FMOVQ (R5), F14
+	MOVD $lane<>(SB), R7
+	FMOVQ (R7), F14
 	VDUP R0, V15.S4
 	WORD $0x4eae35ef // CMGT V15.4S, V15.4S, V14.4S
 	WORD $0x6eef1c20 // BIF V0.16B, V1.16B, V15.16B
@@ -1615,8 +1615,8 @@ vectorEnd:
 	TBZ $1, R0, one1
 	FMOVD (R1), F0
 	TBZ $0, R0, moved1
-	ADD $8, R1, R5
-	VLD1 (R5), V0.S[2]
+	ADD $8, R1, R7
+	VLD1 (R7), V0.S[2]
 	B moved1
 
 one1:
@@ -1686,8 +1686,8 @@ vectorEnd:
 	TBZ $1, R0, one1
 	FMOVD (R1), F0
 	TBZ $0, R0, moved1
-	ADD $8, R1, R5
-	VLD1 (R5), V0.S[2]
+	ADD $8, R1, R7
+	VLD1 (R7), V0.S[2]
 	B moved1
 
 one1:
@@ -1697,8 +1697,8 @@ moved1:
 	TBZ $1, R0, one2
 	FMOVD (R2), F1
 	TBZ $0, R0, moved2
-	ADD $8, R2, R5
-	VLD1 (R5), V1.S[2]
+	ADD $8, R2, R7
+	VLD1 (R7), V1.S[2]
 	B moved2
 
 one2:
@@ -1725,8 +1725,8 @@ TEXT ·l1DiffNEON(SB), NOSPLIT, $0-52
 	VEOR V5.B16, V5.B16, V5.B16
 	VEOR V6.B16, V6.B16, V6.B16
 	VEOR V7.B16, V7.B16, V7.B16
-	MOVW $0x7fffffff, R5
-	VDUP R5, V31.S4
+	MOVW $0x7fffffff, R7
+	VDUP R7, V31.S4
 	SUBS $16, R0
 	BLT blockEnd
 	PCALIGN $16
@@ -1780,8 +1780,8 @@ vectorEnd:
 	TBZ $1, R0, one1
 	FMOVD (R1), F0
 	TBZ $0, R0, moved1
-	ADD $8, R1, R5
-	VLD1 (R5), V0.S[2]
+	ADD $8, R1, R7
+	VLD1 (R7), V0.S[2]
 	B moved1
 
 one1:
@@ -1791,8 +1791,8 @@ moved1:
 	TBZ $1, R0, one2
 	FMOVD (R2), F1
 	TBZ $0, R0, moved2
-	ADD $8, R2, R5
-	VLD1 (R5), V1.S[2]
+	ADD $8, R2, R7
+	VLD1 (R7), V1.S[2]
 	B moved2
 
 one2:
@@ -1820,8 +1820,8 @@ TEXT ·l1NormNEON(SB), NOSPLIT, $0-28
 	VEOR V5.B16, V5.B16, V5.B16
 	VEOR V6.B16, V6.B16, V6.B16
 	VEOR V7.B16, V7.B16, V7.B16
-	MOVW $0x7fffffff, R5
-	VDUP R5, V31.S4
+	MOVW $0x7fffffff, R7
+	VDUP R7, V31.S4
 	SUBS $16, R0
 	BLT blockEnd
 	PCALIGN $16
@@ -1863,8 +1863,8 @@ vectorEnd:
 	TBZ $1, R0, one1
 	FMOVD (R1), F0
 	TBZ $0, R0, moved1
-	ADD $8, R1, R5
-	VLD1 (R5), V0.S[2]
+	ADD $8, R1, R7
+	VLD1 (R7), V0.S[2]
 	B moved1
 
 one1:
@@ -1934,8 +1934,8 @@ vectorEnd:
 	TBZ $1, R0, one1
 	FMOVD (R1), F0
 	TBZ $0, R0, moved1
-	ADD $8, R1, R5
-	VLD1 (R5), V0.S[2]
+	ADD $8, R1, R7
+	VLD1 (R7), V0.S[2]
 	B moved1
 
 one1:
@@ -1944,8 +1944,8 @@ one1:
 moved1:
 	WORD $0x4eadd400 // FSUB V0.4S, V0.4S, V13.4S
 	VEOR V1.B16, V1.B16, V1.B16
-	MOVD $lane<>(SB), R5
-	FMOVQ (R5), F14
+	MOVD $lane<>(SB), R7
+	FMOVQ (R7), F14
 	VDUP R0, V15.S4
 	WORD $0x4eae35ef // CMGT V15.4S, V15.4S, V14.4S
 	WORD $0x6eef1c20 // BIF V0.16B, V1.16B, V15.16B
@@ -1964,14 +1964,14 @@ done:
 TEXT ·highestNEON(SB), NOSPLIT, $0-28
 	MOVD x_len+8(FP), R0
 	MOVD x_base+0(FP), R1
-	MOVW $0xff800000, R6
-	VDUP R6, V4.S4
-	MOVW $0xff800000, R6
-	VDUP R6, V5.S4
-	MOVW $0xff800000, R6
-	VDUP R6, V6.S4
-	MOVW $0xff800000, R6
-	VDUP R6, V7.S4
+	MOVW $0xff800000, R8
+	VDUP R8, V4.S4
+	MOVW $0xff800000, R8
+	VDUP R8, V5.S4
+	MOVW $0xff800000, R8
+	VDUP R8, V6.S4
+	MOVW $0xff800000, R8
+	VDUP R8, V7.S4
 	SUBS $16, R0
 	BLT blockEnd
 	PCALIGN $16
@@ -2008,18 +2008,18 @@ vectorEnd:
 	TBZ $1, R0, one1
 	FMOVD (R1), F0
 	TBZ $0, R0, moved1
-	ADD $8, R1, R5
-	VLD1 (R5), V0.S[2]
+	ADD $8, R1, R7
+	VLD1 (R7), V0.S[2]
 	B moved1
 
 one1:
 	FMOVS (R1), F0
 
 moved1:
-	MOVW $0xff800000, R6
-	VDUP R6, V1.S4
-	MOVD $lane<>(SB), R5
-	FMOVQ (R5), F14
+	MOVW $0xff800000, R8
+	VDUP R8, V1.S4
+	MOVD $lane<>(SB), R7
+	FMOVQ (R7), F14
 	VDUP R0, V15.S4
 	WORD $0x4eae35ef // CMGT V15.4S, V15.4S, V14.4S
 	WORD $0x6eef1c20 // BIF V0.16B, V1.16B, V15.16B
@@ -2039,38 +2039,38 @@ TEXT ·geluGradNEON(SB), NOSPLIT, $0-72
 	MOVD dst_base+0(FP), R1
 	MOVD x_base+24(FP), R2
 	MOVD dy_base+48(FP), R3
-	MOVW $0xc1800000, R5
-	VDUP R5, V31.S4
-	MOVW $0x41800000, R5
-	VDUP R5, V30.S4
-	MOVW $0xbfcc422a, R5
-	VDUP R5, V29.S4
-	MOVW $0xbd922279, R5
-	VDUP R5, V28.S4
-	MOVW $0xc2d20000, R5
-	VDUP R5, V27.S4
-	MOVW $0x42b20000, R5
-	VDUP R5, V26.S4
-	MOVW $0x3fb8aa3b, R5
-	VDUP R5, V25.S4
-	MOVW $0x3f317218, R5
-	VDUP R5, V24.S4
-	MOVW $0xb102e308, R5
-	VDUP R5, V23.S4
-	MOVW $0x3ab6892a, R5
-	VDUP R5, V22.S4
-	MOVW $0x3c09065d, R5
-	VDUP R5, V21.S4
-	MOVW $0x3d2aaa8c, R5
-	VDUP R5, V20.S4
-	MOVW $0x3e2aaa6e, R5
-	VDUP R5, V19.S4
-	MOVW $0x3f000000, R5
-	VDUP R5, V18.S4
-	MOVW $0x3f800000, R5
-	VDUP R5, V17.S4
-	MOVW $0x7f, R5
-	VDUP R5, V16.S4
+	MOVW $0xc1800000, R7
+	VDUP R7, V31.S4
+	MOVW $0x41800000, R7
+	VDUP R7, V30.S4
+	MOVW $0xbfcc422a, R7
+	VDUP R7, V29.S4
+	MOVW $0xbd922279, R7
+	VDUP R7, V28.S4
+	MOVW $0xc2d20000, R7
+	VDUP R7, V27.S4
+	MOVW $0x42b20000, R7
+	VDUP R7, V26.S4
+	MOVW $0x3fb8aa3b, R7
+	VDUP R7, V25.S4
+	MOVW $0x3f317218, R7
+	VDUP R7, V24.S4
+	MOVW $0xb102e308, R7
+	VDUP R7, V23.S4
+	MOVW $0x3ab6892a, R7
+	VDUP R7, V22.S4
+	MOVW $0x3c09065d, R7
+	VDUP R7, V21.S4
+	MOVW $0x3d2aaa8c, R7
+	VDUP R7, V20.S4
+	MOVW $0x3e2aaa6e, R7
+	VDUP R7, V19.S4
+	MOVW $0x3f000000, R7
+	VDUP R7, V18.S4
+	MOVW $0x3f800000, R7
+	VDUP R7, V17.S4
+	MOVW $0x7f, R7
+	VDUP R7, V16.S4
 	SUBS $4, R0
 	BLT vectorEnd
 	PCALIGN $16
@@ -2116,10 +2116,10 @@ vector:
 	WORD $0x4eb08442 // ADD V2.4S, V2.4S, V16.4S
 	WORD $0x4f375442 // SHL V2.4S, V2.4S, #23
 	WORD $0x6e22dc21 // FMUL V1.4S, V1.4S, V2.4S
-	MOVW $0x3fcc422a, R6
-	VDUP R6, V2.S4
-	MOVW $0x3e5b33b6, R6
-	VDUP R6, V15.S4
+	MOVW $0x3fcc422a, R8
+	VDUP R8, V2.S4
+	MOVW $0x3e5b33b6, R8
+	VDUP R8, V15.S4
 	WORD $0x4e2fcca2 // FMLA V2.4S, V5.4S, V15.4S
 	WORD $0x6e20dc42 // FMUL V2.4S, V2.4S, V0.4S
 	WORD $0x4e31d421 // FADD V1.4S, V1.4S, V17.4S
@@ -2145,8 +2145,8 @@ vectorEnd:
 	TBZ $1, R0, one1
 	FMOVD (R2), F0
 	TBZ $0, R0, moved1
-	ADD $8, R2, R5
-	VLD1 (R5), V0.S[2]
+	ADD $8, R2, R7
+	VLD1 (R7), V0.S[2]
 	B moved1
 
 one1:
@@ -2192,10 +2192,10 @@ moved1:
 	WORD $0x4eb08442 // ADD V2.4S, V2.4S, V16.4S
 	WORD $0x4f375442 // SHL V2.4S, V2.4S, #23
 	WORD $0x6e22dc21 // FMUL V1.4S, V1.4S, V2.4S
-	MOVW $0x3fcc422a, R6
-	VDUP R6, V2.S4
-	MOVW $0x3e5b33b6, R6
-	VDUP R6, V15.S4
+	MOVW $0x3fcc422a, R8
+	VDUP R8, V2.S4
+	MOVW $0x3e5b33b6, R8
+	VDUP R8, V15.S4
 	WORD $0x4e2fcca2 // FMLA V2.4S, V5.4S, V15.4S
 	WORD $0x6e20dc42 // FMUL V2.4S, V2.4S, V0.4S
 	WORD $0x4e31d421 // FADD V1.4S, V1.4S, V17.4S
@@ -2209,8 +2209,8 @@ moved1:
 	TBZ $1, R0, one2
 	FMOVD (R3), F1
 	TBZ $0, R0, moved2
-	ADD $8, R3, R5
-	VLD1 (R5), V1.S[2]
+	ADD $8, R3, R7
+	VLD1 (R7), V1.S[2]
 	B moved2
 
 one2:
@@ -2221,8 +2221,8 @@ moved2:
 	TBZ $1, R0, one3
 	FMOVD F0, (R1)
 	TBZ $0, R0, moved3
-	ADD $8, R1, R5
-	VST1 V0.S[2], (R5)
+	ADD $8, R1, R7
+	VST1 V0.S[2], (R7)
 	B moved3
 
 one3:
@@ -2239,36 +2239,36 @@ TEXT ·siluGradNEON(SB), NOSPLIT, $0-72
 	MOVD dst_base+0(FP), R1
 	MOVD x_base+24(FP), R2
 	MOVD dy_base+48(FP), R3
-	MOVW $0xc47a0000, R5
-	VDUP R5, V31.S4
-	MOVW $0x447a0000, R5
-	VDUP R5, V30.S4
-	MOVW $0x80000000, R5
-	VDUP R5, V29.S4
-	MOVW $0xc2d20000, R5
-	VDUP R5, V28.S4
-	MOVW $0x42b20000, R5
-	VDUP R5, V27.S4
-	MOVW $0x3fb8aa3b, R5
-	VDUP R5, V26.S4
-	MOVW $0x3f317218, R5
-	VDUP R5, V25.S4
-	MOVW $0xb102e308, R5
-	VDUP R5, V24.S4
-	MOVW $0x3ab6892a, R5
-	VDUP R5, V23.S4
-	MOVW $0x3c09065d, R5
-	VDUP R5, V22.S4
-	MOVW $0x3d2aaa8c, R5
-	VDUP R5, V21.S4
-	MOVW $0x3e2aaa6e, R5
-	VDUP R5, V20.S4
-	MOVW $0x3f000000, R5
-	VDUP R5, V19.S4
-	MOVW $0x3f800000, R5
-	VDUP R5, V18.S4
-	MOVW $0x7f, R5
-	VDUP R5, V17.S4
+	MOVW $0xc47a0000, R7
+	VDUP R7, V31.S4
+	MOVW $0x447a0000, R7
+	VDUP R7, V30.S4
+	MOVW $0x80000000, R7
+	VDUP R7, V29.S4
+	MOVW $0xc2d20000, R7
+	VDUP R7, V28.S4
+	MOVW $0x42b20000, R7
+	VDUP R7, V27.S4
+	MOVW $0x3fb8aa3b, R7
+	VDUP R7, V26.S4
+	MOVW $0x3f317218, R7
+	VDUP R7, V25.S4
+	MOVW $0xb102e308, R7
+	VDUP R7, V24.S4
+	MOVW $0x3ab6892a, R7
+	VDUP R7, V23.S4
+	MOVW $0x3c09065d, R7
+	VDUP R7, V22.S4
+	MOVW $0x3d2aaa8c, R7
+	VDUP R7, V21.S4
+	MOVW $0x3e2aaa6e, R7
+	VDUP R7, V20.S4
+	MOVW $0x3f000000, R7
+	VDUP R7, V19.S4
+	MOVW $0x3f800000, R7
+	VDUP R7, V18.S4
+	MOVW $0x7f, R7
+	VDUP R7, V17.S4
 	SUBS $4, R0
 	BLT vectorEnd
 	PCALIGN $16
@@ -2334,8 +2334,8 @@ vectorEnd:
 	TBZ $1, R0, one1
 	FMOVD (R2), F2
 	TBZ $0, R0, moved1
-	ADD $8, R2, R5
-	VLD1 (R5), V2.S[2]
+	ADD $8, R2, R7
+	VLD1 (R7), V2.S[2]
 	B moved1
 
 one1:
@@ -2389,8 +2389,8 @@ moved1:
 	TBZ $1, R0, one2
 	FMOVD (R3), F1
 	TBZ $0, R0, moved2
-	ADD $8, R3, R5
-	VLD1 (R5), V1.S[2]
+	ADD $8, R3, R7
+	VLD1 (R7), V1.S[2]
 	B moved2
 
 one2:
@@ -2401,8 +2401,8 @@ moved2:
 	TBZ $1, R0, one3
 	FMOVD F0, (R1)
 	TBZ $0, R0, moved3
-	ADD $8, R1, R5
-	VST1 V0.S[2], (R5)
+	ADD $8, R1, R7
+	VST1 V0.S[2], (R7)
 	B moved3
 
 one3:
@@ -2446,8 +2446,8 @@ vectorEnd:
 	TBZ $1, R0, one1
 	FMOVD (R3), F0
 	TBZ $0, R0, moved1
-	ADD $8, R3, R5
-	VLD1 (R5), V0.S[2]
+	ADD $8, R3, R7
+	VLD1 (R7), V0.S[2]
 	B moved1
 
 one1:
@@ -2457,8 +2457,8 @@ moved1:
 	TBZ $1, R0, one2
 	FMOVD (R2), F1
 	TBZ $0, R0, moved2
-	ADD $8, R2, R5
-	VLD1 (R5), V1.S[2]
+	ADD $8, R2, R7
+	VLD1 (R7), V1.S[2]
 	B moved2
 
 one2:
@@ -2471,8 +2471,8 @@ moved2:
 	TBZ $1, R0, one3
 	FMOVD F0, (R1)
 	TBZ $0, R0, moved3
-	ADD $8, R1, R5
-	VST1 V0.S[2], (R5)
+	ADD $8, R1, R7
+	VST1 V0.S[2], (R7)
 	B moved3
 
 one3:
@@ -2543,8 +2543,8 @@ vectorEnd:
 	TBZ $1, R0, one1
 	FMOVD (R4), F0
 	TBZ $0, R0, moved1
-	ADD $8, R4, R5
-	VLD1 (R5), V0.S[2]
+	ADD $8, R4, R7
+	VLD1 (R7), V0.S[2]
 	B moved1
 
 one1:
@@ -2554,8 +2554,8 @@ moved1:
 	TBZ $1, R0, one2
 	FMOVD (R2), F1
 	TBZ $0, R0, moved2
-	ADD $8, R2, R5
-	VLD1 (R5), V1.S[2]
+	ADD $8, R2, R7
+	VLD1 (R7), V1.S[2]
 	B moved2
 
 one2:
@@ -2565,8 +2565,8 @@ moved2:
 	TBZ $1, R0, one3
 	FMOVD (R3), F2
 	TBZ $0, R0, moved3
-	ADD $8, R3, R5
-	VLD1 (R5), V2.S[2]
+	ADD $8, R3, R7
+	VLD1 (R7), V2.S[2]
 	B moved3
 
 one3:
@@ -2576,8 +2576,8 @@ moved3:
 	TBZ $1, R0, one4
 	FMOVD (R1), F3
 	TBZ $0, R0, moved4
-	ADD $8, R1, R5
-	VLD1 (R5), V3.S[2]
+	ADD $8, R1, R7
+	VLD1 (R7), V3.S[2]
 	B moved4
 
 one4:
@@ -2589,8 +2589,8 @@ moved4:
 	TBZ $1, R0, one5
 	FMOVD F1, (R2)
 	TBZ $0, R0, moved5
-	ADD $8, R2, R5
-	VST1 V1.S[2], (R5)
+	ADD $8, R2, R7
+	VST1 V1.S[2], (R7)
 	B moved5
 
 one5:
@@ -2603,8 +2603,8 @@ moved5:
 	TBZ $1, R0, one6
 	FMOVD F2, (R3)
 	TBZ $0, R0, moved6
-	ADD $8, R3, R5
-	VST1 V2.S[2], (R5)
+	ADD $8, R3, R7
+	VST1 V2.S[2], (R7)
 	B moved6
 
 one6:
@@ -2621,14 +2621,805 @@ moved6:
 	TBZ $1, R0, one7
 	FMOVD F3, (R1)
 	TBZ $0, R0, moved7
-	ADD $8, R1, R5
-	VST1 V3.S[2], (R5)
+	ADD $8, R1, R7
+	VST1 V3.S[2], (R7)
 	B moved7
 
 one7:
 	FMOVS F3, (R1)
 
 moved7:
+
+done:
+	RET
+
+// func swiGLUNEON(dst []float32, x []float32, y []float32)
+TEXT ·swiGLUNEON(SB), NOSPLIT, $0-72
+	MOVD dst_len+8(FP), R0
+	MOVD dst_base+0(FP), R1
+	MOVD x_base+24(FP), R2
+	MOVD y_base+48(FP), R3
+	MOVW $0x80000000, R7
+	VDUP R7, V31.S4
+	MOVW $0xc2d20000, R7
+	VDUP R7, V30.S4
+	MOVW $0x42b20000, R7
+	VDUP R7, V29.S4
+	MOVW $0x3fb8aa3b, R7
+	VDUP R7, V28.S4
+	MOVW $0x3f317218, R7
+	VDUP R7, V27.S4
+	MOVW $0xb102e308, R7
+	VDUP R7, V26.S4
+	MOVW $0x3ab6892a, R7
+	VDUP R7, V25.S4
+	MOVW $0x3c09065d, R7
+	VDUP R7, V24.S4
+	MOVW $0x3d2aaa8c, R7
+	VDUP R7, V23.S4
+	MOVW $0x3e2aaa6e, R7
+	VDUP R7, V22.S4
+	MOVW $0x3f000000, R7
+	VDUP R7, V21.S4
+	MOVW $0x3f800000, R7
+	VDUP R7, V20.S4
+	MOVW $0x7f, R7
+	VDUP R7, V19.S4
+	SUBS $4, R0
+	BLT vectorEnd
+	PCALIGN $16
+
+vector:
+	FMOVQ 0(R2), F0
+	WORD $0x6e3f1c01 // EOR V1.16B, V0.16B, V31.16B
+	WORD $0x4ebe1fc2 // MOV V2.16B, V30.16B
+	WORD $0x4e21f441 // FMAX V1.4S, V2.4S, V1.4S
+	WORD $0x4ebd1fa2 // MOV V2.16B, V29.16B
+	WORD $0x4ea1f441 // FMIN V1.4S, V2.4S, V1.4S
+	WORD $0x6e3cdc22 // FMUL V2.4S, V1.4S, V28.4S
+	WORD $0x4e218842 // FRINTN V2.4S, V2.4S
+	WORD $0x4ebbcc41 // FMLS V1.4S, V2.4S, V27.4S
+	WORD $0x4ebacc41 // FMLS V1.4S, V2.4S, V26.4S
+	WORD $0x4eb91f23 // MOV V3.16B, V25.16B
+	WORD $0x4eb81f0e // MOV V14.16B, V24.16B
+	WORD $0x4e21cc6e // FMLA V14.4S, V3.4S, V1.4S
+	WORD $0x4eb71ee3 // MOV V3.16B, V23.16B
+	WORD $0x4e21cdc3 // FMLA V3.4S, V14.4S, V1.4S
+	WORD $0x4eb61ece // MOV V14.16B, V22.16B
+	WORD $0x4e21cc6e // FMLA V14.4S, V3.4S, V1.4S
+	WORD $0x4eb51ea3 // MOV V3.16B, V21.16B
+	WORD $0x4e21cdc3 // FMLA V3.4S, V14.4S, V1.4S
+	WORD $0x6e21dc24 // FMUL V4.4S, V1.4S, V1.4S
+	WORD $0x4ea11c2e // MOV V14.16B, V1.16B
+	WORD $0x4e24cc6e // FMLA V14.4S, V3.4S, V4.4S
+	WORD $0x4eae1dc3 // MOV V3.16B, V14.16B
+	WORD $0x4e34d463 // FADD V3.4S, V3.4S, V20.4S
+	WORD $0x4e21a842 // FCVTNS V2.4S, V2.4S
+	WORD $0x4f3f0444 // SSHR V4.4S, V2.4S, #1
+	WORD $0x6ea48442 // SUB V2.4S, V2.4S, V4.4S
+	WORD $0x4eb38484 // ADD V4.4S, V4.4S, V19.4S
+	WORD $0x4f375484 // SHL V4.4S, V4.4S, #23
+	WORD $0x6e24dc61 // FMUL V1.4S, V3.4S, V4.4S
+	WORD $0x4eb38442 // ADD V2.4S, V2.4S, V19.4S
+	WORD $0x4f375442 // SHL V2.4S, V2.4S, #23
+	WORD $0x6e22dc21 // FMUL V1.4S, V1.4S, V2.4S
+	WORD $0x4e34d421 // FADD V1.4S, V1.4S, V20.4S
+	WORD $0x6e21fc00 // FDIV V0.4S, V0.4S, V1.4S
+	FMOVQ 0(R3), F1
+	WORD $0x6e21dc00 // FMUL V0.4S, V0.4S, V1.4S
+	FMOVQ F0, 0(R1)
+	ADD $16, R1
+	ADD $16, R2
+	ADD $16, R3
+	SUBS $4, R0
+	BGE vector
+
+vectorEnd:
+	ADD $4, R0
+	CBZ R0, done
+	TBZ $1, R0, one1
+	FMOVD (R2), F0
+	TBZ $0, R0, moved1
+	ADD $8, R2, R7
+	VLD1 (R7), V0.S[2]
+	B moved1
+
+one1:
+	FMOVS (R2), F0
+
+moved1:
+	WORD $0x6e3f1c01 // EOR V1.16B, V0.16B, V31.16B
+	WORD $0x4ebe1fc2 // MOV V2.16B, V30.16B
+	WORD $0x4e21f441 // FMAX V1.4S, V2.4S, V1.4S
+	WORD $0x4ebd1fa2 // MOV V2.16B, V29.16B
+	WORD $0x4ea1f441 // FMIN V1.4S, V2.4S, V1.4S
+	WORD $0x6e3cdc22 // FMUL V2.4S, V1.4S, V28.4S
+	WORD $0x4e218842 // FRINTN V2.4S, V2.4S
+	WORD $0x4ebbcc41 // FMLS V1.4S, V2.4S, V27.4S
+	WORD $0x4ebacc41 // FMLS V1.4S, V2.4S, V26.4S
+	WORD $0x4eb91f23 // MOV V3.16B, V25.16B
+	WORD $0x4eb81f0e // MOV V14.16B, V24.16B
+	WORD $0x4e21cc6e // FMLA V14.4S, V3.4S, V1.4S
+	WORD $0x4eb71ee3 // MOV V3.16B, V23.16B
+	WORD $0x4e21cdc3 // FMLA V3.4S, V14.4S, V1.4S
+	WORD $0x4eb61ece // MOV V14.16B, V22.16B
+	WORD $0x4e21cc6e // FMLA V14.4S, V3.4S, V1.4S
+	WORD $0x4eb51ea3 // MOV V3.16B, V21.16B
+	WORD $0x4e21cdc3 // FMLA V3.4S, V14.4S, V1.4S
+	WORD $0x6e21dc24 // FMUL V4.4S, V1.4S, V1.4S
+	WORD $0x4ea11c2e // MOV V14.16B, V1.16B
+	WORD $0x4e24cc6e // FMLA V14.4S, V3.4S, V4.4S
+	WORD $0x4eae1dc3 // MOV V3.16B, V14.16B
+	WORD $0x4e34d463 // FADD V3.4S, V3.4S, V20.4S
+	WORD $0x4e21a842 // FCVTNS V2.4S, V2.4S
+	WORD $0x4f3f0444 // SSHR V4.4S, V2.4S, #1
+	WORD $0x6ea48442 // SUB V2.4S, V2.4S, V4.4S
+	WORD $0x4eb38484 // ADD V4.4S, V4.4S, V19.4S
+	WORD $0x4f375484 // SHL V4.4S, V4.4S, #23
+	WORD $0x6e24dc61 // FMUL V1.4S, V3.4S, V4.4S
+	WORD $0x4eb38442 // ADD V2.4S, V2.4S, V19.4S
+	WORD $0x4f375442 // SHL V2.4S, V2.4S, #23
+	WORD $0x6e22dc21 // FMUL V1.4S, V1.4S, V2.4S
+	WORD $0x4e34d421 // FADD V1.4S, V1.4S, V20.4S
+	WORD $0x6e21fc00 // FDIV V0.4S, V0.4S, V1.4S
+	TBZ $1, R0, one2
+	FMOVD (R3), F1
+	TBZ $0, R0, moved2
+	ADD $8, R3, R7
+	VLD1 (R7), V1.S[2]
+	B moved2
+
+one2:
+	FMOVS (R3), F1
+
+moved2:
+	WORD $0x6e21dc00 // FMUL V0.4S, V0.4S, V1.4S
+	TBZ $1, R0, one3
+	FMOVD F0, (R1)
+	TBZ $0, R0, moved3
+	ADD $8, R1, R7
+	VST1 V0.S[2], (R7)
+	B moved3
+
+one3:
+	FMOVS F0, (R1)
+
+moved3:
+
+done:
+	RET
+
+// func swiGLUGradNEON(dx []float32, dy []float32, x []float32, y []float32, d []float32)
+TEXT ·swiGLUGradNEON(SB), NOSPLIT, $0-120
+	MOVD dx_len+8(FP), R0
+	MOVD dx_base+0(FP), R1
+	MOVD dy_base+24(FP), R2
+	MOVD x_base+48(FP), R3
+	MOVD y_base+72(FP), R4
+	MOVD d_base+96(FP), R5
+	MOVW $0xc47a0000, R7
+	VDUP R7, V31.S4
+	MOVW $0x447a0000, R7
+	VDUP R7, V30.S4
+	MOVW $0x80000000, R7
+	VDUP R7, V29.S4
+	MOVW $0xc2d20000, R7
+	VDUP R7, V28.S4
+	MOVW $0x42b20000, R7
+	VDUP R7, V27.S4
+	MOVW $0x3fb8aa3b, R7
+	VDUP R7, V26.S4
+	MOVW $0x3f317218, R7
+	VDUP R7, V25.S4
+	MOVW $0xb102e308, R7
+	VDUP R7, V24.S4
+	MOVW $0x3ab6892a, R7
+	VDUP R7, V23.S4
+	MOVW $0x3c09065d, R7
+	VDUP R7, V22.S4
+	MOVW $0x3d2aaa8c, R7
+	VDUP R7, V21.S4
+	MOVW $0x3e2aaa6e, R7
+	VDUP R7, V20.S4
+	MOVW $0x3f000000, R7
+	VDUP R7, V19.S4
+	MOVW $0x3f800000, R7
+	VDUP R7, V18.S4
+	MOVW $0x7f, R7
+	VDUP R7, V17.S4
+	SUBS $4, R0
+	BLT vectorEnd
+	PCALIGN $16
+
+vector:
+	FMOVQ 0(R3), F2
+	WORD $0x4ebf1fe1 // MOV V1.16B, V31.16B
+	WORD $0x4e22f422 // FMAX V2.4S, V1.4S, V2.4S
+	WORD $0x4ebe1fc1 // MOV V1.16B, V30.16B
+	WORD $0x4ea2f422 // FMIN V2.4S, V1.4S, V2.4S
+	WORD $0x6e3d1c41 // EOR V1.16B, V2.16B, V29.16B
+	WORD $0x4ebc1f83 // MOV V3.16B, V28.16B
+	WORD $0x4e21f461 // FMAX V1.4S, V3.4S, V1.4S
+	WORD $0x4ebb1f63 // MOV V3.16B, V27.16B
+	WORD $0x4ea1f461 // FMIN V1.4S, V3.4S, V1.4S
+	WORD $0x6e3adc23 // FMUL V3.4S, V1.4S, V26.4S
+	WORD $0x4e218863 // FRINTN V3.4S, V3.4S
+	WORD $0x4eb9cc61 // FMLS V1.4S, V3.4S, V25.4S
+	WORD $0x4eb8cc61 // FMLS V1.4S, V3.4S, V24.4S
+	WORD $0x4eb71ee4 // MOV V4.16B, V23.16B
+	WORD $0x4eb61ece // MOV V14.16B, V22.16B
+	WORD $0x4e21cc8e // FMLA V14.4S, V4.4S, V1.4S
+	WORD $0x4eb51ea4 // MOV V4.16B, V21.16B
+	WORD $0x4e21cdc4 // FMLA V4.4S, V14.4S, V1.4S
+	WORD $0x4eb41e8e // MOV V14.16B, V20.16B
+	WORD $0x4e21cc8e // FMLA V14.4S, V4.4S, V1.4S
+	WORD $0x4eb31e64 // MOV V4.16B, V19.16B
+	WORD $0x4e21cdc4 // FMLA V4.4S, V14.4S, V1.4S
+	WORD $0x6e21dc25 // FMUL V5.4S, V1.4S, V1.4S
+	WORD $0x4ea11c2e // MOV V14.16B, V1.16B
+	WORD $0x4e25cc8e // FMLA V14.4S, V4.4S, V5.4S
+	WORD $0x4eae1dc4 // MOV V4.16B, V14.16B
+	WORD $0x4e32d484 // FADD V4.4S, V4.4S, V18.4S
+	WORD $0x4e21a863 // FCVTNS V3.4S, V3.4S
+	WORD $0x4f3f0465 // SSHR V5.4S, V3.4S, #1
+	WORD $0x6ea58463 // SUB V3.4S, V3.4S, V5.4S
+	WORD $0x4eb184a5 // ADD V5.4S, V5.4S, V17.4S
+	WORD $0x4f3754a5 // SHL V5.4S, V5.4S, #23
+	WORD $0x6e25dc81 // FMUL V1.4S, V4.4S, V5.4S
+	WORD $0x4eb18463 // ADD V3.4S, V3.4S, V17.4S
+	WORD $0x4f375463 // SHL V3.4S, V3.4S, #23
+	WORD $0x6e23dc21 // FMUL V1.4S, V1.4S, V3.4S
+	WORD $0x4e32d421 // FADD V1.4S, V1.4S, V18.4S
+	FMOVQ 0(R3), F3
+	WORD $0x6e21fc63 // FDIV V3.4S, V3.4S, V1.4S
+	FMOVQ 0(R5), F4
+	WORD $0x6e24dc63 // FMUL V3.4S, V3.4S, V4.4S
+	WORD $0x4eb21e40 // MOV V0.16B, V18.16B
+	WORD $0x6e21fc01 // FDIV V1.4S, V0.4S, V1.4S
+	WORD $0x4ea1d400 // FSUB V0.4S, V0.4S, V1.4S
+	WORD $0x6e22dc00 // FMUL V0.4S, V0.4S, V2.4S
+	WORD $0x4ea11c2e // MOV V14.16B, V1.16B
+	WORD $0x4e21cc0e // FMLA V14.4S, V0.4S, V1.4S
+	WORD $0x4eae1dc0 // MOV V0.16B, V14.16B
+	FMOVQ 0(R4), F1
+	WORD $0x6e21dc84 // FMUL V4.4S, V4.4S, V1.4S
+	WORD $0x6e24dc00 // FMUL V0.4S, V0.4S, V4.4S
+	FMOVQ F0, 0(R1)
+	FMOVQ F3, 0(R2)
+	ADD $16, R1
+	ADD $16, R2
+	ADD $16, R3
+	ADD $16, R4
+	ADD $16, R5
+	SUBS $4, R0
+	BGE vector
+
+vectorEnd:
+	ADD $4, R0
+	CBZ R0, done
+	TBZ $1, R0, one1
+	FMOVD (R3), F2
+	TBZ $0, R0, moved1
+	ADD $8, R3, R7
+	VLD1 (R7), V2.S[2]
+	B moved1
+
+one1:
+	FMOVS (R3), F2
+
+moved1:
+	WORD $0x4ebf1fe1 // MOV V1.16B, V31.16B
+	WORD $0x4e22f422 // FMAX V2.4S, V1.4S, V2.4S
+	WORD $0x4ebe1fc1 // MOV V1.16B, V30.16B
+	WORD $0x4ea2f422 // FMIN V2.4S, V1.4S, V2.4S
+	WORD $0x6e3d1c41 // EOR V1.16B, V2.16B, V29.16B
+	WORD $0x4ebc1f83 // MOV V3.16B, V28.16B
+	WORD $0x4e21f461 // FMAX V1.4S, V3.4S, V1.4S
+	WORD $0x4ebb1f63 // MOV V3.16B, V27.16B
+	WORD $0x4ea1f461 // FMIN V1.4S, V3.4S, V1.4S
+	WORD $0x6e3adc23 // FMUL V3.4S, V1.4S, V26.4S
+	WORD $0x4e218863 // FRINTN V3.4S, V3.4S
+	WORD $0x4eb9cc61 // FMLS V1.4S, V3.4S, V25.4S
+	WORD $0x4eb8cc61 // FMLS V1.4S, V3.4S, V24.4S
+	WORD $0x4eb71ee4 // MOV V4.16B, V23.16B
+	WORD $0x4eb61ece // MOV V14.16B, V22.16B
+	WORD $0x4e21cc8e // FMLA V14.4S, V4.4S, V1.4S
+	WORD $0x4eb51ea4 // MOV V4.16B, V21.16B
+	WORD $0x4e21cdc4 // FMLA V4.4S, V14.4S, V1.4S
+	WORD $0x4eb41e8e // MOV V14.16B, V20.16B
+	WORD $0x4e21cc8e // FMLA V14.4S, V4.4S, V1.4S
+	WORD $0x4eb31e64 // MOV V4.16B, V19.16B
+	WORD $0x4e21cdc4 // FMLA V4.4S, V14.4S, V1.4S
+	WORD $0x6e21dc25 // FMUL V5.4S, V1.4S, V1.4S
+	WORD $0x4ea11c2e // MOV V14.16B, V1.16B
+	WORD $0x4e25cc8e // FMLA V14.4S, V4.4S, V5.4S
+	WORD $0x4eae1dc4 // MOV V4.16B, V14.16B
+	WORD $0x4e32d484 // FADD V4.4S, V4.4S, V18.4S
+	WORD $0x4e21a863 // FCVTNS V3.4S, V3.4S
+	WORD $0x4f3f0465 // SSHR V5.4S, V3.4S, #1
+	WORD $0x6ea58463 // SUB V3.4S, V3.4S, V5.4S
+	WORD $0x4eb184a5 // ADD V5.4S, V5.4S, V17.4S
+	WORD $0x4f3754a5 // SHL V5.4S, V5.4S, #23
+	WORD $0x6e25dc81 // FMUL V1.4S, V4.4S, V5.4S
+	WORD $0x4eb18463 // ADD V3.4S, V3.4S, V17.4S
+	WORD $0x4f375463 // SHL V3.4S, V3.4S, #23
+	WORD $0x6e23dc21 // FMUL V1.4S, V1.4S, V3.4S
+	WORD $0x4e32d421 // FADD V1.4S, V1.4S, V18.4S
+	TBZ $1, R0, one2
+	FMOVD (R3), F3
+	TBZ $0, R0, moved2
+	ADD $8, R3, R7
+	VLD1 (R7), V3.S[2]
+	B moved2
+
+one2:
+	FMOVS (R3), F3
+
+moved2:
+	WORD $0x6e21fc63 // FDIV V3.4S, V3.4S, V1.4S
+	TBZ $1, R0, one3
+	FMOVD (R5), F4
+	TBZ $0, R0, moved3
+	ADD $8, R5, R7
+	VLD1 (R7), V4.S[2]
+	B moved3
+
+one3:
+	FMOVS (R5), F4
+
+moved3:
+	WORD $0x6e24dc63 // FMUL V3.4S, V3.4S, V4.4S
+	WORD $0x4eb21e40 // MOV V0.16B, V18.16B
+	WORD $0x6e21fc01 // FDIV V1.4S, V0.4S, V1.4S
+	WORD $0x4ea1d400 // FSUB V0.4S, V0.4S, V1.4S
+	WORD $0x6e22dc00 // FMUL V0.4S, V0.4S, V2.4S
+	WORD $0x4ea11c2e // MOV V14.16B, V1.16B
+	WORD $0x4e21cc0e // FMLA V14.4S, V0.4S, V1.4S
+	WORD $0x4eae1dc0 // MOV V0.16B, V14.16B
+	TBZ $1, R0, one4
+	FMOVD (R4), F1
+	TBZ $0, R0, moved4
+	ADD $8, R4, R7
+	VLD1 (R7), V1.S[2]
+	B moved4
+
+one4:
+	FMOVS (R4), F1
+
+moved4:
+	WORD $0x6e21dc84 // FMUL V4.4S, V4.4S, V1.4S
+	WORD $0x6e24dc00 // FMUL V0.4S, V0.4S, V4.4S
+	TBZ $1, R0, one5
+	FMOVD F0, (R1)
+	TBZ $0, R0, moved5
+	ADD $8, R1, R7
+	VST1 V0.S[2], (R7)
+	B moved5
+
+one5:
+	FMOVS F0, (R1)
+
+moved5:
+	TBZ $1, R0, one6
+	FMOVD F3, (R2)
+	TBZ $0, R0, moved6
+	ADD $8, R2, R7
+	VST1 V3.S[2], (R7)
+	B moved6
+
+one6:
+	FMOVS F3, (R2)
+
+moved6:
+
+done:
+	RET
+
+// func scaleMulNEON(dst []float32, x []float32, w []float32, s float32)
+TEXT ·scaleMulNEON(SB), NOSPLIT, $0-76
+	MOVD dst_len+8(FP), R0
+	MOVD dst_base+0(FP), R1
+	MOVD x_base+24(FP), R2
+	MOVD w_base+48(FP), R3
+	FMOVS s+72(FP), F13
+	VDUP V13.S[0], V13.S4
+	SUBS $4, R0
+	BLT vectorEnd
+	PCALIGN $16
+
+vector:
+	FMOVQ 0(R2), F0
+	WORD $0x6e2ddc00 // FMUL V0.4S, V0.4S, V13.4S
+	FMOVQ 0(R3), F1
+	WORD $0x6e21dc00 // FMUL V0.4S, V0.4S, V1.4S
+	FMOVQ F0, 0(R1)
+	ADD $16, R1
+	ADD $16, R2
+	ADD $16, R3
+	SUBS $4, R0
+	BGE vector
+
+vectorEnd:
+	ADD $4, R0
+	CBZ R0, done
+	TBZ $1, R0, one1
+	FMOVD (R2), F0
+	TBZ $0, R0, moved1
+	ADD $8, R2, R7
+	VLD1 (R7), V0.S[2]
+	B moved1
+
+one1:
+	FMOVS (R2), F0
+
+moved1:
+	WORD $0x6e2ddc00 // FMUL V0.4S, V0.4S, V13.4S
+	TBZ $1, R0, one2
+	FMOVD (R3), F1
+	TBZ $0, R0, moved2
+	ADD $8, R3, R7
+	VLD1 (R7), V1.S[2]
+	B moved2
+
+one2:
+	FMOVS (R3), F1
+
+moved2:
+	WORD $0x6e21dc00 // FMUL V0.4S, V0.4S, V1.4S
+	TBZ $1, R0, one3
+	FMOVD F0, (R1)
+	TBZ $0, R0, moved3
+	ADD $8, R1, R7
+	VST1 V0.S[2], (R7)
+	B moved3
+
+one3:
+	FMOVS F0, (R1)
+
+moved3:
+
+done:
+	RET
+
+// func weightedDotNEON(x []float32, y []float32, w []float32) (sum float32)
+TEXT ·weightedDotNEON(SB), NOSPLIT, $0-76
+	MOVD x_len+8(FP), R0
+	MOVD x_base+0(FP), R1
+	MOVD y_base+24(FP), R2
+	MOVD w_base+48(FP), R3
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	SUBS $16, R0
+	BLT blockEnd
+	PCALIGN $16
+
+block:
+	FMOVQ 0(R2), F0
+	FMOVQ 0(R3), F1
+	WORD $0x6e21dc01 // FMUL V1.4S, V0.4S, V1.4S
+	FMOVQ 0(R1), F0
+	WORD $0x4e21cc04 // FMLA V4.4S, V0.4S, V1.4S
+	FMOVQ 16(R2), F0
+	FMOVQ 16(R3), F1
+	WORD $0x6e21dc01 // FMUL V1.4S, V0.4S, V1.4S
+	FMOVQ 16(R1), F0
+	WORD $0x4e21cc05 // FMLA V5.4S, V0.4S, V1.4S
+	FMOVQ 32(R2), F0
+	FMOVQ 32(R3), F1
+	WORD $0x6e21dc01 // FMUL V1.4S, V0.4S, V1.4S
+	FMOVQ 32(R1), F0
+	WORD $0x4e21cc06 // FMLA V6.4S, V0.4S, V1.4S
+	FMOVQ 48(R2), F0
+	FMOVQ 48(R3), F1
+	WORD $0x6e21dc01 // FMUL V1.4S, V0.4S, V1.4S
+	FMOVQ 48(R1), F0
+	WORD $0x4e21cc07 // FMLA V7.4S, V0.4S, V1.4S
+	ADD $64, R1
+	ADD $64, R2
+	ADD $64, R3
+	SUBS $16, R0
+	BGE block
+
+blockEnd:
+	ADD $16, R0
+	SUBS $4, R0
+	BLT vectorEnd
+	PCALIGN $16
+
+vector:
+	FMOVQ 0(R2), F0
+	FMOVQ 0(R3), F1
+	WORD $0x6e21dc01 // FMUL V1.4S, V0.4S, V1.4S
+	FMOVQ 0(R1), F0
+	WORD $0x4e21cc04 // FMLA V4.4S, V0.4S, V1.4S
+	ADD $16, R1
+	ADD $16, R2
+	ADD $16, R3
+	SUBS $4, R0
+	BGE vector
+
+vectorEnd:
+	ADD $4, R0
+	CBZ R0, done
+	TBZ $1, R0, one1
+	FMOVD (R2), F0
+	TBZ $0, R0, moved1
+	ADD $8, R2, R7
+	VLD1 (R7), V0.S[2]
+	B moved1
+
+one1:
+	FMOVS (R2), F0
+
+moved1:
+	TBZ $1, R0, one2
+	FMOVD (R3), F1
+	TBZ $0, R0, moved2
+	ADD $8, R3, R7
+	VLD1 (R7), V1.S[2]
+	B moved2
+
+one2:
+	FMOVS (R3), F1
+
+moved2:
+	WORD $0x6e21dc01 // FMUL V1.4S, V0.4S, V1.4S
+	TBZ $1, R0, one3
+	FMOVD (R1), F0
+	TBZ $0, R0, moved3
+	ADD $8, R1, R7
+	VLD1 (R7), V0.S[2]
+	B moved3
+
+one3:
+	FMOVS (R1), F0
+
+moved3:
+	WORD $0x4e21cc04 // FMLA V4.4S, V0.4S, V1.4S
+
+done:
+	WORD $0x4e26d484 // FADD V4.4S, V4.4S, V6.4S
+	WORD $0x4e27d4a5 // FADD V5.4S, V5.4S, V7.4S
+	WORD $0x4e25d484 // FADD V4.4S, V4.4S, V5.4S
+	WORD $0x6e24d484 // FADDP V4.4S, V4.4S, V4.4S
+	WORD $0x6e24d484 // FADDP V4.4S, V4.4S, V4.4S
+	FMOVS F4, sum+72(FP)
+	RET
+
+// func rmsNormGradNEON(dx []float32, dw []float32, x []float32, dy []float32, w []float32, s float32, c float32)
+TEXT ·rmsNormGradNEON(SB), NOSPLIT, $0-128
+	MOVD dx_len+8(FP), R0
+	MOVD dx_base+0(FP), R1
+	MOVD dw_base+24(FP), R2
+	MOVD x_base+48(FP), R3
+	MOVD dy_base+72(FP), R4
+	MOVD w_base+96(FP), R5
+	FMOVS s+120(FP), F13
+	VDUP V13.S[0], V13.S4
+	FMOVS c+124(FP), F12
+	VDUP V12.S[0], V12.S4
+	SUBS $4, R0
+	BLT vectorEnd
+	PCALIGN $16
+
+vector:
+	FMOVQ 0(R4), F0
+	FMOVQ 0(R3), F1
+	FMOVQ 0(R5), F2
+	WORD $0x6e22dc02 // FMUL V2.4S, V0.4S, V2.4S
+	WORD $0x6e21dc00 // FMUL V0.4S, V0.4S, V1.4S
+	FMOVQ 0(R1), F3
+	WORD $0x4e2dcc43 // FMLA V3.4S, V2.4S, V13.4S
+	WORD $0x4e2ccc23 // FMLA V3.4S, V1.4S, V12.4S
+	FMOVQ F3, 0(R1)
+	FMOVQ 0(R2), F3
+	WORD $0x4e2dcc03 // FMLA V3.4S, V0.4S, V13.4S
+	FMOVQ F3, 0(R2)
+	ADD $16, R1
+	ADD $16, R2
+	ADD $16, R3
+	ADD $16, R4
+	ADD $16, R5
+	SUBS $4, R0
+	BGE vector
+
+vectorEnd:
+	ADD $4, R0
+	CBZ R0, done
+	TBZ $1, R0, one1
+	FMOVD (R4), F0
+	TBZ $0, R0, moved1
+	ADD $8, R4, R7
+	VLD1 (R7), V0.S[2]
+	B moved1
+
+one1:
+	FMOVS (R4), F0
+
+moved1:
+	TBZ $1, R0, one2
+	FMOVD (R3), F1
+	TBZ $0, R0, moved2
+	ADD $8, R3, R7
+	VLD1 (R7), V1.S[2]
+	B moved2
+
+one2:
+	FMOVS (R3), F1
+
+moved2:
+	TBZ $1, R0, one3
+	FMOVD (R5), F2
+	TBZ $0, R0, moved3
+	ADD $8, R5, R7
+	VLD1 (R7), V2.S[2]
+	B moved3
+
+one3:
+	FMOVS (R5), F2
+
+moved3:
+	WORD $0x6e22dc02 // FMUL V2.4S, V0.4S, V2.4S
+	WORD $0x6e21dc00 // FMUL V0.4S, V0.4S, V1.4S
+	TBZ $1, R0, one4
+	FMOVD (R1), F3
+	TBZ $0, R0, moved4
+	ADD $8, R1, R7
+	VLD1 (R7), V3.S[2]
+	B moved4
+
+one4:
+	FMOVS (R1), F3
+
+moved4:
+	WORD $0x4e2dcc43 // FMLA V3.4S, V2.4S, V13.4S
+	WORD $0x4e2ccc23 // FMLA V3.4S, V1.4S, V12.4S
+	TBZ $1, R0, one5
+	FMOVD F3, (R1)
+	TBZ $0, R0, moved5
+	ADD $8, R1, R7
+	VST1 V3.S[2], (R7)
+	B moved5
+
+one5:
+	FMOVS F3, (R1)
+
+moved5:
+	TBZ $1, R0, one6
+	FMOVD (R2), F3
+	TBZ $0, R0, moved6
+	ADD $8, R2, R7
+	VLD1 (R7), V3.S[2]
+	B moved6
+
+one6:
+	FMOVS (R2), F3
+
+moved6:
+	WORD $0x4e2dcc03 // FMLA V3.4S, V0.4S, V13.4S
+	TBZ $1, R0, one7
+	FMOVD F3, (R2)
+	TBZ $0, R0, moved7
+	ADD $8, R2, R7
+	VST1 V3.S[2], (R7)
+	B moved7
+
+one7:
+	FMOVS F3, (R2)
+
+moved7:
+
+done:
+	RET
+
+// func rotateNEON(a []float32, b []float32, x []float32, y []float32, cos []float32, sin []float32)
+TEXT ·rotateNEON(SB), NOSPLIT, $0-144
+	MOVD a_len+8(FP), R0
+	MOVD a_base+0(FP), R1
+	MOVD b_base+24(FP), R2
+	MOVD x_base+48(FP), R3
+	MOVD y_base+72(FP), R4
+	MOVD cos_base+96(FP), R5
+	MOVD sin_base+120(FP), R6
+	SUBS $4, R0
+	BLT vectorEnd
+	PCALIGN $16
+
+vector:
+	FMOVQ 0(R3), F0
+	FMOVQ 0(R4), F1
+	FMOVQ 0(R5), F2
+	FMOVQ 0(R6), F3
+	WORD $0x6e22dc04 // FMUL V4.4S, V0.4S, V2.4S
+	WORD $0x4ea3cc24 // FMLS V4.4S, V1.4S, V3.4S
+	FMOVQ F4, 0(R1)
+	WORD $0x6e22dc24 // FMUL V4.4S, V1.4S, V2.4S
+	WORD $0x4e23cc04 // FMLA V4.4S, V0.4S, V3.4S
+	FMOVQ F4, 0(R2)
+	ADD $16, R1
+	ADD $16, R2
+	ADD $16, R3
+	ADD $16, R4
+	ADD $16, R5
+	ADD $16, R6
+	SUBS $4, R0
+	BGE vector
+
+vectorEnd:
+	ADD $4, R0
+	CBZ R0, done
+	TBZ $1, R0, one1
+	FMOVD (R3), F0
+	TBZ $0, R0, moved1
+	ADD $8, R3, R7
+	VLD1 (R7), V0.S[2]
+	B moved1
+
+one1:
+	FMOVS (R3), F0
+
+moved1:
+	TBZ $1, R0, one2
+	FMOVD (R4), F1
+	TBZ $0, R0, moved2
+	ADD $8, R4, R7
+	VLD1 (R7), V1.S[2]
+	B moved2
+
+one2:
+	FMOVS (R4), F1
+
+moved2:
+	TBZ $1, R0, one3
+	FMOVD (R5), F2
+	TBZ $0, R0, moved3
+	ADD $8, R5, R7
+	VLD1 (R7), V2.S[2]
+	B moved3
+
+one3:
+	FMOVS (R5), F2
+
+moved3:
+	TBZ $1, R0, one4
+	FMOVD (R6), F3
+	TBZ $0, R0, moved4
+	ADD $8, R6, R7
+	VLD1 (R7), V3.S[2]
+	B moved4
+
+one4:
+	FMOVS (R6), F3
+
+moved4:
+	WORD $0x6e22dc04 // FMUL V4.4S, V0.4S, V2.4S
+	WORD $0x4ea3cc24 // FMLS V4.4S, V1.4S, V3.4S
+	TBZ $1, R0, one5
+	FMOVD F4, (R1)
+	TBZ $0, R0, moved5
+	ADD $8, R1, R7
+	VST1 V4.S[2], (R7)
+	B moved5
+
+one5:
+	FMOVS F4, (R1)
+
+moved5:
+	WORD $0x6e22dc24 // FMUL V4.4S, V1.4S, V2.4S
+	WORD $0x4e23cc04 // FMLA V4.4S, V0.4S, V3.4S
+	TBZ $1, R0, one6
+	FMOVD F4, (R2)
+	TBZ $0, R0, moved6
+	ADD $8, R2, R7
+	VST1 V4.S[2], (R7)
+	B moved6
+
+one6:
+	FMOVS F4, (R2)
+
+moved6:
 
 done:
 	RET

@@ -7,12 +7,14 @@ import (
 
 // genNEONRows writes the operations over rows for arm64.
 //
-// R0 counts the elements left, and R1 to R4 point to the vector at hand of each slice. Scalars are in
+// R0 counts the elements left, and R1 to R6 point to the vector at hand of each slice. Scalars are in
 // all lanes of the registers from 13 downwards. Constants are in those from 31 to 16, which are
-// filled before the first loop; R5, R6 and registers 14 and 15 are for operations that need more than
+// filled before the first loop; R7, R8 and registers 14 and 15 are for operations that need more than
 // one instruction.
 func genNEONRows(a *asm) {
-	(&rows{asm: a, simd: simd{"NEON", "V", neonLanes}}).all()
+	r := &rows{asm: a, simd: simd{"NEON", "V", neonLanes}}
+	r.all()
+	r.fused()
 }
 
 func (r *rows) neon() bool { return r.reg == "V" }
@@ -35,7 +37,7 @@ func (r *rows) beginNEON(signature string) {
 		if len(r.pointers) == 0 {
 			r.P("MOVD %s, R0", r.Param(name+"_len"))
 		}
-		g := []string{"R1", "R2", "R3", "R4"}[len(r.pointers)]
+		g := []string{"R1", "R2", "R3", "R4", "R5", "R6"}[len(r.pointers)]
 		r.pointers[name] = g
 		r.P("MOVD %s, %s", r.Param(name+"_base"), g)
 	}
@@ -49,7 +51,7 @@ func (r *rows) eachNEON(unroll int, body func(i int)) {
 	body(0)
 	r.code.Truncate(before)
 	for i, bits := range r.constant {
-		r.VFill(31-i, bits, "R5")
+		r.VFill(31-i, bits, "R7")
 	}
 	if unroll > 1 {
 		r.loopNEON("block", unroll, body)
@@ -89,8 +91,8 @@ func (r *rows) part(slice string, two, third, one func(pointer string)) {
 	r.P("TBZ $1, R0, one%d", r.labels)
 	two(pointer)
 	r.P("TBZ $0, R0, moved%d", r.labels)
-	r.P("ADD $8, %s, R5", pointer)
-	third("R5")
+	r.P("ADD $8, %s, R7", pointer)
+	third("R7")
 	r.P("B moved%d", r.labels)
 	r.Label("one%d", r.labels)
 	one(pointer)
@@ -122,8 +124,8 @@ func (r *rows) storeNEON(slice string, v vec) {
 // outsideNEON copies the lanes behind the end from another register.
 func (r *rows) outsideNEON(v, from vec) {
 	const lane, count = free, free + 1
-	r.P("MOVD $%s, R5", r.Table("lane", []uint32{0, 1, 2, 3}))
-	r.P("FMOVQ (R5), F%d", lane)
+	r.P("MOVD $%s, R7", r.Table("lane", []uint32{0, 1, 2, 3}))
+	r.P("FMOVQ (R7), F%d", lane)
 	r.P("VDUP R0, V%d.S4", count)
 	r.V(cmgt, count, count, lane)
 	r.V(bif, int(v), int(from), count)
@@ -152,7 +154,7 @@ func (r *rows) fillNEON(v vec, bits uint32) {
 		r.VMove(int(v), int(from))
 		return
 	}
-	r.VFill(int(v), bits, "R6")
+	r.VFill(int(v), bits, "R8")
 }
 
 func (r *rows) doNEON(op operation, to, a vec, b any) {
@@ -168,7 +170,7 @@ func (r *rows) doNEON(op operation, to, a vec, b any) {
 		var ok bool
 		if last, ok = r.register(bits); !ok {
 			last = free + 1
-			r.VFill(int(last), bits, "R6")
+			r.VFill(int(last), bits, "R8")
 		}
 	}
 	if op.avx == multiplyAddTo.avx {
