@@ -78,7 +78,7 @@ var storeys = []storey{
 		{"models/bundle", ". checkpoint diffusion dit eval reuse"},
 		{"models/fashion", "diffusion models/bundle"},
 		{"models/fashion-mdt", "diffusion models/bundle"},
-		{"models", ". checkpoint diffusion dit eval internal/spelling models/bundle models/fashion models/fashion-mdt reuse"},
+		{"models", ". checkpoint diffusion dit eval internal/kernel internal/spelling models/bundle models/fashion models/fashion-mdt reuse"},
 		{"serve", ". diffusion internal/atomicfile internal/filelock internal/pngtext internal/raster internal/regularfile models models/bundle reuse"},
 	}},
 	{"program", []room{

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/tokencache/tokencache"
+	"github.com/tokencache/tokencache/internal/kernel"
 	"github.com/tokencache/tokencache/models/bundle"
 	"github.com/tokencache/tokencache/reuse"
 )
@@ -65,4 +67,14 @@ func Methods() []string {
 func isFolder(text string) bool {
 	info, err := os.Stat(text)
 	return err == nil && info.IsDir() || strings.ContainsAny(text, "/"+string(os.PathSeparator))
+}
+
+// FormatUnder returns the number format that "auto" means under a policy: what calibration chose
+// for it (reuse.Format), except that a promised PSNR was calibrated in float32, and that a packed
+// file, and portable code, which has no instructions for fewer bits, stay as they are.
+func FormatUnder(policy reuse.Policy, packed bool, minPSNR float64) tokencache.DType {
+	if packed || minPSNR > 0 || kernel.ActiveLevel() == kernel.Generic {
+		return tokencache.F32
+	}
+	return reuse.Format(policy)
 }

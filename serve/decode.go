@@ -46,7 +46,7 @@ type params struct {
 	Policy         string
 	Speed          float64
 	MinPSNR        float64
-	Dtype          string
+	DType          string
 	Class          string
 	Priority       string
 	Deadline       float64 // seconds; 0: none
@@ -101,7 +101,12 @@ var fields = map[string]func(p *params, v value) error{
 	"policy":   func(p *params, v value) (err error) { p.Policy, err = v.text(maxName); return },
 	"speed":    func(p *params, v value) (err error) { p.Speed, err = v.speed(); return },
 	"min_psnr": func(p *params, v value) (err error) { p.MinPSNR, err = v.number(0, 1000); return },
-	"dtype":    func(p *params, v value) (err error) { p.Dtype, err = v.oneOf("float32", "f32"); return },
+	"dtype": func(p *params, v value) (err error) {
+		if p.DType, err = v.oneOf("auto", "float32", "f32", "bf16", "int8"); p.DType == "float32" {
+			p.DType = "f32"
+		}
+		return
+	},
 	"class":    func(p *params, v value) (err error) { p.Class, err = v.class(); return },
 	"priority": func(p *params, v value) (err error) { p.Priority, err = v.oneOf("low", "normal", "high"); return },
 	"deadline": func(p *params, v value) (err error) { p.Deadline, err = v.number(0.001, 86400); return },

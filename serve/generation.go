@@ -42,6 +42,22 @@ func (s *Server) prepare(ctx context.Context, p *params) (*generation, error) {
 			return nil, invalid("model", "model_not_found", "%v", err)
 		}
 	}
+	if d, err := tokencache.ParseDType(p.DType); err == nil { // else the policy decides
+		m = m.in(d)
+	}
+	g, err := s.prepareIn(ctx, p, m)
+	if err != nil || p.DType != "" && p.DType != "auto" {
+		return g, err
+	}
+	if d := models.FormatUnder(g.req.Policy, g.opened.Pipeline.DType() != m.dtype, p.MinPSNR); d != m.dtype {
+		g.model.release()
+		return s.prepareIn(ctx, p, m.in(d))
+	}
+	return g, nil
+}
+
+// prepareIn is prepare with the model in a number format.
+func (s *Server) prepareIn(ctx context.Context, p *params, m *model) (*generation, error) {
 	opened, err := m.acquire(ctx)
 	if err != nil {
 		return nil, err

@@ -30,6 +30,7 @@ type facts struct {
 	Steps         string   `json:"steps"` // as the command line takes them
 	Guidance      float64  `json:"guidance"`
 	Policy        string   `json:"policy"`
+	DType         string   `json:"dtype"`
 	Adapted       bool     `json:"adapted"` // the server chose a faster policy, as there was much to do
 	ComputedRatio float64  `json:"computed_token_ratio"`
 	FLOPs         int64    `json:"flops"`
@@ -123,6 +124,7 @@ func (g *generation) facts(images ...*made) facts {
 		Steps:    g.req.StepsText(),
 		Guidance: g.req.Guidance,
 		Policy:   g.req.Policy.String(),
+		DType:    g.opened.Pipeline.DType().String(),
 		Adapted:  g.adapted,
 		MinPSNR:  g.req.MinPSNR,
 		Warnings: g.notes,

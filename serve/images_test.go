@@ -88,6 +88,42 @@ func TestImages(t *testing.T) {
 	}
 }
 
+// TestFormats checks that a request is served in the number format that it names, next to others,
+// and that formats are no models of their own to clients.
+func TestFormats(t *testing.T) {
+	s := newTester(t, Options{})
+	for _, test := range []struct {
+		dtype string
+		want  tokencache.DType
+	}{
+		{"bf16", tokencache.BF16}, {"int8", tokencache.INT8}, {"f32", tokencache.F32},
+		{"float32", tokencache.F32}, {"auto", tokencache.F32},
+	} {
+		t.Run(test.dtype, func(t *testing.T) {
+			got := s.images(fmt.Sprintf(`{"prompt":"3","seed":7,"n":2,"dtype":%q}`, test.dtype))
+			want := wantPixelsIn(t, tokencache.Request{
+				Classes:  []int{3, 3},
+				Seed:     7,
+				Sampling: tokencache.Sampling{Steps: 6, Guidance: 1.5},
+			}, test.want)
+			for i, d := range got.Data {
+				if !bytes.Equal(pixelsOf(t, d.File), want[i]) {
+					t.Errorf("image %d is another than the library's", i)
+				}
+			}
+			if got.DType != test.want.String() || got.Model != "tiny" {
+				t.Errorf("answer %+v", got)
+			}
+		})
+	}
+	if loaded := s.models.loaded(); len(loaded) != 3 {
+		t.Errorf("%d formats are open, want 3", len(loaded))
+	}
+	if names := s.models.names(); !slices.Equal(names, []string{"tiny"}) {
+		t.Errorf("models %q", names)
+	}
+}
+
 // TestInvalid checks that what is wrong with a request is answered with 400 and the field's name.
 func TestInvalid(t *testing.T) {
 	s := newTester(t, Options{})

@@ -126,7 +126,7 @@ func (m *metrics) answered(r *http.Request, status int, took time.Duration) {
 // generated notes a finished image. Policies that are not bundled count by their method, as
 // anybody can make up parameters.
 func (m *metrics) generated(g *generation, s tokencache.Stats) {
-	model, policy := g.model.Name, g.policyLabel()
+	model, policy := g.model.label(), g.policyLabel()
 	m.images.WithLabelValues(model, policy).Inc()
 	m.steps.WithLabelValues(model, policy, "I").Add(float64(s.ISteps))
 	m.steps.WithLabelValues(model, policy, "P").Add(float64(s.PSteps))

@@ -85,14 +85,16 @@ type registry struct {
 	budget int64
 	opened time.Time // when the registry was made, as the models' time of creation
 
-	mu     sync.Mutex
-	models []*model // in the order of Options
-	tick   int64
+	mu      sync.Mutex
+	models  []*model // in the order of Options, in float32
+	formats []*model // those of them that were asked for in another number format
+	tick    int64
 }
 
 // model is a model of the registry.
 type model struct {
 	Model
+	dtype     tokencache.DType // of the network's blocks
 	registry  *registry
 	encodings encodings
 
@@ -116,6 +118,32 @@ func newRegistry(s *Server, o Options) (*registry, error) {
 		r.models = append(r.models, &model{Model: m, registry: r})
 	}
 	return r, nil
+}
+
+// in returns the model in a number format, which is a model of its own to the registry.
+func (m *model) in(d tokencache.DType) *model {
+	if m.dtype == d {
+		return m
+	}
+	r := m.registry
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, other := range append(slices.Clone(r.models), r.formats...) {
+		if other.Name == m.Name && other.dtype == d {
+			return other
+		}
+	}
+	other := &model{Model: m.Model, dtype: d, registry: r}
+	r.formats = append(r.formats, other)
+	return other
+}
+
+// label names the model where its formats count apart.
+func (m *model) label() string {
+	if m.dtype == tokencache.F32 {
+		return m.Name
+	}
+	return m.Name + " " + m.dtype.String()
 }
 
 // find returns a model by name, or nil.
@@ -198,7 +226,7 @@ func (m *model) load() {
 		r.tick++
 		m.used = r.tick
 	} else {
-		r.s.log.Error("opening a model failed", "model", m.Name, "error", err)
+		r.s.log.Error("opening a model failed", "model", m.label(), "error", err)
 	}
 	close(m.opening)
 	m.opening = nil
@@ -211,6 +239,7 @@ func (m *model) read() (*Opened, error) {
 	o := m.registry.s.o
 	return m.Open(m.registry.s.ctx, tokencache.Options{
 		Threads: o.Threads,
+		DType:   m.dtype,
 		// The scheduler decides how many images are in flight; only their memory is the engine's matter.
 		Limits: tokencache.Limits{Rows: maxRows, Memory: o.Memory},
 		OnTick: m.registry.s.metrics.tick,
@@ -226,7 +255,7 @@ func (r *registry) room(need int64) bool {
 	for {
 		total := need
 		var idle []*model
-		for _, m := range r.models {
+		for _, m := range append(slices.Clone(r.models), r.formats...) {
 			if m.open == nil {
 				continue
 			}
@@ -242,20 +271,20 @@ func (r *registry) room(need int64) bool {
 			return false
 		}
 		oldest := slices.MinFunc(idle, func(a, b *model) int { return int(a.used - b.used) })
-		r.s.log.Info("closing a model to make room", "model", oldest.Name)
+		r.s.log.Info("closing a model to make room", "model", oldest.label())
 		oldest.open.Pipeline.Close()
 		oldest.open = nil
 	}
 }
 
-// loaded returns the models that are open.
+// loaded returns the models that are open, by their labels.
 func (r *registry) loaded() map[string]*Opened {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	list := map[string]*Opened{}
-	for _, m := range r.models {
+	for _, m := range append(slices.Clone(r.models), r.formats...) {
 		if m.open != nil {
-			list[m.Name] = m.open
+			list[m.label()] = m.open
 		}
 	}
 	return list

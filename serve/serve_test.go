@@ -140,6 +140,7 @@ type imagesOf struct {
 	Seed    uint64
 	Policy  string
 	Ratio   float64 `json:"computed_token_ratio"`
+	DType   string  `json:"dtype"`
 	FLOPs   int64
 	Adapted bool
 	Data    []struct {
@@ -159,8 +160,14 @@ func parse[T any](t testing.TB, b []byte) (v T) {
 // wantPixels generates images by the library and returns their pixels.
 func wantPixels(t testing.TB, req tokencache.Request) [][]byte {
 	t.Helper()
+	return wantPixelsIn(t, req, tokencache.F32)
+}
+
+// wantPixelsIn is wantPixels in a number format.
+func wantPixelsIn(t testing.TB, req tokencache.Request, d tokencache.DType) [][]byte {
+	t.Helper()
 	m := tinyModel(t, "")
-	o, err := m.Open(t.Context(), tokencache.Options{Threads: 1})
+	o, err := m.Open(t.Context(), tokencache.Options{Threads: 1, DType: d})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,7 +3,7 @@ package main
 import (
 	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/dit"
-	"github.com/tokencache/tokencache/internal/kernel"
+	"github.com/tokencache/tokencache/models"
 	"github.com/tokencache/tokencache/reuse"
 )
 
@@ -22,13 +22,10 @@ func (n dtypeName) dtype() tokencache.DType {
 	return d
 }
 
-// under returns the number format that is meant under a policy. Auto is what calibration chose for
-// it, except that a promised PSNR was calibrated in float32, and that a packed file, and portable
-// code, which has no instructions for fewer bits, stay as they are.
+// under returns the number format that is meant under a policy.
 func (n dtypeName) under(policy reuse.Policy, model string, minPSNR float64) tokencache.DType {
-	d := n.dtype()
-	if n != auto || minPSNR > 0 || kernel.ActiveLevel() == kernel.Generic || dit.Packed(model) {
-		return d
+	if n != auto {
+		return n.dtype()
 	}
-	return reuse.Format(policy)
+	return models.FormatUnder(policy, dit.Packed(model), minPSNR)
 }
