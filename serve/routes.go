@@ -179,14 +179,30 @@ func (s *Server) answered(r *http.Request, out *recorder, took time.Duration) {
 	if r.Pattern == "GET /healthz" || r.Pattern == "GET /readyz" || r.Pattern == "GET /metrics" {
 		level = slog.LevelDebug
 	}
-	s.log.Log(r.Context(), level, "request",
-		"request_id", requestID(r), "method", r.Method, "route", r.Pattern, "status", out.status,
-		"bytes", out.bytes, "seconds", took.Seconds(), "remote", r.RemoteAddr)
+	attrs := []any{"request_id", requestID(r), "method", r.Method, "route", r.Pattern, "status", out.status,
+		"bytes", out.bytes, "seconds", took.Seconds(), "remote", r.RemoteAddr}
+	if id := traceID(r.Header.Get("Traceparent")); id != "" {
+		attrs = append(attrs, "trace_id", id)
+	}
+	s.log.Log(r.Context(), level, "request", attrs...)
+}
+
+// traceID returns the trace that a request says it belongs to, in the form of W3C's Trace Context,
+// or "" if there is none.
+func traceID(parent string) string {
+	const digits = "0123456789abcdef"
+	fields := strings.Split(parent, "-")
+	if len(fields) < 4 || len(fields[0]) != 2 || len(fields[1]) != 32 || len(fields[2]) != 16 ||
+		strings.Trim(fields[0]+fields[1]+fields[2], digits) != "" ||
+		strings.Trim(fields[1], "0") == "" || fields[0] == "ff" {
+		return ""
+	}
+	return fields[1]
 }
 
 // logGeneration logs what a request asks for. Prompts are there if the operator wants it.
 func (s *Server) logGeneration(r *http.Request, g *generation) {
-	attrs := []any{"request_id", requestID(r), "key", keyOf(r).name, "model", g.model.Name, "images", g.p.N,
+	attrs := []any{"request_id", requestID(r), "key", keyOf(r).name, "model", g.model.label(), "images", g.p.N,
 		"steps", g.req.StepsText(), "policy", g.req.Policy.String(), "flops", g.cost * int64(g.p.N)}
 	if s.o.LogPrompts {
 		attrs = append(attrs, "prompt", g.prompt, "class", g.p.Class, "user", g.p.User)
