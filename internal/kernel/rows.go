@@ -39,6 +39,9 @@ type rowOps struct {
 	softmaxGrad func(dst, p, dp []float32, mean, scale float32)
 	adamW       func(param, m, v, grad []float32, beta1, rest1, beta2, rest2, keep, step, root, eps float32)
 
+	packPairs func(dst, lo, hi []float32)
+	axpyPairs func(lo, hi, x []float32, s float32)
+
 	fused *fusedOps // nil leaves them to portable code over the operations above
 }
 

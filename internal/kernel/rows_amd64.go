@@ -32,6 +32,9 @@ var rowAVX2 = rowOps{
 	softmaxGrad: softmaxGradAVX2,
 	adamW:       adamWAVX2,
 
+	packPairs: packPairsAVX2,
+	axpyPairs: axpyPairsAVX2,
+
 	fused: &fusedOps{
 		swiGLU:      swiGLUAVX2,
 		swiGLUGrad:  swiGLUGradAVX2,
@@ -71,6 +74,9 @@ var rowAVX512 = rowOps{
 	siluGrad:    siluGradAVX512,
 	softmaxGrad: softmaxGradAVX512,
 	adamW:       adamWAVX512,
+
+	packPairs: packPairsAVX512,
+	axpyPairs: axpyPairsAVX512,
 
 	fused: &fusedOps{
 		swiGLU:      swiGLUAVX512,

@@ -32,6 +32,9 @@ var rowNEON = rowOps{
 	softmaxGrad: softmaxGradNEON,
 	adamW:       adamWNEON,
 
+	packPairs: packPairsNEON,
+	axpyPairs: axpyPairsNEON,
+
 	fused: &fusedOps{
 		swiGLU:      swiGLUNEON,
 		swiGLUGrad:  swiGLUGradNEON,

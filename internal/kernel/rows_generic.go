@@ -169,6 +169,19 @@ var genericRow = rowOps{
 			param[i] = float32(keep*param[i]) - step*m[i]/(float32(root*float32(math.Sqrt(float64(v[i]))))+eps)
 		}
 	},
+
+	packPairs: func(dst, lo, hi []float32) {
+		for i := range dst {
+			dst[i] = math.Float32frombits(uint32(toBF16(lo[i])) | uint32(toBF16(hi[i]))<<16)
+		}
+	},
+	axpyPairs: func(lo, hi, x []float32, s float32) {
+		for i := range x {
+			x := math.Float32bits(x[i])
+			lo[i] = float32(float64(lo[i]) + float64(s)*float64(math.Float32frombits(x<<16)))
+			hi[i] = float32(float64(hi[i]) + float64(s)*float64(math.Float32frombits(x&^0xffff)))
+		}
+	},
 }
 
 // GELU multiplies x by the logistic function of gelu1*x + gelu3*x³.

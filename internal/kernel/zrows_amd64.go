@@ -141,6 +141,18 @@ func softmaxGradAVX512(dst []float32, p []float32, dp []float32, mean float32, s
 //go:noescape
 func adamWAVX512(param []float32, m []float32, v []float32, grad []float32, beta1 float32, rest1 float32, beta2 float32, rest2 float32, keep float32, step float32, root float32, eps float32)
 
+// packPairsAVX512
+// sets the lower halves of dst to lo and the upper halves to hi, each rounded to bfloat16, ties to even.
+//
+//go:noescape
+func packPairsAVX512(dst []float32, lo []float32, hi []float32)
+
+// axpyPairsAVX512
+// adds s times the lower halves of x to lo and s times the upper halves to hi, each rounded once.
+//
+//go:noescape
+func axpyPairsAVX512(lo []float32, hi []float32, x []float32, s float32)
+
 // swiGLUAVX512 sets dst to SiLU(x) * y.
 //
 //go:noescape
@@ -317,6 +329,18 @@ func softmaxGradAVX2(dst []float32, p []float32, dp []float32, mean float32, sca
 //
 //go:noescape
 func adamWAVX2(param []float32, m []float32, v []float32, grad []float32, beta1 float32, rest1 float32, beta2 float32, rest2 float32, keep float32, step float32, root float32, eps float32)
+
+// packPairsAVX2
+// sets the lower halves of dst to lo and the upper halves to hi, each rounded to bfloat16, ties to even.
+//
+//go:noescape
+func packPairsAVX2(dst []float32, lo []float32, hi []float32)
+
+// axpyPairsAVX2
+// adds s times the lower halves of x to lo and s times the upper halves to hi, each rounded once.
+//
+//go:noescape
+func axpyPairsAVX2(lo []float32, hi []float32, x []float32, s float32)
 
 // swiGLUAVX2 sets dst to SiLU(x) * y.
 //

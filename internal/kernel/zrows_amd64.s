@@ -8,6 +8,15 @@
 DATA const_00000000<>(SB)/4, $0x00000000
 GLOBL const_00000000<>(SB), RODATA|NOPTR, $4
 
+DATA const_00000001<>(SB)/4, $0x00000001
+GLOBL const_00000001<>(SB), RODATA|NOPTR, $4
+
+DATA const_00007fff<>(SB)/4, $0x00007fff
+GLOBL const_00007fff<>(SB), RODATA|NOPTR, $4
+
+DATA const_0000ffff<>(SB)/4, $0x0000ffff
+GLOBL const_0000ffff<>(SB), RODATA|NOPTR, $4
+
 DATA const_392209c5<>(SB)/4, $0x392209c5
 GLOBL const_392209c5<>(SB), RODATA|NOPTR, $4
 
@@ -118,6 +127,9 @@ GLOBL const_c47a0000<>(SB), RODATA|NOPTR, $4
 
 DATA const_ff800000<>(SB)/4, $0xff800000
 GLOBL const_ff800000<>(SB), RODATA|NOPTR, $4
+
+DATA const_ffff0000<>(SB)/4, $0xffff0000
+GLOBL const_ffff0000<>(SB), RODATA|NOPTR, $4
 
 DATA lane<>+0(SB)/4, $0x00000000
 DATA lane<>+4(SB)/4, $0x00000001
@@ -358,6 +370,46 @@ DATA wide_3e5b33b6<>+20(SB)/4, $0x3e5b33b6
 DATA wide_3e5b33b6<>+24(SB)/4, $0x3e5b33b6
 DATA wide_3e5b33b6<>+28(SB)/4, $0x3e5b33b6
 GLOBL wide_3e5b33b6<>(SB), RODATA|NOPTR, $32
+
+DATA wide_00000001<>+0(SB)/4, $0x00000001
+DATA wide_00000001<>+4(SB)/4, $0x00000001
+DATA wide_00000001<>+8(SB)/4, $0x00000001
+DATA wide_00000001<>+12(SB)/4, $0x00000001
+DATA wide_00000001<>+16(SB)/4, $0x00000001
+DATA wide_00000001<>+20(SB)/4, $0x00000001
+DATA wide_00000001<>+24(SB)/4, $0x00000001
+DATA wide_00000001<>+28(SB)/4, $0x00000001
+GLOBL wide_00000001<>(SB), RODATA|NOPTR, $32
+
+DATA wide_00007fff<>+0(SB)/4, $0x00007fff
+DATA wide_00007fff<>+4(SB)/4, $0x00007fff
+DATA wide_00007fff<>+8(SB)/4, $0x00007fff
+DATA wide_00007fff<>+12(SB)/4, $0x00007fff
+DATA wide_00007fff<>+16(SB)/4, $0x00007fff
+DATA wide_00007fff<>+20(SB)/4, $0x00007fff
+DATA wide_00007fff<>+24(SB)/4, $0x00007fff
+DATA wide_00007fff<>+28(SB)/4, $0x00007fff
+GLOBL wide_00007fff<>(SB), RODATA|NOPTR, $32
+
+DATA wide_0000ffff<>+0(SB)/4, $0x0000ffff
+DATA wide_0000ffff<>+4(SB)/4, $0x0000ffff
+DATA wide_0000ffff<>+8(SB)/4, $0x0000ffff
+DATA wide_0000ffff<>+12(SB)/4, $0x0000ffff
+DATA wide_0000ffff<>+16(SB)/4, $0x0000ffff
+DATA wide_0000ffff<>+20(SB)/4, $0x0000ffff
+DATA wide_0000ffff<>+24(SB)/4, $0x0000ffff
+DATA wide_0000ffff<>+28(SB)/4, $0x0000ffff
+GLOBL wide_0000ffff<>(SB), RODATA|NOPTR, $32
+
+DATA wide_ffff0000<>+0(SB)/4, $0xffff0000
+DATA wide_ffff0000<>+4(SB)/4, $0xffff0000
+DATA wide_ffff0000<>+8(SB)/4, $0xffff0000
+DATA wide_ffff0000<>+12(SB)/4, $0xffff0000
+DATA wide_ffff0000<>+16(SB)/4, $0xffff0000
+DATA wide_ffff0000<>+20(SB)/4, $0xffff0000
+DATA wide_ffff0000<>+24(SB)/4, $0xffff0000
+DATA wide_ffff0000<>+28(SB)/4, $0xffff0000
+GLOBL wide_ffff0000<>(SB), RODATA|NOPTR, $32
 
 // func addAVX512(dst []float32, a []float32, b []float32)
 TEXT ·addAVX512(SB), NOSPLIT, $0-72
@@ -1984,6 +2036,113 @@ vectorEnd:
 	VMULPS Z9, Z3, Z3
 	VFNMADD231PS Z8, Z1, Z3
 	VMOVUPS Z3, K1, 0(DI)(AX*1)
+
+done:
+	VZEROUPPER
+	RET
+
+// func packPairsAVX512(dst []float32, lo []float32, hi []float32)
+TEXT ·packPairsAVX512(SB), NOSPLIT, $0-72
+	MOVQ dst_len+8(FP), CX
+	MOVQ dst_base+0(FP), DI
+	MOVQ lo_base+24(FP), SI
+	MOVQ hi_base+48(FP), DX
+	XORL AX, AX
+	SUBQ $16, CX
+	JLT vectorEnd
+	PCALIGN $32
+
+vector:
+	VMOVUPS 0(SI)(AX*1), Z0
+	VMOVUPS 0(DX)(AX*1), Z1
+	VPSRAD $16, Z0, Z2
+	VANDPS.BCST const_00000001<>(SB), Z2, Z2
+	VPADDD.BCST const_00007fff<>(SB), Z2, Z2
+	VPADDD Z2, Z0, Z0
+	VPSRAD $16, Z1, Z2
+	VANDPS.BCST const_00000001<>(SB), Z2, Z2
+	VPADDD.BCST const_00007fff<>(SB), Z2, Z2
+	VPADDD Z2, Z1, Z1
+	VPSRAD $16, Z0, Z0
+	VANDPS.BCST const_0000ffff<>(SB), Z0, Z0
+	VANDPS.BCST const_ffff0000<>(SB), Z1, Z1
+	VORPS Z1, Z0, Z0
+	VMOVUPS Z0, 0(DI)(AX*1)
+	ADDQ $64, AX
+	SUBQ $16, CX
+	JGE vector
+
+vectorEnd:
+	ADDQ $16, CX
+	TESTQ CX, CX
+	JEQ done
+	MOVL $1, BX
+	SHLL CX, BX
+	DECL BX
+	KMOVW BX, K1
+	VMOVUPS.Z 0(SI)(AX*1), K1, Z0
+	VMOVUPS.Z 0(DX)(AX*1), K1, Z1
+	VPSRAD $16, Z0, Z2
+	VANDPS.BCST const_00000001<>(SB), Z2, Z2
+	VPADDD.BCST const_00007fff<>(SB), Z2, Z2
+	VPADDD Z2, Z0, Z0
+	VPSRAD $16, Z1, Z2
+	VANDPS.BCST const_00000001<>(SB), Z2, Z2
+	VPADDD.BCST const_00007fff<>(SB), Z2, Z2
+	VPADDD Z2, Z1, Z1
+	VPSRAD $16, Z0, Z0
+	VANDPS.BCST const_0000ffff<>(SB), Z0, Z0
+	VANDPS.BCST const_ffff0000<>(SB), Z1, Z1
+	VORPS Z1, Z0, Z0
+	VMOVUPS Z0, K1, 0(DI)(AX*1)
+
+done:
+	VZEROUPPER
+	RET
+
+// func axpyPairsAVX512(lo []float32, hi []float32, x []float32, s float32)
+TEXT ·axpyPairsAVX512(SB), NOSPLIT, $0-76
+	MOVQ lo_len+8(FP), CX
+	MOVQ lo_base+0(FP), DI
+	MOVQ hi_base+24(FP), SI
+	MOVQ x_base+48(FP), DX
+	VBROADCASTSS s+72(FP), Z13
+	XORL AX, AX
+	SUBQ $16, CX
+	JLT vectorEnd
+	PCALIGN $32
+
+vector:
+	VMOVUPS 0(DX)(AX*1), Z0
+	VPSLLD $16, Z0, Z1
+	VMOVUPS 0(DI)(AX*1), Z2
+	VFMADD231PS Z13, Z1, Z2
+	VMOVUPS Z2, 0(DI)(AX*1)
+	VANDPS.BCST const_ffff0000<>(SB), Z0, Z0
+	VMOVUPS 0(SI)(AX*1), Z2
+	VFMADD231PS Z13, Z0, Z2
+	VMOVUPS Z2, 0(SI)(AX*1)
+	ADDQ $64, AX
+	SUBQ $16, CX
+	JGE vector
+
+vectorEnd:
+	ADDQ $16, CX
+	TESTQ CX, CX
+	JEQ done
+	MOVL $1, BX
+	SHLL CX, BX
+	DECL BX
+	KMOVW BX, K1
+	VMOVUPS.Z 0(DX)(AX*1), K1, Z0
+	VPSLLD $16, Z0, Z1
+	VMOVUPS.Z 0(DI)(AX*1), K1, Z2
+	VFMADD231PS Z13, Z1, Z2
+	VMOVUPS Z2, K1, 0(DI)(AX*1)
+	VANDPS.BCST const_ffff0000<>(SB), Z0, Z0
+	VMOVUPS.Z 0(SI)(AX*1), K1, Z2
+	VFMADD231PS Z13, Z0, Z2
+	VMOVUPS Z2, K1, 0(SI)(AX*1)
 
 done:
 	VZEROUPPER
@@ -4099,6 +4258,111 @@ vectorEnd:
 	VMULPS Y9, Y3, Y3
 	VFNMADD231PS Y8, Y1, Y3
 	VMASKMOVPS Y3, Y15, 0(DI)(AX*1)
+
+done:
+	VZEROUPPER
+	RET
+
+// func packPairsAVX2(dst []float32, lo []float32, hi []float32)
+TEXT ·packPairsAVX2(SB), NOSPLIT, $0-72
+	MOVQ dst_len+8(FP), CX
+	MOVQ dst_base+0(FP), DI
+	MOVQ lo_base+24(FP), SI
+	MOVQ hi_base+48(FP), DX
+	XORL AX, AX
+	SUBQ $8, CX
+	JLT vectorEnd
+	PCALIGN $32
+
+vector:
+	VMOVUPS 0(SI)(AX*1), Y0
+	VMOVUPS 0(DX)(AX*1), Y1
+	VPSRAD $16, Y0, Y2
+	VANDPS wide_00000001<>(SB), Y2, Y2
+	VPADDD wide_00007fff<>(SB), Y2, Y2
+	VPADDD Y2, Y0, Y0
+	VPSRAD $16, Y1, Y2
+	VANDPS wide_00000001<>(SB), Y2, Y2
+	VPADDD wide_00007fff<>(SB), Y2, Y2
+	VPADDD Y2, Y1, Y1
+	VPSRAD $16, Y0, Y0
+	VANDPS wide_0000ffff<>(SB), Y0, Y0
+	VANDPS wide_ffff0000<>(SB), Y1, Y1
+	VORPS Y1, Y0, Y0
+	VMOVUPS Y0, 0(DI)(AX*1)
+	ADDQ $32, AX
+	SUBQ $8, CX
+	JGE vector
+
+vectorEnd:
+	ADDQ $8, CX
+	TESTQ CX, CX
+	JEQ done
+	MOVQ CX, X15
+	VPBROADCASTD X15, Y15
+	VPCMPGTD lane<>(SB), Y15, Y15
+	VMASKMOVPS 0(SI)(AX*1), Y15, Y0
+	VMASKMOVPS 0(DX)(AX*1), Y15, Y1
+	VPSRAD $16, Y0, Y2
+	VANDPS wide_00000001<>(SB), Y2, Y2
+	VPADDD wide_00007fff<>(SB), Y2, Y2
+	VPADDD Y2, Y0, Y0
+	VPSRAD $16, Y1, Y2
+	VANDPS wide_00000001<>(SB), Y2, Y2
+	VPADDD wide_00007fff<>(SB), Y2, Y2
+	VPADDD Y2, Y1, Y1
+	VPSRAD $16, Y0, Y0
+	VANDPS wide_0000ffff<>(SB), Y0, Y0
+	VANDPS wide_ffff0000<>(SB), Y1, Y1
+	VORPS Y1, Y0, Y0
+	VMASKMOVPS Y0, Y15, 0(DI)(AX*1)
+
+done:
+	VZEROUPPER
+	RET
+
+// func axpyPairsAVX2(lo []float32, hi []float32, x []float32, s float32)
+TEXT ·axpyPairsAVX2(SB), NOSPLIT, $0-76
+	MOVQ lo_len+8(FP), CX
+	MOVQ lo_base+0(FP), DI
+	MOVQ hi_base+24(FP), SI
+	MOVQ x_base+48(FP), DX
+	VBROADCASTSS s+72(FP), Y13
+	XORL AX, AX
+	SUBQ $8, CX
+	JLT vectorEnd
+	PCALIGN $32
+
+vector:
+	VMOVUPS 0(DX)(AX*1), Y0
+	VPSLLD $16, Y0, Y1
+	VMOVUPS 0(DI)(AX*1), Y2
+	VFMADD231PS Y13, Y1, Y2
+	VMOVUPS Y2, 0(DI)(AX*1)
+	VANDPS wide_ffff0000<>(SB), Y0, Y0
+	VMOVUPS 0(SI)(AX*1), Y2
+	VFMADD231PS Y13, Y0, Y2
+	VMOVUPS Y2, 0(SI)(AX*1)
+	ADDQ $32, AX
+	SUBQ $8, CX
+	JGE vector
+
+vectorEnd:
+	ADDQ $8, CX
+	TESTQ CX, CX
+	JEQ done
+	MOVQ CX, X15
+	VPBROADCASTD X15, Y15
+	VPCMPGTD lane<>(SB), Y15, Y15
+	VMASKMOVPS 0(DX)(AX*1), Y15, Y0
+	VPSLLD $16, Y0, Y1
+	VMASKMOVPS 0(DI)(AX*1), Y15, Y2
+	VFMADD231PS Y13, Y1, Y2
+	VMASKMOVPS Y2, Y15, 0(DI)(AX*1)
+	VANDPS wide_ffff0000<>(SB), Y0, Y0
+	VMASKMOVPS 0(SI)(AX*1), Y15, Y2
+	VFMADD231PS Y13, Y0, Y2
+	VMASKMOVPS Y2, Y15, 0(SI)(AX*1)
 
 done:
 	VZEROUPPER

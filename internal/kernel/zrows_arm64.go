@@ -141,6 +141,18 @@ func softmaxGradNEON(dst []float32, p []float32, dp []float32, mean float32, sca
 //go:noescape
 func adamWNEON(param []float32, m []float32, v []float32, grad []float32, beta1 float32, rest1 float32, beta2 float32, rest2 float32, keep float32, step float32, root float32, eps float32)
 
+// packPairsNEON
+// sets the lower halves of dst to lo and the upper halves to hi, each rounded to bfloat16, ties to even.
+//
+//go:noescape
+func packPairsNEON(dst []float32, lo []float32, hi []float32)
+
+// axpyPairsNEON
+// adds s times the lower halves of x to lo and s times the upper halves to hi, each rounded once.
+//
+//go:noescape
+func axpyPairsNEON(lo []float32, hi []float32, x []float32, s float32)
+
 // swiGLUNEON sets dst to SiLU(x) * y.
 //
 //go:noescape

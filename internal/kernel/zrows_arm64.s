@@ -2633,6 +2633,194 @@ moved7:
 done:
 	RET
 
+// func packPairsNEON(dst []float32, lo []float32, hi []float32)
+TEXT ·packPairsNEON(SB), NOSPLIT, $0-72
+	MOVD dst_len+8(FP), R0
+	MOVD dst_base+0(FP), R1
+	MOVD lo_base+24(FP), R2
+	MOVD hi_base+48(FP), R3
+	MOVW $0x1, R7
+	VDUP R7, V31.S4
+	MOVW $0x7fff, R7
+	VDUP R7, V30.S4
+	MOVW $0xffff, R7
+	VDUP R7, V29.S4
+	MOVW $0xffff0000, R7
+	VDUP R7, V28.S4
+	SUBS $4, R0
+	BLT vectorEnd
+	PCALIGN $16
+
+vector:
+	FMOVQ 0(R2), F0
+	FMOVQ 0(R3), F1
+	WORD $0x4f300402 // SSHR V2.4S, V0.4S, #16
+	WORD $0x4e3f1c42 // AND V2.16B, V2.16B, V31.16B
+	WORD $0x4ebe8442 // ADD V2.4S, V2.4S, V30.4S
+	WORD $0x4ea28400 // ADD V0.4S, V0.4S, V2.4S
+	WORD $0x4f300422 // SSHR V2.4S, V1.4S, #16
+	WORD $0x4e3f1c42 // AND V2.16B, V2.16B, V31.16B
+	WORD $0x4ebe8442 // ADD V2.4S, V2.4S, V30.4S
+	WORD $0x4ea28421 // ADD V1.4S, V1.4S, V2.4S
+	WORD $0x4f300400 // SSHR V0.4S, V0.4S, #16
+	WORD $0x4e3d1c00 // AND V0.16B, V0.16B, V29.16B
+	WORD $0x4e3c1c21 // AND V1.16B, V1.16B, V28.16B
+	WORD $0x4ea11c00 // ORR V0.16B, V0.16B, V1.16B
+	FMOVQ F0, 0(R1)
+	ADD $16, R1
+	ADD $16, R2
+	ADD $16, R3
+	SUBS $4, R0
+	BGE vector
+
+vectorEnd:
+	ADD $4, R0
+	CBZ R0, done
+	TBZ $1, R0, one1
+	FMOVD (R2), F0
+	TBZ $0, R0, moved1
+	ADD $8, R2, R7
+	VLD1 (R7), V0.S[2]
+	B moved1
+
+one1:
+	FMOVS (R2), F0
+
+moved1:
+	TBZ $1, R0, one2
+	FMOVD (R3), F1
+	TBZ $0, R0, moved2
+	ADD $8, R3, R7
+	VLD1 (R7), V1.S[2]
+	B moved2
+
+one2:
+	FMOVS (R3), F1
+
+moved2:
+	WORD $0x4f300402 // SSHR V2.4S, V0.4S, #16
+	WORD $0x4e3f1c42 // AND V2.16B, V2.16B, V31.16B
+	WORD $0x4ebe8442 // ADD V2.4S, V2.4S, V30.4S
+	WORD $0x4ea28400 // ADD V0.4S, V0.4S, V2.4S
+	WORD $0x4f300422 // SSHR V2.4S, V1.4S, #16
+	WORD $0x4e3f1c42 // AND V2.16B, V2.16B, V31.16B
+	WORD $0x4ebe8442 // ADD V2.4S, V2.4S, V30.4S
+	WORD $0x4ea28421 // ADD V1.4S, V1.4S, V2.4S
+	WORD $0x4f300400 // SSHR V0.4S, V0.4S, #16
+	WORD $0x4e3d1c00 // AND V0.16B, V0.16B, V29.16B
+	WORD $0x4e3c1c21 // AND V1.16B, V1.16B, V28.16B
+	WORD $0x4ea11c00 // ORR V0.16B, V0.16B, V1.16B
+	TBZ $1, R0, one3
+	FMOVD F0, (R1)
+	TBZ $0, R0, moved3
+	ADD $8, R1, R7
+	VST1 V0.S[2], (R7)
+	B moved3
+
+one3:
+	FMOVS F0, (R1)
+
+moved3:
+
+done:
+	RET
+
+// func axpyPairsNEON(lo []float32, hi []float32, x []float32, s float32)
+TEXT ·axpyPairsNEON(SB), NOSPLIT, $0-76
+	MOVD lo_len+8(FP), R0
+	MOVD lo_base+0(FP), R1
+	MOVD hi_base+24(FP), R2
+	MOVD x_base+48(FP), R3
+	FMOVS s+72(FP), F13
+	VDUP V13.S[0], V13.S4
+	MOVW $0xffff0000, R7
+	VDUP R7, V31.S4
+	SUBS $4, R0
+	BLT vectorEnd
+	PCALIGN $16
+
+vector:
+	FMOVQ 0(R3), F0
+	WORD $0x4f305401 // SHL V1.4S, V0.4S, #16
+	FMOVQ 0(R1), F2
+	WORD $0x4e2dcc22 // FMLA V2.4S, V1.4S, V13.4S
+	FMOVQ F2, 0(R1)
+	WORD $0x4e3f1c00 // AND V0.16B, V0.16B, V31.16B
+	FMOVQ 0(R2), F2
+	WORD $0x4e2dcc02 // FMLA V2.4S, V0.4S, V13.4S
+	FMOVQ F2, 0(R2)
+	ADD $16, R1
+	ADD $16, R2
+	ADD $16, R3
+	SUBS $4, R0
+	BGE vector
+
+vectorEnd:
+	ADD $4, R0
+	CBZ R0, done
+	TBZ $1, R0, one1
+	FMOVD (R3), F0
+	TBZ $0, R0, moved1
+	ADD $8, R3, R7
+	VLD1 (R7), V0.S[2]
+	B moved1
+
+one1:
+	FMOVS (R3), F0
+
+moved1:
+	WORD $0x4f305401 // SHL V1.4S, V0.4S, #16
+	TBZ $1, R0, one2
+	FMOVD (R1), F2
+	TBZ $0, R0, moved2
+	ADD $8, R1, R7
+	VLD1 (R7), V2.S[2]
+	B moved2
+
+one2:
+	FMOVS (R1), F2
+
+moved2:
+	WORD $0x4e2dcc22 // FMLA V2.4S, V1.4S, V13.4S
+	TBZ $1, R0, one3
+	FMOVD F2, (R1)
+	TBZ $0, R0, moved3
+	ADD $8, R1, R7
+	VST1 V2.S[2], (R7)
+	B moved3
+
+one3:
+	FMOVS F2, (R1)
+
+moved3:
+	WORD $0x4e3f1c00 // AND V0.16B, V0.16B, V31.16B
+	TBZ $1, R0, one4
+	FMOVD (R2), F2
+	TBZ $0, R0, moved4
+	ADD $8, R2, R7
+	VLD1 (R7), V2.S[2]
+	B moved4
+
+one4:
+	FMOVS (R2), F2
+
+moved4:
+	WORD $0x4e2dcc02 // FMLA V2.4S, V0.4S, V13.4S
+	TBZ $1, R0, one5
+	FMOVD F2, (R2)
+	TBZ $0, R0, moved5
+	ADD $8, R2, R7
+	VST1 V2.S[2], (R7)
+	B moved5
+
+one5:
+	FMOVS F2, (R2)
+
+moved5:
+
+done:
+	RET
+
 // func swiGLUNEON(dst []float32, x []float32, y []float32)
 TEXT ·swiGLUNEON(SB), NOSPLIT, $0-72
 	MOVD dst_len+8(FP), R0

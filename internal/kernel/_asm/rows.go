@@ -21,6 +21,7 @@ func (r *rows) all() {
 	r.nonlinear()
 	r.folds()
 	r.training()
+	r.pairs()
 }
 
 // A simd is an instruction set.
@@ -383,11 +384,7 @@ func (r *rows) exp2(x, n, p vec) {
 	r.do(addFloats, n, x, float64(integer))
 	r.do(subFloats, p, n, float64(integer))
 	r.do(subFloats, x, x, p)
-	if r.neon() {
-		r.VShift(shl, int(n), int(n), 23)
-	} else {
-		r.P("VPSLLD $23, %[1]s, %[1]s", r.name(n))
-	}
+	r.shift("VPSLLD", shl, n, n, 23)
 	r.polynomial(p, x, exp2Terms)
 	r.do(multiplyAddTo, p, x, 1.0)
 	r.do(mulFloats, x, p, n)
