@@ -35,6 +35,7 @@ func (p *Pipeline) Identity(req Request) string {
 		Images      int    `json:",omitempty"`
 		Level       string
 		DType       string `json:",omitempty"` // not of float32, the only one there once was
+		Cache       string `json:",omitempty"` // likewise
 		Attention   int    `json:",omitempty"` // of few tokens it has had one version
 	}{
 		Version:  1,
@@ -48,6 +49,9 @@ func (p *Pipeline) Identity(req Request) string {
 	}
 	if p.DType() != F32 {
 		id.DType = p.DType().String()
+	}
+	if p.CacheDType() != F32 {
+		id.Cache = p.CacheDType().String()
 	}
 	if req.Negative != nil {
 		id.Negative = fmt.Sprintf("%T %v", req.Negative, req.Negative)

@@ -41,6 +41,9 @@ func TestIdentity(t *testing.T) {
 			}
 		})
 	}
+	if small(t, tokencache.Options{Threads: 1, CacheDType: tokencache.BF16}).Identity(base) == want {
+		t.Error("the identity does not depend on the number format of caches")
+	}
 	r := base
 	r.RNG = tokencache.RNGTorch
 	torch := p.Identity(r)

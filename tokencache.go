@@ -98,6 +98,11 @@ type Options struct {
 	// was trained. The others are faster and give other images, very slightly: see DType.
 	DType DType
 
+	// CacheDType is the number format in which policies keep what they forecast from: the updates of
+	// blocks and branches, their differences, and keys and values that are forecast. BF16 halves that
+	// memory. What is read back as it is, such as keys and values that are held, stays F32.
+	CacheDType DType
+
 	// Solvers are the model's own learned solvers, for the sampler learned: see
 	// diffusion.Network.Learned.
 	Solvers []*diffusion.LearnedSolver
@@ -283,6 +288,9 @@ func (o Options) check() error {
 	if o.DType < F32 || o.DType > INT8 {
 		return &FieldError{Field: "DType", Value: o.DType, Want: "F32, BF16 or INT8"}
 	}
+	if o.CacheDType != F32 && o.CacheDType != BF16 {
+		return &FieldError{Field: "CacheDType", Value: o.CacheDType, Want: "F32 or BF16"}
+	}
 	if o.Limits.Rows < 0 || o.Limits.Memory < 0 || o.Limits.Queue < 0 {
 		return &FieldError{Field: "Limits", Value: o.Limits, Want: "0 or more each"}
 	}
@@ -301,6 +309,9 @@ func (p *Pipeline) start(o Options) {
 		threads = runtime.GOMAXPROCS(0)
 	}
 	shape := p.net.Shape()
+	if o.CacheDType != F32 {
+		shape.Cache = o.CacheDType // of all pipelines that share the model
+	}
 	side, channels := shape.LatentRows, shape.Channels
 	px := pixels{latentChannels: channels, side: side}
 	if p.decoder != nil {
@@ -421,13 +432,20 @@ func (p *Pipeline) Level() string { return kernel.Arithmetic(p.dtype) }
 // DType returns the number format of the network's blocks.
 func (p *Pipeline) DType() DType { return p.dtype }
 
+// CacheDType returns the number format of what policies forecast from: see Options.
+func (p *Pipeline) CacheDType() DType { return p.net.Shape().Cache }
+
 // Arithmetic identifies all of the arithmetic that images depend on: the CPU level, and the number
-// format if it is not F32.
+// formats of the network's blocks and of caches where they are not F32.
 func (p *Pipeline) Arithmetic() string {
-	if p.DType() == F32 {
-		return p.Level()
+	text := p.Level()
+	if p.DType() != F32 {
+		text += " " + p.DType().String()
 	}
-	return p.Level() + " " + p.DType().String()
+	if p.CacheDType() != F32 {
+		text += " cache " + p.CacheDType().String()
+	}
+	return text
 }
 
 // ImageSize returns the size of the images, in pixels, and their channels: 1 is grey, 3 is RGB.

@@ -39,7 +39,7 @@ func branchOf(at seam.Site) int {
 
 // branchesBytes returns the memory of newBranches.
 func branchesBytes(m *seam.Shape, samples, order int) int64 {
-	return differencesBytes(2*m.Blocks, samples*m.Tokens, m.Width, order)
+	return differencesBytes(m.Cache, 2*m.Blocks, samples*m.Tokens, m.Width, order)
 }
 
 // newBranches returns the cache of all branches, with forecasts of an order.
@@ -49,7 +49,7 @@ func newBranches(m *seam.Shape, plan Plan, samples, order int) *branches {
 		tokens:   m.Tokens,
 		width:    m.Width,
 		steps:    plan.Steps(),
-		past:     newDifferences(2*m.Blocks, rows, m.Width, order),
+		past:     newDifferences(m.Cache, 2*m.Blocks, rows, m.Width, order),
 		computed: make([]bool, samples),
 		trial:    make([]bool, samples),
 		index:    make([]int32, 0, rows),

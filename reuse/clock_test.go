@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/tokencache/tokencache/diffusion"
+	"github.com/tokencache/tokencache/tensor"
 )
 
 // planOf is a plan of steps with log-SNR from -8 to 8, at places from 0 to 1.
@@ -62,9 +63,9 @@ func TestForecastsInLogSNR(t *testing.T) {
 	full := map[int]bool{0: true, 1: true, 2: true, 4: true}
 	value := func(x float64) float32 { return float32(2 - 3*x + 5*x*x) }
 	worst := func(times []float32, newton bool) float64 {
-		d := newDifferences(1, 1, width, order)
+		d := newDifferences(tensor.F32, 1, 1, width, order)
 		if newton {
-			d = newNewton(1, 1, width, order)
+			d = newNewton(tensor.F32, 1, 1, width, order)
 		}
 		d.times = times
 		far := 0.0

@@ -1,6 +1,9 @@
 package reuse
 
-import "github.com/tokencache/tokencache/internal/kernel"
+import (
+	"github.com/tokencache/tokencache/internal/kernel"
+	"github.com/tokencache/tokencache/tensor"
+)
 
 // differences keeps, for every row of every site, what was computed of it last, and the finite
 // differences (Taylor factors) over the positions at which it was computed:
@@ -27,31 +30,45 @@ type differences struct {
 	times        []float32   // of each position: see Plan.clock; nil for positions themselves
 	between      [][]float32 // with times, in place of weights: of each position to and from, [to·steps+from]
 	learned      *Forecast   // weights of the last values; nil for differences
-	values       [][]float32 // of each site, [rows, order+1, width]
+	packed       bool        // values are in bfloat16, as kernel.PackPairs writes them
+	stride       int         // floats that one value of a row takes: width, or half of it
+	values       [][]float32 // of each site, [rows, order+1, stride]
 	at           [][]int32   // of each site: the position at which each row was computed last
 	before       [][]int32   // in Newton's form, of each site, [rows, order]: the positions before at
 	known        [][]uint8   // of each site: how many differences of each row exist, up to order+1
 }
 
-// newDifferences returns empty differences for a number of sites, each of the same number of rows.
-func newDifferences(sites, rows, width, order int) *differences {
+// newDifferences returns empty differences for a number of sites, each of the same number of rows,
+// kept in a number format.
+func newDifferences(format tensor.DType, sites, rows, width, order int) *differences {
 	d := &differences{order: order, width: width}
+	d.packed, d.stride = packs(format, width)
 	for range sites {
-		d.values = append(d.values, make([]float32, rows*(order+1)*width))
+		d.values = append(d.values, make([]float32, rows*(order+1)*d.stride))
 		d.at = append(d.at, make([]int32, rows))
 		d.known = append(d.known, make([]uint8, rows))
 	}
 	return d
 }
 
+// packs reports whether rows are kept in bfloat16, two elements in a float's place, and how many
+// floats each takes. Rows of odd width are not.
+func packs(format tensor.DType, width int) (packed bool, stride int) {
+	if format == tensor.BF16 && width%2 == 0 {
+		return true, kernel.PairsLen(width)
+	}
+	return false, width
+}
+
 // differencesBytes returns the memory of newDifferences.
-func differencesBytes(sites, rows, width, order int) int64 {
-	return int64(sites) * int64(rows) * (int64(order+1)*int64(width)*4 + 4 + 1)
+func differencesBytes(format tensor.DType, sites, rows, width, order int) int64 {
+	_, stride := packs(format, width)
+	return int64(sites) * int64(rows) * (int64(order+1)*int64(stride)*4 + 4 + 1)
 }
 
 // newNewton returns empty differences in Newton's form.
-func newNewton(sites, rows, width, order int) *differences {
-	d := newDifferences(sites, rows, width, order)
+func newNewton(format tensor.DType, sites, rows, width, order int) *differences {
+	d := newDifferences(format, sites, rows, width, order)
 	for range sites {
 		d.before = append(d.before, make([]int32, rows*order))
 	}
@@ -59,14 +76,14 @@ func newNewton(sites, rows, width, order int) *differences {
 }
 
 // newtonBytes returns the memory of newNewton.
-func newtonBytes(sites, rows, width, order int) int64 {
-	return differencesBytes(sites, rows, width, order) + int64(sites)*int64(rows)*int64(order)*4
+func newtonBytes(format tensor.DType, sites, rows, width, order int) int64 {
+	return differencesBytes(format, sites, rows, width, order) + int64(sites)*int64(rows)*int64(order)*4
 }
 
 // newLearned returns empty values whose forecasts have the weights of f. Its memory is that of
 // differencesBytes for an order of f.Terms-1.
-func newLearned(sites, rows, width int, f *Forecast) *differences {
-	d := newDifferences(sites, rows, width, f.Terms-1)
+func newLearned(format tensor.DType, sites, rows, width int, f *Forecast) *differences {
+	d := newDifferences(format, sites, rows, width, f.Terms-1)
 	d.learned = f
 	return d
 }
@@ -77,9 +94,9 @@ func (d *differences) reset() {
 	}
 }
 
-// of returns d0 up to d_order of a row, one after another.
+// of returns d0 up to d_order of a row, one after another, as they are kept.
 func (d *differences) of(site, row int) []float32 {
-	n := (d.order + 1) * d.width
+	n := (d.order + 1) * d.stride
 	return d.values[site][row*n : (row+1)*n]
 }
 
@@ -95,7 +112,7 @@ func (d *differences) node(site, row, i int) int {
 
 // record takes in fresh, what was computed of a row at position p, and overwrites it.
 func (d *differences) record(site, row, p int, fresh []float32) {
-	values, w := d.of(site, row), d.width
+	values, w := d.of(site, row), d.stride
 	known := int(d.known[site][row])
 	if p <= d.node(site, row, 0) || p < d.since {
 		known = 0 // the positions began anew, or it is too early for differences
@@ -104,19 +121,58 @@ func (d *differences) record(site, row, p int, fresh []float32) {
 	// Each difference, or value, gives its place to the new one, and becomes the next.
 	for i := range known {
 		di := values[i*w : (i+1)*w]
+		scale := float32(1)
 		if d.learned == nil {
-			kernel.Sub(di, fresh, di)
-			kernel.Scale(di, di, 1/gap(d.times, d.node(site, row, i), p))
+			scale = 1 / gap(d.times, d.node(site, row, i), p)
 		}
-		swap(di, fresh)
+		switch {
+		case d.packed:
+			d.replacePacked(di, fresh, scale)
+		case d.learned == nil:
+			kernel.Sub(di, fresh, di)
+			kernel.Scale(di, di, scale)
+			fallthrough
+		default:
+			swap(di, fresh)
+		}
 	}
-	copy(values[known*w:(known+1)*w], fresh)
+	if last := values[known*w : (known+1)*w]; d.packed {
+		kernel.PackPairs(last, fresh)
+	} else {
+		copy(last, fresh)
+	}
 	if d.before != nil && d.order > 0 {
 		before := d.before[site][row*d.order : (row+1)*d.order]
 		copy(before[1:], before)
 		before[0] = d.at[site][row]
 	}
 	d.at[site][row], d.known[site][row] = int32(p), uint8(known+1)
+}
+
+// replacePacked keeps fresh in di's place, and makes fresh the next difference, or with learned
+// weights what di was.
+func (d *differences) replacePacked(di, fresh []float32, scale float32) {
+	const most = 256
+	var was [most]float32
+	for half := d.stride; len(di) > 0; {
+		n := min(len(di), most)
+		at := half - len(di)
+		lo, hi := fresh[at:at+n], fresh[half+at:half+at+n]
+		old := was[:n]
+		copy(old, di)
+		kernel.PackPairHalves(di[:n], lo, hi)
+		next := scale
+		if d.learned != nil {
+			clear(lo)
+			clear(hi)
+		} else {
+			kernel.Scale(lo, lo, scale)
+			kernel.Scale(hi, hi, scale)
+			next = -scale
+		}
+		kernel.AXPYPairHalves(lo, hi, next, old)
+		di = di[n:]
+	}
 }
 
 // swap exchanges the contents of a and b.
@@ -128,19 +184,23 @@ func swap(a, b []float32) {
 
 // addForecast adds the forecast of a row at position p to dst.
 func (d *differences) addForecast(dst []float32, site, row, p int) {
-	values, w := d.of(site, row), d.width
+	values, w := d.of(site, row), d.stride
 	factor := float32(1)
 	for i := range int(d.known[site][row]) {
+		value := values[i*w : (i+1)*w]
 		if d.learned != nil {
-			kernel.AXPY(dst, d.learned.At(p)[i], values[i*w:(i+1)*w])
-			continue
+			factor = d.learned.At(p)[i]
+		} else if i > 0 {
+			factor = d.factor(factor, site, row, i, p)
 		}
-		if i == 0 {
-			kernel.Add(dst, dst, values[:w])
-			continue
+		switch {
+		case d.packed:
+			kernel.AXPYPairs(dst, factor, value)
+		case d.learned == nil && i == 0:
+			kernel.Add(dst, dst, value)
+		default:
+			kernel.AXPY(dst, factor, value)
 		}
-		factor = d.factor(factor, site, row, i, p)
-		kernel.AXPY(dst, factor, values[i*w:(i+1)*w])
 	}
 }
 
@@ -170,6 +230,10 @@ func (d *differences) lastTerm(site, row, p int) float32 {
 	for i := 1; i <= last; i++ {
 		factor = d.factor(factor, site, row, i, p)
 	}
-	w := d.width
-	return kernel.SumSquares(d.of(site, row)[last*w:(last+1)*w]) * factor * factor
+	w := d.stride
+	term := d.of(site, row)[last*w : (last+1)*w]
+	if d.packed {
+		return kernel.SumSquaresPairs(term) * factor * factor
+	}
+	return kernel.SumSquares(term) * factor * factor
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"testing"
+
+	"github.com/tokencache/tokencache/tensor"
 )
 
 // TestDifferences checks forecasts against their definition, on values that were computed at uneven
@@ -24,7 +26,7 @@ func TestDifferences(t *testing.T) {
 		{2, 4, f(7) + 3*d1(7, 3) + 4.5*d2(7, 3, 2)},
 	} {
 		t.Run(fmt.Sprintf("order %d after %d", test.order, test.computed), func(t *testing.T) {
-			d := newDifferences(1, 2, 1, test.order)
+			d := newDifferences(tensor.F32, 1, 2, 1, test.order)
 			last := 0
 			for _, p := range []int{0, 2, 3, 7}[:test.computed] {
 				d.record(0, 1, p, []float32{float32(f(p))})
@@ -62,7 +64,7 @@ func TestNewton(t *testing.T) {
 				}
 				return sum
 			}
-			d, less, taylor := newNewton(1, 2, 1, order), newNewton(1, 2, 1, max(order-1, 0)), newDifferences(1, 2, 1, order)
+			d, less, taylor := newNewton(tensor.F32, 1, 2, 1, order), newNewton(tensor.F32, 1, 2, 1, max(order-1, 0)), newDifferences(tensor.F32, 1, 2, 1, order)
 			for _, p := range at {
 				v := float32(f(p, order))
 				d.record(0, 1, p, []float32{v})

@@ -64,7 +64,7 @@ func (p *DPCache) resolve(plan Plan) ([]bool, error) {
 func (p *DPCache) CacheBytes(model seam.Model, plan Plan, samples int) (int64, error) {
 	m := model.Shape()
 	_, err := p.resolve(plan)
-	return differencesBytes(1, samples*m.Tokens, m.Width, p.Order), err
+	return differencesBytes(m.Cache, 1, samples*m.Tokens, m.Width, p.Order), err
 }
 
 // Shares implements Scheduled.
@@ -89,7 +89,7 @@ func (p *DPCache) NewRun(model seam.Model, plan Plan, samples int) (Run, error) 
 	m := model.Shape()
 	r := &dpRun{
 		wholeSteps: newWholeSteps(m, samples, full),
-		past:       newDifferences(1, samples*m.Tokens, m.Width, p.Order),
+		past:       newDifferences(m.Cache, 1, samples*m.Tokens, m.Width, p.Order),
 	}
 	r.past.since, r.past.times = p.Warmup-1, times
 	r.finishRow = r.finish

@@ -3,6 +3,8 @@ package reuse
 import (
 	"math"
 	"testing"
+
+	"github.com/tokencache/tokencache/tensor"
 )
 
 // TestHermiteWeights checks the weights of differences against the polynomials written out: H1 =
@@ -34,7 +36,7 @@ func TestHermiteWeights(t *testing.T) {
 
 // TestDifferencesFrom checks that values of positions that do not count make no differences.
 func TestDifferencesFrom(t *testing.T) {
-	d := newDifferences(1, 1, 1, 2)
+	d := newDifferences(tensor.F32, 1, 1, 1, 2)
 	d.since = 2
 	for p, v := range []float32{7, 3, 5} {
 		d.record(0, 0, p, []float32{v})

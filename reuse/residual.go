@@ -78,7 +78,7 @@ func newResidual(m *seam.Shape, from, to, samples int) *residual {
 func forecastResidualBytes(m *seam.Shape, from, to, samples, order int) int64 {
 	_, count := residualParts(m, from, to)
 	rows := samples * m.Tokens
-	return 4*int64(rows)*int64(m.Width) + differencesBytes(count, rows, m.Width, order)
+	return 4*int64(rows)*int64(m.Width) + differencesBytes(m.Cache, count, rows, m.Width, order)
 }
 
 // newForecastResidual returns the residual of the blocks [from, to) that is not kept but forecast,
@@ -89,7 +89,7 @@ func newForecastResidual(m *seam.Shape, from, to, samples, order int) *residual 
 	r.part, count = residualParts(m, from, to)
 	rows := samples * m.Tokens
 	r.entry = newRows(rows, m.Width)
-	r.past = newDifferences(count, rows, m.Width, order)
+	r.past = newDifferences(m.Cache, count, rows, m.Width, order)
 	r.keepEntryRow, r.applyRow = r.keepEntry, r.applyForecast
 	return r
 }

@@ -222,7 +222,7 @@ func (t *TokenCache) CacheBytes(model seam.Model, plan Plan, samples int) (int64
 		return r.stepForecastBytes(m, samples), nil
 	}
 	rows := samples * m.Tokens
-	return r.differencesBytes(m.Blocks, rows, m.Width) + r.keyBytes(m, samples), nil
+	return r.differencesBytes(m.Cache, m.Blocks, rows, m.Width) + r.keyBytes(m, samples), nil
 }
 
 // Shares implements Scheduled.
@@ -264,7 +264,7 @@ func (t *TokenCache) NewRun(model seam.Model, plan Plan, samples int) (Run, erro
 		model:   m,
 		tokens:  n,
 		samples: samples,
-		past:    p.differences(blocks, samples*n, m.Width),
+		past:    p.differences(m.Cache, blocks, samples*n, m.Width),
 		index:   make([]int32, 0, samples*n),
 		isKept:  make([]bool, samples*n),
 	}

@@ -128,7 +128,7 @@ func (t *TokenCache) stepForecastBytes(m *seam.Shape, samples int) int64 {
 	rows := samples * m.Tokens
 	row := 4 * int64(m.Width)
 	if t.Forecast == nil {
-		return row*int64(rows) + t.Basis.bytes(1, rows, m.Width, t.Order)
+		return row*int64(rows) + t.Basis.bytes(m.Cache, 1, rows, m.Width, t.Order)
 	}
 	bytes := row * int64(rows) * int64(1+t.Forecast.Terms)
 	if len(t.Steps.Half) > 0 {
@@ -152,7 +152,7 @@ func newStepForecast(p *resolved, m *seam.Shape, samples int) *stepForecast {
 	}
 	switch {
 	case p.Forecast == nil:
-		r.series = p.differences(1, rows, m.Width)
+		r.series = p.differences(m.Cache, 1, rows, m.Width)
 	case len(p.Steps.Half) > 0:
 		r.guidance = newRing(p.Forecast.Terms, samples/2, m)
 		fallthrough

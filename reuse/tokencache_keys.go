@@ -28,7 +28,7 @@ func (p *resolved) newKeys(m *seam.Shape, samples int) *keyCache {
 	case !p.needsKV():
 		return nil
 	case p.forecastsKeys():
-		return &keyCache{past: p.differences(m.Blocks, samples*m.Tokens, 2*m.Width)}
+		return &keyCache{past: p.differences(m.Cache, m.Blocks, samples*m.Tokens, 2*m.Width)}
 	}
 	return &keyCache{}
 }
@@ -39,7 +39,7 @@ func (t *TokenCache) keyBytes(m *seam.Shape, samples int) int64 {
 	case !t.needsKV():
 		return 0
 	case t.forecastsKeys():
-		return t.differencesBytes(m.Blocks, samples*m.Tokens, 2*m.Width) +
+		return t.differencesBytes(m.Cache, m.Blocks, samples*m.Tokens, 2*m.Width) +
 			seam.KVCacheBytes(1, samples, m.Tokens, m.Width)
 	}
 	return seam.KVCacheBytes(m.Blocks, samples, m.Tokens, m.Width)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	"github.com/tokencache/tokencache/diffusion"
+	"github.com/tokencache/tokencache/tensor"
 )
 
 // Importance is where the importance of tokens comes from.
@@ -92,34 +93,34 @@ func (t *TokenCache) UnmarshalJSON(b []byte) error {
 }
 
 // differencesBytes returns the memory of differences.
-func (t *TokenCache) differencesBytes(sites, rows, width int) int64 {
+func (t *TokenCache) differencesBytes(format tensor.DType, sites, rows, width int) int64 {
 	if t.Learned {
-		return differencesBytes(sites, rows, width, t.Forecast.Terms-1)
+		return differencesBytes(format, sites, rows, width, t.Forecast.Terms-1)
 	}
-	return t.Basis.bytes(sites, rows, width, t.Order)
+	return t.Basis.bytes(format, sites, rows, width, t.Order)
 }
 
 // differences returns empty differences in the form of the basis, as newDifferences.
-func (b Basis) differences(sites, rows, width, order int) *differences {
+func (b Basis) differences(format tensor.DType, sites, rows, width, order int) *differences {
 	switch b {
 	case Taylor:
-		return newDifferences(sites, rows, width, order)
+		return newDifferences(format, sites, rows, width, order)
 	case Hermite:
-		d, series := newDifferences(sites, rows, width, order), NewHiCache()
+		d, series := newDifferences(format, sites, rows, width, order), NewHiCache()
 		series.Order = order
 		d.weights = series.weights(diffusion.Timesteps)
 		return d
 	}
-	return newNewton(sites, rows, width, order)
+	return newNewton(format, sites, rows, width, order)
 }
 
 // differences returns empty differences of the policy's basis and order, over its time, or the last
 // values for learned weights.
-func (p *resolved) differences(sites, rows, width int) *differences {
+func (p *resolved) differences(format tensor.DType, sites, rows, width int) *differences {
 	if p.Learned {
-		return newLearned(sites, rows, width, p.Forecast)
+		return newLearned(format, sites, rows, width, p.Forecast)
 	}
-	d := p.Basis.differences(sites, rows, width, p.Order)
+	d := p.Basis.differences(format, sites, rows, width, p.Order)
 	if d.times = p.times; d.times != nil && p.Basis == Hermite {
 		series := NewHiCache()
 		series.Order = p.Order
@@ -129,11 +130,11 @@ func (p *resolved) differences(sites, rows, width int) *differences {
 }
 
 // bytes returns the memory of differences.
-func (b Basis) bytes(sites, rows, width, order int) int64 {
+func (b Basis) bytes(format tensor.DType, sites, rows, width, order int) int64 {
 	if b == Taylor || b == Hermite {
-		return differencesBytes(sites, rows, width, order)
+		return differencesBytes(format, sites, rows, width, order)
 	}
-	return newtonBytes(sites, rows, width, order)
+	return newtonBytes(format, sites, rows, width, order)
 }
 
 // PruneSite is what of a block with a long skip (MDTv2) is not computed for pruned tokens; of other

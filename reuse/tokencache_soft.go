@@ -30,7 +30,7 @@ type Superposition struct {
 func NewSuperposition(
 	g *tensor.Graph, m *seam.Shape, samples int, cached Cached, order int, basis Basis,
 ) *Superposition {
-	past := basis.differences(m.Blocks, samples*m.Tokens, m.Width, order)
+	past := basis.differences(tensor.F32, m.Blocks, samples*m.Tokens, m.Width, order)
 	return &Superposition{g: g, tokens: m.Tokens, cached: cached, past: past, added: addedInside(m)}
 }
 

@@ -141,6 +141,9 @@ type Shape struct {
 	OutChannels int // of its prediction: those of the input, then what else there is
 	LatentRows  int // of a channel
 	LatentCols  int
+	// Cache is the number format in which policies keep what they forecast from, F32 or BF16. It is
+	// the user's choice and no property of the model.
+	Cache tensor.DType
 	// Joins[i] tells whether block i begins by joining the tokens of a long skip; nil: none does.
 	Joins []bool
 	// Added[i], if not nil, is added to every sample's tokens before block i whatever a policy

@@ -37,6 +37,7 @@ type compareCmd struct {
 	Reference  string    `once:"" help:"Real images, for Fréchet distances: a data set or an .npz. Default: /usr/share/datasets/fashion-mnist, if it is there, for a model of such images." placeholder:"PATH"`
 	Out        string    `short:"o" once:"" help:"Folder of the report, the results and the charts; what is finished is kept there and not measured again." placeholder:"DIR" required:""`
 	DType      dtypeName `name:"dtype" help:"Number format of the network's blocks: f32, bf16 or int8, the last two faster and less exact; auto is f32." enum:"auto,f32,bf16,int8" default:"auto"`
+	CacheDType dtypeName `name:"cache-dtype" help:"Number format of what policies forecast from: f32, or bf16 for half of the memory." enum:"f32,bf16" default:"f32"`
 	DTypes     string    `name:"dtypes" help:"Cross the policies with these number formats, such as f32,bf16,int8: every policy, and the model without one, in each of them, all against the uncached model in f32. Default: --dtype alone." placeholder:"LIST"`
 	Threads    int       `help:"Worker threads. Default: all processors." placeholder:"N"`
 	JSON       bool      `name:"json" help:"Print the results as one JSON object on standard output."`
@@ -142,10 +143,11 @@ func (c *compareCmd) options(a *app) (o *comparison.Options, done func(), err er
 		return nil, nil, err
 	}
 	o, done, err = a.comparison(&c.Model, tokencache.Options{
-		VAE:     c.VAE,
-		Key:     c.Key,
-		Threads: c.Threads,
-		DType:   c.DType.dtype(),
+		VAE:        c.VAE,
+		Key:        c.Key,
+		Threads:    c.Threads,
+		DType:      c.DType.dtype(),
+		CacheDType: c.CacheDType.dtype(),
 	}, &c.samplingFlags)
 	if err != nil {
 		return nil, nil, err

@@ -43,7 +43,13 @@ func (c *compareCmd) coverage(a *app) error {
 		return err
 	}
 	defer claim.Release()
-	options := tokencache.Options{VAE: c.VAE, Key: c.Key, Threads: c.Threads, DType: c.DType.dtype()}
+	options := tokencache.Options{
+		VAE:        c.VAE,
+		Key:        c.Key,
+		Threads:    c.Threads,
+		DType:      c.DType.dtype(),
+		CacheDType: c.CacheDType.dtype(),
+	}
 	p, sampling, err := a.openClasses(&c.Model, options, &c.samplingFlags)
 	if err != nil {
 		return err

@@ -25,18 +25,19 @@ type generateCmd struct {
 	Count *int     `short:"n" help:"Number of images in all, 1 to ${maxImages}; they cycle through the classes. Default: one of each class, at most 16." placeholder:"N"`
 	Seed  string   `short:"s" help:"Seed of the random numbers, 0 to 2^64-1. Default: a random one, which is printed." placeholder:"N"`
 	samplingFlags
-	Policy    policyText `help:"What to reuse from step to step: none, a policy bundled with the model, the folder of a calibrated one, or NAME:key=value,...; help lists them. Default: the bundled policy for this sampler, these steps and this guidance, else none." placeholder:"NAME|DIR"`
-	Speed     string     `help:"Take the bundled policy for this speed, times the uncached model: 1.5x, 2x, 3x, ... Default: 2.4x." placeholder:"X"`
-	MinPSNR   float64    `name:"min-psnr" help:"Keep a PSNR of at least this many dB of each image to the uncached run of the same sampler, steps and seed: forecasts are checked and, where needed, computed. At least 95 % of unseen images keep it, for policies of which a contract is calibrated (calibrate --contract); without --policy and --speed it takes the bundled one that keeps it with the fewest operations." placeholder:"DB"`
-	Reference string     `help:"What --min-psnr is to: uncached, or converged, the solution that a deterministic sampler converges to. What the uncached run itself misses is refused." enum:"uncached,converged," default:"" placeholder:"uncached|converged"`
-	CacheMem  int64      `name:"cache-memory" help:"Max megabytes that the policy may keep for all images in flight. Default: no limit." placeholder:"MB"`
-	Batch     int        `help:"Max images denoised at the same time, 1 or more." default:"4"`
-	RNG       string     `name:"rng" help:"Random numbers: own (image i of a seed is the same in any batch) or torch-cpu (the noise that PyTorch makes on a CPU, for whole batches, as in DiT's sampling loop; PyTorch's noise on a GPU cannot be reproduced)." enum:"own,torch-cpu" default:"own"`
-	DType     dtypeName  `name:"dtype" help:"Number format of the network's blocks: f32, bf16 or int8, the last two faster and less exact; auto is the one that calibrate --choose-dtype found for the policy in use, and f32 where it did not or with --min-psnr." enum:"auto,f32,bf16,int8" default:"auto"`
-	Threads   int        `help:"Worker threads. Default: all processors." placeholder:"N"`
-	Heads     int        `help:"Attention heads, for a model of unusual width whose checkpoint does not say." placeholder:"N"`
-	InputSize int        `help:"Side of the latents where the checkpoint does not say: 32 for images of 256 pixels, 64 for 512." placeholder:"N"`
-	Decode    int        `name:"decode-layer" help:"Blocks of an MDTv1's decoder, which its checkpoint does not say. Default: what config.json says, else 2." placeholder:"N"`
+	Policy     policyText `help:"What to reuse from step to step: none, a policy bundled with the model, the folder of a calibrated one, or NAME:key=value,...; help lists them. Default: the bundled policy for this sampler, these steps and this guidance, else none." placeholder:"NAME|DIR"`
+	Speed      string     `help:"Take the bundled policy for this speed, times the uncached model: 1.5x, 2x, 3x, ... Default: 2.4x." placeholder:"X"`
+	MinPSNR    float64    `name:"min-psnr" help:"Keep a PSNR of at least this many dB of each image to the uncached run of the same sampler, steps and seed: forecasts are checked and, where needed, computed. At least 95 % of unseen images keep it, for policies of which a contract is calibrated (calibrate --contract); without --policy and --speed it takes the bundled one that keeps it with the fewest operations." placeholder:"DB"`
+	Reference  string     `help:"What --min-psnr is to: uncached, or converged, the solution that a deterministic sampler converges to. What the uncached run itself misses is refused." enum:"uncached,converged," default:"" placeholder:"uncached|converged"`
+	CacheMem   int64      `name:"cache-memory" help:"Max megabytes that the policy may keep for all images in flight. Default: no limit." placeholder:"MB"`
+	Batch      int        `help:"Max images denoised at the same time, 1 or more." default:"4"`
+	RNG        string     `name:"rng" help:"Random numbers: own (image i of a seed is the same in any batch) or torch-cpu (the noise that PyTorch makes on a CPU, for whole batches, as in DiT's sampling loop; PyTorch's noise on a GPU cannot be reproduced)." enum:"own,torch-cpu" default:"own"`
+	DType      dtypeName  `name:"dtype" help:"Number format of the network's blocks: f32, bf16 or int8, the last two faster and less exact; auto is the one that calibrate --choose-dtype found for the policy in use, and f32 where it did not or with --min-psnr." enum:"auto,f32,bf16,int8" default:"auto"`
+	CacheDType dtypeName  `name:"cache-dtype" help:"Number format of what policies forecast from: f32, or bf16 for half of the memory." enum:"f32,bf16" default:"f32"`
+	Threads    int        `help:"Worker threads. Default: all processors." placeholder:"N"`
+	Heads      int        `help:"Attention heads, for a model of unusual width whose checkpoint does not say." placeholder:"N"`
+	InputSize  int        `help:"Side of the latents where the checkpoint does not say: 32 for images of 256 pixels, 64 for 512." placeholder:"N"`
+	Decode     int        `name:"decode-layer" help:"Blocks of an MDTv1's decoder, which its checkpoint does not say. Default: what config.json says, else 2." placeholder:"N"`
 
 	Path    string `name:"path-type" help:"A model with the tensors of a DiT is a SiT of this path, where its checkpoint does not say: Linear, GVP or VP." placeholder:"NAME"`
 	Predict string `name:"prediction" help:"Likewise: it predicts velocity, noise, score or sample." placeholder:"NAME"`
@@ -112,6 +113,7 @@ func (c *generateCmd) openAs(a *app, seed uint64, d tokencache.DType) (
 		Key:         c.Key,
 		Threads:     c.Threads,
 		DType:       d,
+		CacheDType:  c.CacheDType.dtype(),
 		Heads:       c.Heads,
 		InputSize:   c.InputSize,
 		DecodeLayer: c.Decode,

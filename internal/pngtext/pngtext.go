@@ -5,6 +5,7 @@ package pngtext
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -28,6 +29,7 @@ type Provenance struct {
 	Reference   string  // what that is to, or ""
 	Level       string  // of the CPU
 	DType       tokencache.DType
+	CacheDType  tokencache.DType
 	Batch       int    // matters to RNGTorch alone
 	Images      int    // likewise
 	Noise       string // file of the noise that the images started from, or ""
@@ -48,6 +50,7 @@ func Of(p *tokencache.Pipeline, req tokencache.Request, noise string) Provenance
 		Reference:   string(req.Reference),
 		Level:       p.Level(),
 		DType:       p.DType(),
+		CacheDType:  p.CacheDType(),
 		Batch:       req.Batch,
 		Images:      req.Images(),
 		Noise:       noise,
@@ -65,6 +68,14 @@ func Evidence(img tokencache.Image) []raster.Text {
 		{Key: "rejections", Value: strconv.Itoa(e.Rejections)},
 		{Key: "estimated psnr", Value: strconv.FormatFloat(e.EstimatedPSNR, 'f', 1, 64)},
 	}
+}
+
+// OfOneImage reports whether a text tells an image of a run from the others, and not a run from
+// other runs.
+func OfOneImage(key string) bool {
+	return slices.Contains([]string{
+		"index", "class", "class name", "prompt", "checks", "rejections", "estimated psnr",
+	}, key)
 }
 
 // Texts returns it as the texts of a PNG file. Settings that few runs use are left out where they
@@ -90,6 +101,7 @@ func (p Provenance) Texts() []raster.Text {
 			texts = append(texts, raster.Text{Key: key, Value: value})
 		}
 	}
+	add(p.CacheDType != tokencache.F32, "cache dtype", p.CacheDType.String())
 	add(p.MinPSNR != 0, "min psnr", number(p.MinPSNR))
 	add(p.MinPSNR != 0 && p.Reference != "", "min psnr to", p.Reference)
 	add(s.Eta != 0, "eta", number(s.Eta))

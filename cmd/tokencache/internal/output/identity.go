@@ -27,6 +27,11 @@ func (r Run) differs(found []raster.Text) (difference, bool) {
 	if d, differs := firstDifference(r.Texts, found); differs {
 		return d, true
 	}
+	for _, t := range found {
+		if _, has := firstDifference([]raster.Text{t}, r.ofRun()); has && !pngtext.OfOneImage(t.Key) && t.Key != pngtext.IdentityKey {
+			return difference{t.Key, t.Value, ""}, true // a setting that this run does not have
+		}
+	}
 	if own.got != "" {
 		own.key = otherContent
 	}
