@@ -53,6 +53,9 @@ type Writer struct {
 // now, before the work.
 func NewWriter(p *tokencache.Pipeline, req tokencache.Request, o Options) (w *Writer, err error) {
 	w = &Writer{Path: o.Path, latentsPath: o.Latents}
+	if kind, err := kindOf(o.Path); err == nil && kind != kindNPZ && o.Labels && o.Part == nil {
+		return nil, errors.New("labels are written to an .npz file alone, want that as the output")
+	}
 	if o.Latents != "" {
 		if w.latents, err = newLatentsFor(p, req, o); err != nil {
 			return nil, err
