@@ -63,10 +63,7 @@ func (p *Pipeline) Identity(req Request) string {
 		p.decoder != nil && shape.LatentRows*shape.LatentCols >= kernel.LongAttention {
 		id.Attention = kernel.AttentionVersion
 	}
-	if p.decoder != nil {
-		s := p.decoder.Spec()
-		id.Autoencoder = autoencoderID{s.Fingerprint, s.ScaleFactor, s.ShiftFactor}
-	}
+	id.Autoencoder = p.autoencoder()
 	if req.Noise != nil {
 		id.Noise = hashFloats(req.Noise)
 	}
@@ -88,6 +85,24 @@ func (p *Pipeline) Identity(req Request) string {
 type autoencoderID struct {
 	Fingerprint  string
 	Scale, Shift float64
+}
+
+func (p *Pipeline) autoencoder() (id autoencoderID) {
+	if p.decoder != nil {
+		s := p.decoder.Spec()
+		id = autoencoderID{s.Fingerprint, s.ScaleFactor, s.ShiftFactor}
+	}
+	return id
+}
+
+// Autoencoder identifies the weights and the scale of the autoencoder; it is "" for a model of
+// pixels.
+func (p *Pipeline) Autoencoder() string {
+	if p.decoder == nil {
+		return ""
+	}
+	id := p.autoencoder()
+	return fmt.Sprintf("%s %g %g", id.Fingerprint, id.Scale, id.Shift)
 }
 
 // policyContent says what a request's policy does, which keeps a PSNR if that is asked for, and

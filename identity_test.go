@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/tokencache/tokencache"
+	"github.com/tokencache/tokencache/checkpoint"
 	"github.com/tokencache/tokencache/reuse"
 )
 
@@ -52,6 +53,13 @@ func TestIdentity(t *testing.T) {
 		t.Error("with torch's numbers the batch matters")
 	}
 	r = base
+	r.Noise = make([]float32, 2*3*8*8)
+	noise := p.Identity(r)
+	r.Noise[7] = 1
+	if p.Identity(r) == noise {
+		t.Error("the numbers of given noise do not count")
+	}
+	r = base
 	r.Policy = nil
 	none := p.Identity(r)
 	r.Policy = reuse.None{}
@@ -74,6 +82,43 @@ func TestIdentityOfConfiguration(t *testing.T) {
 	}
 	if a, b := identity(4), identity(2); a == b {
 		t.Errorf("identity %s with 4 heads and with 2", a)
+	}
+}
+
+// TestIdentityOfAutoencoder checks that another autoencoder is another run, whatever its path, and
+// the same one at another path is not.
+func TestIdentityOfAutoencoder(t *testing.T) {
+	config, err := os.ReadFile("testdata/vae-tiny/config.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "config.json"), config, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	identity := func(path string) [2]string {
+		p, err := tokencache.Open("testdata/dit-tiny", tokencache.Options{VAE: path, Threads: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.Close()
+		return [2]string{p.Identity(tokencache.Request{Classes: []int{1}, Seed: 1}), p.Autoencoder()}
+	}
+	want := identity("testdata/vae-tiny")
+	for _, dtype := range []checkpoint.DType{checkpoint.F32, checkpoint.BF16} {
+		o := checkpoint.ConvertOptions{DType: dtype}
+		if _, err := checkpoint.Convert("testdata/vae-tiny", filepath.Join(dir, "model.safetensors"), o); err != nil {
+			t.Fatal(err)
+		}
+		got := identity(dir)
+		for i := range got {
+			if (got[i] == want[i]) != (dtype == checkpoint.F32) {
+				t.Errorf("%s: identity %s, that of the first is %s", dtype, got[i], want[i])
+			}
+		}
+	}
+	if id := small(t, tokencache.Options{Threads: 1}).Autoencoder(); id != "" {
+		t.Errorf("a model of pixels has the autoencoder %q", id)
 	}
 }
 

@@ -72,7 +72,7 @@ var storeys = []storey{
 		{"report", "diffusion eval internal/atomicfile internal/median report/internal/chart reuse"},
 		{"train", ". checkpoint data diffusion dit eval internal/atomicfile internal/classes internal/kernel internal/raster internal/regularfile internal/sheet minit2i nn report reuse seam tensor unigram"},
 		{"measure", ". diffusion eval internal/busy internal/median reuse"},
-		{"redundancy", ". dit internal/classes internal/kernel report reuse seam tensor"},
+		{"redundancy", ". dit internal/atomicfile internal/classes internal/kernel report reuse seam tensor"},
 		{"calibrate", ". checkpoint diffusion dit eval internal/atomicfile internal/digest internal/kernel internal/median internal/regularfile measure redundancy reuse seam tensor train"},
 		{"comparison", ". calibrate data diffusion dit eval internal/atomicfile internal/digest internal/npz internal/regularfile measure redundancy report reuse tensor"},
 		{"models/bundle", ". checkpoint diffusion dit eval reuse"},

@@ -2,6 +2,7 @@ package checkpoint
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -51,7 +52,8 @@ func (e *MismatchError) Error() string {
 
 // Check compares the tensors of f with those wanted, which are weights and so of floating-point
 // numbers, and returns a *MismatchError of all differences, or nil. Unexpected tensors that ignore,
-// which may be nil, reports are passed over.
+// which may be nil, reports are passed over, and so are numbers of the training's bookkeeping, such
+// as step and ema.num_updates.
 func Check(f Lister, wants []Want, ignore func(name string) bool) error {
 	var e MismatchError
 	known := make(map[string]bool, len(wants))
@@ -69,7 +71,7 @@ func Check(f Lister, wants []Want, ignore func(name string) bool) error {
 		}
 	}
 	for _, name := range f.Names() {
-		if !known[name] && (ignore == nil || !ignore(name)) {
+		if !known[name] && !bookkeeping(f, name) && (ignore == nil || !ignore(name)) {
 			e.Unexpected = append(e.Unexpected, name)
 		}
 	}
@@ -77,6 +79,25 @@ func Check(f Lister, wants []Want, ignore func(name string) bool) error {
 		return &e
 	}
 	return nil
+}
+
+// counted matches the last part of a name that trainers give to a number which they keep with the
+// weights: of steps, of epochs, of an average of the weights.
+var counted = regexp.MustCompile(`(?i)(^|\.|_)(steps?|epochs?|iter(ation)?s?|(num_)?updates|n_averaged|` +
+	`num_batches_tracked|decay|initted|(samples|images)_seen)$`)
+
+// bookkeeping reports whether a tensor is a single number that no model computes with.
+func bookkeeping(f Lister, name string) bool {
+	if !counted.MatchString(name) {
+		return false
+	}
+	info, _ := f.Lookup(name)
+	for _, n := range info.Shape {
+		if n != 1 {
+			return false
+		}
+	}
+	return true
 }
 
 // unreadable says why the tensor called name, which f describes by info if it has one, cannot be a

@@ -5,12 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"os"
 
 	"github.com/tokencache/tokencache"
-	"github.com/tokencache/tokencache/internal/atomicfile"
 	"github.com/tokencache/tokencache/internal/regularfile"
 	"github.com/tokencache/tokencache/measure"
 	"github.com/tokencache/tokencache/report"
@@ -165,6 +163,20 @@ func encodeChunk(images []tokencache.Image) ([]byte, error) {
 	return regularfile.Read(d.chunk(0), math.MaxInt64)
 }
 
+// decodeChunk returns the images of a file.
+func decodeChunk(b []byte) ([]tokencache.Image, error) {
+	dir, err := os.MkdirTemp("", "tokencache-chunk-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	d := &result{dir: dir}
+	if err := os.WriteFile(d.chunk(0), b, 0o600); err != nil {
+		return nil, err
+	}
+	return d.read(0)
+}
+
 // wanted is a result of which images are missing.
 type wanted struct {
 	*result
@@ -245,10 +257,14 @@ func (d *wanted) take(t task, m *made) error {
 	} else if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	return atomicfile.Write(d.chunk(t.From), func(w io.Writer) error {
-		_, err := w.Write(m.Images)
-		return err
-	})
+	images, err := decodeChunk(m.Images)
+	if err == nil && len(images) != t.To-t.From {
+		err = fmt.Errorf("%d images, want %d", len(images), t.To-t.From)
+	}
+	if err != nil {
+		return fmt.Errorf("result of %s: %w", t.Run.Policy, err)
+	}
+	return d.write(t.From, images)
 }
 
 // solved takes over what is known of a part of the converged solution.

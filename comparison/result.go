@@ -173,6 +173,30 @@ func (d *result) count() (int, error) {
 	}
 }
 
+// aboutImages is what a file of images says of them.
+type aboutImages struct {
+	Of    string `json:"of"` // of the result
+	First int    `json:"first"`
+}
+
+// checkAbout reports a file of images that says that they are others than those of the result from
+// the given one on. Files of early versions say nothing, and a result of which only the folder is
+// known does not tell.
+func (d *result) checkAbout(a *npz.Archive, from int) error {
+	b, err := a.About()
+	if errors.Is(err, npz.ErrNoAbout) {
+		return nil
+	}
+	var about aboutImages
+	if err == nil {
+		err = json.Unmarshal(b, &about)
+	}
+	if err == nil && d.Of != "" && about != (aboutImages{d.Of, from}) {
+		err = errors.New("images of another run: delete the file to generate them again")
+	}
+	return err
+}
+
 // write writes images, the first of which is image from, to a file.
 func (d *result) write(from int, images []tokencache.Image) error {
 	s := npz.Samples{
@@ -181,6 +205,12 @@ func (d *result) write(from int, images []tokencache.Image) error {
 		Width:    images[0].Width,
 		Channels: images[0].Channels,
 		Image:    func(i int) ([]byte, error) { return images[i].Pixels, nil },
+	}
+	if d.Of != "" { // else they are on their way to the process that keeps them
+		var err error
+		if s.About, err = json.Marshal(aboutImages{d.Of, from}); err != nil {
+			return err
+		}
 	}
 	for _, m := range images {
 		s.Labels = append(s.Labels, int64(m.Class))
@@ -199,6 +229,9 @@ func (d *result) read(from int) ([]tokencache.Image, error) {
 		return nil, err
 	}
 	defer a.Close()
+	if err := d.checkAbout(a, from); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
 	pixels, err := a.Array("arr_0")
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)

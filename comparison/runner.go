@@ -307,7 +307,7 @@ func (r *runner) time(ctx context.Context, d *result, policy reuse.Policy, sampl
 
 // key identifies what all images of a pipeline depend on, whatever the policy.
 func (r *runner) key(p *tokencache.Pipeline) string {
-	of := []any{p.Fingerprint(), p.Arithmetic(), r.Sampling, r.Seed, r.VAE}
+	of := []any{p.Fingerprint(), p.Arithmetic(), r.Sampling, r.Seed, p.Autoencoder()}
 	if r.Spread && r.Count < r.classes {
 		of = append(of, "spread", r.Count)
 	}

@@ -203,8 +203,9 @@ func readLabels(path string, f *checkpoint.File) ([]string, error) {
 	return names, nil
 }
 
-// checkNames reports names of classes that are not the model's or cannot be printed.
-func checkNames(names []string, classes int) error {
+// CheckNames reports names of classes that are not as many as a model has, or cannot be printed: a
+// model with such names is not opened. No names are right for any model.
+func CheckNames(names []string, classes int) error {
 	if names == nil {
 		return nil
 	}

@@ -51,7 +51,7 @@ func (w *Weights) recognise(given *fileConfig, o Options) error {
 	if err := w.checkGrid(); err != nil {
 		return err
 	}
-	if err := checkNames(given.Names, c.NumClasses); err != nil {
+	if err := CheckNames(given.Names, c.NumClasses); err != nil {
 		return err
 	}
 	w.ClassNames = given.Names

@@ -3,6 +3,7 @@ package dit
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"math"
 	"os"
@@ -219,6 +220,42 @@ func TestCancelledOpen(t *testing.T) {
 	}
 	if _, err := OpenContext(ctx, wild+"plain.safetensors", Options{Heads: 2}); !errors.Is(err, context.Canceled) {
 		t.Errorf("opening: %v", err)
+	}
+}
+
+// TestBookkeeping checks that numbers which a trainer keeps with the weights do not keep the model
+// from being opened, and that any other tensor too many does.
+func TestBookkeeping(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		shape []int
+		want  string
+	}{
+		{"step", nil, ""},
+		{"global_step", []int{1}, ""},
+		{"epoch", []int{1, 1}, ""},
+		{"num_updates", nil, ""},
+		{"ema.decay", nil, ""},
+		{"n_averaged", nil, ""},
+		{"step", []int{2}, "1 unexpected: step"},
+		{"logit_scale", nil, "1 unexpected: logit_scale"},
+		{"footstep", nil, "1 unexpected: footstep"},
+		{"step.weight", nil, "1 unexpected: step.weight"},
+	} {
+		for _, prefix := range []string{"", "module."} {
+			t.Run(fmt.Sprint(prefix, c.name, c.shape), func(t *testing.T) {
+				all := map[string]tensorData{}
+				for name, tensor := range copied(t) {
+					all[prefix+name] = tensor
+				}
+				all[prefix+c.name] = tensorData{c.shape, []float32{3, 4}[:elements(c.shape)]}
+				w, err := Open(write(t, "model.safetensors", all, nil, nil), Options{Heads: 2})
+				wantError(t, err, c.want)
+				if err == nil {
+					w.Close()
+				}
+			})
+		}
 	}
 }
 

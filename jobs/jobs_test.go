@@ -481,7 +481,7 @@ func TestJobs(t *testing.T) {
 	for _, bad := range []func(j *Job){
 		func(j *Job) { j.ID = "../../etc" },
 		func(j *Job) { j.Size = 0 },
-		func(j *Job) { j.Run.Images = 1 << 40 },
+		func(j *Job) { j.Run.Images = maxImages + 1 },
 		func(j *Job) { j.Attempts = 0 },
 		func(j *Job) { j.Run.Images = 1 << 20; j.Size = 1 },
 	} {

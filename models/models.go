@@ -65,7 +65,7 @@ func Resolve(ctx context.Context, name string, o tokencache.Options) (*tokencach
 	}
 	p, err := tokencache.OpenContext(ctx, name, o)
 	if err != nil {
-		return nil, tokencache.Sampling{}, nil, orUnknown(name, err)
+		return nil, tokencache.Sampling{}, nil, orUnknown("model", name, err)
 	}
 	return p, Official(p), nil, nil
 }
@@ -89,7 +89,7 @@ func ResolveWeights(ctx context.Context, name string, o dit.Options) (*dit.Weigh
 	}
 	w, err := dit.OpenContext(ctx, name, o)
 	if err != nil {
-		return nil, orUnknown(name, err)
+		return nil, orUnknown("model", name, err)
 	}
 	return w, nil
 }
@@ -99,7 +99,7 @@ func Convert(from, to string, o checkpoint.ConvertOptions) (leftOut []string, er
 	if bundle.Lookup(from) == nil {
 		leftOut, err = checkpoint.Convert(from, to, o)
 		if err != nil {
-			err = orUnknown(from, err)
+			err = orUnknown("model", from, err)
 		}
 		return leftOut, err
 	}
@@ -138,9 +138,21 @@ func Official(p *tokencache.Pipeline) diffusion.Sampling {
 
 // orUnknown returns err, or that a name is unknown where no file has it and it does not look like a
 // path.
-func orUnknown(name string, err error) error {
+func orUnknown(kind, name string, err error) error {
 	if _, missing := os.Stat(name); !os.IsNotExist(missing) || strings.ContainsAny(name, `/\.`) {
 		return err
 	}
-	return &UnknownError{Kind: "model", Name: name, Known: Names(), Or: "the path of a model"}
+	return &UnknownError{Kind: kind, Name: name, Known: Names(), Or: "the path of a " + kind}
+}
+
+// Find reports a model that a user names, as for Resolve, and that is neither bundled nor a file or
+// folder. It opens nothing.
+func Find(name string) error {
+	if bundle.Lookup(name) != nil {
+		return nil
+	}
+	if _, err := os.Stat(name); err != nil {
+		return orUnknown("model", name, fmt.Errorf("model %w", err))
+	}
+	return nil
 }

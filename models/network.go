@@ -40,7 +40,7 @@ func ResolveNetwork(name string, o NetworkOptions) (*Network, error) {
 	}
 	f, err := checkpoint.Open(name)
 	if err != nil {
-		return nil, err
+		return nil, orUnknown("feature network", name, err)
 	}
 	defer f.Close()
 	if !eval.IsInception(f) {

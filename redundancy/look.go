@@ -4,9 +4,9 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"os"
 
 	"github.com/tokencache/tokencache"
+	"github.com/tokencache/tokencache/internal/atomicfile"
 )
 
 // Report says in numbers what there is to reuse between a model's steps, and what a policy reuses.
@@ -54,7 +54,7 @@ func Look(ctx context.Context, p *tokencache.Pipeline, o Options, dir string) (*
 	if err := p.Check(checked); err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(dir, 0o777); err != nil {
+	if err := atomicfile.MakeFolder(dir); err != nil {
 		return nil, err
 	}
 	w, err := WatchUncached(ctx, p, o)

@@ -59,6 +59,9 @@ func NewDenoiser(m *dit.Model, params []*tensor.Param, images Examples, labels [
 	if err := o.Mask.check(m.Config); err != nil {
 		return nil, err
 	}
+	if err := dit.CheckNames(names, m.NumClasses); err != nil {
+		return nil, err
+	}
 	for i, y := range labels {
 		if y < 0 || int(y) >= m.NumClasses {
 			return nil, fmt.Errorf("image %d has class %d: the model has classes 0..%d", i, y, m.NumClasses-1)

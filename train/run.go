@@ -2,11 +2,13 @@ package train
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 
+	"github.com/tokencache/tokencache/data"
 	"github.com/tokencache/tokencache/tensor"
 )
 
@@ -14,6 +16,25 @@ import (
 type Source struct {
 	Data  string `json:"data"`  // path, as data.Open takes it
 	Split string `json:"split"` // see data.Options
+	// Digest is data.Set's, of the images that the run was begun with; "" if none was kept.
+	Digest string `json:"digest,omitempty"`
+}
+
+// ErrOtherImages reports that a run would go on with other images.
+var ErrOtherImages = errors.New("these are not the images that the run was begun with")
+
+// Keep keeps what tells the set from others or, if the run was begun before, fails with
+// ErrOtherImages if the set is not the one that it was begun with.
+func (s *Source) Keep(set *data.Set, captions []data.Captions) error {
+	digest, err := set.Digest(captions)
+	if err != nil {
+		return err
+	}
+	if s.Digest != "" && s.Digest != digest {
+		return fmt.Errorf("data %s: %w", set.Path, ErrOtherImages)
+	}
+	s.Digest = digest
+	return nil
 }
 
 // DenoiserNote is the note of a run that trains a Denoiser.

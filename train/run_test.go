@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/tokencache/tokencache/checkpoint"
 )
 
 // steady are quick's settings with a rate that does not depend on the number of updates in all.
@@ -126,5 +128,17 @@ func TestRunErrors(t *testing.T) {
 		if err := r.SetSteps(steps); !errors.As(err, &finished) || finished.Steps != 2 || finished.Dir != dir {
 			t.Errorf("%d updates in all: error %v, want a FinishedError of 2", steps, err)
 		}
+	}
+}
+
+// TestNegativeState checks that the state of a run that made fewer updates than none is refused.
+func TestNegativeState(t *testing.T) {
+	dir := t.TempDir()
+	c := checkpoint.Content{Metadata: map[string]string{stateKey: `{"step":-5,"note":"{}"}`}}
+	if err := checkpoint.WriteSafetensors(filepath.Join(dir, StateFile), c); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ResumeRun[DenoiserNote](dir); err == nil || !strings.Contains(err.Error(), "update -5, want 0 or more") {
+		t.Errorf("error %v", err)
 	}
 }

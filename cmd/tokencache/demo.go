@@ -35,7 +35,7 @@ func (c *demoCmd) Run(a *app) error {
 	defer p.Close()
 	classes := []int{0, 1, 2, 3, 5, 7, 8, 9, 4, 6} // those that look alike last
 	req.Classes, req.Seed = classes[:c.Count], c.Seed
-	file, discard, err := output.PreparePairs(c.Out)
+	file, discard, err := output.PreparePairs(c.Out, true)
 	if err != nil {
 		return err
 	}

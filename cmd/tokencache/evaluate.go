@@ -50,7 +50,11 @@ func (c *evaluateCmd) run(a *app) error {
 	if c.Count != nil && *c.Count < 1 {
 		return fmt.Errorf("--count %d: want 1 or more", *c.Count)
 	}
-	for _, path := range []string{c.Statistics, c.Neighbours} {
+	outputs := []string{c.Statistics, c.Neighbours}
+	if err := output.Apart(outputs, c.Samples, c.Reference, c.Features); err != nil {
+		return err
+	}
+	for _, path := range outputs {
 		if path == "" {
 			continue
 		}

@@ -43,7 +43,7 @@ type generateCmd struct {
 	Predict string `name:"prediction" help:"Likewise: it predicts velocity, noise, score or sample." placeholder:"NAME"`
 
 	Out       string `short:"o" once:"" help:"Where to write: a folder (a PNG for each image, and sheet.png), FILE.png (the sheet alone; - for standard output), or FILE.npz (samples as DiT's sample_ddp.py writes them). Default: a new folder, out/0001, out/0002, ..." placeholder:"DIR|FILE"`
-	Overwrite bool   `help:"Replace the images of another run, or of this one, in --out."`
+	Overwrite bool   `help:"Replace the images of another run, or of this one, in --out; with --compare, what was compared before."`
 	Labels    bool   `help:"Also write the classes to the .npz, as arr_1, which evaluate compares with what it sees."`
 	Resume    bool   `help:"Complete an interrupted run into the same --out: finished images stay as they are, the others are generated. Needs the same --seed."`
 	shardFlags
@@ -270,8 +270,8 @@ func (c *generateCmd) checkOut() error {
 		return errors.New("--resume needs the --out of the run that was interrupted")
 	case c.Resume && c.Overwrite:
 		return errors.New("give --resume or --overwrite, not both")
-	case c.Compare && (c.Resume || c.Labels || c.SaveLatents != "" || c.Overwrite):
-		return errors.New("--compare writes one sheet, and takes no --resume, --overwrite, --labels or --save-latents")
+	case c.Compare && (c.Resume || c.Labels || c.SaveLatents != ""):
+		return errors.New("--compare writes one sheet, and takes no --resume, --labels or --save-latents")
 	case c.Out == output.Stdout && c.JSON:
 		return errors.New("--out - and --json both write to standard output: give one of them")
 	case c.Batch < 1:
@@ -279,7 +279,7 @@ func (c *generateCmd) checkOut() error {
 	case c.Count != nil && (*c.Count < 1 || *c.Count > maxCount):
 		return fmt.Errorf("--count %d: want 1 to %d", *c.Count, maxCount)
 	}
-	return nil
+	return output.Apart([]string{c.SaveLatents, c.Out}, c.Model, c.VAE, c.Noise, c.Solver, c.PromptFile, c.Encoded)
 }
 
 // maxCount bounds the images of one run: twenty times as many as FID is computed of.
@@ -292,7 +292,7 @@ func (c *generateCmd) prepareCompare(req tokencache.Request) (discard func(), er
 		return nil, errors.New("--compare: nothing to compare with: neither a policy nor another sampler " +
 			"than 50 steps of DDIM is in use; give --policy, --speed, --sampler or --steps")
 	}
-	if c.Out, discard, err = output.PreparePairs(c.Out); err != nil {
+	if c.Out, discard, err = output.PreparePairs(c.Out, c.Overwrite); err != nil {
 		return nil, fmt.Errorf("--compare: %w", err)
 	}
 	return discard, nil

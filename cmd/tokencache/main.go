@@ -112,6 +112,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if c.Quiet {
 		a.stderr = io.Discard
 	}
+	err = misspelt(err)
 	if err == nil {
 		err = errors.Join(checkOnce(k), checkBounds(k), kernel.EnvError())
 	}

@@ -11,6 +11,8 @@ import (
 
 	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/checkpoint"
+	"github.com/tokencache/tokencache/cmd/tokencache/internal/output"
+	"github.com/tokencache/tokencache/internal/atomicfile"
 	"github.com/tokencache/tokencache/prompt"
 )
 
@@ -142,6 +144,9 @@ A text encoder may be larger than the model. Prompts that are encoded ahead need
 }
 
 func (c *encodeCmd) Run(a *app) error {
+	if err := errors.Join(output.Apart([]string{c.Out}, c.Prompts...), atomicfile.Prepare(c.Out)); err != nil {
+		return err
+	}
 	var texts []string
 	for _, text := range c.Prompts {
 		if info, err := os.Stat(text); err == nil && info.Mode().IsRegular() {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/BurntSushi/toml"
 	"github.com/alecthomas/kong"
 
+	"github.com/tokencache/tokencache/models"
 	"github.com/tokencache/tokencache/serve"
 )
 
@@ -85,6 +87,15 @@ func (c *serveCmd) options(a *app) (o serve.Options, err error) {
 		return o, errors.New("give --tls-cert and --tls-key, or neither")
 	case c.Memory < 1 || c.KeepMemory < 1 || c.Queue <= 0 || c.Keep <= 0 || c.Drain < 0:
 		return o, errors.New("--memory, --keep-memory, --queue and --keep: want more than 0 each")
+	}
+	for _, model := range c.Model {
+		path, vae, hasVAE := strings.Cut(model, "=")
+		if err := models.Find(path); err != nil {
+			return o, fmt.Errorf("--model: %w", err)
+		}
+		if _, err := os.Stat(vae); hasVAE && err != nil {
+			return o, fmt.Errorf("--model: autoencoder %w", err)
+		}
 	}
 	o = serve.Options{
 		Models:     serve.Models(c.Model),

@@ -111,6 +111,9 @@ func (c *trainDiTCmd) train(a *app) error {
 		return err
 	}
 	defer set.Close()
+	if err := keepSource(&run.Note.Source, set, nil); err != nil {
+		return err
+	}
 	model, params, names, err := train.StartModel(weights, c.model(arch, run.Note.Options.Seed), set)
 	if err != nil {
 		return err

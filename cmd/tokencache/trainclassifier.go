@@ -66,6 +66,9 @@ func (c *trainClassifierCmd) train(a *app) error {
 		return err
 	}
 	defer set.Close()
+	if err := keepSource(&run.Note.Source, set, nil); err != nil {
+		return err
+	}
 	if !c.Resume {
 		config.Size, config.Channels, config.Names = set.Size, set.Channels, set.Classes
 		run.Settings.Steps = c.steps(run.Settings, set.Len(), train.DefaultClassifierEpochs)

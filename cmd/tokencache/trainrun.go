@@ -16,6 +16,7 @@ import (
 
 	"github.com/tokencache/tokencache/cmd/tokencache/internal/output"
 	"github.com/tokencache/tokencache/cmd/tokencache/internal/terminal"
+	"github.com/tokencache/tokencache/data"
 	"github.com/tokencache/tokencache/tensor"
 	"github.com/tokencache/tokencache/train"
 )
@@ -157,6 +158,15 @@ func beginRun[N any](c *trainRun, flags any, s train.Settings, note N) (*train.R
 		return nil, fmt.Errorf("%w; to go on give more with --steps", err)
 	}
 	return r, err
+}
+
+// keepSource is train.Source.Keep, and says what to do with other images.
+func keepSource(s *train.Source, set *data.Set, captions []data.Captions) error {
+	err := s.Keep(set, captions)
+	if errors.Is(err, train.ErrOtherImages) {
+		return fmt.Errorf("%w: give theirs with --data, or begin another run from its model with --model", err)
+	}
+	return err
 }
 
 // steps returns the number of updates of a new run of settings s on so many images.

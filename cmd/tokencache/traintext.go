@@ -82,6 +82,9 @@ func (c *trainTextCmd) train(a *app) error {
 		return err
 	}
 	defer set.Close()
+	if err := keepSource(&run.Note.Source, set, captions); err != nil {
+		return err
+	}
 	if !c.Resume {
 		if model, err = train.NewTextModel(c.model(run.Note.Options.Seed), set.Size, captions); err != nil {
 			return fmt.Errorf("%s: %w", source.Data, err)

@@ -90,10 +90,22 @@ func Sweep(dir string, own func(name string) bool) error {
 	return nil
 }
 
+// MakeFolder makes the folder at path, and those above it. A file in its place, or above it, is an
+// error that names the file.
+func MakeFolder(path string) error {
+	err := os.MkdirAll(path, 0o777)
+	if system := (*fs.PathError)(nil); errors.As(err, &system) {
+		if info, errInfo := os.Stat(system.Path); errInfo == nil && !info.IsDir() {
+			return fmt.Errorf("%s: is a file, want the name of a folder", system.Path)
+		}
+	}
+	return err
+}
+
 // Prepare makes the folder of path, removes what killed calls of Write left of the file, and reports
 // what would keep Write from writing there.
 func Prepare(path string) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+	if err := MakeFolder(filepath.Dir(path)); err != nil {
 		return err
 	}
 	switch info, err := os.Lstat(path); {

@@ -122,8 +122,10 @@ func TestPrepare(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := Prepare(filepath.Join(file, "x.png")); err == nil {
-		t.Error("a file in the place of the folder: no error")
+	for _, path := range []string{filepath.Join(file, "x.png"), filepath.Join(file, "a", "b", "x.png")} {
+		if err := Prepare(path); err == nil || err.Error() != file+": is a file, want the name of a folder" {
+			t.Errorf("a file in the place of a folder: error %v", err)
+		}
 	}
 }
 

@@ -115,11 +115,14 @@ const AboutFile = "about.json"
 // maxAbout bounds the text of AboutFile, in bytes.
 const maxAbout = 1 << 24
 
-// About returns the text of AboutFile. An archive without it is an error.
+// ErrNoAbout reports an archive without AboutFile.
+var ErrNoAbout = errors.New("there is no " + AboutFile + " in it")
+
+// About returns the text of AboutFile. An archive without it is ErrNoAbout.
 func (a *Archive) About() ([]byte, error) {
 	switch {
 	case a.about == nil:
-		return nil, fmt.Errorf("there is no %s in it", AboutFile)
+		return nil, ErrNoAbout
 	case a.about.size > maxAbout:
 		return nil, fmt.Errorf("%s: %d bytes, want at most %d", AboutFile, a.about.size, maxAbout)
 	}

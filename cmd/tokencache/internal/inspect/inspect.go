@@ -56,6 +56,9 @@ func Path(ctx context.Context, path string, o dit.Options) (*Report, error) {
 		r.model(w.Config)
 		if err := w.Unsupported(); err != nil {
 			r.Reason = err.Error()
+			if err := r.notFinite(w.File); err != nil {
+				return nil, err
+			}
 		} else if err := w.File.NotFinite(); err != nil {
 			r.Reason = err.Error()
 		}
@@ -114,7 +117,18 @@ func Path(ctx context.Context, path string, o dit.Options) (*Report, error) {
 		r.Parameters += int64(t.Len())
 	}
 	r.add("parameters", "%s in %d tensors", millions(r.Parameters), len(r.Tensors))
-	return r, nil
+	return r, r.notFinite(f)
+}
+
+// notFinite adds how many numbers of a file that cannot be run anyway are not finite, if any.
+func (r *Report) notFinite(f *checkpoint.File) error {
+	err := f.NotFinite()
+	var bad *checkpoint.NotFiniteError
+	if errors.As(err, &bad) {
+		r.add("not finite", "%s", bad)
+		return nil
+	}
+	return err
 }
 
 // reason is an error without the "model PATH: " that says nothing new in a report.

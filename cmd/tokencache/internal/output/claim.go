@@ -49,8 +49,8 @@ func claimOutput(path string, own func(name string) bool, dir string) (c *Claim,
 	if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
 		c.made = dir
 	}
-	if err := os.MkdirAll(dir, 0o777); err != nil {
-		return nil, fmt.Errorf("output %s: %w", path, err)
+	if err := atomicfile.MakeFolder(dir); err != nil {
+		return nil, fmt.Errorf("output: %w", err)
 	}
 	lock := filepath.Join(dir, ".tokencache.lock")
 	if path != dir {
@@ -76,8 +76,8 @@ func (c *Claim) Release() error {
 
 // NewFolder makes a new folder in parent, 0001 or the next number, and returns its path.
 func NewFolder(parent string) (string, error) {
-	if err := os.MkdirAll(parent, 0o777); err != nil {
-		return "", fmt.Errorf("output %s: %w", parent, err)
+	if err := atomicfile.MakeFolder(parent); err != nil {
+		return "", fmt.Errorf("output: %w", err)
 	}
 	entries, err := os.ReadDir(parent)
 	if err != nil {

@@ -48,8 +48,8 @@ func pairsPath(path string) (string, bool) {
 
 // PreparePairs returns the PNG file for pairs that path names, and refuses what cannot be written,
 // before the work. An empty path makes a new folder, which discard removes again if nothing was
-// written.
-func PreparePairs(path string) (file string, discard func(), err error) {
+// written. A folder that has pairs is an *ExistsError, unless they may be overwritten.
+func PreparePairs(path string, overwrite bool) (file string, discard func(), err error) {
 	discard = func() {}
 	if path == "" {
 		if path, err = NewFolder(DefaultParent); err != nil {
@@ -61,6 +61,11 @@ func PreparePairs(path string) (file string, discard func(), err error) {
 	file, ok := pairsPath(path)
 	if !ok {
 		return "", nil, fmt.Errorf("output %s: want FILE.png or a folder", path)
+	}
+	if file != path && !overwrite {
+		if info, err := os.Lstat(file); err == nil && !info.IsDir() {
+			return "", nil, &ExistsError{Path: file, What: "is there already"}
+		}
 	}
 	return file, discard, atomicfile.Prepare(file)
 }

@@ -53,6 +53,9 @@ type Writer struct {
 // now, before the work.
 func NewWriter(p *tokencache.Pipeline, req tokencache.Request, o Options) (w *Writer, err error) {
 	w = &Writer{Path: o.Path, latentsPath: o.Latents}
+	if kind, err := kindOf(o.Path); err == nil && kind != kindNPZ && o.Labels && o.Part == nil {
+		return nil, errors.New("labels are written to an .npz file alone, want that as the output")
+	}
 	if o.Latents != "" {
 		if w.latents, err = newLatentsFor(p, req, o); err != nil {
 			return nil, err
@@ -111,8 +114,8 @@ func About(p *tokencache.Pipeline, req tokencache.Request, o Options) shard.Run 
 
 // newLatentsFor returns the latents of a request's images, whose file can be written.
 func newLatentsFor(p *tokencache.Pipeline, req tokencache.Request, o Options) (*Latents, error) {
-	if samePath(o.Path, o.Latents) {
-		return nil, fmt.Errorf("images and latents cannot both be written to %s", o.Path)
+	if samePath(o.Path, o.Latents) || holds(o.Path, o.Latents) {
+		return nil, fmt.Errorf("images and latents cannot both be written to %s", o.Latents)
 	}
 	if err := atomicfile.Prepare(o.Latents); err != nil {
 		return nil, fmt.Errorf("latents: %w", err)
@@ -127,18 +130,6 @@ func newLatentsFor(p *tokencache.Pipeline, req tokencache.Request, o Options) (*
 		return nil, fmt.Errorf("latents %s: %w", o.Latents, err)
 	}
 	return NewLatents(req.Images(), shape.Channels, shape.LatentRows), nil
-}
-
-// samePath reports whether two paths are of one file.
-func samePath(a, b string) bool {
-	x, errX := filepath.Abs(a)
-	y, errY := filepath.Abs(b)
-	if errX == nil && errY == nil && x == y && a != "" {
-		return true
-	}
-	i, errI := os.Stat(a)
-	j, errJ := os.Stat(b)
-	return errI == nil && errJ == nil && os.SameFile(i, j)
 }
 
 // Resumable reports whether what is finished stays when the run is interrupted.

@@ -73,3 +73,16 @@ func TestCompared(t *testing.T) {
 		"mean 55.0 dB, 5th percentile 40.0, min 30.0; 2 identical, which count as 100 dB; uncached itself 37.6 dB" +
 		"\nthe converged solution: 197 evaluations; half of them give the same within 78.4 dB (latents 0.002)")
 }
+
+// TestCaptions checks that a sheet of pairs says how fast the policy is and how near its images are.
+func TestCaptions(t *testing.T) {
+	c := &measure.Comparison{Speedup: 2.345, PSNRUncached: &eval.Fidelity{Mean: 41.26}}
+	kinds := [2]string{"uncached", "fora:n=2"}
+	if got, want := Captions(c, kinds), [2]string{"uncached", "fora:n=2\n2.35x as fast\n41.3 dB PSNR"}; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	c.Disturbed = []string{"a load"}
+	if got := Captions(c, kinds)[1]; !strings.Contains(got, "2.35x as fast (disturbed)\n") {
+		t.Errorf("of a busy machine: got %q", got)
+	}
+}

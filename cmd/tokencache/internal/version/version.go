@@ -29,14 +29,19 @@ const changed = " with changes"
 
 // Describe describes this program.
 func Describe() Version {
+	info, _ := debug.ReadBuildInfo()
+	return describe(info)
+}
+
+// describe describes a program by what its linker noted, or nil.
+func describe(info *debug.BuildInfo) Version {
 	v := Version{
 		Version:  "(devel)",
 		Go:       runtime.Version(),
 		Platform: runtime.GOOS + "/" + runtime.GOARCH,
 		Level:    kernel.ActiveLevel().String(),
 	}
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
+	if info == nil {
 		return v
 	}
 	if info.Main.Version != "" {
