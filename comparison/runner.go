@@ -165,7 +165,7 @@ func (r *runner) describe(cell *report.Cell, s run) error {
 	if sampling != r.Sampling {
 		cell.Sampling = &sampling
 	}
-	if t, ok := policy.(*reuse.Trained); ok && t.Saw(r.Seed) {
+	if t, ok := policy.(*reuse.Trained); ok && err == nil && t.Saw(r.Seed) {
 		cell.Note = fmt.Sprintf("made from images of seed %d: not unseen here", r.Seed)
 	}
 	return err

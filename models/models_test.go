@@ -191,6 +191,9 @@ func TestResolvePolicy(t *testing.T) {
 			if err == nil && got != test.want || err != nil && !strings.Contains(got, test.want) {
 				t.Errorf("got %s, want %s", got, test.want)
 			}
+			if (p == nil) != (err != nil) {
+				t.Errorf("policy %#v with error %v", p, err)
+			}
 		})
 	}
 }

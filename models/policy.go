@@ -24,7 +24,11 @@ func ResolvePolicy(b *bundle.Bundle, text string) (reuse.Policy, error) {
 	p, err := NamedPolicy(b, text)
 	if unknown := (*UnknownError)(nil); errors.As(err, &unknown) {
 		if isFolder(text) {
-			return reuse.Open(text)
+			t, err := reuse.Open(text)
+			if err != nil {
+				return nil, err // and no policy, where t would be one that is nil
+			}
+			return t, nil
 		}
 		unknown.Or = "the folder of a calibrated policy"
 	}

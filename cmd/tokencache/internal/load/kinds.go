@@ -81,7 +81,11 @@ func policyOf(b *bundle.Bundle, name string, s tokencache.Sampling) (reuse.Polic
 	if name != "" {
 		return models.NamedPolicy(b, name)
 	}
-	return b.Choose(s, 0)
+	t, err := b.Choose(s, 0)
+	if err != nil {
+		return nil, err
+	}
+	return t, nil
 }
 
 // pngOf returns the PNG file of an image, as generate writes it.
