@@ -72,6 +72,7 @@ var methods = []method{
 	},
 	{name: "toca", title: "ToCa", ladder: tocas("toca")},
 	{name: "duca", title: "DuCa", ladder: tocas("duca")},
+	{name: "clusca", title: "ClusCa", ladder: numbered("clusca:n=%g", 2, 3, 4, 5, 6, 7, 8)},
 	{name: "fbcache", title: "FBCache", ladder: numbered("fbcache:threshold=%g", thresholds...)},
 	{name: "dbcache", title: "DBCache", ladder: slices.Concat(
 		numbered("dbcache:threshold=%g", thresholds[:9]...),

@@ -236,6 +236,8 @@ var policies = []string{
 	"speca:threshold=0.3,decay=1,min=1,metric=l1", "speca:order=1,min=0,max=3,threshold=0.5,decay=1,metric=l2,reject=true",
 	"speca:order=2,min=1,threshold=0.35,decay=0.8,metric=l1,reject=true,halves=separate",
 	"toca", "toca:scheduler=ddim50,n=2", "duca",
+	"clusca", "clusca:n=3,clusters=4", "clusca:gamma=0,n=2,topk=2,clusters=3", "clusca:gamma=0.3,clusters=5,order=1",
+	"clusca:order=0,clusters=3,topk=2,warmup=1,seed=9",
 	"fbcache:threshold=1", "fbcache:threshold=9,most=2,warmup=2",
 	"dbcache:front=1,back=1,threshold=0.8", "dbcache:threshold=9,most=3",
 	"dbcache:order=1,threshold=2,warmup=2", "dbcache:front=1,order=2,threshold=2,halves=joint,max-cached=4",

@@ -82,6 +82,14 @@ var methods = []method{
 		make: func() settable { return NewCEM() },
 	},
 	{
+		name: "clusca",
+		summary: "As taylorseer, but every step computes the MLP of one token of each cluster of tokens, and " +
+			"mixes it into the others' cached outputs.",
+		paper: "Compute Only 16 Tokens in One Timestep: Accelerating Diffusion Transformers with Cluster-Driven " +
+			"Feature Caching, arXiv 2509.10312",
+		make: func() settable { return NewClusCa() },
+	},
+	{
 		name: "dpcache",
 		summary: "Forecasts the last block's output by Taylor series between key steps that are planned " +
 			"beforehand.",
