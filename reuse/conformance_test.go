@@ -179,7 +179,7 @@ func everythingComputed(t *testing.T, s *subject) {
 	method, _, _ := strings.Cut(s.text, ":")
 	var more []string
 	switch method {
-	case "fora", "taylorseer", "hicache", "clusca", "fastercache", "deltadit":
+	case "fora", "taylorseer", "hicache", "clusca", "dmd", "fastercache", "deltadit":
 		more = []string{"n=1"}
 	case "dpcache", "cem":
 		more = []string{"i=,n=1"}

@@ -252,6 +252,7 @@ var policies = []string{
 	"spectrum:m=1,lam=1e-7,warmup=4,window=3",
 	"deltadit", "deltadit:n=2,span=0.75,boundary=0.4", "random", "update-norm",
 	"dpcache:n=2", "dpcache:i=3+6,warmup=2,order=1", "dpcache:order=0,warmup=1",
+	"dmd:n=2,warmup=4", "dmd:n=2,warmup=1,history=4,feature=hidden", "dmd:n=3,warmup=5,history=5",
 	"cem", "cem:i=0+2+6,ratio=0.3,scheduler=constant",
 	"smoothcache", "l2c", "l2p:feature=output", "l2p:feature=hidden",
 	"tome", "tome:ratio=0.3,mlp=true",

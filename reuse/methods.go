@@ -98,6 +98,12 @@ var methods = []method{
 		make: func() settable { return NewDPCache() },
 	},
 	{
+		name: "dmd",
+		summary: "Forecasts the model's output, or the last block's, as a sum of exponentials in time, fitted to " +
+			"the last full steps by dynamic mode decomposition. From public code of HiCache++ and cache-dit.",
+		make: func() settable { return NewDMD() },
+	},
+	{
 		name: "fbcache",
 		summary: "Caches what the blocks after the first add to the tokens, until the first block's own " +
 			"residual has changed by the threshold. From public code of inference frameworks.",
