@@ -10,7 +10,8 @@ import (
 	"github.com/tokencache/tokencache/tensor"
 )
 
-// groups are six image tokens of width 2, in two groups, after a text's token that is far from both.
+// groups are six image tokens of width 2, in two groups, after a text's token that is far from
+// both.
 var groups = []float32{-90, 50, 0, 0, 10, 10, 1, 0, 11, 10, 0, 1, 10, 11}
 
 // alike returns the tokens of samples that are alike.
@@ -18,8 +19,9 @@ func alike(samples int, tokens []float32) *tensor.Tensor {
 	return tensor.FromSlice(slices.Repeat(tokens, samples), samples*len(tokens)/2, 2)
 }
 
-// TestClusters checks that clusters are the groups that tokens stand in, whatever the first centres,
-// that they are the same in every sample and run, and that later ones start from the last centres.
+// TestClusters checks that clusters are the groups that tokens stand in, whatever the first
+// centres, that they are the same in every sample and run, and that later ones start from the last
+// centres.
 func TestClusters(t *testing.T) {
 	pool := tensor.NewPool(2)
 	defer pool.Close()

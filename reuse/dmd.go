@@ -6,15 +6,15 @@ import (
 	"github.com/tokencache/tokencache/tensor"
 )
 
-// DMD forecasts a feature by dynamic mode decomposition: as a sum of exponentials in time, fitted to
-// the last computed steps. From public code, of HiCache++ and of cache-dit, which both give it this
-// name. All is computed at the first Warmup steps and then at every Interval-th.
+// DMD forecasts a feature by dynamic mode decomposition: as a sum of exponentials in time, fitted
+// to the last computed steps. From public code, of HiCache++ and of cache-dit, which both give it
+// this name. All is computed at the first Warmup steps and then at every Interval-th.
 //
 // Of the last History computed steps, the latest that are evenly spaced count. Where there are at
 // least four, the feature is what the linear propagator from each to the next (see dmdFit) makes of
 // the last after h steps: its eigenvalues taken to the power of h over the spacing. Where there are
-// fewer it is the straight line through the last two values, as in cache-dit; HiCache++ has a series
-// of Hermite polynomials there. Where no fit is possible it is the last value.
+// fewer it is the straight line through the last two values, as in cache-dit; HiCache++ has a
+// series of Hermite polynomials there. Where no fit is possible it is the last value.
 //
 // A sample's fit is its own. HiCache++ forecasts the prediction after guidance; here guidance's two
 // halves are forecast each.
@@ -103,7 +103,7 @@ type dmdRun struct {
 
 // dmdSample is what is known of a sample's snapshots.
 type dmdSample struct {
-	count    int                             // of those taken, the i-th of them in slot i modulo the slots
+	count    int                             // of those taken; the i-th is in slot i modulo the slots
 	at       [maxHistory]int                 // of each slot: the position
 	products [maxHistory][maxHistory]float64 // scalar products, by slots
 	fit      dmdFit

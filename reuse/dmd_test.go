@@ -34,8 +34,8 @@ func fitOf(f func(i int, t float64) float64, snapshots int) (fit dmdFit, ok bool
 	return fitDMD(&products, snapshots)
 }
 
-// TestDMDIsExactOnExponentials checks that sums of exponentials are continued, by any step, also with
-// more snapshots than they need.
+// TestDMDIsExactOnExponentials checks that sums of exponentials are continued, by any step, also
+// with more snapshots than they need.
 func TestDMDIsExactOnExponentials(t *testing.T) {
 	for name, f := range series {
 		t.Run(name, func(t *testing.T) {

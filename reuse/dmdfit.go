@@ -8,23 +8,24 @@ import (
 // maxHistory is the max number of snapshots of a DMD: one more than its modes.
 const maxHistory = maxSmall + 1
 
-// minHistory is how many snapshots a fit needs: an oscillation has two numbers, and three pairs tell
-// it from growth.
+// minHistory is how many snapshots a fit needs: an oscillation has two numbers, and three pairs
+// tell it from growth.
 const minHistory = 4
 
-// Constants of the public code: singular values below dmdRank of the first do not count, and dmdRidge
-// is added to those that are divided by.
+// Constants of the public code: singular values below dmdRank of the first do not count, and
+// dmdRidge is added to those that are divided by.
 const (
 	dmdRank  = 1e-4
 	dmdRidge = 1e-8
 )
 
 // dmdFit is the linear propagator that takes each of some snapshots Y_0 ... Y_n to the next, by its
-// eigenvalues and modes. All is in terms of the snapshots themselves: a mode is a combination of Y_1
-// ... Y_n, and so is a forecast, so that nothing but the snapshots' scalar products must be known.
+// eigenvalues and modes. All is in terms of the snapshots themselves: a mode is a combination of
+// Y_1 ... Y_n, and so is a forecast, so that nothing but the snapshots' scalar products must be
+// known.
 type dmdFit struct {
 	pairs, rank int
-	modes       small // [pairs, rank]: the weights of the snapshots in each mode, times its amplitude
+	modes       small // [pairs, rank]: the snapshots' weights in each mode, times its amplitude
 	values      [maxSmall]complex128
 }
 

@@ -8,8 +8,8 @@ import (
 // maxSmall is the order of a small matrix.
 const maxSmall = 7
 
-// small is a matrix of order n up to maxSmall, of which the first n rows and columns count. It is an
-// array, so that its users allocate nothing.
+// small is a matrix of order n up to maxSmall, of which the first n rows and columns count. It is
+// an array, so that its users allocate nothing.
 type small [maxSmall][maxSmall]complex128
 
 // rotation is the unitary map of two numbers x and y to c·x + s·y and -conj(s)·x + c·y.
@@ -49,8 +49,8 @@ func (r rotation) columns(m *small, n, i int) {
 	}
 }
 
-// schur turns t, of order n, into the upper triangular matrix u with t = q·u·q*, for a unitary q, by
-// the QR algorithm with shifts. It reports whether that converged.
+// schur turns t, of order n, into the upper triangular matrix u with t = q·u·q*, for a unitary q,
+// by the QR algorithm with shifts. It reports whether that converged.
 func schur(t *small, n int) (q small, ok bool) {
 	for i := range n {
 		q[i][i] = 1
@@ -159,7 +159,9 @@ func eigen(a *small, n int) (values [maxSmall]complex128, vectors small, ok bool
 
 // eigenSymmetric returns the eigenvalues of the real symmetric matrix a, of order n, from the
 // largest on, and in the columns of vectors their eigenvectors, by Jacobi's method.
-func eigenSymmetric(a *[maxSmall][maxSmall]float64, n int) (values [maxSmall]float64, vectors [maxSmall][maxSmall]float64) {
+func eigenSymmetric(
+	a *[maxSmall][maxSmall]float64, n int,
+) (values [maxSmall]float64, vectors [maxSmall][maxSmall]float64) {
 	m := *a
 	for i := range n {
 		vectors[i][i] = 1
@@ -184,12 +186,13 @@ func eigenSymmetric(a *[maxSmall][maxSmall]float64, n int) (values [maxSmall]flo
 				tan := math.Copysign(1, theta) / (math.Abs(theta) + math.Hypot(theta, 1))
 				cos := 1 / math.Hypot(tan, 1)
 				sin := tan * cos
+				turn := func(x, y float64) (float64, float64) { return cos*x - sin*y, sin*x + cos*y }
 				for k := range n {
-					m[k][p], m[k][q] = cos*m[k][p]-sin*m[k][q], sin*m[k][p]+cos*m[k][q]
+					m[k][p], m[k][q] = turn(m[k][p], m[k][q])
+					vectors[k][p], vectors[k][q] = turn(vectors[k][p], vectors[k][q])
 				}
 				for k := range n {
-					m[p][k], m[q][k] = cos*m[p][k]-sin*m[q][k], sin*m[p][k]+cos*m[q][k]
-					vectors[k][p], vectors[k][q] = cos*vectors[k][p]-sin*vectors[k][q], sin*vectors[k][p]+cos*vectors[k][q]
+					m[p][k], m[q][k] = turn(m[p][k], m[q][k])
 				}
 			}
 		}
@@ -212,8 +215,8 @@ func eigenSymmetric(a *[maxSmall][maxSmall]float64, n int) (values [maxSmall]flo
 	return values, vectors
 }
 
-// solve returns the solution x of a·x = b, of order n, by elimination with pivots. It reports whether
-// there is one.
+// solve returns the solution x of a·x = b, of order n, by elimination with pivots. It reports
+// whether there is one.
 func solve(a *small, b *[maxSmall]complex128, n int) (x [maxSmall]complex128, ok bool) {
 	m := *a
 	x = *b

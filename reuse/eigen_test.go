@@ -22,7 +22,10 @@ func TestEigen(t *testing.T) {
 		{"zeros", [][]float64{{0, 0}, {0, 0}}, []complex128{0, 0}},
 		{"a rotation", [][]float64{{0, -2}, {2, 0}}, []complex128{-2i, 2i}},
 		{"a triangle", [][]float64{{1, 5, 7}, {0, 2, 9}, {0, 0, 3}}, []complex128{1, 2, 3}},
-		{"a shift in a circle", [][]float64{{0, 0, 0, 1}, {1, 0, 0, 0}, {0, 1, 0, 0}, {0, 0, 1, 0}}, []complex128{-1, -1i, 1i, 1}},
+		{
+			"a shift in a circle", [][]float64{{0, 0, 0, 1}, {1, 0, 0, 0}, {0, 1, 0, 0}, {0, 0, 1, 0}},
+			[]complex128{-1, -1i, 1i, 1},
+		},
 		{"one vector alone", [][]float64{{1, 1}, {0, 1}}, []complex128{1, 1}},
 	}
 	random := rand.New(rand.NewPCG(1, 1))
