@@ -118,9 +118,9 @@ func TestFailedCell(t *testing.T) {
 // the rivals.
 var required = []string{
 	"own-steps", "dpm++", "unipc3", "learned", "learned-residual", "tokencache", "paper-v1", "paper-v2",
-	"fora", "taylorseer", "taylorseer2", "taylorseer3", "taylorseer4", "toca", "duca", "fbcache", "dbcache",
+	"fora", "taylorseer", "taylorseer2", "taylorseer3", "taylorseer4", "toca", "duca", "clusca", "fbcache", "dbcache",
 	"dbcache-taylor", "teacache", "teacache-fitted", "smoothcache", "l2c", "deltadit", "tome",
-	"seacache", "magcache", "easycache", "speca", "hicache", "spectrum", "fastercache", "dpcache", "cem", "l2p",
+	"seacache", "magcache", "easycache", "speca", "hicache", "spectrum", "fastercache", "dpcache", "dmd", "cem", "l2p",
 	"last-block", "extrapolation",
 }
 

@@ -70,8 +70,10 @@ var methods = []method{
 		title:  "last block's output, Taylor order 2",
 		ladder: numbered("dpcache:n=%g", 2, 3, 4, 5, 6, 7, 8),
 	},
+	{name: "dmd", title: "dynamic mode decomposition", ladder: numbered("dmd:n=%g", 2, 3, 4, 5, 6, 7, 8)},
 	{name: "toca", title: "ToCa", ladder: tocas("toca")},
 	{name: "duca", title: "DuCa", ladder: tocas("duca")},
+	{name: "clusca", title: "ClusCa", ladder: numbered("clusca:n=%g", 2, 3, 4, 5, 6, 7, 8)},
 	{name: "fbcache", title: "FBCache", ladder: numbered("fbcache:threshold=%g", thresholds...)},
 	{name: "dbcache", title: "DBCache", ladder: slices.Concat(
 		numbered("dbcache:threshold=%g", thresholds[:9]...),

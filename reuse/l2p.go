@@ -14,7 +14,7 @@ import (
 	"github.com/tokencache/tokencache/tensor"
 )
 
-// Features that L2P forecasts.
+// Features that L2P and DMD forecast.
 const (
 	OutputFeature = "output" // what the model predicts for a sample, before guidance
 	HiddenFeature = "hidden" // the last block's output
@@ -110,9 +110,9 @@ func (p *L2P) resolve(plan Plan) (full []bool, slots []int, count int, err error
 	return full, slots, count, nil
 }
 
-// size returns the numbers of a sample's feature, rows of it and their width.
-func (p *L2P) size(m *seam.Shape) (rows, width int) {
-	if p.Feature == HiddenFeature {
+// featureSize returns the numbers of a sample's feature, rows of it and their width.
+func featureSize(feature string, m *seam.Shape) (rows, width int) {
+	if feature == HiddenFeature {
 		return m.Tokens, m.Width
 	}
 	return 1, m.OutChannels * m.LatentRows * m.LatentCols
@@ -121,7 +121,7 @@ func (p *L2P) size(m *seam.Shape) (rows, width int) {
 // CacheBytes implements Policy.
 func (p *L2P) CacheBytes(model seam.Model, plan Plan, samples int) (int64, error) {
 	_, _, count, err := p.resolve(plan)
-	rows, width := p.size(model.Shape())
+	rows, width := featureSize(p.Feature, model.Shape())
 	return 4 * int64(count) * int64(samples) * int64(rows) * int64(width), err
 }
 
@@ -142,7 +142,7 @@ func (p *L2P) NewRun(model seam.Model, plan Plan, samples int) (Run, error) {
 	}
 	m := model.Shape()
 	r := &l2pRun{policy: p, wholeSteps: newWholeSteps(m, samples, full), slots: slots}
-	rows, width := p.size(m)
+	rows, width := featureSize(p.Feature, m)
 	for range count {
 		r.past = append(r.past, newRows(samples*rows, width))
 	}

@@ -82,12 +82,26 @@ var methods = []method{
 		make: func() settable { return NewCEM() },
 	},
 	{
+		name: "clusca",
+		summary: "As taylorseer, but every step computes the MLP of one token of each cluster of tokens, and " +
+			"mixes it into the others' cached outputs.",
+		paper: "Compute Only 16 Tokens in One Timestep: Accelerating Diffusion Transformers with Cluster-Driven " +
+			"Feature Caching, arXiv 2509.10312",
+		make: func() settable { return NewClusCa() },
+	},
+	{
 		name: "dpcache",
 		summary: "Forecasts the last block's output by Taylor series between key steps that are planned " +
 			"beforehand.",
 		paper: "Denoising as Path Planning: Training-Free Acceleration of Diffusion Models with DPCache, " +
 			"arXiv 2602.22654",
 		make: func() settable { return NewDPCache() },
+	},
+	{
+		name: "dmd",
+		summary: "Forecasts the model's output, or the last block's, as a sum of exponentials in time, fitted to " +
+			"the last full steps by dynamic mode decomposition. From public code of HiCache++ and cache-dit.",
+		make: func() settable { return NewDMD() },
 	},
 	{
 		name: "fbcache",

@@ -42,6 +42,11 @@ func TestTexts(t *testing.T) {
 		{"toca", "toca:n=3,ratio=0.25,scheduler=constant,bonus=0.6"},
 		{"cem", "cem:n=3,warmup=1,ratio=0.05,scheduler=ddim50,bonus=0.8"},
 		{"cem:i=0+4+9", "cem:i=0+4+9,warmup=1,ratio=0.05,scheduler=ddim50,bonus=0.8"},
+		{"clusca", "clusca:n=4,order=4,warmup=2,clusters=16,topk=1,gamma=0.007,seed=0"},
+		{"clusca:fresh-threshold=6,max-order=1,first-enhance=3,cluster-num=32,k=2,propagation-ratio=0.01",
+			"clusca:n=6,order=1,warmup=3,clusters=32,topk=2,gamma=0.01,seed=0"},
+		{"dmd", "dmd:n=5,warmup=4,history=6,feature=output"},
+		{"dmd:cache-interval=3,first-enhance=2,dmd-history=5,feature=hidden", "dmd:n=3,warmup=2,history=5,feature=hidden"},
 		{"dpcache", "dpcache:n=3,warmup=3,order=2"},
 		{"dpcache:i=0+4+9,first=2", "dpcache:i=0+4+9,warmup=2,order=2"},
 		{"duca", "duca:n=3,ratio=0.25,scheduler=constant,bonus=0.8"},
@@ -113,6 +118,9 @@ func TestRefusedTexts(t *testing.T) {
 			"want front, back, threshold, warmup, most, warmup-interval, max-cached, order or halves"},
 		{"taylorseer:order=5", "policy taylorseer: order=5: want a whole number, 0 to 4"},
 		{"toca:scheduler=ddim", "policy toca: scheduler=ddim: want constant, ddim50 or ddpm250"},
+		{"clusca:gamma=1.5", "policy clusca: gamma=1.5: want a number, 0 to 1"},
+		{"clusca:clusters=0", "policy clusca: clusters=0: want a whole number, 1 or more"},
+		{"dmd:history=3", "policy dmd: history=3: want a whole number, 4 to 8"},
 		{"toca:ratio=NaN", "policy toca: ratio=NaN: want a number, 0 to 1"},
 		{"fbcache:threshold=-1", "policy fbcache: threshold=-1: want a number, 0 or more"},
 		{"fbcache:warmup=0", "warmup=0"},
@@ -223,7 +231,7 @@ func TestMethods(t *testing.T) {
 			}
 		})
 	}
-	want := []string{"none", "tokencache", "fora", "taylorseer", "hicache", "speca", "toca", "duca", "cem", "dpcache", "fbcache", "dbcache",
+	want := []string{"none", "tokencache", "fora", "taylorseer", "hicache", "speca", "toca", "duca", "cem", "clusca", "dpcache", "dmd", "fbcache", "dbcache",
 		"teacache", "seacache", "magcache", "spectrum", "easycache", "fastercache", "deltadit", "l2c", "tome",
 		"random", "update-norm"}
 	if !slices.Equal(names, want) {
