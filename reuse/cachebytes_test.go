@@ -14,14 +14,18 @@ import (
 // TestCacheBytes checks that the memory that policies say they take is what their runs hold.
 func TestCacheBytes(t *testing.T) {
 	const samples = 64
-	for _, arch := range []dit.Arch{dit.ArchDiT, dit.ArchMDTv2, archMiniT2I} {
-		m := modelOf(t, arch)
+	for _, c := range []struct {
+		arch  dit.Arch
+		cache tensor.DType
+	}{{dit.ArchDiT, tensor.F32}, {dit.ArchDiT, tensor.BF16}, {dit.ArchMDTv2, tensor.F32}, {archMiniT2I, tensor.F32}} {
+		arch, m := c.arch, modelOf(t, c.arch)
+		m.Shape().Cache = c.cache
 		b := inputs(m, samples)[0]
 		pool := tensor.NewPool(1)
 		defer pool.Close()
 		g := tensor.NewGraph(pool)
 		for _, text := range policies {
-			t.Run(fmt.Sprintf("%s/%s", arch, text), func(t *testing.T) {
+			t.Run(fmt.Sprintf("%s/%v/%s", arch, c.cache, text), func(t *testing.T) {
 				p := made(t, m, text)
 				bytes, err := p.CacheBytes(m, plan, samples)
 				if keeps := p.Kind() != reuse.Uncached && p.Kind() != reuse.Merges; err != nil || keeps != (bytes > 0) {

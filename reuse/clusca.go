@@ -86,7 +86,7 @@ func (p *ClusCa) kept(n int) int {
 // CacheBytes implements Policy.
 func (p *ClusCa) CacheBytes(model seam.Model, _ Plan, samples int) (int64, error) {
 	m := model.Shape()
-	return branchesBytes(m, samples, p.Order) + clustersBytes(samples, p.clusters(m.Image()), m),
+	return branchesBytes(exactCache(m), samples, p.Order) + clustersBytes(samples, p.clusters(m.Image()), m),
 		named("clusca", p.Validate())
 }
 
@@ -110,7 +110,7 @@ func (p *ClusCa) NewRun(model seam.Model, plan Plan, samples int) (Run, error) {
 	}
 	m := model.Shape()
 	r := &cluscaRun{
-		fullSteps: newFullSteps(m, plan, samples, p.Order, p.full),
+		fullSteps: newFullSteps(exactCache(m), plan, samples, p.Order, p.full),
 		policy:    *p,
 		text:      m.Text,
 		last:      m.Blocks - 1,
@@ -126,6 +126,13 @@ func (p *ClusCa) NewRun(model seam.Model, plan Plan, samples int) (Run, error) {
 	r.swap = func(i, j int) { r.order[i], r.order[j] = r.order[j], r.order[i] }
 	r.settleRow = r.settle
 	return r, nil
+}
+
+// exactCache returns m with caches in float32: what is propagated at a step changes what is kept.
+func exactCache(m *seam.Shape) *seam.Shape {
+	shape := *m
+	shape.Cache = tensor.F32
+	return &shape
 }
 
 // cluscaRun is the state of a ClusCa.

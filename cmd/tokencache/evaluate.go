@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/tokencache/tokencache/cmd/tokencache/internal/jobsrun"
 	"github.com/tokencache/tokencache/cmd/tokencache/internal/output"
@@ -49,6 +50,14 @@ func (c *evaluateCmd) Run(a *app) error { return skippable(c.run(a), "--skip-bro
 func (c *evaluateCmd) run(a *app) error {
 	if c.Count != nil && *c.Count < 1 {
 		return fmt.Errorf("--count %d: want 1 or more", *c.Count)
+	}
+	for _, o := range []struct{ flag, path, ending string }{
+		{"statistics", c.Statistics, ".npz"},
+		{"neighbours", c.Neighbours, ".png"},
+	} {
+		if o.path != "" && filepath.Ext(o.path) != o.ending {
+			return fmt.Errorf("--%s %s: want a name that ends in %s", o.flag, o.path, o.ending)
+		}
 	}
 	outputs := []string{c.Statistics, c.Neighbours}
 	if err := output.Apart(outputs, c.Samples, c.Reference, c.Features); err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/tokencache/tokencache/checkpoint"
 	"github.com/tokencache/tokencache/cmd/tokencache/internal/output"
 	"github.com/tokencache/tokencache/internal/atomicfile"
+	"github.com/tokencache/tokencache/models"
 	"github.com/tokencache/tokencache/prompt"
 )
 
@@ -191,7 +192,7 @@ func (c *encodeCmd) encoder(a *app) (*prompt.Encoder, error) {
 	case c.Model == "":
 		return prompt.Open(c.TextEncoder, c.Length)
 	}
-	p, err := tokencache.OpenContext(a.ctx, c.Model, tokencache.Options{TextEncoder: c.TextEncoder})
+	p, _, _, err := models.Resolve(a.ctx, c.Model, tokencache.Options{TextEncoder: c.TextEncoder})
 	if err != nil {
 		return nil, err
 	}
