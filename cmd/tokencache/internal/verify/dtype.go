@@ -5,6 +5,7 @@ import (
 
 	"github.com/tokencache/tokencache/diffusion"
 	"github.com/tokencache/tokencache/dit"
+	"github.com/tokencache/tokencache/minit2i"
 	"github.com/tokencache/tokencache/tensor"
 	"github.com/tokencache/tokencache/vae"
 )
@@ -14,10 +15,12 @@ import (
 // be expected of errors of rounding that are independent of each other:
 //
 // A linear map of numbers that each have a relative error of u/√2 has a relative error of u. A
-// block has two branches of two such maps, one behind the other, and none of them adds more to the
-// residual stream than is in it, so that the error behind L blocks is at most √(4L)·u. Guidance of
-// scale s takes s times one prediction and 1-s times another, and a run of n steps adds up n of
-// those errors, none of which grows: √(s²+(s-1)²)·√n times as much.
+// block's MLP has two such maps, one behind the other. Its attention has as many, values and
+// projection, and the scores, products of two results of such maps, err by √2·u of themselves,
+// which counts as a third. Neither branch adds more to the residual stream than is in it, so that
+// the error behind L blocks is at most √(5L)·u. Guidance of scale s takes s times one prediction
+// and 1-s times another, and a run of n steps adds up n of those errors, none of which grows:
+// √(s²+(s-1)²)·√n times as much.
 //
 // Rounding to bfloat16 errs by up to 2^-9 of a number, evenly: u = √2·2^-9/√3. Rounding to int8
 // errs evenly by up to half a step. A step of activations is 1/255 of their range, taken to be 12
@@ -35,10 +38,17 @@ type rounding struct {
 }
 
 // roundingOf returns the bound for a model.
-func roundingOf(m *dit.Model) rounding {
-	maps := 4 * len(m.Blocks)
+func roundingOf(m *dit.Model) rounding { return roundingIn(m.DType, len(m.Blocks)) }
+
+// roundingOfText returns the bound for a text-to-image model, whose joint blocks follow those of
+// the text alone.
+func roundingOfText(m *minit2i.Model) rounding { return roundingIn(m.DType, m.TextDepth+m.Depth) }
+
+// roundingIn returns the bound for a number of blocks in a number format.
+func roundingIn(d tensor.DType, blocks int) rounding {
+	maps := 5 * blocks
 	unit := 0.0
-	switch m.DType {
+	switch d {
 	case tensor.BF16:
 		unit = bf16Error
 	case tensor.INT8:
@@ -63,6 +73,18 @@ func (r *rounding) after(g diffusion.Guidance, steps int) {
 		scale = g.ScaleAt(0)
 	}
 	r.gain = max(1, math.Hypot(scale, scale-1)) * math.Sqrt(float64(steps))
+}
+
+// afterVelocity notes that results are out - x, at a scale of guidance, over a number of steps: the
+// errors are those of out.
+func (r *rounding) afterVelocity(x, out []float32, scale float64, steps int) {
+	var outs, differences float64
+	for i, v := range out {
+		d := float64(v) - float64(x[i])
+		outs, differences = outs+float64(v)*float64(v), differences+d*d
+	}
+	r.after(diffusion.Guidance{Scale: scale}, steps)
+	r.gain *= max(1, math.Sqrt(outs/differences))
 }
 
 // decided compares what a policy chose, which differs where a number on the way to it does: there

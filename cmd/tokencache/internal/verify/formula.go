@@ -141,12 +141,21 @@ func summary(entry []json.RawMessage) (name string, want flattened, err error) {
 	return name, want, nil
 }
 
-// summarized checks a block's output with its summary.
+// summarized checks a block's output with its summary: the largest error or, in another number format
+// than float32, their root mean square.
 func (r *run) summarized(c *recording, name string, want []float64, x []float32) {
 	mean, deviation := moments(x)
-	worst := max(math.Abs(mean-want[0]), math.Abs(deviation-want[1]))
-	for j, v := range want[2:] {
-		worst = max(worst, math.Abs(float64(x[j])-v))
+	got := []float64{mean, deviation}
+	for _, v := range x[:len(want)-2] {
+		got = append(got, float64(v))
+	}
+	worst, squares := 0.0, 0.0
+	for j, v := range want {
+		e := math.Abs(got[j] - v)
+		worst, squares = max(worst, e), squares+e*e
+	}
+	if r.rounding.narrow() {
+		worst = math.Sqrt(squares / float64(len(want)))
 	}
 	check := Check{Name: c.stem + "/" + name, Error: worst / want[1], Tolerance: r.tolerance(tolerance)}
 	if math.IsNaN(check.Error) || math.IsInf(check.Error, 0) {

@@ -3,6 +3,7 @@ package verify
 import (
 	"context"
 	"fmt"
+	"math"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -23,6 +24,7 @@ func (r *run) minit2iModels(dir string, recordings []string) error {
 	}
 	defer w.Close()
 	r.work("loading %s", w.File.Path)
+	w.DType = r.DType
 	m, err := w.Load()
 	if err != nil {
 		return err
@@ -30,10 +32,12 @@ func (r *run) minit2iModels(dir string, recordings []string) error {
 	for _, name := range recordings {
 		c, err := openRecording(filepath.Join(dir, name))
 		if err == nil {
+			r.rounding = roundingOfText(m)
 			switch name {
 			case "forward.safetensors":
 				err = r.minit2iForward(w, m, c)
 			case "training.safetensors":
+				r.rounding = rounding{}
 				err = r.minit2iTraining(w, c)
 			case "sampling.safetensors":
 				err = r.minit2iSampling(m, c)
@@ -133,6 +137,7 @@ func (r *run) minit2iForward(w *minit2i.Weights, m *minit2i.Model, c *recording)
 	}
 	r.compareRecorded(c, "out", out, tolerance)
 	velocity := velocities(x.Flat(), out, t)
+	r.rounding.afterVelocity(x.Flat(), out, 1, 1)
 	r.compareRecorded(c, "velocity", velocity, tolerance)
 
 	null := make([]seam.Condition, len(prompts))
@@ -144,6 +149,7 @@ func (r *run) minit2iForward(w *minit2i.Weights, m *minit2i.Model, c *recording)
 	if err := r.guidedVelocities(c, t, velocity, unconditional); err != nil {
 		return err
 	}
+	r.rounding = roundingOfText(m)
 	if !c.has("short.text") {
 		return r.graph.Err()
 	}
@@ -153,7 +159,7 @@ func (r *run) minit2iForward(w *minit2i.Weights, m *minit2i.Model, c *recording)
 	}
 	config := w.Config
 	config.TextTokens = shape[1]
-	short, err := minit2i.New(config, w)
+	short, err := minit2i.NewAs(r.DType, config, w)
 	if err != nil {
 		return err
 	}
@@ -197,6 +203,8 @@ func (r *run) guidedVelocities(c *recording, t, conditional, unconditional []flo
 				return fmt.Errorf("metadata cfg_interval: %w", err)
 			}
 		}
+		gain := r.rounding.gain
+		r.rounding.gain *= max(1, math.Hypot(scale, scale-1))
 		got := slices.Clone(conditional)
 		for i, u := range unconditional {
 			if at := t[i/(len(got)/len(t))]; at >= low && at <= high {
@@ -204,6 +212,7 @@ func (r *run) guidedVelocities(c *recording, t, conditional, unconditional []flo
 			}
 		}
 		r.compareRecorded(c, name, got, tolerance)
+		r.rounding.gain = gain
 	}
 	return nil
 }
@@ -223,10 +232,12 @@ func (r *run) minit2iFormula(c *recording) error {
 		src.Add(w.Name, w.Shape...)
 	}
 	r.work("making the weights of MiniT2I-B/16")
-	m, err := minit2i.New(config, src)
+	m, err := minit2i.NewAs(r.DType, config, src)
 	if err != nil {
 		return err
 	}
+	r.rounding = roundingOfText(m)
+	defer func() { r.rounding = rounding{} }()
 	mask, err := c.Float32("mask")
 	if err != nil {
 		return err

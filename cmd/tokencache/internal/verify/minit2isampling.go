@@ -43,6 +43,8 @@ func (r *run) minit2iSampling(m *minit2i.Model, c *recording) error {
 		if err != nil {
 			return err
 		}
+		r.rounding = roundingOfText(m)
+		r.rounding.after(diffusion.Guidance{Scale: guidance}, n)
 		r.compareRecorded(c, name, slices.Concat(states...), samplingTolerance)
 		if err := r.pixels(c, run+".uint8", m, states[len(states)-1]); err != nil {
 			return err
@@ -106,6 +108,10 @@ func (r *run) minit2iRun(
 
 // pixels compares the bytes that samples become, of which a share may be a rounding off.
 func (r *run) pixels(c *recording, name string, m *minit2i.Model, samples []float32) error {
+	if r.rounding.narrow() {
+		r.skip(c.stem+"/"+name, "bytes are compared in float32 only")
+		return nil
+	}
 	want, err := c.Float32(name)
 	if err != nil {
 		return err
@@ -148,10 +154,12 @@ func (r *run) textPipeline(dir string) error {
 		return err
 	}
 	defer w.Close()
+	w.DType = r.DType
 	m, err := w.Load()
 	if err != nil {
 		return err
 	}
+	defer func() { r.rounding = rounding{} }()
 	reader, err := prompt.NewReader(m, w, prompt.Options{})
 	if err != nil {
 		return err
@@ -190,6 +198,7 @@ func (r *run) textCase(ctx context.Context, m *minit2i.Model, e *prompt.Encoder,
 	if err != nil {
 		return err
 	}
+	r.rounding = rounding{} // the encoder is float32
 	vectors := texts[0].Vectors
 	want, err := c.Float32(name + ".text")
 	if err != nil {
@@ -213,6 +222,8 @@ func (r *run) textCase(ctx context.Context, m *minit2i.Model, e *prompt.Encoder,
 		return err
 	}
 	last := states[len(states)-1]
+	r.rounding = roundingOfText(m)
+	r.rounding.after(diffusion.Guidance{Scale: one.Guidance}, one.Steps)
 	r.compareRecorded(c, name+".x_final", last, samplingTolerance)
 	return r.pixels(c, name+".uint8", m, last)
 }

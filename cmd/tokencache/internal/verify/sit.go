@@ -34,7 +34,7 @@ var smallFlows = map[string]diffusion.Prediction{"noise": diffusion.PredictNoise
 func (r *run) sit(dir string, weights, recordings []string) error {
 	f := &flows{map[string]*dit.Weights{}, map[string]*dit.Model{}}
 	defer f.close()
-	others, err := f.open(dir, weights)
+	others, err := f.open(r.DType, dir, weights)
 	if err != nil {
 		return err
 	}
@@ -44,10 +44,12 @@ func (r *run) sit(dir string, weights, recordings []string) error {
 	for _, name := range recordings {
 		c, err := openRecording(filepath.Join(dir, name))
 		if err == nil {
+			r.rounding = roundingOf(f.models[mainFlow])
 			switch name {
 			case "sampling.safetensors":
 				err = r.flowSampling(f, c)
 			case "training.safetensors":
+				r.rounding = rounding{}
 				err = r.flowTraining(f, c, filepath.Join(dir, "parameters.json"))
 			default:
 				err = r.flowForward(f, c)
@@ -64,13 +66,14 @@ func (r *run) sit(dir string, weights, recordings []string) error {
 	return nil
 }
 
-// open loads the networks, and returns other files with the weights of the main one.
-func (f *flows) open(dir string, weights []string) (others []string, err error) {
+// open loads the networks in a number format, and returns other files with the weights of the main one.
+func (f *flows) open(d tensor.DType, dir string, weights []string) (others []string, err error) {
 	load := func(name string, w *dit.Weights, err error) error {
 		if err != nil {
 			return err
 		}
 		f.weights[name] = w
+		w.DType = d
 		f.models[name], err = w.Load()
 		return err
 	}
@@ -148,6 +151,7 @@ func (r *run) flowForward(f *flows, c *recording) error {
 		if err != nil {
 			return err
 		}
+		r.rounding = roundingOf(m)
 		r.graph.Reset()
 		r.compareRecorded(c, name+".out", slices.Clone(m.Forward(r.graph, seam.Always, b).Flat()), tolerance)
 		if err := r.guidance(m, c, name+"."); err != nil {
