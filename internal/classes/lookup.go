@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/tokencache/tokencache/internal/spelling"
@@ -71,8 +72,12 @@ func (m model) numbered(s string) (int, error) {
 	if other == i {
 		other = named[1]
 	}
-	return 0, fmt.Errorf("class %s is ambiguous: the number of class %q, and the name of class number %d; %d-%d and %d-%d, "+
-		"ranges of numbers, are not", s, Short(m.names[i]), other, i, i, other, other)
+	own := "without a name" // there may be fewer names than classes
+	if i < len(m.names) {
+		own = strconv.Quote(Short(m.names[i]))
+	}
+	return 0, fmt.Errorf("class %s is ambiguous: the number of class %s, and the name of class number %d; %d-%d and %d-%d, "+
+		"ranges of numbers, are not", s, own, other, i, i, other, other)
 }
 
 func ambiguous(names []string, query string, found []int) error {
