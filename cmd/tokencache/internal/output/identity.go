@@ -28,7 +28,10 @@ func (r Run) differs(found []raster.Text) (difference, bool) {
 		return d, true
 	}
 	for _, t := range found {
-		if _, has := firstDifference([]raster.Text{t}, r.ofRun()); has && !pngtext.OfOneImage(t.Key) && t.Key != pngtext.IdentityKey {
+		if t.Key == pngtext.IdentityKey || pngtext.OfOneImage(t.Key) {
+			continue
+		}
+		if _, differs := firstDifference([]raster.Text{t}, r.Texts); differs {
 			return difference{t.Key, t.Value, ""}, true // a setting that this run does not have
 		}
 	}
