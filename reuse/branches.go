@@ -165,3 +165,10 @@ func (r *fullSteps) Apply(
 ) *seam.Tokens {
 	return r.apply(at, x, f, r.isFull)
 }
+
+// fullEvery reports whether a position is one of the first warmup ones, or a multiple of interval
+// after the last of these.
+func fullEvery(warmup, interval, position int) bool {
+	last := warmup - 1
+	return position <= last || (position-last)%interval == 0
+}

@@ -70,8 +70,7 @@ func (p *ClusCa) Granularity() Granularity { return ByToken }
 
 // full reports whether a position computes everything.
 func (p *ClusCa) full(position int) bool {
-	last := p.Warmup - 1
-	return position <= last || (position-last)%p.Interval == 0
+	return fullEvery(p.Warmup, p.Interval, position)
 }
 
 // clusters returns how many clusters n tokens have.

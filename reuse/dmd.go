@@ -45,8 +45,7 @@ func (p *DMD) Granularity() Granularity { return ByStep }
 
 // full reports whether a position computes everything.
 func (p *DMD) full(position int) bool {
-	last := p.Warmup - 1
-	return position <= last || (position-last)%p.Interval == 0
+	return fullEvery(p.Warmup, p.Interval, position)
 }
 
 // CacheBytes implements Policy.

@@ -68,8 +68,7 @@ func (p *HiCache) Granularity() Granularity { return ByBranch }
 
 // full reports whether a position computes everything.
 func (p *HiCache) full(position int) bool {
-	last := p.Warmup - 1
-	return position <= last || (position-last)%p.Interval == 0
+	return fullEvery(p.Warmup, p.Interval, position)
 }
 
 // weights returns the factor of each difference at each number of steps after the last computed

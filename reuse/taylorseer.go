@@ -40,8 +40,7 @@ func (p *TaylorSeer) Granularity() Granularity { return ByBranch }
 
 // full reports whether a position computes everything.
 func (p *TaylorSeer) full(position int) bool {
-	last := p.Warmup - 1
-	return position <= last || (position-last)%p.Interval == 0
+	return fullEvery(p.Warmup, p.Interval, position)
 }
 
 // CacheBytes implements Policy.
