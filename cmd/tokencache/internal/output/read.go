@@ -3,6 +3,7 @@ package output
 import (
 	"fmt"
 	"image"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -54,9 +55,9 @@ func ReadFolder(dir string) (*Images, error) {
 	if len(s.paths) == 0 {
 		return nil, nil // other files may lie in a folder without an image 000000.png
 	}
-	for i, path := range files {
+	for _, i := range slices.Sorted(maps.Keys(files)) {
 		if i > len(s.paths) {
-			return nil, fmt.Errorf("%06d.png is missing, and %s is there: the run is not complete", len(s.paths), filepath.Base(path))
+			return nil, fmt.Errorf("%06d.png is missing, and %s is there: the run is not complete", len(s.paths), filepath.Base(files[i]))
 		}
 	}
 	return s, nil
