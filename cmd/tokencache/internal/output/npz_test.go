@@ -227,3 +227,36 @@ func TestAbout(t *testing.T) {
 		t.Error("other classes, the same hash")
 	}
 }
+
+// TestNPZNeedsSpace checks that an archive larger than what is free is refused before an image is
+// written, that nothing is left, and that what was there stays.
+func TestNPZNeedsSpace(t *testing.T) {
+	huge := testRun(1 << 20)
+	huge.Height, huge.Width = 1<<12, 1<<12
+	for name, there := range map[string]bool{"nothing there": false, "a finished archive there": true} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "samples.npz")
+			before, files := "", 0
+			if there {
+				s := openSink(t, path, testRun(1), false)
+				add(t, s, 0, 3)
+				finish(t, s)
+				s.Close()
+				before, files = read(t, path), 1
+			}
+			s, err := Open(path, huge, Mode{Overwrite: there}, nil)
+			if err == nil {
+				s.Close()
+			}
+			if err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "are free") {
+				t.Errorf("error %v, want one that names %s and the space that is free", err, path)
+			}
+			if there && read(t, path) != before {
+				t.Error("the archive that was there has changed")
+			}
+			if left, _ := os.ReadDir(filepath.Dir(path)); len(left) != files {
+				t.Errorf("left behind: %v", left)
+			}
+		})
+	}
+}
