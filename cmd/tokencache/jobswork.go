@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"time"
 
@@ -18,9 +19,18 @@ type jobsWorkCmd struct {
 	Cache   string        `help:"Folder for files of models and policies that jobs have sent and this machine does not have. Default: one in the user's folder for caches." placeholder:"DIR"`
 	MaxSize int64         `name:"cache-size" help:"Gigabytes that they may have." default:"50" placeholder:"GB"`
 	Scratch string        `help:"Folder for what is being made. Default: one in the system's folder for temporary files." placeholder:"DIR"`
+	OfRun   bool          `hidden:"" help:"It was started by jobs run, which ends it: it says nothing then."`
 }
 
 func (c *jobsWorkCmd) Run(a *app) error {
+	err := c.work(a)
+	if c.OfRun && errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+func (c *jobsWorkCmd) work(a *app) error {
 	q, closeQueue, err := c.Queue(a.ctx)
 	if err != nil {
 		return err
