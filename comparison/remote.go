@@ -195,9 +195,10 @@ func (r *runner) missing(s run, d *result, count int, counted bool) (*wanted, er
 		w.tasks = append(w.tasks, task{Run: s, To: r.Timed, Counted: true})
 		have = max(have, r.Timed)
 	}
-	for from := have; from < count; from += chunkImages {
-		t := task{Run: s, From: from, To: min(from+chunkImages, count)}
-		if there, err := d.read(from); err != nil || len(there) != t.To-t.From {
+	for from := have; from < count; {
+		t := task{Run: s, From: from, To: r.chunkEnd(d, from, count)}
+		from = t.To
+		if there, err := d.read(t.From); err != nil || len(there) != t.To-t.From {
 			w.tasks = append(w.tasks, t)
 		}
 	}

@@ -68,3 +68,34 @@ func TestInterruptedResult(t *testing.T) {
 		}
 	}
 }
+
+// TestImagesAfterTiming checks that a comparison that ended after a measurement of time, and before
+// its images were there, is completed to the same files, here and by workers.
+func TestImagesAfterTiming(t *testing.T) {
+	for name, remote := range map[string]bool{"here": false, "by workers": true} {
+		t.Run(name, func(t *testing.T) {
+			o := remoteOptions(t)
+			if _, err := Run(t.Context(), o); err != nil {
+				t.Fatal(err)
+			}
+			want := withoutTime(t, filepath.Join(o.Dir, cellsFolder))
+			images, err := filepath.Glob(filepath.Join(o.Dir, cellsFolder, "FORA*", "*.npz"))
+			if err != nil || len(images) != 2 {
+				t.Fatalf("files of images %v, %v: want two", images, err)
+			}
+			for _, path := range images {
+				if err := os.Remove(path); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if remote {
+				f := &far{T: t, options: o}
+				o.Remote = f.remote
+			}
+			if _, err := Run(t.Context(), o); err != nil {
+				t.Fatal(err)
+			}
+			checkEqual(t, withoutTime(t, filepath.Join(o.Dir, cellsFolder)), want)
+		})
+	}
+}

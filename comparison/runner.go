@@ -265,11 +265,12 @@ func (r *runner) complete(ctx context.Context, d *result, have, count int, req t
 	if err != nil {
 		return err
 	}
-	for from := have; from < count; from += chunkImages {
+	for from, to := have, 0; from < count; from = to {
+		to = r.chunkEnd(d, from, count)
 		req.OnStep = func(s tokencache.Progress) {
 			made(float64(from-have) + float64(s.Images)*s.Share())
 		}
-		r.choose(&req, from, min(chunkImages, count-from))
+		r.choose(&req, from, to-from)
 		generated, err := p.Generate(ctx, req)
 		if err != nil {
 			return err
@@ -283,6 +284,15 @@ func (r *runner) complete(ctx context.Context, d *result, have, count int, req t
 		}
 	}
 	return nil
+}
+
+// chunkEnd is the image after the last in the file that begins with image from, of count in all. The
+// first file of a result that has been timed holds the images of the measurement.
+func (r *runner) chunkEnd(d *result, from, count int) int {
+	if from == 0 && d.Timing != nil {
+		return min(r.Timed, count)
+	}
+	return min(from+chunkImages, count)
 }
 
 // time measures a policy against the uncached model, alternating, and the time of each of its
