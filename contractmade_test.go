@@ -62,6 +62,17 @@ func TestContract(t *testing.T) {
 		for _, point := range c.Points {
 			request.Policy = &reuse.Guarded{Policy: made, Tolerance: point.Tolerance}
 			images := draw(t, p, request)
+			if point.Tolerance == 0 {
+				e := made.Provenance["measured"].(*calibrate.Evidence)
+				want := [2]*eval.Fidelity{
+					eval.NewFidelity(psnrTo(t, images, uncached)),
+					eval.NewFidelity(psnrTo(t, images, solution.Images)),
+				}
+				if *e.PSNRUncached != *want[0] || *e.PSNRConverged != *want[1] || e.Images != o.Images || e.Seed != o.Seed ||
+					made.PSNR != calibrate.RoundPSNR(want[0].Mean) {
+					t.Errorf("%s: evidence %+v and a PSNR of %g dB, want %+v", text, e, made.PSNR, want)
+				}
+			}
 			if want := limit(psnrTo(t, images, uncached)); !near(point.PSNR, want) {
 				t.Errorf("%s, tolerance %g: %g dB promised, want %g", text, point.Tolerance, point.PSNR, want)
 			}

@@ -3,6 +3,7 @@ package calibrate
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 
@@ -47,7 +48,8 @@ func DefaultContract() ContractOptions {
 }
 
 // Contract calibrates what PSNR any policy's images keep when its forecasts are checked, and
-// returns the policy with its contract; the given one is not changed. For some tolerances it
+// returns the policy with its contract, and with its PSNR on these images in place of the one that it
+// had; the given one is not changed. For some tolerances it
 // samples images with the checked policy and measures the PSNR of each to the uncached one, and
 // with o.Converged to the converged solution. What is promised is the k-th smallest of n, a
 // tolerance limit: see eval.ToleranceRank. k is the largest of which, with probability
@@ -96,6 +98,9 @@ func Contract(
 		return nil, err
 	}
 	t.Contract = made
+	t.Provenance = maps.Clone(t.Provenance)
+	t.Provenance["measured"] = c.evidence
+	t.PSNR = RoundPSNR(c.evidence.PSNRUncached.Mean)
 	if t.Speed.FLOPs == 0 {
 		t.Speed.FLOPs = made.Points[0].FLOPs
 	}
@@ -129,6 +134,7 @@ type contractMaker struct {
 	rank int // of the PSNR that is promised, from 1
 
 	uncached, converged []keptImage // converged is nil if it is not wanted
+	evidence            *Evidence   // of the policy as it is
 }
 
 // setRank sets the rank of what is promised, or reports that there are too few images for any.
@@ -262,6 +268,11 @@ func (c *contractMaker) point(
 	if err != nil {
 		return point, 0, err
 	}
+	if tolerance == 0 {
+		if c.evidence, err = c.measured(images); err != nil {
+			return point, 0, err
+		}
+	}
 	psnr, err := finitePSNRs(images, c.uncached)
 	if err != nil {
 		return point, 0, err
@@ -288,6 +299,25 @@ func (c *contractMaker) point(
 	}
 	point.ConvergedPSNR, point.ConvergedOffset = c.promised(converged), hundredths(median.Of(offsets))
 	return point, median.Of(estimates), nil
+}
+
+// measured returns how near images are to the references: those of the policy as it is, of which
+// nothing was rejected.
+func (c *contractMaker) measured(images []keptImage) (*Evidence, error) {
+	all := c.p.Config().NumClasses
+	e := NewEvidence(c.Images, min(c.Images, all), all, c.Seed, "")
+	list, err := psnrs(images, c.uncached)
+	if err != nil {
+		return nil, err
+	}
+	e.PSNRUncached = eval.NewFidelity(list)
+	if c.converged != nil {
+		if list, err = psnrs(images, c.converged); err != nil {
+			return nil, err
+		}
+		e.PSNRConverged = eval.NewFidelity(list)
+	}
+	return e, nil
 }
 
 // meanFLOPs returns what an image takes on average.
