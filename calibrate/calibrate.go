@@ -12,6 +12,7 @@ import (
 	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/diffusion"
 	"github.com/tokencache/tokencache/dit"
+	"github.com/tokencache/tokencache/eval"
 	"github.com/tokencache/tokencache/internal/digest"
 	"github.com/tokencache/tokencache/reuse"
 	"github.com/tokencache/tokencache/train"
@@ -40,6 +41,10 @@ type Options struct {
 	Open func() (*dit.Weights, error)
 
 	// The following may be nil.
+
+	// Frechet measures the distance of images from real ones, and the factor by which it is larger than
+	// that of others of the same noise: see comparison.Reference. Without it the policy says none.
+	Frechet func(ctx context.Context, images, others []tokencache.Image) (distance, ratio *eval.Estimate, err error)
 
 	// Remote makes the trials of placements elsewhere. Everything else is done here, the measurement of
 	// time above all.

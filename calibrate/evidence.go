@@ -25,6 +25,10 @@ type Evidence struct {
 	PSNRUncached  *eval.Fidelity    `json:"psnr_uncached"`
 	PSNRConverged *eval.Fidelity    `json:"psnr_converged,omitempty"`
 	Converged     *measure.Solution `json:"converged,omitempty"`
+	// Frechet is the distance from real images, FrechetRatio the factor by which it is larger than
+	// that of the uncached images, with its paired interval.
+	Frechet      *eval.Estimate `json:"frechet,omitempty"`
+	FrechetRatio *eval.Estimate `json:"frechet_ratio,omitempty"`
 	// Note says what there is to know of few images, and why there is no converged solution.
 	Note string `json:"note,omitempty"`
 }
@@ -68,7 +72,10 @@ func (m *maker) evidence(ctx context.Context, t *reuse.Trained, repeat int) (*Ev
 	t.PSNR = RoundPSNR(c.PSNRUncached.Mean)
 	e := NewEvidence(m.Measure, classes, m.p.Config().NumClasses, m.unseen(), c.NoSolution)
 	e.PSNRUncached, e.PSNRConverged, e.Converged = c.PSNRUncached, c.PSNRConverged, c.Solution
-	return e, nil
+	if m.Frechet != nil {
+		e.Frechet, e.FrechetRatio, err = m.Frechet(ctx, c.Cached, c.Uncached)
+	}
+	return e, err
 }
 
 // NewEvidence returns the evidence of a number of images of a seed, of some of all classes, without

@@ -103,10 +103,7 @@ func floats(m tokencache.Image) []float32 {
 
 // features fills in what the network's features say of the images of a run.
 func (r *runner) features(ctx context.Context, cell *report.Cell, images []tokencache.Image, s run) error {
-	set := eval.Images{Count: len(images), Image: func(i int) (image.Image, error) { return standard(images[i]), nil }}
-	for _, m := range images {
-		set.Labels = append(set.Labels, int32(m.Class))
-	}
+	set := imagesOf(images)
 	p, err := predict(ctx, r.Reference.Network, set, r.Pipeline.Threads())
 	if err != nil {
 		return err

@@ -3,7 +3,9 @@ package comparison
 import (
 	"context"
 	"errors"
+	"image"
 
+	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/data"
 	"github.com/tokencache/tokencache/eval"
 	"github.com/tokencache/tokencache/report"
@@ -55,6 +57,39 @@ func (r *Reference) Open(ctx context.Context, path string, count, threads int, s
 	}
 	r.Frechet, _, err = frechet(other, r.Gaussian, seed)
 	return err
+}
+
+// Compare returns the Fréchet distance of images from the real ones, and the factor by which it is
+// larger than that of others of the same noise, with its paired interval.
+func (r *Reference) Compare(
+	ctx context.Context, images, others []tokencache.Image, threads int, seed uint64,
+) (distance, ratio *eval.Estimate, err error) {
+	var both [2]drawn
+	for i, list := range [][]tokencache.Image{images, others} {
+		p, err := predict(ctx, r.Network, imagesOf(list), threads)
+		if err != nil {
+			return nil, nil, err
+		}
+		e, draws, err := frechet(p, r.Gaussian, seed)
+		if err != nil {
+			return nil, nil, err
+		}
+		if i == 0 {
+			distance = e
+		}
+		both[i] = drawn{e.Value, draws}
+	}
+	over := both[0].over(both[1])
+	return distance, &over, nil
+}
+
+// imagesOf are generated images, for an evaluation.
+func imagesOf(images []tokencache.Image) eval.Images {
+	set := eval.Images{Count: len(images), Image: func(i int) (image.Image, error) { return standard(images[i]), nil }}
+	for _, m := range images {
+		set.Labels = append(set.Labels, int32(m.Class))
+	}
+	return set
 }
 
 // predict returns the network's predictions for the first count images of a part of the data at

@@ -39,6 +39,11 @@ type Comparison struct {
 	NoSolution    string         `json:"no_converged,omitempty"` // why there is none
 	Note          string         `json:"note,omitempty"`         // what there is to know of the images
 
+	// Frechet is the images' distance from real ones, and FrechetRatio the factor by which it is
+	// larger than that of the others, with its paired interval; nil if it was not measured.
+	Frechet      *eval.Estimate `json:"frechet,omitempty"`
+	FrechetRatio *eval.Estimate `json:"frechet_ratio,omitempty"`
+
 	Images int `json:"images"`
 	Repeat int `json:"repeat"`
 

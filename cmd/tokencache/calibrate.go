@@ -109,6 +109,9 @@ func (c *calibrateCmd) run(a *app) error {
 		a.note("%s", stage)
 	}
 	o.OnUpdate = func(s train.StepStats) { a.update(bar, s) }
+	if o.Frechet, err = a.distances(p, o.Measure, o.Seed); err != nil {
+		return err
+	}
 	t, err := calibrate.Run(a.ctx, p, method, o)
 	if err != nil {
 		if a.ctx.Err() != nil && what != "" {

@@ -317,6 +317,15 @@ func (c *generateCmd) compare(a *app, p *tokencache.Pipeline, req tokencache.Req
 	if err != nil {
 		return err
 	}
+	distances, err := a.distances(p, len(r.Cached), req.Seed)
+	if err != nil {
+		return err
+	}
+	if distances != nil {
+		if r.Frechet, r.FrechetRatio, err = distances(a.ctx, r.Cached, r.Uncached); err != nil {
+			return err
+		}
+	}
 	if err := output.PairsOf(p, req, summary.Captions(r, kinds), r.Uncached, r.Cached).Write(c.Out); err != nil {
 		return err
 	}

@@ -111,6 +111,7 @@ func Compared(c *measure.Comparison, kinds [2]string) []string {
 			c.ISteps, pSteps(c.PSteps, c.HalfSteps), megabytes(c.CacheBytes)),
 		fmt.Sprintf("PSNR to %s: %s", kinds[0], fidelity(c.PSNRUncached)),
 	}
+	lines = append(lines, distance(c.Frechet, c.FrechetRatio)...)
 	if len(c.Disturbed) > 0 {
 		lines = append(lines, "the times may be wrong, for there was "+strings.Join(c.Disturbed, ", and ")+
 			"; measure again on a quiet machine, or with more --repeat")
@@ -185,7 +186,18 @@ func Measured(e *calibrate.Evidence) []string {
 	if e.PSNRConverged != nil {
 		lines = append(lines, "PSNR to the converged solution: "+fidelity(e.PSNRConverged))
 	}
-	return lines
+	return append(lines, distance(e.Frechet, e.FrechetRatio)...)
+}
+
+// distance says how far images are from real ones, and how much farther than those that they are
+// compared with; nothing if it was not measured.
+func distance(d, ratio *eval.Estimate) []string {
+	if d == nil {
+		return nil
+	}
+	percent := func(x float64) float64 { return 100 * (x - 1) }
+	return []string{fmt.Sprintf("Fréchet distance: %.3g (%.3g to %.3g), %+.1f %% (%+.1f to %+.1f) against the others",
+		d.Value, d.Low, d.High, percent(ratio.Value), percent(ratio.Low), percent(ratio.High))}
 }
 
 // fidelity writes how near images are to others.
