@@ -91,6 +91,21 @@ func (t *tally) sum(by Ranking, in func(block, step int) bool) *held {
 
 func everywhere(int, int) bool { return true }
 
+// byBlockAndStep returns the concentrations of a ranking, [step][block]. Where nothing is forecast,
+// which is at I-steps, a step has nil.
+func (t *tally) byBlockAndStep(by Ranking) [][]Concentration {
+	list := make([][]Concentration, t.steps)
+	for p := range list {
+		if t.sum(by, func(_, step int) bool { return step == p }).all == 0 {
+			continue
+		}
+		for l := range t.blocks {
+			list[p] = append(list[p], t.of[by][l*t.steps+p].concentration())
+		}
+	}
+	return list
+}
+
 // Concentration is the share of the squared forecast error that the tokens hold that come first in
 // a ranking, by the share of each block's tokens, such as "0.25". Errors are summed over samples
 // (both halves of guidance), blocks and steps before they are divided, so that blocks and steps

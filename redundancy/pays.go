@@ -52,6 +52,10 @@ type Tokens struct {
 	Front     Concentration   `json:"concentration_of_the_front_blocks"` // of the first half of the blocks
 	Back      Concentration   `json:"concentration_of_the_back_blocks"`  // of the rest
 
+	// BlockStep is the concentration by the oracle in each block at each P-step, [step][block]; nil at
+	// I-steps, where nothing is forecast.
+	BlockStep [][]Concentration `json:"concentration_of_block_and_step"`
+
 	tally *tally
 }
 
@@ -71,7 +75,9 @@ type CurvePoint struct {
 type RankingResult struct {
 	Ranking       Ranking       `json:"ranking"`
 	Concentration Concentration `json:"concentration"`
-	PSNR          float64       `json:"psnr_db"`
+	// BlockStep is as Tokens.BlockStep, which has the oracle's.
+	BlockStep [][]Concentration `json:"concentration_of_block_and_step,omitempty"`
+	PSNR      float64           `json:"psnr_db"`
 	// OverRandom is the PSNR less that of a random choice of as many tokens; Gain is it less
 	// PSNR(c'), nil as Tokens.BreakEven.
 	OverRandom float64  `json:"over_random_db"`
@@ -160,6 +166,11 @@ func (t *Tokens) concentrate() {
 			Ranking:       by,
 			Concentration: of.sum(by, everywhere).concentration(),
 		})
+		if byStep := of.byBlockAndStep(by); by == ByError {
+			t.BlockStep = byStep
+		} else {
+			t.Rankings[len(t.Rankings)-1].BlockStep = byStep
+		}
 	}
 	t.Whole = of.whole.concentration()
 	half := of.blocks / 2
