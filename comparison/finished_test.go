@@ -118,10 +118,10 @@ func TestFailedCell(t *testing.T) {
 // the rivals.
 var required = []string{
 	"own-steps", "dpm++", "unipc3", "learned", "learned-residual", "tokencache", "paper-v1", "paper-v2",
-	"fora", "taylorseer", "taylorseer2", "taylorseer3", "taylorseer4", "toca", "duca", "clusca", "fbcache", "dbcache",
-	"dbcache-taylor", "teacache", "teacache-fitted", "smoothcache", "l2c", "deltadit", "tome",
-	"seacache", "magcache", "easycache", "speca", "hicache", "spectrum", "fastercache", "dpcache", "dmd", "cem", "l2p",
-	"last-block", "extrapolation",
+	"fora", "taylorseer", "taylorseer2", "taylorseer3", "taylorseer3-warm", "taylorseer4", "taylorseer4-warm", "toca",
+	"duca", "clusca", "fbcache", "dbcache", "dbcache-taylor", "teacache", "teacache-fitted", "smoothcache", "l2c",
+	"deltadit", "tome", "seacache", "magcache", "easycache", "speca", "speca-paper", "hicache", "spectrum",
+	"fastercache", "dpcache", "dmd", "cem", "l2p", "last-block", "extrapolation",
 }
 
 // TestAllMethods checks that a comparison of all methods has those that it must, and that each that

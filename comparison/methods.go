@@ -58,12 +58,23 @@ var methods = []method{
 		ladder: numbered("taylorseer:order=3,warmup=4,n=%g", 2, 3, 4, 5, 6, 7, 8),
 	},
 	{
+		name:   "taylorseer3-warm",
+		title:  "TaylorSeer, order 3, twice the warm-up",
+		ladder: numbered("taylorseer:order=3,warmup=8,n=%g", 2, 3, 4, 5, 6, 7, 8),
+	},
+	{
 		name:   "taylorseer4",
 		title:  "TaylorSeer, order 4",
 		ladder: numbered("taylorseer:order=4,warmup=5,n=%g", 2, 3, 4, 5, 6, 7, 8),
 	},
+	{
+		name:   "taylorseer4-warm",
+		title:  "TaylorSeer, order 4, twice the warm-up",
+		ladder: numbered("taylorseer:order=4,warmup=10,n=%g", 2, 3, 4, 5, 6, 7, 8),
+	},
 	{name: "hicache", title: "HiCache", ladder: numbered("hicache:n=%g", 2, 3, 4, 5, 6, 7, 8)},
 	{name: "speca", title: "SpeCa", ladder: specas()},
+	{name: "speca-paper", title: "SpeCa, as in its paper", ladder: rejectingSpecas()},
 	{name: "spectrum", title: "Spectrum", ladder: spectra()},
 	{
 		name:   "last-block",
@@ -114,6 +125,21 @@ func specas() []string {
 	return list
 }
 
+// rejectingSpecas is SpeCa as in its paper: every forecast is verified, and one that fails is run again
+// in full. Forecasts in a row alone make it up to 4 times as cheap, beyond that it has to tolerate
+// larger errors.
+func rejectingSpecas() []string {
+	var list []string
+	for _, s := range []struct {
+		threshold float64
+		inARow    int
+	}{{0.1, 1}, {0.1, 2}, {0.1, 3}, {0.1, 4}, {0.1, 5}, {0.1, 6}, {0.1, 8}, {0.2, 8}, {0.4, 12}} {
+		list = append(list,
+			fmt.Sprintf("speca:metric=l2,threshold=%g,decay=0.5,min=0,max=%d,reject=true", s.threshold, s.inARow))
+	}
+	return list
+}
+
 // spectra is Spectrum with periods of full steps that grow.
 func spectra() []string {
 	var list []string
@@ -142,7 +168,7 @@ func deltas() []string {
 }
 
 // tokens is TokenCache with unlearned selection: as the period grows, the share of the tokens
-// falls.
+// falls. Its defaults are one of these.
 func tokens(importance string) []string { return tokensWith("importance=" + importance) }
 
 // tokensWith is TokenCache with other parameters likewise.
@@ -153,7 +179,7 @@ func tokensWith(parameters string) []string {
 		ratio float64
 	}{
 		{2, 0.6}, {2, 0.4}, {2, 0.25}, {3, 0.4}, {3, 0.25}, {3, 0.15},
-		{4, 0.2}, {4, 0.1}, {5, 0.1}, {6, 0.1}, {6, 0.05}, {8, 0.05},
+		{3, 0.1}, {4, 0.2}, {4, 0.1}, {5, 0.1}, {6, 0.1}, {6, 0.05}, {8, 0.05},
 	} {
 		list = append(list, fmt.Sprintf("tokencache:%s,ratio=%g,k=%d", parameters, s.ratio, s.k))
 	}

@@ -94,3 +94,33 @@ func TestSplitPolicies(t *testing.T) {
 		})
 	}
 }
+
+// TestLadderOf checks the settings that methods must have among theirs: TokenCache its defaults,
+// SpeCa both its forms, TaylorSeer of higher orders more than one warm-up.
+func TestLadderOf(t *testing.T) {
+	for _, c := range []struct {
+		method string
+		has    func(p reuse.Policy) bool
+	}{
+		{"tokencache", func(p reuse.Policy) bool { return p.String() == reuse.NewTokenCache().String() }},
+		{"speca", func(p reuse.Policy) bool { return !p.(*reuse.SpeCa).Reject }},
+		{"speca-paper", func(p reuse.Policy) bool { return p.(*reuse.SpeCa).Reject && p.(*reuse.SpeCa).Min == 0 }},
+		{"taylorseer3", func(p reuse.Policy) bool { return p.(*reuse.TaylorSeer).Warmup == 4 }},
+		{"taylorseer3-warm", func(p reuse.Policy) bool { return p.(*reuse.TaylorSeer).Warmup == 8 }},
+		{"taylorseer4", func(p reuse.Policy) bool { return p.(*reuse.TaylorSeer).Warmup == 5 }},
+		{"taylorseer4-warm", func(p reuse.Policy) bool { return p.(*reuse.TaylorSeer).Warmup == 10 }},
+	} {
+		t.Run(c.method, func(t *testing.T) {
+			for _, text := range methodOf(c.method).ladder {
+				p, err := reuse.Parse(text)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if c.has(p) {
+					return
+				}
+			}
+			t.Errorf("none of %q", methodOf(c.method).ladder)
+		})
+	}
+}
