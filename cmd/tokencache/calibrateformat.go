@@ -2,10 +2,11 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"path/filepath"
+	"strings"
 
 	"github.com/tokencache/tokencache"
-	"github.com/tokencache/tokencache/cmd/tokencache/internal/contracts"
 	"github.com/tokencache/tokencache/cmd/tokencache/internal/summary"
 	"github.com/tokencache/tokencache/comparison"
 )
@@ -25,6 +26,14 @@ func (c *calibrateCmd) chooseFormat(a *app) error {
 		return errors.New("--choose-dtype measures all number formats: leave out --dtype, " +
 			"and give --max-loss of 0 or more")
 	}
+	switch against := strings.Join(c.Reference, " and "); comparison.Against(against) {
+	case comparison.AgainstUncached, comparison.AgainstConverged:
+		return fmt.Errorf("--reference %s: of --choose-dtype want a path of real images", against)
+	default:
+		if len(c.Reference) > 1 {
+			return fmt.Errorf("--reference %s: of --choose-dtype want one path of real images", against)
+		}
+	}
 	o, done, err := a.comparison(&c.Model, c.options(), &c.samplingFlags)
 	if err != nil {
 		return err
@@ -35,18 +44,12 @@ func (c *calibrateCmd) chooseFormat(a *app) error {
 		return err
 	}
 	defer closeFormats()
-	policy, err := a.policy(c.Choose)
-	if err != nil {
+	if _, o.Sampling, err = c.suited(a, o.Pipeline, c.Choose, o.Sampling); err != nil {
 		return err
 	}
 	comparison.ChooseDefaults(o, c.Seed)
-	o.Sampling = contracts.Sampling(policy, o.Sampling, c.Guidance != nil)
 	o.Dir, o.Count = filepath.Join(c.Out, formatsFolder), c.Measure
-	path := ""
-	if len(c.Reference) > 0 {
-		path = c.Reference[0]
-	}
-	if err := a.reference(o, path); err != nil {
+	if err := a.reference(o, strings.Join(c.Reference, "")); err != nil {
 		return err
 	}
 	bar := a.newProgress("comparing")

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/calibrate"
 	"github.com/tokencache/tokencache/cmd/tokencache/internal/contracts"
 	"github.com/tokencache/tokencache/reuse"
@@ -51,12 +52,12 @@ func (c *calibrateCmd) makeContract(a *app) error {
 		return err
 	}
 	defer p.Close()
-	policy, err := a.policy(c.Contract)
+	o := calibrate.DefaultContract()
+	policy, sampling, err := c.suited(a, p, c.Contract, sampling)
 	if err != nil {
 		return err
 	}
-	o := calibrate.DefaultContract()
-	o.Sampling = contracts.Sampling(policy, sampling, c.Guidance != nil)
+	o.Sampling = sampling
 	o.Converged = slices.Contains(to, reuse.ToConverged)
 	o.Images, o.Seed, o.Command = c.ContractImages, c.ContractSeed, commandLine()
 	o.Confidence = c.Confidence
@@ -79,4 +80,18 @@ func (c *calibrateCmd) makeContract(a *app) error {
 	}
 	a.note("%s\nwrote %s", strings.Join(contracts.Lines(t.Contract), "\n"), c.Out)
 	return nil
+}
+
+// suited returns the policy of a name and the sampling that it is used with, as generate has it:
+// where no flag says otherwise, what it was made for. It refuses a policy that was made for another.
+func (c *calibrateCmd) suited(a *app, p *tokencache.Pipeline, name string, s tokencache.Sampling) (
+	reuse.Policy, tokencache.Sampling, error,
+) {
+	policy, err := a.policy(name)
+	if err != nil {
+		return nil, s, err
+	}
+	s = c.of(policy, s)
+	a.opened.sampling, a.opened.policy = s, policy
+	return policy, s, p.Check(tokencache.Request{Classes: []int{0}, Batch: 1, Sampling: s, Policy: policy})
 }

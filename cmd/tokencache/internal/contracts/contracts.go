@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/reuse"
 )
 
@@ -41,22 +40,6 @@ func References(list, of string) ([]reuse.Reference, error) {
 
 func fields(list string) []string {
 	return strings.FieldsFunc(list, func(r rune) bool { return r == ',' || r == ' ' })
-}
-
-// Sampling returns how a contract's images are sampled: as flags say, or as a calibrated policy
-// needs it, with the guidance that is asked for if one is.
-func Sampling(policy reuse.Policy, flags tokencache.Sampling, guided bool) tokencache.Sampling {
-	t, ok := policy.(*reuse.Trained)
-	if !ok {
-		return flags
-	}
-	s := flags
-	s.Sampler, s.Steps, s.Spacing, s.Eta = t.Sampler, t.Steps, t.Spacing, t.Eta
-	if !guided {
-		s.Guidance, s.GuidancePower = t.Guidance, t.GuidancePower
-	}
-	s.GuideAll, s.Clip = s.GuideAll || t.GuideAll, s.Clip || t.Clip
-	return s
 }
 
 // Lines says what a contract promises.

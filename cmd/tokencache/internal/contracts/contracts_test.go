@@ -4,7 +4,6 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/reuse"
 )
 
@@ -34,23 +33,6 @@ func TestReferences(t *testing.T) {
 	}
 	if _, err := References("photos", "--min-psnr"); err == nil {
 		t.Error("photos: no error")
-	}
-}
-
-// TestSampling checks that a calibrated policy keeps its sampler and steps, and its guidance unless
-// another is asked for.
-func TestSampling(t *testing.T) {
-	flags := tokencache.Sampling{Sampler: "ddim", Steps: 50, Guidance: 4}
-	made := tokencache.Sampling{Sampler: "ddpm", Steps: 250, Guidance: 1.5, Clip: true}
-	if got := Sampling(reuse.None{}, flags, false); got != flags {
-		t.Errorf("no calibrated policy: %+v, want %+v", got, flags)
-	}
-	if got := Sampling(&reuse.Trained{Sampling: made}, flags, false); got != made {
-		t.Errorf("%+v, want %+v", got, made)
-	}
-	made.Guidance = 4
-	if got := Sampling(&reuse.Trained{Sampling: made}, flags, true); got != made {
-		t.Errorf("%+v, want %+v", got, made)
 	}
 }
 
