@@ -21,13 +21,16 @@ func PaperVersions() []string { return []string{"v1", "v2"} }
 //
 // What the paper leaves open is as this package has it: computed tokens attend to the KV cache of
 // the others, and what a P-step computes enters the cache. Periods, boundary and ratios are ours,
-// and may be set otherwise (Set).
+// and may be set otherwise (Set). So is the training, PathTraining with the updates that the bundled
+// policies had: under SoftTraining the importance of v1 runs to 0 or 1.
 func NewPaper(version string) (*TokenCache, error) {
 	c := NewTokenCache()
 	b := reuse.NewTokenCache()
 	b.Order, b.Keys, b.WriteBack, b.Steps.Warmup, b.At = 0, reuse.CachedKeys, true, 1, reuse.EveryPStep
+	c.Training, c.Updates, c.Batch = PathTraining, 120, 4
 	switch version {
 	case "v1":
+		c.LR = 2e-3
 		b.Steps = reuse.StepChoice{Kind: reuse.TPRR, K1: 4, K2: 3, Boundary: 0.2, Warmup: 1}
 		b.Ratio, b.Selection, b.Cell = 0.5, reuse.Grid, 3
 		b.Importance, b.Cached = reuse.Static, reuse.Output

@@ -128,6 +128,9 @@ func (c *TokenCache) check(m *maker) error {
 	case b.Learned && b.Ratio != 0 && (m.Speed > 0 || c.Halves > 0 || c.selects()):
 		return fmt.Errorf("ratio=%g and learned=true: forecasts are learned next to tokens for the I-steps given, "+
 			"without half steps and with importance=%s; for a wanted speed give ratio=0", b.Ratio, reuse.Random)
+	case c.selects() && b.Ratio == 0:
+		return fmt.Errorf("ratio=0 with importance=%s: P-steps that compute no token have none to select; "+
+			"give a ratio above 0, or importance=%s", b.Importance, reuse.Random)
 	case b.Learned && c.Percentile:
 		return errors.New("percentiles of I-steps go with policies that select tokens; " +
 			"where forecasts are learned, I-steps are placed by trials")
