@@ -1,6 +1,10 @@
 package main
 
-import "github.com/tokencache/tokencache/cmd/tokencache/internal/calibration"
+import (
+	"github.com/alecthomas/kong"
+
+	"github.com/tokencache/tokencache/cmd/tokencache/internal/calibration"
+)
 
 type calibrateCmd struct {
 	Model string `short:"m" once:"" help:"Model: a path, or the name of a bundled one: ${models}. Default: ${model}." placeholder:"PATH|NAME"`
@@ -18,4 +22,28 @@ type calibrateCmd struct {
 	calibrateContract
 	calibrateFormat
 	JSON bool `name:"json" help:"Print the policy as one JSON object on standard output."`
+}
+
+// checkMode reports a flag of calibrate that was set, and that what calibrate is asked for does not
+// use.
+func (c *cli) checkMode(k *kong.Context) error {
+	if command := k.Selected(); command == nil || command.Name != "calibrate" {
+		return nil
+	}
+	mode := calibration.Making
+	switch {
+	case c.Calibrate.Contract != "":
+		mode = calibration.Contracting
+	case c.Calibrate.Choose != "":
+		mode = calibration.Choosing
+	case len(c.Calibrate.Bounds) > 0:
+		mode = calibration.Searching
+	}
+	var set []string
+	for _, p := range k.Path {
+		if p.Flag != nil {
+			set = append(set, p.Flag.Name)
+		}
+	}
+	return c.Calibrate.CheckSet(mode, set)
 }

@@ -5,13 +5,14 @@ import (
 	"path/filepath"
 
 	"github.com/tokencache/tokencache/calibrate"
+	"github.com/tokencache/tokencache/diffusion"
 )
 
 // solver fits a learned solver and adds it to the file of those in the folder.
 func (c *calibrateCmd) solver(a *app) error {
-	if c.Speed != "" || c.Ratio != nil || c.Threshold != nil || c.Policy != "" {
-		return fmt.Errorf("--speed, --ratio, --threshold and --policy are for policies: "+
-			"--method %s has --steps alone", calibrate.LearnedSolverMethod)
+	if _, spacing, _ := diffusion.ParseSteps(c.Steps); spacing != "" {
+		return fmt.Errorf("--steps %s: --method %s spaces its steps itself: give a number alone",
+			c.Steps, calibrate.LearnedSolverMethod)
 	}
 	p, sampling, err := a.openClasses(&c.Model, c.options(), &c.samplingFlags)
 	if err != nil {

@@ -61,7 +61,7 @@ type searched struct {
 
 // searchOptions opens the model of a search.
 func (c *calibrateCmd) searchOptions(a *app) (*searched, error) {
-	methods, target, images, err := c.Search(&c.Flags)
+	methods, target, images, err := c.Search()
 	if err != nil {
 		return nil, err
 	}

@@ -22,6 +22,9 @@ func parseCommand(args []string) (*cli, *kong.Context, error) {
 	if err == nil {
 		err = checkBounds(k)
 	}
+	if err == nil {
+		err = c.checkMode(k)
+	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s's flags: %w", args[0], err)
 	}

@@ -117,6 +117,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 		err = errors.Join(checkOnce(k), checkBounds(k), kernel.EnvError())
 	}
 	if err == nil {
+		err = c.checkMode(k)
+	}
+	if err == nil {
 		err = k.Run(a)
 	}
 	switch {

@@ -3,8 +3,10 @@
 package calibration
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -23,12 +25,12 @@ type Flags struct {
 	Paper     string   `help:"Make the policy of a version of the paper: v1 (static predictor, cached outputs, grid pruning in selected blocks, TPRR) or v2 (dynamic predictor, cached updates, global ratio, I-steps at percentiles of the importance). --ratio and --policy change its parameters." enum:"v1,v2," default:"" placeholder:"v1|v2"`
 	Percent   bool     `name:"percentile" help:"Put the I-steps at equal percentiles of the importance that the predictor gives to all tokens, or without a predictor of how much the trajectories bend, instead of evenly."`
 	Images    int      `help:"Images of the model's own sampler to learn from." default:"${images}"`
-	Updates   int      `help:"Updates of the predictor, or of the routers." default:"${updates}"`
-	Batch     int      `help:"Examples of an update." default:"${batch}"`
-	LR        float64  `name:"lr" help:"Learning rate of the predictor." default:"${lr}"`
+	Updates   *int     `help:"Updates of the predictor, or of the routers. Default: ${updates}, with --paper ${paperUpdates}." placeholder:"N"`
+	Batch     *int     `help:"Examples of an update. Default: ${batch}, with --paper ${paperBatch}." placeholder:"N"`
+	LR        *float64 `name:"lr" help:"Learning rate of the predictor. Default: ${lr}, with --paper v1 ${paperLR}." placeholder:"X"`
 	Lambda    float64  `help:"Weight of the cost, the mean importance; with --training path of its deviation from the ratio." default:"${lambda}"`
 	Predictor string   `help:"Take the trained predictor of another policy. Default: one is trained." placeholder:"DIR"`
-	Training  string   `help:"How the predictor is trained: soft, as in the paper, or path, with the tokens that sampling chooses, on its trajectories, by the model's output." enum:"soft,path" default:"soft"`
+	Training  string   `help:"How the predictor is trained: soft, as in the paper, or path, with the tokens that sampling chooses, on its trajectories, by the model's output. Default: soft, with --paper path, since soft collapses there." enum:"soft,path," default:"" placeholder:"soft|path"`
 	Measure   int      `help:"Images that the speed and the PSNR in the policy are measured on, of another seed than those that it learns from." default:"${measure}"`
 	Trials    int      `help:"Placements of I-steps that are tried, where forecasts are learned; 0: they are placed evenly. Of learned-solver: moves of a timestep that are tried; 0: they stay where the bundled solver has them." default:"${trials}"`
 	Placement string   `help:"How computed steps are placed between learned forecasts: dp, the cheapest of all placements by a model of their cost; search, the best of the --trials; best, the one of both that measures better, with single steps moved while that helps." enum:"dp,search,best" default:"${placement}"`
@@ -54,6 +56,10 @@ type Planned struct {
 func Vars() kong.Vars {
 	o, c, l := calibrate.Defaults(), calibrate.NewTokenCache(), calibrate.NewL2C()
 	smooth := calibrate.NewSmoothCache()
+	paper, err := calibrate.NewPaper(calibrate.PaperVersions()[0])
+	if err != nil {
+		panic(err) // a version that is listed
+	}
 	vars := kong.Vars{
 		"forecastParameters": calibrate.ForecastParameters,
 		"tokenParameters":    calibrate.TokenParameters,
@@ -67,6 +73,9 @@ func Vars() kong.Vars {
 		"batch":           c.Batch,
 		"lr":              c.LR,
 		"lambda":          c.Lambda,
+		"paperUpdates":    paper.Updates,
+		"paperBatch":      paper.Batch,
+		"paperLR":         paper.LR,
 		"trials":          c.Trials,
 		"placement":       c.Placement,
 		"few":             c.Few,
@@ -90,25 +99,14 @@ func Vars() kong.Vars {
 	return vars
 }
 
-// NewMethod returns the method with its parameters, and refuses flags that do not go with it.
+// NewMethod returns the method with its parameters. Flags that CheckSet allows may still contradict
+// each other.
 func (c *Flags) NewMethod() (calibrate.Method, error) {
 	switch {
-	case c.Full != 0 && !c.plans():
-		return nil, fmt.Errorf("--full is for --method %s, %s and %s",
-			reuse.DPCacheMethod, reuse.CEMMethod, reuse.L2PMethod)
-	case c.Method == reuse.TokenCacheMethod && c.Threshold != nil:
-		return nil, fmt.Errorf("--threshold is for --method %s, %s, %s and %s",
-			reuse.SmoothCacheMethod, reuse.TeaCacheMethod, reuse.MagCacheMethod, reuse.L2CMethod)
 	case c.Method == reuse.TokenCacheMethod:
 		return c.tokenCache()
-	case c.Paper != "":
-		return nil, fmt.Errorf("--paper is for --method %s", reuse.TokenCacheMethod)
-	case c.Threshold != nil && c.plans():
-		return nil, fmt.Errorf("--threshold is not for --method %s, which has --full", c.Method)
 	case c.Full != 0 && c.Speed != "":
 		return nil, errors.New("give --speed or --full, not both")
-	case c.Ratio != nil:
-		return nil, fmt.Errorf("--ratio is for --method %s: the others have --threshold", reuse.TokenCacheMethod)
 	case c.Speed != "" && c.Threshold != nil:
 		return nil, errors.New("give --speed or --threshold, not both")
 	}
@@ -122,7 +120,7 @@ func (c *Flags) NewMethod() (calibrate.Method, error) {
 		m.Threshold = or(c.Threshold, m.Threshold)
 	case *calibrate.L2C:
 		m.Threshold, m.L1, m.LR = or(c.Threshold, m.Threshold), c.L1, c.RouterLR
-		m.Updates, m.Batch = c.Updates, c.Batch
+		m.Updates, m.Batch = or(c.Updates, m.Updates), or(c.Batch, m.Batch)
 	case *calibrate.DPCache:
 		m.Full = c.Full
 	case *calibrate.CEM:
@@ -133,61 +131,58 @@ func (c *Flags) NewMethod() (calibrate.Method, error) {
 	return made, err
 }
 
-// plans reports whether the method's full steps are planned.
-func (c *Flags) plans() bool {
-	switch c.Method {
-	case reuse.DPCacheMethod, reuse.CEMMethod, reuse.L2PMethod:
-		return true
-	}
-	return false
-}
-
 // tokenCache returns TokenCache's method.
-func (c *Flags) tokenCache() (calibrate.Method, error) {
-	m, err := c.tokenCacheBase()
+func (c *Flags) tokenCache() (*calibrate.TokenCache, error) {
+	m, parameters, err := c.tokenCacheBase()
 	if err != nil {
 		return nil, err
 	}
 	m.Percentile = m.Percentile || c.Percent
-	m.From, m.Training = c.Predictor, calibrate.Training(c.Training)
-	m.Updates, m.Batch, m.LR, m.Lambda = c.Updates, c.Batch, c.LR, c.Lambda
+	m.From, m.Training = c.Predictor, cmp.Or(calibrate.Training(c.Training), m.Training)
+	m.Updates, m.Batch, m.LR, m.Lambda = or(c.Updates, m.Updates), or(c.Batch, m.Batch), or(c.LR, m.LR), c.Lambda
 	m.Placement = calibrate.Placement(c.Placement)
 	m.Trials, m.Few, m.Halves, m.Weighting = c.Trials, c.Few, c.Halves, calibrate.Weighting(c.Weigh)
-	if c.Policy != "" {
-		if err := m.Set(c.Policy); err != nil {
+	if parameters != "" {
+		if err := m.Set(parameters); err != nil {
 			return nil, fmt.Errorf("--policy: %w", err)
 		}
 	}
+	named := slices.ContainsFunc(strings.Split(parameters, ","), func(p string) bool { return strings.HasPrefix(p, "ratio=") })
 	switch {
 	case c.Speed != "" && c.Ratio != nil:
 		return nil, errors.New("give --speed or --ratio, not both")
 	case c.Speed == "" && c.Ratio == nil && c.Paper == "":
 		return nil, errors.New("give the wanted speed (--speed 2.4x), what the images must be like " +
 			"(--target \"psnr>=40\"), or the share of tokens that P-steps compute (--ratio 0.25)")
+	case c.Speed != "" && named && m.Base.Ratio != 0 && !m.Base.Learned:
+		return nil, fmt.Errorf("give --speed, for which the ratio is found, or --policy ratio=%g, not both", m.Base.Ratio)
+	case c.Ratio != nil && named && *c.Ratio != m.Base.Ratio:
+		return nil, fmt.Errorf("--ratio %g and --policy ratio=%g: give one of them", *c.Ratio, m.Base.Ratio)
 	case c.Ratio != nil:
 		m.Base.Ratio = *c.Ratio
 	}
 	return m, nil
 }
 
-// tokenCacheBase returns TokenCache's method with the parameters that --policy then changes.
-func (c *Flags) tokenCacheBase() (*calibrate.TokenCache, error) {
+// tokenCacheBase returns TokenCache's method and the parameters that it is then to have.
+func (c *Flags) tokenCacheBase() (m *calibrate.TokenCache, parameters string, err error) {
 	if c.Paper != "" {
-		return calibrate.NewPaper(c.Paper)
+		m, err = calibrate.NewPaper(c.Paper)
+		return m, c.Policy, err
 	}
-	m := calibrate.NewTokenCache()
+	m = calibrate.NewTokenCache()
 	m.Base = *reuse.NewTokenCache()
-	if c.Policy == "" {
-		c.Policy = calibrate.ForecastParameters
-		if c.Ratio != nil && *c.Ratio > 0 {
-			c.Policy = calibrate.TokenParameters
-		}
+	switch {
+	case c.Policy != "":
+		return m, c.Policy, nil
+	case c.Ratio != nil && *c.Ratio > 0:
+		return m, calibrate.TokenParameters, nil
 	}
-	return m, nil
+	return m, calibrate.ForecastParameters, nil
 }
 
 // or returns what was given, or else the default.
-func or(given *float64, standard float64) float64 {
+func or[T any](given *T, standard T) T {
 	if given == nil {
 		return standard
 	}

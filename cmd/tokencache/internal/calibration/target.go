@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/tokencache/tokencache/comparison"
-	"github.com/tokencache/tokencache/reuse"
 )
 
 // Target are the flags of calibrate that search among methods for what meets a target.
@@ -17,13 +16,8 @@ type Target struct {
 	Reference []string `help:"Of --contract: uncached, converged or both. Of --target: what PSNR is to: uncached, the uncached run of the same sampler, steps and seed, which admits the cache policies on the sampling that was asked for; or converged, the solution that deterministic samplers converge to, which admits other samplers and steps too. Default: uncached for psnr, converged for speed alone. Also real images for fd, as for compare; the flag may be repeated." placeholder:"uncached|converged|PATH" sep:"none"`
 }
 
-// Search returns what is searched among, what for, and the path of real images, which may be "". The
-// other flags must not say what the search finds.
-func (c *Target) Search(f *Flags) (methods []string, t comparison.Target, images string, err error) {
-	if f.Speed != "" || f.Ratio != nil || f.Threshold != nil || f.Method != reuse.TokenCacheMethod {
-		return nil, t, "", errors.New("--target searches sampler, method, speed and parameters itself: " +
-			"leave out --speed, --ratio, --threshold and --method")
-	}
+// Search returns what is searched among, what for, and the path of real images, which may be "".
+func (c *Target) Search() (methods []string, t comparison.Target, images string, err error) {
 	if c.Evidence == 1 || c.Evidence < 0 {
 		return nil, t, "", errors.New("--evidence: want 2 images or more")
 	}
