@@ -246,6 +246,7 @@ type MismatchError struct {
 	Made   string // what the policy was made for
 	Used   string // what it is used with
 	For    diffusion.Sampling
+	By     *Trained // the policy, for who makes another
 }
 
 func (e *MismatchError) Error() string {
@@ -256,7 +257,7 @@ func (e *MismatchError) Error() string {
 // for a plan: another sampler, other steps or options of the solver, or another amount of noise
 // added at each step, which no forecast knows.
 func (t *Trained) Fits(fingerprint string, plan Plan) error {
-	e := &MismatchError{Policy: t.String(), For: t.Sampling}
+	e := &MismatchError{Policy: t.String(), For: t.Sampling, By: t}
 	switch {
 	case t.Fingerprint != fingerprint:
 		e.Field = "Model"

@@ -8,6 +8,7 @@ import (
 
 	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/checkpoint"
+	"github.com/tokencache/tokencache/cmd/tokencache/internal/calibration"
 	"github.com/tokencache/tokencache/cmd/tokencache/internal/output"
 	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/models/bundle"
@@ -86,7 +87,7 @@ func (a *app) explain(err error) string {
 		case "Eta":
 			text += fmt.Sprintf("give --eta %g, or ", mismatch.For.Eta)
 		}
-		text += "make one with " + a.calibrateCommand(0)
+		text += "make one with " + a.remakeCommand(mismatch.By)
 	}
 	return a.explainContract(err, text)
 }
@@ -141,6 +142,22 @@ func (a *app) calibrateCommand(speed float64) string {
 	c := a.calibration()
 	c.Flag("--speed", fmt.Sprintf("%gx", cmp.Or(speed, bundle.DefaultSpeed))).Flag("--out", "DIR")
 	return c.String()
+}
+
+// remakeCommand returns the command that makes such a policy for the model and the sampling in use.
+func (a *app) remakeCommand(t *reuse.Trained) string {
+	if t == nil {
+		return a.calibrateCommand(0)
+	}
+	flags := calibration.Remake(t)
+	if flags == nil {
+		return a.calibrateCommand(0)
+	}
+	c := a.calibration()
+	for _, f := range flags {
+		c.Flag(f[0], f[1])
+	}
+	return c.Flag("--out", "DIR").String()
 }
 
 // calibration returns a command that calibrates something for the model and the sampling in use.
