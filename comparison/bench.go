@@ -45,11 +45,30 @@ func (b *bench) prepare(ctx context.Context) error {
 		}
 	}
 	if b.target.NeedsFrechet() {
+		if err := b.openReal(ctx); err != nil {
+			return err
+		}
 		images, err := d.first(r.Count)
 		if err != nil {
 			return err
 		}
 		return r.features(ctx, &report.Cell{}, images, d.Run)
+	}
+	return nil
+}
+
+// openReal opens the real images, if there are any and none are open.
+func (b *bench) openReal(ctx context.Context) error {
+	open := b.unseen.RealImages
+	if open == nil || b.unseen.Reference.Gaussian != nil {
+		return nil
+	}
+	b.say("reading the real images")
+	if err := open(ctx); err != nil {
+		return err
+	}
+	for _, r := range []*runner{b.seen, b.unseen} { // which share them
+		r.Reference.describe(&r.result.Results)
 	}
 	return nil
 }
@@ -110,6 +129,9 @@ func (b *bench) verify(ctx context.Context, a *arm, at int) (outcome, error) {
 		return outcome{}, err
 	}
 	if !b.started {
+		if err := b.openReal(ctx); err != nil {
+			return outcome{}, err
+		}
 		if err := b.unseen.measure(ctx, uncached()); err != nil {
 			return outcome{}, err
 		}

@@ -1,6 +1,7 @@
 package comparison
 
 import (
+	"context"
 	"time"
 
 	"github.com/tokencache/tokencache"
@@ -41,6 +42,9 @@ type Options struct {
 	Calibration Calibration
 	// Reference is a network with real images to compare with; nil if there is none for the model.
 	Reference *Reference
+	// RealImages, if not nil, opens the real images of Reference. A search calls it when it needs them,
+	// which takes longer than all that can be refused or estimated before.
+	RealImages func(ctx context.Context) error
 
 	// Remote, if not nil, has the images made elsewhere. The time of what it makes is not measured, but
 	// in a search, which measures here, and with Retime.

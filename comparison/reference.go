@@ -92,6 +92,20 @@ func imagesOf(images []tokencache.Image) eval.Images {
 	return set
 }
 
+// Check reports that there are no images at path that Open could read. It evaluates none.
+func (r *Reference) Check(ctx context.Context, path string) error {
+	options := data.Options{Size: r.Network.Size, Channels: r.Network.Channels, Split: "test"}
+	set, err := data.Open(ctx, path, options)
+	if errors.Is(err, data.ErrNoSplits) {
+		options.Split = ""
+		set, err = data.Open(ctx, path, options)
+	}
+	if err != nil {
+		return err
+	}
+	return set.Close()
+}
+
 // predict returns the network's predictions for the first count images of a part of the data at
 // path, or for all of them, and their labels.
 func (r *Reference) predict(ctx context.Context, path, split string, count,

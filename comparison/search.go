@@ -94,16 +94,9 @@ const few = 4
 // that meets a target: see hunt. It chooses by o.Count images; the answer is measured on measured
 // others, of another seed.
 func Search(ctx context.Context, o Options, t Target, measured int) (*Winner, error) {
-	if o.Count < 2 || measured < 1 || o.Timed < 1 || o.Repeat < 1 {
-		return nil, fmt.Errorf("%d images, %d measured, %d timed, %d repetitions: "+
-			"want 2 or more, and 1 or more of the others", o.Count, measured, o.Timed, o.Repeat)
-	}
 	start := time.Now()
-	if err := CheckMethods(o.Policies); err != nil {
+	if err := CheckSearch(o, t, measured); err != nil {
 		return nil, err
-	}
-	if t.NeedsFrechet() && (o.Reference == nil || o.Reference.Gaussian == nil) {
-		return nil, fmt.Errorf("target %s: %w", t.Text, ErrNoReference)
 	}
 	b, err := newBench(o, t, measured)
 	if err != nil {
@@ -130,6 +123,23 @@ func Search(ctx context.Context, o Options, t Target, measured int) (*Winner, er
 	}
 	w.Cell = &w.Cells[len(w.Cells)-1] // what was verified last
 	return w, b.answer(w, start)
+}
+
+// CheckSearch reports what Search would refuse, before anything is measured or read: counts, methods
+// that there are not, and a target without what its bounds are to.
+func CheckSearch(o Options, t Target, measured int) error {
+	if o.Count < 2 || measured < 1 || o.Timed < 1 || o.Repeat < 1 {
+		return fmt.Errorf("%d images, %d measured, %d timed, %d repetitions: "+
+			"want 2 or more, and 1 or more of the others", o.Count, measured, o.Timed, o.Repeat)
+	}
+	if err := CheckMethods(o.Policies); err != nil {
+		return err
+	}
+	if t.NeedsFrechet() && (o.Reference == nil || o.Reference.Gaussian == nil && o.RealImages == nil) {
+		return fmt.Errorf("target %s: %w", t.Text, ErrNoReference)
+	}
+	_, err := t.against(o.Sampling)
+	return err
 }
 
 // newBench returns the lab of a search.

@@ -186,6 +186,25 @@ func TestSearchOnSolvers(t *testing.T) {
 	}
 }
 
+// TestSearchReadsRealImagesLate checks that real images are read when they are needed, and not before
+// the search says how long it takes.
+func TestSearchReadsRealImagesLate(t *testing.T) {
+	o := searchOptions(t, "fora")
+	unread := errors.New("unread")
+	o.Reference, o.RealImages = &Reference{}, func(context.Context) error { return unread }
+	var said []string
+	o.OnStage = func(what string) { said = append(said, what) }
+	if _, err := Search(t.Context(), o, Target{frechet: 1.1}, unseenImages); !errors.Is(err, unread) {
+		t.Errorf("error %v, want that of the real images", err)
+	}
+	if len(said) == 0 || !strings.HasPrefix(said[0], "about ") {
+		t.Errorf("said %q, want first how long it takes", said)
+	}
+	if w, _ := searching(t, o, "speed=50x", AgainstUncached); w.Policy != nil { // nothing is worth evaluating
+		t.Errorf("found %v", w.Policy)
+	}
+}
+
 // TestSearchFails checks that a search says what is wrong before it works, and what was near where
 // nothing met the target.
 func TestSearchFails(t *testing.T) {

@@ -1,12 +1,15 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 
+	"github.com/tokencache/tokencache/calibrate"
+	"github.com/tokencache/tokencache/cmd/tokencache/internal/summary"
 	"github.com/tokencache/tokencache/comparison"
 	"github.com/tokencache/tokencache/report"
 )
@@ -19,16 +22,11 @@ func (c *calibrateCmd) search(a *app) error {
 		return err
 	}
 	defer s.done()
-	if s.images != "" { // before a finished policy is removed
-		if _, err := os.Stat(s.images); err != nil {
-			return fmt.Errorf("--reference: %w", err)
-		}
-	}
-	if err := c.begin(); err != nil {
+	o, target := s.options, s.target
+	if err := c.refused(a, s); err != nil { // before a finished policy is removed
 		return err
 	}
-	o, target := s.options, s.target
-	if err := a.reference(o, s.images); err != nil {
+	if err := c.begin(); err != nil {
 		return err
 	}
 	remote, err := a.far.Of(o.Pipeline)
@@ -40,15 +38,40 @@ func (c *calibrateCmd) search(a *app) error {
 	defer bar.Finish()
 	o.OnProgress = bar.Set
 	w, err := comparison.Search(a.ctx, *o, target, c.Measure)
-	if errors.Is(err, comparison.ErrNoReference) {
-		return fmt.Errorf("--target %s: %w: give them with --reference, if the bundled classifier "+
-			"knows such images, or a target of psnr or speed", target.Text, comparison.ErrNoReference)
-	}
 	if err != nil {
 		return err
 	}
 	bar.Finish()
 	return c.found(a, w, o)
+}
+
+// refused reports what can be refused before the search works. The real images are only looked at:
+// the search reads them when it needs them.
+func (c *calibrateCmd) refused(a *app, s *searched) error {
+	o := s.options
+	if s.images != "" {
+		if _, err := os.Stat(s.images); err != nil {
+			return fmt.Errorf("--reference: %w", err)
+		}
+	}
+	path, err := a.evaluator(o, s.images)
+	if err != nil {
+		return err
+	}
+	if path != "" {
+		if err := o.Reference.Check(a.ctx, path); err != nil {
+			return fmt.Errorf("--reference: %w", err)
+		}
+		o.RealImages = func(ctx context.Context) error {
+			return o.Reference.Open(ctx, path, o.Count, o.Calibration.Threads, o.Seed)
+		}
+	}
+	err = comparison.CheckSearch(*o, s.target, c.Measure)
+	if errors.Is(err, comparison.ErrNoReference) {
+		return fmt.Errorf("--target %s: %w: give them with --reference, if the bundled classifier "+
+			"knows such images, or a target of psnr or speed", s.target.Text, comparison.ErrNoReference)
+	}
+	return err
 }
 
 // searched is what a search is to find, and the model, which done closes.
@@ -93,6 +116,12 @@ func (c *calibrateCmd) found(a *app, w *comparison.Winner, o *comparison.Options
 		return a.printJSON(w.Policy)
 	}
 	a.note("%s meets %s on %d unseen images: %s", w.Cell.Method, target, c.Measure, w.Cell.Summary())
+	if e, ok := w.Policy.Provenance["measured"].(*calibrate.Evidence); ok {
+		a.note("%s", strings.Join(summary.Measured(e), "\n"))
+	}
+	if strings.Contains(target, "psnr") {
+		a.note("psnr bounds the mean of the images; --contract calibrates what each image keeps")
+	}
 	a.note("wrote %s, with the evidence in %s; these do the same:", c.Out, filepath.Join(o.Dir, report.PageFile))
 	a.note("  %s\n  %s", report.NewCommand("tokencache", "generate").Optional("--model", c.Model).
 		Optional("--vae", c.VAE).Optional("--solver", c.Solver).Flag("--policy", c.Out),

@@ -299,28 +299,37 @@ func (a *app) formats(o *comparison.Options, list []tokencache.DType) (done func
 // reference sets the network and the real images that a comparison evaluates images with, if there
 // are any for the model. An empty path is that of Fashion-MNIST.
 func (a *app) reference(o *comparison.Options, path string) error {
+	path, err := a.evaluator(o, path)
+	if err != nil || path == "" {
+		return err
+	}
+	return o.Reference.Open(a.ctx, path, o.Count, o.Calibration.Threads, o.Seed)
+}
+
+// evaluator sets the network alone, and returns where the real images are, "" if there are none.
+func (a *app) evaluator(o *comparison.Options, path string) (images string, err error) {
 	net, err := models.Classifier(models.Default)
 	if err != nil {
-		return err
+		return "", err
 	}
 	height, width, channels := o.Pipeline.ImageSize()
 	if height != net.Size || width != net.Size || channels != net.Channels {
 		if path != "" {
-			return fmt.Errorf("--reference %s: the bundled classifier evaluates images of %dx%d pixels and %d channels, "+
+			return "", fmt.Errorf("--reference %s: the bundled classifier evaluates images of %dx%d pixels and %d channels, "+
 				"and this model's are of %dx%d and %d: leave --reference out",
 				path, net.Size, net.Size, net.Channels, height, width, channels)
 		}
-		return nil
+		return "", nil
 	}
 	o.Reference = comparison.NewReference(net, models.Default)
 	if path == "" {
 		if _, err := os.Stat(comparison.FashionMNIST); err != nil {
 			a.note("no Fréchet distances: give real images with --reference")
-			return nil
+			return "", nil
 		}
 		path = comparison.FashionMNIST
 	}
-	return o.Reference.Open(a.ctx, path, o.Count, o.Calibration.Threads, o.Seed)
+	return path, nil
 }
 
 // commandLine is the command line of the program.
