@@ -193,7 +193,12 @@ func (c *TokenCache) run(ctx context.Context, m *maker) (*product, error) {
 
 // learn sets the I-steps and the predictor of a policy, where trajectories decide them.
 func (c *TokenCache) learn(ctx context.Context, m *maker, policy *reuse.TokenCache) error {
-	if !c.selects() && !c.Percentile {
+	switch {
+	case c.selects() && c.From != "" && !c.Percentile: // nothing is learned from trajectories
+		var err error
+		policy.Predictor, err = c.taken()
+		return err
+	case !c.selects() && !c.Percentile:
 		return nil
 	}
 	var path *reuse.TokenCache
