@@ -88,7 +88,7 @@ var storeys = []storey{
 		{"bench/peers/block", "checkpoint dit nn seam tensor"},
 		{"cmd/tokencache/internal/version", "internal/kernel internal/regularfile"},
 		{"cmd/tokencache/internal/calibration", "calibrate comparison reuse"},
-		{"cmd/tokencache/internal/contracts", ". reuse"},
+		{"cmd/tokencache/internal/contracts", "reuse"},
 		{"cmd/tokencache/internal/output", ". checkpoint eval internal/atomicfile internal/classes internal/filelock internal/imagefile internal/npz internal/pngtext internal/raster internal/regularfile internal/sheet shard"},
 		{"cmd/tokencache/internal/jobsrun", ". cmd/tokencache/internal/output cmd/tokencache/internal/version eval internal/digest internal/kernel internal/npz internal/regularfile jobs shard"},
 		{"cmd/tokencache/internal/summary", ". calibrate eval measure reuse"},
