@@ -27,7 +27,14 @@ func (p *Pipeline) SolverDigest(s Sampling) string { return s.SolverDigest(p.net
 func (p *Pipeline) Setting(s Sampling) reuse.Setting {
 	s = s.WithDefaults()
 	s.RNG = ""
-	return reuse.Setting{Model: p.Fingerprint(), Sampling: s, Solver: p.SolverDigest(s)}
+	setting := reuse.Setting{Model: p.Fingerprint(), Sampling: s, Solver: p.SolverDigest(s)}
+	if d := p.DType(); d != F32 {
+		setting.DType = d.String()
+	}
+	if d := p.CacheDType(); d != F32 {
+		setting.CacheDType = d.String()
+	}
+	return setting
 }
 
 // promise is what a request's images keep.

@@ -111,7 +111,13 @@ func TestMinPSNRRefused(t *testing.T) {
 	if err := p.Check(request); !errors.As(err, new(*tokencache.FieldError)) {
 		t.Errorf("negative: error %v", err)
 	}
-	request.MinPSNR, request.Guidance = 40, 3
+	request.MinPSNR = 40
+	for _, o := range []tokencache.Options{{Threads: 1, DType: tokencache.INT8}, {Threads: 1, CacheDType: tokencache.BF16}} {
+		if err := small(t, o).Check(request); !errors.As(err, new(*reuse.ContractMismatchError)) {
+			t.Errorf("in the formats %v and %v: error %v", o.DType, o.CacheDType, err)
+		}
+	}
+	request.Guidance = 3
 	if err := p.Check(request); err == nil {
 		t.Error("another guidance: no error")
 	}

@@ -21,7 +21,7 @@ type CoverageOptions struct {
 	Sampling   tokencache.Sampling
 	Levels     []float64         // promised PSNRs in dB
 	References []reuse.Reference // what they are to, each with all levels; none means ToUncached
-	// Policy returns the policy whose contract is tested for a promise.
+	// Policy returns the policy whose contract is tested for a promise, or why there is none.
 	Policy     func(reuse.Promise) (reuse.Policy, error)
 	Images     int     // over all classes in turn
 	Seed       uint64  // of their noise, which neither the policy nor its contract have seen
@@ -206,9 +206,17 @@ func (c *coverer) add(r coverageRun, policy reuse.Policy) string {
 // planTest adds what a promise takes, or why it is refused.
 func (c *coverer) planTest(promise reuse.Promise) error {
 	test := coverageTest{CoverageLevel: CoverageLevel{MinPSNR: promise.MinPSNR, Reference: promise.Reference}}
+	refused := func(err error) error {
+		if !refuses(err) {
+			return err
+		}
+		test.Refused = err.Error()
+		c.tests = append(c.tests, test)
+		return nil
+	}
 	policy, err := c.Policy(promise)
 	if err != nil {
-		return err
+		return refused(err)
 	}
 	test.Policy = policy.String()
 	req := requestOf(c.p, c.Sampling, policy, 1, c.Seed)
@@ -218,12 +226,7 @@ func (c *coverer) planTest(promise reuse.Promise) error {
 		err = c.p.Check(req)
 	}
 	if err != nil {
-		if !refuses(err) {
-			return err
-		}
-		test.Refused = err.Error()
-		c.tests = append(c.tests, test)
-		return nil
+		return refused(err)
 	}
 	t, ok := policy.(*reuse.Trained)
 	if !ok || t.Contract == nil {

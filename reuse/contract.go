@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/tokencache/tokencache/diffusion"
 	"github.com/tokencache/tokencache/internal/digest"
 )
 
@@ -35,8 +36,8 @@ func (p Promise) String() string {
 }
 
 // Contract tells what PSNR a policy's images keep when its forecasts are checked as Guarded checks
-// them. It is tied to what it was calibrated for: the content of the policy, the model, and how
-// images are sampled. Anything else is refused.
+// them. It is tied to what it was calibrated for: the content of the policy, the model, how images
+// are sampled, and the number formats. Anything else is refused.
 type Contract struct {
 	Policy     string `json:"policy"`      // its parameters, to be read
 	PolicyHash string `json:"policy_hash"` // of its content, learned weights included: see PolicyHash
@@ -146,6 +147,13 @@ func (p ContractPoint) psnr(to Reference) float64 {
 		return p.ConvergedPSNR
 	}
 	return p.PSNR
+}
+
+// Samples reports whether the contract is for a sampling, wherever its random numbers come from.
+func (c *Contract) Samples(s diffusion.Sampling) bool {
+	a, b := c.Sampling.WithDefaults(), s.WithDefaults()
+	a.RNG, b.RNG = "", ""
+	return a == b
 }
 
 // Range returns the PSNR to a reference that is kept where nothing is rejected, and the highest

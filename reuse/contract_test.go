@@ -74,6 +74,19 @@ func TestContractMismatch(t *testing.T) {
 			"option", func(_ *reuse.Trained, s *reuse.Setting) { s.Sampling.DisableCorrector = "0" },
 			"options of the solver",
 		},
+		{
+			"number format", func(_ *reuse.Trained, s *reuse.Setting) { s.DType = "int8" },
+			"for number format f32, not for number format int8",
+		},
+		{"number format that is said", func(_ *reuse.Trained, s *reuse.Setting) { s.DType = "f32" }, ""},
+		{
+			"contract of another format", func(p *reuse.Trained, _ *reuse.Setting) { p.Contract.DType = "bf16" },
+			"for number format bf16, not for number format f32",
+		},
+		{
+			"cache", func(_ *reuse.Trained, s *reuse.Setting) { s.CacheDType = "bf16" },
+			"for number format of the cache f32, not for number format of the cache bf16",
+		},
 		{"two things", func(_ *reuse.Trained, s *reuse.Setting) {
 			s.Model, s.Sampling.Guidance = "xyz", 4
 		}, "for model abc and guidance 1.5, not for model xyz and guidance 4"},

@@ -1,10 +1,13 @@
 package reuse
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/tokencache/tokencache/diffusion"
+	"github.com/tokencache/tokencache/tensor"
 )
 
 // Setting is what a contract holds for, next to its policy.
@@ -12,11 +15,18 @@ type Setting struct {
 	Model    string             `json:"model_fingerprint"`
 	Sampling diffusion.Sampling `json:"sampling"`         // the source of random numbers does not count
 	Solver   string             `json:"solver,omitempty"` // digest of a learned solver's weights
+	// DType and CacheDType are the number formats of the network's blocks and of what policies
+	// forecast from; "" means f32, which contracts that do not say were calibrated in.
+	DType      string `json:"dtype,omitempty"`
+	CacheDType string `json:"cache_dtype,omitempty"`
 }
+
+// format names a number format of a Setting.
+func format(name string) string { return cmp.Or(name, tensor.F32.String()) }
 
 // NoContractError reports a policy of which no contract was calibrated.
 type NoContractError struct {
-	Policy    string
+	Policy    string // "" means any
 	Reference Reference
 }
 
@@ -25,18 +35,26 @@ func (e *NoContractError) Error() string {
 	if e.Reference == ToConverged {
 		to = "the converged solution"
 	}
-	return fmt.Sprintf("no contract is calibrated for the policy %s, so that nothing can be said of each image's PSNR to %s",
-		e.Policy, to)
+	of := "for the policy " + e.Policy
+	if e.Policy == "" {
+		of = "for this sampling"
+	}
+	return fmt.Sprintf("no contract is calibrated %s, so that nothing can be said of each image's PSNR to %s", of, to)
 }
 
 // ContractLimitError reports a PSNR above all that a contract was calibrated for.
 type ContractLimitError struct {
 	Policy string
+	Among  string // whose policies keep less than Policy; "" where it is the only one asked for
 	Promise
 	Max float64 // dB
 }
 
 func (e *ContractLimitError) Error() string {
+	if e.Among != "" {
+		return fmt.Sprintf("a PSNR of %s: of the policies bundled with %s, %s keeps the highest, %.1f dB",
+			e.Promise, e.Among, e.Policy, e.Max)
+	}
 	return fmt.Sprintf("a PSNR of %s: the contract of policy %s goes up to %.1f dB", e.Promise, e.Policy, e.Max)
 }
 
@@ -70,13 +88,30 @@ type ContractDifference struct {
 }
 
 func (e *ContractMismatchError) Error() string {
+	return fmt.Sprintf("the contract of policy %s was calibrated for %s", e.Policy, e.Differ())
+}
+
+// Differ says what the contract is for, and not: "guidance 1.5, not for guidance 4".
+func (e *ContractMismatchError) Differ() string {
 	var made, used []string
 	for _, d := range e.Differences {
 		made = append(made, d.What+" "+d.Made)
 		used = append(used, d.What+" "+d.Used)
 	}
-	return fmt.Sprintf("the contract of policy %s was calibrated for %s, not for %s",
-		e.Policy, strings.Join(made, " and "), strings.Join(used, " and "))
+	return strings.Join(made, " and ") + ", not for " + strings.Join(used, " and ")
+}
+
+// The number formats that a contract is for, as ContractDifference.What names them.
+const (
+	FormatOfBlocks = "number format"
+	FormatOfCache  = "number format of the cache"
+)
+
+// OfFormats reports whether only number formats differ.
+func (e *ContractMismatchError) OfFormats() bool {
+	return !slices.ContainsFunc(e.Differences, func(d ContractDifference) bool {
+		return d.What != FormatOfBlocks && d.What != FormatOfCache
+	})
 }
 
 // fits reports, as a *ContractMismatchError, that the contract is not of the policy, or not for how
@@ -104,6 +139,8 @@ func (c *Contract) fits(t *Trained, s Setting) error {
 	note("order", order(a), order(b))
 	note("variant", a.Variant, b.Variant)
 	note("learned solver", c.Solver, s.Solver)
+	note(FormatOfBlocks, format(c.DType), format(s.DType))
+	note(FormatOfCache, format(c.CacheDType), format(s.CacheDType))
 	if len(e.Differences) == 0 && options(a) != options(b) {
 		note("options of the solver", fmt.Sprintf("%+v", options(a)), fmt.Sprintf("%+v", options(b)))
 	}

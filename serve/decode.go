@@ -98,9 +98,15 @@ var fields = map[string]func(p *params, v value) error{
 		p.NegativePrompt, err = v.text(maxPrompt)
 		return
 	},
-	"policy":   func(p *params, v value) (err error) { p.Policy, err = v.text(maxName); return },
-	"speed":    func(p *params, v value) (err error) { p.Speed, err = v.speed(); return },
-	"min_psnr": func(p *params, v value) (err error) { p.MinPSNR, err = v.number(0, 1000); return },
+	"policy": func(p *params, v value) (err error) { p.Policy, err = v.text(maxName); return },
+	"speed":  func(p *params, v value) (err error) { p.Speed, err = v.speed(); return },
+	"min_psnr": func(p *params, v value) (err error) {
+		p.MinPSNR, err = v.number(0, 1000)
+		if err == nil && p.MinPSNR == 0 {
+			err = invalid(v.name, "invalid_value", "min_psnr 0: want more than 0 dB")
+		}
+		return
+	},
 	"dtype": func(p *params, v value) (err error) {
 		if p.DType, err = v.oneOf("auto", "float32", "f32", "bf16", "int8"); p.DType == "float32" {
 			p.DType = "f32"

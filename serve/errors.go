@@ -81,6 +81,7 @@ func asAPI(err error) *apiError {
 	var mismatch *reuse.MismatchError
 	var contract *reuse.NoContractError
 	var contractLimit *reuse.ContractLimitError
+	var contractMismatch *reuse.ContractMismatchError
 	switch {
 	case errors.As(err, &api):
 		return api
@@ -89,7 +90,7 @@ func asAPI(err error) *apiError {
 		return invalid(name, "invalid_value", "%s %v: want %s", name, field.Value, field.Want)
 	case errors.As(err, &mismatch):
 		return invalid("policy", "policy_mismatch", "%v", err)
-	case errors.As(err, &contract), errors.As(err, &contractLimit):
+	case errors.As(err, &contract), errors.As(err, &contractLimit), errors.As(err, &contractMismatch):
 		return invalid("min_psnr", "no_contract", "%v", err)
 	case errors.As(err, &limit):
 		return invalid("policy", "too_large", "%v", err)

@@ -160,17 +160,13 @@ func (g *generation) choosePolicy() (err error) {
 		if err != nil {
 			return invalid("policy", "invalid_value", "%v", err)
 		}
+		if d, ok := g.req.Policy.(reuse.Described); ok && d.Kind() == reuse.Uncached && p.MinPSNR > 0 {
+			g.notes = append(g.notes, computed(p.MinPSNR))
+		}
 		return nil
 	}
 	if p.MinPSNR > 0 && p.Speed == 0 {
-		t, err := b.ForPSNR(g.opened.Pipeline.Setting(g.req.Sampling), reuse.Promise{MinPSNR: p.MinPSNR})
-		if err != nil {
-			return err
-		}
-		if t != nil {
-			g.req.Policy = t
-			return nil
-		}
+		return g.promise(reuse.Promise{MinPSNR: p.MinPSNR})
 	}
 	t, err := b.Choose(g.req.Sampling, p.Speed)
 	none := (*bundle.NoPolicyError)(nil)
@@ -187,6 +183,26 @@ func (g *generation) choosePolicy() (err error) {
 	}
 	g.req.Policy = reuse.None{}
 	return nil
+}
+
+// promise sets the bundled policy that keeps a PSNR, or none where no contract is for the sampling.
+func (g *generation) promise(promise reuse.Promise) error {
+	t, err := g.opened.Bundle.ForPSNR(g.opened.Pipeline.Setting(g.req.Sampling), promise)
+	switch none := (*bundle.NoPromiseError)(nil); {
+	case err == nil:
+		g.req.Policy = t
+	case errors.As(err, &none):
+		g.req.Policy = reuse.None{}
+		g.notes = append(g.notes, fmt.Sprintf("%s: %v", computed(promise.MinPSNR), none))
+	default:
+		return g.refused(err)
+	}
+	return nil
+}
+
+// computed says why a request without a policy keeps a PSNR.
+func computed(minPSNR float64) string {
+	return fmt.Sprintf("min_psnr %g: everything is computed, so that each image is the uncached one and keeps it", minPSNR)
 }
 
 // price works out what an image costs, and refuses what the model or the policy cannot do.
@@ -223,8 +239,8 @@ func (s *Server) adapt(g *generation) error {
 		return nil
 	}
 	t, err := g.opened.Bundle.ForPSNR(g.opened.Pipeline.Setting(g.req.Sampling), reuse.Promise{MinPSNR: s.o.Adaptive})
-	if err != nil || t == nil {
-		return err
+	if err != nil {
+		return nil //nolint:nilerr // it says why there is no cheaper form
 	}
 	cheap := *g
 	cheap.req.Policy, cheap.req.MinPSNR, cheap.adapted = t, s.o.Adaptive, true

@@ -164,7 +164,7 @@ func TestInvalid(t *testing.T) {
 		{`{"prompt":"1","speed":1}`, "speed"}, {`{"prompt":"1","speed":"2y"}`, "speed"}, {`{"prompt":"1","speed":3}`,
 			"speed"},
 		{`{"prompt":"1","speed":3,"policy":"fora"}`, "speed"}, {`{"prompt":"1","min_psnr":-1}`,
-			"min_psnr"}, {`{"prompt":"1","min_psnr":40,"policy":"fora:n=2"}`, "min_psnr"},
+			"min_psnr"}, {`{"prompt":"1","min_psnr":0}`, "min_psnr"}, {`{"prompt":"1","min_psnr":40,"policy":"fora:n=2"}`, "min_psnr"},
 		{`{"prompt":"1","dtype":"int4"}`, "dtype"}, {`{"prompt":"1","class":10}`, "class"}, {`{"prompt":"1","class":-1}`,
 			"class"}, {`{"prompt":"1","class":{}}`, "class"},
 		{`{"prompt":"1","priority":"now"}`, "priority"}, {`{"prompt":"1","deadline":0}`,

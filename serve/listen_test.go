@@ -82,6 +82,43 @@ func TestSlowReader(t *testing.T) {
 	}
 }
 
+// TestMinPSNR checks what is taken for a PSNR: a bundled policy whose contract keeps it, or none,
+// which the answer tells, or an error that says what there is.
+func TestMinPSNR(t *testing.T) {
+	s := newTester(t, Options{Models: []Model{Named("fashion", "")}})
+	for _, c := range []struct{ fields, policy, note, refused string }{
+		{fields: `"min_psnr":40`, policy: "ddim50-3x"},
+		{
+			fields: `"min_psnr":40,"steps":7`,
+			policy: "none",
+			note:   "everything is computed, so that each image is the uncached one and keeps it: no policy bundled with fashion",
+		},
+		{fields: `"min_psnr":40,"policy":"none"`, policy: "none", note: "everything is computed"},
+		{fields: `"min_psnr":80`, refused: "ddim50-1.5x keeps the highest, 50.8 dB"},
+		{fields: `"min_psnr":40,"dtype":"int8"`, refused: "number format f32, not for number format int8"},
+		{fields: `"min_psnr":40,"dtype":"bf16","policy":"ddim50-3x"`, refused: "number format f32, not for number format bf16"},
+	} {
+		t.Run(c.fields, func(t *testing.T) {
+			p, err := decodeParams([]byte(`{"prompt":"bag",` + c.fields + `}`))
+			if err != nil {
+				t.Fatal(err)
+			}
+			g, err := s.prepare(t.Context(), p)
+			if err != nil {
+				if e := asAPI(err); c.refused == "" || e.Param == nil || *e.Param != "min_psnr" || !strings.Contains(e.Message, c.refused) {
+					t.Errorf("error %v, want %q", err, c.refused)
+				}
+				return
+			}
+			defer g.model.release()
+			note := strings.Join(g.notes, "\n")
+			if c.refused != "" || g.req.Policy.String() != c.policy || (note == "") != (c.note == "") || !strings.Contains(note, c.note) {
+				t.Errorf("policy %s with the note %q, want %s, %q or the error %q", g.req.Policy, note, c.policy, c.note, c.refused)
+			}
+		})
+	}
+}
+
 // TestAdaptive checks that a request that would be refused is served by a cheaper policy, which the
 // answer tells, and one that names a policy is not.
 func TestAdaptive(t *testing.T) {

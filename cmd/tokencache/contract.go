@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -21,11 +22,12 @@ type calibrateContract struct {
 	Keep           string  `help:"Of --contract: folder that sampled images are kept in, so that contracts of several policies share the uncached ones. Default: work in --out." placeholder:"DIR"`
 }
 
-// contracts says which bundled policies promise what, and how another is made to.
-func (a *app) contracts(policy string, to reuse.Reference) string {
+// contracts says which bundled policies keep a promise in the sampling in use, and how another is
+// made to.
+func (a *app) contracts(policy string, promise reuse.Promise) string {
 	bundled, _ := a.opened.bundle.Policies() // an error was reported before
-	text := "calibrate one with " + a.contractCommand(policy, to)
-	if list := contracts.Offers(bundled, to); len(list) > 0 {
+	text := "calibrate one with " + a.contractCommand(cmp.Or(policy, "none"), promise.Reference)
+	if list := contracts.Offers(bundled, a.opened.sampling, promise); len(list) > 0 {
 		text = "there are the contracts of " + strings.Join(list, ", ") + ", or " + text
 	}
 	return text

@@ -12,6 +12,7 @@ import (
 	"github.com/tokencache/tokencache/cmd/tokencache/internal/output"
 	"github.com/tokencache/tokencache/cmd/tokencache/internal/summary"
 	"github.com/tokencache/tokencache/comparison"
+	"github.com/tokencache/tokencache/models/bundle"
 	"github.com/tokencache/tokencache/reuse"
 )
 
@@ -94,14 +95,14 @@ func (c *compareCmd) coverage(a *app) error {
 }
 
 // promising returns the bundled policy that generate takes for a promise: the one that keeps it
-// with the fewest operations, or else the one that it takes without any.
+// with the fewest operations.
 func (a *app) promising(p *tokencache.Pipeline, s tokencache.Sampling, promise reuse.Promise) (reuse.Policy, error) {
 	t, err := a.opened.bundle.ForPSNR(p.Setting(s), promise)
-	if err == nil && t == nil {
-		t, err = a.opened.bundle.Choose(s, 0)
+	switch none := (*bundle.NoPromiseError)(nil); {
+	case err == nil:
+		return t, nil // and no policy, where t would be one that is nil
+	case errors.As(err, &none):
+		return nil, fmt.Errorf("--min-psnr: %w: everything is computed, which keeps any; --policies names another", err)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("--min-psnr: %w; --policies names another", err)
-	}
-	return t, nil
+	return nil, err
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/checkpoint"
 	"github.com/tokencache/tokencache/cmd/tokencache/internal/calibration"
+	"github.com/tokencache/tokencache/cmd/tokencache/internal/contracts"
 	"github.com/tokencache/tokencache/cmd/tokencache/internal/output"
 	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/models/bundle"
@@ -103,9 +104,13 @@ func (a *app) explainContract(err error, text string) string {
 	)
 	switch {
 	case errors.As(err, &none):
-		return fmt.Sprintf("--min-psnr: %s; %s", text, a.contracts(none.Policy, none.Reference))
+		return fmt.Sprintf("--min-psnr: %s; %s", text, a.contracts(none.Policy, reuse.Promise{Reference: none.Reference}))
+	case errors.As(err, &limit) && limit.Among != "":
+		return fmt.Sprintf("--min-psnr: %s; %s", text, contracts.Highest(limit))
 	case errors.As(err, &limit):
-		return fmt.Sprintf("--min-psnr: %s; %s", text, a.contracts(limit.Policy, limit.Reference))
+		return fmt.Sprintf("--min-psnr: %s; %s; %s", text, contracts.Highest(limit), a.contracts(limit.Policy, limit.Promise))
+	case errors.As(err, &mismatch) && mismatch.OfFormats():
+		return fmt.Sprintf("--min-psnr: %s; give %s, or --policy none, which computes everything", text, contracts.Formats(mismatch))
 	case errors.As(err, &mismatch):
 		return fmt.Sprintf("--min-psnr: %s; calibrate one with %s", text, a.contractCommand(mismatch.Policy, ""))
 	case errors.As(err, &misses):

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/tokencache/tokencache"
+	"github.com/tokencache/tokencache/cmd/tokencache/internal/contracts"
 	"github.com/tokencache/tokencache/cmd/tokencache/internal/output"
 	"github.com/tokencache/tokencache/cmd/tokencache/internal/summary"
 	"github.com/tokencache/tokencache/diffusion"
@@ -27,7 +28,7 @@ type generateCmd struct {
 	samplingFlags
 	Policy     policyText `help:"What to reuse from step to step: none, a policy bundled with the model, the folder of a calibrated one, or NAME:key=value,...; help lists them. Default: the bundled policy for this sampler, these steps and this guidance, else none." placeholder:"NAME|DIR"`
 	Speed      string     `help:"Take the bundled policy for this speed, times the uncached model: 1.5x, 2x, 3x, ... Default: 2.4x." placeholder:"X"`
-	MinPSNR    float64    `name:"min-psnr" help:"Keep a PSNR of at least this many dB of each image to the uncached run of the same sampler, steps and seed: forecasts are checked and, where needed, computed. At least 95 % of unseen images keep it, for policies of which a contract is calibrated (calibrate --contract); without --policy and --speed it takes the bundled one that keeps it with the fewest operations." placeholder:"DB"`
+	MinPSNR    *float64   `name:"min-psnr" help:"Keep a PSNR of at least this many dB of each image to the uncached run of the same sampler, steps and seed: forecasts are checked and, where needed, computed. At least 95 % of unseen images keep it, for policies of which a contract is calibrated (calibrate --contract) and in the number formats that it was calibrated in; without --policy and --speed it takes the bundled one that keeps it with the fewest operations, and computes everything where none has a contract for the sampling." placeholder:"DB"`
 	Reference  string     `help:"What --min-psnr is to: uncached, or converged, the solution that a deterministic sampler converges to. What the uncached run itself misses is refused." enum:"uncached,converged," default:"" placeholder:"uncached|converged"`
 	CacheMem   int64      `name:"cache-memory" help:"Max megabytes that the policy may keep for all images in flight. Default: no limit." placeholder:"MB"`
 	Batch      int        `help:"Max images denoised at the same time, 1 or more." default:"4"`
@@ -97,7 +98,7 @@ func (c *generateCmd) open(a *app) (p *tokencache.Pipeline, req tokencache.Reque
 	if p, req, err = c.openAs(a, seed, c.DType.dtype()); err != nil {
 		return nil, req, err
 	}
-	if d := c.DType.under(a.opened.policy, c.Model, c.MinPSNR); d != c.DType.dtype() {
+	if d := c.DType.under(a.opened.policy, c.Model, or(c.MinPSNR, 0)); d != c.DType.dtype() {
 		p.Close()
 		return c.openAs(a, seed, d)
 	}
@@ -138,7 +139,7 @@ func (c *generateCmd) request(a *app, p *tokencache.Pipeline, s tokencache.Sampl
 	req = tokencache.Request{
 		Seed:        seed,
 		Sampling:    s,
-		MinPSNR:     c.MinPSNR,
+		MinPSNR:     or(c.MinPSNR, 0),
 		Reference:   reuse.Reference(c.Reference),
 		CacheMemory: c.CacheMem << 20,
 		Batch:       c.Batch,
@@ -159,8 +160,11 @@ func (c *generateCmd) request(a *app, p *tokencache.Pipeline, s tokencache.Sampl
 	if err := p.Check(req); err != nil {
 		return req, err
 	}
-	if d, ok := req.Policy.(reuse.Described); ok && d.Kind() == reuse.Uncached {
+	if d, ok := req.Policy.(reuse.Described); ok && d.Kind() == reuse.Uncached && req.Reference != reuse.ToConverged {
 		req.Policy = reuse.None{} // a folder may hold a sampler alone
+		if req.MinPSNR != 0 {
+			a.opened.remark("--min-psnr %g: %s", req.MinPSNR, contracts.Computed(a.opened.none))
+		}
 	}
 	return req, nil
 }
@@ -173,16 +177,20 @@ func (c *generateCmd) policy(a *app, p *tokencache.Pipeline, s tokencache.Sampli
 		return nil, err
 	case c.Policy != "" && c.Speed != "":
 		return nil, errors.New("give --policy or --speed, not both")
-	case c.Reference != "" && c.MinPSNR == 0:
+	case c.Reference != "" && c.MinPSNR == nil:
 		return nil, errors.New("--reference says what --min-psnr is to: give that, too")
 	case c.Policy != "":
 		return a.policy(string(c.Policy))
 	}
-	if c.MinPSNR > 0 && speed == 0 {
-		t, err := a.opened.bundle.ForPSNR(p.Setting(s), reuse.Promise{MinPSNR: c.MinPSNR, Reference: reuse.Reference(c.Reference)})
-		if err != nil || t != nil {
-			return t, err
+	if c.MinPSNR != nil && speed == 0 {
+		t, err := a.opened.bundle.ForPSNR(p.Setting(s), reuse.Promise{MinPSNR: *c.MinPSNR, Reference: reuse.Reference(c.Reference)})
+		if err == nil {
+			return t, nil
 		}
+		if errors.As(err, &a.opened.none) {
+			return reuse.None{}, nil
+		}
+		return nil, err
 	}
 	t, err := a.opened.bundle.Choose(s, speed)
 	none := (*bundle.NoPolicyError)(nil)
@@ -274,6 +282,8 @@ func (c *generateCmd) checkOut() error {
 		return errors.New("--compare writes one sheet, and takes no --resume, --labels or --save-latents")
 	case c.Out == output.Stdout && c.JSON:
 		return errors.New("--out - and --json both write to standard output: give one of them")
+	case c.MinPSNR != nil && !(*c.MinPSNR > 0 && *c.MinPSNR < math.Inf(1)):
+		return fmt.Errorf("--min-psnr %g: want more than 0 dB", *c.MinPSNR)
 	case c.Batch < 1:
 		return fmt.Errorf("--batch %d: want 1 or more", c.Batch)
 	case c.Count != nil && (*c.Count < 1 || *c.Count > maxCount):

@@ -19,11 +19,12 @@ type opened struct {
 	model    string
 	bundle   *bundle.Bundle // nil if the model is not bundled
 	options  tokencache.Options
-	solver   string              // of the learned solvers in options
-	suits    tokencache.Sampling // what it is sampled with where no flag says otherwise
-	sampling tokencache.Sampling // in use
-	policy   reuse.Policy        // likewise, of generate
-	remarks  []string            // to be printed when nothing is left to refuse
+	solver   string                 // of the learned solvers in options
+	suits    tokencache.Sampling    // what it is sampled with where no flag says otherwise
+	sampling tokencache.Sampling    // in use
+	policy   reuse.Policy           // likewise, of generate
+	none     *bundle.NoPromiseError // why --min-psnr computes everything; nil if it does not, or as asked
+	remarks  []string               // to be printed when nothing is left to refuse
 }
 
 // remark keeps a line for printRemarks: advice that would stand in the way of an error.

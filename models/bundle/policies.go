@@ -158,26 +158,6 @@ func (b *Bundle) ForSpeed(s diffusion.Sampling, speed float64) (string, error) {
 	return t.String(), nil
 }
 
-// ForPSNR returns, of the bundled policies, the one whose contract keeps what is promised with the
-// fewest operations; nil if none does.
-func (b *Bundle) ForPSNR(s reuse.Setting, promise reuse.Promise) (*reuse.Trained, error) {
-	list, err := b.Policies()
-	if err != nil {
-		return nil, err
-	}
-	var best *reuse.Trained
-	most := 0.0
-	for _, t := range list {
-		if _, err := reuse.Guard(t, promise, s); err != nil {
-			continue
-		}
-		if point, ok := t.Contract.For(promise); ok && point.FLOPs > most {
-			best, most = t, point.FLOPs
-		}
-	}
-	return best, nil
-}
-
 // suits reports whether a policy that was made for one sampling is the best choice for another.
 func suits(made, s diffusion.Sampling) bool {
 	near := func(a, b float64) bool { return math.Abs(a-b) < 1e-6 }

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/tokencache/tokencache"
+	"github.com/tokencache/tokencache/models/bundle"
 	"github.com/tokencache/tokencache/reuse"
 )
 
@@ -58,14 +60,54 @@ func Lines(c *reuse.Contract) []string {
 	return lines
 }
 
-// Offers lists the policies that have a contract to a reference, with the highest PSNR of each.
-func Offers(policies []*reuse.Trained, to reuse.Reference) []string {
+// Offers lists the policies whose contract keeps a promise in a sampling, with the highest PSNR of
+// each.
+func Offers(policies []*reuse.Trained, s tokencache.Sampling, promise reuse.Promise) []string {
 	var list []string
 	for _, t := range policies {
-		if t.Contract != nil && (to != reuse.ToConverged || t.Contract.Baseline != nil) {
-			_, high := t.Contract.Range(to)
+		if t.Contract == nil || !t.Contract.Samples(s) {
+			continue
+		}
+		if _, ok := t.Contract.For(promise); ok {
+			_, high := t.Contract.Range(promise.Reference)
 			list = append(list, fmt.Sprintf("%s (up to %.1f dB)", t, high))
 		}
 	}
 	return list
+}
+
+// Computed says why a run without a policy keeps any PSNR to the uncached images, and which
+// contracts there are not if that is why it has no policy.
+func Computed(none *bundle.NoPromiseError) string {
+	const text = "everything is computed, so that each image is the uncached run and keeps it"
+	if none == nil {
+		return text
+	}
+	return fmt.Sprintf("%s: %v", text, none)
+}
+
+// Highest says what keeps a PSNR that no policy's contract does.
+func Highest(e *reuse.ContractLimitError) string {
+	if e.Reference == reuse.ToConverged {
+		return "ask for less"
+	}
+	return "--policy none computes everything, which keeps any"
+}
+
+// Formats returns the flags that give the number formats of a contract, if nothing else differs.
+func Formats(e *reuse.ContractMismatchError) string {
+	if !e.OfFormats() {
+		return ""
+	}
+	var flags []string
+	for _, d := range e.Differences {
+		flags = append(flags, formatFlags[d.What]+" "+d.Made)
+	}
+	return strings.Join(flags, " and ")
+}
+
+// formatFlags are the flags of what a contract calls number formats.
+var formatFlags = map[string]string{
+	reuse.FormatOfBlocks: "--dtype",
+	reuse.FormatOfCache:  "--cache-dtype",
 }

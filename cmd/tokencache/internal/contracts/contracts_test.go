@@ -44,10 +44,18 @@ func TestLines(t *testing.T) {
 		t.Errorf("%q, want %q", got, want)
 	}
 	policies := []*reuse.Trained{{Spec: "fora", Contract: c}, {Spec: "toca"}}
-	if got := Offers(policies, reuse.ToConverged); got != nil {
+	var s tokencache.Sampling
+	converged := reuse.Promise{MinPSNR: 35, Reference: reuse.ToConverged}
+	if got := Offers(policies, s, converged); got != nil {
 		t.Errorf("%q, want nothing: no converged solution is known", got)
 	}
-	if got := Offers(policies, ""); !slices.Equal(got, []string{"fora (up to 45.0 dB)"}) {
+	if got := Offers(policies, s, reuse.Promise{MinPSNR: 46}); got != nil {
+		t.Errorf("%q, want nothing: no contract goes up to 46 dB", got)
+	}
+	if got := Offers(policies, tokencache.Sampling{Steps: 9}, reuse.Promise{}); got != nil {
+		t.Errorf("%q, want nothing: the contract is for other steps", got)
+	}
+	if got := Offers(policies, s, reuse.Promise{}); !slices.Equal(got, []string{"fora (up to 45.0 dB)"}) {
 		t.Errorf("%q, want fora alone", got)
 	}
 	c.Baseline = &reuse.ContractBaseline{PSNR: 35, Quantiles: []float64{34, 40}}
@@ -58,7 +66,7 @@ func TestLines(t *testing.T) {
 	if got := Lines(c); !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
-	if got := Offers(policies, reuse.ToConverged); !slices.Equal(got, []string{"fora (up to 35.0 dB)"}) {
+	if got := Offers(policies, s, converged); !slices.Equal(got, []string{"fora (up to 35.0 dB)"}) {
 		t.Errorf("%q, want fora alone, up to what the uncached run keeps", got)
 	}
 }
