@@ -119,6 +119,10 @@ func (p *Pipeline) plan(req Request) (*plan, error) {
 		}
 		pl.samples = 2
 	}
+	if pl.samples == 1 && reuse.NeedsGuidance(pl.policy) {
+		return nil, &FieldError{Field: "Policy", Value: pl.policy, Want: "another: it skips guidance's unconditional half, " +
+			"and a guidance of 1 has none"}
+	}
 	if err := pl.negative(p.net); err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package tokencache_test
 
 import (
 	"errors"
+	"strings"
 	"sync"
 	"testing"
 
@@ -120,6 +121,27 @@ func TestMinPSNRRefused(t *testing.T) {
 	request.Guidance = 3
 	if err := p.Check(request); err == nil {
 		t.Error("another guidance: no error")
+	}
+}
+
+// TestGuidanceCacheRefused checks that a policy that skips half of guidance is refused where there is
+// none, also within others, instead of computing everything.
+func TestGuidanceCacheRefused(t *testing.T) {
+	p := open(t, 1)
+	cache := policy(t, "fastercache:start=3")
+	for name, policy := range map[string]reuse.Policy{
+		"alone":   cache,
+		"named":   &reuse.Trained{Spec: "fastercache:start=3", Sampling: tokencache.Sampling{Steps: 9}.WithDefaults()},
+		"checked": &reuse.Guarded{Policy: cache},
+	} {
+		request := tokencache.Request{Classes: []int{1}, Sampling: tokencache.Sampling{Steps: 9}, Policy: policy}
+		if err := p.Check(request); err == nil || !strings.Contains(err.Error(), "a guidance of 1 has none") {
+			t.Errorf("%s: error %v", name, err)
+		}
+	}
+	request := tokencache.Request{Classes: []int{1}, Sampling: tokencache.Sampling{Steps: 9, Guidance: 2}, Policy: cache}
+	if err := p.Check(request); err != nil {
+		t.Error(err)
 	}
 }
 

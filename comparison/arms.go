@@ -22,7 +22,7 @@ var onSolvers = []struct{ method, policy string }{
 	{"hicache", "hicache:n=2"},
 	{"last-block", "dpcache:n=2"},
 	{"fbcache", "fbcache:threshold=0.1"},
-	{"fastercache", "fastercache:start=4"},
+	{guidanceCache, "fastercache:start=4"},
 }
 
 // searched are the speeds that policies are calibrated for in a search.
@@ -43,6 +43,7 @@ const minSolverSteps = 4
 // policies on these.
 func (r *runner) arms(names []string, t Target, own, others bool) []*arm {
 	var list []*arm
+	names = r.suitable(names)
 	for _, name := range names {
 		m := methodOf(name)
 		switch {

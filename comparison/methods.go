@@ -34,6 +34,9 @@ const (
 	learnedTitle    = "learned multistep on residuals (ours, after BNS and S4S)"
 )
 
+// guidanceCache is the method that does nothing without guidance.
+const guidanceCache = "fastercache"
+
 var methods = []method{
 	{name: learnedResidual, title: learnedTitle},
 	{name: "tokencache", title: "TokenCache, random tokens", ladder: tokens("random")},
@@ -98,7 +101,7 @@ var methods = []method{
 	{name: "seacache", title: "SeaCache", ladder: numbered("seacache:threshold=%g", thresholds...)},
 	{name: "easycache", title: "EasyCache", ladder: numbered("easycache:threshold=%g", thresholds...)},
 	{name: reuse.MagCacheMethod, title: "MagCache", calibrated: reuse.MagCacheMethod},
-	{name: "fastercache", title: "FasterCache, guidance alone", ladder: guidanceCaches()},
+	{name: guidanceCache, title: "FasterCache, guidance alone", ladder: guidanceCaches()},
 	{name: "teacache-fitted", title: "TeaCache, fitted polynomial", calibrated: reuse.TeaCacheMethod},
 	{name: "teacache", title: "TeaCache", ladder: numbered("teacache:threshold=%g", thresholds...)},
 	{name: reuse.SmoothCacheMethod, title: "SmoothCache", calibrated: reuse.SmoothCacheMethod},

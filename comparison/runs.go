@@ -122,7 +122,7 @@ func (r *runner) names() []string {
 	for _, name := range r.Policies {
 		switch name {
 		case All:
-			names = append(names, Methods()...)
+			names = append(names, r.suitable(Methods())...)
 		case fewerSteps:
 			names = append(names, solverNames()...)
 		default:
@@ -130,6 +130,15 @@ func (r *runner) names() []string {
 		}
 	}
 	return names
+}
+
+// suitable returns the names of methods without those that there is nothing for: a cache of guidance
+// where there is none.
+func (r *runner) suitable(names []string) []string {
+	if r.Sampling.Guide().Enabled() {
+		return names
+	}
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return name == guidanceCache })
 }
 
 // named returns the run of a policy that is no method.

@@ -38,6 +38,24 @@ func (p *FasterCache) Set(key, value string) error { return setParam(p, key, val
 // Validate reports parameters that have no meaning.
 func (p *FasterCache) Validate() error { return checkParams(p) }
 
+// NeedsGuidance reports whether a policy only skips what guidance computes, so that without it
+// everything is computed.
+func NeedsGuidance(p Policy) bool {
+	switch p := p.(type) {
+	case *FasterCache:
+		return true
+	case *Guarded:
+		return NeedsGuidance(p.Policy)
+	case *Trained:
+		_, inner := p.inner()
+		return inner != nil && NeedsGuidance(inner)
+	case Spec:
+		inner, err := Parse(string(p))
+		return err == nil && NeedsGuidance(inner)
+	}
+	return false
+}
+
 // Kind implements Described.
 func (p *FasterCache) Kind() Kind { return Caches }
 
