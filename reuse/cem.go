@@ -33,6 +33,9 @@ func (p *CEM) String() string { return paramText("cem", p) }
 
 func (p *CEM) written() []string { return append(p.names(), "ratio", "scheduler", "bonus") }
 
+// idle implements idler: without a ratio partial steps compute no token.
+func (p *CEM) idle() []string { return idleOfRatio(p.Ratio) }
+
 // Set changes one parameter.
 func (p *CEM) Set(key, value string) error { return setParam(p, key, value) }
 

@@ -29,6 +29,14 @@ func (p *DPCache) String() string { return paramText("dpcache", p) }
 
 func (p *DPCache) written() []string { return p.Time.written(append(p.names(), "order")...) }
 
+// idle implements idler: without an order the last output is reused.
+func (p *DPCache) idle() []string {
+	if p.Order == 0 {
+		return []string{"time"}
+	}
+	return nil
+}
+
 // Set changes one parameter.
 func (p *DPCache) Set(key, value string) error { return setParam(p, key, value) }
 

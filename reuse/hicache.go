@@ -49,6 +49,14 @@ func (p *HiCache) written() []string {
 	return p.Time.written("n", "order", "warmup", "sigma", "basis")
 }
 
+// idle implements idler: without an order the last output is reused.
+func (p *HiCache) idle() []string {
+	if p.Order == 0 {
+		return []string{"sigma", "basis", "time"}
+	}
+	return nil
+}
+
 // Set changes one parameter.
 func (p *HiCache) Set(key, value string) error { return setParam(p, key, value) }
 

@@ -76,6 +76,63 @@ func TestTexts(t *testing.T) {
 	}
 }
 
+// TestParametersWithoutEffect checks that parameters that others make meaningless are refused, unless
+// they say what is so anyway.
+func TestParametersWithoutEffect(t *testing.T) {
+	for _, test := range []struct{ text, want string }{ // "" for no error
+		{"tokencache:k=3,boundary=0.3", "boundary=0.3: it has no effect in tokencache:steps=uniform,k=3,"},
+		{"tokencache:k2=4", "k2=4: it has no effect"},
+		{"tokencache:steps=list,i=0+3,k=4", "k=4: it has no effect"},
+		{"tokencache:i=0+3", "i=0+3: it has no effect"},
+		{"tokencache:k=3,k1=4", "k1=4: k=3 is there already"},
+		{"tokencache:k=3,k=3", "k=3: k=3 is there already"},
+		{"fora:n=2,cache_interval=2", "cache_interval=2: n=2 is there already"},
+		{"tokencache:selection=global,cell=3", "cell=3: it has no effect"},
+		{"tokencache:selection=grid,cell=3,ratio=0", "selection=grid: it has no effect"},
+		{"tokencache:ratio=0,importance=update-norm", "importance=update-norm: it has no effect"},
+		{"tokencache:ratio=0,keys=cached", "keys=cached: it has no effect"},
+		{"tokencache:ratio=0,write_back=true", "write_back=true: it has no effect"},
+		{"tokencache:ratio=0,seed=5", "seed=5: it has no effect"},
+		{"tokencache:importance=update-norm,seed=5", "seed=5: it has no effect"},
+		{"update-norm:seed=5", "seed=5: it has no effect"},
+		{"tokencache:order=1,basis=taylor", "basis=taylor: it has no effect"},
+		{"tokencache:order=0,time=logsnr", "time=logsnr: it has no effect"},
+		{"taylorseer:order=0,time=logsnr", "time=logsnr: it has no effect"},
+		{"dpcache:order=0,time=logsnr", "time=logsnr: it has no effect"},
+		{"dpcache:i=0+4,n=4", "n=4: it has no effect in dpcache:i=0+4,"},
+		{"hicache:order=0,sigma=0.7", "sigma=0.7: it has no effect"},
+		{"spectrum:w=0,m=3", "m=3: it has no effect"},
+		{"toca:ratio=0,bonus=0.1", "bonus=0.1: it has no effect"},
+		{"duca:ratio=0,scheduler=ddim50", "scheduler=ddim50: it has no effect"},
+		{"cem:ratio=0,bonus=0.1", "bonus=0.1: it has no effect"},
+		{"teacache:low=0.1", "low=0.1: it has no effect"},
+
+		{"tokencache:ratio=0,order=2,k=2", ""},
+		{"tokencache:ratio=0,importance=random,selection=global,seed=0", ""},
+		{"tokencache:order=1,basis=newton", ""},
+		{"tokencache:order=1,basis=hermite", ""},
+		{"tokencache:steps=tprr,k=2,k2=4,boundary=0.5", ""},
+		{"update-norm:importance=update-norm", ""},
+		{"hicache:n=3,order=0,warmup=2,sigma=0.5,basis=hermite", ""},
+	} {
+		t.Run(test.text, func(t *testing.T) {
+			p, err := reuse.Parse(test.text)
+			if test.want == "" {
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := reuse.Parse(p.String()); err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("error %v, want %q", err, test.want)
+			}
+		})
+	}
+}
+
 // TestAliases checks the names that other frameworks have for parameters.
 func TestAliases(t *testing.T) {
 	for _, test := range []struct{ alias, name string }{

@@ -48,6 +48,14 @@ func (p *Spectrum) written() []string {
 	return p.Time.written("w", "m", "lam", "window", "flex", "warmup")
 }
 
+// idle implements idler: without a weight of theirs there are no polynomials.
+func (p *Spectrum) idle() []string {
+	if p.Weight == 0 {
+		return []string{"m", "lam"}
+	}
+	return nil
+}
+
 // Set changes one parameter.
 func (p *Spectrum) Set(key, value string) error { return setParam(p, key, value) }
 

@@ -21,6 +21,14 @@ func (p *TaylorSeer) String() string { return paramText("taylorseer", p) }
 
 func (p *TaylorSeer) written() []string { return p.Time.written("n", "order", "warmup") }
 
+// idle implements idler: without an order the last output is reused.
+func (p *TaylorSeer) idle() []string {
+	if p.Order == 0 {
+		return []string{"time"}
+	}
+	return nil
+}
+
 // Set changes one parameter.
 func (p *TaylorSeer) Set(key, value string) error { return setParam(p, key, value) }
 

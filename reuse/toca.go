@@ -58,6 +58,17 @@ func (p *ToCa) name() string {
 // String returns the policy as Parse takes it.
 func (p *ToCa) String() string { return paramText(p.name(), p) }
 
+// idle implements idler.
+func (p *ToCa) idle() []string { return idleOfRatio(p.Ratio) }
+
+// idleOfRatio returns what has no effect where partial steps compute no token.
+func idleOfRatio(ratio float64) []string {
+	if ratio == 0 {
+		return []string{"scheduler", "bonus"}
+	}
+	return nil
+}
+
 // Set changes one parameter.
 func (p *ToCa) Set(key, value string) error { return setParam(p, key, value) }
 

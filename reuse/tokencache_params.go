@@ -195,6 +195,14 @@ func (t *TokenCache) written() []string {
 	return names
 }
 
+// idle implements idler.
+func (t *TokenCache) idle() []string {
+	if t.Ratio == 0 || t.Importance != Random {
+		return []string{"seed"}
+	}
+	return nil
+}
+
 // Set changes one parameter, by any of its names.
 func (t *TokenCache) Set(key, value string) error { return setParam(t, key, value) }
 
