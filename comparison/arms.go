@@ -158,7 +158,7 @@ func cutSampler(own diffusion.Sampling, text string) (policy string, s diffusion
 	}
 	s, err := parseSolver(own, text[i+len(atSampler):])
 	if err != nil {
-		return text, own, false
+		return text, own, false // the name of a folder may have the sign
 	}
 	return text[:i], s, true
 }

@@ -68,12 +68,12 @@ func (r *Result) Overlays(ctx context.Context, o Options) ([]report.Image, error
 // overlay draws the overlay of a cell and returns its first file, "" if it has none.
 func overlay(ctx context.Context, o Options, cell *report.Cell) (string, error) {
 	const images = 2
-	policy, err := o.Open(cell.Policy)
+	policy, sampling, err := (&runner{Options: o}).policyOf(run{Policy: cell.Policy})
 	if err != nil {
 		return "", err
 	}
 	config := o.Pipeline.Config()
-	req := tokencache.Request{Seed: o.Seed, Sampling: o.Sampling}
+	req := tokencache.Request{Seed: o.Seed, Sampling: sampling}
 	for i := range images {
 		req.Classes = append(req.Classes, i%config.NumClasses)
 	}

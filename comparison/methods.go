@@ -226,6 +226,10 @@ func Methods() []string {
 	return names
 }
 
+// IsMethod reports whether a name in Options.Policies is that of a method, or of several, which is run
+// at all speeds.
+func IsMethod(name string) bool { return name == All || name == fewerSteps || methodOf(name) != nil }
+
 // methodOf returns the method of a name, or nil.
 func methodOf(name string) *method {
 	all := allMethods()

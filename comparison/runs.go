@@ -1,6 +1,7 @@
 package comparison
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -153,6 +154,10 @@ func (r *runner) named(policy string) (run, error) {
 	s := run{Method: titleOf(policy), Policy: policy}
 	text, sampling, ok := cutSampler(r.Sampling, policy)
 	p, err := r.Open(text)
+	if at := strings.LastIndex(text, atSampler); err != nil && !ok && at >= 0 {
+		_, solver := parseSolver(r.Sampling, text[at+len(atSampler):])
+		err = fmt.Errorf("policy %s on the sampler %q: %w", text[:at], text[at+len(atSampler):], cmp.Or(solver, err))
+	}
 	if ok && err == nil {
 		s.Method = fmt.Sprintf("%s on %s", titleOf(text), policy[len(text)+len(atSampler):])
 		_, err = r.Pipeline.Plan(sampling)
