@@ -6,6 +6,7 @@
 package models
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -57,7 +58,7 @@ func Open(name string, o ...tokencache.Options) (*tokencache.Pipeline, tokencach
 // and its bundle, nil where it is not.
 func Resolve(ctx context.Context, name string, o tokencache.Options) (*tokencache.Pipeline, tokencache.Sampling, *bundle.Bundle, error) {
 	if b := bundle.Lookup(name); b != nil {
-		if err := checkKey(o.Key); err != nil {
+		if err := cmp.Or(checkKey(o.Key), checkShape(o)); err != nil {
 			return nil, tokencache.Sampling{}, nil, err
 		}
 		p, req, err := b.Open(o)
@@ -76,6 +77,26 @@ func checkKey(key string) error {
 		return nil
 	}
 	return &tokencache.FieldError{Field: "Key", Value: key, Want: "none: a bundled model has one set of weights"}
+}
+
+// checkShape refuses what a bundled model says itself.
+func checkShape(o tokencache.Options) error {
+	for _, of := range []struct {
+		field string
+		value any
+		given bool
+	}{
+		{"Heads", o.Heads, o.Heads != 0},
+		{"InputSize", o.InputSize, o.InputSize != 0},
+		{"DecodeLayer", o.DecodeLayer, o.DecodeLayer != 0},
+		{"Path", o.Path, o.Path != ""},
+		{"Prediction", o.Prediction, o.Prediction != ""},
+	} {
+		if of.given {
+			return &tokencache.FieldError{Field: of.field, Value: of.value, Want: "none: a bundled model says what it is"}
+		}
+	}
+	return nil
 }
 
 // ResolveWeights opens the weights of the model that a user names, as Resolve does. Options are for

@@ -8,8 +8,11 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/alecthomas/kong"
+
 	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/cmd/tokencache/internal/bench"
+	"github.com/tokencache/tokencache/cmd/tokencache/internal/effect"
 	"github.com/tokencache/tokencache/cmd/tokencache/internal/output"
 	"github.com/tokencache/tokencache/comparison"
 	"github.com/tokencache/tokencache/dit"
@@ -25,7 +28,7 @@ type compareCmd struct {
 	Speeds   string `help:"Speeds of methods, times the uncached model." default:"1.5x,2x,3x,4x"`
 	Count    int    `short:"n" help:"Images of each policy." default:"256"`
 	MinPSNR  string `name:"min-psnr" help:"Instead of comparing policies: generate --count unseen images with what generate --min-psnr takes for each of these PSNRs (or with the one policy in --policies), and report how many keep it, with the 95 % interval, and what is left of the speed-up. --reference says what the PSNR is to: uncached, converged or uncached,converged. What is sampled is kept in --out." placeholder:"DB,..."`
-	Quick    bool   `help:"32 images at 2x, of methods that need no calibration, without variants: a few minutes."`
+	Quick    bool   `help:"Without --policies of methods that need no calibration, without variants, and where no flag says otherwise 32 images at 2x: a few minutes."`
 	samplingFlags
 	Seed       uint64    `short:"s" help:"Seed of the noise, the same for all, and not that of calibrations." default:"${compareSeed}"`
 	Batch      int       `help:"Images denoised together." default:"4"`
@@ -41,6 +44,14 @@ type compareCmd struct {
 	DTypes     string    `name:"dtypes" help:"Cross the policies with these number formats, such as f32,bf16,int8: every policy, and the model without one, in each of them, all against the uncached model in f32. Default: --dtype alone." placeholder:"LIST"`
 	Threads    int       `help:"Worker threads. Default: all processors." placeholder:"N"`
 	JSON       bool      `name:"json" help:"Print the results as one JSON object on standard output."`
+
+	given effect.Given `kong:"-"`
+}
+
+// AfterApply notes which flags there are.
+func (c *compareCmd) AfterApply(k *kong.Context) error {
+	c.given = effect.Of(k)
+	return nil
 }
 
 func (c *compareCmd) Help() string {
@@ -63,6 +74,9 @@ Ctrl-C stops; the same command resumes, and a larger --count adds images.`
 }
 
 func (c *compareCmd) Run(a *app) error {
+	if err := c.checkEffect(); err != nil {
+		return err
+	}
 	if c.MinPSNR != "" {
 		return c.coverage(a)
 	}
@@ -122,7 +136,7 @@ func (c *compareCmd) Run(a *app) error {
 // check completes the flags, reports those that make no sense, and returns the speeds.
 func (c *compareCmd) check() (speeds []float64, err error) {
 	if c.Quick {
-		c.Count, c.Speeds, c.Timed, c.Repeat = 32, "2x", min(c.Timed, 2), min(c.Repeat, 2)
+		c.quicken()
 	}
 	switch {
 	case c.Policies == "" && c.Quick:
@@ -134,6 +148,32 @@ func (c *compareCmd) check() (speeds []float64, err error) {
 		return nil, errors.New("--timed, --repeat and --batch: want 1 or more, and --count 2 or more")
 	}
 	return parseSpeeds(c.Speeds)
+}
+
+// quicken sets what --quick is short for, where no flag says otherwise.
+func (c *compareCmd) quicken() {
+	if !c.given["speeds"] {
+		c.Speeds = "2x"
+	}
+	for _, of := range []struct {
+		flag  string
+		value *int
+		quick int
+	}{{"count", &c.Count, 32}, {"timed", &c.Timed, 2}, {"repeat", &c.Repeat, 2}} {
+		if !c.given[of.flag] {
+			*of.value = of.quick
+		}
+	}
+}
+
+// checkEffect reports flags that have no effect in the run that they ask for.
+func (c *compareCmd) checkEffect() error {
+	return effect.Compare{
+		MinPSNR:    c.MinPSNR != "",
+		Axes:       c.Axes,
+		ReportOnly: c.ReportOnly,
+		Methods:    c.Policies == "" || slices.ContainsFunc(comparison.SplitPolicies(c.Policies), comparison.IsMethod),
+	}.Check(c.given)
 }
 
 // options opens the model and returns what is to be compared, and what closes it.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/tokencache/tokencache"
@@ -33,9 +34,6 @@ func (c *compareCmd) coverage(a *app) error {
 		return err
 	}
 	policies := comparison.SplitPolicies(c.Policies)
-	if c.DTypes != "" {
-		return errors.New("--dtypes: --min-psnr tests one number format, --dtype")
-	}
 	if len(policies) > 1 {
 		return fmt.Errorf("--policies: %d policies: of --min-psnr want one, or none for those that generate takes", len(policies))
 	}
@@ -87,11 +85,15 @@ func (c *compareCmd) coverage(a *app) error {
 		return err
 	}
 	if c.JSON {
-		return a.printJSON(r)
+		err = a.printJSON(r)
+	} else {
+		fmt.Fprintln(a.stdout, strings.Join(summary.Coverage(r), "\n"))
+		a.note("wrote %s", filepath.Join(c.Out, coverageFile))
 	}
-	fmt.Fprintln(a.stdout, strings.Join(summary.Coverage(r), "\n"))
-	a.note("wrote %s", filepath.Join(c.Out, coverageFile))
-	return nil
+	if err == nil && !slices.ContainsFunc(r.Levels, func(l calibrate.CoverageLevel) bool { return l.Refused == "" }) {
+		return errors.New("--min-psnr: nothing was tested: each of these promises is refused")
+	}
+	return err
 }
 
 // promising returns the bundled policy that generate takes for a promise: the one that keeps it

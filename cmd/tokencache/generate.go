@@ -1,14 +1,18 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"math"
 	"strings"
 
+	"github.com/alecthomas/kong"
+
 	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/cmd/tokencache/internal/contracts"
+	"github.com/tokencache/tokencache/cmd/tokencache/internal/effect"
 	"github.com/tokencache/tokencache/cmd/tokencache/internal/output"
 	"github.com/tokencache/tokencache/cmd/tokencache/internal/summary"
 	"github.com/tokencache/tokencache/diffusion"
@@ -53,6 +57,14 @@ type generateCmd struct {
 	Compare     bool   `help:"Also generate without the policy (or, where there is none, by 50 steps of DDIM) from the same noise, write both next to each other (--out FILE.png or DIR), and measure the speed-up, and the PSNR to the others and to the solution that a deterministic sampler converges to."`
 	Repeat      int    `help:"With --compare: runs of each, 1 or more, alternating; times are their medians." default:"3"`
 	JSON        bool   `name:"json" help:"Print one JSON object on standard output; all else goes to standard error."`
+
+	given effect.Given `kong:"-"`
+}
+
+// AfterApply notes which flags there are.
+func (c *generateCmd) AfterApply(k *kong.Context) error {
+	c.given = effect.Of(k)
+	return nil
 }
 
 func (c *generateCmd) Help() string {
@@ -158,6 +170,9 @@ func (c *generateCmd) request(a *app, p *tokencache.Pipeline, s tokencache.Sampl
 		}
 	}
 	if err := p.Check(req); err != nil {
+		return req, err
+	}
+	if err := c.checkEffect(p, req); err != nil {
 		return req, err
 	}
 	if d, ok := req.Policy.(reuse.Described); ok && d.Kind() == reuse.Uncached && req.Reference != reuse.ToConverged {
@@ -266,9 +281,33 @@ func (c *generateCmd) generate(a *app, p *tokencache.Pipeline, req tokencache.Re
 	return nil
 }
 
+// checkEffect reports flags that have no effect in the run that they ask for.
+func (c *generateCmd) checkEffect(p *tokencache.Pipeline, req tokencache.Request) error {
+	d, ok := req.Policy.(reuse.Described)
+	r := c.run()
+	r.Opened = true
+	r.Sampling = req.Sampling.WithDefaults()
+	r.AddsNoise = req.Sampling.Stochastic()
+	r.Uncached = ok && d.Kind() == reuse.Uncached
+	r.Prompts = p.TakesPrompts()
+	return r.Check(c.given)
+}
+
+// run returns what the flags alone say of the run.
+func (c *generateCmd) run() effect.Generate {
+	return effect.Generate{
+		Sampler:   c.Sampler,
+		Compare:   c.Compare,
+		Out:       c.Out != "",
+		Noise:     c.Noise != "",
+		BF16Cache: c.CacheDType.dtype() != tokencache.F32,
+		TorchRNG:  c.RNG == string(diffusion.RNGTorch),
+	}
+}
+
 // checkOut reports flags of the output that do not go together.
 func (c *generateCmd) checkOut() error {
-	if err := c.checkShard(); err != nil {
+	if err := cmp.Or(c.checkShard(), c.run().Check(c.given)); err != nil {
 		return err
 	}
 	switch {
