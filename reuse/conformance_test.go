@@ -206,7 +206,9 @@ func everythingComputed(t *testing.T, s *subject) {
 		return
 	}
 	for _, pairs := range more {
-		all, _, _ := outputs(t, s.m, made(t, s.m, join(s.text, pairs)), s.batches, 2)
+		p := made(t, s.m, s.text)
+		set(t, p.(interface{ Set(key, value string) error }), pairs)
+		all, _, _ := outputs(t, s.m, p, s.batches, 2)
 		if diff := same(s.uncached, all); diff != "" {
 			t.Errorf("%s: %s", pairs, diff)
 		}

@@ -313,10 +313,14 @@ func made(t *testing.T, m net, text string) reuse.Described {
 	return p
 }
 
-// set sets the parameters of a text.
-func set(t *testing.T, p *reuse.TokenCache, text string) {
+// set sets the parameters of a text, with a method's name before them or without, also those that
+// have no effect.
+func set(t *testing.T, p interface{ Set(key, value string) error }, text string) {
 	t.Helper()
-	_, pairs, _ := strings.Cut(text, ":")
+	_, pairs, named := strings.Cut(text, ":")
+	if !named {
+		pairs = text
+	}
 	for pair := range strings.SplitSeq(pairs, ",") {
 		key, value, _ := strings.Cut(pair, "=")
 		if err := p.Set(key, value); err != nil {
