@@ -4,6 +4,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/reuse"
 )
 
