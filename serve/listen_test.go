@@ -94,7 +94,7 @@ func TestMinPSNR(t *testing.T) {
 			note:   "everything is computed, so that each image is the uncached one and keeps it: no policy bundled with fashion",
 		},
 		{fields: `"min_psnr":40,"policy":"none"`, policy: "none", note: "everything is computed"},
-		{fields: `"min_psnr":80`, refused: "ddim50-1.5x keeps the highest, 50.8 dB"},
+		{fields: `"min_psnr":80`, refused: "ddim50-2x keeps the highest, 48.5 dB"},
 		{fields: `"min_psnr":40,"dtype":"int8"`, refused: "number format f32, not for number format int8"},
 		{fields: `"min_psnr":40,"dtype":"bf16","policy":"ddim50-3x"`, refused: "number format f32, not for number format bf16"},
 	} {

@@ -41,7 +41,7 @@ func TestForPSNR(t *testing.T) {
 		limit := (*reuse.ContractLimitError)(nil)
 		switch {
 		case errors.As(err, &limit):
-			if best > 0 || limit.Policy != "ddim50-1.5x" || limit.Max >= psnr || limit.Among != "fashion" {
+			if best > 0 || limit.Policy != "ddim50-2x" || limit.Max >= psnr || limit.Among != "fashion" {
 				t.Errorf("%g dB: error %v, one keeps it at %g times fewer operations", psnr, err, best)
 			}
 		case err != nil:
@@ -79,9 +79,8 @@ func TestForPSNRRefused(t *testing.T) {
 				"(the nearest is for guidance 1.5, not for guidance 4)",
 		},
 		{
-			"sampler whose policies have no contract",
-			func(s *reuse.Setting) { s.Sampling.Sampler, s.Sampling.Steps = "ddpm", 250 },
-			reuse.Promise{MinPSNR: 30}, none, "no policy bundled with fashion has a contract for sampler ddpm, 250 steps",
+			"steps that no policy is for", func(s *reuse.Setting) { s.Sampling.Steps = 20 },
+			reuse.Promise{MinPSNR: 30}, none, "no policy bundled with fashion has a contract for sampler ddim, 20 steps",
 		},
 		{
 			"number format", func(s *reuse.Setting) { s.DType = "int8" }, reuse.Promise{MinPSNR: 30},
@@ -90,11 +89,11 @@ func TestForPSNRRefused(t *testing.T) {
 		{
 			"too high", func(*reuse.Setting) {}, reuse.Promise{MinPSNR: 80},
 			new(reuse.ContractLimitError),
-			"a PSNR of 80 dB: of the policies bundled with fashion, ddim50-1.5x keeps the highest, 50.8 dB",
+			"a PSNR of 80 dB: of the policies bundled with fashion, ddim50-2x keeps the highest, 48.5 dB",
 		},
 		{
 			"converged", func(*reuse.Setting) {}, reuse.Promise{MinPSNR: 30, Reference: reuse.ToConverged},
-			new(reuse.NoContractError), "no contract is calibrated for this sampling",
+			new(reuse.UncachedMissesError), "to the converged solution: the uncached run itself misses it",
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
