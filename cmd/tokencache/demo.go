@@ -11,12 +11,13 @@ import (
 
 // demoCmd compares the bundled model's default policy with the uncached model, on a few images.
 type demoCmd struct {
-	Count   int    `short:"n" help:"Images, 1 to 10." default:"8"`
-	Seed    uint64 `short:"s" help:"Seed of the random numbers." default:"4"`
-	Out     string `short:"o" once:"" help:"Where to write the images next to each other: FILE.png or a folder. Default: a new folder, out/0001, out/0002, ..." placeholder:"DIR|FILE"`
-	NoOpen  bool   `help:"Do not open the image, which happens only on a terminal with a display."`
-	Threads int    `help:"Worker threads. Default: all processors." placeholder:"N"`
-	JSON    bool   `name:"json" help:"Print one JSON object on standard output."`
+	Count     int    `short:"n" help:"Images, 1 to 10." default:"8"`
+	Seed      uint64 `short:"s" help:"Seed of the random numbers." default:"4"`
+	Out       string `short:"o" once:"" help:"Where to write the images next to each other: FILE.png or a folder. Default: a new folder, out/0001, out/0002, ..." placeholder:"DIR|FILE"`
+	Overwrite bool   `help:"Replace an image that is there in --out."`
+	NoOpen    bool   `help:"Do not open the image, which happens only on a terminal with a display."`
+	Threads   int    `help:"Worker threads. Default: all processors." placeholder:"N"`
+	JSON      bool   `name:"json" help:"Print one JSON object on standard output."`
 }
 
 func (c *demoCmd) Help() string {
@@ -35,7 +36,7 @@ func (c *demoCmd) Run(a *app) error {
 	defer p.Close()
 	classes := []int{0, 1, 2, 3, 5, 7, 8, 9, 4, 6} // those that look alike last
 	req.Classes, req.Seed = classes[:c.Count], c.Seed
-	file, discard, err := output.PreparePairs(c.Out, true)
+	file, discard, err := output.PreparePairs(c.Out, c.Overwrite)
 	if err != nil {
 		return err
 	}

@@ -24,6 +24,8 @@ type folder struct {
 	sheet     *contactSheet
 	have      []bool // when the folder was opened
 	haveSheet bool   // likewise
+	known     bool   // a file of this run was there
+	broken    string // a file that is no whole image was there, or ""
 	remarks   []string
 }
 
@@ -52,6 +54,9 @@ func openFolder(dir string, run Run, mode Mode) (Sink, error) {
 		if err := f.find(name); err != nil {
 			return nil, err
 		}
+	}
+	if f.broken != "" && !f.known { // nothing says that it was one of this run
+		return nil, foreign(f.broken)
 	}
 	if len(names) > 0 && !mode.Resume {
 		return nil, f.exists()
@@ -123,12 +128,17 @@ func (f *folder) find(name string) error {
 		return err
 	}
 	if err != nil { // it is not whole
+		f.broken = path
 		f.remarks = append(f.remarks, fmt.Sprintf("%v: it is made again", err))
 		return nil
+	}
+	if !isRun(texts) {
+		return foreign(path)
 	}
 	if d, differs := f.run.differs(texts); differs {
 		return ofAnother(path, d)
 	}
+	f.known = true
 	if image < 0 {
 		f.haveSheet = true
 		return nil

@@ -1,6 +1,8 @@
 package output
 
 import (
+	"slices"
+
 	"github.com/tokencache/tokencache/internal/pngtext"
 	"github.com/tokencache/tokencache/internal/raster"
 )
@@ -15,6 +17,13 @@ type difference struct{ key, got, want string }
 
 // otherContent is the difference of runs that are described alike.
 const otherContent = "content of the policy, the autoencoder or the noise"
+
+// isRun reports whether a file with the texts found is of a run. Old ones have no identity.
+func isRun(found []raster.Text) bool {
+	return slices.ContainsFunc(found, func(t raster.Text) bool {
+		return t.Key == pngtext.IdentityKey || t == raster.Text{Key: "Software", Value: "tokencache"}
+	})
+}
 
 // differs says how the run whose files have the texts found differs from this one: not at all if it
 // has its identity. Otherwise a text that differs helps the user; there is none where names stand

@@ -21,8 +21,12 @@ func Merge(parts *shard.Parts, path string, mode Mode) (files []string, err erro
 		return nil, err
 	}
 	run := runOf(parts, classes)
-	if k, err := kindOf(path); err != nil || k == kindNPZ {
+	k, err := kindOf(path)
+	switch {
+	case err != nil || k == kindNPZ:
 		return []string{path}, errors.Join(err, mergeArchive(parts, path, run, mode))
+	case k == kindSheet: // which one process writes whole
+		mode.Resume = false
 	}
 	s, err := Open(path, run, mode, nil)
 	if err != nil {

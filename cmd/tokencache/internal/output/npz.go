@@ -14,6 +14,7 @@ import (
 	"github.com/tokencache/tokencache/internal/npz"
 	"github.com/tokencache/tokencache/internal/raster"
 	"github.com/tokencache/tokencache/internal/regularfile"
+	"github.com/tokencache/tokencache/shard"
 )
 
 // npzFile gathers images in a partial file next to the npz file, which it makes of them when all
@@ -63,6 +64,11 @@ func openNPZ(path string, run Run, mode Mode) (Sink, error) {
 			return f, err
 		}
 	}
+	if !mode.Overwrite {
+		if err := f.replaces(); err != nil {
+			return nil, err
+		}
+	}
 	if err := f.openPartial(mode, described); err != nil {
 		return nil, err
 	}
@@ -70,12 +76,28 @@ func openNPZ(path string, run Run, mode Mode) (Sink, error) {
 	return f, nil
 }
 
+// replaces reports what may not be replaced: a link, and a file that no run wrote. An archive of
+// another run is replaced when this one is whole, and a remark says so.
+func (f *npzFile) replaces() error {
+	if err := checkRegular(f.path); err != nil {
+		return err
+	}
+	got, ok, err := f.there()
+	if err != nil || !ok {
+		return err
+	}
+	if err := f.other(got); err != nil {
+		f.remarks = append(f.remarks, fmt.Sprintf("%v: it is replaced when this run is whole", err))
+	}
+	return nil
+}
+
 // begun reports whether a run was interrupted here, and whether a description says that it is this
 // one; another one is an *ExistsError. Without a description that can be read the checksums decide.
 func (f *npzFile) begun() (begun, described bool, err error) {
 	for _, path := range []string{f.partialPath(), f.statePath()} {
-		if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() {
-			return false, false, &ExistsError{Path: path, What: "is a link or a special file, which is not written through"}
+		if err := checkRegular(path); err != nil {
+			return false, false, err
 		}
 	}
 	var old npzState
@@ -99,19 +121,35 @@ func (f *npzFile) begun() (begun, described bool, err error) {
 
 // finished reports whether the npz file is there and of this run, which needs no more.
 func (f *npzFile) finished() (bool, error) {
-	got, err := readAbout(f.path)
+	got, ok, err := f.there()
+	if err != nil || !ok {
+		return false, err
+	}
+	err = f.other(got)
+	return err == nil, err
+}
+
+// there returns what the npz file says of its run, if it is there.
+func (f *npzFile) there() (got shard.Run, ok bool, err error) {
+	got, err = readAbout(f.path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return false, nil
+		return got, false, nil
 	case err != nil:
-		return false, &ExistsError{Path: f.path, What: fmt.Sprintf("does not say of which run it is (%v)", err)}
-	case got.Same(f.run.about()):
-		return true, nil
+		return got, false, &ExistsError{Path: f.path, What: fmt.Sprintf("does not say of which run it is (%v)", err)}
+	}
+	return got, true, nil
+}
+
+// other is the *ExistsError of an npz file that says of itself what this run's does not.
+func (f *npzFile) other(got shard.Run) error {
+	if got.Same(f.run.about()) {
+		return nil
 	}
 	if d, differs := f.run.differs(textsOf(got)); differs {
-		return false, ofAnother(f.path, d)
+		return ofAnother(f.path, d)
 	}
-	return false, &ExistsError{Path: f.path, What: "is of this run with other images or without labels"}
+	return &ExistsError{Path: f.path, What: "is of this run with other images or without labels"}
 }
 
 // openPartial opens the partial file and finds the images in it.

@@ -85,6 +85,11 @@ func Open(path string, run Run, mode Mode, stdout io.Writer) (Sink, error) {
 			return nil, fmt.Errorf("output: %w", err)
 		}
 		if kind == kindSheet {
+			if !mode.Overwrite {
+				if err := run.checkSheetAt(path); err != nil {
+					return nil, err
+				}
+			}
 			return &sheetFile{path: path, sheet: newSheet(run, len(run.Classes))}, nil
 		}
 		return openNPZ(path, run, mode)

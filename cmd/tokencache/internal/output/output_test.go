@@ -198,6 +198,92 @@ func TestFolderOfAnotherRunIsRefused(t *testing.T) {
 	refuses(t, dir, shifted, Mode{Resume: true}, `its class is "0", this run's is "1"`)
 }
 
+// TestForeignFiles checks that files which no run wrote are refused as such, with and without
+// resuming, and replaced only if the user says so.
+func TestForeignFiles(t *testing.T) {
+	plain := func(path string) error {
+		m, err := raster.New(4, 4, 3)
+		if err != nil {
+			return err
+		}
+		return raster.WritePNG(path, m)
+	}
+	text := func(path string) error { return os.WriteFile(path, []byte("important"), 0o644) }
+	link := func(path string) error { return os.Symlink("nowhere", path) }
+	const not = "is there already, and is not of this program's runs"
+	for _, test := range []struct {
+		out, file string // the file is in the folder of the output, or the output
+		make      func(path string) error
+		want      string
+	}{
+		{"own", "own/000001.png", text, not},
+		{"own", "own/000007.png", text, not},
+		{"own", "own/sheet.png", text, not},
+		{"own", "own/sheet.png", plain, not},
+		{"own", "own/000000.png", plain, not},
+		{"own", "own/000000.png", link, "is not a file that this run wrote"},
+		{"c.png", "c.png", text, not},
+		{"c.png", "c.png", plain, not},
+		{"c.png", "c.png", link, "is a link or a special file"},
+		{"d.npz", "d.npz", text, "does not say of which run it is"},
+		{"d.npz", "d.npz", link, "is a link or a special file"},
+	} {
+		t.Run(fmt.Sprintf("%s %s", test.file, test.want), func(t *testing.T) {
+			dir := t.TempDir()
+			path, file := filepath.Join(dir, test.out), filepath.Join(dir, test.file)
+			if err := os.MkdirAll(filepath.Dir(file), 0o777); err != nil {
+				t.Fatal(err)
+			}
+			if err := test.make(file); err != nil {
+				t.Fatal(err)
+			}
+			for _, mode := range []Mode{{}, {Resume: true}} {
+				if mode.Resume && test.out == "c.png" {
+					continue // a sheet is never resumed
+				}
+				if e := refuses(t, path, testRun(2), mode, test.want); e.Resumable || e.Path != file {
+					t.Errorf("%v: resumable %v, of %s; want an error about %s", mode, e.Resumable, e.Path, file)
+				}
+			}
+			if _, err := os.Lstat(file); err != nil {
+				t.Errorf("the file is gone: %v", err)
+			}
+			s, err := Open(path, testRun(2), Mode{Overwrite: true}, nil)
+			if err != nil {
+				t.Fatalf("with overwriting: %v", err)
+			}
+			s.Close()
+		})
+	}
+}
+
+// TestSheetIsKept checks that a finished sheet is not replaced unless the user says so.
+func TestSheetIsKept(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "c.png")
+	write := func(s Sink) {
+		add(t, s, 0, 3)
+		add(t, s, 1, 3)
+		finish(t, s)
+		s.Close()
+	}
+	write(openSink(t, path, testRun(2), false))
+	before := read(t, path)
+	other := testRun(2)
+	other.Identity, other.Texts = "07e5", []raster.Text{{Key: "seed", Value: "2"}}
+	refuses(t, path, other, Mode{}, `is of another run: its seed is "1", this run's is "2"`)
+	refuses(t, path, testRun(2), Mode{}, "has images of this run already")
+	if read(t, path) != before {
+		t.Error("the sheet has changed")
+	}
+	s, err := Open(path, other, Mode{Overwrite: true}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if write(s); read(t, path) == before {
+		t.Error("the sheet is not replaced with overwriting")
+	}
+}
+
 // TestDamagedImages checks that images which are not whole, or of another size, are made again.
 func TestDamagedImages(t *testing.T) {
 	damage := map[string]func(path string) error{

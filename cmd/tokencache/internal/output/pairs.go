@@ -48,7 +48,7 @@ func pairsPath(path string) (string, bool) {
 
 // PreparePairs returns the PNG file for pairs that path names, and refuses what cannot be written,
 // before the work. An empty path makes a new folder, which discard removes again if nothing was
-// written. A folder that has pairs is an *ExistsError, unless they may be overwritten.
+// written. What is at that path is an *ExistsError, unless it may be overwritten.
 func PreparePairs(path string, overwrite bool) (file string, discard func(), err error) {
 	discard = func() {}
 	if path == "" {
@@ -62,8 +62,8 @@ func PreparePairs(path string, overwrite bool) (file string, discard func(), err
 	if !ok {
 		return "", nil, fmt.Errorf("output %s: want FILE.png or a folder", path)
 	}
-	if file != path && !overwrite {
-		if info, err := os.Lstat(file); err == nil && !info.IsDir() {
+	if !overwrite {
+		if info, err := os.Lstat(file); err == nil && (info.Mode().IsRegular() || info.Mode()&os.ModeSymlink != 0) {
 			return "", nil, &ExistsError{Path: file, What: "is there already"}
 		}
 	}
