@@ -21,7 +21,7 @@ import (
 //	1,5-7,otter    a list of those
 //
 // Names may contain commas and hyphens: a selection that is a name as a whole is not taken apart. A
-// number that is also another class's name is ambiguous, which is an error.
+// number or a range that is also another class's name is ambiguous, which is an error.
 func Select(selections []string, count int, names []string) ([]int, error) {
 	m := model{count, names}
 	var chosen []int
@@ -95,18 +95,7 @@ func (m model) item(s string) ([]int, error) {
 		return nil, errors.New("a class is empty: want a number, a name or a range")
 	}
 	if ends := rangeForm.FindStringSubmatch(s); ends != nil {
-		first, err := m.number(ends[1])
-		if err != nil {
-			return nil, err
-		}
-		last, err := m.number(ends[2])
-		if err != nil {
-			return nil, err
-		}
-		if last < first {
-			return nil, fmt.Errorf("classes %s run backwards: want %d-%d", s, last, first)
-		}
-		return All(last + 1)[first:], nil
+		return m.ranged(s, ends[1], ends[2])
 	}
 	find := m.name
 	if numberForm.MatchString(s) {
@@ -117,6 +106,22 @@ func (m model) item(s string) ([]int, error) {
 		return nil, err
 	}
 	return []int{i}, nil
+}
+
+// between returns the classes of the range s.
+func (m model) between(s, from, to string) ([]int, error) {
+	first, err := m.number(from)
+	if err != nil {
+		return nil, err
+	}
+	last, err := m.number(to)
+	if err != nil {
+		return nil, err
+	}
+	if last < first {
+		return nil, fmt.Errorf("classes %s run backwards: want %d-%d", s, last, first)
+	}
+	return All(last + 1)[first:], nil
 }
 
 func (m model) number(s string) (int, error) {

@@ -166,6 +166,38 @@ func TestNumericNames(t *testing.T) {
 	}
 }
 
+// TestNamesLikeRanges checks names that look like ranges of numbers.
+func TestNamesLikeRanges(t *testing.T) {
+	names := []string{"0-1", "3-5", "7..2", "2-2", "10-12"}
+	for selection, want := range map[string][]int{
+		"3-5":      {1}, // no classes 3 to 5
+		"7..2":     {2}, // no range
+		"10-12, 1": {4, 1},
+		"0 - 1":    {0, 1},
+		"0..1":     {0, 1},
+		"1-2":      {1, 2},
+	} {
+		t.Run(selection, func(t *testing.T) {
+			got, err := Select([]string{selection}, 5, names)
+			if diff := cmp.Diff(want, got); err != nil || diff != "" {
+				t.Errorf("%v (-want +got):\n%s", err, diff)
+			}
+		})
+	}
+	for selection, want := range map[string]string{
+		"0-1": "class 0-1 is ambiguous: the classes 0 to 1, and the name of class number 0; 0 - 1, a range with spaces, " +
+			"and 0-0 are not",
+		"4,2-2": "class 2-2 is ambiguous: the classes 2 to 2, and the name of class number 3;",
+		"3-6":   "class 6 is out of range",
+	} {
+		t.Run(selection, func(t *testing.T) {
+			if _, err := Select([]string{selection}, 5, names); err == nil || !strings.HasPrefix(err.Error(), want) {
+				t.Errorf("error %v, want %s", err, want)
+			}
+		})
+	}
+}
+
 // TestMoreNamesThanClasses: a name beyond the model's classes must not become a class.
 func TestMoreNamesThanClasses(t *testing.T) {
 	if got, err := Select([]string{"bag"}, 5, fashion); err == nil {

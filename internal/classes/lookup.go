@@ -57,8 +57,7 @@ func fold(s string) string {
 }
 
 // numbered returns the class that a number selects: the one with that name if none has that number,
-// else the one with that number. It refuses a number that is another class's name; a range is
-// always of numbers.
+// else the one with that number. It refuses a number that is another class's name.
 func (m model) numbered(s string) (int, error) {
 	named := exact(m.names, fold(s))
 	i, err := m.number(s)
@@ -78,6 +77,22 @@ func (m model) numbered(s string) (int, error) {
 	}
 	return 0, fmt.Errorf("class %s is ambiguous: the number of class %s, and the name of class number %d; %d-%d and %d-%d, "+
 		"ranges of numbers, are not", s, own, other, i, i, other, other)
+}
+
+// ranged returns the classes of the range s: the one with that name if they are no classes. It
+// refuses a range that is the name of another class.
+func (m model) ranged(s, from, to string) ([]int, error) {
+	named := exact(m.names, fold(s))
+	list, err := m.between(s, from, to)
+	switch {
+	case len(named) == 0 || err == nil && slices.Equal(named, list):
+		return list, err
+	case err != nil:
+		i, err := m.name(s)
+		return []int{i}, err
+	}
+	return nil, fmt.Errorf("class %s is ambiguous: the classes %s to %s, and the name of class number %d; %s - %s, "+
+		"a range with spaces, and %d-%d are not", s, from, to, named[0], from, to, named[0], named[0])
 }
 
 func ambiguous(names []string, query string, found []int) error {
