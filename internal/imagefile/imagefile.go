@@ -65,7 +65,7 @@ var formats = []format{
 	{"WebP", isWebP, webpHeader, decodeWebP},
 	{"GIF", prefix("GIF87a", "GIF89a"), gifHeader, decodeGIF},
 	{"BMP", prefix("BM"), bmpHeader, decodeBMP},
-	{"TIFF", prefix("II*\x00", "MM\x00*"), tiffHeader, decodeTIFF},
+	{"TIFF", prefix("II*\x00", "MM\x00*", "II+\x00", "MM\x00+"), tiffHeader, decodeTIFF},
 	{"PNM", isPNM, pnmHeader, decodePNM},
 }
 

@@ -19,17 +19,26 @@ const (
 	tiffCompression  = 259
 	tiffPhotometric  = 262
 	tiffOrientation  = 274
+	tiffSamples      = 277
 	tiffRowsPerStrip = 278
 	tiffPlanes       = 284
 	tiffTileWidth    = 322
 	tiffTileHeight   = 323
+	tiffExtraSamples = 338
+	tiffSampleFormat = 339
 )
+
+// bigTIFF is the second number of a TIFF whose offsets have 8 bytes.
+const bigTIFF = 43
 
 // Values of these tags.
 const (
 	tiffGroup3         = 3 // compression
 	tiffGroup4         = 4
-	tiffBlackIsZero    = 1 // photometric interpretation
+	tiffWhiteIsZero    = 0 // photometric interpretation
+	tiffBlackIsZero    = 1
+	tiffRGB            = 2
+	tiffPalette        = 3
 	tiffSeparatePlanes = 2
 )
 
@@ -37,6 +46,40 @@ const (
 var tiffUnread = map[int64]string{
 	2: "CCITT RLE", 6: "old JPEG", 7: "JPEG", 34712: "JPEG 2000", 34887: "LERC", 34925: "LZMA", 50000: "Zstandard",
 	50001: "WebP", 50002: "JPEG XL",
+}
+
+// tiffColours names the photometric interpretations that are not read.
+var tiffColours = map[int64]string{
+	4: "a mask", 5: "CMYK", 6: "YCbCr", 8: "CIE L*a*b*", 9: "ICC L*a*b*", 10: "ITU L*a*b*", 32803: "a colour filter array",
+	32844: "LogL", 32845: "LogLuv",
+}
+
+// tiffPixels reports pixels of a kind that the decoder does not read.
+func tiffPixels(tags map[uint16]int64) error {
+	kind := ""
+	samples, bits, colours := tags[tiffSamples], max(tags[tiffBits], 1), tags[tiffPhotometric]
+	switch {
+	case colours > tiffPalette:
+		kind = tiffColours[colours]
+		if kind == "" {
+			kind = fmt.Sprintf("photometric interpretation %d", colours)
+		}
+	case tags[tiffSampleFormat] == 2:
+		kind = "signed numbers"
+	case tags[tiffSampleFormat] > 2:
+		kind = "numbers that are not whole"
+	case bits != 1 && bits != 8 && bits != 16:
+		kind = fmt.Sprintf("%d bits a sample", bits)
+	case colours == tiffRGB && samples == 4 && tags[tiffExtraSamples] != 1 && tags[tiffExtraSamples] != 2:
+		kind = "a fourth sample that is not alpha"
+	case colours == tiffRGB && samples > 0 && samples != 3 && samples != 4, colours != tiffRGB && samples > 1:
+		kind = fmt.Sprintf("%d samples a pixel, of %s", samples,
+			map[int64]string{tiffWhiteIsZero: "grey", tiffBlackIsZero: "grey", tiffRGB: "RGB", tiffPalette: "a palette"}[colours])
+	}
+	if kind == "" {
+		return nil
+	}
+	return fmt.Errorf("TIFF of %s, which is not supported: want grey, a palette, RGB or RGB with alpha", kind)
 }
 
 // tiffHeader reads the first directory, of which it needs single numbers alone.
@@ -54,6 +97,9 @@ func tiffHeader(r io.ReaderAt, size int64) (Header, error) {
 	}
 	if tags[tiffPlanes] == tiffSeparatePlanes {
 		return Header{}, errors.New("TIFF with a plane for each channel, which is not supported")
+	}
+	if err := tiffPixels(tags); err != nil {
+		return Header{}, err
 	}
 	h := Header{Height: int(height), Width: int(width)}
 	blockHeight, blockWidth := min(tags[tiffRowsPerStrip], height), width
@@ -90,8 +136,8 @@ func tiffHeader(r io.ReaderAt, size int64) (Header, error) {
 	return h, nil
 }
 
-// readTIFFTags reads the numbers of the first directory. Of several bits a sample, the largest is
-// taken; of other numbers, the first.
+// readTIFFTags reads the numbers of the first directory. Of the bits and formats of several
+// samples, the largest is taken; of other numbers, the first.
 func readTIFFTags(r io.ReaderAt) (map[uint16]int64, error) {
 	head, err := readAt(r, 0, 8)
 	if err != nil {
@@ -100,6 +146,9 @@ func readTIFFTags(r io.ReaderAt) (map[uint16]int64, error) {
 	var order binary.ByteOrder = binary.LittleEndian
 	if head[0] == 'M' {
 		order = binary.BigEndian
+	}
+	if order.Uint16(head[2:]) == bigTIFF {
+		return nil, errors.New("BigTIFF, which is not supported: want a TIFF of less than 4 GB")
 	}
 	at := int64(order.Uint32(head[4:]))
 	count, err := readAt(r, at, 2)
@@ -115,7 +164,7 @@ func readTIFFTags(r io.ReaderAt) (map[uint16]int64, error) {
 		tag, kind, n := order.Uint16(directory), order.Uint16(directory[2:]), order.Uint32(directory[4:])
 		switch tag {
 		case tiffWidth, tiffHeight, tiffBits, tiffCompression, tiffPhotometric, tiffOrientation, tiffRowsPerStrip,
-			tiffPlanes, tiffTileWidth, tiffTileHeight:
+			tiffPlanes, tiffTileWidth, tiffTileHeight, tiffSamples, tiffExtraSamples, tiffSampleFormat:
 		default:
 			continue
 		}
@@ -124,7 +173,7 @@ func readTIFFTags(r io.ReaderAt) (map[uint16]int64, error) {
 			return nil, fmt.Errorf("TIFF tag %d of type %d, %d of it: want whole numbers", tag, kind, n)
 		}
 		used := 1
-		if tag == tiffBits {
+		if tag == tiffBits || tag == tiffSampleFormat {
 			used = int(min(n, 16))
 		}
 		values := directory[8:12]

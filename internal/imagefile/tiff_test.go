@@ -124,15 +124,31 @@ func tags(text, characters string) string {
 
 // TestTIFFRefused checks that forms that are not read are named.
 func TestTIFFRefused(t *testing.T) {
-	for want, tag := range map[string][2]uint16{
+	for want, tag := range map[string][]uint16{
+		"TIFF of CMYK":                          {tiffPhotometric, 5, tiffSamples, 4},
+		"TIFF of YCbCr":                         {tiffPhotometric, 6, tiffSamples, 3},
+		"TIFF of photometric interpretation 77": {tiffPhotometric, 77},
+		"TIFF of 2 samples a pixel, of grey":    {tiffSamples, 2, tiffExtraSamples, 2},
+		"TIFF of 2 samples a pixel, of RGB":     {tiffPhotometric, tiffRGB, tiffSamples, 2},
+		"a fourth sample that is not alpha":     {tiffPhotometric, tiffRGB, tiffSamples, 4},
+		"TIFF of 4 bits a sample":               {tiffBits, 4},
+		"TIFF of signed numbers":                {tiffSampleFormat, 2},
+		"TIFF of numbers that are not whole":    {tiffSampleFormat, 3, tiffBits, 32},
 		"TIFF with JPEG compression":         {tiffCompression, 7},
 		"TIFF with LZMA compression":         {tiffCompression, 34925},
 		"TIFF with Zstandard compression":    {tiffCompression, 50000},
 		"TIFF with a plane for each channel": {tiffPlanes, tiffSeparatePlanes},
 		"TIFF with CCITT RLE compression":    {tiffCompression, 2},
 	} {
-		if _, err := Decode(t.Context(), greyTIFF(tag[0], tag[1])); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("tag %d of %d: error %v, want %q", tag[0], tag[1], err, want)
+		file := greyTIFF(tag...)
+		if _, err := tiffHeader(bytes.NewReader(file), int64(len(file))); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("tags %d: error %v, want %q of the header alone", tag, err, want)
+		}
+	}
+	for _, start := range []string{"II+\x00\x08\x00\x00\x00", "MM\x00+\x00\x08\x00\x00"} {
+		_, err := Decode(t.Context(), []byte(start+"\x10\x00\x00\x00\x00\x00\x00\x00"))
+		if err == nil || !strings.Contains(err.Error(), "BigTIFF, which is not supported") {
+			t.Errorf("BigTIFF: error %v", err)
 		}
 	}
 }
