@@ -140,7 +140,7 @@ func TestLearnedChoice(t *testing.T) {
 		{"no own", two, Network{}, `steps 2: want 9, 11, 15, 19 with sampler "learned"`},
 		{"default", Sampling{Sampler: "learned"}, Network{}, "steps 50: want 9, 11, 15, 19"},
 		{"spacing", Sampling{Sampler: "learned", Steps: 9, Spacing: "logsnr"}, network, "spacing logsnr: want none"},
-		{"order", Sampling{Sampler: "learned", Steps: 9, Order: 3}, network, "order 3: want 0"},
+		{"order", Sampling{Sampler: "learned", Steps: 9, Order: 3}, network, "order 3: want none"},
 		{"eta", Sampling{Sampler: "learned", Steps: 9, Eta: 1}, network, `eta 1: want 0: sampler "learned" has no eta`},
 		{"schedule", Sampling{Sampler: "learned", Steps: 9}, Network{Schedule: "cosine"}, "no weights for the schedule cosine"},
 	} {

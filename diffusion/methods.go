@@ -142,18 +142,20 @@ func (s Sampling) order() int {
 
 // checkOptions reports an option that the sampler does not have, or not so.
 func (s Sampling) checkOptions(m method) error {
-	none := func(what string) string { return fmt.Sprintf("%s: sampler %q has no choice", what, s.Sampler) }
+	none := func(what string) string {
+		return fmt.Sprintf("%s with sampler %q, which has no choice", what, s.Sampler)
+	}
 	switch {
 	case s.Eta != 0 && !m.eta:
 		return &FieldError{"Eta", s.Eta, fmt.Sprintf("0: sampler %q has no eta, only ddim has", s.Sampler)}
 	case !(s.Eta >= 0 && s.Eta <= 1):
 		return &FieldError{"Eta", s.Eta, "0 to 1"}
 	case s.Order != 0 && m.order == 0:
-		return &FieldError{"Order", s.Order, none("0")}
+		return &FieldError{"Order", s.Order, none("none")}
 	case s.Order < 0 || s.Order > m.highest:
 		return &FieldError{"Order", s.Order, fmt.Sprintf("1 to %d with sampler %q", m.highest, s.Sampler)}
 	case s.Variant != "" && len(m.variants) == 0:
-		return &FieldError{"Variant", abbreviate(s.Variant), none("nothing")}
+		return &FieldError{"Variant", abbreviate(s.Variant), none("none")}
 	case s.Variant != "" && !slices.Contains(m.variants, s.Variant):
 		return &FieldError{"Variant", abbreviate(s.Variant), strings.Join(m.variants, ", ")}
 	case s.Final != "" && s.Final != FinalSigmaMin:
@@ -165,11 +167,11 @@ func (s Sampling) checkOptions(m method) error {
 	case s.EulerAtFinal && !m.euler:
 		return &FieldError{"EulerAtFinal", true, none("false")}
 	case s.Predict != "" && !m.corrects:
-		return &FieldError{"Predict", abbreviate(s.Predict), none("nothing")}
+		return &FieldError{"Predict", abbreviate(s.Predict), none("none")}
 	case s.Predict != "" && s.Predict != PredictEps:
 		return &FieldError{"Predict", abbreviate(s.Predict), PredictX0 + " or " + PredictEps}
 	case s.DisableCorrector != "" && !m.corrects:
-		return &FieldError{"DisableCorrector", abbreviate(s.DisableCorrector), none("nothing")}
+		return &FieldError{"DisableCorrector", abbreviate(s.DisableCorrector), none("none")}
 	}
 	_, err := s.uncorrected()
 	return err

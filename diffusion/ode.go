@@ -187,9 +187,11 @@ func (s Sampling) checkFlowSampler() error {
 	}
 	switch {
 	case s.SampleEps != 0 && s.Sampler != odeName && s.Sampler != sdeName:
-		return &FieldError{"SampleEps", s.SampleEps, "0: only samplers \"ode\" and \"sde\" have it"}
-	case (s.AbsTol != 0 || s.RelTol != 0) && !s.adaptive():
-		return &FieldError{"RelTol", max(s.AbsTol, s.RelTol), "0: only sampler \"ode\" with dopri5 has tolerances"}
+		return &FieldError{"SampleEps", s.SampleEps, "none: only samplers \"ode\" and \"sde\" have it"}
+	case s.AbsTol != 0 && !s.adaptive():
+		return &FieldError{"AbsTol", s.AbsTol, "none: only sampler \"ode\" with dopri5 has tolerances"}
+	case s.RelTol != 0 && !s.adaptive():
+		return &FieldError{"RelTol", s.RelTol, "none: only sampler \"ode\" with dopri5 has tolerances"}
 	case s.Spacing != "" && (s.Sampler == odeName || s.Sampler == sdeName):
 		return &FieldError{"Spacing", abbreviate(s.Spacing), fmt.Sprintf("none: the steps of sampler %q are even in t", s.Sampler)}
 	case s.Sampler == sdeName:

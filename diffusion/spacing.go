@@ -18,8 +18,8 @@ const strideSpacing = "ddim"
 //	"ddim50"    every k-th timestep from 0, for the one whole k that gives exactly 50, as in the DDIM paper
 //	"10,15,20"  n split into as many equal sections as there are counts, each spread evenly by its own count
 //
-// with the meaning that they have in the public code of guided diffusion and DiT. A section's count
-// may be 0, their sum not.
+// with the meaning that they have in the public code of guided diffusion and DiT. A count of 0, which
+// would leave the noise of a section as it is, is an error.
 func Space(n int, spec string) ([]int, error) {
 	if stride, ok := strings.CutPrefix(spec, strideSpacing); ok {
 		return spaceByStride(n, spec, stride)
@@ -40,6 +40,8 @@ func Space(n int, spec string) ([]int, error) {
 			size++
 		}
 		switch {
+		case count == 0 && len(fields) > 1:
+			return nil, fmt.Errorf("steps %q: section %d has none, want 1 or more in each", abbreviate(spec), i+1)
 		case count > size && len(fields) == 1:
 			return nil, fmt.Errorf("steps %q: want 1 to %d", spec, n)
 		case count > size:

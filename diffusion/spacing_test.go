@@ -30,7 +30,7 @@ func TestSpace(t *testing.T) {
 		{8, "3", []int{0, 4, 7}},           // 3.5 likewise
 		{10, "2,3", []int{0, 4, 5, 7, 9}},
 		{11, "2, 3", []int{0, 5, 6, 8, 10}}, // the odd timestep goes to the first section
-		{9, "3,0,1", []int{0, 1, 2, 6}},
+		{9, "3,2,1", []int{0, 1, 2, 3, 5, 6}},
 		// 149: seven strides of 99/14 add up to just below 49.5.
 		{200, "10,15", []int{0, 11, 22, 33, 44, 55, 66, 77, 88, 99, 100, 107, 114, 121, 128, 135, 142, 149, 157, 164, 171, 178, 185, 192, 199}},
 	} {
@@ -74,7 +74,9 @@ func TestSpaceErrors(t *testing.T) {
 		{"5.5", "want a number such as 250"},
 		{"99999999999999999999", "want a number such as 250"},
 		{"10,,20", "want a number such as 250"},
-		{"0,0", "want 1 to 1000"},
+		{"0,0", "section 1 has none, want 1 or more in each"},
+		{"3,0", "section 2 has none, want 1 or more in each"},
+		{"3,0,1", "section 2 has none, want 1 or more in each"},
 		{"600,1", "section 1 has 500 timesteps, too few for 600 steps"},
 		{"ddim", "want ddim followed by 1 to 1000"},
 		{"ddim0", "want ddim followed by 1 to 1000"},

@@ -48,7 +48,9 @@ func (f *samplingFlags) sampling(suits diffusion.Sampling) (diffusion.Sampling, 
 		s.Steps = suits.Steps
 	}
 	if f.Steps != "" {
-		s.Steps, s.Spacing, err = diffusion.ParseSteps(f.Steps)
+		if s.Steps, s.Spacing, err = diffusion.ParseSteps(f.Steps); err != nil {
+			err = fmt.Errorf("--%w", err)
+		}
 	}
 	if err == nil && f.Spacing != "" {
 		if s.Spacing != "" {
@@ -105,6 +107,9 @@ type flowFlags struct {
 func (f flowFlags) add(s *diffusion.Sampling) {
 	s.Shift, s.ShiftByResolution = f.Shift, f.Resolve
 	s.GuidanceLow, s.GuidanceHigh = f.From, f.To
+	if f.From != 0 && f.To == 0 {
+		s.GuidanceHigh = 1
+	}
 	s.Form, s.FormScale, s.LastStep, s.LastStepSize = f.Form, f.Norm, f.Last, f.LastSize
 	s.SampleEps, s.AbsTol, s.RelTol = f.SampleEps, f.AbsTol, f.RelTol
 }
