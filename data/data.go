@@ -78,6 +78,7 @@ type Set struct {
 	Labels   []int32  // class numbers of the images; -1 if they have none
 
 	PassedOver PassedOver // files of a folder of images that have other endings
+	Remarks    []string   // what else of a folder is not read, or not as one may think
 
 	ctx     context.Context
 	images  source

@@ -34,15 +34,16 @@ func (f *imageFiles) file(i int) string { return f.names[i] }
 func (f *imageFiles) Close() error { return nil }
 
 // openImages opens a folder of image files: a subfolder for each class, train and test (or val)
-// with a subfolder for each class, or, without subfolders, images that have no labels. Classes are
-// numbered in the order of their names, over all splits together, so that a class has one number in
-// all of them. Files with other endings and hidden ones are passed over.
+// with a subfolder for each class, or, without subfolders, images that have no labels, also in
+// train and test. Classes are numbered in the order of their names, over all splits together, so
+// that a class has one number in all of them. Files with other endings and hidden ones are passed
+// over, and images outside the folders of classes.
 func openImages(ctx context.Context, root string, o Options) (*Set, error) {
-	splits, err := imageSplits(root, o)
+	splits, remarks, err := imageSplits(root, o)
 	if err != nil {
 		return nil, err
 	}
-	s := &Set{Kind: "image folder"}
+	s := &Set{Kind: "image folder", Remarks: remarks}
 	for _, sp := range splits {
 		s.Classes = append(s.Classes, sp.classes...)
 	}
@@ -50,15 +51,22 @@ func openImages(ctx context.Context, root string, o Options) (*Set, error) {
 	s.Classes = slices.Compact(s.Classes)
 
 	list := &imageList{ctx: ctx, root: root, options: o}
+	var loose []string
+	if splits[0].dir != "" {
+		loose = imagesIn(root, "")
+	}
 	for _, sp := range splits {
 		if !sp.wanted {
 			continue
 		}
 		if sp.classes == nil {
-			if err := list.add(sp.dir, generated(root)); err != nil {
+			if err := list.add(sp.dir, generated(filepath.Join(root, sp.dir))); err != nil {
 				return nil, err
 			}
 			s.Labels = slices.Repeat([]int32{-1}, len(list.names))
+		}
+		if sp.classes != nil {
+			loose = append(loose, imagesIn(root, sp.dir)...)
 		}
 		for _, class := range sp.classes {
 			if err := list.add(filepath.Join(sp.dir, class), nil); err != nil {
@@ -69,6 +77,9 @@ func openImages(ctx context.Context, root string, o Options) (*Set, error) {
 		}
 	}
 	s.PassedOver = list.passedOver()
+	if len(loose) > 0 {
+		s.Remarks = append(s.Remarks, fmt.Sprintf("passed over images outside the folders: %d, %s", len(loose), few(loose)))
+	}
 	if len(list.names) == 0 {
 		return nil, list.none(s.Classes != nil)
 	}
@@ -83,39 +94,80 @@ type imageSplit struct {
 	wanted  bool
 }
 
-// imageSplits returns the folders of classes in root: train, test and val where they have folders
-// themselves, or else root. The split test is test, or val where there is no test.
-func imageSplits(root string, o Options) ([]imageSplit, error) {
+// splitNames are the folders that are splits. Of all but train, the first that is there is the test
+// set.
+var splitNames = []string{"train", "test", "val", "valid", "validation"}
+
+// imageSplits returns the folders of classes in root: those of splitNames that have folders
+// themselves, or else root. Where there are no folders but several of splitNames, which have none,
+// these are splits without classes. The remarks say what is not read.
+func imageSplits(root string, o Options) (splits []imageSplit, remarks []string, err error) {
 	top, err := subfolders(root)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var splits []imageSplit
-	test := ""
-	for _, name := range []string{"train", "test", "val"} {
+	var flat []imageSplit
+	for _, name := range splitNames {
 		if !slices.Contains(top, name) {
 			continue
 		}
 		classes, err := subfolders(filepath.Join(root, name))
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
+			return nil, nil, fmt.Errorf("%s: %w", name, err)
 		}
 		if len(classes) == 0 {
-			continue
+			flat = append(flat, imageSplit{dir: name})
+		} else {
+			splits = append(splits, imageSplit{dir: name, classes: classes})
 		}
-		if name != "train" && test == "" {
-			test = name
-		}
-		wanted := o.Split == "all" || name == "train" && o.wants("train") || name == test && o.wants("test")
-		splits = append(splits, imageSplit{name, classes, wanted})
 	}
 	switch {
+	case len(splits) == 0 && len(flat) > 1 && len(flat) == len(top):
+		splits = flat
+		remarks = append(remarks, fmt.Sprintf("%s have no folders of classes: they are splits without labels", few(top)))
 	case len(splits) == 0:
-		return []imageSplit{{"", top, true}}, o.undivided()
-	case !slices.ContainsFunc(splits, func(s imageSplit) bool { return s.wanted }):
-		return nil, fmt.Errorf("classes in %s only", splits[0].dir)
+		return []imageSplit{{"", top, true}}, nil, o.undivided()
 	}
-	return splits, nil
+	test := ""
+	for i := range splits {
+		sp := &splits[i]
+		top = slices.DeleteFunc(top, func(name string) bool { return name == sp.dir })
+		if sp.dir != "train" && test == "" {
+			test = sp.dir
+		}
+		sp.wanted = o.Split == "all" || sp.dir == "train" && o.wants("train") || sp.dir == test && o.wants("test")
+		if o.Split == "test" && sp.dir != "train" && sp.dir != test {
+			remarks = append(remarks, fmt.Sprintf("%s is not read: the split test is %s", sp.dir, test))
+		}
+	}
+	if len(top) > 0 {
+		remarks = append(remarks, "passed over folders that are no splits with classes: "+few(top))
+	}
+	if !slices.ContainsFunc(splits, func(s imageSplit) bool { return s.wanted }) {
+		return nil, nil, fmt.Errorf("classes in %s only", splits[0].dir)
+	}
+	return splits, remarks, nil
+}
+
+// few lists the names, or of many the first.
+func few(names []string) string {
+	const listed = 3
+	if len(names) > listed {
+		return strings.Join(names[:listed], ", ") + ", ..."
+	}
+	return strings.Join(names, ", ")
+}
+
+// imagesIn returns the files in a folder of root that are images by their endings.
+func imagesIn(root, dir string) (names []string) {
+	entries, _ := os.ReadDir(filepath.Join(root, dir)) // it has been read before
+	for _, e := range entries {
+		name := filepath.Join(dir, e.Name())
+		if !hidden(e.Name()) && slices.Contains(imagefile.Endings, ending(name)) && !isFolder(filepath.Join(root, dir), e) {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // subfolders returns the names of the folders in dir, and of links to folders, in order, without

@@ -129,6 +129,44 @@ func TestFolderSplits(t *testing.T) {
 	equal(t, "classes", mustOpen(t, vehicles, Options{}).Classes, []string{"car", "train"})
 }
 
+// TestFolderRemarks checks that what is not read of a folder is said, and that folders called like
+// splits are not taken for classes.
+func TestFolderRemarks(t *testing.T) {
+	for _, test := range []struct {
+		name, split string
+		files       []string
+		labels      []int32
+		want        []string // remarks
+	}{
+		{"loose image", "", []string{"a/1.png", "b/1.png", "loose.png"}, []int32{0, 1},
+			[]string{"passed over images outside the folders: 1, loose.png"}},
+		{"loose images of splits", "all", []string{"x.png", "train/a/1.png", "train/1.png", "test/a/1.png", "test/1.png"},
+			[]int32{0, 0}, []string{"passed over images outside the folders: 3, x.png, train/1.png, test/1.png"}},
+		{"valid", "test", []string{"train/a/1.png", "valid/a/1.png", "valid/b/1.png"}, []int32{0, 1}, nil},
+		{"validation", "all", []string{"train/a/1.png", "validation/a/1.png"}, []int32{0, 0}, nil},
+		{"test and val", "test", []string{"train/a/1.png", "test/a/1.png", "val/a/1.png", "val/a/2.png"}, []int32{0},
+			[]string{"val is not read: the split test is test"}},
+		{"test and val, all", "all", []string{"test/a/1.png", "val/a/1.png"}, []int32{0, 0}, nil},
+		{"another folder", "", []string{"train/a/1.png", "docs/1.png", "test/1.png"}, []int32{0},
+			[]string{"passed over folders that are no splits with classes: docs, test"}},
+		{"no labels", "", []string{"train/1.png", "train/2.png", "test/1.png"}, []int32{-1, -1},
+			[]string{"test, train have no folders of classes: they are splits without labels"}},
+		{"no labels, all", "all", []string{"train/1.png", "val/1.png"}, []int32{-1, -1},
+			[]string{"train, val have no folders of classes: they are splits without labels"}},
+		{"classes", "", []string{"train/1.png", "test/1.png", "plane/1.png"}, []int32{0, 1, 2}, nil},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			dir := t.TempDir()
+			for _, file := range test.files {
+				write(t, dir, file, pngFile(t, colourful(4)))
+			}
+			s := mustOpen(t, dir, Options{Split: test.split})
+			equal(t, "labels", s.Labels, test.labels)
+			equal(t, "remarks", s.Remarks, test.want)
+		})
+	}
+}
+
 // hugePNG is a PNG file whose header promises pixels that are not there.
 func hugePNG(width, height uint32) []byte {
 	head := binary.BigEndian.AppendUint32([]byte("IHDR"), width)

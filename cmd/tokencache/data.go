@@ -61,10 +61,13 @@ func orModel(path string, err error) error {
 	return err
 }
 
-// notePassedOver says which files of a folder are no images of the set.
+// notePassedOver says what of a folder is not read.
 func (a *app) notePassedOver(path string, set *data.Set) {
 	if len(set.PassedOver) > 0 {
 		a.note("%s: passed over %s", path, set.PassedOver)
+	}
+	for _, remark := range set.Remarks {
+		a.note("%s: %s", path, remark)
 	}
 }
 
