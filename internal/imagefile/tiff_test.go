@@ -134,11 +134,11 @@ func TestTIFFRefused(t *testing.T) {
 		"TIFF of 4 bits a sample":               {tiffBits, 4},
 		"TIFF of signed numbers":                {tiffSampleFormat, 2},
 		"TIFF of numbers that are not whole":    {tiffSampleFormat, 3, tiffBits, 32},
-		"TIFF with JPEG compression":         {tiffCompression, 7},
-		"TIFF with LZMA compression":         {tiffCompression, 34925},
-		"TIFF with Zstandard compression":    {tiffCompression, 50000},
-		"TIFF with a plane for each channel": {tiffPlanes, tiffSeparatePlanes},
-		"TIFF with CCITT RLE compression":    {tiffCompression, 2},
+		"TIFF with JPEG compression":            {tiffCompression, 7},
+		"TIFF with LZMA compression":            {tiffCompression, 34925},
+		"TIFF with Zstandard compression":       {tiffCompression, 50000},
+		"TIFF with a plane for each channel":    {tiffPlanes, tiffSeparatePlanes},
+		"TIFF with CCITT RLE compression":       {tiffCompression, 2},
 	} {
 		file := greyTIFF(tag...)
 		if _, err := tiffHeader(bytes.NewReader(file), int64(len(file))); err == nil || !strings.Contains(err.Error(), want) {
