@@ -105,7 +105,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	case args[0] == "help":
 		args = append(args[1:], "--help")
 	}
-	k, err := parser.Parse(args)
+	k, err := parser.Parse(joinNegatives(parser.Model, args))
 	if exit >= 0 {
 		return exit
 	}
