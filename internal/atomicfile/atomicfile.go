@@ -91,12 +91,15 @@ func Sweep(dir string, own func(name string) bool) error {
 }
 
 // MakeFolder makes the folder at path, and those above it. A file in its place, or above it, is an
-// error that names the file.
+// error that names the file, and so is a link to nothing.
 func MakeFolder(path string) error {
-	err := os.MkdirAll(path, 0o777)
+	err := os.MkdirAll(filepath.Clean(path), 0o777)
 	if system := (*fs.PathError)(nil); errors.As(err, &system) {
-		if info, errInfo := os.Stat(system.Path); errInfo == nil && !info.IsDir() {
+		switch info, errInfo := os.Stat(system.Path); {
+		case errInfo == nil && !info.IsDir():
 			return fmt.Errorf("%s: is a file, want the name of a folder", system.Path)
+		case errors.Is(err, fs.ErrExist) && errors.Is(errInfo, fs.ErrNotExist):
+			return fmt.Errorf("%s: is a link to nothing, want the name of a folder", system.Path)
 		}
 	}
 	return err

@@ -45,6 +45,9 @@ func ClaimFolder(dir string, names, subfolders []string) (*Claim, error) {
 
 // claimOutput is ClaimFolder for the output at path, which is dir or a file in it.
 func claimOutput(path string, own func(name string) bool, dir string) (c *Claim, err error) {
+	if err := checkName(path); err != nil {
+		return nil, err
+	}
 	c = &Claim{}
 	if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
 		c.made = dir

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // kind is a kind of output.
@@ -32,6 +33,9 @@ func kindOf(path string) (kind, error) {
 	if path == Stdout {
 		return kindStdout, nil
 	}
+	if err := checkName(path); err != nil {
+		return 0, err
+	}
 	switch ext := strings.ToLower(filepath.Ext(path)); {
 	case ext == ".npz":
 		return kindNPZ, nil
@@ -41,4 +45,18 @@ func kindOf(path string) (kind, error) {
 		return 0, fmt.Errorf("output %s: unknown kind %q: give a folder, FILE.png or FILE.npz", path, ext)
 	}
 	return kindFolder, nil
+}
+
+// devices are files that are standard output, on systems that have them.
+var devices = []string{"/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"}
+
+// checkName refuses names of outputs that a message could not show, and those of standard output.
+func checkName(path string) error {
+	switch {
+	case strings.ContainsFunc(path, unicode.IsControl):
+		return fmt.Errorf("output %q: want a name without control characters", path)
+	case slices.Contains(devices, path):
+		return fmt.Errorf("output %s: want %s for standard output, of a PNG file", path, Stdout)
+	}
+	return nil
 }

@@ -462,9 +462,15 @@ func TestStdout(t *testing.T) {
 
 func TestKindsOfOutput(t *testing.T) {
 	dir := t.TempDir()
-	_, err := Open(filepath.Join(dir, "x.gif"), testRun(1), Mode{}, nil)
-	if err == nil || !strings.Contains(err.Error(), `unknown kind ".gif"`) {
-		t.Errorf("error %v", err)
+	for path, want := range map[string]string{
+		filepath.Join(dir, "x.gif"):       `unknown kind ".gif"`,
+		filepath.Join(dir, "a\nb"):        `a\nb": want a name without control characters`,
+		filepath.Join(dir, "\x1b[1m.npz"): "want a name without control characters",
+		"/dev/stdout":                     "want - for standard output",
+	} {
+		if _, err := Open(path, testRun(1), Mode{}, nil); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: error %v, want %s", path, err, want)
+		}
 	}
 	if _, err := Open(filepath.Join(dir, "x.png"), testRun(1), Mode{Resume: true}, nil); err == nil {
 		t.Error("a sheet was resumed")

@@ -33,17 +33,18 @@ func PairsOf(p *tokencache.Pipeline, req tokencache.Request, kinds [2]string,
 	return pairs
 }
 
-// pairsPath returns the PNG file for pairs that path names: itself, or one in a folder. It reports
-// false for another kind of output.
-func pairsPath(path string) (string, bool) {
+// pairsPath returns the PNG file for pairs that path names: itself, or one in a folder. Another kind
+// of output is an error.
+func pairsPath(path string) (string, error) {
 	switch k, err := kindOf(path); {
 	case err != nil:
+		return "", err
 	case k == kindSheet:
-		return path, true
+		return path, nil
 	case k == kindFolder:
-		return filepath.Join(path, "compare.png"), true
+		return filepath.Join(path, "compare.png"), nil
 	}
-	return "", false
+	return "", fmt.Errorf("output %s: want FILE.png or a folder", path)
 }
 
 // PreparePairs returns the PNG file for pairs that path names, and refuses what cannot be written,
@@ -58,9 +59,8 @@ func PreparePairs(path string, overwrite bool) (file string, discard func(), err
 		folder := path
 		discard = func() { _ = os.Remove(folder) } // unless there is something in it
 	}
-	file, ok := pairsPath(path)
-	if !ok {
-		return "", nil, fmt.Errorf("output %s: want FILE.png or a folder", path)
+	if file, err = pairsPath(path); err != nil {
+		return "", nil, err
 	}
 	if !overwrite {
 		if info, err := os.Lstat(file); err == nil && (info.Mode().IsRegular() || info.Mode()&os.ModeSymlink != 0) {
