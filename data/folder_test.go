@@ -163,6 +163,11 @@ func TestFolderRemarks(t *testing.T) {
 			s := mustOpen(t, dir, Options{Split: test.split})
 			equal(t, "labels", s.Labels, test.labels)
 			equal(t, "remarks", s.Remarks, test.want)
+			r, err := s.Summary(1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			equal(t, "remarks of the summary", r.Remarks, test.want)
 		})
 	}
 }

@@ -20,6 +20,7 @@ type Summary struct {
 	Sheet    string       `json:"sheet,omitempty"` // file of a contact sheet, if the caller wrote one
 
 	PassedOver PassedOver `json:"passed_over,omitempty"`
+	Remarks    []string   `json:"remarks,omitempty"` // Set.Remarks
 }
 
 // ClassCount is a class and the number of its images.
@@ -46,6 +47,7 @@ func (s *Set) Summary(max int) (*Summary, error) {
 		Measured: stats.Images,
 
 		PassedOver: s.PassedOver,
+		Remarks:    s.Remarks,
 	}
 	for class, count := range s.Counts() {
 		r.Classes = append(r.Classes, ClassCount{s.Classes[class], count})
@@ -62,6 +64,9 @@ func (r *Summary) Write(out io.Writer) error {
 	line("images", "%d", r.Images)
 	if len(r.PassedOver) > 0 {
 		line("passed over", "%s", r.PassedOver)
+	}
+	for _, remark := range r.Remarks {
+		line("note", "%s", remark)
 	}
 	line("size", "%dx%d", r.Size, r.Size)
 	line("channels", "%d", r.Channels)
