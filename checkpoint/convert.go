@@ -19,7 +19,8 @@ type ConvertOptions struct {
 // Convert writes the weights at from, a file or a folder with one, to the file to: safetensors, or
 // PyTorch's format if its name ends in .pt, .pth or .bin. Names stay as they are. The config.json
 // next to the weights goes into the metadata. Tensors that are not floating-point numbers are left
-// out; their names are returned.
+// out; their names are returned. Nothing is written, and the error is a *NotFiniteError or an
+// *OverflowError, where a weight is not a number or the type cannot hold it.
 func Convert(from, to string, o ConvertOptions) (leftOut []string, err error) {
 	if err := o.check(to); err != nil {
 		return nil, err
@@ -108,6 +109,9 @@ func (f *File) convert(c Content, to string, o ConvertOptions) (leftOut []string
 	write, err := writerOf(to)
 	if err != nil {
 		return nil, err
+	}
+	if err := f.checkRange(c.Tensors); err != nil {
+		return nil, fmt.Errorf("convert %s: %w", f.Path, err)
 	}
 	return leftOut, write(to, c)
 }

@@ -1,10 +1,14 @@
 package checkpoint
 
 import (
+	"encoding/binary"
 	"errors"
+	"fmt"
 	"math"
+	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -95,5 +99,56 @@ func TestConvertFloat8(t *testing.T) {
 		if !slices.Equal(values(t, got, name), values(t, want, name)) {
 			t.Errorf("tensor %s differs", name)
 		}
+	}
+}
+
+// TestConvertRefuses checks that a weight which is not a number, or which the type to write cannot
+// hold, is refused before anything is written.
+func TestConvertRefuses(t *testing.T) {
+	f32 := func(values ...float32) (raw []byte) {
+		for _, x := range values {
+			raw = F32.put(raw, x)
+		}
+		return raw
+	}
+	f64 := func(x float64) []byte { return binary.LittleEndian.AppendUint64(nil, math.Float64bits(x)) }
+	nan := float32(math.NaN())
+	for _, c := range []struct {
+		name string
+		from DType
+		raw  []byte
+		to   DType
+		want string // of the error; "" is for none
+	}{
+		{"the largest of F16", F32, f32(65519, 1), F16, ""},
+		{"beyond F16", F32, f32(1, -65520), F16, "tensor w: its largest number, 65520, would become infinite: F16 holds numbers to 65504; want BF16 or F32"},
+		{"beyond F16, as it is", F32, f32(65520), "", ""},
+		{"wide in BF16", F32, f32(3e38), BF16, ""},
+		{"beyond BF16", F32, f32(math.MaxFloat32), BF16, "BF16 holds numbers to 3.38953e+38; want F32"},
+		{"F64 within F32", F64, f64(-1e38), F32, ""},
+		{"F64 beyond F32", F64, f64(1e200), F32, "1e+200, would become infinite: F32 holds numbers to 3.40282e+38; no type that can be written holds it"},
+		{"F64 beyond F32, as it is", F64, f64(1e200), "", "numbers pass through F32"},
+		{"NaN", F32, f32(1, nan), "", "tensor w: 1 of 2 numbers are not finite"},
+		{"NaN and beyond", F32, f32(1e5, nan), F16, "tensor w: 1 of 2 numbers are not finite"},
+		{"infinite in F64", F64, f64(math.Inf(-1)), F16, "tensor w: 1 of 1 numbers are not finite"},
+		{"NaN of 8 bits", F8E4, []byte{0x7F}, "", "tensor w: 1 of 1 numbers are not finite"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			header := fmt.Sprintf(`{"w":{"dtype":%q,"shape":[%d],"data_offsets":[0,%d]}}`,
+				c.from, len(c.raw)/c.from.Size(), len(c.raw))
+			file := binary.LittleEndian.AppendUint64(nil, uint64(len(header)))
+			from := filepath.Join(t.TempDir(), "from.safetensors")
+			if err := os.WriteFile(from, slices.Concat(file, []byte(header), c.raw), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			to := filepath.Join(t.TempDir(), "to.safetensors")
+			_, err := Convert(from, to, ConvertOptions{DType: c.to})
+			if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+				t.Errorf("error %v, want %q", err, c.want)
+			}
+			if _, missing := os.Stat(to); (missing == nil) != (c.want == "") {
+				t.Errorf("written: %v", missing)
+			}
+		})
 	}
 }
