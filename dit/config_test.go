@@ -3,6 +3,7 @@ package dit
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -199,6 +200,11 @@ func TestClassNames(t *testing.T) {
 		}
 		return string(b)
 	}
+	numbers := `{"label2id":{"a, letter":0`
+	for i := 1; i < len(ten); i++ {
+		numbers += fmt.Sprintf(",%q:%d", ten[i], i)
+	}
+	numbers += "}}"
 	for _, c := range []struct {
 		name, config, index string
 		named               bool
@@ -216,7 +222,21 @@ func TestClassNames(t *testing.T) {
 			"id2label has the key 2, want 0 to 1",
 		},
 		{"no numbers", "", index(map[string]string{"x": "a"}), false, "id2label has the key x"},
-		{"no strings", "", `{"id2label":{"0":1}}`, false, "cannot unmarshal"},
+		{"no strings", "", `{"id2label":{"0":1}}`, false, "id2label: class 0 is the number 1, want a name"},
+		{"lists", "", `{"id2label":{"0":["n01","a"]}}`, false, `id2label: class 0 is the list ["n01","a"], want a name`},
+		{"no table", "", `{"id2label":5}`, false, "id2label is the number 5, want numbers and names"},
+		{
+			"the other way round",
+			"",
+			`{"id2label":{"cat":0,"dog":1}}`,
+			false,
+			`id2label gives names their numbers (cat: 0), want numbers their names: {"0": "cat"}`,
+		},
+		{"a list", "", `{"id2label":["a, letter","b, letter","c, letter","d, letter","e, letter",` +
+			`"f, letter","g, letter","h, letter","i, letter","j, letter"]}`, true, ""},
+		{"in config.json", strings.Replace(index(labels), `"_class_name":"DiTPipeline",`, "", 1), "{}", true, ""},
+		{"numbers in config.json", numbers, "{}", true, ""},
+		{"a number twice", `{"label2id":{"a":0,"b":0}}`, "{}", false, "label2id has two names of class 0"},
 		{"class_names", `{"class_names":["a","b"]}`, "{}", false, "2 names of classes, want 10"},
 		{
 			"escape codes",
@@ -270,12 +290,26 @@ func TestContradictions(t *testing.T) {
 			"want at most 1048576",
 		},
 		{"another class", `{"_class_name":"UNet2DModel"}`, "class UNet2DModel is not a DiT"},
-		{"no JSON", `{"depth":`, "unexpected end"},
+		{"no JSON", `{"depth":`, "config.json: not JSON: line 1: unexpected end"},
+		{"nothing", "", "config.json: empty, want JSON"},
+		{"a list", "[1]", "config.json: a list, want an object"},
+		{"a byte order mark", "\uFEFF" + `{"depth":1}`, ""},
+		{"heads in quotes", `{"num_heads":"2"}`, `config.json: num_heads is the text "2", want a whole number`},
+		{"heads of 2.0", `{"num_heads":2.0}`, ""},
+		{"heads of 2.5", `{"num_heads":2.5}`, "num_heads is the number 2.5, want a whole number"},
+		{"both sides of the patch", `{"patch_size":[2,2]}`, ""},
+		{"three sides", `{"patch_size":[1,2,2]}`, "patch_size is the list [1,2,2], want a whole number, or two that are equal"},
+		{"more than all labels dropped", `{"class_dropout_prob":7}`, "class_dropout_prob is 7, want a share from 0 to 1"},
+		{"fewer than no labels dropped", `{"class_dropout_prob":-1}`, "class_dropout_prob is -1, want a share from 0 to 1"},
+		{"all labels dropped", `{"class_dropout_prob":1}`, ""},
 		{"a Git LFS pointer", "version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			_, err := Open(write(t, "model.safetensors", copied(t), nil, map[string]string{"config.json": c.config}), Options{Heads: 2})
+			w, err := Open(write(t, "model.safetensors", copied(t), nil, map[string]string{"config.json": c.config}), Options{Heads: 2})
 			wantError(t, err, c.want)
+			if err == nil {
+				w.Close()
+			}
 		})
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -15,15 +17,15 @@ import (
 type fileConfig struct {
 	Arch       string   `json:"arch"`
 	InputSize  extent   `json:"input_size"`
-	PatchSize  int      `json:"patch_size"`
-	InChannels int      `json:"in_channels"`
-	Hidden     int      `json:"hidden_size"`
-	Depth      int      `json:"depth"`
-	Heads      int      `json:"num_heads"`
+	PatchSize  extent   `json:"patch_size"`
+	InChannels whole    `json:"in_channels"`
+	Hidden     whole    `json:"hidden_size"`
+	Depth      whole    `json:"depth"`
+	Heads      whole    `json:"num_heads"`
 	MLPRatio   float64  `json:"mlp_ratio"`
-	NumClasses int      `json:"num_classes"`
+	NumClasses whole    `json:"num_classes"`
 	LearnSigma *bool    `json:"learn_sigma"`
-	Decode     int      `json:"decode_layer,omitempty"`
+	Decode     whole    `json:"decode_layer,omitempty"`
 	Names      []string `json:"class_names,omitempty"`
 	// Dropout is the share of labels dropped in training; without any there is no null class.
 	Dropout *float64 `json:"class_dropout_prob,omitempty"`
@@ -31,37 +33,57 @@ type fileConfig struct {
 	PathType   string `json:"path_type,omitempty"`  // of a flow
 	Prediction string `json:"prediction,omitempty"` // likewise
 
-	TimestepShift int `json:"timestep_shift,omitempty"` // our own: the checkpoint came of a diffusers one
+	TimestepShift whole `json:"timestep_shift,omitempty"` // our own: the checkpoint came of a diffusers one
 
 	ClassName     string `json:"_class_name,omitempty"`
-	DiffHeads     int    `json:"num_attention_heads,omitempty"`
-	DiffDepth     int    `json:"num_layers,omitempty"`
-	DiffHeadWidth int    `json:"attention_head_dim,omitempty"`
-	DiffOut       int    `json:"out_channels,omitempty"`
+	DiffHeads     whole  `json:"num_attention_heads,omitempty"`
+	DiffDepth     whole  `json:"num_layers,omitempty"`
+	DiffHeadWidth whole  `json:"attention_head_dim,omitempty"`
+	DiffOut       whole  `json:"out_channels,omitempty"`
 	DiffSize      extent `json:"sample_size,omitempty"`
-	DiffClasses   int    `json:"num_embeds_ada_norm,omitempty"`
+	DiffClasses   whole  `json:"num_embeds_ada_norm,omitempty"`
 	DiffNormType  string `json:"norm_type,omitempty"`
 	DiffActivator string `json:"activation_fn,omitempty"`
 	DiffAffine    bool   `json:"norm_elementwise_affine,omitempty"`
 	DiffBias      *bool  `json:"attention_bias,omitempty"`
 }
 
+// whole is a whole number, which may be written as 2.0.
+type whole int
+
+func (n *whole) UnmarshalJSON(b []byte) error {
+	if string(b) == "null" {
+		return nil
+	}
+	if json.Unmarshal(b, (*int)(n)) == nil {
+		return nil
+	}
+	var x float64
+	if json.Unmarshal(b, &x) != nil || x != math.Trunc(x) || math.Abs(x) > 1<<53 {
+		return &json.UnmarshalTypeError{Value: checkpoint.JSONValue(b), Type: reflect.TypeFor[int]()}
+	}
+	*n = whole(x)
+	return nil
+}
+
 // extent is the side of a square: a number, or both sides.
 type extent int
 
 func (e *extent) UnmarshalJSON(b []byte) error {
-	var sides []int
-	if len(b) > 0 && b[0] != '[' {
-		return json.Unmarshal(b, (*int)(e))
+	var sides []whole
+	if len(b) == 0 || b[0] != '[' {
+		return (*whole)(e).UnmarshalJSON(b)
 	}
-	if err := json.Unmarshal(b, &sides); err != nil {
-		return err
-	}
-	if len(sides) != 2 || sides[0] != sides[1] {
-		return fmt.Errorf("a size of %v: latents that are not square are not supported", sides)
+	if json.Unmarshal(b, &sides) != nil || len(sides) != 2 || sides[0] != sides[1] {
+		return &json.UnmarshalTypeError{Value: checkpoint.JSONValue(b), Type: reflect.TypeFor[extent]()}
 	}
 	*e = extent(sides[0])
 	return nil
+}
+
+// Wants implements checkpoint.Wanter.
+func (extent) Wants() string {
+	return "a whole number, or two that are equal: sizes that are not square are not supported"
 }
 
 // JSON returns the configuration as a config.json that Open reads, with the names of the classes,
@@ -70,17 +92,17 @@ func (c Config) JSON(names []string) ([]byte, error) {
 	f := fileConfig{
 		Arch:          string(c.Arch),
 		InputSize:     extent(c.InputSize),
-		PatchSize:     c.PatchSize,
-		InChannels:    c.InChannels,
-		Hidden:        c.Hidden,
-		Depth:         c.Depth,
-		Decode:        c.DecodeLayer,
-		Heads:         c.Heads,
+		PatchSize:     extent(c.PatchSize),
+		InChannels:    whole(c.InChannels),
+		Hidden:        whole(c.Hidden),
+		Depth:         whole(c.Depth),
+		Decode:        whole(c.DecodeLayer),
+		Heads:         whole(c.Heads),
 		MLPRatio:      float64(c.MLPHidden) / float64(c.Hidden),
-		NumClasses:    c.NumClasses,
+		NumClasses:    whole(c.NumClasses),
 		LearnSigma:    &c.LearnSigma,
 		Names:         names,
-		TimestepShift: c.TimestepShift,
+		TimestepShift: whole(c.TimestepShift),
 		PathType:      string(c.Path),
 		Prediction:    string(c.Prediction),
 	}
@@ -96,23 +118,25 @@ var diffusersClasses = []string{"Transformer2DModel", "DiTTransformer2DModel"}
 // readConfig reads the config.json at path or, if there is none, the one that convert left in the
 // checkpoint's metadata. One of something else that lies next to a file that was named is as none.
 func readConfig(path string, f *checkpoint.File, named bool) (*fileConfig, error) {
-	b := []byte(f.Metadata()[checkpoint.ConfigKey])
-	if path != "" {
-		var err error
-		if b, err = checkpoint.ReadText(path); err != nil {
-			return nil, err
-		}
-	} else {
+	b, err := readText(path, f, checkpoint.ConfigKey)
+	if b == nil || err != nil {
+		return new(fileConfig), err
+	}
+	if path == "" {
 		path = f.Path + ", metadata " + checkpoint.ConfigKey
 	}
 	c := new(fileConfig)
-	if len(b) == 0 {
-		return c, nil
+	if err := checkpoint.UnmarshalText(path, b, c); err != nil {
+		return nil, err
 	}
-	if err := json.Unmarshal(b, c); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+	if c.Names == nil && (c.ClassName == "" || slices.Contains(diffusersClasses, c.ClassName)) {
+		if c.Names, err = labelsOf(path, b); err != nil {
+			return nil, err
+		}
 	}
 	switch {
+	case c.Dropout != nil && !(*c.Dropout >= 0 && *c.Dropout <= 1):
+		return nil, fmt.Errorf("%s: class_dropout_prob is %g, want a share from 0 to 1", path, *c.Dropout)
 	case c.ClassName == "":
 		return c, nil
 	case slices.Contains(diffusersClasses, c.ClassName):

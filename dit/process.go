@@ -165,61 +165,6 @@ func (at place) folder() string {
 	return filepath.Dir(at.weights)
 }
 
-// readLabels reads the names of the classes from a pipeline's model_index.json, which convert also
-// keeps in the checkpoint's metadata: {"id2label": {"0": "tench, Tinca tinca", ...}}. Without them
-// it returns nil.
-func readLabels(path string, f *checkpoint.File) ([]string, error) {
-	text := []byte(f.Metadata()[checkpoint.PipelineKey])
-	if path != "" {
-		var err error
-		if text, err = checkpoint.ReadText(path); err != nil {
-			return nil, err
-		}
-	} else {
-		path = "model_index.json"
-	}
-	if len(text) == 0 {
-		return nil, nil
-	}
-	var index struct {
-		Labels map[string]string `json:"id2label"`
-	}
-	if err := json.Unmarshal(text, &index); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	if len(index.Labels) == 0 {
-		return nil, nil
-	}
-	names := make([]string, len(index.Labels))
-	seen := make([]bool, len(names))
-	for key, label := range index.Labels {
-		i, err := strconv.Atoi(key)
-		if err != nil || i < 0 || i >= len(names) || seen[i] {
-			return nil, fmt.Errorf("%s: id2label has the key %s, want 0 to %d, each once",
-				path, checkpoint.Clean(key), len(names)-1)
-		}
-		names[i], seen[i] = label, true
-	}
-	return names, nil
-}
-
-// CheckNames reports names of classes that are not as many as a model has, or cannot be printed: a
-// model with such names is not opened. No names are right for any model.
-func CheckNames(names []string, classes int) error {
-	if names == nil {
-		return nil
-	}
-	if len(names) != classes {
-		return fmt.Errorf("%d names of classes, want %d", len(names), classes)
-	}
-	for i, name := range names {
-		if clean := checkpoint.Clean(name); clean != name {
-			return fmt.Errorf("the name of class %d, %s, is too long or cannot be printed", i, clean)
-		}
-	}
-	return nil
-}
-
 // setting returns a whole number among the arguments of the training script that saved the file, or
 // 0.
 func setting(f *checkpoint.File, name string) int {

@@ -35,7 +35,7 @@ func (w *Weights) recognise(given *fileConfig, o Options) error {
 	if err := w.settleFlow(&c, given, o); err != nil {
 		return err
 	}
-	c.TimestepShift = given.TimestepShift
+	c.TimestepShift = int(given.TimestepShift)
 	if naming.diffusers {
 		c.TimestepShift = 1
 	}
@@ -234,7 +234,7 @@ func (w *Weights) countBlocks(block *regexp.Regexp) int {
 // models have it.
 func (w *Weights) settleLabels(c *Config, given *fileConfig) error {
 	rows := c.NumClasses + 1
-	classes := given.NumClasses
+	classes := int(given.NumClasses)
 	if n := setting(w.File, "num_classes"); classes == 0 && (n == rows || n == rows-1) {
 		classes = n
 	}
@@ -266,16 +266,16 @@ func (w *Weights) complete(c *Config, given *fileConfig, o Options) error {
 		}
 	}
 	settle("input_size", &c.InputSize, o.InputSize, int(given.InputSize))
-	settle("patch_size", &c.PatchSize, given.PatchSize)
-	settle("in_channels", &c.InChannels, given.InChannels)
-	settle("hidden_size", &c.Hidden, given.Hidden)
-	settle("num_classes", &c.NumClasses, given.NumClasses)
+	settle("patch_size", &c.PatchSize, int(given.PatchSize))
+	settle("in_channels", &c.InChannels, int(given.InChannels))
+	settle("hidden_size", &c.Hidden, int(given.Hidden))
+	settle("num_classes", &c.NumClasses, int(given.NumClasses))
 	if given.Arch != "" && !strings.EqualFold(given.Arch, string(c.Arch)) {
 		errs = append(errs, fmt.Errorf("arch: %s by the tensors%s, %s as given",
 			c.Arch, archSigns[c.Arch], checkpoint.Clean(given.Arch)))
 	} else {
-		settle("depth"+c.groups(), &c.Depth, given.Depth)
-		settle("decode_layer", &c.DecodeLayer, o.DecodeLayer, given.Decode)
+		settle("depth"+c.groups(), &c.Depth, int(given.Depth))
+		settle("decode_layer", &c.DecodeLayer, o.DecodeLayer, int(given.Decode))
 	}
 	if given.LearnSigma != nil && *given.LearnSigma != c.LearnSigma {
 		errs = append(errs, fmt.Errorf("learn_sigma: %t by the tensors, %t as given", c.LearnSigma, *given.LearnSigma))
@@ -284,9 +284,9 @@ func (w *Weights) complete(c *Config, given *fileConfig, o Options) error {
 		errs = append(errs, fmt.Errorf("mlp_ratio: width %d by the tensors, %g as given", c.MLPHidden, width))
 	}
 	if c.Heads != 0 {
-		settle("num_heads", &c.Heads, o.Heads, given.Heads)
+		settle("num_heads", &c.Heads, o.Heads, int(given.Heads))
 	} else if c.Heads = o.Heads; c.Heads == 0 {
-		c.Heads = given.Heads
+		c.Heads = int(given.Heads)
 	}
 	if c.Heads == 0 {
 		var ok bool
