@@ -1,6 +1,10 @@
 package checkpoint
 
-import "slices"
+import (
+	"maps"
+	"slices"
+	"strings"
+)
 
 // Entry is something in a file that is not one of its tensors: a name and a short description of
 // the value.
@@ -8,11 +12,24 @@ type Entry struct{ Name, Value string }
 
 const (
 	maxEntries  = 64
-	maxSettings = 256
+	maxSettings = 256 // of a group
+	maxGroups   = 64
 )
 
 // settingsKeys are the keys under which training scripts keep what they were started with.
-var settingsKeys = []string{"args", "config", "cfg", "hparams", "hyper_parameters"}
+var settingsKeys = []string{
+	"args", "config", "cfg", "hparams", "hyper_parameters", "hyperparameters", "model_args", "model_config", "train_args",
+	"training_args", "options",
+}
+
+// settingGroups are the groups of nested arguments that are about the model and its process, and
+// not about data, the optimiser or logging.
+var settingGroups = []string{
+	"args", "cfg", "config", "denoiser", "diffusion", "dit", "flow", "framework", "hparams", "hyper_parameters",
+	"init_args", "interpolant", "kwargs", "loss", "method", "model", "net", "network", "noise", "noise_schedule",
+	"noise_scheduler", "objective", "params", "process", "schedule", "scheduler", "sit", "train", "trainer", "training",
+	"transformer", "transport",
+}
 
 // listEntries notes what is in the file apart from the set that was taken.
 func (f *File) listEntries(taken *set) {
@@ -22,7 +39,8 @@ func (f *File) listEntries(taken *set) {
 	for _, p := range f.root.pairs {
 		name, isString := p.key.(string)
 		if isString && slices.Contains(settingsKeys, name) {
-			f.noteSettings(p.value)
+			groups := maxGroups
+			f.noteSettings("", p.value, &groups)
 		}
 		_, isTensor := p.value.(*view)
 		if isTensor || isString && len(taken.path) > 0 && Clean(name) == taken.path[0] {
@@ -39,33 +57,67 @@ func (f *File) listEntries(taken *set) {
 	}
 }
 
-// noteSettings keeps the numbers and words of a dict, or of an object with attributes.
-func (f *File) noteSettings(v any) {
+// noteSettings keeps the numbers and words of a dict, or of an object with attributes, and those of
+// the groups in it under names such as "model.path_type". groups bounds how many it looks into.
+func (f *File) noteSettings(prefix string, v any, groups *int) {
+	d := attributes(v)
+	if d == nil || *groups == 0 {
+		return
+	}
+	*groups--
+	if f.settings == nil {
+		f.settings = map[string]string{}
+	}
+	for _, p := range d.pairs[:min(len(d.pairs), maxSettings)] {
+		key, ok := p.key.(string)
+		if !ok || len(prefix)+len(key) > maxName {
+			continue
+		}
+		value := p.value
+		if node, ok := value.(*record); ok { // of OmegaConf
+			if inner := attributes(node).find("_val"); inner != nil {
+				value = inner
+			}
+		}
+		switch value := value.(type) {
+		case string:
+			f.settings[prefix+key] = value[:min(len(value), maxShown)]
+		case bool, int64, float64:
+			f.settings[prefix+key] = show(value)
+		default:
+			if slices.Contains(settingGroups, strings.ToLower(key)) {
+				f.noteSettings(prefix+key+".", value, groups)
+			}
+		}
+	}
+}
+
+// attributes returns a dict, that of an object with attributes, or nil.
+func attributes(v any) *dict {
 	d, _ := v.(*dict)
 	if r, ok := v.(*record); ok {
 		d = &r.dict
 		if state, ok := r.state.(*dict); ok {
 			d = state
 		}
+		if content, ok := d.find("_content").(*dict); ok { // of OmegaConf
+			d = content
+		}
 	}
+	return d
+}
+
+// find returns what is under a key among the first of a dict, or nil.
+func (d *dict) find(key string) any {
 	if d == nil {
-		return
+		return nil
 	}
-	if f.settings == nil {
-		f.settings = map[string]string{}
-	}
-	for _, p := range d.pairs[:min(len(d.pairs), maxSettings)] {
-		key, ok := p.key.(string)
-		if !ok || len(key) > maxName {
-			continue
-		}
-		switch value := p.value.(type) {
-		case string:
-			f.settings[key] = value[:min(len(value), maxShown)]
-		case bool, int64, float64:
-			f.settings[key] = show(value)
+	for _, p := range d.pairs[:min(len(d.pairs), 8)] {
+		if p.key == key {
+			return p.value
 		}
 	}
+	return nil
 }
 
 // keys lists the first keys of a file of torch.save, in alphabetical order.
@@ -93,8 +145,26 @@ func (f *File) keys() []string {
 func (f *File) Entries() []Entry { return f.entries }
 
 // Setting returns one of the arguments of the training script that saved the file, such as
-// "num_classes": a word, or a number as Python prints it.
+// "num_classes": a word, or a number as Python prints it. One in a group of arguments counts where
+// none by itself has the name: the least deep, and of these the first by name.
 func (f *File) Setting(name string) (string, bool) {
 	value, ok := f.settings[name]
-	return value, ok
+	if ok {
+		return value, true
+	}
+	best := ""
+	for full := range f.settings {
+		if !strings.HasSuffix(full, "."+name) {
+			continue
+		}
+		deep, than := strings.Count(full, "."), strings.Count(best, ".")
+		if best == "" || deep < than || deep == than && full < best {
+			best = full
+		}
+	}
+	return f.settings[best], best != ""
 }
+
+// Settings returns all arguments that Setting knows; those in groups have names such as
+// "model.path_type".
+func (f *File) Settings() map[string]string { return maps.Clone(f.settings) }

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 const wild = "../testdata/wild/"
@@ -240,11 +242,28 @@ func TestSettings(t *testing.T) {
 			t.Errorf("%s: prediction %q, num_classes %q, none %t", name, prediction, classes, ok)
 		}
 	}
+	nested := dictOf(
+		entry("model", dictOf(entry("path_type", text("GVP")), entry("inner", dictOf(entry("hidden", text("x")))))),
+		entry("data", dictOf(entry("prediction", text("weather")))),
+		entry("diffusion", dictOf(entry("params", dictOf(entry("noise_schedule", text("cosine")))))),
+	)
+	f, err := openBytes(archive(t, zip.Store, dictOf(weight, entry("config", nested))), OpenOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{"model.path_type": "GVP", "diffusion.params.noise_schedule": "cosine"}
+	if d := cmp.Diff(want, f.Settings()); d != "" {
+		t.Error(d)
+	}
+	schedule, ok := f.Setting("noise_schedule")
+	if _, found := f.Setting("schedule"); schedule != "cosine" || !ok || found {
+		t.Errorf("nested: noise_schedule %q, %t; schedule %t", schedule, ok, found)
+	}
 	to := t.TempDir() + "/sit.safetensors"
 	if _, err := Convert(wild+"sit-args.pt", to, ConvertOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	f := openTest(t, to)
+	f = openTest(t, to)
 	if path, _ := f.Setting("path_type"); path != "Linear" || f.Metadata()[SourceKey] != "sit-args.pt" {
 		t.Errorf("converted: path_type %q, metadata %v", path, f.Metadata())
 	}
