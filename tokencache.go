@@ -133,6 +133,7 @@ type Pipeline struct {
 
 	names   []string
 	assumed string
+	suits   Sampling // see SchedulerSampling
 }
 
 // model is what a Pipeline needs of a model besides what the engine runs: *dit.Model and
@@ -199,7 +200,7 @@ func fromWeights(ctx context.Context, w *dit.Weights, o Options) (*Pipeline, err
 		return nil, err
 	}
 	var err error
-	p := &Pipeline{names: w.ClassNames, assumed: w.Assumed}
+	p := &Pipeline{names: w.ClassNames, assumed: w.Assumed, suits: w.Process.Sampling()}
 	decoder := o.VAE
 	if decoder == "" {
 		decoder = w.VAE
@@ -270,6 +271,7 @@ func (p *Pipeline) Share(o Options) (*Pipeline, error) {
 		network: p.network,
 		names:   p.names,
 		assumed: p.assumed,
+		suits:   p.suits,
 	}
 	if o.Solvers != nil {
 		q.network.Learned = o.Solvers
@@ -361,6 +363,10 @@ func (p *Pipeline) Config() dit.Config {
 	c, _ := p.config.(dit.Config)
 	return c
 }
+
+// SchedulerSampling returns what the scheduler_config.json of the model says of how to sample it: the
+// shift of a flow's steps, and nothing else. A Request does not have it by itself.
+func (p *Pipeline) SchedulerSampling() Sampling { return p.suits }
 
 // Name returns the model's architecture and size, for people.
 func (p *Pipeline) Name() string { return p.net.Name() }

@@ -120,14 +120,19 @@ func (f *File) convert(c Content, to string, o ConvertOptions) (leftOut []string
 // tensors.
 func (c *Content) keep(weights, pipeline string, f *File) error {
 	dir := filepath.Dir(weights)
-	files := []struct{ key, path string }{
+	type next struct{ key, path string }
+	files := []next{ // a later one replaces an earlier one
 		{ConfigKey, filepath.Join(dir, "config.json")},
+		{SchedulerKey, filepath.Join(dir, "scheduler", "scheduler_config.json")},
 		{SchedulerKey, filepath.Join(dir, "scheduler_config.json")},
+	}
+	if pipeline == "" && filepath.Base(dir) == "transformer" {
+		pipeline = filepath.Dir(dir)
 	}
 	if pipeline != "" {
 		files = append(files,
-			struct{ key, path string }{SchedulerKey, filepath.Join(pipeline, "scheduler", "scheduler_config.json")},
-			struct{ key, path string }{PipelineKey, filepath.Join(pipeline, "model_index.json")})
+			next{SchedulerKey, filepath.Join(pipeline, "scheduler", "scheduler_config.json")},
+			next{PipelineKey, filepath.Join(pipeline, "model_index.json")})
 	}
 	for _, file := range files {
 		switch b, err := ReadText(file.path); {

@@ -46,6 +46,8 @@ type fileConfig struct {
 	DiffActivator string `json:"activation_fn,omitempty"`
 	DiffAffine    bool   `json:"norm_elementwise_affine,omitempty"`
 	DiffBias      *bool  `json:"attention_bias,omitempty"`
+
+	more map[string]string // all numbers, words and truths, by key
 }
 
 // whole is a whole number, which may be written as 2.0.
@@ -115,6 +117,9 @@ func (c Config) JSON(names []string) ([]byte, error) {
 // diffusersClasses are the classes of diffusers whose weights are those of a DiT.
 var diffusersClasses = []string{"Transformer2DModel", "DiTTransformer2DModel"}
 
+// diffusersEps is norm_eps of every DiT that diffusers made of the official ones, whose own is 1e-6.
+const diffusersEps = "1e-05"
+
 // readConfig reads the config.json at path or, if there is none, the one that convert left in the
 // checkpoint's metadata. One of something else that lies next to a file that was named is as none.
 func readConfig(path string, f *checkpoint.File, named bool) (*fileConfig, error) {
@@ -125,7 +130,7 @@ func readConfig(path string, f *checkpoint.File, named bool) (*fileConfig, error
 	if path == "" {
 		path = f.Path + ", metadata " + checkpoint.ConfigKey
 	}
-	c := new(fileConfig)
+	c := &fileConfig{more: scalars(b)}
 	if err := checkpoint.UnmarshalText(path, b, c); err != nil {
 		return nil, err
 	}
@@ -158,6 +163,9 @@ func (c *fileConfig) fromDiffusers() error {
 	if c.DiffOut != 0 && c.InChannels != 0 {
 		learned := c.DiffOut == 2*c.InChannels
 		c.LearnSigma = &learned
+	}
+	if c.more["norm_eps"] == diffusersEps {
+		delete(c.more, "norm_eps")
 	}
 	switch {
 	case c.DiffNormType != "" && c.DiffNormType != "ada_norm_zero":

@@ -1,11 +1,13 @@
 package dit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/tokencache/tokencache/checkpoint"
 	"github.com/tokencache/tokencache/diffusion"
@@ -102,7 +104,7 @@ func openFile(f *checkpoint.File, at place, o Options) (*Weights, error) {
 		return nil, err
 	}
 	w := &Weights{File: f, VAE: at.vae, Assumed: f.Assumed}
-	if w.Process, err = readProcess(at, f, given); err != nil {
+	if err := w.readProcess(at, given); err != nil {
 		return nil, err
 	}
 	names, err := readLabels(at.index, f)
@@ -115,6 +117,7 @@ func openFile(f *checkpoint.File, at place, o Options) (*Weights, error) {
 	if err := w.recognise(given, o); err != nil {
 		return nil, fmt.Errorf("model %s: %w", at.weights, err)
 	}
+	w.heed(given, o)
 	return w, nil
 }
 
@@ -215,14 +218,15 @@ func locate(path string) (place, error) {
 		}
 	}
 	at.config = exists(filepath.Join(dir, "config.json"))
-	at.scheduler = exists(filepath.Join(dir, schedulerFile))
-	index := exists(filepath.Join(pipeline, "model_index.json"))
-	if index != "" && filepath.Base(dir) == "transformer" {
-		at.index = index
-		at.vae = exists(filepath.Join(pipeline, "vae"))
-		if s := exists(filepath.Join(pipeline, "scheduler", schedulerFile)); s != "" {
-			at.scheduler = s
+	schedulers := []string{filepath.Join(dir, schedulerFile), filepath.Join(dir, "scheduler", schedulerFile)}
+	if filepath.Base(dir) == "transformer" {
+		schedulers = slices.Insert(schedulers, 0, filepath.Join(pipeline, "scheduler", schedulerFile))
+		if at.index = exists(filepath.Join(pipeline, "model_index.json")); at.index != "" {
+			at.vae = exists(filepath.Join(pipeline, "vae"))
 		}
+	}
+	for _, path := range schedulers {
+		at.scheduler = cmp.Or(at.scheduler, exists(path))
 	}
 	return at, nil
 }

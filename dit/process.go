@@ -1,7 +1,6 @@
 package dit
 
 import (
-	"encoding/json"
 	"fmt"
 	"path/filepath"
 	"regexp"
@@ -9,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/tokencache/tokencache/checkpoint"
+	"github.com/tokencache/tokencache/diffusion"
 )
 
 // Process is the diffusion process that a model was trained for, in diffusers' words.
@@ -21,19 +21,31 @@ type Process struct {
 	ZeroSNR    bool   // betas are rescaled so that the last timestep is noise alone
 	Source     string // what told it, or "" where nothing did and it is the official models'
 
-	diffusers bool // a scheduler of diffusers told of a flow
+	// How the steps of a flow are shifted, as in diffusion.Sampling.
+	Shift, ShiftTerminal float64
+	ShiftByResolution    bool
+
+	diffusers bool   // a scheduler of diffusers told of a flow
+	told      string // its prediction_type, of a flow
+	refused   string // why the model cannot be run, whatever else it is, or ""
 }
 
 // flowSchedule stands for the betas that a flow does not have.
 const flowSchedule = "flow"
 
+const (
+	officialBetaStart = 1e-4
+	officialBetaEnd   = 0.02
+	officialTimesteps = diffusion.Timesteps
+)
+
 // officialProcess is that of DiT and MDT: Ho et al. 2020, section 4.
 var officialProcess = Process{
 	Prediction: "epsilon",
 	Schedule:   "linear",
-	BetaStart:  1e-4,
-	BetaEnd:    0.02,
-	Timesteps:  1000,
+	BetaStart:  officialBetaStart,
+	BetaEnd:    officialBetaEnd,
+	Timesteps:  officialTimesteps,
 }
 
 // UnsupportedError says that a model is recognised but cannot be run.
@@ -46,6 +58,8 @@ func (w *Weights) Unsupported() error {
 	p, want := w.Process, officialProcess
 	want.Source = p.Source
 	switch {
+	case p.refused != "":
+		return &UnsupportedError{p.refused}
 	case p == want, w.Arch == ArchSiT:
 		return nil
 	case p.Schedule == flowSchedule:
@@ -65,70 +79,50 @@ func (w *Weights) Unsupported() error {
 		want.Schedule, want.BetaStart, want.BetaEnd, want.Timesteps)}
 }
 
-const schedulerFile = "scheduler_config.json"
-
-// schedulerConfig is a scheduler_config.json of diffusers, where it concerns what the model was
-// trained for. What is not given is as diffusers' default, which is the official process.
-type schedulerConfig struct {
-	Class      string          `json:"_class_name"`
-	Prediction *string         `json:"prediction_type"`
-	Schedule   *string         `json:"beta_schedule"`
-	BetaStart  *float64        `json:"beta_start"`
-	BetaEnd    *float64        `json:"beta_end"`
-	Timesteps  *int            `json:"num_train_timesteps"`
-	Trained    json.RawMessage `json:"trained_betas"`
-	ZeroSNR    bool            `json:"rescale_betas_zero_snr"`
-}
-
-// readProcess finds out which process the model was trained for: from scheduler_config.json, which
-// convert also keeps in the checkpoint's metadata, from the arguments of the training script, and
-// from the name of the file, since a flow's tensors are those of a DiT.
-func readProcess(at place, f *checkpoint.File, given *fileConfig) (Process, error) {
-	p := officialProcess
-	flow := flowSign(at, f)
-	if given.PathType != "" {
+// readProcess finds out which process the model was trained for: from scheduler_config.json, and
+// from what tells of a flow, whose tensors are those of a DiT: config.json, the arguments of the
+// training script, and the name of the file.
+func (w *Weights) readProcess(at place, given *fileConfig) error {
+	p, err := w.readScheduler(at)
+	if err != nil {
+		return err
+	}
+	w.Process = p
+	flow := flowSign(at, w.File)
+	switch {
+	case given.PathType != "":
 		flow = "config.json: path_type " + checkpoint.Clean(given.PathType)
+	case strings.EqualFold(given.Arch, string(ArchSiT)):
+		flow = "config.json: arch " + string(ArchSiT)
+	case ofFlow(given.Prediction):
+		flow = "config.json: prediction " + given.Prediction
 	}
 	if flow != "" {
-		return Process{Prediction: "velocity", Schedule: flowSchedule, Source: flow}, nil
+		w.noteNoise()
+		w.Process.Prediction, w.Process.Schedule = string(diffusion.PredictVelocity), flowSchedule
+		w.Process.Source, w.Process.diffusers = flow, false
 	}
-	text := []byte(f.Metadata()[checkpoint.SchedulerKey])
-	source := schedulerFile
-	if at.scheduler != "" {
-		var err error
-		if text, err = checkpoint.ReadText(at.scheduler); err != nil {
-			return p, err
-		}
-		source = at.scheduler
-	}
-	if len(text) == 0 {
-		return p, nil
-	}
-	var c schedulerConfig
-	if err := json.Unmarshal(text, &c); err != nil {
-		return p, fmt.Errorf("%s: %w", source, err)
-	}
-	p.Source = filepath.Base(source)
-	if strings.HasPrefix(c.Class, "FlowMatch") {
-		return Process{Prediction: "velocity", Schedule: flowSchedule, Source: p.Source, diffusers: true}, nil
-	}
-	set(&p.Prediction, c.Prediction)
-	set(&p.Schedule, c.Schedule)
-	set(&p.BetaStart, c.BetaStart)
-	set(&p.BetaEnd, c.BetaEnd)
-	set(&p.Timesteps, c.Timesteps)
-	p.Prediction, p.Schedule = checkpoint.Clean(p.Prediction), checkpoint.Clean(p.Schedule)
-	p.ZeroSNR = c.ZeroSNR
-	if t := string(c.Trained); t != "" && t != "null" {
-		p.Schedule = "trained"
-	}
-	return p, nil
+	return nil
 }
 
-func set[T any](own, given *T) {
-	if given != nil {
-		*own = *given
+// noteNoise says that a scheduler's noise schedule is not that of a flow.
+func (w *Weights) noteNoise() {
+	p, official := w.Process, officialProcess
+	official.Source = p.Source
+	if p.Schedule != flowSchedule && p.refused == "" && p != official {
+		w.assume("%s has a noise schedule, which a flow does not have: it is not used", p.Source)
 	}
+}
+
+// ofFlow reports whether an argument prediction is one of SiT's that a DiT does not have.
+func ofFlow(prediction string) bool {
+	return strings.EqualFold(prediction, "velocity") || strings.EqualFold(prediction, "score")
+}
+
+// Sampling returns what the process says of how to sample, the shift of a flow's steps, and nothing
+// else.
+func (p Process) Sampling() diffusion.Sampling {
+	return diffusion.Sampling{Shift: p.Shift, ShiftByResolution: p.ShiftByResolution, ShiftTerminal: p.ShiftTerminal}
 }
 
 // sitName matches SiT as a word in the name of a file or of a model: SiT-XL-2-256x256.pt, SiT-XL/2.
@@ -142,7 +136,7 @@ func flowSign(at place, f *checkpoint.File) string {
 	if path, ok := f.Setting("path_type"); ok {
 		return "args: path_type " + checkpoint.Clean(path)
 	}
-	if prediction, _ := f.Setting("prediction"); prediction == "velocity" || prediction == "score" {
+	if prediction, _ := f.Setting("prediction"); ofFlow(prediction) {
 		return "args: prediction " + prediction
 	}
 	original := f.Metadata()[checkpoint.SourceKey]

@@ -119,16 +119,32 @@ func (w *Weights) settleFlow(c *Config, given *fileConfig, o Options) error {
 	if c.Arch != ArchSiT {
 		return nil
 	}
+	if !w.Process.diffusers {
+		w.noteNoise()
+	}
 	path, _ := w.File.Setting("path_type")
-	predicts, _ := w.File.Setting("prediction")
+	predicts, ok := w.File.Setting("prediction")
+	if !ok {
+		predicts, _ = w.File.Setting("prediction_type")
+	}
+	if w.Process.told == string(diffusion.PredictFlow) {
+		predicts = cmp.Or(predicts, w.Process.told)
+	}
 	repa := isREPA(w.File)
 	if repa && predicts == "" {
 		predicts = "v"
 	}
-	path = cmp.Or(string(o.Path), given.PathType, path)
-	predicts = cmp.Or(string(o.Prediction), given.Prediction, predicts)
+	predicts = cmp.Or(string(o.Prediction), given.Prediction, given.more["prediction_type"], predicts)
 	name := map[string]diffusion.Path{"": "", "linear": diffusion.LinearPath, "gvp": diffusion.GVPPath,
 		"cosine": diffusion.GVPPath, "vp": diffusion.VPPath}
+	for _, alias := range []string{"interpolant", "transport"} {
+		text, _ := w.File.Setting(alias)
+		text = cmp.Or(given.more[alias], text)
+		if _, known := name[strings.ToLower(text)]; known {
+			path = cmp.Or(path, text)
+		}
+	}
+	path = cmp.Or(string(o.Path), given.PathType, path)
 	words := map[string]diffusion.Prediction{"": "", "velocity": diffusion.PredictVelocity, "noise": diffusion.PredictNoise,
 		"score": diffusion.PredictScore, "v": diffusion.PredictFlow, "x": diffusion.PredictSample, "x0": diffusion.PredictSample}
 	for _, p := range diffusion.Predictions() {

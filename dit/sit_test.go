@@ -60,6 +60,54 @@ func TestFlowsAreRecognised(t *testing.T) {
 	}
 }
 
+// TestSchedulerOfFlow checks that the shift of a SiT's steps is taken from its scheduler.
+func TestSchedulerOfFlow(t *testing.T) {
+	const class = `{"_class_name":"FlowMatchEulerDiscreteScheduler",`
+	for _, c := range []struct {
+		name, scheduler string
+		want            diffusion.Sampling
+		predicts        diffusion.Prediction
+		refused         string
+		opening         string
+		assumed         string
+	}{
+		{name: "none", scheduler: class + `"shift":1.0}`, predicts: "velocity"},
+		{name: "shift", scheduler: class + `"shift":3.0}`, predicts: "velocity", want: diffusion.Sampling{Shift: 3}},
+		{
+			name: "shift of a solver", predicts: "flow_prediction", want: diffusion.Sampling{Shift: 2.5},
+			scheduler: `{"_class_name":"UniPCMultistepScheduler","use_flow_sigmas":true,"prediction_type":"flow_prediction","flow_shift":2.5}`,
+		},
+		{
+			name: "by resolution", predicts: "velocity", want: diffusion.Sampling{ShiftByResolution: true, ShiftTerminal: 0.1},
+			scheduler: class + `"use_dynamic_shifting":true,"shift":3,"base_shift":0.5,"shift_terminal":0.1}`,
+		},
+		{
+			name: "by resolution in another way", predicts: "velocity",
+			scheduler: class + `"use_dynamic_shifting":true,"base_shift":0.7}`,
+			want:      diffusion.Sampling{Shift: 0}, refused: "use_dynamic_shifting is supported only with base_shift 0.5",
+		},
+		{name: "inverted", scheduler: class + `"invert_sigmas":true}`, predicts: "velocity", refused: "invert_sigmas true is not supported"},
+		{name: "no shift", scheduler: class + `"shift":0}`, opening: "shift is 0, want a number above 0"},
+		{name: "a noise schedule", scheduler: `{"beta_end":0.012}`, predicts: "velocity", assumed: "has a noise schedule, which a flow does not have"},
+		{name: "distilled", scheduler: `{"_class_name":"LCMScheduler"}`, predicts: "velocity", refused: "class LCMScheduler"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			files := map[string]string{"config.json": `{"arch":"SiT"}`, schedulerFile: c.scheduler}
+			w, err := Open(write(t, "model.safetensors", copied(t), nil, files), Options{Heads: 2})
+			wantError(t, err, c.opening)
+			if err != nil {
+				return
+			}
+			defer w.Close()
+			wantError(t, w.Unsupported(), c.refused)
+			if got := w.Process.Sampling(); got != c.want || w.Prediction != c.predicts || !strings.Contains(w.Assumed, c.assumed) ||
+				(c.assumed == "") != (w.Assumed == "") {
+				t.Errorf("%+v, predicts %s, assumed %q", got, w.Prediction, w.Assumed)
+			}
+		})
+	}
+}
+
 // TestFlowArguments checks that the arguments of SiT's training script tell what a checkpoint is,
 // also after it was converted.
 func TestFlowArguments(t *testing.T) {

@@ -160,6 +160,10 @@ func TestProcess(t *testing.T) {
 		{"none of its own", `{"trained_betas":null}`, ""},
 		{"zero SNR", `{"rescale_betas_zero_snr":true}`, "zero terminal SNR"},
 		{"a flow", `{"_class_name":"FlowMatchEulerDiscreteScheduler"}`, "it predicts the velocity of a flow: of flows only SiT is supported"},
+		{"a flow of a solver", `{"prediction_type":"flow_prediction","use_flow_sigmas":true}`, "it predicts the velocity of a flow"},
+		{"EDM", `{"_class_name":"EDMEulerScheduler"}`, "scheduler_config.json: class EDMEulerScheduler is for a model with EDM's preconditioning"},
+		{"distilled", `{"_class_name":"LCMScheduler"}`, "class LCMScheduler is for a model that was distilled into few steps"},
+		{"1000.0 timesteps", `{"num_train_timesteps":1000.0}`, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			files := map[string]string{"model_index.json": "{}"}
@@ -167,13 +171,17 @@ func TestProcess(t *testing.T) {
 				files["scheduler/scheduler_config.json"] = c.scheduler
 			}
 			dir := write(t, "transformer/model.safetensors", copied(t), nil, files)
+			folder := filepath.Join(dir, "transformer")
 			converted := filepath.Join(t.TempDir(), "converted.safetensors")
-			if _, err := checkpoint.Convert(dir, converted, checkpoint.ConvertOptions{}); err != nil {
-				t.Fatal(err)
+			ofFolder := filepath.Join(t.TempDir(), "converted.safetensors")
+			for from, to := range map[string]string{dir: converted, folder: ofFolder} {
+				if _, err := checkpoint.Convert(from, to, checkpoint.ConvertOptions{}); err != nil {
+					t.Fatal(err)
+				}
 			}
 			// As a pipeline, by its transformer, by its file, and converted: the process is known
 			// in each.
-			for _, path := range []string{dir, filepath.Join(dir, "transformer"), filepath.Join(dir, "transformer/model.safetensors"), converted} {
+			for _, path := range []string{dir, folder, filepath.Join(folder, "model.safetensors"), converted, ofFolder} {
 				w, err := Open(path, Options{Heads: 2})
 				if err != nil {
 					t.Fatal(err)
@@ -187,6 +195,50 @@ func TestProcess(t *testing.T) {
 				w.Close()
 			}
 		})
+	}
+}
+
+// TestSchedulerPlaces checks that a scheduler_config.json is found next to the weights, in the folder
+// scheduler next to them, and next to their folder transformer, without a model_index.json too.
+func TestSchedulerPlaces(t *testing.T) {
+	const v = `{"prediction_type":"v_prediction"}`
+	for weights, scheduler := range map[string]string{
+		"model.safetensors":             "scheduler_config.json",
+		"a/model.safetensors":           "a/scheduler/scheduler_config.json",
+		"transformer/model.safetensors": "scheduler/scheduler_config.json",
+	} {
+		dir := filepath.Dir(filepath.Join(write(t, weights, copied(t), nil, map[string]string{scheduler: v}), weights))
+		converted := filepath.Join(t.TempDir(), "converted.safetensors")
+		if _, err := checkpoint.Convert(dir, converted, checkpoint.ConvertOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range []string{dir, converted} {
+			w, err := Open(path, Options{Heads: 2})
+			if err != nil {
+				t.Fatal(err)
+			}
+			wantError(t, w.Unsupported(), "scheduler_config.json: prediction_type v_prediction is not supported")
+			w.Close()
+		}
+	}
+}
+
+// TestSchedulerNotes checks what is said of a scheduler's settings that are not of the model.
+func TestSchedulerNotes(t *testing.T) {
+	for scheduler, want := range map[string]string{
+		`{"_class_name":"DDIMScheduler","clip_sample":false,"thresholding":false,"timestep_spacing":"leading"}`: "",
+		`{"clip_sample":true,"thresholding":true,"timestep_spacing":"trailing"}`: "scheduler_config.json asks for clip_sample, " +
+			"thresholding, timestep_spacing trailing: how to sample is not taken from it",
+		`{"_class_name":"OwnScheduler"}`: "class OwnScheduler is not known, and is taken for one of a noise schedule",
+	} {
+		w, err := Open(write(t, "model.safetensors", copied(t), nil, map[string]string{schedulerFile: scheduler}), Options{Heads: 2})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Unsupported(); err != nil || (want == "") != (w.Assumed == "") || !strings.Contains(w.Assumed, want) {
+			t.Errorf("%s: %v, assumed %q, want %q", scheduler, err, w.Assumed, want)
+		}
+		w.Close()
 	}
 }
 

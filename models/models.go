@@ -141,20 +141,22 @@ func Classifier(name string) (*eval.Classifier, error) {
 	return b.Classifier()
 }
 
-// Official returns how a model's own code samples it: the guidance of DiT, or MDT's that grows. A
-// model without a null class has none.
+// Official returns how a model's own code samples it: the guidance of DiT, or MDT's that grows, and
+// the shift of its scheduler. A model without a null class has no guidance.
 func Official(p *tokencache.Pipeline) diffusion.Sampling {
 	if p.TakesPrompts() {
 		return diffusion.Sampling{Sampler: "euler", Steps: 100, Guidance: 2.5}
 	}
-	c := p.Config()
-	if c.NoNullClass {
-		return diffusion.Sampling{Guidance: 1}
+	c, s := p.Config(), p.SchedulerSampling()
+	switch {
+	case c.NoNullClass:
+		s.Guidance = 1
+	case c.DecodeLayer == 0:
+		s.Guidance = 4
+	default:
+		s.Guidance, s.GuidancePower = 3.8, 4
 	}
-	if c.DecodeLayer == 0 {
-		return diffusion.Sampling{Guidance: 4}
-	}
-	return diffusion.Sampling{Guidance: 3.8, GuidancePower: 4}
+	return s
 }
 
 // orUnknown returns err, or that a name is unknown where no file has it and it does not look like a

@@ -119,9 +119,12 @@ func (g *generation) sampling() (tokencache.Sampling, error) {
 	sampling := g.opened.Sampling.WithDefaults()
 	if p.Sampler != "" && p.Sampler != sampling.Sampler {
 		sampling = tokencache.Sampling{
-			Sampler:       p.Sampler,
-			Guidance:      sampling.Guidance,
-			GuidancePower: sampling.GuidancePower,
+			Sampler:           p.Sampler,
+			Shift:             sampling.Shift,
+			ShiftByResolution: sampling.ShiftByResolution,
+			ShiftTerminal:     sampling.ShiftTerminal,
+			Guidance:          sampling.Guidance,
+			GuidancePower:     sampling.GuidancePower,
 		}.WithDefaults()
 	}
 	if p.Steps != "" {

@@ -43,6 +43,9 @@ func (f *samplingFlags) sampling(suits diffusion.Sampling) (diffusion.Sampling, 
 		Clip:          f.Clip,
 	}
 	f.flowFlags.add(&s)
+	if f.Shift == 0 && !f.Resolve {
+		s.Shift, s.ShiftByResolution, s.ShiftTerminal = suits.Shift, suits.ShiftByResolution, suits.ShiftTerminal
+	}
 	var err error
 	if f.Sampler == "" && f.Spacing == "" {
 		s.Steps = suits.Steps
@@ -90,7 +93,7 @@ func (f *samplingFlags) of(policy reuse.Policy, s diffusion.Sampling) diffusion.
 
 // flowFlags are of flow models, such as SiT.
 type flowFlags struct {
-	Shift     float64 `help:"Shift the steps of a flow towards noise, u to X*u/(1+(X-1)*u). Default: 1, which does not." placeholder:"X"`
+	Shift     float64 `help:"Shift the steps of a flow towards noise, u to X*u/(1+(X-1)*u). Default: as the model's scheduler_config.json says, else 1, which does not." placeholder:"X"`
 	Resolve   bool    `name:"shift-by-resolution" help:"Shift the steps of a flow by as much as suits the number of its tokens."`
 	From      float64 `name:"guidance-low" help:"Guide only from this time on, timestep/1000, which is 1 for noise. Default: 0." placeholder:"T"`
 	To        float64 `name:"guidance-high" help:"Guide only up to this time, such as 0.7. Default: 1." placeholder:"T"`
