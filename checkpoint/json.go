@@ -50,7 +50,11 @@ func JSONValue(raw []byte) string {
 	case raw[0] == '"':
 		return "the text " + Clean(string(raw))
 	case raw[0] == '[':
-		return "the list " + Clean(string(raw))
+		var b bytes.Buffer
+		if json.Compact(&b, raw) != nil {
+			return "a list"
+		}
+		return "the list " + Clean(b.String())
 	case raw[0] == '{':
 		return "an object"
 	case raw[0] == 't', raw[0] == 'f', raw[0] == 'n':

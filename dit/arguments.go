@@ -225,21 +225,3 @@ func modelSpec(f *checkpoint.File) map[string]string {
 	}
 	return nil
 }
-
-// scalars returns the numbers, words and truths at the top of a JSON object, as text.
-func scalars(text []byte) map[string]string {
-	var all map[string]any
-	if checkpoint.UnmarshalText("", text, &all) != nil {
-		return nil
-	}
-	list := map[string]string{}
-	for key, value := range all {
-		switch value := value.(type) {
-		case string:
-			list[key] = value
-		case bool, float64:
-			list[key] = fmt.Sprint(value)
-		}
-	}
-	return list
-}

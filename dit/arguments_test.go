@@ -80,6 +80,8 @@ func TestConfigArguments(t *testing.T) {
 		{"nothing but that", diffusers + `"only_cross_attention":true}`, "config.json: only_cross_attention true is not supported"},
 		{"RMS norms", `{"norm_layer":"RMSNorm"}`, "config.json: norm_layer RMSNorm is not supported, only layer norms"},
 		{"prediction", `{"prediction_type":"v_prediction"}`, "config.json: prediction_type v_prediction is not supported"},
+		{"in a group", `{"model":{"params":{"qk_norm":true}}}`, "config.json: model.params.qk_norm true is not supported"},
+		{"in a group of data", `{"data":{"prediction_type":"v_prediction"}}`, ""},
 		{"a byte order mark", "\uFEFF" + `{"qk_norm":true}`, "qk_norm true is not supported"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

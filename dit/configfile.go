@@ -4,9 +4,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/tokencache/tokencache/checkpoint"
@@ -47,7 +49,7 @@ type fileConfig struct {
 	DiffAffine    bool   `json:"norm_elementwise_affine,omitempty"`
 	DiffBias      *bool  `json:"attention_bias,omitempty"`
 
-	more map[string]string // all numbers, words and truths, by key
+	more map[string]string // all numbers, words and truths, by key; in groups by "model.depth"
 }
 
 // whole is a whole number, which may be written as 2.0.
@@ -117,8 +119,44 @@ func (c Config) JSON(names []string) ([]byte, error) {
 // diffusersClasses are the classes of diffusers whose weights are those of a DiT.
 var diffusersClasses = []string{"Transformer2DModel", "DiTTransformer2DModel"}
 
+// configGroups are the groups of a nested config.json that are about the model.
+var configGroups = []string{
+	"args", "config", "denoiser", "diffusion", "dit", "init_args", "interpolant", "kwargs", "model", "net", "network",
+	"params", "sit", "transformer", "transport",
+}
+
+// maxGroupDepth bounds how deep groups lie in one another.
+const maxGroupDepth = 4
+
+// read adds what an object says whose keys are in a group, such as "model.": first what groups in
+// it say, over which its own keys count.
+func (c *fileConfig) read(source, group string, text []byte) error {
+	var all map[string]json.RawMessage
+	if err := checkpoint.UnmarshalText(source, text, &all); err != nil {
+		return err
+	}
+	for _, key := range slices.Sorted(maps.Keys(all)) {
+		raw := all[key]
+		var word string
+		switch {
+		case raw[0] == '{' && slices.Contains(configGroups, key) && strings.Count(group, ".") < maxGroupDepth:
+			if err := c.read(source, group+key+".", raw); err != nil {
+				return err
+			}
+		case raw[0] == '"' && json.Unmarshal(raw, &word) == nil:
+			c.more[group+key] = word
+		case raw[0] != '{' && raw[0] != '[' && raw[0] != 'n':
+			c.more[group+key] = string(raw)
+		}
+	}
+	if group != "" {
+		source += ", group " + strings.TrimSuffix(group, ".")
+	}
+	return checkpoint.UnmarshalText(source, text, c)
+}
+
 // diffusersEps is norm_eps of every DiT that diffusers made of the official ones, whose own is 1e-6.
-const diffusersEps = "1e-05"
+const diffusersEps = 1e-5
 
 // readConfig reads the config.json at path or, if there is none, the one that convert left in the
 // checkpoint's metadata. One of something else that lies next to a file that was named is as none.
@@ -130,8 +168,8 @@ func readConfig(path string, f *checkpoint.File, named bool) (*fileConfig, error
 	if path == "" {
 		path = f.Path + ", metadata " + checkpoint.ConfigKey
 	}
-	c := &fileConfig{more: scalars(b)}
-	if err := checkpoint.UnmarshalText(path, b, c); err != nil {
+	c := &fileConfig{more: map[string]string{}}
+	if err := c.read(path, "", b); err != nil {
 		return nil, err
 	}
 	if c.Names == nil && (c.ClassName == "" || slices.Contains(diffusersClasses, c.ClassName)) {
@@ -164,7 +202,7 @@ func (c *fileConfig) fromDiffusers() error {
 		learned := c.DiffOut == 2*c.InChannels
 		c.LearnSigma = &learned
 	}
-	if c.more["norm_eps"] == diffusersEps {
+	if eps, err := strconv.ParseFloat(c.more["norm_eps"], 64); err == nil && eps == diffusersEps {
 		delete(c.more, "norm_eps")
 	}
 	switch {

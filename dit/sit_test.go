@@ -28,6 +28,7 @@ func TestFlowsAreRecognised(t *testing.T) {
 		{"path in config.json", "model.safetensors", `{"path_type":"GVP"}`, Options{}, "GVP", "velocity"},
 		{"both in config.json", "model.safetensors", `{"arch":"SiT","path_type":"vp","prediction":"noise"}`, Options{}, "VP", "epsilon"},
 		{"arch in config.json", "model.safetensors", `{"arch":"SiT"}`, Options{}, "Linear", "velocity"},
+		{"in a group", "model.safetensors", `{"model":{"path_type":"GVP","params":{"prediction":"score"}}}`, Options{}, "GVP", "score"},
 		{"as asked for", "model.safetensors", "", Options{Prediction: "score"}, "Linear", "score"},
 		{"asked for over config.json", "model.safetensors", `{"path_type":"VP"}`, Options{Path: "GVP"}, "GVP", "velocity"},
 	} {
