@@ -141,6 +141,38 @@ func TestResolve(t *testing.T) {
 	}
 }
 
+// TestSchedulersShift checks that a SiT is sampled with the shift of its scheduler.
+func TestSchedulersShift(t *testing.T) {
+	weights, err := os.ReadFile("../testdata/wild/plain.safetensors")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for name, content := range map[string]string{
+		"model.safetensors":     string(weights),
+		"config.json":           `{"arch":"SiT","num_heads":2}`,
+		"scheduler_config.json": `{"_class_name":"FlowMatchEulerDiscreteScheduler","shift":3.0}`,
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p, s, _, err := models.Resolve(t.Context(), dir, tokencache.Options{Threads: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	shared, err := p.Share(tokencache.Options{Threads: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer shared.Close()
+	want := tokencache.Sampling{Shift: 3, Guidance: 4}
+	if s != want || models.Official(shared) != want {
+		t.Errorf("sampled by %+v, shared by %+v", s, models.Official(shared))
+	}
+}
+
 // TestResolvePolicy checks what a name stands for where folders have the names of methods and of
 // bundled policies.
 func TestResolvePolicy(t *testing.T) {

@@ -54,3 +54,28 @@ func TestPolicysSampling(t *testing.T) {
 		})
 	}
 }
+
+// TestShiftOfScheduler checks that the shift of a model's scheduler is taken, and that flags win.
+func TestShiftOfScheduler(t *testing.T) {
+	suits := tokencache.Sampling{Guidance: 4, Shift: 3}
+	for _, test := range []struct {
+		name string
+		args []string
+		want tokencache.Sampling
+	}{
+		{"no flags", nil, tokencache.Sampling{Guidance: 4, Shift: 3}},
+		{"another", []string{"--shift", "2"}, tokencache.Sampling{Guidance: 4, Shift: 2}},
+		{"none", []string{"--shift", "1"}, tokencache.Sampling{Guidance: 4, Shift: 1}},
+		{"by resolution", []string{"--shift-by-resolution"}, tokencache.Sampling{Guidance: 4, ShiftByResolution: true}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var c cli
+			if _, err := newParser(&c, kong.Exit(func(int) {})).Parse(append([]string{"generate"}, test.args...)); err != nil {
+				t.Fatal(err)
+			}
+			if s, err := c.Generate.sampling(suits); err != nil || s != test.want.WithDefaults() {
+				t.Errorf("%+v, %v, want %+v", s, err, test.want.WithDefaults())
+			}
+		})
+	}
+}
