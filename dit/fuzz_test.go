@@ -17,6 +17,9 @@ func FuzzConfig(f *testing.F) {
 	f.Add(config, `{"prediction_type":"epsilon"}`, `{"id2label":{}}`)
 	f.Add(`{"_class_name":"DiTTransformer2DModel","num_attention_heads":2,"attention_head_dim":4,"sample_size":[8,8]}`, "", "")
 	f.Add(`{"input_size":65536,"num_heads":2}`, `{"beta_schedule":"scaled_linear","trained_betas":[1]}`, `{"id2label":{"0":"a"}}`)
+	f.Add(`{"model":{"params":{"num_heads":2.0,"path_type":"GVP"}},"patch_size":[2,2]}`,
+		`{"_class_name":"FlowMatchEulerDiscreteScheduler","shift":3}`, `{"id2label":{"cat":0}}`)
+	f.Add("\uFEFF"+`{"qk_norm":true,"label2id":{"a":0}}`, `{"clip_sample":true}`, `{"id2label":["a"]}`)
 	all := copied(f)
 	delete(all, posEmbedName)
 	f.Fuzz(func(t *testing.T, config, scheduler, index string) {
