@@ -25,9 +25,6 @@ func (e *ChoiceError) Error() string {
 	return fmt.Sprintf("several sets of weights, under %s: say by its key which to take", keys)
 }
 
-// averaged matches the names under which training scripts keep the average of the weights.
-var averaged = regexp.MustCompile(`(?i)(^|[._-])(ema[0-9]*|swa|shadow|averaged?)([._-]|$)`)
-
 // preferred are the keys under which training scripts keep the weights themselves, the best first.
 var preferred = []string{"model", "state_dict", "params", "net"}
 
@@ -38,16 +35,21 @@ var optimizer = regexp.MustCompile(`^(opt|optim|optimizer)([._s]|$)`)
 // average; else the weights themselves. If none is known, all sets are to choose from, with their
 // names as they are.
 func (f *File) choose(sets []*set, o OpenOptions) error {
-	for _, s := range sets {
-		slices.Sort(s.names)
-	}
 	var all []candidate
 	if o.Known != nil {
-		for _, s := range sets {
+		plain, err := unwrappedSets(sets)
+		if err != nil {
+			return err
+		}
+		for _, s := range plain {
+			slices.Sort(s.names)
 			all = append(all, s.models(o.Known)...)
 		}
 	}
 	models := len(all)
+	for _, s := range sets {
+		slices.Sort(s.names)
+	}
 	if models == 0 {
 		for _, s := range sets {
 			if label := strings.Join(s.path, "."); o.Key != "" || !optimizer.MatchString(label) {
@@ -108,12 +110,7 @@ func choice(all []candidate, key string, keys []string) (candidate, error) {
 	if len(all) == 1 {
 		return all[0], nil
 	}
-	var averages []candidate
-	for _, c := range all {
-		if averaged.MatchString(c.label) {
-			averages = append(averages, c)
-		}
-	}
+	averages := averages(all)
 	if len(averages) == 1 {
 		return averages[0], nil
 	}
@@ -165,6 +162,9 @@ func (f *File) note(c candidate, all []candidate) {
 	}
 	if c.prefix != "" {
 		parts = append(parts, fmt.Sprintf("names without %q", c.prefix))
+	}
+	if c.wrapped {
+		parts = append(parts, "wrappers' words taken out of the names")
 	}
 	if f.Note != "" {
 		parts = append(parts, f.Note)

@@ -42,12 +42,12 @@ func (f *File) listEntries(taken *set) {
 			groups := maxGroups
 			f.noteSettings("", p.value, &groups)
 		}
-		_, isTensor := p.value.(*view)
-		if isTensor || isString && len(taken.path) > 0 && Clean(name) == taken.path[0] {
-			continue
-		}
 		if !isString {
 			name = show(p.key)
+		}
+		_, isTensor := p.value.(*view)
+		if isTensor || len(taken.path) > 0 && Clean(name) == taken.path[0] {
+			continue
 		}
 		if len(f.entries) == maxEntries {
 			f.entries = append(f.entries, Entry{Name: "...", Value: ""})

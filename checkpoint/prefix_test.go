@@ -50,12 +50,22 @@ func TestAveraged(t *testing.T) {
 		"averaged_model.module": true,
 		"model_average":         true,
 		"swa_model":             true,
+		"netEMA":                true,
+		"modelEma":              true,
+		"emaModel":              true,
+		"emanet":                true,
+		"net_polyak":            true,
+		"emas.0.999":            true,
+		"ema_rate_0.9999":       true,
+		"ema.shadow_params":     true,
+		"model.non_ema":         false,
+		"target":                false,
 		"model":                 false,
 		"schema":                false,
 		"emails":                false,
 		"state_dict":            false,
 	} {
-		if got := averaged.MatchString(name); got != want {
+		if got := isAverage(name); got != want {
 			t.Errorf("%s: %v, want %v", name, got, want)
 		}
 	}

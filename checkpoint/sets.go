@@ -3,24 +3,30 @@ package checkpoint
 import (
 	"fmt"
 	"slices"
-	"strings"
 )
 
-// set is a dict of tensors in a file.
+// set is a dict of tensors in a file. Several keys may lead to one.
 type set struct {
-	path    []string // the keys that lead to it; none for the file's only one
+	path []string // the keys that lead to it; none for the file's only one
+	*contents
+}
+
+// contents is the tensors of a set.
+type contents struct {
 	tensors map[string]*stored
-	names   []string          // sorted, once the set is complete
+	names   []string          // in the order of the file, and sorted from choose on
 	foreign map[string]string // what stands in place of a tensor: objects of classes that mean nothing here
+	order   []string          // the names in the order of the file, if averages without names need it
+	wrapped bool              // wrappers' words were taken out of the names
 }
 
 func newSet(path []string) *set {
-	return &set{path: path, tensors: map[string]*stored{}, foreign: map[string]string{}}
+	return &set{path, &contents{tensors: map[string]*stored{}, foreign: map[string]string{}}}
 }
 
-func (s *set) add(t *stored) {
-	s.tensors[t.Name] = t
-	s.names = append(s.names, t.Name)
+func (c *contents) add(t *stored) {
+	c.tensors[t.Name] = t
+	c.names = append(c.names, t.Name)
 }
 
 // maxNesting bounds how deep sets are looked for.
@@ -29,16 +35,42 @@ const maxNesting = 16
 // setsIn finds all dicts of tensors, at any depth, in what torch.load would return, in the order of
 // the file. Place finds a storage. It also notes what else there is.
 func (f *File) setsIn(root any, place func(*storageRef) (placed, error)) ([]*set, error) {
-	d, ok := root.(*dict)
-	if !ok {
-		return nil, fmt.Errorf("it holds %s, want a dict of tensors: save the model's state_dict", kind(root))
-	}
 	s := search{place: place, seen: map[any]bool{}, of: map[*dict]*set{}}
-	if err := s.dict(nil, d); err != nil {
-		return nil, err
+	f.root = outermost(root)
+	var err error
+	items, isList := sequence(root)
+	switch {
+	case isList:
+		err = s.items(nil, items)
+	case f.root != nil:
+		err = s.dict(nil, f.root)
 	}
-	f.root = d
-	return s.sets, nil
+	if err == nil && len(s.sets) == 0 && (isList || f.root == nil) {
+		err = fmt.Errorf("it holds %s, want a dict of tensors: save the model's state_dict", kind(root))
+	}
+	return s.sets, err
+}
+
+// outermost returns what a file holds as a dict: of its first items, by their numbers, if it holds a
+// list or a tuple, such as (state_dict, {...}). It is nil for anything else.
+func outermost(root any) *dict {
+	switch root := root.(type) {
+	case *dict:
+		return root
+	case *record: // whose class is a dict
+		if len(root.dict.pairs) > 0 {
+			return &root.dict
+		}
+	}
+	items, ok := sequence(root)
+	if !ok {
+		return nil
+	}
+	d := &dict{}
+	for i, item := range items[:min(len(items), maxEntries+1)] {
+		d.pairs = append(d.pairs, pair{int64(i), item})
+	}
+	return d
 }
 
 // search goes through every container once, however many refer to it.
@@ -92,23 +124,29 @@ func (s *search) value(way *step, key, v any) error {
 		}
 		if own := s.of[v]; own != nil && s.aliases < maxAliases {
 			s.aliases++
-			alias := *own
-			alias.path = way.to(key).path()
-			s.sets = append(s.sets, &alias)
+			s.sets = append(s.sets, &set{way.to(key).path(), own.contents})
 		}
 	case *record: // whose class is a dict
 		if len(v.dict.pairs) > 0 && s.first(v) {
 			return s.dict(way.to(key), &v.dict)
 		}
 	case *list:
-		if !s.first(v) {
-			return nil
+		if s.first(v) {
+			return s.items(way.to(key), v.items)
 		}
-		inside := way.to(key)
-		for i, item := range v.items {
-			if err := s.value(inside, int64(i), item); err != nil {
-				return err
-			}
+	case tuple:
+		if len(v) > 0 && s.first(&v[0]) {
+			return s.items(way.to(key), v)
+		}
+	}
+	return nil
+}
+
+// items looks into a list or a tuple.
+func (s *search) items(way *step, items []any) error {
+	for i, item := range items {
+		if err := s.value(way, int64(i), item); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -176,88 +214,4 @@ func (s *search) tensor(own *set, name string, v *view) error {
 	}
 	own.add(t)
 	return nil
-}
-
-// candidate is a set, or those tensors of it whose names begin alike.
-type candidate struct {
-	*set
-	label  string // the keys that lead to it, and what tells its names from the set's others, joined by "."
-	prefix string // of the names in the set, which come off
-	names  []string
-}
-
-// Names and Lookup make a candidate a Lister: its names are without the prefix.
-func (c *candidate) Names() []string {
-	names := make([]string, len(c.names))
-	for i, name := range c.names {
-		names[i] = name[len(c.prefix):]
-	}
-	return names
-}
-
-func (c *candidate) Lookup(name string) (Info, bool) {
-	t, ok := c.tensors[c.prefix+name]
-	if !ok {
-		return Info{}, false
-	}
-	return t.Info, true
-}
-
-// Models are smaller than this neither in tensors nor are their names wrapped deeper.
-const (
-	fewTensors  = 4
-	maxWrappers = 8
-)
-
-// models returns the parts of a set that known knows. Wrappers of a network (a parallel one, a
-// compiled one, a framework's module) put words before all of its names, which say nothing of what
-// it is; and a set may hold several networks, each under a word, or the averages of one under a
-// word of theirs.
-func (s *set) models(known func(Lister) bool) []candidate {
-	if len(s.names) < fewTensors {
-		return nil
-	}
-	m := modelSearch{set: s, known: known}
-	m.visit(s.names, 0, 0, s.path)
-	return m.found
-}
-
-type modelSearch struct {
-	set   *set
-	known func(Lister) bool
-	found []candidate
-}
-
-// visit looks among names, which are sorted and alike in their first cut bytes.
-func (m *modelSearch) visit(names []string, cut, depth int, label []string) {
-	c := candidate{m.set, strings.Join(label, "."), names[0][:cut], names}
-	isKnown := m.known(&c)
-	at := len(m.found)
-	for i, j := 0, 0; i < len(names) && depth < maxWrappers; i = j {
-		j = i + 1
-		word, _, ok := strings.Cut(names[i][cut:], ".")
-		if !ok {
-			continue
-		}
-		to := cut + len(word) + 1
-		for j < len(names) && strings.HasPrefix(names[j], names[i][:to]) {
-			j++
-		}
-		if j-i < fewTensors || isKnown && !averaged.MatchString(word) {
-			continue
-		}
-		inner, before := label, len(m.found)
-		if j-i < len(names) {
-			inner = append(slices.Clip(label), word)
-		}
-		m.visit(names[i:j], to, depth+1, inner)
-		if isKnown && len(m.found) > before { // the averages are not the network's own tensors
-			c.names = slices.DeleteFunc(slices.Clone(c.names), func(name string) bool {
-				return strings.HasPrefix(name, names[i][:to])
-			})
-		}
-	}
-	if isKnown {
-		m.found = slices.Insert(m.found, at, c)
-	}
 }
