@@ -7,8 +7,9 @@ import (
 
 var (
 	// averaged matches the names under which training scripts keep the average of the weights.
-	averaged = regexp.MustCompile(`(?i:(^|[._-])(emas?[0-9]*|ema(net|model|weights|params)|swa|shadow|averaged?|polyak)([._-]|$))` +
-		`|[a-z0-9](EMA|Ema)(s?[0-9]*([._-]|$)|[A-Z])|(^|[._-])ema[A-Z]`)
+	averaged = regexp.MustCompile(
+		`(?i:(^|[._-])(emas?[0-9]*|ema(net|model|weights|params)|swa|shadow|averaged?|polyak)([._-]|$))` +
+			`|[a-z0-9](EMA|Ema)(s?[0-9]*([._-]|$)|[A-Z])|(^|[._-])ema[A-Z]`)
 	// rawForm matches names that say that the weights are not the average.
 	rawForm = regexp.MustCompile(`(?i)(^|[._-])(non|no|not|without)[._-]?ema([._-]|$)`)
 	// target matches the names of the slower copy of a network, which is an average of it in the

@@ -26,6 +26,11 @@ func rebuild(shape, strides []byte) string {
 	return "ctorch._utils\n_rebuild_tensor_v2\n(" + ref + "K\x00" + ints(shape) + ints(strides) + "\x89NtR"
 }
 
+// element is rebuild of a row of elements of the storage from the first on.
+func element(first, count byte) string {
+	return strings.Replace(rebuild([]byte{count}, []byte{1}), "tQK\x00", "tQK"+string(rune(first)), 1)
+}
+
 // text is a string in a pickle.
 func text(s string) string {
 	return "X" + string(binary.LittleEndian.AppendUint32(nil, uint32(len(s)))) + s

@@ -36,14 +36,11 @@ var optimizer = regexp.MustCompile(`^(opt|optim|optimizer)([._s]|$)`)
 // names as they are.
 func (f *File) choose(sets []*set, o OpenOptions) error {
 	var all []candidate
+	var unused []string
 	if o.Known != nil {
-		plain, err := unwrappedSets(sets)
-		if err != nil {
+		var err error
+		if all, unused, err = f.models(sets, o.Known); err != nil {
 			return err
-		}
-		for _, s := range plain {
-			slices.Sort(s.names)
-			all = append(all, s.models(o.Known)...)
 		}
 	}
 	models := len(all)
@@ -53,10 +50,14 @@ func (f *File) choose(sets []*set, o OpenOptions) error {
 	if models == 0 {
 		for _, s := range sets {
 			if label := strings.Join(s.path, "."); o.Key != "" || !optimizer.MatchString(label) {
-				all = append(all, candidate{s, label, "", s.names})
+				all = append(all, candidate{set: s, label: label, names: s.names})
 			}
 		}
 		all = append(all, named(all, o.Key)...)
+	}
+	if len(all) == 0 && len(f.lists) > 0 {
+		return fmt.Errorf("its tensors are a list under %q, without names: want a file that has the model's state_dict too",
+			f.lists[0].label)
 	}
 	c, err := choice(all, o.Key, f.keys())
 	if err != nil {
@@ -64,9 +65,15 @@ func (f *File) choose(sets []*set, o OpenOptions) error {
 	}
 	f.note(c, all)
 	f.Assumed = ""
-	if o.Key == "" && models > 1 {
-		f.Assumed = fmt.Sprintf("the weights are %s, of several sets: %s",
-			quoted(c.label), strings.Join(labels(all), ", "))
+	if isAverage(c.label) {
+		unused = nil
+	}
+	if o.Key == "" && (models > 1 || unused != nil) {
+		f.Assumed = "the weights are " + quoted(c.label)
+		if models > 1 {
+			f.Assumed += ", of several sets: " + strings.Join(labels(all), ", ")
+		}
+		f.Assumed = strings.Join(append([]string{f.Assumed}, unused...), "; ")
 	}
 	return f.adopt(c)
 }
@@ -88,7 +95,7 @@ func named(all []candidate, key string) []candidate {
 			last++
 		}
 		if first < last {
-			return []candidate{{c.set, key, rest, c.names[first:last]}}
+			return []candidate{{set: c.set, label: key, prefix: rest, names: c.names[first:last]}}
 		}
 	}
 	return nil
@@ -196,6 +203,7 @@ func (f *File) adopt(c candidate) error {
 		}
 	}
 	f.listEntries(c.set)
-	f.root = nil
+	f.listLeftOut(&c)
+	f.root, f.lists, f.place = nil, nil, nil
 	return nil
 }

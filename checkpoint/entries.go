@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -54,6 +55,48 @@ func (f *File) listEntries(taken *set) {
 			return
 		}
 		f.entries = append(f.entries, Entry{Name: Clean(name), Value: show(p.value)})
+	}
+}
+
+// listLeftOut notes the tensors next to those that were taken, all that begin with one word as one
+// entry.
+func (f *File) listLeftOut(c *candidate) {
+	path := ""
+	if len(c.path) > 0 {
+		path = strings.Join(c.path, ".") + "."
+	}
+	names := c.leftOut()
+	for i := 0; i < len(names); {
+		if len(f.entries) >= maxEntries {
+			f.entries = append(f.entries, Entry{Name: "...", Value: ""})
+			return
+		}
+		stem := beginning(names[i], c.prefix)
+		first := i
+		for i++; stem != names[first] && i < len(names) && strings.HasPrefix(names[i], stem); {
+			i++
+		}
+		e := Entry{Name: Clean(path + stem + "*"), Value: fmt.Sprintf("%d tensors", i-first)}
+		if i-first == 1 {
+			t := c.from().tensors[names[first]]
+			e = Entry{Name: Clean(path + names[first]), Value: fmt.Sprintf("tensor %v %s", t.Shape, t.DType)}
+		}
+		f.entries = append(f.entries, e)
+	}
+}
+
+// beginning returns the words, with the dot behind them, that a name shares with a prefix, and one
+// more; or the name itself, if that is its last.
+func beginning(name, prefix string) string {
+	cut := 0
+	for {
+		word, ok := firstWord(name[cut:])
+		if !ok {
+			return name
+		}
+		if cut += len(word) + 1; !strings.HasPrefix(prefix, name[:cut]) {
+			return name[:cut]
+		}
 	}
 }
 

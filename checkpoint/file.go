@@ -45,6 +45,8 @@ type File struct {
 	entries  []Entry
 	settings map[string]string
 	root     *dict // of a file of torch.save, while it is opened
+	lists    []nameless
+	place    func(*storageRef) (placed, error)
 	files    []*os.File
 	size     int64 // of all files together
 }

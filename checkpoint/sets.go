@@ -45,14 +45,15 @@ func (f *File) setsIn(root any, place func(*storageRef) (placed, error)) ([]*set
 	case f.root != nil:
 		err = s.dict(nil, f.root)
 	}
+	f.lists, f.place = s.lists, place
 	if err == nil && len(s.sets) == 0 && (isList || f.root == nil) {
 		err = fmt.Errorf("it holds %s, want a dict of tensors: save the model's state_dict", kind(root))
 	}
 	return s.sets, err
 }
 
-// outermost returns what a file holds as a dict: of its first items, by their numbers, if it holds a
-// list or a tuple, such as (state_dict, {...}). It is nil for anything else.
+// outermost returns what a file holds as a dict: of its first items, by their numbers, if it holds
+// a list or a tuple, such as (state_dict, {...}). It is nil for anything else.
 func outermost(root any) *dict {
 	switch root := root.(type) {
 	case *dict:
@@ -79,6 +80,7 @@ type search struct {
 	seen    map[any]bool
 	sets    []*set
 	of      map[*dict]*set
+	lists   []nameless
 	aliases int
 	count   int // tensors
 }
@@ -144,6 +146,7 @@ func (s *search) value(way *step, key, v any) error {
 
 // items looks into a list or a tuple.
 func (s *search) items(way *step, items []any) error {
+	s.listed(way, items)
 	for i, item := range items {
 		if err := s.value(way, int64(i), item); err != nil {
 			return err

@@ -65,6 +65,30 @@ func TestCheckpointsInTheWild(t *testing.T) {
 	}
 }
 
+// TestLeftOut checks that what is next to the tensors that were taken is among the entries.
+func TestLeftOut(t *testing.T) {
+	var all []string
+	for _, name := range []string{
+		"model.net.x_embedder.proj.weight", "model.net.a", "model.net.b", "model.net.c",
+		"decay", "model.cond.a", "model.cond.b", "first_stage.weight",
+	} {
+		all = append(all, entry(name, element(0, 1)))
+	}
+	f, err := openBytes(archive(t, zip.Store, dictOf(entry("state_dict", dictOf(all...)), entry("step", "K\x01"))), OpenOptions{Known: isDiT})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []Entry{
+		{"step", "1"},
+		{"state_dict.decay", "tensor [1] F32"},
+		{"state_dict.first_stage.weight", "tensor [1] F32"},
+		{"state_dict.model.cond.*", "2 tensors"},
+	}
+	if !slices.Equal(f.Entries(), want) {
+		t.Errorf("entries %v, want %v", f.Entries(), want)
+	}
+}
+
 // TestSets checks which set is taken of files that hold several, in every way of nesting.
 func TestSets(t *testing.T) {
 	one := rebuild([]byte{4}, []byte{1})

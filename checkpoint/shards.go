@@ -69,6 +69,7 @@ func (f *File) openShard(all *set, path string) error {
 		all.add(t)
 	}
 	maps.Copy(all.foreign, sets[0].foreign)
+	f.lists, f.root = nil, nil
 	return nil
 }
 

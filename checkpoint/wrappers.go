@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// wrapper matches the words that torch.compile, activation checkpointing and FSDP put into the names
-// of a module's tensors where they wrap it. They may wrap parts of a network:
+// wrapper matches the words that torch.compile, activation checkpointing and FSDP put into the
+// names of a module's tensors where they wrap it. They may wrap parts of a network:
 // blocks.0._orig_mod.attn.qkv.weight.
 var wrapper = regexp.MustCompile(`(^|\.)((_orig_mod|_checkpoint_wrapped_module|_fsdp_wrapped_module|_fpw_module)\.)+`)
 
