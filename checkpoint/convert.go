@@ -29,11 +29,7 @@ func Convert(from, to string, o ConvertOptions) (leftOut []string, err error) {
 	if info, err := os.Stat(from); err != nil {
 		return nil, fmt.Errorf("convert %s: %w", from, withoutPath(err))
 	} else if info.IsDir() {
-		dir := from
-		if _, err := os.Stat(filepath.Join(dir, "model_index.json")); err == nil {
-			pipeline, dir = dir, filepath.Join(dir, "transformer")
-		}
-		if weights, err = FindWeights(dir); err != nil {
+		if weights, pipeline, err = findIn(from); err != nil {
 			return nil, err
 		}
 	}
@@ -47,6 +43,26 @@ func Convert(from, to string, o ConvertOptions) (leftOut []string, err error) {
 		return nil, err
 	}
 	return f.convert(c, to, o)
+}
+
+// findIn returns the file of weights in a folder, and the folder if it is a pipeline's.
+func findIn(dir string) (weights, pipeline string, err error) {
+	weights, ownErr := FindWeights(dir)
+	_, err = os.Stat(filepath.Join(dir, "model_index.json"))
+	if ownErr == nil && err != nil {
+		return weights, "", nil
+	}
+	network, err := FindNetwork(dir)
+	switch {
+	case err != nil:
+		return "", "", err
+	case network.Path == "" && ownErr != nil:
+		return "", "", ownErr
+	case network.Path == "":
+		return weights, dir, nil
+	}
+	weights, err = FindWeights(network.Path)
+	return weights, dir, err
 }
 
 // Convert writes the weights of an open file as the function Convert does, with what is in the

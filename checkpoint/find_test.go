@@ -50,6 +50,10 @@ func TestFindWeights(t *testing.T) {
 			"m.safetensors",
 			false,
 		},
+		{"an average of nothing there", "model.safetensors ema_stats.pt", "model.safetensors", false},
+		{"what is not the average", "model.safetensors model.non_ema.safetensors", "model.safetensors", false},
+		{"a trainer's state", "m.bin optimizer.bin random_states_0.pt scheduler.bin", "m.bin", false},
+		{"several averages", "m.pt m_ema.pt ema_m.pt", "several files that may be the weights (ema_m.pt, m_ema.pt)", true},
 		{"several", "a.pt b.pt", "several files that may be the weights (a.pt, b.pt)", true},
 		{"two variants", "m.fp16.safetensors m.non_ema.safetensors", "several files", true},
 		{"shards alone", "m-00001-of-00002.safetensors m-00002-of-00002.safetensors", "not their index", true},
@@ -62,7 +66,11 @@ func TestFindWeights(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			got, err := FindWeights(dir)
+			found, err := LookForWeights(dir)
+			got := found.Path
+			if found.Assumed != "" {
+				t.Errorf("assumed %q", found.Assumed)
+			}
 			if c.fails {
 				if err == nil || !strings.Contains(err.Error(), c.want) {
 					t.Errorf("error %v, want one with %q", err, c.want)
@@ -73,6 +81,55 @@ func TestFindWeights(t *testing.T) {
 				t.Errorf("got %s, %v, want %s", got, err, c.want)
 			}
 		})
+	}
+}
+
+// TestFindAverage checks that an average is preferred to the weights next to it, and that this is said.
+func TestFindAverage(t *testing.T) {
+	for _, c := range []struct{ files, want, next string }{
+		{"model.safetensors model_ema.safetensors", "model_ema.safetensors", "model.safetensors"},
+		{"m.pt m.ema.pt m.ema.safetensors", "m.ema.safetensors", "m.pt"},
+		{"net.pt net_ema_0.9999.pt", "net_ema_0.9999.pt", "net.pt"},
+		{"model.pt ema.pt", "ema.pt", "model.pt"},
+		{"netEMA.pt net.pt", "netEMA.pt", "net.pt"},
+		{"m.ema.safetensors m.non_ema.safetensors", "m.ema.safetensors", "m.non_ema.safetensors"},
+		{"m.bin m_ema.bin.index.json m_ema-00001-of-00001.bin", "m_ema.bin.index.json", "m.bin"},
+	} {
+		dir := t.TempDir()
+		for _, name := range strings.Fields(c.files) {
+			if err := os.WriteFile(filepath.Join(dir, name), nil, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got, err := LookForWeights(dir)
+		want := Found{filepath.Join(dir, c.want), "the weights are " + c.want + ", an average; next to it: " + c.next}
+		if err != nil || got != want {
+			t.Errorf("%s: got %+v, %v, want %+v", c.files, got, err, want)
+		}
+	}
+}
+
+func TestFindNetwork(t *testing.T) {
+	for _, c := range []struct{ folders, want, assumed string }{
+		{"scheduler transformer vae", "transformer", ""},
+		{"transformer transformer_ema", "transformer_ema", "those in transformer_ema, an average, not in transformer"},
+		{"transformer_ema vae", "transformer_ema", ""},
+		{"transformer_2 unet", "", ""},
+	} {
+		dir := t.TempDir()
+		for _, name := range strings.Fields(c.folders) {
+			if err := os.Mkdir(filepath.Join(dir, name), 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got, err := FindNetwork(dir)
+		want := ""
+		if c.want != "" {
+			want = filepath.Join(dir, c.want)
+		}
+		if err != nil || got.Path != want || !strings.Contains(got.Assumed, c.assumed) || (got.Assumed == "") != (c.assumed == "") {
+			t.Errorf("%s: got %+v, %v, want %s", c.folders, got, err, c.want)
+		}
 	}
 }
 

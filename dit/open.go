@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/tokencache/tokencache/checkpoint"
 	"github.com/tokencache/tokencache/diffusion"
@@ -103,7 +104,10 @@ func openFile(f *checkpoint.File, at place, o Options) (*Weights, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &Weights{File: f, VAE: at.vae, Assumed: f.Assumed}
+	w := &Weights{File: f, VAE: at.vae, Assumed: at.assumed}
+	if f.Assumed != "" {
+		w.assume("%s", f.Assumed)
+	}
 	if err := w.readProcess(at, given); err != nil {
 		return nil, err
 	}
@@ -192,6 +196,7 @@ type place struct {
 	scheduler string // scheduler_config.json
 	vae       string // the folder of the pipeline's autoencoder
 	named     bool   // the file of weights was named, not found in a folder
+	assumed   string // which weights were taken of several in a folder
 }
 
 // locate finds the files that path means. What belongs to a pipeline is found from inside its
@@ -202,33 +207,51 @@ func locate(path string) (place, error) {
 		return place{}, fmt.Errorf("model %s: %w", path, errors.Unwrap(err))
 	}
 	at := place{weights: path, named: !info.IsDir()}
-	dir, pipeline := path, path
-	switch {
-	case at.named:
-		dir = filepath.Dir(path)
+	dir, pipeline := filepath.Dir(path), path
+	if at.named {
 		pipeline = filepath.Dir(dir)
-	case exists(filepath.Join(path, "model_index.json")) != "":
-		dir = filepath.Join(path, "transformer")
-	default:
-		pipeline = filepath.Dir(path)
-	}
-	if !at.named {
-		if at.weights, err = checkpoint.FindWeights(dir); err != nil {
-			return place{}, fmt.Errorf("model %s: %w", path, err)
-		}
+	} else if dir, pipeline, err = at.find(path); err != nil {
+		return place{}, fmt.Errorf("model %s: %w", path, err)
 	}
 	at.config = exists(filepath.Join(dir, "config.json"))
 	schedulers := []string{filepath.Join(dir, schedulerFile), filepath.Join(dir, "scheduler", schedulerFile)}
-	if filepath.Base(dir) == "transformer" {
+	if checkpoint.IsNetwork(filepath.Base(dir)) {
 		schedulers = slices.Insert(schedulers, 0, filepath.Join(pipeline, "scheduler", schedulerFile))
-		if at.index = exists(filepath.Join(pipeline, "model_index.json")); at.index != "" {
-			at.vae = exists(filepath.Join(pipeline, "vae"))
-		}
+		at.index = exists(filepath.Join(pipeline, "model_index.json"))
+		at.vae = exists(filepath.Join(pipeline, "vae"))
 	}
 	for _, path := range schedulers {
 		at.scheduler = cmp.Or(at.scheduler, exists(path))
 	}
 	return at, nil
+}
+
+// find finds the weights in a folder, and returns the folder that they are in and that of the
+// pipeline that it may belong to. A folder without weights that has a pipeline's network is a
+// pipeline, with or without model_index.json.
+func (at *place) find(path string) (dir, pipeline string, err error) {
+	found, ownErr := checkpoint.LookForWeights(path)
+	isPipeline := exists(filepath.Join(path, "model_index.json")) != ""
+	if ownErr == nil && !isPipeline {
+		at.weights, at.assumed = found.Path, found.Assumed
+		return path, filepath.Dir(path), nil
+	}
+	network, err := checkpoint.FindNetwork(path)
+	switch {
+	case err != nil:
+		return "", "", err
+	case network.Path == "" && !isPipeline:
+		return "", "", ownErr
+	case network.Path == "":
+		return "", "", errors.New("a pipeline without a folder transformer: its network is none that is known here")
+	}
+	if found, err = checkpoint.LookForWeights(network.Path); err != nil {
+		return "", "", err
+	}
+	at.weights = found.Path
+	at.assumed = strings.Join(slices.DeleteFunc([]string{network.Assumed, found.Assumed},
+		func(s string) bool { return s == "" }), "; ")
+	return network.Path, path, nil
 }
 
 func exists(path string) string {

@@ -55,6 +55,56 @@ func TestFormsOfOneModel(t *testing.T) {
 	}
 }
 
+// TestPipelineFolders checks that a pipeline's network is found where trainers leave it, with its
+// scheduler, with or without model_index.json, and that an average of it is preferred.
+func TestPipelineFolders(t *testing.T) {
+	const flow = `{"prediction_type":"v_prediction"}`
+	for _, c := range []struct{ networks, want, assumed string }{
+		{"transformer", "transformer", ""},
+		{"transformer_ema", "transformer_ema", ""},
+		{"transformer transformer_ema", "transformer_ema", "the weights are those in transformer_ema, an average, not in transformer"},
+	} {
+		for _, index := range []bool{true, false} {
+			dir := t.TempDir()
+			for _, name := range strings.Fields(c.networks) {
+				if err := os.CopyFS(filepath.Join(dir, name), os.DirFS(wild+"shards")); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := os.Mkdir(filepath.Join(dir, "scheduler"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			files := map[string]string{"scheduler/scheduler_config.json": flow, "optimizer.bin": "x"}
+			if index {
+				files["model_index.json"] = "{}"
+			}
+			for name, text := range files {
+				if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, path := range []string{dir, filepath.Join(dir, c.want)} {
+				w, err := Open(path, Options{Heads: 2})
+				if err != nil {
+					t.Fatal(err)
+				}
+				at := filepath.Base(filepath.Dir(w.File.Path))
+				assumed := c.assumed
+				if path != dir {
+					assumed = ""
+				}
+				if at != c.want || !strings.Contains(w.Assumed, assumed) || assumed == "" && strings.Contains(w.Assumed, "average") {
+					t.Errorf("%s: weights of %s, assumed %q, want %s, %q", c.networks, at, w.Assumed, c.want, assumed)
+				}
+				if err := w.Unsupported(); err == nil || !strings.Contains(err.Error(), "v_prediction") {
+					t.Errorf("%s: the scheduler is passed over: %v", c.networks, err)
+				}
+				w.Close()
+			}
+		}
+	}
+}
+
 func TestKey(t *testing.T) {
 	for key, assumed := range map[string]bool{"": true, "net": false, "net_ema": false} {
 		w, err := Open(wild+"two-nets.pt", Options{Heads: 2, Key: key})
