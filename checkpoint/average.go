@@ -25,8 +25,8 @@ var (
 // isAverage reports whether a name, of a file or of a set of weights, is that of an average.
 func isAverage(name string) bool { return averaged.MatchString(name) && !rawForm.MatchString(name) }
 
-// averageOf returns the name, of a file or a folder, of what the one called name is an average of, and
-// whether it is called an average at all. The name of what it is of may be "".
+// averageOf returns the name, of a file or a folder, of what the one called name is an average of,
+// and whether it is called an average at all. The name of what it is of may be "".
 func averageOf(name string) (string, bool) {
 	if !isAverage(name) {
 		return "", false

@@ -26,12 +26,18 @@ type MismatchError struct {
 	Unexpected []string
 	Misshapen  []string // each with the shape that it has and the one it should have
 	Unreadable []string // each with the reason
+
+	// Cause explains all of it, such as that the weights are quantised, or is nil.
+	Cause error
 }
 
 // mostNamed bounds how many tensors of a kind an error names.
 const mostNamed = 20
 
 func (e *MismatchError) Error() string {
+	if e.Cause != nil {
+		return e.Cause.Error()
+	}
 	var parts []string
 	add := func(what string, names []string) {
 		if len(names) == 0 {
@@ -76,6 +82,7 @@ func Check(f Lister, wants []Want, ignore func(name string) bool) error {
 		}
 	}
 	if len(e.Missing)+len(e.Unexpected)+len(e.Misshapen)+len(e.Unreadable) > 0 {
+		e.Cause = Quantised(f)
 		return &e
 	}
 	return nil

@@ -205,6 +205,30 @@ func TestCheckNamesEverything(t *testing.T) {
 	}
 }
 
+// TestOtherFormats checks that a file of another format is called by its name, with what to do.
+func TestOtherFormats(t *testing.T) {
+	tar := append([]byte("model.safetensors"), make([]byte, 500)...)
+	copy(tar[257:], "ustar")
+	for content, want := range map[string]string{
+		"GGUF\x03\x00\x00\x00" + strings.Repeat("\x00", 90):                  "a GGUF file",
+		"\x89HDF\r\n\x1a\n" + strings.Repeat("\x00", 90):                     "an HDF5 file",
+		"\x93NUMPY\x01\x00v\x00{'descr'":                                     "an array of NumPy",
+		"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff" + strings.Repeat("x", 90): "gzip: unpack it first",
+		string(tar):                                   "a tar archive: unpack it first",
+		"<!DOCTYPE html><html>Not Found</html>":       "a web page, not weights: the download failed",
+		"\r\n <html>":                                 "a web page",
+		"Entry not found":                             `text that begins with "Entry not found"`,
+		"PK\x05\x06" + strings.Repeat("\x00", 18):     "an empty zip archive",
+		strings.Repeat("\x00", 1000):                  "it begins with zeros",
+		"\x80\x04\x95*\x00\x00\x00\x00\x00\x00\x00}.": "a bare pickle",
+		"\x01\xff\xfe\xfd\xff\xff\xff\xff\x00":        "unknown format",
+	} {
+		if _, err := openBytes([]byte(content), OpenOptions{}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%.20q: error %v, want one with %q", content, err, want)
+		}
+	}
+}
+
 func TestOpenErrors(t *testing.T) {
 	dir := t.TempDir()
 	text := filepath.Join(dir, "text.pt")
@@ -214,7 +238,7 @@ func TestOpenErrors(t *testing.T) {
 	for path, want := range map[string]string{
 		filepath.Join(dir, "none.pt"): "none.pt: no such file",
 		dir:                           "a folder, not a regular file",
-		text:                          "unknown format",
+		text:                          "text that begins with \"#!/bin/sh",
 		os.DevNull:                    "not a regular file",
 	} {
 		if _, err := Open(path); err == nil || !strings.Contains(err.Error(), want) {

@@ -153,11 +153,13 @@ func (f *File) parse(file io.ReaderAt, size int64) ([]*set, error) {
 		return f.openZip(file, size)
 	case isLegacy(head):
 		return f.openLegacy(file, size)
+	case otherFormat(head) != nil:
+		return nil, otherFormat(head)
 	case isSafetensors(head, size):
 		s, err := f.openSafetensors(file, size)
 		return []*set{s}, err
 	}
-	return nil, errors.New("unknown format: neither safetensors nor a file of torch.save")
+	return nil, unknownFormat(head, file)
 }
 
 // openFile opens a file that is closed with f.

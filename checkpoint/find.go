@@ -47,10 +47,10 @@ type Found struct {
 	Assumed string
 }
 
-// FindWeights returns the file of weights in dir: an average next to the weights that it is of, such
-// as model_ema.safetensors next to model.safetensors; else one with a name under which weights are
-// published; else what has the ending of weights or is an index of shards, if all there is of that
-// kind differs in its format alone.
+// FindWeights returns the file of weights in dir: an average next to the weights that it is of,
+// such as model_ema.safetensors next to model.safetensors; else one with a name under which weights
+// are published; else what has the ending of weights or is an index of shards, if all there is of
+// that kind differs in its format alone.
 func FindWeights(dir string) (string, error) {
 	found, err := LookForWeights(dir)
 	return found.Path, err

@@ -84,7 +84,8 @@ func TestFindWeights(t *testing.T) {
 	}
 }
 
-// TestFindAverage checks that an average is preferred to the weights next to it, and that this is said.
+// TestFindAverage checks that an average is preferred to the weights next to it, and that this is
+// said.
 func TestFindAverage(t *testing.T) {
 	for _, c := range []struct{ files, want, next string }{
 		{"model.safetensors model_ema.safetensors", "model_ema.safetensors", "model.safetensors"},

@@ -22,8 +22,8 @@ type Options struct {
 	InputSize   int    // side of the latents
 	DecodeLayer int    // MDT: number of blocks of the decoder
 
-	// Path and Prediction tell that a model with the tensors of a DiT is a SiT, and what it was trained
-	// for.
+	// Path and Prediction tell that a model with the tensors of a DiT is a SiT, and what it was
+	// trained for.
 	Path       diffusion.Path
 	Prediction diffusion.Prediction
 }

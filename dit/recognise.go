@@ -14,6 +14,9 @@ import (
 
 // recognise finds out what the model is and checks every tensor.
 func (w *Weights) recognise(given *fileConfig, o Options) error {
+	if err := checkpoint.Quantised(w.File); err != nil {
+		return err
+	}
 	naming, arch, ok := namingOf(w.File)
 	if !ok {
 		return unknown(w.File)

@@ -2,6 +2,8 @@ package dit
 
 import (
 	"context"
+	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -367,5 +369,79 @@ func TestQuantisedEmbedder(t *testing.T) {
 	const want = "x_embedder.proj.weight: a quant.lib.QTensor, not a tensor"
 	if _, err := Open(wild+"quantised-embedder.pt", Options{}); err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("error %v, want %q", err, want)
+	}
+}
+
+// TestQuantised checks that quantised weights, in the forms of several quantisers, are called so in
+// one sentence.
+func TestQuantised(t *testing.T) {
+	plain, err := checkpoint.Open(wild + "plain.safetensors")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer plain.Close()
+	const fc1, fc2 = "blocks.0.mlp.fc1.weight", "blocks.0.mlp.fc2.weight"
+	for _, c := range []struct {
+		name  string
+		dtype string // of the MLP's weights
+		shape func([]int) []int
+		bytes func(n int) int
+		more  []string // tensors next to them, of one F32
+		want  string
+	}{
+		{"whole numbers with scales", "I8", nil, nil, []string{fc1 + "_scale"}, "2 tensors are of type I8, such as " + fc1},
+		{"4 bits", "F4", nil, func(n int) int { return n / 2 }, nil, "2 tensors are of type F4, such as " + fc1},
+		{
+			"bitsandbytes", "U8", func(s []int) []int { return []int{s[0] * s[1] / 2, 1} }, func(n int) int { return n / 2 },
+			[]string{fc1 + ".absmax", fc1 + ".quant_state.bitsandbytes__nf4"}, "2 tensors are of type U8, such as " + fc1,
+		},
+		{"F8 with scales", "F8_E4M3", nil, nil, []string{fc2 + "_scale_inv"}, fc2 + "_scale_inv is what a quantiser keeps"},
+		{"F8 without", "F8_E4M3", nil, nil, nil, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			header, at := map[string]any{}, 0
+			add := func(name, dtype string, shape []int, size int) {
+				header[name] = map[string]any{"dtype": dtype, "shape": shape, "data_offsets": []int{at, at + size}}
+				at += size
+			}
+			for _, name := range plain.Names() {
+				info, _ := plain.Lookup(name)
+				if name != fc1 && name != fc2 {
+					add(name, "F32", info.Shape, 4*info.Len())
+					continue
+				}
+				shape, size := info.Shape, info.Len()
+				if c.shape != nil {
+					shape = c.shape(shape)
+				}
+				if c.bytes != nil {
+					size = c.bytes(size)
+				}
+				add(name, c.dtype, shape, size)
+			}
+			for _, name := range c.more {
+				add(name, "F32", []int{1}, 4)
+			}
+			h, err := json.Marshal(header)
+			if err != nil {
+				t.Fatal(err)
+			}
+			path := filepath.Join(t.TempDir(), "w.safetensors")
+			content := append(binary.LittleEndian.AppendUint64(nil, uint64(len(h))), h...)
+			if err := os.WriteFile(path, append(content, make([]byte, at)...), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			w, err := Open(path, Options{Heads: 2})
+			if err == nil {
+				w.Close()
+			}
+			want := ""
+			if c.want != "" {
+				want = "model " + path + ": quantised weights cannot be run: " + c.want
+			}
+			if (err == nil) != (want == "") || err != nil && !strings.HasPrefix(err.Error(), want) {
+				t.Errorf("error %v, want %q", err, want)
+			}
+		})
 	}
 }
