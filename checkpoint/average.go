@@ -53,11 +53,12 @@ func firstWord(name string) (string, bool) {
 }
 
 // averages returns the candidates that are averages of the weights. A network called target is one
-// only next to another network.
+// only next to another network, and what an optimizer keeps by the names of the model is none.
 func averages(all []candidate) []candidate {
 	var found, targets []candidate
 	for _, c := range all {
 		switch {
+		case optimizer.MatchString(c.label) && !c.isList():
 		case isAverage(c.label):
 			found = append(found, c)
 		case target.MatchString(c.label):

@@ -13,10 +13,14 @@ type candidate struct {
 	prefix string // of the names in the set, which come off
 	names  []string
 
-	// Of an average without names in a set, that set and the names there.
-	origin *set
-	taken  []string
+	// Of an average without names: what makes its tensors, which stand in for those of the set; and if
+	// it is no list, the set that it is in and its names there.
+	average average
+	origin  *set
+	taken   []string
 }
+
+func (c *candidate) isList() bool { return c.average != nil && c.origin == nil }
 
 // from returns the set that the candidate's tensors are in.
 func (c *candidate) from() *set {
@@ -32,7 +36,7 @@ func (c *candidate) leftOut() []string {
 	if c.origin != nil {
 		taken = c.taken
 	}
-	if len(all) == len(taken) {
+	if len(all) == len(taken) || c.isList() {
 		return nil
 	}
 	var names []string
@@ -76,10 +80,7 @@ func (f *File) models(sets []*set, known func(Lister) bool) (all []candidate, un
 	}
 	averages := f.lists
 	for _, s := range sets {
-		if len(f.lists) > 0 && s.order == nil {
-			s.order = slices.Clone(s.names)
-		}
-		slices.Sort(s.names)
+		f.sort(s)
 		found, without := s.models(known)
 		all = append(all, found...)
 		averages = append(averages, without...)

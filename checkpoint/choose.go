@@ -45,7 +45,7 @@ func (f *File) choose(sets []*set, o OpenOptions) error {
 	}
 	models := len(all)
 	for _, s := range sets {
-		slices.Sort(s.names)
+		f.sort(s)
 	}
 	if models == 0 {
 		for _, s := range sets {
@@ -53,7 +53,8 @@ func (f *File) choose(sets []*set, o OpenOptions) error {
 				all = append(all, candidate{set: s, label: label, names: s.names})
 			}
 		}
-		all = append(all, named(all, o.Key)...)
+		all = f.named(all)
+		all = append(all, under(all, o.Key)...)
 	}
 	if len(all) == 0 && len(f.lists) > 0 {
 		return fmt.Errorf("its tensors are a list under %q, without names: want a file that has the model's state_dict too",
@@ -71,16 +72,20 @@ func (f *File) choose(sets []*set, o OpenOptions) error {
 	if o.Key == "" && (models > 1 || unused != nil) {
 		f.Assumed = "the weights are " + quoted(c.label)
 		if models > 1 {
-			f.Assumed += ", of several sets: " + strings.Join(labels(all), ", ")
+			f.Assumed += ", of several sets: "
+			if slices.ContainsFunc(all, func(c candidate) bool { return c.label == "" }) {
+				f.Assumed += quoted("") + ", "
+			}
+			f.Assumed += strings.Join(labels(all), ", ")
 		}
 		f.Assumed = strings.Join(append([]string{f.Assumed}, unused...), "; ")
 	}
 	return f.adopt(c)
 }
 
-// named returns the tensors whose names in a candidate begin with what key says beyond that
+// under returns the tensors whose names in a candidate begin with what key says beyond that
 // candidate's label.
-func named(all []candidate, key string) []candidate {
+func under(all []candidate, key string) []candidate {
 	for _, c := range all {
 		rest, ok := strings.CutPrefix("."+key+".", "."+c.label+".")
 		if c.label == "" {
@@ -167,7 +172,7 @@ func (f *File) note(c candidate, all []candidate) {
 	if c.label != "" {
 		parts = append(parts, fmt.Sprintf("%s of {%s}", Clean(c.label), strings.Join(keys, ", ")))
 	}
-	if c.prefix != "" {
+	if c.prefix != "" && c.average == nil {
 		parts = append(parts, fmt.Sprintf("names without %q", c.prefix))
 	}
 	if c.wrapped {
@@ -183,8 +188,15 @@ func (f *File) note(c candidate, all []candidate) {
 func (f *File) adopt(c candidate) error {
 	total := int64(0)
 	f.tensors = make(map[string]*stored, len(c.names))
+	var own map[string]*stored
+	if c.average != nil {
+		own = c.average()
+	}
 	for _, name := range c.names {
 		t := c.tensors[name]
+		if own[name] != nil {
+			t = own[name]
+		}
 		t.Name = name[len(c.prefix):]
 		f.tensors[t.Name] = t
 		f.names = append(f.names, t.Name)

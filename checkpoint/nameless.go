@@ -44,9 +44,47 @@ func (s *search) listed(way *step, items []any) {
 		}
 	}
 	path := way.path()
-	if label := strings.Join(path, "."); isAverage(label) && !backup.MatchString(label) {
+	label := strings.Join(path, ".")
+	if optimizer.MatchString(label) && path[len(path)-1] != "ema" { // which is one of the weights all the same
+		return
+	}
+	if isAverage(label) && !backup.MatchString(label) {
 		s.lists = append(s.lists, nameless{label: label, path: path, items: items})
 	}
+}
+
+// sort sorts the names of a set, and keeps the order in which they were if there are lists in it.
+func (f *File) sort(s *set) {
+	if len(f.lists) > 0 && s.order == nil {
+		s.order = slices.Clone(s.names)
+	}
+	slices.Sort(s.names)
+}
+
+// named returns sets of which no model is known, with the averages without names that are of one of
+// them under its names.
+func (f *File) named(all []candidate) []candidate {
+	models := originals(all)
+	tried := 0
+	for i, c := range all {
+		if !isAverage(c.label) || len(c.names) < fewTensors || tried == maxNameless {
+			continue
+		}
+		tried++
+		a := nameless{label: c.label, path: c.path, set: c.set, names: c.names}
+		if !a.dotless() {
+			continue
+		}
+		if c, err := a.of(models, f.place); err == nil {
+			all[i] = c
+		}
+	}
+	for _, a := range f.lists {
+		if c, err := a.of(models, f.place); err == nil {
+			all = append(all, c)
+		}
+	}
+	return all
 }
 
 // dotless reports whether the names of a dict have no dots.
@@ -57,7 +95,8 @@ func (a *nameless) dotless() bool {
 // original is a model that averages without names may be of.
 type original struct {
 	candidate
-	dotless map[string]string // its names by the same without dots, "" if they are several
+	parameters [3][]string       // see byOrder
+	dotless    map[string]string // its names by the same without dots, "" if they are several
 }
 
 // originals returns the first of the models that are not averages, each once.
@@ -72,22 +111,27 @@ func originals(all []candidate) []*original {
 	return list
 }
 
-// of returns an average as the weights of the first of the models that it is of.
+// of returns an average as the weights of the first of the models that it is of. Nothing is made of
+// its tensors until they are chosen.
 func (a *nameless) of(models []*original, place func(*storageRef) (placed, error)) (candidate, error) {
 	reason := errors.New("there is no model that it is of")
 	for i, o := range models {
-		var own map[string]*stored
+		c := candidate{
+			set:    &set{a.path, o.contents},
+			label:  a.label,
+			prefix: o.prefix,
+			names:  o.names,
+			origin: a.set,
+			taken:  a.names,
+		}
 		var err error
 		if a.items != nil {
-			own, err = o.byOrder(a.items, place)
+			c.average, err = o.byOrder(a.items, place)
 		} else {
-			own, err = o.byDotless(a)
+			c.average, err = o.byDotless(a)
 		}
 		if err == nil {
-			var c *contents
-			if c, err = o.with(own); err == nil {
-				return candidate{set: &set{a.path, c}, label: a.label, names: c.names, origin: a.set, taken: a.names}, nil
-			}
+			return c, nil
 		}
 		if i == 0 {
 			reason = err
@@ -96,42 +140,56 @@ func (a *nameless) of(models []*original, place func(*storageRef) (placed, error
 	return candidate{}, reason
 }
 
+// average makes an average's tensors, by the names of the model's.
+type average func() map[string]*stored
+
 // byOrder gives tensors without names those of the model's: of all in the file's order, of its
 // parameters, or of those that are trained. Number and shapes have to be the same.
-func (o *original) byOrder(items []any, place func(*storageRef) (placed, error)) (map[string]*stored, error) {
-	for _, out := range []*regexp.Regexp{nil, buffer, fixed} {
-		names := o.parameters(out)
+func (o *original) byOrder(items []any, place func(*storageRef) (placed, error)) (average, error) {
+	if o.parameters[0] == nil {
+		for i, out := range []*regexp.Regexp{nil, buffer, fixed} {
+			o.parameters[i] = o.without(out)
+		}
+	}
+	for _, names := range o.parameters {
 		if !o.haveShapes(names, items) {
 			continue
 		}
-		own := make(map[string]*stored, len(names))
-		for i, name := range names {
-			v := items[i].(*view)
-			t := &stored{Info: v.info()}
-			where, err := place(v.storage)
-			if err == nil {
-				t, err = v.place(where)
+		return func() map[string]*stored {
+			own := make(map[string]*stored, len(names))
+			for i, name := range names {
+				v := items[i].(*view)
+				t := &stored{Info: v.info()}
+				where, err := place(v.storage)
+				if err == nil {
+					t, err = v.place(where)
+				}
+				t.bad = err
+				own[name] = t
 			}
-			t.bad = err
-			own[name] = t
-		}
-		return own, nil
+			return own
+		}, nil
 	}
 	return nil, fmt.Errorf("its %d tensors have no names, and their shapes are not those of the model's %d in their order",
 		len(items), len(o.names))
 }
 
-// parameters returns the model's tensors in the order of the file without those that out matches,
-// if it is not nil, and without those that are not of floating-point numbers.
-func (o *original) parameters(out *regexp.Regexp) []string {
-	var names []string
+// without returns the model's tensors in the order of the file without those that out matches, if
+// it is not nil, and without those that are not of floating-point numbers.
+func (o *original) without(out *regexp.Regexp) []string {
+	names := make([]string, 0, len(o.names))
 	for _, name := range o.order {
 		_, ok := slices.BinarySearch(o.names, name)
-		if ok && (out == nil || o.tensors[name].DType.Float() && !out.MatchString(name)) {
+		if ok && (out == nil || o.isWeight(name, out)) {
 			names = append(names, name)
 		}
 	}
 	return names
+}
+
+// isWeight reports whether a tensor is of floating-point numbers and out does not match its name.
+func (o *original) isWeight(name string, out *regexp.Regexp) bool {
+	return o.tensors[name].DType.Float() && !out.MatchString(name)
 }
 
 // haveShapes reports whether the named tensors have the shapes of the items.
@@ -149,7 +207,7 @@ func (o *original) haveShapes(names []string, items []any) bool {
 
 // byDotless gives a dict's tensors the names of the model's that are the same without dots. The
 // dict's names may begin with some of the words that wrap the model.
-func (o *original) byDotless(a *nameless) (map[string]*stored, error) {
+func (o *original) byDotless(a *nameless) (average, error) {
 	if !a.dotless() {
 		return nil, errors.New("its tensors are not those of a known model")
 	}
@@ -174,47 +232,42 @@ func (o *original) byDotless(a *nameless) (map[string]*stored, error) {
 	}
 }
 
-// unwrapDotless is byDotless for names that begin with wrap.
-func (o *original) unwrapDotless(a *nameless, wrap string) (map[string]*stored, error) {
-	own := map[string]*stored{}
+// unwrapDotless is byDotless for names that begin with wrap. Of the model's tensors those that are
+// not trained may be missing.
+func (o *original) unwrapDotless(a *nameless, wrap string) (average, error) {
+	full := func(name string) string { return o.dotless[strings.TrimPrefix(name[a.cut:], wrap)] }
+	isOwn := func(name string) bool { return !counted.MatchString(name) || a.set.tensors[name].Len() != 1 }
+	weights := 0
 	for _, name := range a.names {
-		t := a.set.tensors[name]
-		if counted.MatchString(name) && t.Len() == 1 {
+		if !isOwn(name) {
 			continue
 		}
-		short, ok := strings.CutPrefix(name[a.cut:], wrap)
-		full := o.dotless[short]
-		if !ok || full == "" {
+		t, to := a.set.tensors[name], full(name)
+		if to == "" || !strings.HasPrefix(name[a.cut:], wrap) {
 			return nil, fmt.Errorf("its names have no dots, and %s is none of the model's without them", name[a.cut:])
 		}
-		if want := o.tensors[full].Shape; !slices.Equal(t.Shape, want) {
+		if want := o.tensors[to].Shape; !slices.Equal(t.Shape, want) {
 			return nil, fmt.Errorf("its tensor %s has shape %v, the model's %v", name[a.cut:], t.Shape, want)
 		}
-		own[full] = t
+		if o.isWeight(to, fixed) {
+			weights++
+		}
 	}
-	return own, nil
-}
-
-// with returns the model's contents, under the names without the prefix, with an average's tensors
-// by the model's names. Tensors that are not trained may be missing there: they are the model's.
-func (o *original) with(own map[string]*stored) (*contents, error) {
-	c := newSet(nil).contents
 	for _, name := range o.names {
-		from := own[name]
-		if from == nil {
-			from = o.tensors[name]
-			if from.DType.Float() && !fixed.MatchString(name) {
-				return nil, fmt.Errorf("it has no %s", name[len(o.prefix):])
+		if o.isWeight(name, fixed) {
+			weights--
+		}
+	}
+	if weights != 0 {
+		return nil, fmt.Errorf("it lacks %d of the model's tensors", -weights)
+	}
+	return func() map[string]*stored {
+		own := make(map[string]*stored, len(a.names))
+		for _, name := range a.names {
+			if isOwn(name) {
+				own[full(name)] = a.set.tensors[name]
 			}
 		}
-		t := *from
-		t.Name = name[len(o.prefix):]
-		c.add(&t)
-	}
-	for name, what := range o.foreign {
-		if rest, ok := strings.CutPrefix(name, o.prefix); ok {
-			c.foreign[rest] = what
-		}
-	}
-	return c, nil
+		return own
+	}, nil
 }

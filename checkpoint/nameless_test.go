@@ -42,7 +42,9 @@ func TestAveragesWithoutNames(t *testing.T) {
 	short := "](" + element(0, 1) + element(0, 1) + element(0, 1) + element(0, 1) + "e"
 	shadow := dictOf(entry("decay", "K\x01"), entry("shadow_params", lists(0, "[")), entry("collected_params", lists(0, "[")))
 	flat := func(raw string, others ...string) string { return raw[:len(raw)-1] + strings.Join(others, "") + "u" }
+	inOptimizer := dictOf(entry("0", dictOf(entry("ema", lists(0, "(")), entry("exp_avg_ema", lists(0, "(")))))
 	for _, c := range []struct{ name, pickle, key, assumed, without string }{
+		{"an optimizer's list", dictOf(entry("model", raws("")), entry("optimizer_states", inOptimizer)), "", `"optimizer_states.0.ema", of several`, ""},
 		{"torch_ema", dictOf(entry("model", raws("")), entry("ema", shadow)), "", `"ema.shadow_params", of several sets: model, ema.shadow_params`, ""},
 		{"a list of those that are trained", dictOf(entry("model", raws("module.")), entry("ema", lists(1, "["))), "", `"ema", of several`, "pos_embed"},
 		{"a tuple", dictOf(entry("ema", lists(0, "(")), entry("model", raws(""))), "", `"ema", of several`, ""},
@@ -84,6 +86,18 @@ func TestAveragesWithoutNames(t *testing.T) {
 				}
 			}
 		})
+	}
+	for _, pickle := range []string{
+		dictOf(entry("model", raws("")), entry("ema", shadow)),
+		dictOf(entry("model", raws("")), entry("ema", dictOf(dotless("")...))),
+	} {
+		f, err := openBytes(archive(t, zip.Store, pickle), OpenOptions{}) // as for a conversion
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := values(t, f, "b.2.weight"); !slices.Equal(got, []float32{3}) {
+			t.Errorf("of no known model: b.2.weight is %v", got)
+		}
 	}
 	_, err := openBytes(archive(t, zip.Store, shadow), OpenOptions{Known: isDiT})
 	if err == nil || !strings.Contains(err.Error(), `a list under "shadow_params", without names`) {

@@ -199,6 +199,11 @@ func TestSets(t *testing.T) {
 			note:   "weights", fails: true, // both are models by their names, and neither is an average
 		},
 		{
+			name:   "an optimizer's average",
+			pickle: dictOf(entry("model", inDict("")), entry("optimizer_state", dictOf(entry("exp_avg_ema", inDict(""))))),
+			note:   "model of {model, optimizer_state}",
+		},
+		{
 			name:   "by key",
 			pickle: dictOf(entry("a", inDict("")), entry("b", inDict(""))),
 			key:    "b",
