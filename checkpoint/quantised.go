@@ -25,6 +25,7 @@ func Quantised(f Lister) error {
 	for _, name := range f.Names() {
 		info, _ := f.Lookup(name)
 		switch {
+		case info.DType == "": // what lists the tensors does not know
 		case quantiser.MatchString(name):
 			if parts == "" {
 				parts = name
