@@ -8,12 +8,16 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"math/big"
 	"net"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // TestSecure checks which addresses are safe to connect to and to listen at.
@@ -123,5 +127,30 @@ func TestTLS(t *testing.T) {
 				t.Errorf("error %v, want ok %v", err, test.ok)
 			}
 		})
+	}
+}
+
+// TestUnreachable checks which errors of a broker pass when one waits: a cluster without a leader is
+// one, a broker without JetStream is not.
+func TestUnreachable(t *testing.T) {
+	noLeader := &jetstream.APIError{Code: 503, ErrorCode: 10008, Description: "JetStream system temporarily unavailable"}
+	for _, c := range []struct {
+		err  error
+		want bool
+	}{
+		{noLeader, true},
+		{fmt.Errorf("work: %w", noLeader), true},
+		{nats.ErrNoResponders, true},
+		{nats.ErrTimeout, true},
+		{jetstream.ErrJetStreamNotEnabled, false},
+		{jetstream.ErrJetStreamNotEnabledForAccount, false},
+		{&jetstream.APIError{Code: 503, ErrorCode: jetstream.JSErrCodeJetStreamNotEnabled}, false},
+		{&jetstream.APIError{Code: 400, ErrorCode: jetstream.JSErrCodeBadRequest}, false},
+		{errors.New("another"), false},
+		{nil, false},
+	} {
+		if got := unreachable(c.err); got != c.want {
+			t.Errorf("%v: %v, want %v", c.err, got, c.want)
+		}
 	}
 }

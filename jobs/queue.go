@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -63,8 +64,15 @@ func OpenQueue(ctx context.Context, conn *nats.Conn, replicas int) (*Queue, erro
 	}
 }
 
-// unreachable reports an error that passes when the broker is there.
+// unreachable reports an error that passes when the broker is there, or when a cluster of brokers has
+// found a leader.
 func unreachable(err error) bool {
+	if e := jetstream.JetStreamError(nil); errors.As(err, &e) && e.APIError() != nil {
+		api := e.APIError()
+		return api.Code == http.StatusServiceUnavailable &&
+			api.ErrorCode != jetstream.JSErrCodeJetStreamNotEnabled &&
+			api.ErrorCode != jetstream.JSErrCodeJetStreamNotEnabledForAccount
+	}
 	return errors.Is(err, nats.ErrNoResponders) || errors.Is(err, nats.ErrTimeout) ||
 		errors.Is(err, nats.ErrConnectionReconnecting) || errors.Is(err, nats.ErrDisconnected) ||
 		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, jetstream.ErrNoStreamResponse)
