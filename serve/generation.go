@@ -176,6 +176,10 @@ func (g *generation) choosePolicy() (err error) {
 	switch {
 	case err == nil:
 		g.req.Policy = t
+		if t.Guidance != g.req.Guidance {
+			g.notes = append(g.notes, fmt.Sprintf("policy %s was calibrated at guidance %g, and keeps its images at %g, too",
+				t, t.Guidance, g.req.Guidance))
+		}
 		return nil
 	case !errors.As(err, &none):
 		return err

@@ -215,6 +215,9 @@ func (c *generateCmd) policy(a *app, p *tokencache.Pipeline, s tokencache.Sampli
 		if speed != 0 && math.Abs(t.Speed.Wanted/speed-1) > slack {
 			a.opened.remark("--speed %s: the nearest policy that is bundled is of %gx", c.Speed, t.Speed.Wanted)
 		}
+		if t.Guidance != s.Guidance {
+			a.opened.remark("policy %s was calibrated at guidance %g, and keeps its images at %g, too", t, t.Guidance, s.Guidance)
+		}
 		return t, nil
 	case !errors.As(err, &none):
 		return nil, err

@@ -35,6 +35,11 @@ type Bundle struct {
 	// Sampling is how the model is best sampled. Zero values mean what diffusion.Sampling says.
 	Sampling diffusion.Sampling
 
+	// Guidances are the least and the largest guidance scale at which the policies of sampler ddim keep
+	// their images as they do at their own, as measured: docs/experiments.md. Zero values mean that
+	// policies are chosen for their own scale alone.
+	Guidances [2]float64
+
 	// ClassifierOf names the bundle with the classifier for images of this model's kind, which must
 	// be linked for Classifier to work; "" means the bundle itself.
 	ClassifierOf string

@@ -41,6 +41,9 @@ func TestChoose(t *testing.T) {
 		{"steps", with(func(s *diffusion.Sampling) { s.Steps = 49 }), 0, "49 steps"},
 		{"spacing", with(func(s *diffusion.Sampling) { s.Spacing = "ddim" }), 0, "ddim50 steps"},
 		{"guidance", with(func(s *diffusion.Sampling) { s.Guidance = 7 }), 2, "guidance 7"},
+		{"guidance at which policies keep their images", with(func(s *diffusion.Sampling) { s.Guidance = 3 }), 3, "ddim50-3x"},
+		{"guidance, where there is noise", with(func(s *diffusion.Sampling) { s.Sampler, s.Steps, s.Guidance = "ddpm", 250, 3 }), 0,
+			"no policy is bundled with fashion for sampler ddpm, 250 steps and guidance 3"},
 		{"power", with(func(s *diffusion.Sampling) { s.GuidancePower = 2 }), 0, "with power 2"},
 		{"eta", with(func(s *diffusion.Sampling) { s.Eta = 1 }), 0, "and eta 1"},
 	} {

@@ -131,7 +131,7 @@ func (b *Bundle) Choose(s diffusion.Sampling, speed float64) (*reuse.Trained, er
 	distance := func(t *reuse.Trained) float64 { return math.Abs(math.Log(t.Speed.Wanted / aim)) }
 	var best *reuse.Trained
 	for _, t := range list {
-		if t.Speed.Wanted == 0 || !suits(t.Sampling, s) {
+		if t.Speed.Wanted == 0 || !b.suits(t.Sampling, s) {
 			continue
 		}
 		none.Fastest = max(none.Fastest, t.Speed.Wanted)
@@ -159,8 +159,12 @@ func (b *Bundle) ForSpeed(s diffusion.Sampling, speed float64) (string, error) {
 }
 
 // suits reports whether a policy that was made for one sampling is the best choice for another.
-func suits(made, s diffusion.Sampling) bool {
+func (b *Bundle) suits(made, s diffusion.Sampling) bool {
 	near := func(a, b float64) bool { return math.Abs(a-b) < 1e-6 }
 	return made.Sampler == s.Sampler && made.StepsText() == s.StepsText() && near(made.Eta, s.Eta) &&
-		near(made.Guidance, s.Guidance) && near(made.GuidancePower, s.GuidancePower)
+		near(made.GuidancePower, s.GuidancePower) &&
+		(near(made.Guidance, s.Guidance) || made.Sampler == "ddim" && b.guided(made.Guidance) && b.guided(s.Guidance))
 }
+
+// guided reports whether a guidance scale is one of those at which policies keep their images.
+func (b *Bundle) guided(scale float64) bool { return scale >= b.Guidances[0] && scale <= b.Guidances[1] }

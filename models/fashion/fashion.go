@@ -14,7 +14,8 @@ var files embed.FS
 
 // Bundle is the model. Importing the package registers it.
 var Bundle = bundle.Register(&bundle.Bundle{
-	Name:     "fashion",
-	Files:    files,
-	Sampling: diffusion.Sampling{Guidance: 1.5},
+	Name:      "fashion",
+	Files:     files,
+	Sampling:  diffusion.Sampling{Guidance: 1.5},
+	Guidances: [2]float64{1, 4},
 })
