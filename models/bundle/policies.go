@@ -167,4 +167,6 @@ func (b *Bundle) suits(made, s diffusion.Sampling) bool {
 }
 
 // guided reports whether a guidance scale is one of those at which policies keep their images.
-func (b *Bundle) guided(scale float64) bool { return scale >= b.Guidances[0] && scale <= b.Guidances[1] }
+func (b *Bundle) guided(scale float64) bool {
+	return scale >= b.Guidances[0] && scale <= b.Guidances[1]
+}
