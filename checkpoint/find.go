@@ -33,7 +33,8 @@ var (
 	indexForm = regexp.MustCompile(`^(.+)\.(safetensors|bin)\.index(\.[^.]+)?\.json$`)
 	fileForm  = regexp.MustCompile(`^(.+)\.(safetensors|pt|pth|bin|ckpt)$`)
 	// stateForm matches what trainers keep next to weights to go on from.
-	stateForm = regexp.MustCompile(`^(optim(izer)?|(lr_)?scheduler|scaler|sampler|random_states|rng_state|training_args)([._-]|$)`)
+	stateForm = regexp.MustCompile(
+		`^(optim(izer)?|(lr_)?scheduler|scaler|sampler|random_states|rng_state|training_args)([._-]|$)`)
 )
 
 // formats are the endings of weights, those that open fastest first. An index comes after a whole

@@ -28,7 +28,8 @@ func (e *OverflowError) Error() string {
 	if e.DType == F64 {
 		limit = fmt.Sprintf("numbers pass through %s, which holds them to %.6g", F32, e.DType.largest())
 	}
-	return fmt.Sprintf("tensor %s: its largest number, %.6g, would become infinite: %s; %s", e.Name, e.Largest, limit, fits)
+	return fmt.Sprintf("tensor %s: its largest number, %.6g, would become infinite: %s; %s",
+		e.Name, e.Largest, limit, fits)
 }
 
 // largest returns the largest finite number of a type that can be written. What is written passes

@@ -176,9 +176,8 @@ func (g *generation) choosePolicy() (err error) {
 	switch {
 	case err == nil:
 		g.req.Policy = t
-		if t.Guidance != g.req.Guidance {
-			g.notes = append(g.notes, fmt.Sprintf("policy %s was calibrated at guidance %g, and keeps its images at %g, too",
-				t, t.Guidance, g.req.Guidance))
+		if note := bundle.GuidanceNote(t, g.req.Guidance); note != "" {
+			g.notes = append(g.notes, note)
 		}
 		return nil
 	case !errors.As(err, &none):

@@ -61,7 +61,7 @@ func (c *compareCmd) Help() string {
   tokencache compare --axes --speeds 2x,3x --count 64 --out axes
   tokencache compare --dtypes f32,bf16,int8 --policies learned-residual,tokencache --speeds 1x,2x,3x,5x --out precision
   tokencache compare --count 64 --out comparison --report-only
-  tokencache compare --min-psnr 40,45,50 --count 1000 --out coverage
+  tokencache compare --min-psnr 40,45 --count 1000 --out coverage
   tokencache compare --policies "tokencache fewer-steps taylorseer:n=3,order=1 policies/mine" --count 1000 --out comparison
 
 On two cores and for the bundled model, all methods at four speeds with 256 images take three
@@ -348,20 +348,21 @@ func (a *app) reference(o *comparison.Options, path string) error {
 
 // evaluator sets the network alone, and returns where the real images are, "" if there are none.
 func (a *app) evaluator(o *comparison.Options, path string) (images string, err error) {
-	net, err := models.Classifier(models.Default)
+	r, fits, err := classifierOf(o.Pipeline)
 	if err != nil {
 		return "", err
 	}
-	height, width, channels := o.Pipeline.ImageSize()
-	if height != net.Size || width != net.Size || channels != net.Channels {
+	if !fits {
 		if path != "" {
+			net := r.Network
+			height, width, channels := o.Pipeline.ImageSize()
 			return "", fmt.Errorf("--reference %s: the bundled classifier evaluates images of %dx%d pixels and %d channels, "+
 				"and this model's are of %dx%d and %d: leave --reference out",
 				path, net.Size, net.Size, net.Channels, height, width, channels)
 		}
 		return "", nil
 	}
-	o.Reference = comparison.NewReference(net, models.Default)
+	o.Reference = r
 	if path == "" {
 		if _, err := os.Stat(comparison.FashionMNIST); err != nil {
 			a.note("no Fréchet distances: give real images with --reference")
@@ -370,6 +371,18 @@ func (a *app) evaluator(o *comparison.Options, path string) (images string, err 
 		path = comparison.FashionMNIST
 	}
 	return path, nil
+}
+
+// classifierOf returns the bundled classifier, without real images, and whether it evaluates images
+// such as the model's.
+func classifierOf(p *tokencache.Pipeline) (r *comparison.Reference, fits bool, err error) {
+	net, err := models.Classifier(models.Default)
+	if err != nil {
+		return nil, false, err
+	}
+	height, width, channels := p.ImageSize()
+	fits = height == net.Size && width == net.Size && channels == net.Channels
+	return comparison.NewReference(net, models.Default), fits, nil
 }
 
 // commandLine is the command line of the program.

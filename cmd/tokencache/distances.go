@@ -7,7 +7,6 @@ import (
 	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/comparison"
 	"github.com/tokencache/tokencache/eval"
-	"github.com/tokencache/tokencache/models"
 )
 
 // fewForDistance is the number of images below which a Fréchet distance says nothing.
@@ -22,17 +21,13 @@ func (a *app) distances(p *tokencache.Pipeline, images int, seed uint64) (
 	if images < fewForDistance {
 		return nil, nil
 	}
-	net, err := models.Classifier(models.Default)
-	if err != nil {
+	r, fits, err := classifierOf(p)
+	if err != nil || !fits {
 		return nil, err
-	}
-	if height, width, channels := p.ImageSize(); height != net.Size || width != net.Size || channels != net.Channels {
-		return nil, nil
 	}
 	if _, err := os.Stat(comparison.FashionMNIST); err != nil {
 		return nil, nil
 	}
-	r := comparison.NewReference(net, models.Default)
 	return func(ctx context.Context, images, others []tokencache.Image) (distance, ratio *eval.Estimate, err error) {
 		if r.Gaussian == nil {
 			if err := r.Open(ctx, comparison.FashionMNIST, len(images), p.Threads(), seed); err != nil {

@@ -198,7 +198,8 @@ func (c *generateCmd) policy(a *app, p *tokencache.Pipeline, s tokencache.Sampli
 		return a.policy(string(c.Policy))
 	}
 	if c.MinPSNR != nil && speed == 0 {
-		t, err := a.opened.bundle.ForPSNR(p.Setting(s), reuse.Promise{MinPSNR: *c.MinPSNR, Reference: reuse.Reference(c.Reference)})
+		promise := reuse.Promise{MinPSNR: *c.MinPSNR, Reference: reuse.Reference(c.Reference)}
+		t, err := a.opened.bundle.ForPSNR(p.Setting(s), promise)
 		if err == nil {
 			return t, nil
 		}
@@ -215,8 +216,8 @@ func (c *generateCmd) policy(a *app, p *tokencache.Pipeline, s tokencache.Sampli
 		if speed != 0 && math.Abs(t.Speed.Wanted/speed-1) > slack {
 			a.opened.remark("--speed %s: the nearest policy that is bundled is of %gx", c.Speed, t.Speed.Wanted)
 		}
-		if t.Guidance != s.Guidance {
-			a.opened.remark("policy %s was calibrated at guidance %g, and keeps its images at %g, too", t, t.Guidance, s.Guidance)
+		if note := bundle.GuidanceNote(t, s.Guidance); note != "" {
+			a.opened.remark("%s", note)
 		}
 		return t, nil
 	case !errors.As(err, &none):

@@ -60,6 +60,21 @@ func TestChoose(t *testing.T) {
 	}
 }
 
+// TestGuidanceNote checks that a policy at another guidance scale than its own is told, and no other.
+func TestGuidanceNote(t *testing.T) {
+	made, err := fashion.Bundle.Choose(diffusion.Sampling{Guidance: 3}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "policy ddim50-2.4x was calibrated at guidance 1.5, and keeps its images at 3, too"
+	if got := bundle.GuidanceNote(made, 3); got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if got := bundle.GuidanceNote(made, 1.5); got != "" {
+		t.Errorf("%q at its own guidance", got)
+	}
+}
+
 // TestNoBundle checks that a model which is not bundled has no policies, and that saying so is no
 // panic.
 func TestNoBundle(t *testing.T) {

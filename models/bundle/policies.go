@@ -166,6 +166,15 @@ func (b *Bundle) suits(made, s diffusion.Sampling) bool {
 		(near(made.Guidance, s.Guidance) || made.Sampler == "ddim" && b.guided(made.Guidance) && b.guided(s.Guidance))
 }
 
+// GuidanceNote says that a policy was chosen for another guidance scale than its own; "" if it is its
+// own.
+func GuidanceNote(t *reuse.Trained, scale float64) string {
+	if t.Guidance == scale {
+		return ""
+	}
+	return fmt.Sprintf("policy %s was calibrated at guidance %g, and keeps its images at %g, too", t, t.Guidance, scale)
+}
+
 // guided reports whether a guidance scale is one of those at which policies keep their images.
 func (b *Bundle) guided(scale float64) bool {
 	return scale >= b.Guidances[0] && scale <= b.Guidances[1]

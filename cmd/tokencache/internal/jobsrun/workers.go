@@ -124,7 +124,8 @@ func (l *Local) Start(ctx context.Context, b *Broker) (stop func(), err error) {
 	if threads == 0 && l.Count > 0 {
 		threads = max(1, runtime.GOMAXPROCS(0)/l.Count)
 	}
-	args := append([]string{"jobs", "work", "--of-run", "--threads", fmt.Sprint(threads), "--idle", idleWorker}, b.flags()...)
+	args := []string{"jobs", "work", "--of-run", "--threads", fmt.Sprint(threads), "--idle", idleWorker}
+	args = append(args, b.flags()...)
 	for range l.Count {
 		wait.Go(func() {
 			for ctx.Err() == nil {

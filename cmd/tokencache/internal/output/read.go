@@ -57,7 +57,8 @@ func ReadFolder(dir string) (*Images, error) {
 	}
 	for _, i := range slices.Sorted(maps.Keys(files)) {
 		if i > len(s.paths) {
-			return nil, fmt.Errorf("%06d.png is missing, and %s is there: the run is not complete", len(s.paths), filepath.Base(files[i]))
+			return nil, fmt.Errorf("%06d.png is missing, and %s is there: the run is not complete",
+				len(s.paths), filepath.Base(files[i]))
 		}
 	}
 	return s, nil
