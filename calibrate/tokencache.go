@@ -267,14 +267,18 @@ func (c *TokenCache) predictor(ctx context.Context, m *maker, t *train.Trajector
 		return nil, err
 	}
 	var choice *reuse.TokenCache
+	keys := reuse.FreshKeys
 	if c.Training == PathTraining {
-		choice = &c.Base
+		choice, keys = &c.Base, c.Base.Keys
 	}
 	task, err := train.NewPredictorTask(c.Base.Importance, frozen, w, t, train.PredictorOptions{
+		Superposed: reuse.Superposed{
+			Cached: c.Base.Cached,
+			Keys:   keys,
+			Order:  c.Base.Order,
+			Basis:  c.Base.Basis,
+		},
 		Lambda:   c.Lambda,
-		Cached:   c.Base.Cached,
-		Order:    c.Base.Order,
-		Basis:    c.Base.Basis,
 		ISteps:   steps,
 		Seed:     m.Seed,
 		Guidance: m.Guidance != 1,
@@ -315,7 +319,7 @@ func (c *TokenCache) chosen() string {
 	if c.Training != PathTraining {
 		return ""
 	}
-	return fmt.Sprintf("%s ratio %g cell %d at %s", c.Base.Selection, c.Base.Ratio, c.Base.Cell, c.Base.At)
+	return fmt.Sprintf("%s ratio %g cell %d at %s with keys %s", c.Base.Selection, c.Base.Ratio, c.Base.Cell, c.Base.At, c.Base.Keys)
 }
 
 // settings are those of the predictor's training.

@@ -118,6 +118,10 @@ func (b *Block) attend(
 		in.K, in.V, in.KRows = g.Columns(all, d, 2*d), g.Columns(all, 2*d, 3*d), x.From.Rows
 		keys = x.From.Pos
 	}
+	if x.Keys != nil {
+		kv := x.Keys(g, g.Columns(qkv, d, 3*d))
+		in.K, in.V = g.Columns(kv, 0, d), g.Columns(kv, d, 2*d)
+	}
 	if x.KV != nil {
 		in.K, in.V = x.KV.Update(g, block, x, g.Columns(qkv, d, 3*d))
 		in.KRows, keys = x.KV.Rows()

@@ -280,6 +280,10 @@ func (b *Block) attendOne(g *tensor.Graph, out *tensor.Tensor, x *seam.Tokens, q
 		_, in.K, in.V = b.qkv(g, x.From.X, x.From.Pos, divide(g, x.From, b.model.TextTokens))
 		in.KRows = x.From.Rows
 	}
+	if x.Keys != nil {
+		kv, d := x.Keys(g, g.Concat(key, value)), key.Cols
+		in.K, in.V = g.Columns(kv, 0, d), g.Columns(kv, d, 2*d)
+	}
 	if x.KV != nil {
 		in.K, in.V = x.KV.Update(g, b.index, x, g.Concat(key, value))
 		in.KRows, _ = x.KV.Rows()

@@ -13,12 +13,14 @@ import (
 //
 // or, where outputs are cached, with the cached output in place of the second bracket: equations
 // (2) and (3) of TokenCache. The cache is first filled by passes of the model at earlier positions,
-// and forecast from them to the position at hand.
+// and forecast from them to the position at hand. Keys and values are superposed likewise, unless they
+// are to be fresh.
 type Superposition struct {
 	g      *tensor.Graph
 	tokens int
 	cached Cached
 	past   *differences // of each block
+	keys   *differences // of the keys and values of each block, rows of 2D; nil if they are fresh
 	added  []float32    // what the model adds between blocks, [N, D], or nil
 	alpha  *Alpha       // nil while the cache is filled
 
@@ -26,16 +28,40 @@ type Superposition struct {
 	last     *tensor.Tensor // after the last block that ran
 }
 
+// Superposed says what a Superposition caches, and how it is forecast.
+type Superposed struct {
+	Cached Cached `json:"cached"`
+	Keys   Keys   `json:"keys"` // of pruned tokens
+	Order  int    `json:"order"`
+	Basis  Basis  `json:"basis"`
+}
+
 // NewSuperposition returns the superposition for batches of at most samples samples of m.
-func NewSuperposition(
-	g *tensor.Graph, m *seam.Shape, samples int, cached Cached, order int, basis Basis,
-) *Superposition {
-	past := basis.differences(tensor.F32, m.Blocks, samples*m.Tokens, m.Width, order)
-	return &Superposition{g: g, tokens: m.Tokens, cached: cached, past: past, added: addedInside(m)}
+func NewSuperposition(g *tensor.Graph, m *seam.Shape, samples int, o Superposed) *Superposition {
+	rows := samples * m.Tokens
+	s := &Superposition{
+		g:      g,
+		tokens: m.Tokens,
+		cached: o.Cached,
+		past:   o.Basis.differences(tensor.F32, m.Blocks, rows, m.Width, o.Order),
+		added:  addedInside(m),
+	}
+	switch o.Keys {
+	case ForecastKeys:
+		s.keys = o.Basis.differences(tensor.F32, m.Blocks, rows, 2*m.Width, o.Order)
+	case CachedKeys:
+		s.keys = o.Basis.differences(tensor.F32, m.Blocks, rows, 2*m.Width, 0)
+	}
+	return s
 }
 
 // Reset empties the cache.
-func (s *Superposition) Reset() { s.past.reset() }
+func (s *Superposition) Reset() {
+	s.past.reset()
+	if s.keys != nil {
+		s.keys.reset()
+	}
+}
 
 // Fill makes the next pass of the model, at a position, compute everything and fill the cache.
 func (s *Superposition) Fill(position int) { s.alpha, s.position = nil, position }
@@ -75,6 +101,10 @@ func (s *Superposition) Apply(
 	at seam.Site, x *seam.Tokens, f func(*seam.Tokens) *seam.Tokens,
 ) *seam.Tokens {
 	var y *seam.Tokens
+	if s.keys != nil {
+		x = x.Copy(s.g)
+		x.Keys = s.keysOf(at.Block)
+	}
 	switch {
 	case s.alpha != nil:
 		y = s.superpose(at.Block, x, f)
@@ -98,14 +128,37 @@ func (s *Superposition) Apply(
 	return y
 }
 
+// keysOf returns what becomes of the keys and values that a block's attention makes.
+func (s *Superposition) keysOf(block int) func(g *tensor.Graph, kv *tensor.Tensor) *tensor.Tensor {
+	switch {
+	case s.alpha != nil:
+		return func(g *tensor.Graph, kv *tensor.Tensor) *tensor.Tensor {
+			return g.Blend(s.alpha.Block(g, block), kv, s.forecastOf(s.keys, block, kv))
+		}
+	case s.position < 0:
+		return nil
+	}
+	return func(g *tensor.Graph, kv *tensor.Tensor) *tensor.Tensor {
+		fresh := g.Copy(kv) // record changes it
+		g.EachRow(fresh.Rows, fresh.Cols, func(i int) { s.keys.record(block, i, s.position, fresh.Row(i)) })
+		return kv
+	}
+}
+
+// forecastOf returns what is forecast for a block, of x's shape.
+func (s *Superposition) forecastOf(past *differences, block int, x *tensor.Tensor) *tensor.Tensor {
+	y := s.g.New(x.Rows, x.Cols)
+	s.g.EachRow(x.Rows, x.Cols, func(i int) {
+		clear(y.Row(i))
+		past.addForecast(y.Row(i), block, i, s.position)
+	})
+	return y
+}
+
 func (s *Superposition) superpose(
 	block int, x *seam.Tokens, f func(*seam.Tokens) *seam.Tokens,
 ) *seam.Tokens {
-	forecast := s.g.New(x.X.Rows, x.X.Cols)
-	s.g.EachRow(x.X.Rows, x.X.Cols, func(i int) {
-		clear(forecast.Row(i))
-		s.past.addForecast(forecast.Row(i), block, i, s.position)
-	})
+	forecast := s.forecastOf(s.past, block, x.X)
 	cached := forecast
 	if s.cached == Update {
 		cached = s.g.Add(x.X, forecast)

@@ -13,6 +13,10 @@ type Tokens struct {
 	Skip *tensor.Tensor // nil, or what a long skip brings the block, from this same pass: [rows, D]
 	From *Tokens        // nil, or the tokens whose keys and values attention uses instead of these
 
+	// Keys, if not nil, turns the keys and values of these tokens, [rows, 2D], keys first, into those
+	// that attention uses. Gradients pass through it.
+	Keys func(g *tensor.Graph, kv *tensor.Tensor) *tensor.Tensor
+
 	// ColSums, if not nil, receives the attention that each token receives in each head, summed over
 	// all queries: [samples, heads*N].
 	ColSums *tensor.Tensor
@@ -74,7 +78,7 @@ func (t *Tokens) With(x *tensor.Tensor) *Tokens {
 }
 
 // Gather returns the tokens in the rows that index names, in ascending order, as new Tokens in g's
-// memory. Keys and values from elsewhere (From) are not carried over.
+// memory. Keys and values from elsewhere (From, Keys) are not carried over.
 func (t *Tokens) Gather(g *tensor.Graph, index []int32) *Tokens {
 	counts := g.Ints(t.Rows.Samples())
 	clear(counts)
@@ -85,7 +89,7 @@ func (t *Tokens) Gather(g *tensor.Graph, index []int32) *Tokens {
 	}
 	some := *t
 	some.X, some.Rows, some.Pos = g.Gather(t.X, index), g.Rows(counts), pos
-	some.From, some.ColSums, some.Modulation = nil, nil, nil
+	some.From, some.Keys, some.ColSums, some.Modulation = nil, nil, nil, nil
 	if t.Skip != nil {
 		some.Skip = g.Gather(t.Skip, index)
 	}
@@ -93,7 +97,7 @@ func (t *Tokens) Gather(g *tensor.Graph, index []int32) *Tokens {
 }
 
 // Range returns the tokens in rows from up to to, whose values share t's memory: what changes them
-// in place changes t. Keys and values from elsewhere (From) are not carried over.
+// in place changes t. Keys and values from elsewhere (From, Keys) are not carried over.
 func (t *Tokens) Range(g *tensor.Graph, from, to int) *Tokens {
 	counts := g.Ints(t.Rows.Samples())
 	for s := range counts {
@@ -101,7 +105,7 @@ func (t *Tokens) Range(g *tensor.Graph, from, to int) *Tokens {
 	}
 	some := *t
 	some.X, some.Rows, some.Pos = g.RowRange(t.X, from, to), g.Rows(counts), t.Pos[from:to]
-	some.From, some.ColSums, some.Modulation = nil, nil, nil
+	some.From, some.Keys, some.ColSums, some.Modulation = nil, nil, nil, nil
 	if t.Skip != nil {
 		some.Skip = g.RowRange(t.Skip, from, to)
 	}

@@ -36,13 +36,11 @@ func (t *Trajectories) Batch(position, from, to int) *seam.Batch {
 
 // PredictorOptions says how a PredictorTask trains.
 type PredictorOptions struct {
-	Lambda   float64      `json:"lambda"` // weight of the cost
-	Cached   reuse.Cached `json:"cached"`
-	Order    int          `json:"order"` // of the forecasts of pruned tokens
-	Basis    reuse.Basis  `json:"basis"` // likewise
-	ISteps   []int        `json:"i_steps"`
-	Seed     uint64       `json:"seed"`
-	Guidance bool         `json:"guidance"` // give half of the examples the null class
+	reuse.Superposed
+	Lambda   float64 `json:"lambda"` // weight of the cost
+	ISteps   []int   `json:"i_steps"`
+	Seed     uint64  `json:"seed"`
+	Guidance bool    `json:"guidance"` // give half of the examples the null class
 
 	// Choice, if not nil, is the policy whose choice of tokens the estimate makes.
 	Choice *reuse.TokenCache `json:"choice,omitempty"`
@@ -205,7 +203,7 @@ func (t *PredictorTask) allocate(g *tensor.Graph, count, size int) {
 		return
 	}
 	t.samples = count
-	t.soft = reuse.NewSuperposition(g, t.model.Shape(), count, t.options.Cached, t.options.Order, t.options.Basis)
+	t.soft = reuse.NewSuperposition(g, t.model.Shape(), count, t.options.Superposed)
 	t.batch = seam.Batch{
 		X:    tensor.FromSlice(make([]float32, count*size), count, size),
 		T:    make([]float32, count),
