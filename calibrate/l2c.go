@@ -46,7 +46,7 @@ func (c *L2C) check(*maker) error {
 const maxRouterThreshold = 0.999
 
 func (c *L2C) run(ctx context.Context, m *maker) (*product, error) {
-	t, err := m.trajectories(ctx, nil)
+	t, err := m.trajectories(ctx, trajectoriesFile, m.Images, nil)
 	if err != nil {
 		return nil, err
 	}

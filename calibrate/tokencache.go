@@ -23,15 +23,19 @@ type TokenCache struct {
 	// has: of the importance that the predictor gives to all tokens in all blocks, as the paper's
 	// second version does, or without a predictor of the trajectories' bend.
 	Percentile bool
+	Samples    int // trajectories that they are taken of, at the least
 
 	// Of a predictor.
 
 	From     string // folder of a policy whose predictor is taken; "": one is trained
 	Training Training
-	Updates  int
-	Batch    int // examples of an update
-	LR       float64
-	Lambda   float64 // weight of the cost: see train.PredictorTask
+	// Rounds is how many times PathTraining samples trajectories: with random tokens first, then with
+	// those that the predictor chooses by then. Each round has an equal part of Updates.
+	Rounds  int
+	Updates int
+	Batch   int // examples of an update
+	LR      float64
+	Lambda  float64 // weight of the cost: see train.PredictorTask
 
 	// Of learned forecasts.
 
@@ -68,12 +72,17 @@ const (
 	TokenParameters    = "importance=dynamic,k=3,order=1"
 )
 
+// percentileSamples is how many samples the paper takes percentiles of.
+const percentileSamples = 256
+
 // NewTokenCache returns the method with the default parameters, which learn forecasts.
 func NewTokenCache() *TokenCache {
 	c := &TokenCache{
 		Base:      *reuse.NewTokenCache(),
 		Training:  SoftTraining,
 		Updates:   300,
+		Rounds:    3,
+		Samples:   percentileSamples,
 		Batch:     8,
 		LR:        3e-4,
 		Lambda:    0.5,
@@ -121,6 +130,8 @@ func (c *TokenCache) check(m *maker) error {
 	b := &c.Base
 	halves := len(b.Steps.Half) > 0
 	switch {
+	case c.Rounds < 1 || c.Samples < 1:
+		return fmt.Errorf("%d rounds and percentiles of %d samples: want 1 or more", c.Rounds, c.Samples)
 	case c.Updates < 1 || c.Batch < 1 || c.Few < 1 || c.Trials < 0 || c.Halves < 0:
 		return fmt.Errorf("%d updates of %d examples, %d trials of %d images, %d half steps: "+
 			"want 1 or more updates, examples and images, and 0 or more of the others",
@@ -207,7 +218,7 @@ func (c *TokenCache) learn(ctx context.Context, m *maker, policy *reuse.TokenCac
 		random.Importance = reuse.Random
 		path = &random
 	}
-	t, err := m.trajectories(ctx, path)
+	t, err := m.trajectories(ctx, trajectoriesFile, m.Images, path)
 	if err != nil {
 		return err
 	}
@@ -227,6 +238,11 @@ func (c *TokenCache) learn(ctx context.Context, m *maker, policy *reuse.TokenCac
 	}
 	if !c.Percentile {
 		return nil
+	}
+	if m.Images < c.Samples {
+		if t, err = m.trajectories(ctx, percentileFile, c.Samples, path); err != nil {
+			return err
+		}
 	}
 	mass := bend(t)
 	if policy.Predictor != nil {
@@ -266,15 +282,10 @@ func (c *TokenCache) predictor(ctx context.Context, m *maker, t *train.Trajector
 	if err != nil {
 		return nil, err
 	}
-	var choice *reuse.TokenCache
-	keys := reuse.FreshKeys
-	if c.Training == PathTraining {
-		choice, keys = &c.Base, c.Base.Keys
-	}
-	task, err := train.NewPredictorTask(c.Base.Importance, frozen, w, t, train.PredictorOptions{
+	o := train.PredictorOptions{
 		Superposed: reuse.Superposed{
 			Cached: c.Base.Cached,
-			Keys:   keys,
+			Keys:   reuse.FreshKeys,
 			Order:  c.Base.Order,
 			Basis:  c.Base.Basis,
 		},
@@ -282,8 +293,11 @@ func (c *TokenCache) predictor(ctx context.Context, m *maker, t *train.Trajector
 		ISteps:   steps,
 		Seed:     m.Seed,
 		Guidance: m.Guidance != 1,
-		Choice:   choice,
-	})
+	}
+	if c.Training == PathTraining {
+		c.onPath(ctx, m, &o)
+	}
+	task, err := train.NewPredictorTask(c.Base.Importance, frozen, w, t, o)
 	if err != nil {
 		return nil, err
 	}
@@ -314,12 +328,29 @@ func (c *TokenCache) predictor(ctx context.Context, m *maker, t *train.Trajector
 	return reuse.ReadPredictor(f)
 }
 
+// onPath makes a training take the path of sampling: the policy's choice of tokens and keys, and from
+// the second round on the states that its own choices lead to.
+func (c *TokenCache) onPath(ctx context.Context, m *maker, o *train.PredictorOptions) {
+	o.Choice, o.Keys = &c.Base, c.Base.Keys
+	rounds := min(c.Rounds, c.Updates)
+	if rounds < 2 {
+		return
+	}
+	o.RoundExamples = int64((c.Updates+rounds-1)/rounds) * int64(c.Batch)
+	o.Renew = func(round int, p *reuse.Predictor) (*train.Trajectories, error) {
+		own := c.Base
+		own.Predictor = p
+		return m.trajectories(ctx, fmt.Sprintf(roundFile, round), m.Images, &own, round, c.chosen(), c.settings(), c.Lambda, o.ISteps)
+	}
+}
+
 // chosen identifies the choice of tokens that a predictor is trained with.
 func (c *TokenCache) chosen() string {
 	if c.Training != PathTraining {
 		return ""
 	}
-	return fmt.Sprintf("%s ratio %g cell %d at %s with keys %s", c.Base.Selection, c.Base.Ratio, c.Base.Cell, c.Base.At, c.Base.Keys)
+	return fmt.Sprintf("%s ratio %g cell %d at %s with keys %s in %d rounds",
+		c.Base.Selection, c.Base.Ratio, c.Base.Cell, c.Base.At, c.Base.Keys, c.Rounds)
 }
 
 // settings are those of the predictor's training.

@@ -2,11 +2,14 @@ package calibrate
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"math"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/tokencache/tokencache/checkpoint"
 	"github.com/tokencache/tokencache/reuse"
 	"github.com/tokencache/tokencache/train"
 )
@@ -65,5 +68,63 @@ func TestPathTraining(t *testing.T) {
 	c.Training = "hard"
 	if _, err := Run(context.Background(), p, c, o); err == nil || !strings.Contains(err.Error(), `unknown training "hard"`) {
 		t.Errorf("error %v for an unknown training", err)
+	}
+}
+
+// TestRounds checks that a predictor that is trained in rounds learns from trajectories of its own
+// choices, and that a run that was stopped in the second round ends with the same predictor.
+func TestRounds(t *testing.T) {
+	p, o := tiny(t)
+	whole := o.Dir
+	c := NewTokenCache()
+	c.Base = *reuse.NewTokenCache()
+	c.Base.Importance, c.Base.Order, c.Base.Ratio = reuse.Static, 1, 0.5
+	c.Training, c.Updates, c.Batch, c.LR, c.Rounds = PathTraining, 9, 4, 0.01, 3
+	if _, err := Run(context.Background(), p, c, o); err != nil {
+		t.Fatal(err)
+	}
+	states := map[string]bool{}
+	for _, file := range []string{trajectoriesFile, "trajectories-1.safetensors", "trajectories-2.safetensors"} {
+		f, err := checkpoint.Open(filepath.Join(whole, WorkFolder, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		info, _ := f.Lookup(trajectoryName(0))
+		x := make([]float32, info.Shape[0]*info.Shape[1])
+		if err := f.Read(trajectoryName(0), x); err != nil {
+			t.Fatal(err)
+		}
+		f.Close()
+		states[fmt.Sprint(x)] = true
+	}
+	if len(states) != 3 {
+		t.Errorf("%d different trajectories in 3 rounds", len(states))
+	}
+
+	o.Dir = t.TempDir()
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	o.OnUpdate = func(s train.StepStats) {
+		if s.Step == 5 {
+			stop()
+		}
+	}
+	if _, err := Run(ctx, p, c, o); !errors.Is(err, context.Canceled) {
+		t.Fatalf("error %v of a run that was stopped", err)
+	}
+	o.OnUpdate = nil
+	if _, err := Run(context.Background(), p, c, o); err != nil {
+		t.Fatal(err)
+	}
+	var hashes []string
+	for _, dir := range []string{whole, o.Dir} {
+		policy, err := reuse.Open(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		hashes = append(hashes, policy.ContentHash())
+	}
+	if hashes[0] != hashes[1] {
+		t.Error("the run that was stopped ended with another predictor")
 	}
 }

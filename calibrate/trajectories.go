@@ -13,16 +13,20 @@ import (
 	"github.com/tokencache/tokencache/train"
 )
 
-// trajectoriesFile is the file of trajectories in the work folder, and keyOf the key of its
-// metadata that identifies them.
+// The files of trajectories in the work folder: those that are learned from first, those of a later
+// round, and those whose percentiles are taken. Their metadata has at keyOf what identifies them.
 const (
 	trajectoriesFile = "trajectories.safetensors"
+	roundFile        = "trajectories-%d.safetensors"
+	percentileFile   = "trajectories-percentiles.safetensors"
 	keyOf            = "of"
 )
 
 // trajectories samples images, without a policy if it is nil, and keeps every state, or reads those
-// that an earlier run kept.
-func (m *maker) trajectories(ctx context.Context, policy *reuse.TokenCache) (*train.Trajectories, error) {
+// that an earlier run kept in the file. With the policy, what also identifies them.
+func (m *maker) trajectories(ctx context.Context, file string, images int, policy *reuse.TokenCache, with ...any) (
+	*train.Trajectories, error,
+) {
 	plan, err := m.p.Plan(m.Sampling)
 	if err != nil {
 		return nil, err
@@ -30,18 +34,18 @@ func (m *maker) trajectories(ctx context.Context, policy *reuse.TokenCache) (*tr
 	c := m.p.Config()
 	size, steps := c.InChannels*c.InputSize*c.InputSize, plan.Steps()
 	t := &train.Trajectories{Plan: plan}
-	req := m.request(m.Images, m.Seed)
+	req := m.request(images, m.Seed)
 	for _, class := range req.Classes {
 		t.X, t.Labels = append(t.X, make([]float32, steps*size)), append(t.Labels, int32(class))
 	}
-	path, key := filepath.Join(m.work(), trajectoriesFile), m.key(m.Images)
+	path, key := filepath.Join(m.work(), file), m.key(append([]any{images}, with...)...)
 	if policy != nil {
-		req.Policy, key = policy, m.key(m.Images, policy.String())
+		req.Policy, key = policy, m.key(append([]any{images, policy.String()}, with...)...)
 	}
 	if kept, err := readTrajectories(path, key, t); kept || err != nil {
 		return t, err
 	}
-	m.stage("sampling %d trajectories of %d steps", m.Images, steps)
+	m.stage("sampling %d trajectories of %d steps", images, steps)
 	req.OnState = func(index, position int, x []float32) { copy(t.X[index][position*size:], x) }
 	if _, err := m.p.Generate(ctx, req); err != nil {
 		return nil, err

@@ -44,6 +44,12 @@ type PredictorOptions struct {
 
 	// Choice, if not nil, is the policy whose choice of tokens the estimate makes.
 	Choice *reuse.TokenCache `json:"choice,omitempty"`
+
+	// Renew, if not nil, returns the trajectories of rounds from 1 on, of RoundExamples examples each,
+	// given the predictor as it is then: those of its own choices. It must return the same for the same
+	// predictor and round.
+	Renew         func(round int, p *reuse.Predictor) (*Trajectories, error) `json:"-"`
+	RoundExamples int64                                                      `json:"round_examples,omitempty"`
 }
 
 // PredictorTask is the training of a cache predictor with the model frozen. An example is a P-step
@@ -59,7 +65,9 @@ type PredictorOptions struct {
 // With a Choice the estimate computes the tokens that sampling would, those of the largest alpha, and
 // gradients pass straight through the choice. The errors are then those of the model's output, after
 // its last layer, and the cost is lambda·(mean(alpha)/ratio - 1)²: what is computed is given, and
-// alpha must be kept from saturating. The trajectories should be of the policy's own sampling.
+// alpha must be kept from saturating. The trajectories should be of the policy's own sampling: at
+// first with random tokens, in later rounds with those that the predictor chooses (Renew), so that
+// the states are those that several P-steps in a row have left.
 type PredictorTask struct {
 	Predictor *reuse.Predictor
 
@@ -67,6 +75,7 @@ type PredictorTask struct {
 	params  []*tensor.Param
 	options PredictorOptions
 	data    *Trajectories
+	round   int       // that data are of
 	targets []int     // the P-steps, with a Choice those that compute tokens
 	before  [][]int   // the I-steps that fill the cache, for each of targets
 	ratios  []float64 // of each step: the share that a Choice computes
@@ -135,6 +144,9 @@ func (t *PredictorTask) Changed() { t.Predictor.Repack() }
 // Accumulate implements Task. The examples of a call share one step.
 func (t *PredictorTask) Accumulate(g *tensor.Graph, first int64, count int, scale float64) ([]float64, error) {
 	defer g.Reset()
+	if err := t.renew(first); err != nil {
+		return nil, err
+	}
 	size := len(t.data.X[0]) / t.data.Plan.Steps()
 	t.allocate(g, count, size)
 	position, without := t.prepare(g, first, count, size)
@@ -176,6 +188,18 @@ func (t *PredictorTask) Accumulate(g *tensor.Graph, first int64, count int, scal
 	g.Backward()
 	n := float64(count)
 	return []float64{n * (left + price), n * left, n * mean}, g.Err()
+}
+
+// renew takes the trajectories of the round of an example.
+func (t *PredictorTask) renew(example int64) (err error) {
+	if t.options.Renew == nil || t.options.RoundExamples <= 0 {
+		return nil
+	}
+	if round := int(example / t.options.RoundExamples); round != t.round {
+		t.data, err = t.options.Renew(round, t.Predictor)
+		t.round = round
+	}
+	return err
 }
 
 // cost returns the cost of a mean importance at a step, and its slope.

@@ -45,7 +45,7 @@ var calibrateGroups = [][]string{
 	{"Learned forecasts:", "trials", "placement", "few", "halves", "weigh"},
 	{"Other methods:", "threshold", "lookahead", "router-lr", "l1", "full", "gaps", "feature", "columns"},
 	{"Learning and measuring:", "images", "updates", "batch", "lr", "lambda", "predictor",
-		"training", "measure"},
+		"training", "rounds", "measure"},
 }
 
 // serveGroups are those of serve.

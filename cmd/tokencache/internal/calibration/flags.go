@@ -23,7 +23,7 @@ type Flags struct {
 	Ratio     *float64 `help:"Share of the tokens that P-steps compute, instead of --speed." placeholder:"R"`
 	Policy    string   `help:"Parameters of the policy: ${forecastParameters} (the default: P-steps compute nothing, and their forecasts are learned), ${tokenParameters} (the default with a --ratio above 0: a predictor is trained that selects the tokens), ... See docs/tokencache.md." placeholder:"KEY=VALUE,..."`
 	Paper     string   `help:"Make the policy of a version of the paper: v1 (static predictor, cached outputs, grid pruning in selected blocks, TPRR) or v2 (dynamic predictor, cached updates, global ratio, I-steps at percentiles of the importance). --ratio and --policy change its parameters." enum:"v1,v2," default:"" placeholder:"v1|v2"`
-	Percent   bool     `name:"percentile" help:"Put the I-steps at equal percentiles of the importance that the predictor gives to all tokens, or without a predictor of how much the trajectories bend, instead of evenly."`
+	Percent   bool     `name:"percentile" help:"Put the I-steps at equal percentiles of the importance that the predictor gives to all tokens, or without a predictor of how much the trajectories bend, instead of evenly. They are of --images samples, or ${percentileSamples} where those are fewer."`
 	Images    int      `help:"Images of the model's own sampler to learn from." default:"${images}"`
 	Updates   *int     `help:"Updates of the predictor, or of the routers. Default: ${updates}, with --paper ${paperUpdates}." placeholder:"N"`
 	Batch     *int     `help:"Examples of an update. Default: ${batch}, with --paper ${paperBatch}." placeholder:"N"`
@@ -31,6 +31,7 @@ type Flags struct {
 	Lambda    float64  `help:"Weight of the cost, the mean importance; with --training path of its deviation from the ratio." default:"${lambda}"`
 	Predictor string   `help:"Take the trained predictor of another policy. Default: one is trained." placeholder:"DIR"`
 	Training  string   `help:"How the predictor is trained: soft, as in the paper, or path, with the tokens that sampling chooses, on its trajectories, by the model's output. Default: soft, with --paper path, since soft collapses there." enum:"soft,path," default:"" placeholder:"soft|path"`
+	Rounds    *int     `help:"Times that --training path samples trajectories: at first with random tokens, then with those that the predictor chooses by then. Default: ${rounds}." placeholder:"N"`
 	Measure   int      `help:"Images that the speed and the PSNR in the policy are measured on, of another seed than those that it learns from." default:"${measure}"`
 	Trials    int      `help:"Placements of I-steps that are tried, where forecasts are learned; 0: they are placed evenly. Of learned-solver: moves of a timestep that are tried; 0: they stay where the bundled solver has them." default:"${trials}"`
 	Placement string   `help:"How computed steps are placed between learned forecasts: dp, the cheapest of all placements by a model of their cost; search, the best of the --trials; best, the one of both that measures better, with single steps moved while that helps." enum:"dp,search,best" default:"${placement}"`
@@ -70,6 +71,7 @@ func Vars() kong.Vars {
 		"images":          o.Images,
 		"measure":         o.Measure,
 		"updates":         c.Updates,
+		"rounds":          c.Rounds,
 		"batch":           c.Batch,
 		"lr":              c.LR,
 		"lambda":          c.Lambda,
@@ -92,6 +94,7 @@ func Vars() kong.Vars {
 		"contractImages":  calibrate.DefaultContract().Images,
 		"contractSeed":    calibrate.DefaultContract().Seed,
 
+		"percentileSamples":  c.Samples,
 		"contractConfidence": calibrate.DefaultContract().Confidence,
 	} {
 		vars[name] = fmt.Sprint(v)
@@ -140,6 +143,10 @@ func (c *Flags) tokenCache() (*calibrate.TokenCache, error) {
 	m.Percentile = m.Percentile || c.Percent
 	m.From, m.Training = c.Predictor, cmp.Or(calibrate.Training(c.Training), m.Training)
 	m.Updates, m.Batch, m.LR, m.Lambda = or(c.Updates, m.Updates), or(c.Batch, m.Batch), or(c.LR, m.LR), c.Lambda
+	m.Rounds = or(c.Rounds, m.Rounds)
+	if c.Rounds != nil && m.Training != calibrate.PathTraining {
+		return nil, fmt.Errorf("--rounds %d: rounds are of --training path", m.Rounds)
+	}
 	m.Placement = calibrate.Placement(c.Placement)
 	m.Trials, m.Few, m.Halves, m.Weighting = c.Trials, c.Few, c.Halves, calibrate.Weighting(c.Weigh)
 	if parameters != "" {

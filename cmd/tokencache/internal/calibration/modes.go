@@ -82,7 +82,7 @@ var uses = []struct {
 	{"placement", []Mode{placing}},
 	{"halves weigh", []Mode{placing, between}},
 	{"updates batch", []Mode{training, l2c}},
-	{"lr lambda training", []Mode{training}},
+	{"lr lambda training rounds", []Mode{training}},
 	{"predictor", []Mode{training, taking}},
 
 	{"threshold", []Mode{smooth, tea, mag, l2c}},
