@@ -104,8 +104,8 @@ func (r *runner) bundledRungs() []rung {
 	return list
 }
 
-// solverArms returns a solver with every number of steps that it has, and the policies of the named
-// methods on top of it.
+// solverArms returns a solver with every number of steps that it has, likewise with the other spacings
+// of one that is spaced by log-SNR, and the policies of the named methods on top of it.
 func (r *runner) solverArms(m *method, names []string) []*arm {
 	plain := &arm{title: r.title(m)}
 	list := []*arm{plain}
@@ -120,6 +120,30 @@ func (r *runner) solverArms(m *method, names []string) []*arm {
 		a := &arm{title: methodOf(p.method).title + " on " + plain.title}
 		for _, text := range texts {
 			a.rungs = append(a.rungs, rung{policy: p.policy + atSampler + text})
+		}
+		list = append(list, a)
+	}
+	return append(list, r.respacedArms(m)...)
+}
+
+// logSNRSpacing is how the solvers are spaced that have the best images at most costs.
+const logSNRSpacing = "logsnr"
+
+// respacedArms returns a solver that is spaced by log-SNR with every other spacing.
+func (r *runner) respacedArms(m *method) []*arm {
+	if !strings.Contains(m.solver, logSNRSpacing) {
+		return nil
+	}
+	var list []*arm
+	for _, spacing := range diffusion.Spacings() {
+		if spacing == logSNRSpacing {
+			continue
+		}
+		other := *m
+		other.solver = strings.Replace(m.solver, logSNRSpacing, spacing, 1)
+		a := &arm{title: strings.Replace(r.title(m), "log-SNR", spacing, 1)}
+		for _, text := range r.solverLadder(&other) {
+			a.rungs = append(a.rungs, rung{policy: stepsPrefix + text})
 		}
 		list = append(list, a)
 	}

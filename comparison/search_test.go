@@ -101,7 +101,7 @@ func reproduced(t *testing.T, o Options, w *Winner) *reuse.Trained {
 }
 
 // TestSearchSamplers checks that a search with the converged solution as its reference finds a
-// sampler with its steps, leaves out policies on a sampling that is itself too far from the solution,
+// sampler with its steps, of all spacings, leaves out policies on a sampling that is itself too far from the solution,
 // and that its folder reproduces its images.
 func TestSearchSamplers(t *testing.T) {
 	o := searchOptions(t, "unipc3", "fora")
@@ -110,7 +110,7 @@ func TestSearchSamplers(t *testing.T) {
 		t.Fatalf("nothing found; tried %+v", w.Tried)
 	}
 	saved := reproduced(t, o, w)
-	if saved.Sampler != "unipc" || saved.Order != 3 || saved.Spacing != "logsnr" || saved.Steps >= 12 ||
+	if saved.Sampler != "unipc" || saved.Order != 3 || saved.Steps >= 12 ||
 		saved.Guidance != 1.5 {
 		t.Errorf("found %+v", saved.Sampling)
 	}
@@ -128,8 +128,14 @@ func TestSearchSamplers(t *testing.T) {
 	if !slices.ContainsFunc(w.Tried, both) {
 		t.Errorf("no policy was tried on a solver: %+v", w.Tried)
 	}
+	for _, spacing := range diffusion.Spacings() {
+		of := func(tr Trial) bool { return strings.HasPrefix(tr.Policy, "steps=unipc3:"+spacing) }
+		if !slices.ContainsFunc(w.Tried, of) {
+			t.Errorf("spacing %s was not tried: %+v", spacing, w.Tried)
+		}
+	}
 	line := w.Command("dir").String()
-	if !strings.Contains(line, "--sampler unipc --steps logsnr") || !strings.Contains(line, "--order 3") ||
+	if !strings.Contains(line, "--sampler unipc --steps "+saved.StepsText()) || !strings.Contains(line, "--order 3") ||
 		!strings.Contains(line, "--guidance 1.5") {
 		t.Errorf("command %s", line)
 	}
