@@ -8,9 +8,14 @@ import (
 	"github.com/tokencache/tokencache/eval"
 )
 
-// ImagesOf are the images of a data set, for an evaluation.
+// ImagesOf are the images of a data set, for an evaluation. Labels of images with prompts are left
+// out: they number the prompts.
 func ImagesOf(set *data.Set) eval.Images {
-	return eval.Images{Count: set.Len(), Labels: set.Labels, Image: set.StdImage}
+	images := eval.Images{Count: set.Len(), Labels: set.Labels, Prompts: set.Prompts, Image: set.StdImage}
+	if images.Prompts != nil {
+		images.Labels = nil
+	}
+	return images
 }
 
 // OpenImages opens a data set for an evaluation. With o.Skip its broken images are left out.

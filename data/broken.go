@@ -102,10 +102,14 @@ func (s *Set) known(i int) error {
 func (s *Set) DropBroken() error {
 	var whole []int
 	var labels []int32
+	var prompts []string
 	for i, label := range s.Labels {
 		switch _, err := s.Image(i); {
 		case err == nil:
 			whole, labels = append(whole, i), append(labels, label)
+			if s.Prompts != nil {
+				prompts = append(prompts, s.Prompts[i])
+			}
 		case !skipped(err):
 			return err
 		}
@@ -114,7 +118,7 @@ func (s *Set) DropBroken() error {
 		return fmt.Errorf("data %s: all of the %d images are broken", s.Path, s.Len())
 	}
 	if len(whole) < s.Len() {
-		s.images, s.Labels, s.leftOut = &subset{s.images, whole}, labels, nil
+		s.images, s.Labels, s.Prompts, s.leftOut = &subset{s.images, whole}, labels, prompts, nil
 	}
 	return nil
 }

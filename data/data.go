@@ -70,12 +70,13 @@ func (o Options) wants(split string) bool {
 
 // Set is an opened set of labelled images. It may be read by several goroutines at once.
 type Set struct {
-	Kind     string   // "IDX", "CIFAR-10", "CIFAR-100", "image folder" or "npz"
+	Kind     string   // "IDX", "CIFAR-10", "CIFAR-100", "image folder", "captioned images" or "npz"
 	Path     string   // as given to Open
 	Classes  []string // names by class number; nil if the images have no labels
 	Size     int      // side of the images in pixels
 	Channels int      // 1 or 3
 	Labels   []int32  // class numbers of the images; -1 if they have none
+	Prompts  []string // what the images show or were to show, in words; nil if nothing says it
 
 	PassedOver PassedOver // files of a folder of images that have other endings
 	Remarks    []string   // what else of a folder is not read, or not as one may think

@@ -18,7 +18,8 @@ const (
 )
 
 // openNPZ opens an archive of samples: arr_0 uint8 [images, height, width, channels] or [images,
-// height, width], and arr_1, if it is there, their labels. The file has size bytes.
+// height, width], and arr_1 and prompts, if they are there, their labels and prompts. The file has
+// size bytes.
 func openNPZ(path string, size int64, o Options, memoryLimit int) (s *Set, err error) {
 	archive, err := npz.Open(path)
 	if err != nil {
@@ -54,6 +55,11 @@ func openNPZ(path string, size int64, o Options, memoryLimit int) (s *Set, err e
 		}
 	} else {
 		s.Labels = slices.Repeat([]int32{-1}, n)
+	}
+	if slices.Contains(archive.Names(), npz.PromptsArray) {
+		if s.Prompts, err = npzPrompts(archive, n, size); err != nil {
+			return nil, err
+		}
 	}
 	if err := s.settle(o, shape[1], shape[2], shape[3]); err != nil {
 		return nil, err
@@ -95,6 +101,21 @@ func npzLabels(archive *npz.Archive, n int, size int64) ([]int32, []string, erro
 		classes = max(classes, number+1)
 	}
 	return labels, numbered(int(classes)), nil
+}
+
+// npzPrompts reads the prompts of n images.
+func npzPrompts(archive *npz.Archive, n int, size int64) ([]string, error) {
+	array, err := archive.Array(npz.PromptsArray)
+	if err != nil {
+		return nil, err
+	}
+	if array.Len() != n {
+		return nil, fmt.Errorf("array %q: %d prompts for %d images", array.Name, array.Len(), n)
+	}
+	if err := checkInflated(array.Bytes(), size); err != nil {
+		return nil, fmt.Errorf("array %q: %w", array.Name, err)
+	}
+	return npz.ReadText(array)
 }
 
 // npzImages is images that are read from the archive when they are asked for.

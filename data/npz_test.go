@@ -3,6 +3,7 @@ package data
 import (
 	"archive/zip"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -170,4 +171,30 @@ func TestInflated(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestNPZPrompts checks that prompts are read, and stay with their images when broken ones are left
+// out.
+func TestNPZPrompts(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.npz")
+	s := npz.Samples{Count: 3, Height: 2, Width: 2, Channels: 1, Prompts: []string{"a", "", "c"},
+		Image: func(i int) ([]byte, error) { return make([]byte, 4), nil }}
+	if err := s.Write(path); err != nil {
+		t.Fatal(err)
+	}
+	set := mustOpen(t, path, Options{Skip: true})
+	equal(t, "prompts", set.Prompts, s.Prompts)
+	set.leftOut = map[int]*BrokenError{1: {File: "x", Err: errors.New("broken"), Skipped: true}}
+	if err := set.DropBroken(); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "prompts that are left", set.Prompts, []string{"a", "c"})
+
+	err := npz.Write(path, func(w *npz.Writer) error {
+		return errors.Join(npz.Put(w, "arr_0", make([]uint8, 4), 1, 2, 2), npz.PutText(w, npz.PromptsArray, []string{"a", "b"}))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantError(t, path, Options{}, "2 prompts for 1 images")
 }

@@ -14,6 +14,9 @@ type Images struct {
 	// Labels are the classes that the images should show, -1 where there is none; nil if no image
 	// has one.
 	Labels []int32
+	// Prompts are what the images should show, in words, "" where there is nothing; nil if no image
+	// has one.
+	Prompts []string
 	// Image returns image i. A grey image, image.Gray, has one channel, any other three.
 	Image func(i int) (image.Image, error)
 	// Known is what a network has said of the images already; nil if nothing is known. An evaluation
@@ -34,6 +37,12 @@ func (s Images) Spread(count int) Images {
 		few.Labels = make([]int32, count)
 		for i, at := range chosen {
 			few.Labels[i] = s.Labels[at]
+		}
+	}
+	if s.Prompts != nil {
+		few.Prompts = make([]string, count)
+		for i, at := range chosen {
+			few.Prompts[i] = s.Prompts[at]
 		}
 	}
 	return few

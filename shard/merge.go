@@ -63,10 +63,32 @@ func (r *Parts) Classes() ([]int64, error) {
 	return classes, nil
 }
 
+// Prompts returns the prompt of every image; nil if the images are of classes.
+func (r *Parts) Prompts() ([]string, error) {
+	if !r.Run.Prompts {
+		return nil, nil
+	}
+	var prompts []string
+	for _, p := range r.pieces() {
+		for i := p.take.First; i < p.take.End; i++ {
+			prompt, ok := p.Names[p.Part.Classes[i-p.Span.First]]
+			if !ok {
+				return nil, fmt.Errorf("part %s: image %d has no prompt", p.Path, i)
+			}
+			prompts = append(prompts, prompt)
+		}
+	}
+	return prompts, nil
+}
+
 // WriteArchive creates or replaces the npz file at path, whole or not at all: the bytes that one
 // process writes of the run.
 func (r *Parts) WriteArchive(path string) error {
 	classes, err := r.Classes()
+	if err != nil {
+		return err
+	}
+	prompts, err := r.Prompts()
 	if err != nil {
 		return err
 	}
@@ -85,6 +107,11 @@ func (r *Parts) WriteArchive(path string) error {
 		}
 		if r.Run.Labels {
 			if err := npz.Put(w, classesArray, classes, len(classes)); err != nil {
+				return err
+			}
+		}
+		if prompts != nil {
+			if err := npz.PutText(w, npz.PromptsArray, prompts); err != nil {
 				return err
 			}
 		}

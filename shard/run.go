@@ -19,8 +19,9 @@ import (
 type Run struct {
 	Identity string            `json:"identity"` // of all that image i depends on besides its class
 	Images   int               `json:"images"`
-	Classes  string            `json:"classes"` // ClassHash
-	Labels   bool              `json:"labels"`  // the archive has the classes, too
+	Classes  string            `json:"classes"`           // ClassHash
+	Labels   bool              `json:"labels"`            // the archive has the classes, too
+	Prompts  bool              `json:"prompts,omitempty"` // classes stand for prompts, which it has, too
 	Settings map[string]string `json:"settings"`
 }
 

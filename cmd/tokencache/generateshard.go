@@ -62,11 +62,11 @@ func (c *generateCmd) part(a *app, p *tokencache.Pipeline, req tokencache.Reques
 	if err != nil || k == 1 {
 		return nil, err
 	}
-	o := &output.PartOptions{Span: shard.Of(i, k, len(req.Classes))}
+	o := &output.PartOptions{Span: shard.Of(i, k, req.Images())}
 	if o.Len() == 0 {
 		return nil, errors.New("--shard: there are fewer images than shards")
 	}
-	o.Outputs, err = c.outputs(a, p, len(req.Classes), o.First)
+	o.Outputs, err = c.outputs(a, p, req.Images(), o.First)
 	return o, err
 }
 

@@ -80,7 +80,7 @@ func (a *app) openRun(threads int) jobsrun.OpenRun {
 			return nil, err
 		}
 		outputs := func(first int) (func(eval.Images) (*eval.Part, error), error) {
-			return g.outputs(a, p, len(req.Classes), first)
+			return g.outputs(a, p, req.Images(), first)
 		}
 		return &jobsrun.Run{
 			Pipeline: p,

@@ -25,6 +25,9 @@ type Array struct {
 // Len returns the number of elements.
 func (a *Array) Len() int { return a.header.count }
 
+// Bytes returns the size of all elements in the file, before it was deflated.
+func (a *Array) Bytes() int64 { return int64(a.Len()) * int64(a.DType.size) }
+
 // RowLen returns the number of elements per first index, 1 for a single number.
 func (a *Array) RowLen() int { return a.header.row }
 

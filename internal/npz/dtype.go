@@ -8,24 +8,30 @@ import (
 
 // DType is the number format of an array's elements.
 type DType struct {
-	kind byte // f, i, u, or b for bool
+	kind byte // f, i, u, b for bool, or U for text
 	size int  // bytes
 	big  bool // byte order
 }
 
-// String is the format as NumPy writes it, such as <f4 or |u1.
+// String is the format as NumPy writes it, such as <f4, |u1, or <U9 for texts of 9 characters.
 func (d DType) String() string {
-	order := byte('<')
+	order, size := byte('<'), d.size
+	if d.kind == 'U' {
+		size /= 4
+	}
 	switch {
-	case d.size == 1:
+	case size == 1 && d.kind != 'U':
 		order = '|'
 	case d.big:
 		order = '>'
 	}
-	return fmt.Sprintf("%c%c%d", order, d.kind, d.size)
+	return fmt.Sprintf("%c%c%d", order, d.kind, size)
 }
 
 func parseDType(s string) (DType, error) {
+	if d, ok := parseText(s); ok {
+		return d, nil
+	}
 	if len(s) == 3 {
 		d := DType{kind: s[1], size: int(s[2] - '0'), big: s[0] == '>'}
 		known := false
@@ -41,7 +47,7 @@ func parseDType(s string) (DType, error) {
 			return d, nil
 		}
 	}
-	return DType{}, fmt.Errorf("dtype %q is not supported (f2, f4, f8, i1 to i8, u1 to u8 and b1 are)", clip(s))
+	return DType{}, fmt.Errorf("dtype %q is not supported (f2, f4, f8, i1 to i8, u1 to u8, b1 and U are)", clip(s))
 }
 
 // Element is a type that arrays are read into and written from.
@@ -66,12 +72,12 @@ func dtypeOf[T Element]() DType {
 // convertible says whether T can hold what the format holds: floats hold any number, if rounded;
 // int64 holds integers, and uint8 only its own and bool.
 func convertible[T Element](d DType) error {
-	ok := true
+	ok := d.kind != 'U'
 	switch any(*new(T)).(type) {
 	case uint8:
 		ok = d.size == 1 && d.kind != 'i'
 	case int64:
-		ok = d.kind != 'f'
+		ok = ok && d.kind != 'f'
 	}
 	if !ok {
 		return fmt.Errorf("dtype %s cannot be read as %T", d, *new(T))

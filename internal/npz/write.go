@@ -43,17 +43,30 @@ func Put[T Element](w *Writer, name string, values []T, shape ...int) error {
 // Stream begins an array of the given shape, whose elements then follow piece by piece, all of them
 // before the next array.
 func Stream[T Element](w *Writer, name string, shape ...int) (*Elements[T], error) {
+	f, err := w.array(name, dtypeOf[T](), shape...)
+	if err != nil {
+		return nil, err
+	}
+	n, err := product(shape, dtypeOf[T]().size)
+	if err != nil {
+		return nil, fmt.Errorf("array %q: %w", name, err)
+	}
+	w.last = &stream{w: f, name: name, left: n}
+	return &Elements[T]{stream: w.last}, nil
+}
+
+// array begins an array: it writes its header, behind which the elements follow.
+func (w *Writer) array(name string, d DType, shape ...int) (io.Writer, error) {
 	if err := w.complete(); err != nil {
 		return nil, err
 	}
 	if w.names[name] {
 		return nil, fmt.Errorf("array %q is written twice", name)
 	}
-	h, err := formatHeader(dtypeOf[T](), shape)
-	if err != nil {
-		return nil, fmt.Errorf("array %q: %w", name, err)
+	h, err := formatHeader(d, shape)
+	if err == nil {
+		_, err = product(shape, d.size)
 	}
-	n, err := product(shape, dtypeOf[T]().size)
 	if err != nil {
 		return nil, fmt.Errorf("array %q: %w", name, err)
 	}
@@ -65,8 +78,7 @@ func Stream[T Element](w *Writer, name string, shape ...int) (*Elements[T], erro
 		return nil, fmt.Errorf("array %q: %w", name, err)
 	}
 	w.names[name] = true
-	w.last = &stream{w: f, name: name, left: n}
-	return &Elements[T]{stream: w.last}, nil
+	return f, nil
 }
 
 // create begins an entry of the archive.
@@ -135,18 +147,25 @@ func (e *Elements[T]) Append(values []T) error {
 
 // Samples is a set of images to be written as DiT's sample_ddp.py and the ADM evaluation suite name
 // and lay them out: arr_0 [Count, Height, Width, Channels] of u1 and, with labels, arr_1 [Count] of
-// i8.
+// i8. Prompts are in PromptsArray.
 type Samples struct {
 	Count, Height, Width, Channels int
 	Labels                         []int64                     // nil or [Count]
 	Image                          func(i int) ([]byte, error) // [Height, Width, Channels]; called in order
 	About                          []byte                      // the text of AboutFile, or nil
+	Prompts                        []string                    // nil or [Count]
 }
+
+// PromptsArray is the array of samples' prompts, texts [Count].
+const PromptsArray = "prompts"
 
 // Write creates or replaces the file at path, whole or not at all. It holds one image at a time.
 func (s *Samples) Write(path string) error {
 	if s.Labels != nil && len(s.Labels) != s.Count {
 		return fmt.Errorf("write %s: %d labels for %d images", path, len(s.Labels), s.Count)
+	}
+	if s.Prompts != nil && len(s.Prompts) != s.Count {
+		return fmt.Errorf("write %s: %d prompts for %d images", path, len(s.Prompts), s.Count)
 	}
 	return Write(path, func(w *Writer) error {
 		images, err := Stream[uint8](w, "arr_0", s.Count, s.Height, s.Width, s.Channels)
@@ -167,6 +186,11 @@ func (s *Samples) Write(path string) error {
 		}
 		if s.Labels != nil {
 			if err := Put(w, "arr_1", s.Labels, s.Count); err != nil {
+				return err
+			}
+		}
+		if s.Prompts != nil {
+			if err := PutText(w, PromptsArray, s.Prompts); err != nil {
 				return err
 			}
 		}

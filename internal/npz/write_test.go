@@ -160,9 +160,10 @@ func TestWrongSamples(t *testing.T) {
 		s     Samples
 		fails string
 	}{
-		{Samples{1, 2, 2, 1, nil, small, nil}, "image 0: 3 bytes, want 4"},
-		{Samples{1, 1, 1, 3, []int64{1, 2}, small, nil}, "2 labels for 1 images"},
-		{Samples{1, 1, 1, 3, nil, func(int) ([]byte, error) { return nil, io.ErrClosedPipe }, nil},
+		{Samples{1, 2, 2, 1, nil, small, nil, nil}, "image 0: 3 bytes, want 4"},
+		{Samples{1, 1, 1, 3, []int64{1, 2}, small, nil, nil}, "2 labels for 1 images"},
+		{Samples{1, 1, 1, 3, nil, small, nil, []string{"a", "b"}}, "2 prompts for 1 images"},
+		{Samples{1, 1, 1, 3, nil, func(int) ([]byte, error) { return nil, io.ErrClosedPipe }, nil, nil},
 			"image 0: io: read/write on closed pipe"},
 	} {
 		if err := test.s.Write(path); err == nil || !strings.Contains(err.Error(), test.fails) {

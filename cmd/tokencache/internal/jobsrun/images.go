@@ -114,11 +114,11 @@ func (m *Images) Make(ctx context.Context, j *jobs.Job, s shard.Span, dir string
 // Measure returns how many images of the run that is open take about so many seconds, one at least.
 func (m *Images) Measure(ctx context.Context, seconds float64) (int, error) {
 	req := m.run.Request
-	few := min(len(req.Classes), 2*max(req.Batch, 1))
+	few := min(req.Images(), 2*max(req.Batch, 1))
 	req.Skip = func(i int) bool { return i >= few }
 	req.OnImage = func(tokencache.Image) error { return nil }
 	start := time.Now()
 	_, err := m.run.Pipeline.Generate(ctx, req)
 	size := int(seconds * float64(few) / max(time.Since(start).Seconds(), 1e-6))
-	return min(max(size, 1), len(req.Classes)), err
+	return min(max(size, 1), req.Images()), err
 }

@@ -16,6 +16,7 @@ func (r Run) about() shard.Run {
 		Images:   len(r.Classes),
 		Classes:  shard.ClassHash(r.Classes),
 		Labels:   r.Labels,
+		Prompts:  r.Prompts,
 		Settings: map[string]string{},
 	}
 	for _, t := range r.Texts {

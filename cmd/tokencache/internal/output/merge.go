@@ -77,6 +77,7 @@ func runOf(parts *shard.Parts, classes []int64) Run {
 		Identity: parts.Run.Identity,
 		Texts:    first.Texts,
 		Labels:   parts.Run.Labels,
+		Prompts:  parts.Run.Prompts,
 	}
 	for _, class := range classes {
 		run.Classes = append(run.Classes, int(class))
@@ -107,7 +108,10 @@ func PartImages(parts *shard.Parts, network string) (eval.Images, func() error, 
 		}
 		return m.Std()
 	}}
-	if parts.Run.Labels {
+	if images.Prompts, err = parts.Prompts(); err != nil {
+		return eval.Images{}, nil, err
+	}
+	if parts.Run.Labels && images.Prompts == nil {
 		for _, class := range classes {
 			images.Labels = append(images.Labels, int32(class))
 		}

@@ -247,6 +247,11 @@ func (f *npzFile) Finish() ([]string, error) {
 			samples.Labels = append(samples.Labels, int64(class))
 		}
 	}
+	if f.run.Prompts {
+		for _, class := range f.run.Classes {
+			samples.Prompts = append(samples.Prompts, f.run.Names[class])
+		}
+	}
 	if err := samples.Write(f.path); err != nil {
 		return nil, err
 	}

@@ -16,7 +16,8 @@ import (
 
 // Images are the images of a folder that a run wrote, in their order.
 type Images struct {
-	Classes []int32 // -1 where an image does not say
+	Classes []int32  // -1 where an image does not say
+	Prompts []string // "" where an image does not say; nil if none does
 	paths   []string
 }
 
@@ -51,6 +52,13 @@ func ReadFolder(dir string) (*Images, error) {
 			}
 		}
 		s.paths, s.Classes = append(s.paths, path), append(s.Classes, int32(class))
+		if prompt, ok := textOf(texts, "prompt"); ok {
+			s.Prompts = append(s.Prompts, make([]string, i-len(s.Prompts))...)
+			s.Prompts = append(s.Prompts, prompt)
+		}
+	}
+	if s.Prompts != nil {
+		s.Prompts = append(s.Prompts, make([]string, len(s.paths)-len(s.Prompts))...)
 	}
 	if len(s.paths) == 0 {
 		return nil, nil // other files may lie in a folder without an image 000000.png
@@ -125,7 +133,7 @@ func (s *Images) Evaluated() eval.Images {
 	if s == nil {
 		return eval.Images{}
 	}
-	return eval.Images{Count: len(s.Classes), Labels: s.Classes, Image: s.Image}
+	return eval.Images{Count: len(s.Classes), Labels: s.Classes, Prompts: s.Prompts, Image: s.Image}
 }
 
 // Image returns image i.
