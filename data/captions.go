@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -15,9 +16,13 @@ import (
 )
 
 // CaptionsFile is the file of a folder of images that says what they show: a JSON object in each
-// line with "file", from the folder; "captions", one or more texts that say the same; and "mirror",
-// true if they also hold for the image mirrored left to right. Other keys are passed over.
+// line with "file", from the folder; "captions", one or more texts that say the same; "mirror", true
+// if they also hold for the image mirrored left to right; and perhaps "thing", a name that lines
+// have in common whose images show the same thing. Other keys are passed over.
 const CaptionsFile = "captions.jsonl"
+
+// captionsEnding is that of CaptionsFile and of other files like it.
+const captionsEnding = ".jsonl"
 
 const (
 	maxCaptionsFile = 1 << 30 // bytes
@@ -29,29 +34,51 @@ type Captions struct {
 	File   string   `json:"file"`
 	Texts  []string `json:"captions"`
 	Mirror bool     `json:"mirror"`
+	Thing  string   `json:"thing"`
 }
 
-// OpenCaptioned opens a folder of images that its CaptionsFile names, and returns what it says of
-// each. They have no classes.
-func OpenCaptioned(ctx context.Context, dir string, o Options) (*Set, []Captions, error) {
-	s, list, err := openCaptioned(ctx, dir, o)
-	if err != nil {
-		return nil, nil, fmt.Errorf("data %s: %w", dir, err)
+// IsCaptioned reports whether Open takes what is at path for captioned images: a folder with a
+// CaptionsFile, or a file like it.
+func IsCaptioned(path string) bool {
+	if strings.HasSuffix(path, captionsEnding) {
+		return true
 	}
-	s.ctx, s.Path, s.options = ctx, dir, o
+	info, err := os.Stat(filepath.Join(path, CaptionsFile))
+	return err == nil && !info.IsDir()
+}
+
+// OpenCaptioned opens the images of a folder that files in it name, CaptionsFile if none are given,
+// and returns what they say of each. Path is the folder or, without files, one of its files. The
+// images have no classes; Prompts are their first captions.
+func OpenCaptioned(ctx context.Context, path string, o Options, files ...string) (*Set, []Captions, error) {
+	s, list, err := openCaptioned(ctx, path, o, files)
+	if err != nil {
+		return nil, nil, fmt.Errorf("data %s: %w", path, err)
+	}
+	s.ctx, s.Path, s.options = ctx, path, o
 	return s, list, nil
 }
 
-func openCaptioned(ctx context.Context, dir string, o Options) (*Set, []Captions, error) {
+func openCaptioned(ctx context.Context, dir string, o Options, files []string) (*Set, []Captions, error) {
 	if err := o.check(); err != nil {
 		return nil, nil, err
 	}
 	if err := o.undivided(); err != nil {
 		return nil, nil, err
 	}
-	list, err := readCaptions(filepath.Join(dir, CaptionsFile))
-	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", CaptionsFile, err)
+	if len(files) == 0 {
+		files = []string{CaptionsFile}
+		if strings.HasSuffix(dir, captionsEnding) {
+			dir, files = filepath.Dir(dir), []string{filepath.Base(dir)}
+		}
+	}
+	var list []Captions
+	for _, file := range files {
+		of, err := readCaptions(filepath.Join(dir, filepath.FromSlash(file)))
+		if err != nil {
+			return nil, nil, fmt.Errorf("%s: %w", file, err)
+		}
+		list = append(list, of...)
 	}
 	images := &imageList{ctx: ctx, root: dir, options: o}
 	kept := list[:0]
@@ -68,8 +95,8 @@ func openCaptioned(ctx context.Context, dir string, o Options) (*Set, []Captions
 		}
 	}
 	s := &Set{Kind: "captioned images", images: &imageFiles{root: dir, names: images.names}}
-	for range kept {
-		s.Labels = append(s.Labels, -1)
+	for _, c := range kept {
+		s.Labels, s.Prompts = append(s.Labels, -1), append(s.Prompts, c.Texts[0])
 	}
 	return s, kept, s.settle(o, images.height, images.width, 3)
 }

@@ -26,7 +26,7 @@ func TestCaptioned(t *testing.T) {
 		}
 		f.Close()
 	}
-	text := `{"file":"a/1.png","captions":["one","the one"],"mirror":true,"style":"x"}
+	text := `{"file":"a/1.png","captions":["one","the one"],"mirror":true,"style":"x","thing":"1"}
 
 {"file":"a/0.png","captions":["zero"]}
 `
@@ -41,13 +41,38 @@ func TestCaptioned(t *testing.T) {
 	if s.Size != 4 || s.Channels != 3 || s.Len() != 2 || len(list) != 2 {
 		t.Errorf("%d images of %d, %d channels, %d captions", s.Len(), s.Size, s.Channels, len(list))
 	}
-	if c := list[0]; c.File != "a/1.png" || len(c.Texts) != 2 || !c.Mirror || list[1].Mirror {
+	if c := list[0]; c.File != "a/1.png" || len(c.Texts) != 2 || c.Thing != "1" || !c.Mirror || list[1].Mirror {
 		t.Errorf("%+v", list)
 	}
 	dst := make([]float32, 3*4*4)
 	if err := s.Read(1, dst); err != nil || dst[0] != -1 {
 		t.Errorf("image 1 begins with %g, error %v", dst[0], err)
 	}
+	equal(t, "prompts", s.Prompts, []string{"one", "zero"})
+
+	more := filepath.Join(dir, "more.jsonl")
+	if err := os.WriteFile(more, []byte(`{"file":"a/0.png","captions":["nought"]}`), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		path string
+		want []string
+	}{
+		{dir, []string{"one", "zero"}},
+		{more, []string{"nought"}},
+	} {
+		opened := mustOpen(t, test.path, Options{})
+		equal(t, "prompts of "+test.path, opened.Prompts, test.want)
+		equal(t, "labels of "+test.path, opened.Labels, []int32{-1, -1}[:len(test.want)])
+	}
+	both, list, err := OpenCaptioned(t.Context(), dir, Options{}, CaptionsFile, "more.jsonl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer both.Close()
+	equal(t, "prompts of two files", both.Prompts, []string{"one", "zero", "nought"})
+	equal(t, "lines of two files", len(list), 3)
+	wantError(t, dir, Options{Split: "test"}, "has no splits")
 	if _, _, err := OpenCaptioned(context.Background(), t.TempDir(), Options{}); err == nil {
 		t.Error("a folder without captions opens")
 	}

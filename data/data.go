@@ -99,7 +99,7 @@ type source interface {
 
 // Open opens the images at path, a folder or a file. What they are is recognised by content: a
 // folder by the names of the files in it, a file by its first bytes (CIFAR's, which have no mark,
-// by the ending .bin and the size). When ctx ends, opening and later reading end with its error.
+// by the ending .bin and the size, and files like CaptionsFile by their ending). When ctx ends, opening and later reading end with its error.
 func Open(ctx context.Context, path string, o Options) (*Set, error) {
 	s, err := open(ctx, path, o)
 	if err != nil {
@@ -117,6 +117,9 @@ func open(ctx context.Context, path string, o Options) (*Set, error) {
 	switch {
 	case err != nil:
 		return nil, cause(err)
+	case IsCaptioned(path):
+		s, _, err := openCaptioned(ctx, path, o, nil)
+		return s, err
 	case info.IsDir():
 		return openFolder(ctx, path, o)
 	case !info.Mode().IsRegular():
@@ -139,7 +142,7 @@ func open(ctx context.Context, path string, o Options) (*Set, error) {
 		return nil, errCIFARPickle
 	}
 	return nil, errors.New("neither IDX (gzipped or not) nor .npz nor .npy by its first bytes, " +
-		"nor CIFAR's .bin by its name")
+		"nor CIFAR's .bin or captions' .jsonl by its name")
 }
 
 // openFolder opens what a folder holds.
