@@ -19,7 +19,7 @@ func tinyReference(t *testing.T, p *tokencache.Pipeline) *Reference {
 	n, err := eval.NewClassifier(eval.ClassifierConfig{
 		Size:     side,
 		Channels: channels,
-		Widths:   [3]int{4, 4, 4},
+		Widths:   []int{4, 4, 4},
 		Names:    []string{"a", "b"},
 	}, formulaSource{})
 	if err != nil {

@@ -47,7 +47,7 @@ func TestReference(t *testing.T) {
 	n, err := eval.NewClassifier(eval.ClassifierConfig{
 		Size:     8,
 		Channels: 1,
-		Widths:   [3]int{4, 4, 4},
+		Widths:   []int{4, 4, 4},
 		Names:    []string{"a", "b", "c"},
 	}, formulaSource{})
 	if err != nil {

@@ -13,24 +13,35 @@ import (
 // Classifier is a small convolutional network that classifies the images of a data set. Sets of
 // images are compared by its features, the inputs of its last layer.
 //
-// It has five 3x3 convolutions with GELU, each followed by layer norm over the channels: the first
-// keeps the size, the second and fourth halve it, the third and fifth are residual; then the mean
-// over all pixels (the features) and a linear map (the logits).
+// It has 3x3 convolutions with GELU, each followed by layer norm over the channels: one that keeps
+// the size, and for each further width one that halves it and a residual one; then the mean over all
+// pixels (the features) and a linear map (the logits).
 type Classifier struct {
 	ClassifierConfig
 	Fingerprint string
 
-	stem, down1, same1, down2, same2, head *tensor.Weight
+	stem, head *tensor.Weight
+	scales     []classifierScale
+	byCaption  map[string][]int32 // the classes that a CaptionKey names
 }
+
+// classifierScale is the convolutions at a size of a Classifier: one that halves, one that keeps.
+type classifierScale struct{ down, same *tensor.Weight }
 
 // ClassifierConfig is the size of a Classifier.
 type ClassifierConfig struct {
 	Size     int      `json:"input_size"`  // side of the images
 	Channels int      `json:"in_channels"` // of the images
-	Widths   [3]int   `json:"widths"`      // channels at full, half and quarter size; the last is D
+	Widths   []int    `json:"widths"`      // channels at full, half, quarter size ...; the last is D
 	Names    []string `json:"class_names"`
-	Arch     string   `json:"arch"` // ClassifierArch
+	// Captions are the texts that name each class, as CaptionKey gives them; nil if the classes were
+	// not made of captions.
+	Captions [][]string `json:"class_captions,omitempty"`
+	Arch     string     `json:"arch"` // ClassifierArch
 }
+
+// features is D, the number of features.
+func (c ClassifierConfig) features() int { return c.Widths[len(c.Widths)-1] }
 
 // ClassifierArch names the architecture in a file's metadata.
 const ClassifierArch = "Classifier"
@@ -52,21 +63,17 @@ func (c ClassifierConfig) checkLabels(labels []int32) error {
 func (c ClassifierConfig) Tensors() []checkpoint.Want {
 	w := c.Widths
 	var list []checkpoint.Want
-	for _, l := range []struct {
-		name    string
-		out, in int
-	}{
-		{"stem", w[0], 9 * c.Channels},
-		{"down1", w[1], 9 * w[0]},
-		{"same1", w[1], 9 * w[1]},
-		{"down2", w[2], 9 * w[1]},
-		{"same2", w[2], 9 * w[2]},
-		{"head", len(c.Names), w[2]},
-	} {
+	add := func(name string, out, in int) {
 		list = append(list,
-			checkpoint.Want{Name: l.name + ".weight", Shape: []int{l.out, l.in}},
-			checkpoint.Want{Name: l.name + ".bias", Shape: []int{l.out}})
+			checkpoint.Want{Name: name + ".weight", Shape: []int{out, in}},
+			checkpoint.Want{Name: name + ".bias", Shape: []int{out}})
 	}
+	add("stem", w[0], 9*c.Channels)
+	for i := 1; i < len(w); i++ {
+		add(fmt.Sprint("down", i), w[i], 9*w[i-1])
+		add(fmt.Sprint("same", i), w[i], 9*w[i])
+	}
+	add("head", len(c.Names), c.features())
 	return list
 }
 
@@ -85,15 +92,15 @@ func NewTrainableClassifier(c ClassifierConfig, src nn.Source) (*Classifier, []*
 
 func loadClassifier(c ClassifierConfig, l *nn.Loader) (*Classifier, error) {
 	w := c.Widths
-	n := &Classifier{
-		ClassifierConfig: c,
-		stem:             l.Linear("stem", w[0], 9*c.Channels),
-		down1:            l.Linear("down1", w[1], 9*w[0]),
-		same1:            l.Linear("same1", w[1], 9*w[1]),
-		down2:            l.Linear("down2", w[2], 9*w[1]),
-		same2:            l.Linear("same2", w[2], 9*w[2]),
-		head:             l.Linear("head", len(c.Names), w[2]),
+	n := &Classifier{ClassifierConfig: c, byCaption: c.byCaption()}
+	n.stem = l.Linear("stem", w[0], 9*c.Channels)
+	for i := 1; i < len(w); i++ {
+		n.scales = append(n.scales, classifierScale{
+			down: l.Linear(fmt.Sprint("down", i), w[i], 9*w[i-1]),
+			same: l.Linear(fmt.Sprint("same", i), w[i], 9*w[i]),
+		})
 	}
+	n.head = l.Linear("head", len(c.Names), c.features())
 	n.Fingerprint = l.Fingerprint()
 	return n, l.Err()
 }
@@ -107,7 +114,7 @@ func OpenClassifier(f *checkpoint.File) (*Classifier, error) {
 			f.Path, checkpoint.ConfigKey, ClassifierArch)
 	}
 	if !c.possible() {
-		return nil, fmt.Errorf("%s: impossible sizes in the metadata's %s: %s", f.Path, checkpoint.ConfigKey, text)
+		return nil, fmt.Errorf("%s: impossible sizes in the metadata's %s: %.200s", f.Path, checkpoint.ConfigKey, text)
 	}
 	if err := checkpoint.Check(f, c.Tensors(), nil); err != nil {
 		return nil, fmt.Errorf("%s: %w", f.Path, err)
@@ -129,6 +136,12 @@ func ReadClassifier(path string) (*Classifier, error) {
 	return OpenClassifier(f)
 }
 
+// Bounds of the number of a Classifier's Widths.
+const (
+	MinClassifierWidths = 2
+	MaxClassifierWidths = 6
+)
+
 // possible reports whether the sizes are within the bounds of what is read from a file.
 func (c ClassifierConfig) possible() bool {
 	const limit = 1 << 12
@@ -137,6 +150,10 @@ func (c ClassifierConfig) possible() bool {
 		if !in(w, 1, limit) {
 			return false
 		}
+	}
+	if !in(len(c.Widths), MinClassifierWidths, MaxClassifierWidths) ||
+		c.Captions != nil && len(c.Captions) != len(c.Names) {
+		return false
 	}
 	return in(c.Size, 4, limit) && in(c.Channels, 1, 4) && in(len(c.Names), 2, limit)
 }
@@ -147,7 +164,7 @@ func (c ClassifierConfig) JSON() ([]byte, error) {
 	return json.Marshal(c)
 }
 
-// Forward returns features [samples, Widths[2]] and logits [samples, classes] of images in [-1,1].
+// Forward returns features [samples, D] and logits [samples, classes] of images in [-1,1].
 func (n *Classifier) Forward(g *tensor.Graph, x tensor.Images) (features, logits *tensor.Tensor) {
 	conv := func(x tensor.Images, w *tensor.Weight, s tensor.Conv3x3Geometry) tensor.Images {
 		windows := g.Unfold3x3(x, s)
@@ -157,10 +174,10 @@ func (n *Classifier) Forward(g *tensor.Graph, x tensor.Images) (features, logits
 		return x.With(g.LayerNormModulate(x.X, nil, nil, tensor.Uniform(x.Samples(), x.Height*x.Width), classifierEps))
 	}
 	x = norm(conv(x, n.stem, tensor.Conv3x3Same))
-	x = norm(conv(x, n.down1, tensor.Conv3x3Halve))
-	x = norm(x.With(g.Add(x.X, conv(x, n.same1, tensor.Conv3x3Same).X)))
-	x = norm(conv(x, n.down2, tensor.Conv3x3Halve))
-	x = norm(x.With(g.Add(x.X, conv(x, n.same2, tensor.Conv3x3Same).X)))
+	for _, s := range n.scales {
+		x = norm(conv(x, s.down, tensor.Conv3x3Halve))
+		x = norm(x.With(g.Add(x.X, conv(x, s.same, tensor.Conv3x3Same).X)))
+	}
 	features = g.SampleMean(x.X, tensor.Uniform(x.Samples(), x.Height*x.Width))
 	return features, g.Linear(features, n.head)
 }
@@ -170,9 +187,12 @@ func (n *Classifier) Identity() string { return "classifier " + n.Fingerprint }
 
 // Repack makes a trainable Classifier use the new values of its parameters.
 func (n *Classifier) Repack() {
-	for _, w := range []*tensor.Weight{n.stem, n.down1, n.same1, n.down2, n.same2, n.head} {
-		w.Repack()
+	n.stem.Repack()
+	for _, s := range n.scales {
+		s.down.Repack()
+		s.same.Repack()
 	}
+	n.head.Repack()
 }
 
 // Input sets the rows of an image's pixels in dst, [samples*Size*Size, Channels], to a sample
@@ -195,7 +215,7 @@ func (n *Classifier) Predict(ctx context.Context, g *tensor.Graph, images Images
 	onImage func(done int)) (*Predictions, error) {
 	p := &Predictions{
 		Statistics: Statistics{Network: n.Identity()},
-		Features:   make([]float32, 0, images.Count*n.Widths[2]),
+		Features:   make([]float32, 0, images.Count*n.features()),
 		Classes:    make([]int32, 0, images.Count),
 	}
 	pixels := n.Size * n.Size
@@ -227,7 +247,7 @@ func (n *Classifier) Predict(ctx context.Context, g *tensor.Graph, images Images
 		}
 	}
 	g.Reset()
-	m := NewMoments(n.Widths[2])
+	m := NewMoments(n.features())
 	if err := m.Add(p.Features); err != nil {
 		return nil, err
 	}

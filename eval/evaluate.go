@@ -90,8 +90,29 @@ func Evaluate(ctx context.Context, samples Images, reference Reference, n Networ
 	if right := p.Agreement(samples.Labels); len(right) > 0 {
 		e.Agreement = new(Estimate)
 		*e.Agreement, err = BootstrapMean(right, MeanResamples, estimateSeed)
+		if err != nil {
+			return nil, err
+		}
+	}
+	if c, ok := n.(*Classifier); ok && c.byCaption != nil && samples.Prompts != nil {
+		err = e.retrieve(c, p.Classes, samples.Prompts)
 	}
 	return e, err
+}
+
+// retrieve fills in the retrieval of prompts.
+func (e *Evaluation) retrieve(c *Classifier, classes []int32, prompts []string) error {
+	r, err := c.retrieval(classes, prompts)
+	if err != nil {
+		return err
+	}
+	if r.N > 0 {
+		e.Retrieval = r
+	}
+	if note := r.note(); note != "" {
+		e.Notes = append(e.Notes, note)
+	}
+	return nil
 }
 
 // predictions returns what a network says of the images: what is known, or else it is run.

@@ -30,7 +30,7 @@ func tinyClassifier(t *testing.T) *Classifier {
 	n, err := NewClassifier(ClassifierConfig{
 		Size:     8,
 		Channels: 1,
-		Widths:   [3]int{4, 4, 4},
+		Widths:   []int{4, 4, 4},
 		Names:    []string{"a", "b", "c"},
 		Arch:     ClassifierArch,
 	}, formulaSource{})

@@ -12,7 +12,10 @@ type Evaluation struct {
 	Frechet Estimate // Fréchet distance; with Inception it is FID
 	// Agreement is the share of the samples with a label that the network assigns to it; nil if
 	// there are no labels, or if the network has other classes.
-	Agreement  *Estimate
+	Agreement *Estimate
+	// Retrieval is of the samples' prompts; nil if they have none, if none names a class, or if the
+	// network was not trained on captions.
+	Retrieval  *Retrieval
 	ReferenceN int    // images of the reference; 0 if its statistics do not say
 	Network    string // Identity
 	Width      int    // D, the number of features
@@ -32,7 +35,7 @@ type Evaluation struct {
 
 	// Reference has the statistics of the reference. It is not in the JSON.
 	Reference *Statistics
-	// Notes are warnings about too few images. They are not in the JSON.
+	// Notes are warnings about too few images, and about prompts that name no class. They are not in the JSON.
 	Notes []string
 }
 
@@ -43,6 +46,10 @@ func (e *Evaluation) MarshalJSON() ([]byte, error) {
 	o.add("n", e.N)
 	o.estimate("frechet", &e.Frechet)
 	o.estimate("class_agreement", e.Agreement)
+	if e.Retrieval != nil {
+		o.estimate("prompt_retrieval", &e.Retrieval.Share)
+		o.add("prompt_retrieval_n", e.Retrieval.N)
+	}
 	o.estimate("sfid", e.SpatialFrechet)
 	o.estimate("inception_score", e.InceptionScore)
 	o.estimate("precision", e.Precision)

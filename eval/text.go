@@ -16,6 +16,10 @@ func (e *Evaluation) WriteText(w io.Writer) error {
 	if e.Preprocessing != "" {
 		about += ", prepared as by " + e.Preprocessing
 	}
+	retrieval, named := (*Estimate)(nil), ""
+	if r := e.Retrieval; r != nil {
+		retrieval, named = &r.Share, fmt.Sprintf("  (%d prompts)", r.N)
+	}
 	for _, row := range []struct {
 		name, format string
 		scale        float64
@@ -28,6 +32,7 @@ func (e *Evaluation) WriteText(w io.Writer) error {
 		{"precision", "%.4f", 1, e.Precision, ""},
 		{"recall", "%.4f", 1, e.Recall, ""},
 		{"class agreement", "%.2f %%", 100, e.Agreement, ""},
+		{"prompt retrieval", "%.2f %%", 100, retrieval, named},
 	} {
 		v := row.estimate
 		if v == nil {

@@ -51,7 +51,7 @@ func (c *trainClassifierCmd) train(a *app) error {
 	}
 	run.Note.Data = cmp.Or(c.Data, run.Note.Data)
 	path := filepath.Join(c.Out, train.ModelFile)
-	config := eval.ClassifierConfig{Widths: [3]int(c.Widths)}
+	config := eval.ClassifierConfig{Widths: c.Widths}
 	if c.Resume {
 		net, err := eval.ReadClassifier(path)
 		if err != nil {
