@@ -84,6 +84,11 @@ func NewClassifier(c ClassifierConfig, src nn.Source) (*Classifier, error) {
 
 // NewTrainableClassifier is NewClassifier for training; it also returns the parameters.
 func NewTrainableClassifier(c ClassifierConfig, src nn.Source) (*Classifier, []*tensor.Param, error) {
+	if !c.possible() {
+		return nil, nil, fmt.Errorf("a classifier of %d classes, images of %d pixels a side and %d channels, widths %v: "+
+			"want up to %d classes, and %d to %d widths", len(c.Names), c.Size, c.Channels, c.Widths,
+			maxClassifier, MinClassifierWidths, MaxClassifierWidths)
+	}
 	l := nn.NewLoader(src)
 	l.Train()
 	n, err := loadClassifier(c, l)
@@ -136,6 +141,9 @@ func ReadClassifier(path string) (*Classifier, error) {
 	return OpenClassifier(f)
 }
 
+// maxClassifier bounds each of a Classifier's sizes.
+const maxClassifier = 1 << 12
+
 // Bounds of the number of a Classifier's Widths.
 const (
 	MinClassifierWidths = 2
@@ -144,10 +152,9 @@ const (
 
 // possible reports whether the sizes are within the bounds of what is read from a file.
 func (c ClassifierConfig) possible() bool {
-	const limit = 1 << 12
 	in := func(v, low, high int) bool { return v >= low && v <= high }
 	for _, w := range c.Widths {
-		if !in(w, 1, limit) {
+		if !in(w, 1, maxClassifier) {
 			return false
 		}
 	}
@@ -155,7 +162,7 @@ func (c ClassifierConfig) possible() bool {
 		c.Captions != nil && len(c.Captions) != len(c.Names) {
 		return false
 	}
-	return in(c.Size, 4, limit) && in(c.Channels, 1, 4) && in(len(c.Names), 2, limit)
+	return in(c.Size, 4, maxClassifier) && in(c.Channels, 1, 4) && in(len(c.Names), 2, maxClassifier)
 }
 
 // JSON is the configuration as OpenClassifier reads it from a file's metadata.

@@ -18,6 +18,8 @@ type ClassifierOptions struct {
 	Shift     int     `json:"shift"` // maximum random shift in pixels, each way
 	Flip      bool    `json:"flip"`  // mirror an image with probability 1/2
 	Smoothing float64 `json:"label_smoothing"`
+
+	Distort *Distortion `json:"distort,omitempty"` // also change images like this; nil: shift them over black
 }
 
 // ClassifierTask is the training of an eval.Classifier, by cross entropy.
@@ -28,15 +30,19 @@ type ClassifierTask struct {
 	options ClassifierOptions
 	data    Examples
 	labels  []int32
+	mirror  []bool
 	order   *data.Order
 }
 
 // NewClassifierTask returns the training of a new classifier of configuration c on images with
-// labels.
-func NewClassifierTask(c eval.ClassifierConfig, images Examples, labels []int32,
+// labels. Mirror says which of them show their class mirrored, too; nil means all.
+func NewClassifierTask(c eval.ClassifierConfig, images Examples, labels []int32, mirror []bool,
 	o ClassifierOptions) (*ClassifierTask, error) {
-	if images.Len() == 0 {
+	switch {
+	case images.Len() == 0:
 		return nil, errors.New("the data set has no images")
+	case len(labels) != images.Len() || mirror != nil && len(mirror) != images.Len():
+		return nil, fmt.Errorf("%d labels and %d settings of mirroring for %d images", len(labels), len(mirror), images.Len())
 	}
 	for i, y := range labels {
 		if y < 0 || int(y) >= len(c.Names) {
@@ -53,6 +59,7 @@ func NewClassifierTask(c eval.ClassifierConfig, images Examples, labels []int32,
 		options: o,
 		data:    images,
 		labels:  labels,
+		mirror:  mirror,
 		order:   data.NewOrder(images.Len(), o.Seed),
 	}, nil
 }
@@ -102,7 +109,7 @@ func (t *ClassifierTask) Accumulate(g *tensor.Graph, first int64, count int, sca
 		if index[i], err = t.order.Read(first+int64(i), t.data, sample); err != nil {
 			return err
 		}
-		n.Input(x.X, i, t.augment(sample, uint64(first)+uint64(i)))
+		n.Input(x.X, i, t.augment(sample, index[i], uint64(first)+uint64(i)))
 		return nil
 	})
 	if err != nil {
@@ -128,11 +135,15 @@ func (t *ClassifierTask) Accumulate(g *tensor.Graph, first int64, count int, sca
 	return sums, g.Err()
 }
 
-// augment shifts and mirrors the image of example k at random, padding with black.
-func (t *ClassifierTask) augment(x []float32, k uint64) []float32 {
+// augment changes image i, that of example k, at random: it is mirrored and distorted or, without a
+// Distortion, mirrored and shifted, padded with black.
+func (t *ClassifierTask) augment(x []float32, i int, k uint64) []float32 {
 	r, size, shift := newRand("classifier example", t.options.Seed, k), t.Net.Size, t.options.Shift
-	if flip := r.IntN(2) == 1; flip && t.options.Flip {
+	if flip := r.IntN(2) == 1; flip && t.options.Flip && (t.mirror == nil || t.mirror[i]) {
 		data.FlipHorizontal(x, t.Net.Channels, size)
+	}
+	if d := t.options.Distort; d != nil {
+		return d.distort(x, t.Net.Channels, size, shift, r)
 	}
 	down, right := r.IntN(2*shift+1)-shift, r.IntN(2*shift+1)-shift
 	moved := make([]float32, len(x))

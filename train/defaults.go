@@ -1,5 +1,7 @@
 package train
 
+import "github.com/tokencache/tokencache/eval"
+
 // Defaults returns the settings of the training of a DiT or an MDT, without Steps: see
 // Settings.Epochs.
 func Defaults() Settings {
@@ -25,6 +27,7 @@ func ClassifierDefaults() Settings {
 const (
 	DefaultEpochs           = 10
 	DefaultClassifierEpochs = 8
+	DefaultCaptionedEpochs  = 150 // of a classifier of captioned things
 )
 
 // Epochs returns the number of updates, at least one, in which each of so many images is seen epochs
@@ -39,4 +42,32 @@ func DenoiserDefaults() DenoiserOptions { return DenoiserOptions{Seed: 1, Dropou
 // ClassifierExamples returns the default options of a classifier's examples.
 func ClassifierExamples() ClassifierOptions {
 	return ClassifierOptions{Seed: 1, Shift: 2, Flip: true, Smoothing: 0.1}
+}
+
+// CaptionedExamples returns the default options of the examples of a classifier of captioned things,
+// of which there may be only two images each.
+func CaptionedExamples() ClassifierOptions {
+	return ClassifierOptions{Seed: 1, Shift: 5, Flip: true, Smoothing: 0.1, Distort: &Distortion{
+		Scale:      1.2,
+		Turn:       8,
+		Contrast:   1.2,
+		Brightness: 0.1,
+		Blur:       0.8,
+		Noise:      0.15,
+	}}
+}
+
+// ClassifierWidths returns the default widths of a classifier's network for images of a size: for
+// captioned things, of which there are many, one for each halving down to 4 pixels, so that a feature
+// sees nearly the whole image.
+func ClassifierWidths(size int, captioned bool) []int {
+	if !captioned {
+		return []int{32, 64, 128}
+	}
+	widths := []int{24, 48, 96, 192, 192}
+	n := eval.MinClassifierWidths
+	for n < len(widths) && size>>n >= 4 {
+		n++
+	}
+	return widths[:n]
 }

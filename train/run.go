@@ -46,7 +46,8 @@ type DenoiserNote struct {
 // ClassifierNote is the note of a run that trains a ClassifierTask.
 type ClassifierNote struct {
 	Source
-	Options ClassifierOptions `json:"classifier"`
+	Captions []string          `json:"captions,omitempty"` // files of captions in the folder, or nil for classes
+	Options  ClassifierOptions `json:"classifier"`
 }
 
 // Run is a training run that is kept in a folder. N is the type of its note, from which its task

@@ -17,7 +17,7 @@ import (
 )
 
 type evaluateCmd struct {
-	Samples        string `once:"" help:"Images to evaluate: an .npz or a folder as generate writes them, a folder of the parts of a run, or a data set." placeholder:"PATH" required:""`
+	Samples        string `once:"" help:"Images to evaluate: an .npz or a folder as generate writes them, a folder of the parts of a run, or a data set, also one of images with captions or its file of captions." placeholder:"PATH" required:""`
 	Reference      string `once:"" help:"Real images to compare them with: a data set or an .npz; or an .npz of their statistics, as --statistics, pytorch-fid and the ADM evaluator write it, whose images, if it has them too, are used for precision and recall." placeholder:"PATH" required:""`
 	SamplesSplit   string `help:"Part of the samples, if they are a data set: train, test or all." enum:"train,test,all," default:""`
 	ReferenceSplit string `help:"Part of the reference: train, test or all. Default: test where there are parts." enum:"train,test,all," default:""`
@@ -40,7 +40,8 @@ func (c *evaluateCmd) Help() string {
 
 The Fréchet distance is between the network's features of the samples and of the reference (Heusel et al. 2017).
 It is comparable only for equal numbers of samples: small sets have larger distances. The class agreement is the
-share of samples that the network assigns to their class. In parentheses are bootstrap intervals of 95 % for other
+share of samples that the network assigns to their class. Of samples with prompts, and a network that train classifier
+made of images with captions, the prompt retrieval is the share whose most likely class has the prompt among its captions. In parentheses are bootstrap intervals of 95 % for other
 samples of the same model. With Inception the distance is FID, and there are sFID, the inception score, and
 precision and recall (of at most 10,000 images of either side), and it takes many times as long as with a classifier; progress says how long.`
 }
@@ -206,7 +207,7 @@ func (c *evaluateCmd) openReference(a *app, o data.Options) (eval.Reference, fun
 // openSamples opens a folder that generate wrote, of images or of parts, or any data set, and returns
 // what closes it. The network is what evaluates them.
 func (c *evaluateCmd) openSamples(a *app, o data.Options, network string) (eval.Images, func() error, error) {
-	if info, err := os.Stat(c.Samples); err == nil && info.IsDir() {
+	if info, err := os.Stat(c.Samples); err == nil && info.IsDir() && !data.IsCaptioned(c.Samples) {
 		folder, err := shard.Scan(c.Samples)
 		if err != nil {
 			return eval.Images{}, nil, err

@@ -23,7 +23,7 @@ import (
 
 // trainRun holds the flags of every kind of training.
 type trainRun struct {
-	Data     string        `once:"" help:"Images: a folder of IDX or CIFAR files, a folder with a subfolder for each class, or an .npz." placeholder:"PATH"`
+	Data     string        `once:"" help:"Images: a folder of IDX or CIFAR files, a folder with a subfolder for each class or with captions.jsonl, or an .npz." placeholder:"PATH"`
 	Split    string        `help:"Part of the data: train, test or all. Default: train where there are splits, else everything." default:"" enum:",train,test,all" placeholder:"PART"`
 	SkipBad  bool          `name:"skip-broken" help:"Skip image files that cannot be read, naming them, instead of stopping."`
 	Out      string        `short:"o" once:"" help:"Folder of the run: checkpoints, log, loss curve, samples." placeholder:"DIR" required:""`
