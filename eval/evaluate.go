@@ -95,14 +95,14 @@ func Evaluate(ctx context.Context, samples Images, reference Reference, n Networ
 		}
 	}
 	if c, ok := n.(*Classifier); ok && c.byCaption != nil && samples.Prompts != nil {
-		err = e.retrieve(c, p.Classes, samples.Prompts)
+		err = e.retrieve(c, p, samples.Prompts)
 	}
 	return e, err
 }
 
 // retrieve fills in the retrieval of prompts.
-func (e *Evaluation) retrieve(c *Classifier, classes []int32, prompts []string) error {
-	r, err := c.retrieval(classes, prompts)
+func (e *Evaluation) retrieve(c *Classifier, p *Predictions, prompts []string) error {
+	r, err := c.RetrievalOf(p, prompts)
 	if err != nil {
 		return err
 	}

@@ -73,23 +73,30 @@ func (r *Retrieval) note() string {
 // ErrNoCaptions reports a classifier that was not trained on captions.
 var ErrNoCaptions = errors.New("the classifier knows no captions")
 
-// Retrieve classifies the images and compares their classes with their Prompts. Without a prompt
-// that names a class, N is 0. The error of a classifier without Captions is ErrNoCaptions.
+// Retrieve classifies the images and compares their classes with their Prompts. If no prompt names a
+// class, N is 0. The error of a classifier without Captions is ErrNoCaptions.
 func (n *Classifier) Retrieve(ctx context.Context, images Images, threads int) (*Retrieval, error) {
 	if n.byCaption == nil {
 		return nil, ErrNoCaptions
 	}
 	pool := tensor.NewPool(threads)
 	defer pool.Close()
-	p, err := n.Predict(ctx, tensor.NewGraph(pool), images, nil)
+	p, err := images.predictions(ctx, tensor.NewGraph(pool), n, nil)
 	if err != nil {
 		return nil, err
 	}
-	return n.retrieval(p.Classes, images.Prompts)
+	return n.RetrievalOf(p, images.Prompts)
 }
 
-// retrieval compares the classes of images with their prompts.
-func (n *Classifier) retrieval(classes []int32, prompts []string) (*Retrieval, error) {
+// RetrievalOf is Retrieve for images of which p has the classes already. There is a prompt for each,
+// "" if it has none.
+func (n *Classifier) RetrievalOf(p *Predictions, prompts []string) (*Retrieval, error) {
+	switch {
+	case n.byCaption == nil:
+		return nil, ErrNoCaptions
+	case len(prompts) != len(p.Classes):
+		return nil, fmt.Errorf("prompt retrieval of %d images: %d prompts", len(p.Classes), len(prompts))
+	}
 	r := &Retrieval{}
 	var right []bool
 	for i, prompt := range prompts {
@@ -101,7 +108,7 @@ func (n *Classifier) retrieval(classes []int32, prompts []string) (*Retrieval, e
 			r.Unknown++
 			continue
 		}
-		right = append(right, slices.Contains(named, classes[i]))
+		right = append(right, slices.Contains(named, p.Classes[i]))
 	}
 	if r.N = len(right); r.N == 0 {
 		return r, nil

@@ -53,9 +53,9 @@ func captioned(t *testing.T) *Classifier {
 // TestRetrieval checks which images count as recognised, and which are left out.
 func TestRetrieval(t *testing.T) {
 	n := captioned(t)
-	classes := []int32{0, 1, 1, 0, 2, 0, 0}
+	p := &Predictions{Classes: []int32{0, 1, 1, 0, 2, 0, 0}}
 	prompts := []string{"a red heart, 3d style", "Red Heart", "noto style, heart", "heart", "blue heart", "a dog", ""}
-	r, err := n.retrieval(classes, prompts)
+	r, err := n.RetrievalOf(p, prompts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,6 +64,9 @@ func TestRetrieval(t *testing.T) {
 	}
 	if r.Unknown != 2 || r.First != "a dog" {
 		t.Errorf("left out are %d, the first %q", r.Unknown, r.First)
+	}
+	if _, err := n.RetrievalOf(p, prompts[1:]); err == nil {
+		t.Error("6 prompts of 7 images: no error")
 	}
 }
 
