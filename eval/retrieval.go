@@ -66,8 +66,8 @@ func (r *Retrieval) note() string {
 	if r.Unknown == 0 {
 		return ""
 	}
-	return fmt.Sprintf("left out of the prompt retrieval are %d of %d samples, whose prompts name no class of the classifier: "+
-		"the first is %.80q", r.Unknown, r.N+r.Unknown, r.First)
+	return fmt.Sprintf("left out of the prompt retrieval are %d of %d samples, "+
+		"whose prompts name no class of the classifier: the first is %.80q", r.Unknown, r.N+r.Unknown, r.First)
 }
 
 // ErrNoCaptions reports a classifier that was not trained on captions.

@@ -94,12 +94,14 @@ func TestDistort(t *testing.T) {
 		t.Error("nothing to change, and the image differs")
 	}
 	right, down := slopes(distorted(Distortion{Scale: 2, Contrast: 1}, 0))
-	if scale := 0.02 / right; !(scale > 0.5 && scale < 2 && math.Abs(scale-1) > 0.01) || math.Abs(down/right-2.5) > 1e-3 {
+	if scale := 0.02 / right; !(scale > 0.5 && scale < 2 && math.Abs(scale-1) > 0.01) ||
+		math.Abs(down/right-2.5) > 1e-3 {
 		t.Errorf("scaled, slopes of %g and %g", right, down)
 	}
 	right, down = slopes(distorted(Distortion{Scale: 1, Contrast: 1, Turn: 40}, 0))
 	angle := (math.Atan2(down, right) - math.Atan2(0.05, 0.02)) * 180 / math.Pi
-	if math.Abs(math.Hypot(right, down)-math.Hypot(0.02, 0.05)) > 1e-5 || !(math.Abs(angle) > 1 && math.Abs(angle) < 40) {
+	if length := math.Hypot(right, down); math.Abs(length-math.Hypot(0.02, 0.05)) > 1e-5 ||
+		!(math.Abs(angle) > 1 && math.Abs(angle) < 40) {
 		t.Errorf("turned by %g degrees, slopes of %g and %g", angle, right, down)
 	}
 	moved := distorted(still, 4)
