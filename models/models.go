@@ -17,6 +17,7 @@ import (
 	"github.com/tokencache/tokencache/diffusion"
 	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/eval"
+	"github.com/tokencache/tokencache/minit2i"
 	"github.com/tokencache/tokencache/models/bundle"
 	_ "github.com/tokencache/tokencache/models/fashion"     // registers itself
 	_ "github.com/tokencache/tokencache/models/fashion-mdt" // likewise
@@ -115,21 +116,54 @@ func ResolveWeights(ctx context.Context, name string, o dit.Options) (*dit.Weigh
 	return w, nil
 }
 
+// TakesPrompts reports whether the model that a user names is a text-to-image model.
+func TakesPrompts(name string) bool {
+	b := bundle.Lookup(name)
+	if b == nil {
+		return minit2i.Found(name)
+	}
+	f, err := b.File()
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	return minit2i.Known(f.Names())
+}
+
+// ResolveTextWeights is ResolveWeights of a text-to-image model.
+func ResolveTextWeights(ctx context.Context, name string, o minit2i.Options) (*minit2i.Weights, error) {
+	if b := bundle.Lookup(name); b != nil {
+		if err := checkKey(o.Key); err != nil {
+			return nil, err
+		}
+		return b.TextWeights()
+	}
+	w, err := minit2i.Open(ctx, name, o)
+	if err != nil {
+		return nil, orUnknown("model", name, err)
+	}
+	return w, nil
+}
+
 // Convert is checkpoint.Convert of the model that a user names, as Resolve does.
 func Convert(from, to string, o checkpoint.ConvertOptions) (leftOut []string, err error) {
-	if bundle.Lookup(from) == nil {
+	b := bundle.Lookup(from)
+	if b == nil {
 		leftOut, err = checkpoint.Convert(from, to, o)
 		if err != nil {
 			err = orUnknown("model", from, err)
 		}
 		return leftOut, err
 	}
-	w, err := ResolveWeights(context.Background(), from, dit.Options{Key: o.Key})
+	if err := checkKey(o.Key); err != nil {
+		return nil, err
+	}
+	f, err := b.File()
 	if err != nil {
 		return nil, err
 	}
-	defer w.Close()
-	return w.File.Convert(to, o)
+	defer f.Close()
+	return f.Convert(to, o)
 }
 
 // Classifier returns the network that evaluates images of the kind that a bundled model generates.

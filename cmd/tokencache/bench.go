@@ -205,6 +205,9 @@ func (c *benchEngineCmd) Run(a *app) error {
 		return err
 	}
 	defer p.Close()
+	if p.TakesPrompts() {
+		return fmt.Errorf("model %s: it takes prompts; this benchmark generates images of classes", c.Model)
+	}
 	if c.Policy != "" {
 		if req.Policy, err = models.ResolvePolicy(nil, string(c.Policy)); err != nil {
 			return err

@@ -8,6 +8,7 @@ package bundle
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -18,6 +19,7 @@ import (
 	"github.com/tokencache/tokencache/diffusion"
 	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/eval"
+	"github.com/tokencache/tokencache/minit2i"
 )
 
 // The files of a Bundle.
@@ -34,6 +36,10 @@ type Bundle struct {
 
 	// Sampling is how the model is best sampled. Zero values mean what diffusion.Sampling says.
 	Sampling diffusion.Sampling
+
+	// Prompts are what a text-to-image model shows on sheets, in calibrations and in comparisons; nil
+	// of a model of classes.
+	Prompts []string
 
 	// Guidances are the least and the largest guidance scale at which the policies of sampler ddim keep
 	// their images as they do at their own, as measured: docs/experiments.md. Zero values mean that
@@ -64,7 +70,7 @@ func Lookup(name string) *Bundle { return registered[name] }
 func Names() []string { return slices.Sorted(maps.Keys(registered)) }
 
 // Open opens the model. The request samples it as suits it, with the policy that Choose returns for
-// that if there is one; it lacks only the classes.
+// that if there is one; it lacks only the classes or prompts.
 func (b *Bundle) Open(o tokencache.Options) (*tokencache.Pipeline, tokencache.Request, error) {
 	req := tokencache.Request{Sampling: b.Sampling.WithDefaults()}
 	switch t, err := b.Choose(req.Sampling, 0); {
@@ -73,25 +79,66 @@ func (b *Bundle) Open(o tokencache.Options) (*tokencache.Pipeline, tokencache.Re
 	case !noneFits(err):
 		return nil, tokencache.Request{}, err
 	}
-	w, err := b.Weights()
-	if err != nil {
-		return nil, tokencache.Request{}, err
-	}
-	defer w.Close()
-	p, err := tokencache.FromWeights(w, o)
+	p, err := b.pipeline(o)
 	if err != nil {
 		return nil, tokencache.Request{}, err
 	}
 	return p, req, nil
 }
 
-// Weights opens the checkpoint of the model.
-func (b *Bundle) Weights() (*dit.Weights, error) {
-	f, err := b.file(WeightsFile)
+// pipeline opens the model.
+func (b *Bundle) pipeline(o tokencache.Options) (*tokencache.Pipeline, error) {
+	f, err := b.File()
 	if err != nil {
 		return nil, err
 	}
+	if minit2i.Known(f.Names()) {
+		w, err := minit2i.FromFile(f)
+		if err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
+		defer w.Close()
+		return tokencache.FromTextWeights(w, o)
+	}
+	w, err := dit.FromFile(f, dit.Options{})
+	if err != nil {
+		return nil, err
+	}
+	defer w.Close()
+	return tokencache.FromWeights(w, o)
+}
+
+// File opens the checkpoint of the model, of whatever kind.
+func (b *Bundle) File() (*checkpoint.File, error) { return b.file(WeightsFile) }
+
+// Weights opens the weights of a model of classes.
+func (b *Bundle) Weights() (*dit.Weights, error) {
+	f, err := b.File()
+	if err != nil {
+		return nil, err
+	}
+	if minit2i.Known(f.Names()) {
+		err := fmt.Errorf("bundled model %s takes prompts: want a model of classes", b.Name)
+		return nil, errors.Join(err, f.Close())
+	}
 	return dit.FromFile(f, dit.Options{})
+}
+
+// TextWeights opens the weights of a text-to-image model.
+func (b *Bundle) TextWeights() (*minit2i.Weights, error) {
+	f, err := b.File()
+	if err != nil {
+		return nil, err
+	}
+	if !minit2i.Known(f.Names()) {
+		err := fmt.Errorf("bundled model %s takes classes: want a text-to-image model", b.Name)
+		return nil, errors.Join(err, f.Close())
+	}
+	w, err := minit2i.FromFile(f)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("bundled model %s: %w", b.Name, err), f.Close())
+	}
+	return w, nil
 }
 
 // Classifier returns the network that evaluates images of the kind that the model generates.

@@ -10,7 +10,6 @@ import (
 
 	"github.com/tokencache/tokencache/checkpoint"
 	"github.com/tokencache/tokencache/dit"
-	"github.com/tokencache/tokencache/minit2i"
 	"github.com/tokencache/tokencache/models"
 	"github.com/tokencache/tokencache/models/bundle"
 	"github.com/tokencache/tokencache/vae"
@@ -46,7 +45,7 @@ func (r *Report) add(name, format string, args ...any) {
 // Path inspects a checkpoint, a folder, a diffusers pipeline or, by its name, a bundled model; o is
 // what the checkpoint does not say. It fails only if no weights can be opened there.
 func Path(ctx context.Context, path string, o dit.Options) (*Report, error) {
-	if bundle.Lookup(path) == nil && minit2i.Found(path) {
+	if models.TakesPrompts(path) {
 		return textModel(ctx, path, o.Key)
 	}
 	w, modelErr := models.ResolveWeights(ctx, path, o)

@@ -4,12 +4,13 @@ import (
 	"context"
 
 	"github.com/tokencache/tokencache/minit2i"
+	"github.com/tokencache/tokencache/models"
 	"github.com/tokencache/tokencache/prompt"
 )
 
 // textModel inspects a text-to-image model.
 func textModel(ctx context.Context, path, key string) (*Report, error) {
-	w, err := minit2i.Open(ctx, path, minit2i.Options{Key: key})
+	w, err := models.ResolveTextWeights(ctx, path, minit2i.Options{Key: key})
 	if err != nil {
 		return nil, err
 	}

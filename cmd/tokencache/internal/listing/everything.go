@@ -8,6 +8,7 @@ import (
 
 	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/models"
+	"github.com/tokencache/tokencache/models/bundle"
 	"github.com/tokencache/tokencache/reuse"
 )
 
@@ -22,7 +23,11 @@ type All struct {
 type NamedModel struct {
 	Model
 	ClassNames []string `json:"class_names"`
+	Prompts    []string `json:"prompts,omitempty"` // of a text-to-image model: examples
 }
+
+// shownPrompts is how many of a model's prompts are examples enough.
+const shownPrompts = 8
 
 // Everything lists what can be named.
 func Everything(ctx context.Context) (*All, error) {
@@ -32,16 +37,11 @@ func Everything(ctx context.Context) (*All, error) {
 		return nil, err
 	}
 	for _, m := range list {
-		w, err := models.ResolveWeights(ctx, m.Name, dit.Options{})
-		if err != nil {
-			return nil, err
-		}
-		named := NamedModel{Model: m}
-		for _, c := range Classes(w) {
-			named.ClassNames = append(named.ClassNames, c.Name)
-		}
-		if err := w.Close(); err != nil {
-			return nil, err
+		named := NamedModel{Model: m, Prompts: bundle.Lookup(m.Name).Prompts}
+		if named.Prompts == nil {
+			if named.ClassNames, err = classNames(ctx, m.Name); err != nil {
+				return nil, err
+			}
 		}
 		all.Models = append(all.Models, named)
 	}
@@ -54,11 +54,27 @@ func Everything(ctx context.Context) (*All, error) {
 	return all, nil
 }
 
+// classNames returns the names of a bundled model's classes.
+func classNames(ctx context.Context, model string) (names []string, err error) {
+	w, err := models.ResolveWeights(ctx, model, dit.Options{})
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range Classes(w) {
+		names = append(names, c.Name)
+	}
+	return names, w.Close()
+}
+
 // Write writes it for people.
 func (a *All) Write(w io.Writer) error {
 	for _, m := range a.Models {
 		fmt.Fprintf(w, "model %s: %s\n", m.Name, m.Architecture)
 		writeWrapped(w, "    ", "policies: "+strings.Join(m.Policies, ", "))
+		if m.Prompts != nil {
+			writeWrapped(w, "    ", "prompts, such as: "+strings.Join(m.Prompts[:min(len(m.Prompts), shownPrompts)], "; "))
+			continue
+		}
 		writeWrapped(w, "    ", "classes: "+strings.Join(m.ClassNames, ", "))
 	}
 	writeWrapped(w, "", "methods for --policy: "+strings.Join(a.Methods, ", "))

@@ -17,25 +17,31 @@ type Model struct {
 	Architecture string   `json:"architecture"`
 	Size         int      `json:"size"` // side of the images, in pixels
 	Channels     int      `json:"channels"`
-	Classes      int      `json:"classes"`
+	Classes      int      `json:"classes"` // 0: it takes prompts
 	Guidance     float64  `json:"guidance"`
 	Policies     []string `json:"policies"`
 }
 
+// rgb is the number of channels of a text-to-image model's images.
+const rgb = 3
+
 // describe describes a bundled model.
 func describe(b *bundle.Bundle) (Model, error) {
-	w, err := b.Weights()
-	if err != nil {
-		return Model{}, err
-	}
-	defer w.Close()
-	m := Model{
-		Name:         b.Name,
-		Architecture: w.Config.Name(),
-		Size:         w.InputSize,
-		Channels:     w.InChannels,
-		Classes:      w.NumClasses,
-		Guidance:     b.Sampling.WithDefaults().Guidance,
+	m := Model{Name: b.Name, Guidance: b.Sampling.WithDefaults().Guidance}
+	if b.Prompts != nil {
+		w, err := b.TextWeights()
+		if err != nil {
+			return Model{}, err
+		}
+		defer w.Close()
+		m.Architecture, m.Size, m.Channels = w.Config.Name(), w.ImageSize, rgb
+	} else {
+		w, err := b.Weights()
+		if err != nil {
+			return Model{}, err
+		}
+		defer w.Close()
+		m.Architecture, m.Size, m.Channels, m.Classes = w.Config.Name(), w.InputSize, w.InChannels, w.NumClasses
 	}
 	policies, err := b.Policies()
 	for _, t := range policies {
@@ -61,8 +67,12 @@ func Models() ([]Model, error) {
 func WriteModels(out io.Writer, list []Model) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, m := range list {
-		fmt.Fprintf(w, "%s\t%s; %dx%d pixels, %d classes, guidance %g, %d policies\n",
-			m.Name, m.Architecture, m.Size, m.Size, m.Classes, m.Guidance, len(m.Policies))
+		takes := fmt.Sprintf("%d classes", m.Classes)
+		if m.Classes == 0 {
+			takes = "prompts"
+		}
+		fmt.Fprintf(w, "%s\t%s; %dx%d pixels, %s, guidance %g, %d policies\n",
+			m.Name, m.Architecture, m.Size, m.Size, takes, m.Guidance, len(m.Policies))
 	}
 	return w.Flush()
 }

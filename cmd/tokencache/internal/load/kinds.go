@@ -3,6 +3,7 @@ package load
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 
 	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/internal/pngtext"
@@ -43,6 +44,9 @@ func kindsOf(ctx context.Context, o Options) ([]kind, error) {
 		return nil, err
 	}
 	defer p.Close()
+	if p.TakesPrompts() {
+		return nil, fmt.Errorf("model %s: it takes prompts; this benchmark generates images of classes", o.Model)
+	}
 	list := mixture
 	if o.Policy != "" {
 		list = make([]fieldsOf, 8)
