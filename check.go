@@ -197,6 +197,10 @@ func (pl *plan) condition(m seam.Model) error {
 			}
 		}
 	}
+	var err error
+	if pl.conditions, err = seam.Adopt(m, pl.conditions); err != nil {
+		return &FieldError{Field: "Conditions", Value: len(pl.conditions), Want: err.Error()}
+	}
 	for _, c := range pl.conditions {
 		if err := m.CheckCondition(c); err != nil {
 			return &FieldError{Field: "Classes", Value: c, Want: err.Error()}
@@ -217,6 +221,11 @@ func (pl *plan) negative(m seam.Model) error {
 	case pl.samples == 1:
 		return &FieldError{Field: "Negative", Value: pl.null, Want: "none: without guidance (a scale of 1) it has no effect"}
 	}
+	own, err := seam.Adopt(m, []Condition{pl.null})
+	if err != nil {
+		return &FieldError{Field: "Negative", Value: pl.null, Want: err.Error()}
+	}
+	pl.null = own[0]
 	if err := m.CheckCondition(pl.null); err != nil {
 		return &FieldError{Field: "Negative", Value: pl.null, Want: err.Error()}
 	}

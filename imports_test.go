@@ -72,13 +72,13 @@ var storeys = []storey{
 		{"report", "diffusion eval internal/atomicfile internal/median report/internal/chart reuse"},
 		{"train", ". checkpoint data diffusion dit eval internal/atomicfile internal/classes internal/kernel internal/raster internal/regularfile internal/sheet minit2i nn report reuse seam tensor unigram"},
 		{"measure", ". diffusion eval internal/busy internal/median reuse"},
-		{"redundancy", ". dit internal/atomicfile internal/classes internal/kernel report reuse seam tensor"},
-		{"calibrate", ". checkpoint diffusion dit eval internal/atomicfile internal/digest internal/kernel internal/median internal/regularfile measure redundancy reuse seam tensor train"},
-		{"comparison", ". calibrate data diffusion dit eval internal/atomicfile internal/digest internal/npz internal/regularfile measure redundancy report reuse tensor"},
-		{"models/bundle", ". checkpoint diffusion dit eval reuse"},
+		{"redundancy", ". internal/atomicfile internal/kernel report reuse seam tensor"},
+		{"calibrate", ". checkpoint diffusion eval internal/atomicfile internal/digest internal/kernel internal/median internal/regularfile measure nn redundancy reuse seam tensor train"},
+		{"comparison", ". calibrate data diffusion eval internal/atomicfile internal/digest internal/npz internal/regularfile measure redundancy report reuse tensor"},
+		{"models/bundle", ". checkpoint diffusion dit eval minit2i reuse"},
 		{"models/fashion", "diffusion models/bundle"},
 		{"models/fashion-mdt", "diffusion models/bundle"},
-		{"models", ". checkpoint diffusion dit eval internal/kernel internal/spelling models/bundle models/fashion models/fashion-mdt reuse"},
+		{"models", ". checkpoint diffusion dit eval internal/kernel internal/spelling minit2i models/bundle models/fashion models/fashion-mdt reuse"},
 		{"serve", ". diffusion internal/atomicfile internal/filelock internal/pngtext internal/raster internal/regularfile models models/bundle reuse"},
 	}},
 	{"program", []room{
@@ -169,7 +169,7 @@ func TestImportDirection(t *testing.T) {
 // rootFiles are the files of the root package, from the lowest up.
 var rootFiles = []string{
 	"errors.go", "client.go", "request.go", "computed.go", "plan.go", "sequence.go", "job.go", "team.go", "engine.go",
-	"decode.go", "tick.go", "tokencache.go", "check.go", "prompts.go", "identity.go", "generate.go",
+	"decode.go", "tick.go", "tokencache.go", "check.go", "prompts.go", "subjects.go", "identity.go", "generate.go",
 	"converged.go",
 }
 

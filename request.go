@@ -27,7 +27,7 @@ type Request struct {
 	// model.
 	Classes []int
 	// Conditions is what each image is conditioned on, where Classes is empty: such as prompts, of
-	// Pipeline.Prompts.
+	// Pipeline.Prompts of this model, or of one of the same weights in another number format.
 	Conditions []Condition
 	// Negative is what guidance leads away from; nil is the model's null condition.
 	Negative Condition

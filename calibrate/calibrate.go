@@ -11,7 +11,6 @@ import (
 
 	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/diffusion"
-	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/eval"
 	"github.com/tokencache/tokencache/internal/digest"
 	"github.com/tokencache/tokencache/reuse"
@@ -28,6 +27,8 @@ type Options struct {
 	// decides it is found. 0: the parameter stays as it is.
 	Speed float64
 	Seed  uint64
+	// Subjects are what the images show; nil: all classes.
+	Subjects *tokencache.Subjects
 
 	Images  int // sampled without a policy, to learn from
 	Measure int // others, which the figures in the policy are of
@@ -38,7 +39,7 @@ type Options struct {
 	// Command is recorded in the policy.
 	Command string
 	// Open opens the model's weights once more, for training through them.
-	Open func() (*dit.Weights, error)
+	Open func() (Weights, error)
 
 	// The following may be nil.
 
@@ -108,6 +109,14 @@ type maker struct {
 	start time.Time
 }
 
+// newMaker returns the state before anything is made.
+func newMaker(p *tokencache.Pipeline, o Options) (*maker, error) {
+	var err error
+	o.Sampling = o.Sampling.WithDefaults()
+	o.Subjects, err = p.SubjectsOr(o.Subjects)
+	return &maker{Options: o, p: p, start: time.Now()}, err
+}
+
 // Run makes the policy of a method and saves it. It continues an interrupted run of the same
 // options.
 func Run(ctx context.Context, p *tokencache.Pipeline, method Method, o Options) (*reuse.Trained, error) {
@@ -117,8 +126,10 @@ func Run(ctx context.Context, p *tokencache.Pipeline, method Method, o Options) 
 	if o.Images < 1 || o.Measure < 1 {
 		return nil, fmt.Errorf("%d images and %d of a measurement: want 1 or more", o.Images, o.Measure)
 	}
-	o.Sampling = o.Sampling.WithDefaults()
-	m := &maker{Options: o, p: p, start: time.Now()}
+	m, err := newMaker(p, o)
+	if err != nil {
+		return nil, err
+	}
 	if err := method.check(m); err != nil {
 		return nil, err
 	}
@@ -148,13 +159,15 @@ func Run(ctx context.Context, p *tokencache.Pipeline, method Method, o Options) 
 
 // trained returns an empty policy for the model and the sampling.
 func (m *maker) trained() *reuse.Trained {
-	return &reuse.Trained{Model: m.p.Config().Name(), Fingerprint: m.p.Fingerprint(), Sampling: m.Sampling}
+	return &reuse.Trained{Model: m.p.Name(), Fingerprint: m.p.Fingerprint(), Sampling: m.Sampling}
 }
 
 // key identifies work that depends on the uncached images and on more.
 func (m *maker) key(more ...any) string {
-	if solver := m.p.SolverDigest(m.Sampling); solver != "" {
-		more = append(more, solver)
+	for _, text := range []string{m.p.SolverDigest(m.Sampling), m.Subjects.Digest()} {
+		if text != "" {
+			more = append(more, text)
+		}
 	}
 	return digest.Of(m.p.Fingerprint(), m.p.Arithmetic(), m.Sampling, m.Seed, more)
 }
@@ -172,12 +185,10 @@ func (m *maker) stage(format string, args ...any) {
 	}
 }
 
-// request samples images that cycle through the classes.
+// request samples images that cycle through the subjects.
 func (m *maker) request(images int, seed uint64) tokencache.Request {
 	req := tokencache.Request{Seed: seed, Sampling: m.Sampling, Batch: min(images, 8), OnStep: m.OnImage}
-	for i := range images {
-		req.Classes = append(req.Classes, i%m.p.Config().NumClasses)
-	}
+	m.Subjects.Cycle(&req, images)
 	return req
 }
 

@@ -15,11 +15,12 @@ import (
 
 // ContractOptions are the settings of a contract's calibration.
 type ContractOptions struct {
-	Sampling   tokencache.Sampling // that the contract holds for
-	Images     int                 // of the calibration, over all classes in turn
-	Seed       uint64              // of their noise, which the policy should not have seen
-	Coverage   float64             // share of unseen images that are to keep a promised PSNR
-	Confidence float64             // probability, over calibrations, that they do
+	Sampling   tokencache.Sampling  // that the contract holds for
+	Subjects   *tokencache.Subjects // what the images show in turn; nil: all classes
+	Images     int                  // of the calibration
+	Seed       uint64               // of their noise, which the policy should not have seen
+	Coverage   float64              // share of unseen images that are to keep a promised PSNR
+	Confidence float64              // probability, over calibrations, that they do
 	// Converged also calibrates the PSNR to the converged solution, which takes four times as long as
 	// sampling the uncached images.
 	Converged bool
@@ -64,6 +65,10 @@ func Contract(
 		return nil, fmt.Errorf("contract: a coverage of %g with a confidence of %g: want more than 0 and less than 1",
 			o.Coverage, o.Confidence)
 	}
+	var err error
+	if o.Subjects, err = p.SubjectsOr(o.Subjects); err != nil {
+		return nil, err
+	}
 	t, text := contracted(p, policy, o)
 	if t.Saw(o.Seed) {
 		return nil, fmt.Errorf("contract: the policy %s was made from images of seed %d: want another seed", t, o.Seed)
@@ -89,7 +94,6 @@ func Contract(
 		Command:    o.Command,
 	}
 	if c.converged != nil {
-		var err error
 		if made.Baseline, err = c.baseline(); err != nil {
 			return nil, err
 		}
@@ -112,7 +116,7 @@ func Contract(
 func contracted(p *tokencache.Pipeline, policy reuse.Policy, o ContractOptions) (made *reuse.Trained, text string) {
 	made = &reuse.Trained{
 		Spec:        reuse.Spec(policy.String()),
-		Model:       p.Config().Name(),
+		Model:       p.Name(),
 		Fingerprint: p.Fingerprint(),
 		Sampling:    o.Sampling.WithDefaults(),
 		Provenance:  map[string]any{"command": o.Command},
@@ -162,20 +166,19 @@ func (c *contractMaker) stage(format string, args ...any) {
 func (c *contractMaker) run(policy reuse.Policy) *keptRun {
 	return &keptRun{
 		pipeline: c.p,
-		request:  requestOf(c.p, c.Sampling, policy, c.Images, c.Seed),
+		subjects: c.Subjects,
+		request:  requestOf(c.Subjects, c.Sampling, policy, c.Images, c.Seed),
 		dir:      c.Keep,
 		onStep:   c.OnImage,
 	}
 }
 
-// requestOf returns a request of images of all classes in turn.
+// requestOf returns a request of images of all subjects in turn.
 func requestOf(
-	p *tokencache.Pipeline, s tokencache.Sampling, policy reuse.Policy, images int, seed uint64,
+	subjects *tokencache.Subjects, s tokencache.Sampling, policy reuse.Policy, images int, seed uint64,
 ) tokencache.Request {
 	req := tokencache.Request{Seed: seed, Sampling: s, Policy: policy}
-	for i := range images {
-		req.Classes = append(req.Classes, i%p.Config().NumClasses)
-	}
+	subjects.Cycle(&req, images)
 	return req
 }
 
@@ -304,8 +307,7 @@ func (c *contractMaker) point(
 // measured returns how near images are to the references: those of the policy as it is, of which
 // nothing was rejected.
 func (c *contractMaker) measured(images []keptImage) (*Evidence, error) {
-	all := c.p.Config().NumClasses
-	e := NewEvidence(c.Images, min(c.Images, all), all, c.Seed, "")
+	e := NewEvidence(c.Subjects, c.Images, c.Seed, "")
 	list, err := psnrs(images, c.uncached)
 	if err != nil {
 		return nil, err

@@ -23,7 +23,8 @@ type CoverageOptions struct {
 	References []reuse.Reference // what they are to, each with all levels; none means ToUncached
 	// Policy returns the policy whose contract is tested for a promise, or why there is none.
 	Policy     func(reuse.Promise) (reuse.Policy, error)
-	Images     int     // over all classes in turn
+	Subjects   *tokencache.Subjects // what the images show in turn; nil: all classes
+	Images     int
 	Seed       uint64  // of their noise, which neither the policy nor its contract have seen
 	Confidence float64 // of the intervals
 	Keep       string  // folder that images are kept in, so that an interrupted test resumes; "": none
@@ -91,6 +92,10 @@ func Cover(ctx context.Context, p *tokencache.Pipeline, o CoverageOptions) (*Cov
 	if len(o.References) == 0 {
 		o.References = []reuse.Reference{reuse.ToUncached}
 	}
+	var err error
+	if o.Subjects, err = p.SubjectsOr(o.Subjects); err != nil {
+		return nil, err
+	}
 	c := &coverer{CoverageOptions: o, p: p, sampled: map[string][]keptImage{}}
 	if err := c.plan(); err != nil {
 		return nil, err
@@ -102,7 +107,7 @@ func Cover(ctx context.Context, p *tokencache.Pipeline, o CoverageOptions) (*Cov
 		return nil, err
 	}
 	report := &Coverage{
-		Model:       p.Config().Name(),
+		Model:       p.Name(),
 		Fingerprint: p.Fingerprint(),
 		Sampling:    o.Sampling.WithDefaults(),
 		Images:      o.Images,
@@ -167,7 +172,7 @@ func (c *coverer) plan() error {
 		return err
 	}
 	c.steps = plan.Steps()
-	needs, err := c.p.Estimate(requestOf(c.p, c.Sampling, nil, 1, c.Seed))
+	needs, err := c.p.Estimate(requestOf(c.Subjects, c.Sampling, nil, 1, c.Seed))
 	if err != nil {
 		return err
 	}
@@ -195,7 +200,8 @@ func (c *coverer) add(r coverageRun, policy reuse.Policy) string {
 	}
 	r.keptRun = &keptRun{
 		pipeline:  c.p,
-		request:   requestOf(c.p, c.Sampling, policy, c.Images, c.Seed),
+		subjects:  c.Subjects,
+		request:   requestOf(c.Subjects, c.Sampling, policy, c.Images, c.Seed),
 		converged: r.key == convergedRun,
 		dir:       c.Keep,
 	}
@@ -219,7 +225,7 @@ func (c *coverer) planTest(promise reuse.Promise) error {
 		return refused(err)
 	}
 	test.Policy = policy.String()
-	req := requestOf(c.p, c.Sampling, policy, 1, c.Seed)
+	req := requestOf(c.Subjects, c.Sampling, policy, 1, c.Seed)
 	req.MinPSNR, req.Reference = promise.MinPSNR, promise.Reference
 	guarded, err := reuse.Guard(policy, promise, c.p.Setting(c.Sampling))
 	if err == nil {
@@ -295,7 +301,7 @@ func (c *coverer) passSeconds(ctx context.Context) (float64, error) {
 	s := tokencache.Sampling{Steps: steps, Guidance: c.Sampling.Guidance}
 	n := images * c.p.Threads()
 	start := time.Now()
-	_, err := c.p.Generate(ctx, requestOf(c.p, s, nil, n, c.Seed))
+	_, err := c.p.Generate(ctx, requestOf(c.Subjects, s, nil, n, c.Seed))
 	return time.Since(start).Seconds() / float64(steps*n), err
 }
 

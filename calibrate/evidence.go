@@ -19,8 +19,9 @@ const (
 // Evidence says what a policy's figures were measured on, and more of them than the policy has.
 type Evidence struct {
 	Images  int    `json:"images"`
-	Seed    uint64 `json:"seed"` // none that the policy saw images of
-	Classes int    `json:"classes"`
+	Seed    uint64 `json:"seed"`              // none that the policy saw images of
+	Classes int    `json:"classes,omitempty"` // that they are of
+	Prompts int    `json:"prompts,omitempty"` // likewise
 
 	PSNRUncached  *eval.Fidelity    `json:"psnr_uncached"`
 	PSNRConverged *eval.Fidelity    `json:"psnr_converged,omitempty"`
@@ -36,22 +37,17 @@ type Evidence struct {
 // unseen is the seed of the images that policies are measured on.
 func (m *maker) unseen() uint64 { return m.Seed + 1 }
 
-// measured requests images that the policy was not made from, of all classes or, where there are
-// fewer images, of classes evenly apart.
-func (m *maker) measured(images int) (req tokencache.Request, classes int) {
-	req = m.request(images, m.unseen())
-	all := m.p.Config().NumClasses
-	if images < all {
-		for i := range req.Classes {
-			req.Classes[i] = i * all / images
-		}
-	}
-	return req, min(images, all)
+// measured requests images that the policy was not made from, of all subjects or, where there are
+// fewer images, of subjects evenly apart.
+func (m *maker) measured(images int) tokencache.Request {
+	req := m.request(images, m.unseen())
+	m.Subjects.Spread(&req, images)
+	return req
 }
 
 // measure measures the speed of a policy, which decides one of its parameters.
 func (m *maker) measure(ctx context.Context, policy reuse.Policy, repeat int) (*measure.Comparison, error) {
-	req, _ := m.measured(min(m.Measure, timedImages))
+	req := m.measured(min(m.Measure, timedImages))
 	req.Policy = policy
 	return measure.Compare(ctx, m.p, req, repeat)
 }
@@ -59,7 +55,7 @@ func (m *maker) measure(ctx context.Context, policy reuse.Policy, repeat int) (*
 // evidence measures a policy that is ready and sets its figures.
 func (m *maker) evidence(ctx context.Context, t *reuse.Trained, repeat int) (*Evidence, error) {
 	m.stage("measuring on %d unseen images", m.Measure)
-	req, classes := m.measured(m.Measure)
+	req := m.measured(m.Measure)
 	req.Policy = t
 	c, err := measure.Compare(ctx, m.p, req, repeat)
 	if err != nil {
@@ -70,7 +66,7 @@ func (m *maker) evidence(ctx context.Context, t *reuse.Trained, repeat int) (*Ev
 	}
 	t.Speed = SpeedOf(&c.Cost, c.Speedup, m.Speed, m.p.Arithmetic())
 	t.PSNR = RoundPSNR(c.PSNRUncached.Mean)
-	e := NewEvidence(m.Measure, classes, m.p.Config().NumClasses, m.unseen(), c.NoSolution)
+	e := NewEvidence(m.Subjects, m.Measure, m.unseen(), c.NoSolution)
 	e.PSNRUncached, e.PSNRConverged, e.Converged = c.PSNRUncached, c.PSNRConverged, c.Solution
 	if m.Frechet != nil {
 		e.Frechet, e.FrechetRatio, err = m.Frechet(ctx, c.Cached, c.Uncached)
@@ -78,15 +74,21 @@ func (m *maker) evidence(ctx context.Context, t *reuse.Trained, repeat int) (*Ev
 	return e, err
 }
 
-// NewEvidence returns the evidence of a number of images of a seed, of some of all classes, without
-// figures. After a note, which may be "", it says where these are few.
-func NewEvidence(images, classes, all int, seed uint64, note string) *Evidence {
-	e := &Evidence{Images: images, Seed: seed, Classes: classes, Note: note}
+// NewEvidence returns the evidence of a number of images of a seed, of as many of the subjects as
+// there are images, without figures. After a note, which may be "", it says where these are few.
+func NewEvidence(s *tokencache.Subjects, images int, seed uint64, note string) *Evidence {
+	e := &Evidence{Images: images, Seed: seed, Note: note}
+	shown := min(images, s.Len())
+	if s.Prompts() != nil {
+		e.Prompts = shown
+	} else {
+		e.Classes = shown
+	}
 	if images < enoughMeasured {
 		e.Add(fmt.Sprintf("rough: %d images, where %d were advised", images, enoughMeasured))
 	}
-	if classes < all {
-		e.Add(fmt.Sprintf("of %d of the %d classes", classes, all))
+	if shown < s.Len() {
+		e.Add(fmt.Sprintf("of %d of the %s", shown, s))
 	}
 	return e
 }

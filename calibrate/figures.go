@@ -18,16 +18,18 @@ import (
 // how much is done.
 func Figures(ctx context.Context, p *tokencache.Pipeline, t *reuse.Trained, o Options,
 	onPart func(done, all float64)) error {
+	subjects, err := p.SubjectsOr(o.Subjects)
+	if err != nil {
+		return err
+	}
 	req := tokencache.Request{Seed: o.Seed, Sampling: t.Sampling}
 	const images = 2
-	for i := range images {
-		req.Classes = append(req.Classes, i%p.Config().NumClasses)
-	}
+	subjects.Cycle(&req, images)
 	r, err := redundancy.RecordPolicy(ctx, p, redundancy.Options{Request: req, Policy: t, OnPart: onPart})
 	if err != nil {
 		return err
 	}
-	name := p.Config().Name()
+	name := p.Name()
 	if r.Importance != nil {
 		if _, err := r.Importance.Draw(o.Dir, name, r.Images); err != nil {
 			return err

@@ -116,8 +116,8 @@ func evenly(steps, count int) []int {
 
 // reference samples images without a policy, all in one batch, and keeps their trajectories.
 func (c *TokenCache) reference(ctx context.Context, m *maker, plan reuse.Plan) (*reference, error) {
-	config := m.p.Config()
-	ref := &reference{plan: plan, size: config.InChannels * config.InputSize * config.InputSize}
+	shape := m.p.Shape()
+	ref := &reference{plan: plan, size: shape.Latents()}
 	req := m.request(m.Images, m.Seed)
 	req.Batch = m.Images
 	for range m.Images {
@@ -139,7 +139,7 @@ func (c *TokenCache) reference(ctx context.Context, m *maker, plan reuse.Plan) (
 		ref.finals = append(ref.finals, image.Latents)
 	}
 	if c.Weighting == Survival {
-		ref.survival = newSurvival(ref.finals, config.InputSize, plan.Sampler)
+		ref.survival = newSurvival(ref.finals, shape.LatentRows, plan.Sampler)
 	}
 	return ref, nil
 }
@@ -159,7 +159,7 @@ func (c *TokenCache) try(ctx context.Context, m *maker, ref *reference,
 			policy:   &policy,
 			ref:      ref,
 			guidance: m.Sampling.Guide(),
-			channels: m.p.Config().InChannels,
+			channels: m.p.Shape().Channels,
 			levels:   m.p.Levels(),
 		}
 	}

@@ -40,7 +40,8 @@ type keptHead struct {
 // incomplete is written over.
 type keptRun struct {
 	pipeline  *tokencache.Pipeline
-	request   tokencache.Request // Classes are those of all images
+	subjects  *tokencache.Subjects
+	request   tokencache.Request // of all images, which show the subjects in turn
 	converged bool               // the solution that the sampler converges to, not the sampler itself
 	dir       string             // "": nothing is kept
 	onStep    func(tokencache.Progress)
@@ -49,6 +50,9 @@ type keptRun struct {
 // path is the run's file.
 func (r *keptRun) path() string {
 	name := r.pipeline.Identity(r.request)
+	if of := r.subjects.Digest(); of != "" {
+		name += "-" + of
+	}
 	if r.converged {
 		name += "-converged"
 	}
@@ -69,7 +73,7 @@ func (r *keptRun) missing() (int, error) {
 
 // read reads what is kept, and where the next record goes.
 func (r *keptRun) read() (images []keptImage, end int64, err error) {
-	images = make([]keptImage, len(r.request.Classes))
+	images = make([]keptImage, r.request.Images())
 	if r.dir == "" {
 		return images, 0, nil
 	}

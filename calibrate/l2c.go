@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/reuse"
 	"github.com/tokencache/tokencache/seam"
 	"github.com/tokencache/tokencache/tensor"
@@ -90,15 +89,11 @@ const (
 // train.Loop: each router has its own optimiser, of which an update moves one, and Loop has one
 // optimiser, whose update moves the momentum of all.
 func (c *L2C) train(ctx context.Context, m *maker, t *train.Trajectories) (*train.Routers, error) {
-	w, err := m.Open()
+	frozen, w, err := m.frozen(t)
 	if err != nil {
 		return nil, err
 	}
 	defer w.Close()
-	frozen, err := w.Frozen()
-	if err != nil {
-		return nil, err
-	}
 	steps := routed(t.Plan.Steps())
 	if len(steps) == 0 {
 		return nil, errors.New("learning to cache needs two steps or more")
@@ -150,7 +145,7 @@ type routerUpdates struct {
 	*L2C
 	m            *maker
 	graph        *tensor.Graph
-	frozen       *dit.Model
+	frozen       seam.Model
 	routers      *train.Routers
 	trajectories *train.Trajectories
 	steps        []int // counted down, that have routers
@@ -186,7 +181,7 @@ func (u *routerUpdates) update(number int) (train.StepStats, error) {
 	}, nil
 }
 
-// examples picks the trajectories of an update, and returns a batch with their classes.
+// examples picks the trajectories of an update, and returns a batch with their conditions.
 func (u *routerUpdates) examples(number int) (images []int, b *seam.Batch) {
 	random := rand.New(rand.NewPCG(u.m.Seed^0x9e3779b97f4a7c15, uint64(number)))
 	size := len(u.trajectories.X[0]) / u.trajectories.Plan.Steps()
@@ -198,9 +193,9 @@ func (u *routerUpdates) examples(number int) (images []int, b *seam.Batch) {
 	}
 	for i := range images {
 		images[i] = random.IntN(len(u.trajectories.X))
-		b.Cond[i] = dit.Class(u.trajectories.Labels[images[i]])
+		b.Cond[i] = u.trajectories.Cond[images[i]]
 		if null := random.IntN(2) == 1; null && u.m.Guidance != 1 {
-			b.Cond[i] = dit.Class(u.frozen.NullClass()) // as the unconditional half of guidance
+			b.Cond[i] = u.frozen.NullCondition() // as the unconditional half of guidance
 		}
 	}
 	return images, b

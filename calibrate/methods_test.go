@@ -30,7 +30,7 @@ func tiny(t *testing.T) (*tokencache.Pipeline, Options) {
 	o.Dir = t.TempDir()
 	o.Sampling = tokencache.Sampling{Sampler: "ddim", Steps: 8, Guidance: 2}
 	o.Images, o.Measure, o.Threads = 3, 1, 2
-	o.Open = func() (*dit.Weights, error) { return dit.Open(tinyModel, dit.Options{}) }
+	o.Open = func() (Weights, error) { return WeightsOf(dit.Open(tinyModel, dit.Options{})) }
 	return p, o
 }
 
@@ -385,7 +385,7 @@ func TestNewMethod(t *testing.T) {
 			t.Fatal(err)
 		}
 		o.Sampling = o.Sampling.WithDefaults()
-		if err := m.check(&maker{Options: o, p: p}); err != nil || m.Name() != name {
+		if err := m.check(makerOf(t, p, o)); err != nil || m.Name() != name {
 			t.Errorf("%s: %v by default", m.Name(), err)
 		}
 	}

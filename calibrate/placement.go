@@ -93,7 +93,7 @@ func (c *TokenCache) place(
 ) ([]int, *placed, error) {
 	s := c.newPlacement(m, ref)
 	count := len(even)
-	model := newSegments(ref, m.p.Config().InputSize, c.family(), c.Base.Order)
+	model := newSegments(ref, m.p.Shape().LatentRows, c.family(), c.Base.Order)
 	planner := model.planner(count)
 	found := &placed{}
 	take := func(t trial, trials int) *candidate {

@@ -145,7 +145,7 @@ func TestPlannedAndSearchedPlacements(t *testing.T) {
 			c := NewTokenCache()
 			c.Base.Learned = test.learned
 			c.Placement, c.Trials, c.Few = placement, 6, 2
-			m := &maker{Options: o, p: p}
+			m := makerOf(t, p, o)
 			plan, err := p.Plan(o.Sampling)
 			if err != nil {
 				t.Fatal(err)

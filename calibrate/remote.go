@@ -33,8 +33,10 @@ func NewTrials(p *tokencache.Pipeline, method Method, o Options) (*Trials, error
 	if !ok || c.selects() || c.Trials < 1 {
 		return nil, fmt.Errorf("method %s with these parameters has no trials for others to make", method.Name())
 	}
-	o.Sampling = o.Sampling.WithDefaults()
-	m := &maker{Options: o, p: p}
+	m, err := newMaker(p, o)
+	if err != nil {
+		return nil, err
+	}
 	return &Trials{method: c, m: m}, c.check(m)
 }
 

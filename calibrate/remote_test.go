@@ -22,7 +22,7 @@ func placing(t *testing.T, o Options, remote Remote) ([]int, *placed, string) {
 	t.Helper()
 	p, c := tinyPipeline(t), searching()
 	o.Dir, o.Remote = t.TempDir(), remote
-	m := &maker{Options: o, p: p}
+	m := makerOf(t, p, o)
 	plan, err := p.Plan(o.Sampling)
 	if err != nil {
 		t.Fatal(err)

@@ -39,8 +39,8 @@ func (m *maker) solution(ctx context.Context, images int, seed uint64) (*solutio
 	if err != nil {
 		return nil, err
 	}
-	c := m.p.Config()
-	s := &solution{images: images, size: c.InChannels * c.InputSize * c.InputSize}
+	shape := m.p.Shape()
+	s := &solution{images: images, size: shape.Latents()}
 	s.schedule = m.p.Levels()
 	for _, sigma := range plan.Sigma {
 		s.logSNR, s.x = append(s.logSNR, -math.Log(sigma)), append(s.x, make([]float32, images*s.size))
@@ -54,7 +54,7 @@ func (m *maker) solution(ctx context.Context, images int, seed uint64) (*solutio
 	for _, image := range r.Images {
 		s.final, finals = append(s.final, image.Latents...), append(finals, image.Latents)
 	}
-	s.survival = newSurvival(finals, c.InputSize, "ddim")
+	s.survival = newSurvival(finals, shape.LatentRows, "ddim")
 	return s, nil
 }
 

@@ -76,7 +76,10 @@ func (c *Solver) Run(ctx context.Context, p *tokencache.Pipeline, o Options) (*d
 	if err := c.check(&o); err != nil {
 		return nil, err
 	}
-	m := &maker{Options: o, p: p, start: time.Now()}
+	m, err := newMaker(p, o)
+	if err != nil {
+		return nil, err
+	}
 	net, err := m.newNetwork()
 	if err != nil {
 		return nil, err
@@ -112,7 +115,7 @@ func (c *Solver) Run(ctx context.Context, p *tokencache.Pipeline, o Options) (*d
 	}
 	l.Provenance = map[string]any{
 		"command":  o.Command,
-		"model":    p.Config().Name(),
+		"model":    p.Name(),
 		"guidance": o.Guidance,
 		"fitted":   fit.fidelity(o.Seed),
 		"unseen":   test.fidelity(o.Seed + 1),

@@ -180,7 +180,7 @@ func TestSolverCalibration(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer q.Close()
-	m := &maker{Options: o, p: p}
+	m := makerOf(t, p, o)
 	truth, err := m.solution(context.Background(), 2, o.Seed+1)
 	if err != nil {
 		t.Fatal(err)

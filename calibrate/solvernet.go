@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"github.com/tokencache/tokencache/diffusion"
-	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/seam"
 	"github.com/tokencache/tokencache/tensor"
 )
@@ -14,11 +13,12 @@ type predictor func(noise, y []float32, logSNR float64) error
 
 // network is a model outside the engine: it predicts the noise in any state at any timestep.
 type network struct {
-	weights  *dit.Weights
-	model    *dit.Model
+	weights  Weights
+	model    seam.Model
 	pool     *tensor.Pool
 	graph    *tensor.Graph
 	guidance diffusion.Guidance
+	subjects []seam.Condition
 }
 
 func (m *maker) newNetwork() (*network, error) {
@@ -28,6 +28,13 @@ func (m *maker) newNetwork() (*network, error) {
 	}
 	n := &network{weights: w, guidance: m.Guide()}
 	if n.model, err = w.Load(); err != nil {
+		w.Close()
+		return nil, err
+	}
+	for i := range m.Subjects.Len() {
+		n.subjects = append(n.subjects, m.Subjects.Condition(i))
+	}
+	if n.subjects, err = seam.Adopt(n.model, n.subjects); err != nil {
 		w.Close()
 		return nil, err
 	}
@@ -44,7 +51,7 @@ func (n *network) close() {
 // networkBatch is how many images pass through the network together.
 const networkBatch = 8
 
-// of returns the predictor for the images of a solution, whose classes cycle.
+// of returns the predictor for the images of a solution, which show the subjects in turn.
 func (n *network) of(ctx context.Context, s *solution) predictor {
 	return func(noise, y []float32, logSNR float64) error {
 		for from := 0; from < s.images; from += networkBatch {
@@ -75,12 +82,12 @@ func (n *network) predict(noise, y []float32, first int, s *solution, logSNR flo
 		}
 		condition := n.model.NullCondition()
 		if row < images {
-			condition = dit.Class((first + i) % n.model.NumClasses)
+			condition = n.subjects[(first+i)%len(n.subjects)]
 		}
 		b.T, b.Cond = append(b.T, float32(timestep)), append(b.Cond, condition)
 	}
 	out := seam.Forward(n.graph, n.model, seam.Always, b)
-	channels := n.model.InChannels
+	channels := n.model.Shape().Channels
 	for i := range images {
 		predicted := out.Row(i)
 		if n.guidance.Enabled() {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/tokencache/tokencache/checkpoint"
 	"github.com/tokencache/tokencache/reuse"
+	"github.com/tokencache/tokencache/seam"
 	"github.com/tokencache/tokencache/tensor"
 	"github.com/tokencache/tokencache/train"
 )
@@ -273,15 +274,11 @@ func (c *TokenCache) taken() (*reuse.Predictor, error) {
 // predictor trains the predictor, or resumes its training; the run is in the work folder.
 func (c *TokenCache) predictor(ctx context.Context, m *maker, t *train.Trajectories,
 	steps []int) (*reuse.Predictor, error) {
-	w, err := m.Open()
+	frozen, w, err := m.frozen(t)
 	if err != nil {
 		return nil, err
 	}
 	defer w.Close()
-	frozen, err := w.Frozen()
-	if err != nil {
-		return nil, err
-	}
 	o := train.PredictorOptions{
 		Superposed: reuse.Superposed{
 			Cached: c.Base.Cached,
@@ -295,7 +292,7 @@ func (c *TokenCache) predictor(ctx context.Context, m *maker, t *train.Trajector
 		Guidance: m.Guidance != 1,
 	}
 	if c.Training == PathTraining {
-		c.onPath(ctx, m, &o)
+		c.onPath(ctx, m, frozen, &o)
 	}
 	task, err := train.NewPredictorTask(c.Base.Importance, frozen, w, t, o)
 	if err != nil {
@@ -330,7 +327,7 @@ func (c *TokenCache) predictor(ctx context.Context, m *maker, t *train.Trajector
 
 // onPath makes a training take the path of sampling: the policy's choice of tokens and keys, and from
 // the second round on the states that its own choices lead to.
-func (c *TokenCache) onPath(ctx context.Context, m *maker, o *train.PredictorOptions) {
+func (c *TokenCache) onPath(ctx context.Context, m *maker, frozen seam.Model, o *train.PredictorOptions) {
 	o.Choice, o.Keys = &c.Base, c.Base.Keys
 	rounds := min(c.Rounds, c.Updates)
 	if rounds < 2 {
@@ -340,7 +337,12 @@ func (c *TokenCache) onPath(ctx context.Context, m *maker, o *train.PredictorOpt
 	o.Renew = func(round int, p *reuse.Predictor) (*train.Trajectories, error) {
 		own := c.Base
 		own.Predictor = p
-		return m.trajectories(ctx, fmt.Sprintf(roundFile, round), m.Images, &own, round, c.chosen(), c.settings(), c.Lambda, o.ISteps)
+		t, err := m.trajectories(ctx, fmt.Sprintf(roundFile, round), m.Images, &own,
+			round, c.chosen(), c.settings(), c.Lambda, o.ISteps)
+		if err == nil {
+			t.Cond, err = seam.Adopt(frozen, t.Cond)
+		}
+		return t, err
 	}
 }
 

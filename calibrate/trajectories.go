@@ -31,12 +31,11 @@ func (m *maker) trajectories(ctx context.Context, file string, images int, polic
 	if err != nil {
 		return nil, err
 	}
-	c := m.p.Config()
-	size, steps := c.InChannels*c.InputSize*c.InputSize, plan.Steps()
+	size, steps := m.p.Shape().Latents(), plan.Steps()
 	t := &train.Trajectories{Plan: plan}
 	req := m.request(images, m.Seed)
-	for _, class := range req.Classes {
-		t.X, t.Labels = append(t.X, make([]float32, steps*size)), append(t.Labels, int32(class))
+	for i := range images {
+		t.X, t.Cond = append(t.X, make([]float32, steps*size)), append(t.Cond, m.Subjects.Condition(i))
 	}
 	path, key := filepath.Join(m.work(), file), m.key(append([]any{images}, with...)...)
 	if policy != nil {
@@ -118,15 +117,11 @@ func bend(t *train.Trajectories) []float64 {
 // the trajectories and over all tokens of all blocks.
 func (m *maker) importance(ctx context.Context, t *train.Trajectories, p *reuse.Predictor) ([]float64, error) {
 	m.stage("summing the importance at %d steps of %d trajectories", t.Plan.Steps(), len(t.X))
-	w, err := m.Open()
+	model, w, err := m.frozen(t)
 	if err != nil {
 		return nil, err
 	}
 	defer w.Close()
-	model, err := w.Frozen()
-	if err != nil {
-		return nil, err
-	}
 	pool := tensor.NewPool(m.Threads)
 	defer pool.Close()
 	g := tensor.NewGraph(pool)
@@ -136,9 +131,10 @@ func (m *maker) importance(ctx context.Context, t *train.Trajectories, p *reuse.
 			if ctx.Err() != nil {
 				return nil, ctx.Err()
 			}
-			alpha := p.Forward(g, model, t.Batch(position, first, min(first+importanceBatch, len(t.X)))).All()
-			for i := range alpha.Rows {
-				mass[position] += float64(kernel.Sum(alpha.Row(i)))
+			alpha := p.Forward(g, model, t.Batch(position, first, min(first+importanceBatch, len(t.X))))
+			for i := range alpha.All().Rows {
+				from, to := alpha.OfImage(model.Shape(), i)
+				mass[position] += float64(kernel.Sum(alpha.All().Row(i)[from:to]))
 			}
 			if err := g.Err(); err != nil {
 				return nil, err

@@ -24,7 +24,7 @@ func (r *runner) calibrate(ctx context.Context, name string, speed float64) (str
 	o := calibrate.Defaults()
 	o.Dir = dir
 	o.Work = filepath.Join(filepath.Dir(dir), name+"-work")
-	o.Sampling = r.Sampling
+	o.Sampling, o.Subjects = r.Sampling, r.Subjects
 	o.Seed = cmp.Or(r.Calibration.Seed, o.Seed)
 	if o.Seed == r.Seed {
 		o.Seed += otherImages // policies are compared on images that they did not learn from
@@ -89,5 +89,5 @@ func (r *runner) command(m calibrate.Method, o *calibrate.Options) string {
 		c.Flag("--updates", fmt.Sprint(m.Updates)).Flag("--batch", fmt.Sprint(m.Batch))
 		c.Flag("--router-lr", fmt.Sprint(m.LR)).Flag("--l1", fmt.Sprint(m.L1))
 	}
-	return c.Optional("--model", r.Model).Optional("--vae", r.VAE).Flag("--out", o.Dir).String()
+	return c.Optional("--model", r.Model).Optional("--vae", r.VAE).Optional("--prompt-file", r.PromptFile).Flag("--out", o.Dir).String()
 }

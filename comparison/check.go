@@ -12,6 +12,9 @@ func Check(o Options) error {
 	}
 	r := &runner{Options: o}
 	var err error
+	if r.Subjects, err = o.Pipeline.SubjectsOr(o.Subjects); err != nil {
+		return err
+	}
 	if r.plan, err = o.Pipeline.Plan(o.Sampling); err != nil || o.Axes {
 		return err
 	}
@@ -23,11 +26,10 @@ func Check(o Options) error {
 		if err != nil {
 			return err
 		}
-		req := r.request(0, 0)
+		req := r.request(0, 1)
 		if req.Policy, req.Sampling, err = r.policyOf(s); err != nil {
 			return err
 		}
-		req.Classes = []int{0}
 		if err := o.Pipeline.Check(req); err != nil {
 			return err
 		}

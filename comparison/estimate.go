@@ -86,7 +86,7 @@ func (r *runner) expected() (policies int, work float64) {
 
 // announce says how long work takes, from a short measurement of the uncached model.
 func (r *runner) announce(ctx context.Context, work float64, format string, args ...any) error {
-	pace, err := measure.Pace(ctx, r.Pipeline, r.Sampling, r.plan.Steps())
+	pace, err := measure.Pace(ctx, r.Pipeline, r.Subjects, r.Sampling, r.plan.Steps())
 	if err != nil {
 		return err
 	}

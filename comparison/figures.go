@@ -72,11 +72,12 @@ func overlay(ctx context.Context, o Options, cell *report.Cell) (string, error) 
 	if err != nil {
 		return "", err
 	}
-	config := o.Pipeline.Config()
-	req := tokencache.Request{Seed: o.Seed, Sampling: sampling}
-	for i := range images {
-		req.Classes = append(req.Classes, i%config.NumClasses)
+	subjects, err := o.Pipeline.SubjectsOr(o.Subjects)
+	if err != nil {
+		return "", err
 	}
+	req := tokencache.Request{Seed: o.Seed, Sampling: sampling}
+	subjects.Cycle(&req, images)
 	record, frames, err := redundancy.RecordFrames(ctx, o.Pipeline, redundancy.Options{
 		Request: req,
 		Policy:  policy,
@@ -89,7 +90,7 @@ func overlay(ctx context.Context, o Options, cell *report.Cell) (string, error) 
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return "", err
 	}
-	files, err := record.DrawOverlay(dir, config.Name(), frames, req.Classes, o.Pipeline.ClassNames())
+	files, err := record.DrawOverlay(dir, o.Pipeline.Name(), frames, o.Pipeline.Labels(req))
 	if err != nil || len(files) == 0 { // none where the tokens are no square
 		return "", err
 	}

@@ -7,7 +7,6 @@ import (
 	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/calibrate"
 	"github.com/tokencache/tokencache/diffusion"
-	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/report"
 	"github.com/tokencache/tokencache/reuse"
 )
@@ -31,7 +30,10 @@ type Options struct {
 	Repeat   int       // alternating runs of such a measurement
 	Retime   bool      // measure the time of finished results again
 	Axes     bool      // cross what is computed with what the rest gets, instead of Policies
-	Spread   bool      // the images' classes are evenly apart, where there are more of them
+	Spread   bool      // the images' subjects are evenly apart, where there are more of them
+
+	// Subjects are what the images show; nil: all classes.
+	Subjects *tokencache.Subjects
 
 	// Open returns the policy that a text names.
 	Open func(text string) (reuse.Policy, error)
@@ -50,9 +52,10 @@ type Options struct {
 	// in a search, which measures here, and with Retime.
 	Remote Remote
 
-	// Model and VAE are the user's names of the model and of its autoencoder, Command is the
-	// command line and Processor the machine's: the report shows them.
-	Model, VAE, Command, Processor string
+	// Model, VAE and PromptFile are the user's names of the model, of its autoencoder and of the file
+	// of Subjects' prompts, Command is the command line and Processor the machine's: the report shows
+	// them.
+	Model, VAE, PromptFile, Command, Processor string
 
 	OnStage    func(what string)
 	OnProgress func(done, all float64) // in images that the uncached model generates in the same time
@@ -64,7 +67,7 @@ type Calibration struct {
 	Trials  int // of calibrate.TokenCache
 	Few     int // likewise; 0: its defaults of both
 	// Open opens the model's weights once more.
-	Open func() (*dit.Weights, error)
+	Open func() (calibrate.Weights, error)
 	// Seed is that of the images that are learned from; 0: the default of package calibrate.
 	Seed uint64
 	// Images are as many as methods other than TokenCache learn from; 0: the default of package
@@ -95,6 +98,7 @@ func newResult(o *Options) *Result {
 	r := &Result{Results: report.Results{
 		Model:       o.Model,
 		VAE:         o.VAE,
+		Prompts:     o.Subjects.Prompts(),
 		Fingerprint: o.Pipeline.Fingerprint(),
 		Sampling:    o.Sampling,
 		Seed:        o.Seed,

@@ -35,7 +35,7 @@ func ChooseFormat(ctx context.Context, o Options, policy string, maxLoss float64
 	}
 	t := &reuse.Trained{
 		Spec:        reuse.Spec(made.String()),
-		Model:       o.Pipeline.Config().Name(),
+		Model:       o.Pipeline.Name(),
 		Fingerprint: o.Pipeline.Fingerprint(),
 		Sampling:    o.Sampling.WithDefaults(),
 		Provenance:  map[string]any{"command": o.Command},

@@ -253,7 +253,10 @@ func TestRemoteFails(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	key := (&runner{Options: o, classes: o.Pipeline.Config().NumClasses}).key(o.Pipeline)
+	if o.Subjects, err = o.Pipeline.SubjectsOr(nil); err != nil {
+		t.Fatal(err)
+	}
+	key := (&runner{Options: o}).key(o.Pipeline)
 	if err := w.Check(key); err == nil || !strings.Contains(err.Error(), "it would make other images") {
 		t.Errorf("a worker with another seed: error %v", err)
 	}

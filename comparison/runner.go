@@ -19,7 +19,6 @@ import (
 type runner struct {
 	Options
 	plan      reuse.Plan
-	classes   int
 	counts    counts
 	done, all float64 // progress, as OnProgress is told
 	perImage  float64 // seconds of an uncached image, 0: not measured
@@ -46,13 +45,15 @@ func (d drawn) over(other drawn) eval.Estimate {
 }
 
 func newRunner(o Options) (*runner, error) {
+	var err error
+	if o.Subjects, err = o.Pipeline.SubjectsOr(o.Subjects); err != nil {
+		return nil, err
+	}
 	r := &runner{
 		Options: o,
-		classes: o.Pipeline.Config().NumClasses,
 		result:  newResult(&o),
 		drawn:   map[run]drawn{},
 	}
-	var err error
 	if r.plan, err = o.Pipeline.Plan(o.Sampling); err != nil {
 		return nil, err
 	}
@@ -177,7 +178,7 @@ func (r *runner) stage(format string, args ...any) {
 	}
 }
 
-// request asks for count images from image from on; image i has the same class and noise in every
+// request asks for count images from image from on; image i has the same subject and noise in every
 // run.
 func (r *runner) request(from, count int) tokencache.Request {
 	req := tokencache.Request{Seed: r.Seed, Sampling: r.Sampling, Batch: r.Batch}
@@ -187,20 +188,21 @@ func (r *runner) request(from, count int) tokencache.Request {
 
 // choose sets the images of a request.
 func (r *runner) choose(req *tokencache.Request, from, count int) {
-	req.Classes, req.Skip = nil, func(i int) bool { return i < from }
-	for i := range from + count {
-		req.Classes = append(req.Classes, r.class(i))
-	}
+	req.Skip = func(i int) bool { return i < from }
+	r.Subjects.Show(req, from+count, r.subject)
 }
 
-// class returns the class of an image: they follow each other or, with Spread, are evenly apart
+// subject returns the subject of an image: they follow each other or, with Spread, are evenly apart
 // where there are more of them than images.
-func (r *runner) class(image int) int {
-	if r.Spread && r.Count < r.classes {
-		return image * r.classes / r.Count
+func (r *runner) subject(image int) int {
+	if r.spreads() {
+		return image * r.Subjects.Len() / r.Count
 	}
-	return image % r.classes
+	return image % r.Subjects.Len()
 }
+
+// spreads reports whether there are images of some of the subjects alone, evenly apart.
+func (r *runner) spreads() bool { return r.Spread && r.Count < r.Subjects.Len() }
 
 // work is an estimate of what a run takes, in images that the uncached model generates in that
 // time.
@@ -318,11 +320,13 @@ func (r *runner) time(ctx context.Context, d *result, policy reuse.Policy, sampl
 // key identifies what all images of a pipeline depend on, whatever the policy.
 func (r *runner) key(p *tokencache.Pipeline) string {
 	of := []any{p.Fingerprint(), p.Arithmetic(), r.Sampling, r.Seed, p.Autoencoder()}
-	if r.Spread && r.Count < r.classes {
+	if r.spreads() {
 		of = append(of, "spread", r.Count)
 	}
-	if solver := r.Pipeline.SolverDigest(r.Sampling); solver != "" {
-		of = append(of, solver)
+	for _, text := range []string{r.Pipeline.SolverDigest(r.Sampling), r.Subjects.Digest()} {
+		if text != "" {
+			of = append(of, text)
+		}
 	}
 	return digest.Of(of...)
 }

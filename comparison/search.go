@@ -246,7 +246,7 @@ func (b *bench) answer(w *Winner, start time.Time) error {
 	others, _ := t.Provenance["other_seeds"].([]any)
 	seen = append(seen, others...)
 	w.Learned = learned(t, text)
-	t.Model, t.Fingerprint, t.Sampling = r.Pipeline.Config().Name(), r.Pipeline.Fingerprint(), sampling.WithDefaults()
+	t.Model, t.Fingerprint, t.Sampling = r.Pipeline.Name(), r.Pipeline.Fingerprint(), sampling.WithDefaults()
 	t.Speed = calibrate.SpeedOf(&cell.Cost, cell.Speedup, b.target.speed, r.Pipeline.Arithmetic())
 	t.PSNR = 0
 	evidence := b.evidence(cell)
@@ -280,7 +280,7 @@ func (b *bench) evidence(cell *report.Cell) *calibrate.Evidence {
 	if c := r.result.Converged; c != nil {
 		note = c.None
 	}
-	e := calibrate.NewEvidence(r.Count, min(r.Count, r.classes), r.classes, r.Seed, note)
+	e := calibrate.NewEvidence(r.Subjects, r.Count, r.Seed, note)
 	e.PSNRUncached, e.PSNRConverged = cell.PSNRUncached, cell.PSNRConverged
 	if r.solution != nil {
 		e.Converged = r.solution.Solution

@@ -302,9 +302,11 @@ func warmUp(ctx context.Context, p *tokencache.Pipeline, req tokencache.Request)
 
 // Pace estimates how long an uncached image takes, in seconds, from a few steps of a few images,
 // which are denoised together. evaluations of the network is what an image takes.
-func Pace(ctx context.Context, p *tokencache.Pipeline, s tokencache.Sampling, evaluations int) (float64, error) {
+func Pace(ctx context.Context, p *tokencache.Pipeline, of *tokencache.Subjects, s tokencache.Sampling,
+	evaluations int) (float64, error) {
 	const images, steps = 4, 3
-	req := tokencache.Request{Sampling: DDIM50(s), Classes: make([]int, images), Batch: images}
+	req := tokencache.Request{Sampling: DDIM50(s), Batch: images}
+	of.Show(&req, images, func(int) int { return 0 })
 	if err := warmUp(ctx, p, req); err != nil {
 		return 0, err
 	}

@@ -57,6 +57,14 @@ func NewTrainable(c Config, src nn.Source) (*Model, []*tensor.Param, error) {
 	return m, l.Params(), err
 }
 
+// NewFrozen is New for training something that works through the model: gradients go back through
+// it, and its weights stay as they are.
+func NewFrozen(c Config, src nn.Source) (*Model, error) {
+	l := nn.NewLoader(src)
+	l.Freeze()
+	return load(c, l)
+}
+
 func load(c Config, l *nn.Loader) (*Model, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err

@@ -168,3 +168,12 @@ func (w *Weights) Trainable() (*Model, []*tensor.Param, error) {
 	}
 	return m, params, nil
 }
+
+// Frozen reads the weights to go back through: see NewFrozen.
+func (w *Weights) Frozen() (*Model, error) {
+	m, err := NewFrozen(w.Config, w)
+	if err != nil {
+		return nil, fmt.Errorf("model %s: %w", w.File.Path, err)
+	}
+	return m, nil
+}

@@ -1,7 +1,11 @@
 package minit2i
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
+	"math"
+	"slices"
 
 	"github.com/tokencache/tokencache/seam"
 	"github.com/tokencache/tokencache/tensor"
@@ -78,6 +82,56 @@ func (m *Model) RawIDPrompt(ids []int32) (*Prompt, error) {
 		p.ids[i], p.real[i] = id, true
 	}
 	return p, nil
+}
+
+// Adopt implements seam.Adopter: it prepares each prompt of another model of the same weights once.
+func (m *Model) Adopt(list []seam.Condition) ([]seam.Condition, error) {
+	foreign := func(c seam.Condition) (*Prompt, bool) {
+		p, ok := c.(*Prompt)
+		return p, ok && p != nil && p.model != m && p.model.Fingerprint == m.Fingerprint && p.model.Config == m.Config
+	}
+	if !slices.ContainsFunc(list, func(c seam.Condition) bool { _, ok := foreign(c); return ok }) {
+		return list, nil
+	}
+	pool := tensor.NewPool(1)
+	defer pool.Close()
+	g, own, made := tensor.NewGraph(pool), slices.Clone(list), map[*Prompt]*Prompt{}
+	for i, c := range list {
+		p, ok := foreign(c)
+		if !ok {
+			continue
+		}
+		if made[p] == nil {
+			again := *p
+			again.model, again.tokens = m, nil
+			if err := m.prepare(g, &again); err != nil {
+				return nil, err
+			}
+			made[p] = &again
+		}
+		own[i] = made[p]
+	}
+	return own, nil
+}
+
+// Digest identifies what the model is given of a prompt: ids or the encoded text, not its words.
+func (p *Prompt) Digest() string {
+	h := sha256.New()
+	for i, real := range p.real {
+		if !real {
+			fmt.Fprintln(h, "-")
+			continue
+		}
+		if p.vector == nil {
+			fmt.Fprintln(h, p.ids[i])
+			continue
+		}
+		for _, v := range p.vector.Row(i) {
+			fmt.Fprint(h, math.Float32bits(v), " ")
+		}
+		fmt.Fprintln(h)
+	}
+	return hex.EncodeToString(h.Sum(nil)[:16])
 }
 
 // newNull returns the prompt of guidance's unconditional half: mask tokens alone.

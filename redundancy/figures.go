@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"slices"
 
-	"github.com/tokencache/tokencache/internal/classes"
 	"github.com/tokencache/tokencache/report"
 )
 
@@ -295,10 +294,8 @@ func (r *Record) Chooses() bool {
 }
 
 // DrawOverlay writes to dir the frames with the computed tokens, as a strip and as an animation.
-// Names are the model's classes' or nil.
-func (r *Record) DrawOverlay(
-	dir, model string, frames []Frame, labels []int, names []string,
-) ([]string, error) {
+// Names say what each image shows.
+func (r *Record) DrawOverlay(dir, model string, frames []Frame, names []string) ([]string, error) {
 	side := sideOf(r.Tokens)
 	if side == 0 {
 		return nil, nil
@@ -307,6 +304,7 @@ func (r *Record) DrawOverlay(
 		Title: fmt.Sprintf("%s: tokens that the policy computes", model),
 		Note:  shortened(r.Policy),
 		Side:  side,
+		Names: names[:len(r.First)],
 	}
 	o.Share, o.Full = r.schedule()
 	for _, f := range frames {
@@ -316,13 +314,6 @@ func (r *Record) DrawOverlay(
 			frame.Computed = append(frame.Computed, r.First[i][f.Step*r.Tokens:][:r.Tokens])
 		}
 		o.Frames = append(o.Frames, frame)
-	}
-	for i := range r.First {
-		name := fmt.Sprintf("class %d", labels[i])
-		if names != nil {
-			name = classes.Short(names[labels[i]])
-		}
-		o.Names = append(o.Names, name)
 	}
 	strip, animation := filepath.Join(dir, OverlayFile), filepath.Join(dir, AnimationFile)
 	if err := o.WriteStrip(strip); err != nil {

@@ -18,7 +18,8 @@ type Report struct {
 	CFG         float64      `json:"cfg"`
 	CFGPower    float64      `json:"cfg_power"`
 	Seed        uint64       `json:"seed"`
-	Classes     []int        `json:"classes"`
+	Classes     []int        `json:"classes,omitempty"`
+	Prompts     []string     `json:"prompts,omitempty"` // of a text-to-image model
 	Policy      string       `json:"policy"`
 	Change      float64      `json:"mean_change"`          // of updates from a step to the next, relative
 	ChangeBlock []float64    `json:"mean_change_of_block"` // likewise, of each
@@ -78,7 +79,7 @@ func Look(ctx context.Context, p *tokencache.Pipeline, o Options, dir string) (*
 	if report.Files, err = writeFigures(dir, p, o, w, r, m, frames); err != nil || t == nil {
 		return report, err
 	}
-	file, err := t.Draw(dir, p.Config().Name(), r.Images)
+	file, err := t.Draw(dir, p.Name(), r.Images)
 	report.Files = append(report.Files, file)
 	return report, err
 }
@@ -107,6 +108,9 @@ func newReport(p *tokencache.Pipeline, o Options, w *Watch, r *Record, m *Import
 		Computed:    r.Computed(),
 		Importance:  m.Kind,
 	}
+	if p.TakesPrompts() {
+		report.Prompts = p.Labels(o.Request)
+	}
 	for l := range w.Blocks {
 		report.ChangeBlock = append(report.ChangeBlock, w.BlockChange(l))
 	}
@@ -127,7 +131,7 @@ func newReport(p *tokencache.Pipeline, o Options, w *Watch, r *Record, m *Import
 func writeFigures(
 	dir string, p *tokencache.Pipeline, o Options, w *Watch, r *Record, m *Importance, frames []Frame,
 ) ([]string, error) {
-	name := p.Config().Name()
+	name := p.Name()
 	files, err := w.Draw(dir, name)
 	if err != nil {
 		return nil, err
@@ -140,7 +144,7 @@ func writeFigures(
 	if err != nil {
 		return nil, err
 	}
-	overlay, err := r.DrawOverlay(dir, name, frames, o.Request.Classes, p.ClassNames())
+	overlay, err := r.DrawOverlay(dir, name, frames, p.Labels(o.Request))
 	return append(append(files, alpha, schedule), overlay...), err
 }
 

@@ -16,7 +16,8 @@ import (
 // All runs forecast each block's updates by Newton's polynomial through the last Order+1 times that
 // they were computed, and have their I-steps at position 1 and at equal distances from 0 on. Cost
 // counts passes of an image; a token counts as much at a P-step as at an I-step, 1/N of a pass, and
-// choosing it, its keys and its gathering nothing, so that tokens look better than they are. PSNR
+// choosing it, its keys and its gathering nothing, so that tokens look better than they are. Tokens of
+// a text are computed next to any of the image. PSNR
 // is that of the final latents to the uncached run's from the same noise, 10·log10(4/MSE), the mean
 // over images; for a model of pixels in [-1,1] it is the images' before rounding.
 //
@@ -144,10 +145,10 @@ func MeasureTokens(ctx context.Context, p *tokencache.Pipeline, o Options, iStep
 	}
 	s := &tokenStudy{Options: o, p: p, steps: plan.Steps()}
 	s.tokenSettings = settingsFor(o.Policy, iSteps, s.steps)
-	t := &Tokens{Ratio: s.ratio, Order: s.order, ISteps: s.iSteps, tally: newTally(p.Config().Depth, s.steps)}
-	t.Cost = float64(s.iSteps) + s.ratio*float64(s.steps-s.iSteps)
+	t := &Tokens{Ratio: s.ratio, Order: s.order, ISteps: s.iSteps, tally: newTally(p.Shape().Blocks, s.steps)}
+	t.Cost = float64(s.iSteps) + s.computed()*float64(s.steps-s.iSteps)
 
-	s.stage("comparing forecasts of order %d with %s", s.order, count(len(o.Request.Classes)))
+	s.stage("comparing forecasts of order %d with %s", s.order, count(o.Request.Images()))
 	if s.uncached, err = s.run(ctx, &probe{full: evenly(s.iSteps, s.steps), order: s.order, tally: t.tally}); err != nil {
 		return nil, err
 	}
@@ -156,6 +157,15 @@ func MeasureTokens(ctx context.Context, p *tokencache.Pipeline, o Options, iStep
 		return nil, err
 	}
 	return t, s.rankings(ctx, t)
+}
+
+// computed is the share of all tokens that a P-step computes: of the image's the ratio, and a text's.
+func (s *tokenStudy) computed() float64 {
+	m := s.p.Shape()
+	if m.Text == 0 {
+		return s.ratio
+	}
+	return (s.ratio*float64(m.Image()) + float64(m.Text)) / float64(m.Tokens)
 }
 
 // concentrate fills in the concentrations.
@@ -248,10 +258,10 @@ func (s *tokenStudy) rankings(ctx context.Context, t *Tokens) error {
 // run generates the images with a policy and returns their latents.
 func (s *tokenStudy) run(ctx context.Context, policy *probe) ([][]float32, error) {
 	req := s.request()
-	c := s.p.Config()
-	bytes := probeBytes(c.Depth, 2*c.Tokens(), c.Hidden, s.order)
-	req.Policy, req.CacheMemory, req.Batch = policy, 0, batch(len(req.Classes), bytes)
-	latents := make([][]float32, len(req.Classes))
+	m := s.p.Shape()
+	bytes := probeBytes(m.Blocks, 2*m.Tokens, m.Width, s.order)
+	req.Policy, req.CacheMemory, req.Batch = policy, 0, batch(req.Images(), bytes)
+	latents := make([][]float32, req.Images())
 	req.OnImage = func(m tokencache.Image) error { latents[m.Index] = m.Latents; return nil }
 	_, err := s.p.Generate(ctx, req)
 	return latents, err

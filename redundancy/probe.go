@@ -38,8 +38,8 @@ func Rankings() []Ranking { return []Ranking{ByError, ByLastError, ByNorm, ByCha
 //
 //   - with a tally, everything stays as computed, the errors of the forecasts are tallied, and only
 //     I-steps enter forecasts;
-//   - otherwise the first tokens of the ranking, a share of each block's, stay as computed, which
-//     enters their forecasts, and the others get their forecast. Guidance's two halves of an image
+//   - otherwise the first tokens of the ranking, a share of each block's, and those of a text, which
+//     are not ranked, stay as computed, which enters their forecasts, and the others get their forecast. Guidance's two halves of an image
 //     keep the same tokens, those of the largest sums over both, as guidance amplifies what
 //     differs between them. With a share of 0 P-steps compute nothing.
 //
@@ -85,9 +85,9 @@ func (p *probe) NewRun(m seam.Model, plan reuse.Plan, samples int) (reuse.Run, e
 		whole:  make([]float32, rows*s.Width),
 		square: make([]float32, rows),
 		kept:   make([]bool, rows),
-		index:  make([]int32, s.Tokens),
+		index:  make([]int32, s.Image()),
 		value:  make([]float32, s.Tokens),
-		both:   make([]float32, s.Tokens),
+		both:   make([]float32, s.Image()),
 	}
 	for range s.Blocks {
 		r.past = append(r.past, make([]float32, rows*(p.order+1)*s.Width))
@@ -256,8 +256,13 @@ func (r *probeRun) compare(i int) {
 	r.square[i] = sum
 }
 
-// values returns what a ranking ranks a sample's tokens by in the block that runs.
+// values returns what a ranking ranks a sample's image tokens by in the block that runs.
 func (r *probeRun) values(by Ranking, sample int) []float32 {
+	return r.allValues(by, sample)[r.shape.Text:]
+}
+
+// allValues is values of all tokens.
+func (r *probeRun) allValues(by Ranking, sample int) []float32 {
 	n := r.shape.Tokens
 	switch by {
 	case ByError:
@@ -292,9 +297,11 @@ func (r *probeRun) ranked(values []float32) []int32 {
 
 // choose chooses the tokens that stay as computed.
 func (r *probeRun) choose() {
-	n := r.shape.Tokens
-	count := int(math.Round(r.share * float64(n)))
-	clear(r.kept)
+	n, text := r.shape.Tokens, r.shape.Text
+	count := int(math.Round(r.share * float64(n-text)))
+	for i := range r.kept {
+		r.kept[i] = i%n < text
+	}
 	for s := range r.samples {
 		other := -1
 		if r.unconditional != nil {
@@ -308,9 +315,9 @@ func (r *probeRun) choose() {
 			kernel.Add(r.both, r.both, r.values(r.rank, other))
 		}
 		for _, i := range r.ranked(r.both)[:count] {
-			r.kept[s*n+int(i)] = true
+			r.kept[s*n+text+int(i)] = true
 			if other >= 0 {
-				r.kept[other*n+int(i)] = true
+				r.kept[other*n+text+int(i)] = true
 			}
 		}
 	}
@@ -333,7 +340,7 @@ func (r *probeRun) replace(i int) {
 func (r *probeRun) take() {
 	n := r.shape.Tokens
 	for s := range r.samples {
-		squares := r.square[s*n:][:n]
+		squares := r.square[s*n:][r.shape.Text:n]
 		for _, by := range Rankings() {
 			r.tally.add(by, r.block, r.position, squares, r.ranked(r.values(by, s)))
 		}
@@ -344,7 +351,7 @@ func (r *probeRun) take() {
 	w := r.y.Cols
 	r.g.EachRow(r.samples*n, w, func(i int) { r.square[i] = kernel.SumSquares(row(r.whole, i, w)) })
 	for s := range r.samples {
-		squares := r.square[s*n:][:n]
+		squares := r.square[s*n:][r.shape.Text:n]
 		r.tally.whole.add(squares, r.ranked(squares))
 	}
 }

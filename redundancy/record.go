@@ -10,9 +10,10 @@ import (
 
 // Record is what a policy computed.
 type Record struct {
-	Policy                string
-	Steps, Blocks, Tokens int
-	Images                int
+	Policy        string
+	Steps, Blocks int
+	Tokens        int // of an image; those of a text, which are computed whenever any are, are not recorded
+	Images        int
 
 	// First is the share of each token's branches that was computed, over all blocks, for the first
 	// images, each [Steps, Tokens].
@@ -77,7 +78,7 @@ func (r *recorder) start(model seam.Model, plan reuse.Plan, _ int, run reuse.Run
 		Policy: r.observed.String(),
 		Steps:  plan.Steps(),
 		Blocks: m.Blocks,
-		Tokens: m.Tokens,
+		Tokens: m.Image(),
 		Images: r.images,
 	}
 	for range r.keep {
@@ -118,14 +119,16 @@ func (r *recorder) begin(g *tensor.Graph, b *seam.Batch, positions []int) {
 // rank takes in the importances of the pass that begins. A predictor is run on I-steps too, where
 // the policy does not need it.
 func (r *recorder) rank(b *seam.Batch) {
-	s := &r.record
+	s, text := &r.record, r.model.Shape().Text
+	all := s.Tokens + text
 	sums := r.alpha[r.position*s.Blocks*s.Tokens:][:s.Blocks*s.Tokens]
 	if r.predictor != nil {
 		alpha := r.predictor.Forward(r.g, r.model, b)
 		for l := range s.Blocks {
 			of := alpha.Block(r.g, l)
 			for i := range r.samples * s.Tokens {
-				sums[l*s.Tokens+i%s.Tokens] += float64(of.Row(i)[0])
+				row := i/s.Tokens*all + text + i%s.Tokens
+				sums[l*s.Tokens+i%s.Tokens] += float64(of.Row(row)[0])
 			}
 		}
 		r.ranked[r.position] += r.samples
@@ -135,7 +138,9 @@ func (r *recorder) rank(b *seam.Batch) {
 	for i := 0; ok && i < r.samples; i++ {
 		alpha := ranker.Importance(i)
 		for j, a := range alpha {
-			sums[j] += float64(a)
+			if l, token := j/all, j%all-text; token >= 0 {
+				sums[l*s.Tokens+token] += float64(a)
+			}
 		}
 		if alpha != nil {
 			r.ranked[r.position]++
@@ -153,16 +158,19 @@ func (r *recorder) computed(at seam.Site, x, _ *seam.Tokens) {
 	if r.guided {
 		halves = 2
 	}
+	computed := 0
 	for i, position := range x.Pos {
-		sample := int(x.Rows.Sample[i])
-		if sample >= r.samples {
-			break // rows stand in the order of samples
+		token := int(position) - r.model.Shape().Text
+		if token < 0 {
+			continue
 		}
-		if image := r.done + sample; image < r.keep {
-			s.First[image][r.position*s.Tokens+int(position)] += 1 / float32(2*s.Blocks)
+		computed++
+		sample := int(x.Rows.Sample[i]) // rows stand in the order of samples
+		if image := r.done + sample; sample < r.samples && image < r.keep {
+			s.First[image][r.position*s.Tokens+token] += 1 / float32(2*s.Blocks)
 		}
 	}
-	s.Share[at.Block][r.position] += float64(len(x.Pos)) / float64(2*halves*s.Tokens*r.images)
+	s.Share[at.Block][r.position] += float64(computed) / float64(2*halves*s.Tokens*r.images)
 }
 
 // reset notes that a batch is over, and another begins.

@@ -27,10 +27,10 @@ func WatchUncached(ctx context.Context, p *tokencache.Pipeline, o Options) (*Wat
 	if err != nil {
 		return nil, err
 	}
-	w := newWatcher(len(req.Classes), guided(req))
+	w := newWatcher(req.Images(), guided(req))
 	req.Policy, req.CacheMemory = w.policy(), 0
-	req.Batch = batch(len(req.Classes), watchBytes(p.Config(), plan.Steps()))
-	o.stage("watching %s of %d uncached steps", count(len(req.Classes)), plan.Steps())
+	req.Batch = batch(req.Images(), watchBytes(p.Shape(), plan.Steps()))
+	o.stage("watching %s of %d uncached steps", count(req.Images()), plan.Steps())
 	if _, err := p.Generate(ctx, req); err != nil {
 		return nil, err
 	}
@@ -91,10 +91,9 @@ func RecordFrames(ctx context.Context, p *tokencache.Pipeline, o Options) (*Reco
 	if err != nil {
 		return nil, nil, err
 	}
-	c := p.Config()
-	f := &film{plan: plan, levels: p.Levels(), images: min(maxImages, len(req.Classes)), frame: make(map[int]int)}
+	f := &film{plan: plan, levels: p.Levels(), images: min(maxImages, req.Images()), frame: make(map[int]int)}
 	frames := maxFrames
-	if height, _, _ := p.ImageSize(); height != c.InputSize {
+	if height, _, _ := p.ImageSize(); height != p.Shape().LatentRows {
 		frames, f.images = maxDecodedFrames, 1
 	}
 	f.steps = spread(plan.Steps(), frames)
@@ -120,9 +119,9 @@ func record(ctx context.Context, p *tokencache.Pipeline, o Options, f *film) (*R
 		keep = f.images
 		req.OnState, req.OnPrediction = f.state, f.prediction
 	}
-	r := newRecorder(o.Policy, len(req.Classes), keep, guided(req))
-	req.Policy, req.Batch = r.policy(), min(len(req.Classes), 4)
-	o.stage("recording %s with %s", count(len(req.Classes)), o.Policy)
+	r := newRecorder(o.Policy, req.Images(), keep, guided(req))
+	req.Policy, req.Batch = r.policy(), min(req.Images(), 4)
+	o.stage("recording %s with %s", count(req.Images()), o.Policy)
 	if _, err := p.Generate(ctx, req); err != nil {
 		return nil, nil, err
 	}

@@ -3,7 +3,6 @@ package redundancy
 import (
 	"math"
 
-	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/internal/kernel"
 	"github.com/tokencache/tokencache/reuse"
 	"github.com/tokencache/tokencache/seam"
@@ -20,8 +19,9 @@ const (
 // Watch describes uncached trajectories. F[p,l,n] is the update of token n in block l at the step
 // p, counted from 0 in the order in which steps are taken.
 type Watch struct {
-	Steps, Blocks, Tokens int
-	Images                int
+	Steps, Blocks int
+	Tokens        int // of an image; those of a text, which policies do not choose from, are not watched
+	Images        int
 
 	// Change of each token's update from the step before, |F[p] - F[p-1]| / |F[p]|: the error of
 	// reusing it once. At step 0 it is NaN.
@@ -53,6 +53,7 @@ type watcher struct {
 
 	g        *tensor.Graph
 	width    int
+	text     int         // tokens of a sample before those of the image
 	last     [][]float32 // of each block: the updates of the step before, [rows, D]
 	change   []float32   // of each row in the block that runs
 	square   []float32   // likewise
@@ -87,9 +88,9 @@ func (w *watcher) policy() reuse.Policy {
 }
 
 // watchBytes is the memory that watching takes for each sample of a batch.
-func watchBytes(c dit.Config, steps int) int64 {
-	last := int64(c.Depth) * int64(c.Tokens()) * int64(c.Hidden)
-	alike := 3 * 2 * int64(min(steps, maxAlikeSteps)) * int64(min(c.Tokens(), maxAlikeTokens)) * int64(c.Hidden)
+func watchBytes(m *seam.Shape, steps int) int64 {
+	last := int64(m.Blocks) * int64(m.Image()) * int64(m.Width)
+	alike := 3 * 2 * int64(min(steps, maxAlikeSteps)) * int64(min(m.Image(), maxAlikeTokens)) * int64(m.Width)
 	return 4 * (last + alike)
 }
 
@@ -98,7 +99,8 @@ func (w *watcher) start(model seam.Model, plan reuse.Plan, samples int, _ reuse.
 		samples /= 2
 	}
 	m, s := model.Shape(), &w.watch
-	*s = Watch{Steps: plan.Steps(), Blocks: m.Blocks, Tokens: m.Tokens, Images: w.images}
+	*s = Watch{Steps: plan.Steps(), Blocks: m.Blocks, Tokens: m.Image(), Images: w.images}
+	w.text = m.Text
 	w.width, w.last, w.alike, w.samples, w.done = m.Width, nil, nil, 0, 0
 	for range s.Blocks {
 		w.last = append(w.last, make([]float32, samples*s.Tokens*w.width))
@@ -170,7 +172,8 @@ func (w *watcher) site(at seam.Site, in, out *seam.Tokens) {
 	defer w.g.Release(mark)
 	update := w.g.New(rows, w.width)
 	w.g.EachRow(rows, w.width, func(i int) {
-		kernel.Sub(update.Row(i), out.X.Row(i), in.X.Row(i))
+		row := w.rowOf(i)
+		kernel.Sub(update.Row(i), out.X.Row(row), in.X.Row(row))
 		w.row(at.Block, i, update.Row(i))
 	})
 	w.takeChanges(at.Block)
@@ -181,7 +184,13 @@ func (w *watcher) site(at seam.Site, in, out *seam.Tokens) {
 	}
 }
 
-// row takes in the update of row i in a block.
+// rowOf returns the row of a batch of an image's token i, counted over samples.
+func (w *watcher) rowOf(i int) int {
+	n := w.watch.Tokens
+	return i/n*(n+w.text) + w.text + i%n
+}
+
+// row takes in the update of image token i, counted over samples, in a block.
 func (w *watcher) row(block, i int, update []float32) {
 	last := w.last[block][i*w.width : (i+1)*w.width]
 	kernel.AXPY(last, -1, update) // the change, with the other sign
@@ -226,7 +235,7 @@ func (a *alikeness) keep(w *watcher, slot, block int, after *tensor.Tensor) {
 	w.g.EachRow(w.samples*tokens, d, func(i int) {
 		row := i/tokens*w.watch.Tokens + a.tokens[i%tokens]
 		unit(a.values[slot][i*d:][:d], w.last[block][row*d:][:d])
-		unit(a.values[slot][half+i*d:][:d], after.Row(row))
+		unit(a.values[slot][half+i*d:][:d], after.Row(w.rowOf(row)))
 	})
 }
 

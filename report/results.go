@@ -23,9 +23,11 @@ const Uncached = "uncached"
 // Results is what a comparison of cache methods measured: its settings and its cells. It is what
 // results.json holds.
 type Results struct {
-	Model       string `json:"model"`
-	VAE         string `json:"vae,omitempty"` // the model's autoencoder, if it was given one
-	Fingerprint string `json:"fingerprint"`   // of the weights
+	Model string `json:"model"`
+	VAE   string `json:"vae,omitempty"` // the model's autoencoder, if it was given one
+	// Prompts are what the images show in turn; nil of a model of classes.
+	Prompts     []string `json:"prompts,omitempty"`
+	Fingerprint string   `json:"fingerprint"` // of the weights
 
 	// Sampling is that of all cells. In the file its fields stand next to the others, the steps as
 	// users write them.

@@ -218,6 +218,17 @@ func (a *Alpha) Block(g *tensor.Graph, block int) *tensor.Tensor {
 // which is their mean.
 func (a *Alpha) All() *tensor.Tensor { return a.all }
 
+// OfImage returns which of the importances in a row of All are of an image's tokens, not of a text's.
+func (a *Alpha) OfImage(m *seam.Shape, row int) (from, to int) {
+	switch {
+	case a.p.Kind == Static:
+		return m.Text, a.all.Cols
+	case row%a.p.Tokens < m.Text:
+		return 0, 0
+	}
+	return 0, a.all.Cols
+}
+
 // copySample sets dst, [L, N], to the importances of a sample.
 func (a *Alpha) copySample(dst []float32, s int) {
 	n, all := a.p.Tokens, a.all.Flat()

@@ -18,6 +18,7 @@ import (
 type Superposition struct {
 	g      *tensor.Graph
 	tokens int
+	text   int // tokens of a sample that are a text's, which are computed always
 	cached Cached
 	past   *differences // of each block
 	keys   *differences // of the keys and values of each block, rows of 2D; nil if they are fresh
@@ -42,6 +43,7 @@ func NewSuperposition(g *tensor.Graph, m *seam.Shape, samples int, o Superposed)
 	s := &Superposition{
 		g:      g,
 		tokens: m.Tokens,
+		text:   m.Text,
 		cached: o.Cached,
 		past:   o.Basis.differences(tensor.F32, m.Blocks, rows, m.Width, o.Order),
 		added:  addedInside(m),
@@ -133,7 +135,7 @@ func (s *Superposition) keysOf(block int) func(g *tensor.Graph, kv *tensor.Tenso
 	switch {
 	case s.alpha != nil:
 		return func(g *tensor.Graph, kv *tensor.Tensor) *tensor.Tensor {
-			return g.Blend(s.alpha.Block(g, block), kv, s.forecastOf(s.keys, block, kv))
+			return g.Blend(s.importance(block), kv, s.forecastOf(s.keys, block, kv))
 		}
 	case s.position < 0:
 		return nil
@@ -164,5 +166,21 @@ func (s *Superposition) superpose(
 		cached = s.g.Add(x.X, forecast)
 	}
 	y := f(x)
-	return x.With(s.g.Blend(s.alpha.Block(s.g, block), y.X, cached))
+	return x.With(s.g.Blend(s.importance(block), y.X, cached))
+}
+
+// importance returns alpha of all tokens in a block, [rows, 1]: that of a text's is 1.
+func (s *Superposition) importance(block int) *tensor.Tensor {
+	alpha := s.alpha.Block(s.g, block)
+	if s.text == 0 {
+		return alpha
+	}
+	one, from := s.g.New(1, 1), s.g.Ints(alpha.Rows)
+	one.Row(0)[0] = 1
+	for i := range from {
+		if from[i] = int32(i); i%s.tokens < s.text {
+			from[i] = -1
+		}
+	}
+	return s.g.Merge(alpha, one, from)
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"github.com/tokencache/tokencache/checkpoint"
-	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/internal/kernel"
 	"github.com/tokencache/tokencache/nn"
 	"github.com/tokencache/tokencache/reuse"
@@ -16,20 +15,20 @@ import (
 // Trajectories are the states of the model's own samples from noise to image. They train a
 // predictor without a data set.
 type Trajectories struct {
-	Plan   reuse.Plan
-	X      [][]float32 // of each image, [steps, C*S*S]: before each step
-	Labels []int32     // class of each image
+	Plan reuse.Plan
+	X    [][]float32      // of each image, [steps, C*S*S]: before each step
+	Cond []seam.Condition // of each image
 }
 
 // Batch returns the states of the trajectories [from, to) before a step, as a batch of their
-// classes.
+// conditions.
 func (t *Trajectories) Batch(position, from, to int) *seam.Batch {
 	size := len(t.X[from]) / t.Plan.Steps()
 	b := &seam.Batch{X: tensor.FromSlice(make([]float32, (to-from)*size), to-from, size)}
 	for i := from; i < to; i++ {
 		copy(b.X.Row(i-from), t.X[i][position*size:])
 		b.T = append(b.T, float32(t.Plan.Timesteps[position]))
-		b.Cond = append(b.Cond, dit.Class(t.Labels[i]))
+		b.Cond = append(b.Cond, t.Cond[i])
 	}
 	return b
 }
@@ -40,7 +39,7 @@ type PredictorOptions struct {
 	Lambda   float64 `json:"lambda"` // weight of the cost
 	ISteps   []int   `json:"i_steps"`
 	Seed     uint64  `json:"seed"`
-	Guidance bool    `json:"guidance"` // give half of the examples the null class
+	Guidance bool    `json:"guidance"` // give half of the examples the null condition
 
 	// Choice, if not nil, is the policy whose choice of tokens the estimate makes.
 	Choice *reuse.TokenCache `json:"choice,omitempty"`
@@ -71,7 +70,7 @@ type PredictorOptions struct {
 type PredictorTask struct {
 	Predictor *reuse.Predictor
 
-	model   *dit.Model // frozen
+	model   seam.Model // frozen
 	params  []*tensor.Param
 	options PredictorOptions
 	data    *Trajectories
@@ -86,7 +85,7 @@ type PredictorTask struct {
 }
 
 // NewPredictorTask returns the training of a new predictor for a frozen model with weights src.
-func NewPredictorTask(kind reuse.Importance, m *dit.Model, src nn.Source, t *Trajectories,
+func NewPredictorTask(kind reuse.Importance, m seam.Model, src nn.Source, t *Trajectories,
 	o PredictorOptions) (*PredictorTask, error) {
 	if len(t.X) == 0 {
 		return nil, errors.New("no trajectories to train a predictor on")
@@ -95,7 +94,7 @@ func NewPredictorTask(kind reuse.Importance, m *dit.Model, src nn.Source, t *Tra
 	p, params, err := reuse.NewTrainablePredictor(config, reuse.InitPredictor{
 		Config: config,
 		Model:  src,
-		Block:  m.BlockName(0),
+		Block:  blockName(m),
 		Seed:   o.Seed,
 	})
 	if err != nil {
@@ -132,6 +131,15 @@ func NewPredictorTask(kind reuse.Importance, m *dit.Model, src nn.Source, t *Tra
 	return task, nil
 }
 
+// blockName returns the name of the first block of a model whose blocks are like a dynamic
+// predictor's, "" of others.
+func blockName(m seam.Model) string {
+	if named, ok := m.(interface{ BlockName(block int) string }); ok {
+		return named.BlockName(0)
+	}
+	return ""
+}
+
 // Params lists the predictor's parameters.
 func (t *PredictorTask) Params() []*tensor.Param { return t.params }
 
@@ -161,7 +169,7 @@ func (t *PredictorTask) Accumulate(g *tensor.Graph, first int64, count int, scal
 		}
 	}
 	t.soft.Estimate(alpha, position)
-	estimate := t.compared(t.model.Forward(g, t.soft, &t.batch))
+	estimate := t.compared(seam.Forward(g, t.model, t.soft, &t.batch))
 	if err := g.Err(); err != nil {
 		return nil, err
 	}
@@ -176,13 +184,20 @@ func (t *PredictorTask) Accumulate(g *tensor.Graph, first int64, count int, scal
 
 	all := alpha.All()
 	cost := g.New(all.Rows, all.Cols)
+	clear(cost.Flat())
+	m := t.model.Shape()
+	pairs := all.Rows * all.Cols / m.Tokens * m.Image() // of block and image token
 	mean := 0.0
 	for i := range all.Rows {
-		mean += float64(kernel.Sum(all.Row(i))) / float64(all.Rows*all.Cols)
+		from, to := alpha.OfImage(m, i)
+		mean += float64(kernel.Sum(all.Row(i)[from:to])) / float64(pairs)
 	}
 	price, slope := t.cost(mean, position)
-	for i := range cost.Flat() {
-		cost.Flat()[i] = float32(slope * weight / float64(all.Rows*all.Cols))
+	for i := range all.Rows {
+		from, to := alpha.OfImage(m, i)
+		for j := from; j < to; j++ {
+			cost.Row(i)[j] = float32(slope * weight / float64(pairs))
+		}
 	}
 	g.AddGrad(all, cost)
 	g.Backward()
@@ -245,9 +260,9 @@ func (t *PredictorTask) prepare(g *tensor.Graph, first int64, count, size int) (
 	images := make([]int, count)
 	for i := range images {
 		images[i] = r.IntN(len(t.data.X))
-		t.batch.Cond[i] = dit.Class(t.data.Labels[images[i]])
+		t.batch.Cond[i] = t.data.Cond[images[i]]
 		if null := r.IntN(2) == 1; null && t.options.Guidance {
-			t.batch.Cond[i] = dit.Class(t.model.NullClass())
+			t.batch.Cond[i] = t.model.NullCondition()
 		}
 	}
 	at := func(p int) {
@@ -260,12 +275,12 @@ func (t *PredictorTask) prepare(g *tensor.Graph, first int64, count, size int) (
 	for _, p := range t.before[which] {
 		at(p)
 		t.soft.Fill(p)
-		t.model.Forward(g, t.soft, &t.batch)
+		seam.Forward(g, t.model, t.soft, &t.batch)
 		g.Reset()
 	}
 	at(position)
 	t.soft.Compute()
-	t.target = append(t.target[:0], t.compared(t.model.Forward(g, t.soft, &t.batch)).Flat()...)
+	t.target = append(t.target[:0], t.compared(seam.Forward(g, t.model, t.soft, &t.batch)).Flat()...)
 	g.Reset()
 	x := t.model.Embed(g, &t.batch)
 	forecast := t.soft.Forecast(x.X, position)

@@ -8,7 +8,6 @@ import (
 	"strconv"
 
 	"github.com/tokencache/tokencache/checkpoint"
-	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/internal/kernel"
 	"github.com/tokencache/tokencache/reuse"
 	"github.com/tokencache/tokencache/seam"
@@ -38,7 +37,7 @@ type Routers struct {
 	Grads   [][]float32 // [steps][2*blocks]: set by Gradients for its step
 	Options RouterOptions
 
-	model   *dit.Model // frozen
+	model   seam.Model // frozen
 	adam    []*AdamW
 	mix     *reuse.RouterMixing
 	samples int
@@ -47,13 +46,13 @@ type Routers struct {
 
 // NewRouters returns the training of a router for each of steps steps of a frozen model, from
 // logits of 0.
-func NewRouters(m *dit.Model, steps int, o RouterOptions) *Routers {
+func NewRouters(m seam.Model, steps int, o RouterOptions) *Routers {
 	r := &Routers{Options: o, model: m}
 	for i := range steps {
 		p := &tensor.Param{
 			Name:  fmt.Sprintf("routers.%d.prob", i),
-			Value: make([]float32, 2*len(m.Blocks)),
-			Grad:  make([]float32, 2*len(m.Blocks)),
+			Value: make([]float32, 2*m.Shape().Blocks),
+			Grad:  make([]float32, 2*m.Shape().Blocks),
 		}
 		r.Logits, r.Grads = append(r.Logits, p.Value), append(r.Grads, p.Grad)
 		r.adam = append(r.adam, NewAdamW([]*tensor.Param{p}, 0))
@@ -76,7 +75,7 @@ func (r *Routers) Fill(g *tensor.Graph, b *seam.Batch) *tensor.Tensor {
 		r.mix = reuse.NewRouterMixing(g, r.model.Shape(), r.samples)
 	}
 	r.mix.Fill()
-	return r.model.Forward(g, r.mix, b)
+	return seam.Forward(g, r.model, r.mix, b)
 }
 
 // Gradients returns the loss at a step for the images of Fill's batch, at this step, and sets the
@@ -88,7 +87,7 @@ func (r *Routers) Gradients(g *tensor.Graph, step int, b *seam.Batch) (RouterLos
 	defer g.Reset()
 	g.Reset()
 	r.mix.Compute()
-	r.teacher = append(r.teacher[:0], r.model.Forward(g, r.mix, b).Flat()...)
+	r.teacher = append(r.teacher[:0], seam.Forward(g, r.model, r.mix, b).Flat()...)
 	g.Reset()
 
 	logits := r.Logits[step]
@@ -107,7 +106,7 @@ func (r *Routers) Gradients(g *tensor.Graph, step int, b *seam.Batch) (RouterLos
 	}
 	g.StartTape()
 	r.mix.Mix(w)
-	student := r.model.Forward(g, r.mix, b)
+	student := seam.Forward(g, r.model, r.mix, b)
 	if err := g.Err(); err != nil {
 		return loss, err
 	}

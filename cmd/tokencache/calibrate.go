@@ -12,8 +12,6 @@ import (
 	"github.com/tokencache/tokencache/cmd/tokencache/internal/output"
 	"github.com/tokencache/tokencache/cmd/tokencache/internal/summary"
 	"github.com/tokencache/tokencache/cmd/tokencache/internal/terminal"
-	"github.com/tokencache/tokencache/dit"
-	"github.com/tokencache/tokencache/models"
 	"github.com/tokencache/tokencache/reuse"
 	"github.com/tokencache/tokencache/train"
 )
@@ -87,7 +85,7 @@ func (c *calibrateCmd) run(a *app) error {
 	if err != nil {
 		return err
 	}
-	p, sampling, err := a.openClasses(&c.Model, c.options(), &c.samplingFlags)
+	p, subjects, sampling, err := a.openSubjects(&c.Model, c.options(), &c.samplingFlags, &c.subjectFlags)
 	if err != nil {
 		return err
 	}
@@ -98,7 +96,7 @@ func (c *calibrateCmd) run(a *app) error {
 	bar := a.newProgress("calibrating")
 	defer bar.Finish()
 	what := ""
-	o := c.calibration(a, sampling, speed)
+	o := c.calibration(a, p, subjects, sampling, speed)
 	remote, err := a.far.Of(p)
 	if err != nil {
 		return err
@@ -148,13 +146,6 @@ func (c *calibrateCmd) options() tokencache.Options {
 		Key:     c.Key,
 		Heads:   c.HeadsOpt,
 		DType:   c.DType.dtype(),
-	}
-}
-
-// weights opens the model's weights once more.
-func (c *calibrateCmd) weights(a *app) func() (*dit.Weights, error) {
-	return func() (*dit.Weights, error) {
-		return models.ResolveWeights(a.ctx, c.Model, dit.Options{Key: c.Key, Heads: c.HeadsOpt})
 	}
 }
 

@@ -127,6 +127,7 @@ func TestCalibrateFlagsHaveModes(t *testing.T) {
 	shared := []string{
 		"help", "version", "quiet", "model", "vae", "key", "heads", "dtype", "threads", "out", "overwrite", "json",
 		"steps", "guidance", "guidance-power", "guidance-all-channels",
+		"prompt-file", "encoded", "text-encoder", "text-cache",
 	}
 	var c cli
 	for _, verb := range newParser(&c).Model.Leaves(true) {

@@ -10,6 +10,7 @@ type calibrateCmd struct {
 	Model string `short:"m" once:"" help:"Model: a path, or the name of a bundled one: ${models}. Default: ${model}." placeholder:"PATH|NAME"`
 	VAE   string `name:"vae" help:"The model's autoencoder, as for generate." placeholder:"PATH"`
 	samplingFlags
+	subjectFlags
 	calibration.Flags
 	Seed      uint64    `short:"s" help:"Seed of images and training." default:"${seed}"`
 	Out       string    `short:"o" once:"" help:"Folder of the policy." placeholder:"DIR" required:""`

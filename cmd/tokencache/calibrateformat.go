@@ -34,7 +34,7 @@ func (c *calibrateCmd) chooseFormat(a *app) error {
 			return fmt.Errorf("--reference %s: of --choose-dtype want one path of real images", against)
 		}
 	}
-	o, done, err := a.comparison(&c.Model, c.options(), &c.samplingFlags)
+	o, done, err := a.comparison(&c.Model, c.options(), &c.samplingFlags, &c.subjectFlags)
 	if err != nil {
 		return err
 	}
@@ -44,7 +44,7 @@ func (c *calibrateCmd) chooseFormat(a *app) error {
 		return err
 	}
 	defer closeFormats()
-	if _, o.Sampling, err = c.suited(a, o.Pipeline, c.Choose, o.Sampling); err != nil {
+	if _, o.Sampling, err = c.suited(a, o.Pipeline, o.Subjects, c.Choose, o.Sampling); err != nil {
 		return err
 	}
 	comparison.ChooseDefaults(o, c.Seed)

@@ -14,7 +14,7 @@ func (c *calibrateCmd) solver(a *app) error {
 		return fmt.Errorf("--steps %s: --method %s spaces its steps itself: give a number alone",
 			c.Steps, calibrate.LearnedSolverMethod)
 	}
-	p, sampling, err := a.openClasses(&c.Model, c.options(), &c.samplingFlags)
+	p, subjects, sampling, err := a.openSubjects(&c.Model, c.options(), &c.samplingFlags, &c.subjectFlags)
 	if err != nil {
 		return err
 	}
@@ -24,11 +24,12 @@ func (c *calibrateCmd) solver(a *app) error {
 	l, err := s.Run(a.ctx, p, calibrate.Options{
 		Dir:      c.Out,
 		Sampling: sampling,
+		Subjects: subjects,
 		Seed:     c.Seed,
 		Images:   c.Images,
 		Measure:  c.Measure,
 		Command:  commandLine(),
-		Open:     c.weights(a),
+		Open:     a.weights(p, c.Model, c.options()),
 		OnStage:  func(stage string) { a.note("%s", stage) },
 	})
 	if err != nil {

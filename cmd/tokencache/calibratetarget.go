@@ -88,7 +88,7 @@ func (c *calibrateCmd) searchOptions(a *app) (*searched, error) {
 	if err != nil {
 		return nil, err
 	}
-	o, done, err := a.comparison(&c.Model, c.options(), &c.samplingFlags)
+	o, done, err := a.comparison(&c.Model, c.options(), &c.samplingFlags, &c.subjectFlags)
 	if err != nil {
 		return nil, err
 	}

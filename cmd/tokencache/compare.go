@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,7 +16,6 @@ import (
 	"github.com/tokencache/tokencache/cmd/tokencache/internal/effect"
 	"github.com/tokencache/tokencache/cmd/tokencache/internal/output"
 	"github.com/tokencache/tokencache/comparison"
-	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/models"
 	"github.com/tokencache/tokencache/report"
 )
@@ -30,6 +30,7 @@ type compareCmd struct {
 	MinPSNR  string `name:"min-psnr" help:"Instead of comparing policies: generate --count unseen images with what generate --min-psnr takes for each of these PSNRs (or with the one policy in --policies), and report how many keep it, with the 95 % interval, and what is left of the speed-up. --reference says what the PSNR is to: uncached, converged or uncached,converged. What is sampled is kept in --out." placeholder:"DB,..."`
 	Quick    bool   `help:"Without --policies of methods that need no calibration, without variants, and where no flag says otherwise 32 images at 2x: a few minutes."`
 	samplingFlags
+	subjectFlags
 	Seed       uint64    `short:"s" help:"Seed of the noise, the same for all, and not that of calibrations." default:"${compareSeed}"`
 	Batch      int       `help:"Images denoised together." default:"4"`
 	Timed      int       `help:"Images of a measurement of time." default:"4"`
@@ -188,7 +189,7 @@ func (c *compareCmd) options(a *app) (o *comparison.Options, done func(), err er
 		Threads:    c.Threads,
 		DType:      c.DType.dtype(),
 		CacheDType: c.CacheDType.dtype(),
-	}, &c.samplingFlags)
+	}, &c.samplingFlags, &c.subjectFlags)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -287,30 +288,31 @@ func parseSpeeds(list string) ([]float64, error) {
 }
 
 // comparison opens a model for a comparison, and returns what closes it.
-func (a *app) comparison(model *string, options tokencache.Options,
-	f *samplingFlags) (o *comparison.Options, done func(), err error) {
-	p, sampling, err := a.openClasses(model, options, f)
+func (a *app) comparison(model *string, options tokencache.Options, f *samplingFlags, s *subjectFlags) (
+	o *comparison.Options, done func(), err error,
+) {
+	p, subjects, sampling, err := a.openSubjects(model, options, f, s)
 	if err != nil {
 		return nil, nil, err
 	}
 	o = &comparison.Options{
 		Pipeline: p,
 		Sampling: sampling,
+		Subjects: subjects,
 		Open:     a.policy,
 		Bundled: func(speed float64) (string, error) {
 			return a.opened.bundle.ForSpeed(sampling, speed)
 		},
 		Calibration: comparison.Calibration{
 			Threads: options.Threads,
-			Open: func() (*dit.Weights, error) {
-				return models.ResolveWeights(a.ctx, *model, dit.Options{Key: options.Key, Heads: options.Heads})
-			},
+			Open:    a.weights(p, *model, options),
 		},
-		Model:     *model,
-		VAE:       options.VAE,
-		Command:   commandLine(),
-		Processor: bench.Processor(),
-		OnStage:   func(what string) { a.note("%s", what) },
+		Model:      *model,
+		VAE:        options.VAE,
+		PromptFile: s.PromptFile,
+		Command:    commandLine(),
+		Processor:  bench.Processor(),
+		OnStage:    func(what string) { a.note("%s", what) },
 	}
 	return o, p.Close, nil
 }
@@ -348,9 +350,12 @@ func (a *app) reference(o *comparison.Options, path string) error {
 
 // evaluator sets the network alone, and returns where the real images are, "" if there are none.
 func (a *app) evaluator(o *comparison.Options, path string) (images string, err error) {
-	r, fits, err := classifierOf(o.Pipeline)
+	r, fits, err := a.classifierOf(o.Pipeline)
 	if err != nil {
 		return "", err
+	}
+	if r == nil && path != "" {
+		return "", fmt.Errorf("--reference %s: no classifier is bundled with this text-to-image model: leave --reference out", path)
 	}
 	if !fits {
 		if path != "" {
@@ -364,7 +369,7 @@ func (a *app) evaluator(o *comparison.Options, path string) (images string, err 
 	}
 	o.Reference = r
 	if path == "" {
-		if _, err := os.Stat(comparison.FashionMNIST); err != nil {
+		if _, err := os.Stat(comparison.FashionMNIST); err != nil || r.Name != models.Default {
 			a.note("no Fréchet distances: give real images with --reference")
 			return "", nil
 		}
@@ -374,15 +379,25 @@ func (a *app) evaluator(o *comparison.Options, path string) (images string, err 
 }
 
 // classifierOf returns the bundled classifier, without real images, and whether it evaluates images
-// such as the model's.
-func classifierOf(p *tokencache.Pipeline) (r *comparison.Reference, fits bool, err error) {
-	net, err := models.Classifier(models.Default)
+// such as the model's. That of a text-to-image model is bundled with it; nil: there is none.
+func (a *app) classifierOf(p *tokencache.Pipeline) (r *comparison.Reference, fits bool, err error) {
+	name := models.Default
+	if p.TakesPrompts() {
+		if a.opened.bundle == nil {
+			return nil, false, nil
+		}
+		name = a.opened.bundle.Name
+	}
+	net, err := models.Classifier(name)
+	if p.TakesPrompts() && errors.Is(err, fs.ErrNotExist) {
+		return nil, false, nil
+	}
 	if err != nil {
 		return nil, false, err
 	}
 	height, width, channels := p.ImageSize()
 	fits = height == net.Size && width == net.Size && channels == net.Channels
-	return comparison.NewReference(net, models.Default), fits, nil
+	return comparison.NewReference(net, name), fits, nil
 }
 
 // commandLine is the command line of the program.

@@ -49,17 +49,17 @@ func (c *calibrateCmd) makeContract(a *app) error {
 	if err != nil {
 		return err
 	}
-	p, sampling, err := a.openClasses(&c.Model, c.options(), &c.samplingFlags)
+	p, subjects, sampling, err := a.openSubjects(&c.Model, c.options(), &c.samplingFlags, &c.subjectFlags)
 	if err != nil {
 		return err
 	}
 	defer p.Close()
 	o := calibrate.DefaultContract()
-	policy, sampling, err := c.suited(a, p, c.Contract, sampling)
+	policy, sampling, err := c.suited(a, p, subjects, c.Contract, sampling)
 	if err != nil {
 		return err
 	}
-	o.Sampling = sampling
+	o.Sampling, o.Subjects = sampling, subjects
 	o.Converged = slices.Contains(to, reuse.ToConverged)
 	o.Images, o.Seed, o.Command = c.ContractImages, c.ContractSeed, commandLine()
 	o.Confidence = c.Confidence
@@ -86,7 +86,7 @@ func (c *calibrateCmd) makeContract(a *app) error {
 
 // suited returns the policy of a name and the sampling that it is used with, as generate has it:
 // where no flag says otherwise, what it was made for. It refuses a policy that was made for another.
-func (c *calibrateCmd) suited(a *app, p *tokencache.Pipeline, name string, s tokencache.Sampling) (
+func (c *calibrateCmd) suited(a *app, p *tokencache.Pipeline, subjects *tokencache.Subjects, name string, s tokencache.Sampling) (
 	reuse.Policy, tokencache.Sampling, error,
 ) {
 	policy, err := a.policy(name)
@@ -95,5 +95,7 @@ func (c *calibrateCmd) suited(a *app, p *tokencache.Pipeline, name string, s tok
 	}
 	s = c.of(policy, s)
 	a.opened.sampling, a.opened.policy = s, policy
-	return policy, s, p.Check(tokencache.Request{Classes: []int{0}, Batch: 1, Sampling: s, Policy: policy})
+	req := tokencache.Request{Batch: 1, Sampling: s, Policy: policy}
+	subjects.Cycle(&req, 1)
+	return policy, s, p.Check(req)
 }

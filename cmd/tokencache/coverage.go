@@ -49,7 +49,7 @@ func (c *compareCmd) coverage(a *app) error {
 		DType:      c.DType.dtype(),
 		CacheDType: c.CacheDType.dtype(),
 	}
-	p, sampling, err := a.openClasses(&c.Model, options, &c.samplingFlags)
+	p, subjects, sampling, err := a.openSubjects(&c.Model, options, &c.samplingFlags, &c.subjectFlags)
 	if err != nil {
 		return err
 	}
@@ -58,6 +58,7 @@ func (c *compareCmd) coverage(a *app) error {
 	defer bar.Finish()
 	r, err := calibrate.Cover(a.ctx, p, calibrate.CoverageOptions{
 		Sampling:   sampling,
+		Subjects:   subjects,
 		Levels:     levels,
 		References: references,
 		Policy: func(promise reuse.Promise) (reuse.Policy, error) {

@@ -7,6 +7,7 @@ import (
 	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/comparison"
 	"github.com/tokencache/tokencache/eval"
+	"github.com/tokencache/tokencache/models"
 )
 
 // fewForDistance is the number of images below which a Fréchet distance says nothing.
@@ -21,11 +22,11 @@ func (a *app) distances(p *tokencache.Pipeline, images int, seed uint64) (
 	if images < fewForDistance {
 		return nil, nil
 	}
-	r, fits, err := classifierOf(p)
+	r, fits, err := a.classifierOf(p)
 	if err != nil || !fits {
 		return nil, err
 	}
-	if _, err := os.Stat(comparison.FashionMNIST); err != nil {
+	if _, err := os.Stat(comparison.FashionMNIST); err != nil || r.Name != models.Default {
 		return nil, nil
 	}
 	return func(ctx context.Context, images, others []tokencache.Image) (distance, ratio *eval.Estimate, err error) {

@@ -47,11 +47,11 @@ func (c *cli) checkTasks(verb string) error {
 	return nil
 }
 
-// inputs are the files and folders that a command's flags name as model, autoencoder and policy.
+// inputs are the files and folders that a command's flags name as model, autoencoder, policy and prompts.
 func inputs(k *kong.Context) []string {
 	var list []string
 	for _, p := range k.Path {
-		if p.Flag == nil || !slices.Contains([]string{"model", "vae", "policy"}, p.Flag.Name) {
+		if p.Flag == nil || !slices.Contains([]string{"model", "vae", "policy", "prompt-file", "encoded", "text-encoder"}, p.Flag.Name) {
 			continue
 		}
 		path := p.Flag.Target.String()
@@ -138,11 +138,11 @@ func (c *calibrateCmd) worker(a *app) (*jobsrun.Opened, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, sampling, err := a.openClasses(&c.Model, c.options(), &c.samplingFlags)
+	p, subjects, sampling, err := a.openSubjects(&c.Model, c.options(), &c.samplingFlags, &c.subjectFlags)
 	if err != nil {
 		return nil, err
 	}
-	t, err := calibrate.NewTrials(p, method, c.calibration(a, sampling, speed))
+	t, err := calibrate.NewTrials(p, method, c.calibration(a, p, subjects, sampling, speed))
 	if err != nil {
 		p.Close()
 		return nil, err
@@ -151,17 +151,19 @@ func (c *calibrateCmd) worker(a *app) (*jobsrun.Opened, error) {
 }
 
 // calibration returns the options of the flags.
-func (c *calibrateCmd) calibration(a *app, sampling tokencache.Sampling, speed float64) calibrate.Options {
+func (c *calibrateCmd) calibration(a *app, p *tokencache.Pipeline, subjects *tokencache.Subjects,
+	sampling tokencache.Sampling, speed float64) calibrate.Options {
 	return calibrate.Options{
 		Dir:      c.Out,
 		Sampling: sampling,
+		Subjects: subjects,
 		Speed:    speed,
 		Seed:     c.Seed,
 		Images:   c.Images,
 		Measure:  c.Measure,
 		Threads:  c.Threads,
 		Command:  commandLine(),
-		Open:     c.weights(a),
+		Open:     a.weights(p, c.Model, c.options()),
 	}
 }
 

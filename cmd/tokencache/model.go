@@ -53,7 +53,7 @@ func (a *app) open(name *string, o tokencache.Options, f *samplingFlags) (
 		return nil, tokencache.Sampling{}, err
 	}
 	resolved := o
-	resolved.VAE = a.here(o.VAE)
+	resolved.VAE, resolved.TextEncoder, resolved.Encoded = a.here(o.VAE), a.here(o.TextEncoder), a.here(o.Encoded)
 	p, suits, b, err := models.Resolve(a.ctx, a.here(*name), resolved)
 	if err != nil {
 		return nil, tokencache.Sampling{}, err
@@ -74,18 +74,6 @@ func (a *app) open(name *string, o tokencache.Options, f *samplingFlags) (
 	}
 	a.opened = opened{model: *name, bundle: b, options: o, solver: f.Solver, suits: suits, sampling: sampling}
 	return p, sampling, nil
-}
-
-// openClasses is open for verbs that sample a model's classes in turn.
-func (a *app) openClasses(name *string, o tokencache.Options, f *samplingFlags) (
-	*tokencache.Pipeline, tokencache.Sampling, error,
-) {
-	p, s, err := a.open(name, o, f)
-	if err == nil && p.TakesPrompts() {
-		err = fmt.Errorf("model %s: it takes prompts; this command samples models of classes", *name)
-		p.Close()
-	}
-	return p, s, err
 }
 
 // policy returns the policy that a user names for the model in use.

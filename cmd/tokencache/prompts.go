@@ -23,17 +23,22 @@ type textFlags struct {
 	TextStore   string `name:"text-cache" help:"Keep encoded prompts in this folder, so that the text encoder is not needed for them again." placeholder:"DIR"`
 }
 
+// encodedFlags say where a text-to-image model's texts are encoded.
+type encodedFlags struct {
+	Encoded string `once:"" help:"File of prompts that encode made, so that no text encoder is needed for them." placeholder:"FILE"`
+	textFlags
+}
+
 // promptFlags say what images show, in words.
 type promptFlags struct {
 	Prompt     []string `arg:"" optional:"" name:"prompt" help:"What to generate, in words: prompts of a text-to-image model, or classes of another, as --class."`
 	PromptFile string   `name:"prompt-file" once:"" help:"File with a prompt in each line, after those given." placeholder:"FILE"`
 	Negative   *string  `help:"Prompt that guidance leads away from." placeholder:"PROMPT"`
-	Encoded    string   `once:"" help:"File of prompts that encode made, so that no text encoder is needed for them." placeholder:"FILE"`
-	textFlags
+	encodedFlags
 }
 
 // options adds to o where texts are encoded.
-func (f *promptFlags) options(o tokencache.Options) tokencache.Options {
+func (f *encodedFlags) options(o tokencache.Options) tokencache.Options {
 	o.TextEncoder, o.TextStore, o.Encoded = f.TextEncoder, f.TextStore, f.Encoded
 	return o
 }
@@ -111,13 +116,7 @@ func (f *promptFlags) prompts(a *app, p *tokencache.Pipeline, texts []string, co
 	if err != nil {
 		return err
 	}
-	said := map[string]bool{}
-	for _, r := range remarks {
-		if text := r.String(); text != "" && !said[text] {
-			said[text] = true
-			a.note("%s", text)
-		}
-	}
+	a.notePrompts(remarks)
 	if f.Negative != nil {
 		req.Negative = conditions[len(texts)]
 	}

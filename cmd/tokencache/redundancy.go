@@ -16,6 +16,7 @@ type redundancyFlags struct {
 	Out        string `short:"o" help:"Folder of the figures." placeholder:"DIR" group:"With --redundancy:"`
 	VAE        string `name:"vae" help:"The model's autoencoder, as for generate." placeholder:"PATH" group:"With --redundancy:"`
 	samplingFlags
+	subjectFlags
 	Class   []string   `short:"c" help:"Classes, as for generate. Default: the first." placeholder:"N|NAME" sep:"none" group:"With --redundancy:"`
 	Count   int        `short:"n" help:"Images." default:"4" group:"With --redundancy:"`
 	Seed    uint64     `short:"s" help:"Seed of the random numbers." default:"1" group:"With --redundancy:"`
@@ -31,14 +32,14 @@ func (c *inspectCmd) redundancy(a *app) error {
 	if c.Count < 1 {
 		return errors.New("--count: want 1 or more")
 	}
-	p, sampling, err := a.openClasses(&c.Path, tokencache.Options{
+	p, sampling, err := a.open(&c.Path, c.subjectFlags.options(tokencache.Options{
 		VAE:         c.VAE,
 		Key:         c.Key,
 		Threads:     c.Threads,
 		Heads:       c.Heads,
 		InputSize:   c.InputSize,
 		DecodeLayer: c.Decode,
-	}, &c.samplingFlags)
+	}), &c.samplingFlags)
 	if err != nil {
 		return err
 	}
@@ -47,13 +48,14 @@ func (c *inspectCmd) redundancy(a *app) error {
 	if err != nil {
 		return err
 	}
-	images, err := p.ImageClasses(c.Class, c.Count)
+	req, err := c.subjectFlags.request(a, p, c.Class, c.Count)
 	if err != nil {
 		return err
 	}
+	req.Seed, req.Sampling = c.Seed, c.of(policy, sampling)
 	bar := a.newProgress("watching")
 	r, err := redundancy.Look(a.ctx, p, redundancy.Options{
-		Request: tokencache.Request{Classes: images, Seed: c.Seed, Sampling: c.of(policy, sampling)},
+		Request: req,
 		Policy:  policy,
 		OnStage: func(what string) { a.note("%s", what) },
 		OnPart:  bar.Set,

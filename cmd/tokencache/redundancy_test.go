@@ -19,7 +19,7 @@ func TestRedundancyShowsOwnPolicy(t *testing.T) {
 		t.Run(test.steps, func(t *testing.T) {
 			c := &inspectCmd{}
 			c.Sampler, c.Steps = "ddim", test.steps
-			p, sampling, err := a.openClasses(&c.Path, tokencache.Options{Threads: 1}, &c.samplingFlags)
+			p, sampling, err := a.open(&c.Path, tokencache.Options{Threads: 1}, &c.samplingFlags)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -177,8 +177,11 @@ func Captions(c *measure.Comparison, kinds [2]string) [2]string {
 
 // Measured returns what a calibrated policy was measured on, and its fidelity.
 func Measured(e *calibrate.Evidence) []string {
-	lines := []string{fmt.Sprintf("on %d images of seed %d, of %d classes, which it did not learn from:",
-		e.Images, e.Seed, e.Classes)}
+	of := fmt.Sprintf("%d classes", e.Classes)
+	if e.Prompts > 0 {
+		of = fmt.Sprintf("%d prompts", e.Prompts)
+	}
+	lines := []string{fmt.Sprintf("on %d images of seed %d, of %s, which it did not learn from:", e.Images, e.Seed, of)}
 	if e.Note != "" {
 		lines[0] += " " + e.Note
 	}
