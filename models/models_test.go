@@ -12,7 +12,6 @@ import (
 	"testing"
 
 	"github.com/tokencache/tokencache"
-	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/models"
 	"github.com/tokencache/tokencache/models/bundle"
 	"github.com/tokencache/tokencache/reuse"
@@ -48,12 +47,17 @@ func TestPoliciesFit(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer p.Close()
+			subjects, _, err := p.Subjects(t.Context(), bundle.Lookup(name).Prompts)
+			if err != nil {
+				t.Fatal(err)
+			}
 			policies, err := bundle.Lookup(name).Policies()
 			if err != nil || len(policies) == 0 {
 				t.Fatalf("policies %v, error %v", policies, err)
 			}
 			for _, policy := range policies {
-				req := tokencache.Request{Classes: []int{0}, Sampling: policy.Sampling, Policy: policy}
+				req := tokencache.Request{Sampling: policy.Sampling, Policy: policy}
+				subjects.Cycle(&req, 1)
 				if err := p.Check(req); err != nil {
 					t.Error(err)
 				}
@@ -74,18 +78,19 @@ func TestPoliciesFit(t *testing.T) {
 func TestClassifiers(t *testing.T) {
 	for _, name := range models.Names() {
 		t.Run(name, func(t *testing.T) {
-			w, err := models.ResolveWeights(t.Context(), name, dit.Options{})
+			p, _, err := models.Open(name, tokencache.Options{Threads: 1})
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer w.Close()
+			defer p.Close()
 			c, err := bundle.Lookup(name).Classifier()
 			if err != nil {
 				t.Fatal(err)
 			}
-			if c.Size != w.InputSize || c.Channels != w.InChannels || !slices.Equal(c.Names, w.ClassNames) {
+			size, _, channels := p.ImageSize()
+			if c.Size != size || c.Channels != channels || !p.TakesPrompts() && !slices.Equal(c.Names, p.ClassNames()) {
 				t.Errorf("classifier of %d pixels, %d channels and classes %v; the model has %d, %d and %v",
-					c.Size, c.Channels, c.Names, w.InputSize, w.InChannels, w.ClassNames)
+					c.Size, c.Channels, c.Names, size, channels, p.ClassNames())
 			}
 		})
 	}
