@@ -4,14 +4,39 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"testing/fstest"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/internal/kernel"
+	"github.com/tokencache/tokencache/models/bundle"
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"tokencache": main})
+	testscript.Main(m, map[string]func(){"tokencache": func() {
+		if path := os.Getenv(bundleVariable); path != "" {
+			bundle.Register(textBundle(path))
+		}
+		main()
+	}})
+}
+
+// bundleVariable names the weights of a text-to-image model that the program then has bundled.
+const bundleVariable = "TOKENCACHE_TEST_BUNDLE"
+
+// textBundle returns a bundled text-to-image model with the weights in a file.
+func textBundle(path string) *bundle.Bundle {
+	weights, err := os.ReadFile(path)
+	if err != nil {
+		panic(err)
+	}
+	return &bundle.Bundle{
+		Name:     "bundled-text",
+		Files:    fstest.MapFS{bundle.WeightsFile: {Data: weights}},
+		Sampling: tokencache.Sampling{Sampler: "euler", Steps: 8, Guidance: 2},
+		Prompts:  []string{"a small cat", "a fish"},
+	}
 }
 
 // TestScripts runs the program as a user does. $MODELS is the folder of small models.
