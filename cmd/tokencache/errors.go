@@ -183,6 +183,7 @@ func (a *app) calibration() *report.Command {
 	number := func(x float64) string { return fmt.Sprintf("%g", x) }
 	c := report.NewCommand("tokencache", "calibrate", "--model", a.opened.model)
 	c.Optional("--vae", o.VAE).Optional("--key", o.Key)
+	c.Optional("--prompt-file", a.opened.prompts).Optional("--text-encoder", o.TextEncoder)
 	if o.Heads != 0 {
 		c.Flag("--heads", fmt.Sprint(o.Heads))
 	}

@@ -20,6 +20,7 @@ type opened struct {
 	bundle   *bundle.Bundle // nil if the model is not bundled
 	options  tokencache.Options
 	solver   string                 // of the learned solvers in options
+	prompts  string                 // file of those that images show in turn
 	suits    tokencache.Sampling    // what it is sampled with where no flag says otherwise
 	sampling tokencache.Sampling    // in use
 	policy   reuse.Policy           // likewise, of generate

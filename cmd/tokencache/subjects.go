@@ -46,6 +46,7 @@ func (s *subjectFlags) subjects(a *app, p *tokencache.Pipeline) (*tokencache.Sub
 	var prompts []string
 	switch b := a.opened.bundle; {
 	case s.PromptFile != "":
+		a.opened.prompts = s.PromptFile
 		var err error
 		if prompts, err = readPrompts(a.here(s.PromptFile)); err != nil {
 			return nil, fmt.Errorf("--prompt-file: %w", err)
