@@ -147,7 +147,7 @@ func (s *sequence) prepare() {
 
 // advance moves the images along by one step, given the predictions.
 func (s *sequence) advance(channels int) error {
-	j, n := s.job, len(s.images)
+	j, n, position := s.job, len(s.images), s.position() // before any image takes the step
 	for i := range s.images {
 		image := &s.images[i]
 		prediction := s.out[i]
@@ -155,11 +155,11 @@ func (s *sequence) advance(channels int) error {
 			j.guidance.Apply(prediction, prediction, s.out[n+i], channels, j.size/channels, image.path.Timestep())
 		}
 		if !finite(prediction) {
-			return &NotFiniteError{Index: image.index, Step: s.position()}
+			return &NotFiniteError{Index: image.index, Step: position}
 		}
 		if j.req.OnPrediction != nil {
 			j.hooks.Lock()
-			j.req.OnPrediction(image.index, s.position(), prediction)
+			j.req.OnPrediction(image.index, position, prediction)
 			j.hooks.Unlock()
 		}
 		if j.sampler.DrawsNoise() {

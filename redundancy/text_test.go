@@ -2,11 +2,40 @@ package redundancy
 
 import (
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/reuse"
 )
+
+// TestPositionsOfBatch checks that a policy that is recorded, whose images take their steps together,
+// tells each image's prediction at the step of its state.
+func TestPositionsOfBatch(t *testing.T) {
+	p, err := tokencache.Open("../testdata/dit-tiny", tokencache.Options{VAE: "../testdata/vae-tiny", Threads: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	policy, err := reuse.Parse("fora:n=2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var states, predictions [][2]int
+	_, err = p.Generate(t.Context(), tokencache.Request{
+		Classes:      []int{0, 1, 2},
+		Sampling:     tokencache.Sampling{Steps: 3, Guidance: 2},
+		Policy:       newRecorder(policy, 3, 3, true).policy(),
+		OnState:      func(i, step int, _ []float32) { states = append(states, [2]int{i, step}) },
+		OnPrediction: func(i, step int, _ []float32) { predictions = append(predictions, [2]int{i, step}) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(states, predictions) {
+		t.Errorf("states of images at steps %v, predictions %v", states, predictions)
+	}
+}
 
 // TestTextModel checks that what is watched and recorded of a text-to-image model is of the image's
 // tokens alone, and that one share of a P-step's cost is the text's.
