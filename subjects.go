@@ -19,8 +19,8 @@ type Subjects struct {
 	prompts    []string
 }
 
-// Subjects returns all classes of a class-conditional model, which takes no prompts, or prompts of a
-// text-to-image model, with what is to be said of each: see Prompts.
+// Subjects returns all classes of a class-conditional model, which takes no prompts, or prompts of
+// a text-to-image model, with what is to be said of each: see Prompts.
 func (p *Pipeline) Subjects(ctx context.Context, prompts []string) (*Subjects, []PromptRemark, error) {
 	if len(prompts) == 0 {
 		s, err := p.SubjectsOr(nil)
@@ -33,7 +33,8 @@ func (p *Pipeline) Subjects(ctx context.Context, prompts []string) (*Subjects, [
 	return &Subjects{conditions: conditions, prompts: slices.Clone(prompts)}, remarks, nil
 }
 
-// SubjectsOr returns s or, if it is nil, all classes of the model, which a text-to-image model has not.
+// SubjectsOr returns s or, if it is nil, all classes of the model, which a text-to-image model has
+// not.
 func (p *Pipeline) SubjectsOr(s *Subjects) (*Subjects, error) {
 	switch {
 	case s != nil:

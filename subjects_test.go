@@ -18,7 +18,8 @@ func subjectsOf(t *testing.T, p *tokencache.Pipeline, prompts ...string) *tokenc
 	return s
 }
 
-// TestSubjectsOfClasses checks that images cycle through all classes, and that few are evenly apart.
+// TestSubjectsOfClasses checks that images cycle through all classes, and that few are evenly
+// apart.
 func TestSubjectsOfClasses(t *testing.T) {
 	p, _, err := models.Open("fashion", tokencache.Options{Threads: 1})
 	if err != nil {
@@ -46,8 +47,8 @@ func TestSubjectsOfClasses(t *testing.T) {
 	}
 }
 
-// TestSubjectsOfPrompts checks the same of prompts, and that a digest tells other prompts apart, but
-// not other ways to open the same model.
+// TestSubjectsOfPrompts checks the same of prompts, and that a digest tells other prompts apart,
+// but not other ways to open the same model.
 func TestSubjectsOfPrompts(t *testing.T) {
 	p := openText(t, tokencache.Options{})
 	if _, err := p.SubjectsOr(nil); err == nil {
@@ -73,8 +74,8 @@ func TestSubjectsOfPrompts(t *testing.T) {
 	}
 }
 
-// TestPromptsOfOtherFormats checks that a model takes prompts that another of its weights has prepared,
-// in another number format, as its own to the bit, and those of other weights not at all.
+// TestPromptsOfOtherFormats checks that a model takes prompts that another of its weights has
+// prepared, in another number format, as its own to the bit, and those of other weights not at all.
 func TestPromptsOfOtherFormats(t *testing.T) {
 	exact, short := openText(t, tokencache.Options{}), openText(t, tokencache.Options{DType: tokencache.BF16})
 	generate := func(p *tokencache.Pipeline, from *tokencache.Pipeline) []float32 {

@@ -24,8 +24,8 @@ type weightsOf[M seam.Model] interface {
 	Close() error
 }
 
-// WeightsOf returns opened weights, such as *dit.Weights or *minit2i.Weights, as Weights, or the error
-// of opening them.
+// WeightsOf returns opened weights, such as *dit.Weights or *minit2i.Weights, as Weights, or the
+// error of opening them.
 func WeightsOf[M seam.Model](w weightsOf[M], err error) (Weights, error) {
 	if err != nil {
 		return nil, err

@@ -89,5 +89,6 @@ func (r *runner) command(m calibrate.Method, o *calibrate.Options) string {
 		c.Flag("--updates", fmt.Sprint(m.Updates)).Flag("--batch", fmt.Sprint(m.Batch))
 		c.Flag("--router-lr", fmt.Sprint(m.LR)).Flag("--l1", fmt.Sprint(m.L1))
 	}
-	return c.Optional("--model", r.Model).Optional("--vae", r.VAE).Optional("--prompt-file", r.PromptFile).Flag("--out", o.Dir).String()
+	c.Optional("--model", r.Model).Optional("--vae", r.VAE).Optional("--prompt-file", r.PromptFile)
+	return c.Flag("--out", o.Dir).String()
 }

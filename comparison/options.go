@@ -44,12 +44,12 @@ type Options struct {
 	Calibration Calibration
 	// Reference is a network with real images to compare with; nil if there is none for the model.
 	Reference *Reference
-	// RealImages, if not nil, opens the real images of Reference. A search calls it when it needs them,
-	// which takes longer than all that can be refused or estimated before.
+	// RealImages, if not nil, opens the real images of Reference. A search calls it when it needs
+	// them, which takes longer than all that can be refused or estimated before.
 	RealImages func(ctx context.Context) error
 
-	// Remote, if not nil, has the images made elsewhere. The time of what it makes is not measured, but
-	// in a search, which measures here, and with Retime.
+	// Remote, if not nil, has the images made elsewhere. The time of what it makes is not measured,
+	// but in a search, which measures here, and with Retime.
 	Remote Remote
 
 	// Model, VAE and PromptFile are the user's names of the model, of its autoencoder and of the file

@@ -9,9 +9,9 @@ import (
 	"github.com/tokencache/tokencache/reuse"
 )
 
-// TestPrompts checks that a comparison of a text-to-image model shows its prompts in turn, each image
-// as it is alone whatever the batch, that results say the prompts, and that a folder's results are
-// not taken for those of other prompts.
+// TestPrompts checks that a comparison of a text-to-image model shows its prompts in turn, each
+// image as it is alone whatever the batch, that results say the prompts, and that a folder's
+// results are not taken for those of other prompts.
 func TestPrompts(t *testing.T) {
 	p, err := tokencache.Open("../testdata/minit2i-pipeline-tiny", tokencache.Options{Threads: 2})
 	if err != nil {
@@ -66,7 +66,8 @@ func TestPrompts(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range o.Count {
-		req := tokencache.Request{Seed: o.Seed, Sampling: o.Sampling, Policy: cached, Skip: func(k int) bool { return k != i }}
+		req := tokencache.Request{Seed: o.Seed, Sampling: o.Sampling, Policy: cached}
+		req.Skip = func(k int) bool { return k != i }
 		for range o.Count { // all images show its prompt, and it alone is generated
 			req.Conditions = append(req.Conditions, o.Subjects.Condition(i))
 		}

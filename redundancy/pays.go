@@ -16,10 +16,10 @@ import (
 // All runs forecast each block's updates by Newton's polynomial through the last Order+1 times that
 // they were computed, and have their I-steps at position 1 and at equal distances from 0 on. Cost
 // counts passes of an image; a token counts as much at a P-step as at an I-step, 1/N of a pass, and
-// choosing it, its keys and its gathering nothing, so that tokens look better than they are. Tokens of
-// a text are computed next to any of the image. PSNR
-// is that of the final latents to the uncached run's from the same noise, 10·log10(4/MSE), the mean
-// over images; for a model of pixels in [-1,1] it is the images' before rounding.
+// choosing it, its keys and its gathering nothing, so that tokens look better than they are. Tokens
+// of a text are computed next to any of the image. PSNR is that of the final latents to the
+// uncached run's from the same noise, 10·log10(4/MSE), the mean over images; for a model of pixels
+// in [-1,1] it is the images' before rounding.
 //
 // The break-even. Let D(c) be the error of a run that computes whole steps only, at cost c. Tokens
 // take the cost from c to c' = c + Ratio·(P-steps). If a share s of the squared forecast error
@@ -159,7 +159,8 @@ func MeasureTokens(ctx context.Context, p *tokencache.Pipeline, o Options, iStep
 	return t, s.rankings(ctx, t)
 }
 
-// computed is the share of all tokens that a P-step computes: of the image's the ratio, and a text's.
+// computed is the share of all tokens that a P-step computes: of the image's the ratio, and a
+// text's.
 func (s *tokenStudy) computed() float64 {
 	m := s.p.Shape()
 	if m.Text == 0 {

@@ -39,9 +39,10 @@ func Rankings() []Ranking { return []Ranking{ByError, ByLastError, ByNorm, ByCha
 //   - with a tally, everything stays as computed, the errors of the forecasts are tallied, and only
 //     I-steps enter forecasts;
 //   - otherwise the first tokens of the ranking, a share of each block's, and those of a text, which
-//     are not ranked, stay as computed, which enters their forecasts, and the others get their forecast. Guidance's two halves of an image
-//     keep the same tokens, those of the largest sums over both, as guidance amplifies what
-//     differs between them. With a share of 0 P-steps compute nothing.
+//     are not ranked, stay as computed, which enters their forecasts, and the others get their
+//     forecast. Guidance's two halves of an image keep the same tokens, those of the largest sums
+//     over both, as guidance amplifies what differs between them. With a share of 0 P-steps compute
+//     nothing.
 //
 // All samples of a pass are at the same step.
 type probe struct {

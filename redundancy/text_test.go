@@ -9,8 +9,8 @@ import (
 	"github.com/tokencache/tokencache/reuse"
 )
 
-// TestPositionsOfBatch checks that a policy that is recorded, whose images take their steps together,
-// tells each image's prediction at the step of its state.
+// TestPositionsOfBatch checks that a policy that is recorded, whose images take their steps
+// together, tells each image's prediction at the step of its state.
 func TestPositionsOfBatch(t *testing.T) {
 	p, err := tokencache.Open("../testdata/dit-tiny", tokencache.Options{VAE: "../testdata/vae-tiny", Threads: 1})
 	if err != nil {

@@ -10,8 +10,8 @@ import (
 	"github.com/tokencache/tokencache/tensor"
 )
 
-// TestSuperpositionComputesText checks that an estimate computes the tokens of a text whatever their
-// importance, as sampling does, and superposes those of the image.
+// TestSuperpositionComputesText checks that an estimate computes the tokens of a text whatever
+// their importance, as sampling does, and superposes those of the image.
 func TestSuperpositionComputesText(t *testing.T) {
 	shape := &seam.Shape{
 		Blocks: 1,
@@ -34,7 +34,8 @@ func TestSuperpositionComputesText(t *testing.T) {
 	g := tensor.NewGraph(pool)
 	const samples = 2
 	pass := func(s *reuse.Superposition, x float32) (computed, got []float32) {
-		in := tensor.FromSlice(slices.Repeat([]float32{x}, samples*shape.Tokens*shape.Width), samples*shape.Tokens, shape.Width)
+		rows := samples * shape.Tokens
+		in := tensor.FromSlice(slices.Repeat([]float32{x}, rows*shape.Width), rows, shape.Width)
 		block := func(x *seam.Tokens) *seam.Tokens {
 			y := g.New(x.X.Rows, x.X.Cols)
 			for i := range y.Rows {

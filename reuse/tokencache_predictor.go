@@ -218,7 +218,8 @@ func (a *Alpha) Block(g *tensor.Graph, block int) *tensor.Tensor {
 // which is their mean.
 func (a *Alpha) All() *tensor.Tensor { return a.all }
 
-// OfImage returns which of the importances in a row of All are of an image's tokens, not of a text's.
+// OfImage returns which of the importances in a row of All are of an image's tokens, not of a
+// text's.
 func (a *Alpha) OfImage(m *seam.Shape, row int) (from, to int) {
 	switch {
 	case a.p.Kind == Static:

@@ -9,7 +9,8 @@ type Adopter interface {
 	Adopt(list []Condition) ([]Condition, error)
 }
 
-// Adopt returns conditions of any models of m's weights, perhaps in other number formats, as m's own.
+// Adopt returns conditions of any models of m's weights, perhaps in other number formats, as m's
+// own.
 func Adopt(m Model, list []Condition) ([]Condition, error) {
 	if a, ok := m.(Adopter); ok {
 		return a.Adopt(list)

@@ -355,7 +355,8 @@ func (a *app) evaluator(o *comparison.Options, path string) (images string, err 
 		return "", err
 	}
 	if r == nil && path != "" {
-		return "", fmt.Errorf("--reference %s: no classifier is bundled with this text-to-image model: leave --reference out", path)
+		return "", fmt.Errorf("--reference %s: no classifier is bundled with this text-to-image model: "+
+			"leave --reference out", path)
 	}
 	if !fits {
 		if path != "" {

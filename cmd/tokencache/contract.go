@@ -85,10 +85,11 @@ func (c *calibrateCmd) makeContract(a *app) error {
 }
 
 // suited returns the policy of a name and the sampling that it is used with, as generate has it:
-// where no flag says otherwise, what it was made for. It refuses a policy that was made for another.
-func (c *calibrateCmd) suited(a *app, p *tokencache.Pipeline, subjects *tokencache.Subjects, name string, s tokencache.Sampling) (
-	reuse.Policy, tokencache.Sampling, error,
-) {
+// where no flag says otherwise, what it was made for. It refuses a policy that was made for
+// another.
+func (c *calibrateCmd) suited(
+	a *app, p *tokencache.Pipeline, subjects *tokencache.Subjects, name string, s tokencache.Sampling,
+) (reuse.Policy, tokencache.Sampling, error) {
 	policy, err := a.policy(name)
 	if err != nil {
 		return nil, s, err

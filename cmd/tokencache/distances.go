@@ -13,9 +13,10 @@ import (
 // fewForDistance is the number of images below which a Fréchet distance says nothing.
 const fewForDistance = 32
 
-// distances returns what measures the Fréchet distance of a number of images from real ones, and how
-// much larger it is than that of others of the same noise. It is nil where it would say nothing: of
-// few images, of images that the bundled classifier does not evaluate, and without real images.
+// distances returns what measures the Fréchet distance of a number of images from real ones, and
+// how much larger it is than that of others of the same noise. It is nil where it would say
+// nothing: of few images, of images that the bundled classifier does not evaluate, and without real
+// images.
 func (a *app) distances(p *tokencache.Pipeline, images int, seed uint64) (
 	func(ctx context.Context, images, others []tokencache.Image) (distance, ratio *eval.Estimate, err error), error,
 ) {

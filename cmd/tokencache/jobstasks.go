@@ -47,11 +47,13 @@ func (c *cli) checkTasks(verb string) error {
 	return nil
 }
 
-// inputs are the files and folders that a command's flags name as model, autoencoder, policy and prompts.
+// inputs are the files and folders that a command's flags name as model, autoencoder, policy and
+// prompts.
 func inputs(k *kong.Context) []string {
+	named := []string{"model", "vae", "policy", "prompt-file", "encoded", "text-encoder"}
 	var list []string
 	for _, p := range k.Path {
-		if p.Flag == nil || !slices.Contains([]string{"model", "vae", "policy", "prompt-file", "encoded", "text-encoder"}, p.Flag.Name) {
+		if p.Flag == nil || !slices.Contains(named, p.Flag.Name) {
 			continue
 		}
 		path := p.Flag.Target.String()

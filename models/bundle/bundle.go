@@ -41,9 +41,9 @@ type Bundle struct {
 	// of a model of classes.
 	Prompts []string
 
-	// Guidances are the least and the largest guidance scale at which the policies of sampler ddim keep
-	// their images as they do at their own, as measured: docs/experiments.md. Zero values mean that
-	// policies are chosen for their own scale alone.
+	// Guidances are the least and the largest guidance scale at which the policies of sampler ddim
+	// keep their images as they do at their own, as measured: docs/experiments.md. Zero values mean
+	// that policies are chosen for their own scale alone.
 	Guidances [2]float64
 
 	// ClassifierOf names the bundle with the classifier for images of this model's kind, which must
