@@ -17,6 +17,7 @@ type Subjects struct {
 	count      int         // classes
 	conditions []Condition // of the prompts; nil where there are classes
 	prompts    []string
+	digest     string // of the prompts
 }
 
 // Subjects returns all classes of a class-conditional model, which takes no prompts, or prompts of
@@ -30,7 +31,12 @@ func (p *Pipeline) Subjects(ctx context.Context, prompts []string) (*Subjects, [
 	if err != nil {
 		return nil, nil, err
 	}
-	return &Subjects{conditions: conditions, prompts: slices.Clone(prompts)}, remarks, nil
+	h := sha256.New()
+	for _, c := range conditions {
+		fmt.Fprintln(h, c.(*minit2i.Prompt).Digest())
+	}
+	digest := hex.EncodeToString(h.Sum(nil)[:16])
+	return &Subjects{conditions: conditions, prompts: slices.Clone(prompts), digest: digest}, remarks, nil
 }
 
 // SubjectsOr returns s or, if it is nil, all classes of the model, which a text-to-image model has
@@ -101,16 +107,7 @@ func (s *Subjects) String() string {
 
 // Digest identifies prompts by what the model is given of them; "" is all classes, which the model
 // itself identifies.
-func (s *Subjects) Digest() string {
-	if s.prompts == nil {
-		return ""
-	}
-	h := sha256.New()
-	for _, c := range s.conditions {
-		fmt.Fprintln(h, c.(*minit2i.Prompt).Digest())
-	}
-	return hex.EncodeToString(h.Sum(nil)[:16])
-}
+func (s *Subjects) Digest() string { return s.digest }
 
 // Labels returns what each image of a request shows, for people: its class's name or number, or its
 // prompt.

@@ -2,6 +2,7 @@ package minit2i
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"math"
@@ -118,18 +119,17 @@ func (m *Model) Adopt(list []seam.Condition) ([]seam.Condition, error) {
 func (p *Prompt) Digest() string {
 	h := sha256.New()
 	for i, real := range p.real {
-		if !real {
-			fmt.Fprintln(h, "-")
-			continue
+		row := []byte{0} // padding
+		switch {
+		case real && p.vector == nil:
+			row = binary.LittleEndian.AppendUint32([]byte{1}, uint32(p.ids[i]))
+		case real:
+			row = []byte{2}
+			for _, v := range p.vector.Row(i) {
+				row = binary.LittleEndian.AppendUint32(row, math.Float32bits(v))
+			}
 		}
-		if p.vector == nil {
-			fmt.Fprintln(h, p.ids[i])
-			continue
-		}
-		for _, v := range p.vector.Row(i) {
-			fmt.Fprint(h, math.Float32bits(v), " ")
-		}
-		fmt.Fprintln(h)
+		h.Write(row)
 	}
 	return hex.EncodeToString(h.Sum(nil)[:16])
 }
