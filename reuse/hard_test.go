@@ -11,7 +11,7 @@ import (
 )
 
 // TestHarden checks that the superposition with a hardened choice predicts what sampling with the
-// policy does, for both predictors, all selections and all kinds of keys, on a DiT and an MDT.
+// policy does, for both predictors, all selections and all kinds of keys, on every architecture.
 func TestHarden(t *testing.T) {
 	const position = 2 // the first P-step
 	for _, arch := range archs {

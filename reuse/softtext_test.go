@@ -49,7 +49,7 @@ func TestSuperpositionComputesText(t *testing.T) {
 		tokens := &seam.Tokens{X: in, Rows: tensor.Uniform(samples, shape.Tokens)}
 		return computed, slices.Clone(s.Apply(seam.Site{Part: seam.Block}, tokens, block).X.Flat())
 	}
-	s := reuse.NewSuperposition(g, shape, samples, reuse.Update, 0, "newton")
+	s := reuse.NewSuperposition(g, shape, samples, reuse.Superposed{Cached: reuse.Update, Keys: reuse.FreshKeys, Basis: reuse.Newton})
 	s.Fill(0)
 	pass(s, 1)
 	alpha := p.Forward(g, nil, &seam.Batch{T: []float32{500, 500}})
