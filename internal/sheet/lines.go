@@ -40,13 +40,14 @@ func (f *captionFont) block(text string, height int) int {
 	}
 }
 
-// drawLines writes text into box in lines, those that there is room for, vertically centred.
-func (f *captionFont) drawLines(dst *image.Gray, text string, box image.Rectangle) {
+// drawLines writes text into box in lines, those that there is room for, vertically centred, and each
+// line centred, too, if wanted.
+func (f *captionFont) drawLines(dst *image.Gray, text string, box image.Rectangle, centre bool) {
 	lines := f.lines(text, box.Dx())
 	lines = lines[:min(len(lines), max(box.Dy()/f.height(), 1))]
 	y := box.Min.Y + (box.Dy()-len(lines)*f.height())/2
 	for _, line := range lines {
-		f.draw(dst, line, image.Rect(box.Min.X, y, box.Max.X, y+f.height()), false)
+		f.draw(dst, line, image.Rect(box.Min.X, y, box.Max.X, y+f.height()), centre)
 		y += f.height()
 	}
 }

@@ -16,12 +16,12 @@ import (
 // Layout arranges images in a grid, row by row, with black captions on white.
 type Layout struct {
 	Columns int // images per row
-	Scale   int // each pixel becomes Scale x Scale; 0: up to 4, for images smaller than 112 pixels
+	Scale   int // each pixel becomes Scale x Scale; 0: what gives 112 pixels or more a side, up to 4
 	Gap     int // white pixels between images; 0: 2
 
 	// Rows are captions left of the rows, in several lines where they have line breaks or are long.
-	// Heads are captions above the columns, and Names one above each image. Captions are cut where
-	// there is no room for them, and ignored if there are too many.
+	// Heads are captions above the columns, and Names one above each image, in up to three lines.
+	// Captions are cut where there is no room for them, and ignored if there are too many.
 	Rows, Heads, Names []string
 }
 
@@ -29,6 +29,8 @@ const (
 	captionMargin   = 6    // pixels next to a caption
 	captionWidth    = 180  // pixels of a row's caption, if it fits into the row's height
 	maxCaptionWidth = 480  // else
+	maxNameLines    = 3    // of a caption above an image
+	minTile         = 112  // pixels a side of an image, where the scale is left open
 	maxScaleOrGap   = 1024 // pixels
 )
 
@@ -59,14 +61,14 @@ func (l Layout) Render(images []*raster.Image) (*raster.Image, error) {
 	captions := image.NewGray(image.Rect(0, 0, out.Width, out.Height))
 	draw.Draw(captions, captions.Bounds(), image.NewUniform(color.White), image.Point{}, draw.Src)
 	for i, text := range l.Rows[:min(len(l.Rows), g.rows)] {
-		g.font.drawLines(captions, text, image.Rect(captionMargin, g.y(i), g.left-captionMargin, g.y(i)+g.tileHeight))
+		g.font.drawLines(captions, text, image.Rect(captionMargin, g.y(i), g.left-captionMargin, g.y(i)+g.tileHeight), false)
 	}
 	for i, text := range l.Heads[:min(len(l.Heads), g.columns)] {
 		g.font.draw(captions, text, image.Rect(g.x(i), 0, g.x(i)+g.tileWidth, g.top), true)
 	}
 	for i, text := range l.Names[:min(len(l.Names), len(images))] {
 		x, y := g.x(i%l.Columns), g.y(i/l.Columns)
-		g.font.draw(captions, text, image.Rect(x, y-g.name, x+g.tileWidth, y), true)
+		g.font.drawLines(captions, text, image.Rect(x, y-g.name, x+g.tileWidth, y), true)
 	}
 	for i := range out.Pix {
 		out.Pix[i] = captions.Pix[i/out.Channels]
@@ -112,7 +114,8 @@ func (l Layout) grid(images int, m *raster.Image) (*grid, error) {
 		g.gap = 2
 	}
 	if g.scale == 0 {
-		g.scale = min(max(112/max(m.Height, m.Width), 1), 4)
+		side := max(m.Height, m.Width)
+		g.scale = min((minTile+side-1)/side, 4)
 	}
 	g.tileHeight, g.tileWidth = m.Height*g.scale, m.Width*g.scale
 	var err error
@@ -122,8 +125,9 @@ func (l Layout) grid(images int, m *raster.Image) (*grid, error) {
 	if len(l.Heads) > 0 {
 		g.top = g.font.height() + captionMargin
 	}
-	if len(l.Names) > 0 {
-		g.name = g.font.height()
+	for _, text := range l.Names {
+		lines := len(g.font.lines(text, g.tileWidth))
+		g.name = max(g.name, min(lines, maxNameLines)*g.font.height())
 	}
 	for _, text := range l.Rows {
 		g.left = max(g.left, g.font.block(text, g.tileHeight)+2*captionMargin)

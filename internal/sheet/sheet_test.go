@@ -42,7 +42,7 @@ func TestSheet(t *testing.T) {
 }
 
 func TestSheetScale(t *testing.T) {
-	for side, want := range map[int]int{1: 4, 28: 4, 32: 3, 56: 2, 64: 1, 256: 1} {
+	for side, want := range map[int]int{1: 4, 28: 4, 32: 4, 56: 2, 64: 2, 112: 1, 256: 1} {
 		got, err := sheet.Layout{Columns: 1}.Render([]*raster.Image{flat(side, side, 3, 0)})
 		if err != nil || got.Width != side*want+4 || got.Height != side*want+4 {
 			t.Errorf("side %d: sheet of %dx%d, %v; want scale %d and a gap of 2",
