@@ -59,6 +59,12 @@ def positions(side, width):
     return torch.cat([wave.repeat(side, 1), wave.repeat_interleave(side, 0)], 1).float()
 
 
+def waves(t):
+    """The cosines and sines of timesteps: [batch, 256]."""
+    angles = t[:, None] * torch.exp(-math.log(10000) * torch.arange(128, dtype=torch.float32) / 128)
+    return torch.cat([angles.cos(), angles.sin()], -1)
+
+
 def heads_of(x, heads):
     """Queries, keys and values [batch, tokens, 3*width] as three tensors [batch, heads, tokens, width/heads]."""
     batch, tokens, width = x.shape
@@ -91,7 +97,8 @@ class Block(torch.nn.Module):
 
 
 class DiT(torch.nn.Module):
-    """A whole DiT with learned variance, for latents of 32 x 32 and patches of 2 x 2."""
+    """A whole DiT with learned variance, for latents of 32 x 32 and patches of 2 x 2. Timesteps come
+    as the sines and cosines that waves makes, whose angles bfloat16 cannot hold."""
 
     def __init__(self, width, heads, depth):
         super().__init__()
@@ -104,13 +111,10 @@ class DiT(torch.nn.Module):
         self.final_layer = torch.nn.ModuleDict(last)
         self.norm = torch.nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
         self.register_buffer("position", positions(GRID, width))
-        self.register_buffer("frequencies", torch.exp(-math.log(10000) * torch.arange(128, dtype=torch.float32) / 128))
 
     def forward(self, x, t, y):
         x = self.x_embedder["proj"](x).flatten(2).transpose(1, 2) + self.position
-        angles = t[:, None] * self.frequencies[None]
-        t = self.t_embedder["mlp"](torch.cat([angles.cos(), angles.sin()], -1).to(x.dtype))
-        c = F.silu(t + self.y_embedder["embedding_table"](y))
+        c = F.silu(self.t_embedder["mlp"](t) + self.y_embedder["embedding_table"](y))
         for block in self.blocks:
             x = block(x, c)
         shift, scale = self.final_layer["adaLN_modulation"]["1"](c).unsqueeze(1).chunk(2, dim=-1)
@@ -266,7 +270,7 @@ def inputs(subject, module):
     if isinstance(module, DiT):
         side = GRID * PATCH
         x = tensor("input.x", math.sqrt(3), BATCH, CHANNELS, side, side)
-        return {"x": x, "t": torch.full((BATCH,), 500.0), "y": torch.tensor([207, CLASSES])}
+        return {"x": x, "t": waves(torch.full((BATCH,), 500.0)), "y": torch.tensor([207, CLASSES])}
     text = tensor("input.text", 0.5, 1, module.TEXT_TOKENS, module.TEXT_WIDTH).repeat(BATCH, 1, 1)
     mask = torch.zeros(BATCH, module.TEXT_TOKENS)
     mask[0, :20] = 1  # the second is guidance's, without a prompt
