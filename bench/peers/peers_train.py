@@ -6,6 +6,7 @@ import json
 import os
 import statistics
 import subprocess
+import sys
 
 parser = argparse.ArgumentParser()
 parser.add_argument("work")
@@ -21,7 +22,7 @@ results = {}
 for name, size in MODELS.items():
     batch = size[-1]
     torch = subprocess.Popen(
-        ["/usr/bin/python3", os.path.join(args.here, "torch_train.py"), *map(str, size)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        [sys.executable, os.path.join(args.here, "torch_train.py"), *map(str, size)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     ours, theirs, peak = [], [], []
     for _ in range(args.rounds):
         torch.stdin.write("run\n")
