@@ -6,6 +6,7 @@ import (
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/tokencache/tokencache/internal/kernel"
 )
@@ -25,6 +26,7 @@ type Pool struct {
 	asleep  []atomic.Bool
 	ended   sync.WaitGroup        // helpers
 	failed  atomic.Pointer[Panic] // the first panic of a helper in the round
+	observe func(parts []time.Duration)
 }
 
 // worker is what one goroutine of a Pool has to itself.
@@ -77,6 +79,15 @@ func NewPool(workers int) *Pool {
 // Workers returns the number of workers.
 func (p *Pool) Workers() int { return len(p.workers) }
 
+// Observe makes each operation that follows compute its parts one after another, in the order in which
+// workers take them, and tells f how long each took. So one processor can tell how an operation is
+// divided among many. F must not keep the list. Nil ends that.
+func (p *Pool) Observe(f func(parts []time.Duration)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.observe = f
+}
+
 // Close ends the helpers and waits until they have. The pool is unusable afterwards. A second call
 // does nothing.
 func (p *Pool) Close() {
@@ -96,6 +107,10 @@ func (p *Pool) run(j job, parts int) {
 	if p.closed.Load() {
 		panic("tensor: operation on a closed Pool")
 	}
+	if p.observe != nil {
+		p.runObserved(j, parts)
+		return
+	}
 	if parts == 1 || len(p.workers) == 1 {
 		for i := range parts {
 			j.run(i, &p.workers[0])
@@ -108,6 +123,16 @@ func (p *Pool) run(j job, parts int) {
 	p.start()
 	defer p.finish()
 	p.work(&p.workers[0])
+}
+
+func (p *Pool) runObserved(j job, parts int) {
+	took := make([]time.Duration, parts)
+	for i := range took {
+		start := time.Now()
+		j.run(i, &p.workers[0])
+		took[i] = time.Since(start)
+	}
+	p.observe(took)
 }
 
 // finish waits for the helpers and passes their panic on.

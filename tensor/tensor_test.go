@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 )
 
 // withGraph runs f on a new Graph.
@@ -333,5 +334,32 @@ func TestSplitCoversEverythingOnce(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestObserve checks that an observed pool computes what it computes otherwise, and tells of all parts.
+func TestObserve(t *testing.T) {
+	pool := NewPool(4)
+	defer pool.Close()
+	g := NewGraph(pool)
+	fill := func() []float32 {
+		x := g.New(512, 64)
+		g.EachRow(x.Rows, x.Cols, func(i int) {
+			for j := range x.Cols {
+				x.Row(i)[j] = float32(i * j)
+			}
+		})
+		return slices.Clone(x.Flat())
+	}
+	want := fill()
+	var parts []int
+	pool.Observe(func(took []time.Duration) { parts = append(parts, len(took)) })
+	if !slices.Equal(fill(), want) {
+		t.Error("an observed operation computes something else")
+	}
+	pool.Observe(nil)
+	fill()
+	if len(parts) != 1 || parts[0] < 4 {
+		t.Errorf("parts of the operations observed: %v, want those of one, at least 4", parts)
 	}
 }

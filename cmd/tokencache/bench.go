@@ -67,6 +67,7 @@ type benchModelCmd struct {
 	Tokens    string     `help:"Share of the tokens that every block computes, or several: 100%,50%,25%." default:"100%"`
 	Policy    policyText `help:"Measure the I- and P-steps of a policy instead, as generate takes it: tokencache:ratio=0.5,..." placeholder:"NAME:KEY=VALUE,..."`
 	Steps     int        `help:"With --policy: how many of the first of 50 steps are measured, each against an uncached one." default:"8"`
+	On        []int      `name:"on-threads" help:"Instead of timing a pass: say how it would be divided among so many threads, from what its operations take on one." placeholder:"N,..."`
 	DiT       bool       `name:"against-dit" help:"Of an MDT: measure a DiT of equal size too, alternating, and print their ratio."`
 	DType     dtypeName  `name:"dtype" help:"Number format of the network's blocks: f32, bf16 or int8, the last two faster and less exact; auto is f32." enum:"auto,f32,bf16,int8" default:"auto"`
 	Threads   int        `help:"Worker threads. Default: all processors." placeholder:"N"`
@@ -83,6 +84,9 @@ func (c *benchModelCmd) Run(a *app) error {
 	}
 	if c.Policy != "" {
 		return c.policy(a, config)
+	}
+	if len(c.On) > 0 {
+		return c.scaling(a, config)
 	}
 	o := bench.ModelOptions{
 		Config:  config,
@@ -107,6 +111,24 @@ func (c *benchModelCmd) Run(a *app) error {
 		return a.printJSON(map[string]any{"rows": reports})
 	}
 	return bench.WriteModels(a.stdout, reports)
+}
+
+// scaling says how a pass would be divided among numbers of threads.
+func (c *benchModelCmd) scaling(a *app, config dit.Config) error {
+	for _, n := range c.On {
+		if n < 1 || n > bench.MaxScaling {
+			return fmt.Errorf("--on-threads %d: want 1 to %d", n, bench.MaxScaling)
+		}
+	}
+	a.note("making weights of %s", config.Name())
+	r, err := bench.Scaling(a.ctx, bench.ModelOptions{Config: config, Batch: c.Batch, DType: c.DType.dtype()}, c.On)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return a.printJSON(r)
+	}
+	return r.WriteText(a.stdout)
 }
 
 // policy measures the steps of a policy.
