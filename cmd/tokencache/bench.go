@@ -67,7 +67,7 @@ type benchModelCmd struct {
 	Tokens    string     `help:"Share of the tokens that every block computes, or several: 100%,50%,25%." default:"100%"`
 	Policy    policyText `help:"Measure the I- and P-steps of a policy instead, as generate takes it: tokencache:ratio=0.5,..." placeholder:"NAME:KEY=VALUE,..."`
 	Steps     int        `help:"With --policy: how many of the first of 50 steps are measured, each against an uncached one." default:"8"`
-	On        []int      `name:"on-threads" help:"Instead of timing a pass: say how it would be divided among so many threads, from what its operations take on one." placeholder:"N,..."`
+	On        []int      `name:"on-threads" help:"Instead of timing a pass: say how it would be divided among these numbers of threads, from what its parts take on one. Default: a pass is timed." placeholder:"N,..."`
 	DiT       bool       `name:"against-dit" help:"Of an MDT: measure a DiT of equal size too, alternating, and print their ratio."`
 	DType     dtypeName  `name:"dtype" help:"Number format of the network's blocks: f32, bf16 or int8, the last two faster and less exact; auto is f32." enum:"auto,f32,bf16,int8" default:"auto"`
 	Threads   int        `help:"Worker threads. Default: all processors." placeholder:"N"`
