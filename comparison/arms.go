@@ -107,7 +107,7 @@ func (r *runner) bundledRungs() []rung {
 // solverArms returns a solver with every number of steps that it has, likewise with the other spacings
 // of one that is spaced by log-SNR, and the policies of the named methods on top of it.
 func (r *runner) solverArms(m *method, names []string) []*arm {
-	plain := &arm{title: r.title(m)}
+	plain := &arm{title: r.title(m), family: m.name}
 	list := []*arm{plain}
 	texts := r.solverLadder(m)
 	for _, text := range texts {
@@ -141,7 +141,7 @@ func (r *runner) respacedArms(m *method) []*arm {
 		}
 		other := *m
 		other.solver = strings.Replace(m.solver, logSNRSpacing, spacing, 1)
-		a := &arm{title: strings.Replace(r.title(m), "log-SNR", spacing, 1)}
+		a := &arm{title: strings.Replace(r.title(m), "log-SNR", spacing, 1), family: m.name}
 		for _, text := range r.solverLadder(&other) {
 			a.rungs = append(a.rungs, rung{policy: stepsPrefix + text})
 		}

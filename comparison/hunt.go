@@ -18,6 +18,7 @@ type arm struct {
 	title      string
 	rungs      []rung
 	calibrated string // method of calibration of rungs without a policy
+	family     string // arms of one family, such as a solver's spacings, have one candidate; "": the arm is alone
 }
 
 // lab measures candidates. Tests have one of their own, with its own clock.
@@ -87,6 +88,7 @@ func (h *hunt) run(ctx context.Context, arms []*arm, work func(*arm) float64) (*
 		h.passed(work(a))
 	}
 	h.sort(picks)
+	picks = onePerFamily(picks)
 	for batch := range slices.Chunk(picks, survivors) {
 		if h.verified >= maxVerified {
 			break
@@ -107,6 +109,22 @@ func (h *hunt) run(ctx context.Context, arms []*arm, work func(*arm) float64) (*
 		}
 	}
 	return nil, nil
+}
+
+// onePerFamily keeps, of sorted candidates of one family with equal FLOPs, the one of highest PSNR, and
+// of others the first: the clock cannot tell equal FLOPs apart.
+func onePerFamily(picks []*pick) []*pick {
+	var list []*pick
+	for _, p := range picks {
+		at := slices.IndexFunc(list, func(o *pick) bool { return p.family != "" && o.family == p.family })
+		switch {
+		case at < 0:
+			list = append(list, p)
+		case p.fewer == list[at].fewer && p.psnr > list[at].psnr:
+			list[at] = p
+		}
+	}
+	return list
 }
 
 // firstTrials are those that scouting the arms begins with, of arms that need no calibration.

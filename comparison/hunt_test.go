@@ -374,3 +374,16 @@ func TestCalibratedArms(t *testing.T) {
 		}
 	}
 }
+
+// TestOnePerFamily checks that of a family's candidates with equal FLOPs the one of highest PSNR stays,
+// in the place of the first.
+func TestOnePerFamily(t *testing.T) {
+	candidate := func(family string, fewer, psnr float64) *pick {
+		return &pick{arm: &arm{family: family}, outcome: outcome{fewer: fewer, psnr: psnr}}
+	}
+	a, b, c := candidate("unipc3", 4, 40), candidate("dpm++", 4, 41), candidate("unipc3", 4, 42)
+	d, e, f := candidate("", 3, 50), candidate("", 3, 50), candidate("unipc3", 3, 60)
+	if got, want := onePerFamily([]*pick{a, b, c, d, e, f}), []*pick{c, b, d, e}; !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+}
