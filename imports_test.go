@@ -85,7 +85,7 @@ var storeys = []storey{
 		{"bench/jobs/simulate", ""},
 		{"bench/start", ". checkpoint dit internal/formula tensor"},
 		{"bench/emoji/make", "internal/raster internal/regularfile"},
-		{"bench/peers/pass", "checkpoint dit internal/formula internal/kernel minit2i nn seam tensor"},
+		{"bench/peers/pass", "checkpoint dit internal/formula internal/kernel internal/median minit2i nn seam tensor"},
 		{"cmd/tokencache/internal/version", "internal/kernel internal/regularfile"},
 		{"cmd/tokencache/internal/calibration", "calibrate comparison reuse"},
 		{"cmd/tokencache/internal/contracts", ". models/bundle reuse"},

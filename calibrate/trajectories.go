@@ -37,10 +37,12 @@ func (m *maker) trajectories(ctx context.Context, file string, images int, polic
 	for i := range images {
 		t.X, t.Cond = append(t.X, make([]float32, steps*size)), append(t.Cond, m.Subjects.Condition(i))
 	}
-	path, key := filepath.Join(m.work(), file), m.key(append([]any{images}, with...)...)
+	of := []any{images}
 	if policy != nil {
-		req.Policy, key = policy, m.key(append([]any{images, policy.String()}, with...)...)
+		req.Policy = policy
+		of = append(of, policy.String())
 	}
+	path, key := filepath.Join(m.work(), file), m.key(append(of, with...)...)
 	if kept, err := readTrajectories(path, key, t); kept || err != nil {
 		return t, err
 	}

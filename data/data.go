@@ -99,7 +99,8 @@ type source interface {
 
 // Open opens the images at path, a folder or a file. What they are is recognised by content: a
 // folder by the names of the files in it, a file by its first bytes (CIFAR's, which have no mark,
-// by the ending .bin and the size, and files like CaptionsFile by their ending). When ctx ends, opening and later reading end with its error.
+// by the ending .bin and the size, and files like CaptionsFile by their ending). When ctx ends,
+// opening and later reading end with its error.
 func Open(ctx context.Context, path string, o Options) (*Set, error) {
 	s, err := open(ctx, path, o)
 	if err != nil {

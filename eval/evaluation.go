@@ -35,7 +35,8 @@ type Evaluation struct {
 
 	// Reference has the statistics of the reference. It is not in the JSON.
 	Reference *Statistics
-	// Notes are warnings about too few images, and about prompts that name no class. They are not in the JSON.
+	// Notes are warnings about too few images, and about prompts that name no class. They are not
+	// in the JSON.
 	Notes []string
 }
 

@@ -91,7 +91,9 @@ func (a *app) weights(p *tokencache.Pipeline, model string, o tokencache.Options
 
 // request returns a request of count images of the classes that are named or, of a text-to-image
 // model, of its prompts in turn.
-func (s *subjectFlags) request(a *app, p *tokencache.Pipeline, classes []string, count int) (tokencache.Request, error) {
+func (s *subjectFlags) request(a *app, p *tokencache.Pipeline, classes []string, count int) (
+	tokencache.Request, error,
+) {
 	var req tokencache.Request
 	subjects, err := s.subjects(a, p)
 	if err != nil {

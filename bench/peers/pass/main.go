@@ -15,12 +15,12 @@ import (
 	"log"
 	"math"
 	"os"
-	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/tokencache/tokencache/internal/kernel"
+	"github.com/tokencache/tokencache/internal/median"
 	"github.com/tokencache/tokencache/tensor"
 )
 
@@ -82,8 +82,7 @@ func milliseconds(once func() *tensor.Tensor) float64 {
 		once()
 		times = append(times, float64(time.Since(start).Nanoseconds())/1e6)
 	}
-	slices.Sort(times)
-	return times[len(times)/2]
+	return median.Of(times)
 }
 
 // peak returns the rate of independent multiply-adds of several goroutines, in operations per

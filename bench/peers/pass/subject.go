@@ -28,7 +28,12 @@ type forward func(g *tensor.Graph) *tensor.Tensor
 // newSubject makes a subject of the given name, with weights from package formula, in a number
 // format.
 func newSubject(g *tensor.Graph, name string, d tensor.DType) (forward, error) {
-	architectures := map[string]string{"block-s": "DiT-S/2", "block-xl": "DiT-XL/2", "dit-s-2": "DiT-S/2", "dit-xl-2": "DiT-XL/2"}
+	architectures := map[string]string{
+		"block-s":  "DiT-S/2",
+		"block-xl": "DiT-XL/2",
+		"dit-s-2":  "DiT-S/2",
+		"dit-xl-2": "DiT-XL/2",
+	}
 	if name == "minit2i-b16" {
 		return newMiniT2I(g, d)
 	}
