@@ -5,8 +5,11 @@ import (
 	"slices"
 	"time"
 
+	"github.com/alecthomas/kong"
+
 	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/cmd/tokencache/internal/bench"
+	"github.com/tokencache/tokencache/cmd/tokencache/internal/effect"
 	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/models"
 	"github.com/tokencache/tokencache/models/bundle"
@@ -72,9 +75,21 @@ type benchModelCmd struct {
 	DType     dtypeName  `name:"dtype" help:"Number format of the network's blocks: f32, bf16 or int8, the last two faster and less exact; auto is f32." enum:"auto,f32,bf16,int8" default:"auto"`
 	Threads   int        `help:"Worker threads. Default: all processors." placeholder:"N"`
 	JSON      bool       `name:"json" help:"Print one JSON object on standard output; with several shares, its rows."`
+
+	given effect.Given `kong:"-"`
+}
+
+// AfterApply notes which flags there are.
+func (c *benchModelCmd) AfterApply(k *kong.Context) error {
+	c.given = effect.Of(k)
+	return nil
 }
 
 func (c *benchModelCmd) Run(a *app) error {
+	run := effect.BenchModel{Policy: c.Policy != "", OnThreads: len(c.On) > 0, Bundled: bundle.Lookup(c.Arch) != nil}
+	if err := run.Check(c.given); err != nil {
+		return err
+	}
 	if c.Batch < 1 || c.Batch > 1024 {
 		return fmt.Errorf("--batch %d: want 1 to 1024", c.Batch)
 	}

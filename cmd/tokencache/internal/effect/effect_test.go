@@ -131,3 +131,28 @@ func TestOf(t *testing.T) {
 		t.Errorf("%q of %v, want %q", got, slices.Sorted(maps.Keys(Of(k))), want)
 	}
 }
+
+// TestBenchModel checks flags of bench model likewise.
+func TestBenchModel(t *testing.T) {
+	for _, c := range []struct {
+		flag         string
+		vain, useful BenchModel
+	}{
+		{"on-threads", BenchModel{Policy: true, OnThreads: true}, BenchModel{OnThreads: true}},
+		{"tokens", BenchModel{Policy: true}, BenchModel{}},
+		{"tokens", BenchModel{OnThreads: true}, BenchModel{}},
+		{"against-dit", BenchModel{OnThreads: true}, BenchModel{}},
+		{"threads", BenchModel{OnThreads: true}, BenchModel{Policy: true}},
+		{"steps", BenchModel{}, BenchModel{Policy: true}},
+		{"image-size", BenchModel{Bundled: true}, BenchModel{}},
+	} {
+		t.Run(c.flag, func(t *testing.T) {
+			if err := c.vain.Check(Given{c.flag: true}); err == nil || !strings.HasPrefix(err.Error(), "--"+c.flag+" has no effect: ") {
+				t.Errorf("in vain: error %v", err)
+			}
+			if err := c.useful.Check(Given{c.flag: true}); err != nil {
+				t.Errorf("with an effect: %v", err)
+			}
+		})
+	}
+}
