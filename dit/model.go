@@ -243,14 +243,13 @@ func (m *Model) tables() []*tensor.Tensor {
 	return list
 }
 
-// TrainIn makes a trainable model multiply in a number format, float32 or bfloat16, where NewAs
-// does: forward, and backward for gradients of activations and of weights.
-func (m *Model) TrainIn(d tensor.DType) {
+// BlockWeights lists the linear maps of all blocks that NewAs narrows: attention's and the MLPs'.
+func (m *Model) BlockWeights() []*tensor.Weight {
+	var list []*tensor.Weight
 	for _, b := range m.allBlocks() {
-		for _, w := range []*tensor.Weight{b.Attn.QKV, b.Attn.Proj, b.MLP.FC1, b.MLP.FC2} {
-			w.TrainIn(d)
-		}
+		list = append(list, b.Attn.QKV, b.Attn.Proj, b.MLP.FC1, b.MLP.FC2)
 	}
+	return list
 }
 
 // Repack makes a trainable model see its parameters' values after they changed.

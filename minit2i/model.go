@@ -252,11 +252,12 @@ func (m *Model) ActivationBytes(samples int) int64 {
 
 // weights lists the linear maps.
 func (m *Model) weights() []*tensor.Weight {
-	return append([]*tensor.Weight{m.patches, m.patchOut, m.textIn, m.final}, m.blockWeights()...)
+	return append([]*tensor.Weight{m.patches, m.patchOut, m.textIn, m.final}, m.BlockWeights()...)
 }
 
-// blockWeights lists the linear maps of the blocks.
-func (m *Model) blockWeights() []*tensor.Weight {
+// BlockWeights lists the linear maps of all blocks: not those of patches, of the text's embedding and
+// the final one.
+func (m *Model) BlockWeights() []*tensor.Weight {
 	var list []*tensor.Weight
 	for _, b := range m.preamble {
 		list = append(list, b.weights()...)
@@ -265,15 +266,6 @@ func (m *Model) blockWeights() []*tensor.Weight {
 		list = append(append(list, b.text.weights()...), b.image.weights()...)
 	}
 	return list
-}
-
-// TrainIn makes a trainable model multiply in a number format, float32 or bfloat16, in the linear
-// maps of all blocks: forward, and backward for gradients of activations and of weights. Those of
-// patches, of the text's embedding and the final one stay float32.
-func (m *Model) TrainIn(d tensor.DType) {
-	for _, w := range m.blockWeights() {
-		w.TrainIn(d)
-	}
 }
 
 // Repack makes a trainable model see its parameters' values after they changed.

@@ -40,6 +40,18 @@ func (a *AdamW) Update(lr float64) {
 	})
 }
 
+// resume implements optimizer.
+func (a *AdamW) resume(steps int) { a.Step = steps }
+
+// moments implements optimizer.
+func (a *AdamW) moments() map[string][]float32 {
+	arrays := map[string][]float32{}
+	for i, p := range a.params {
+		arrays[mPrefix+p.Name], arrays[vPrefix+p.Name] = a.m[i], a.v[i]
+	}
+	return arrays
+}
+
 // GradNorm returns the Euclidean norm of all gradients.
 func GradNorm(params []*tensor.Param) float64 {
 	squares := make([]float64, len(params))

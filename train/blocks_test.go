@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// narrowTasks are trainings whose products may be of bfloat16.
-var narrowTasks = []struct {
+// blockTasks are the trainings of models of blocks.
+var blockTasks = []struct {
 	name string
 	make func(t *testing.T) Task
 }{
@@ -23,7 +23,7 @@ var narrowTasks = []struct {
 // and noise being the same, the loss of no update differs by more than 1 % of the first update's,
 // and the mean loss of the last third by no more than 0.2 % of it.
 func TestBF16Follows(t *testing.T) {
-	for _, test := range narrowTasks {
+	for _, test := range blockTasks {
 		t.Run(test.name, func(t *testing.T) {
 			var losses [2][]float64
 			for i, dtype := range []string{"f32", "bf16"} {
@@ -58,51 +58,61 @@ func TestBF16Follows(t *testing.T) {
 	}
 }
 
-// TestBF16Resumes checks that a run in bfloat16 that is stopped ends in the bits of one that is not,
-// with another number of workers.
-func TestBF16Resumes(t *testing.T) {
-	for _, test := range narrowTasks {
-		t.Run(test.name, func(t *testing.T) {
-			whole, parts := t.TempDir(), t.TempDir()
+// TestBlockSettingsResume checks that a run in bfloat16, or of the optimizer Muon, that is stopped
+// ends in the bits of one that is not, with another number of workers.
+func TestBlockSettingsResume(t *testing.T) {
+	for _, test := range blockTasks {
+		for _, set := range []func(s *Settings){
+			func(s *Settings) { s.DType = "bf16" },
+			func(s *Settings) { s.Optimizer = "muon" },
+		} {
 			s := quick
-			s.DType = "bf16"
-			if err := runTask(t, test.make(t), whole, s, t.Context(), 1, false, nil); err != nil {
-				t.Fatal(err)
-			}
-			ctx, cancel := context.WithCancel(t.Context())
-			runTask(t, test.make(t), parts, s, ctx, 3, false, func(r StepStats) {
-				if r.Step == 5 {
-					cancel()
+			set(&s)
+			t.Run(test.name+" "+s.DType+s.Optimizer, func(t *testing.T) {
+				whole, parts := t.TempDir(), t.TempDir()
+				if err := runTask(t, test.make(t), whole, s, t.Context(), 1, false, nil); err != nil {
+					t.Fatal(err)
+				}
+				ctx, cancel := context.WithCancel(t.Context())
+				runTask(t, test.make(t), parts, s, ctx, 3, false, func(r StepStats) {
+					if r.Step == 5 {
+						cancel()
+					}
+				})
+				if err := runTask(t, test.make(t), parts, s, t.Context(), 2, true, nil); err != nil {
+					t.Fatal(err)
+				}
+				for _, name := range []string{StateFile, ModelFile} {
+					a, err1 := os.ReadFile(filepath.Join(whole, name))
+					b, err2 := os.ReadFile(filepath.Join(parts, name))
+					if err1 != nil || err2 != nil || !bytes.Equal(a, b) {
+						t.Errorf("%s differs after resuming (%v, %v)", name, err1, err2)
+					}
 				}
 			})
-			if err := runTask(t, test.make(t), parts, s, t.Context(), 2, true, nil); err != nil {
-				t.Fatal(err)
-			}
-			for _, name := range []string{StateFile, ModelFile} {
-				a, err1 := os.ReadFile(filepath.Join(whole, name))
-				b, err2 := os.ReadFile(filepath.Join(parts, name))
-				if err1 != nil || err2 != nil || !bytes.Equal(a, b) {
-					t.Errorf("%s differs after resuming (%v, %v)", name, err1, err2)
-				}
-			}
-		})
+		}
 	}
 }
 
-// wide is a Task without another number format.
-type wide struct{ Task }
+// blockless is a Task without blocks.
+type blockless struct{ Task }
 
-func TestDTypeRefused(t *testing.T) {
-	s := quick
-	s.DType = "int8"
+func TestBlockSettingsRefused(t *testing.T) {
 	task := newText(t, TextOptions{})
-	if _, err := NewLoop(task, newGraph(t, 1), "", s); err == nil ||
-		!strings.Contains(err.Error(), `number format "int8" of training: want f32 or bf16`) {
-		t.Errorf("int8: error %v", err)
-	}
-	s.DType = "bf16"
-	if _, err := NewLoop(wide{task}, newGraph(t, 1), "", s); err == nil ||
-		!strings.Contains(err.Error(), "no number format but f32: got bf16") {
-		t.Errorf("a task without bf16: error %v", err)
+	for _, test := range []struct {
+		task             Task
+		dtype, optimizer string
+		want             string
+	}{
+		{task, "int8", "", `number format "int8" of training: want f32 or bf16`},
+		{task, "", "sgd", `optimizer "sgd": want one of [adamw muon]`},
+		{blockless{task}, "bf16", "", "no number format but f32: got bf16"},
+		{blockless{task}, "", "muon", "no optimizer but adamw: got muon"},
+	} {
+		s := quick
+		s.DType, s.Optimizer = test.dtype, test.optimizer
+		if _, err := NewLoop(test.task, newGraph(t, 1), "", s); err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("dtype %q, optimizer %q: error %v, want %q", test.dtype, test.optimizer, err, test.want)
+		}
 	}
 }

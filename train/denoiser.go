@@ -117,8 +117,8 @@ func (d *Denoiser) Measures() []string {
 // Changed implements Task: it repacks the weights.
 func (d *Denoiser) Changed() { d.Model.Repack() }
 
-// TrainIn implements NarrowTask.
-func (d *Denoiser) TrainIn(f tensor.DType) { d.Model.TrainIn(f) }
+// BlockWeights implements BlockTask.
+func (d *Denoiser) BlockWeights() []*tensor.Weight { return d.Model.BlockWeights() }
 
 // Accumulate implements Task.
 func (d *Denoiser) Accumulate(g *tensor.Graph, first int64, count int, scale float64) ([]float64, error) {

@@ -28,11 +28,12 @@ type Loop struct {
 
 	task  Task
 	graph *tensor.Graph
-	adam  *AdamW
 	ema   *EMA
 	step  int // updates made
 	watch watch
 	log   *runLog
+
+	optimizer optimizer
 }
 
 // StepStats are the measurements of one update, a line of a run's log.
@@ -53,16 +54,27 @@ func NewLoop(task Task, g *tensor.Graph, dir string, s Settings) (*Loop, error) 
 		return nil, err
 	}
 	if s.DType == tensor.BF16.String() {
-		narrow, ok := task.(NarrowTask)
+		blocks, ok := task.(BlockTask)
 		if !ok {
 			return nil, fmt.Errorf("this kind of training has no number format but %v: got %s", tensor.F32, s.DType)
 		}
-		narrow.TrainIn(tensor.BF16)
+		for _, w := range blocks.BlockWeights() {
+			w.TrainIn(tensor.BF16)
+		}
 	}
-	l := &Loop{Settings: s, Dir: dir, Every: 3 * time.Minute, task: task, graph: g}
-	l.adam = NewAdamW(task.Params(), s.Decay)
-	l.ema = NewEMA(task.Params(), s.EMA)
-	return l, nil
+	o, err := newOptimizer(task, s)
+	if err != nil {
+		return nil, err
+	}
+	return &Loop{
+		Settings:  s,
+		Dir:       dir,
+		Every:     3 * time.Minute,
+		task:      task,
+		graph:     g,
+		optimizer: o,
+		ema:       NewEMA(task.Params(), s.EMA),
+	}, nil
 }
 
 // Step returns the number of updates made.
@@ -150,7 +162,7 @@ func (l *Loop) update() (r StepStats, err error) {
 	if s.Clip > 0 && r.GradNorm > s.Clip {
 		scaleGrads(params, s.Clip/r.GradNorm)
 	}
-	l.adam.Update(r.LR)
+	l.optimizer.Update(r.LR)
 	l.task.Changed()
 	l.ema.Update(s.emaDecay(l.step))
 	l.step++

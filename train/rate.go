@@ -3,6 +3,7 @@ package train
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/tokencache/tokencache/tensor"
 )
@@ -18,9 +19,12 @@ type Settings struct {
 	LR       float64 `json:"lr"`           // learning rate after the warm-up
 	Warmup   int     `json:"warmup"`       // updates over which the rate rises to LR
 	Schedule string  `json:"schedule"`     // constant, or cosine: from LR to LR/100 at Steps
-	Decay    float64 `json:"weight_decay"` // of AdamW
+	Decay    float64 `json:"weight_decay"` // of the parameters, decoupled from the gradient
 	Clip     float64 `json:"clip"`         // maximum norm of the gradient; 0: unlimited
 	EMA      float64 `json:"ema"`          // decay of the average; at most (1+step)/(10+step)
+
+	// Optimizer is adamw, which "" means too, or muon: see Muon.
+	Optimizer string `json:"optimizer,omitempty"`
 
 	// DType is the number format of the products of the blocks' linear maps, forward and backward: f32,
 	// which "" means too, or bf16. Parameters, gradients and sums are float32 in either.
@@ -44,6 +48,8 @@ func (s Settings) Validate() error {
 		return fmt.Errorf("weight decay %g, clip %g: want 0 or more", s.Decay, s.Clip)
 	case !(s.EMA >= 0 && s.EMA < 1):
 		return fmt.Errorf("EMA decay %g: want 0 or more and less than 1", s.EMA)
+	case s.Optimizer != "" && !slices.Contains(Optimizers, s.Optimizer):
+		return fmt.Errorf("optimizer %q: want one of %v", s.Optimizer, Optimizers)
 	case s.DType != "" && s.DType != tensor.F32.String() && s.DType != tensor.BF16.String():
 		return fmt.Errorf("number format %q of training: want %v or %v", s.DType, tensor.F32, tensor.BF16)
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -35,25 +36,16 @@ const (
 	emaPrefix   = "ema."
 	mPrefix     = "adamw.m."
 	vPrefix     = "adamw.v."
+	muonPrefix  = "muon.m."
 )
 
 // arrays lists the arrays of a state by their names.
 func (l *Loop) arrays() (names []string, arrays map[string][]float32) {
-	arrays = map[string][]float32{}
+	arrays = l.optimizer.moments()
 	for i, p := range l.task.Params() {
-		ofParam := map[string][]float32{
-			valuePrefix: p.Value,
-			emaPrefix:   l.ema.Values[i],
-			mPrefix:     l.adam.m[i],
-			vPrefix:     l.adam.v[i],
-		}
-		for prefix, a := range ofParam {
-			names = append(names, prefix+p.Name)
-			arrays[prefix+p.Name] = a
-		}
+		arrays[valuePrefix+p.Name], arrays[emaPrefix+p.Name] = p.Value, l.ema.Values[i]
 	}
-	slices.Sort(names)
-	return names, arrays
+	return slices.Sorted(maps.Keys(arrays)), arrays
 }
 
 // save writes log, model and state, in this order, each whole or not at all: the log of a state is
@@ -180,7 +172,8 @@ func (l *Loop) Resume() error {
 			return fmt.Errorf("%s: %w", f.Path, err)
 		}
 	}
-	l.step, l.adam.Step = p.Step, p.Step
+	l.step = p.Step
+	l.optimizer.resume(p.Step)
 	l.watch = watch{mean: p.Watch[0], best: p.Watch[1], seen: int(p.Watch[2])}
 	l.task.Changed()
 	return nil

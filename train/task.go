@@ -22,12 +22,12 @@ type Task interface {
 	Metadata() (map[string]string, error)
 }
 
-// NarrowTask is a Task whose products may be of another number format than float32: see
-// Settings.DType.
-type NarrowTask interface {
+// BlockTask is a Task of a model of blocks, whose linear maps Settings.DType and Settings.Optimizer
+// are about.
+type BlockTask interface {
 	Task
-	// TrainIn sets the number format, F32 or BF16.
-	TrainIn(d tensor.DType)
+	// BlockWeights lists the linear maps of the blocks, all of them trainable.
+	BlockWeights() []*tensor.Weight
 }
 
 // ModelTensor is a tensor of a model's file. Values are nil for the parameter of that name.

@@ -252,8 +252,8 @@ func (t *Text) Measures() []string { return []string{"loss", "mse"} }
 // Changed implements Task: it repacks the weights.
 func (t *Text) Changed() { t.model.Repack() }
 
-// TrainIn implements NarrowTask.
-func (t *Text) TrainIn(d tensor.DType) { t.model.TrainIn(d) }
+// BlockWeights implements BlockTask.
+func (t *Text) BlockWeights() []*tensor.Weight { return t.model.BlockWeights() }
 
 // Accumulate implements Task.
 func (t *Text) Accumulate(g *tensor.Graph, first int64, count int, scale float64) ([]float64, error) {

@@ -23,27 +23,28 @@ import (
 
 // trainRun holds the flags of every kind of training.
 type trainRun struct {
-	Data     string        `once:"" help:"Images: a folder of IDX or CIFAR files, a folder with a subfolder for each class or with captions.jsonl, or an .npz." placeholder:"PATH"`
-	Split    string        `help:"Part of the data: train, test or all. Default: train where there are splits, else everything." default:"" enum:",train,test,all" placeholder:"PART"`
-	SkipBad  bool          `name:"skip-broken" help:"Skip image files that cannot be read, naming them, instead of stopping."`
-	Out      string        `short:"o" once:"" help:"Folder of the run: checkpoints, log, loss curve, samples." placeholder:"DIR" required:""`
-	Resume   bool          `help:"Continue the run in --out, bit for bit as if it had not been stopped. Its settings are kept; --steps, --data, --threads and the intervals may be given anew."`
-	Steps    *int          `help:"Updates in all. Default: what --epochs come to. The first line of progress says how long they take." placeholder:"N"`
-	Epochs   *float64      `settled:"" help:"Times that each image is seen. Default: 10, for a classifier 8." placeholder:"X"`
-	Batch    *int          `settled:"" help:"Images of an update. Default: 64." placeholder:"N"`
-	Micro    *int          `settled:"" name:"micro-batch" help:"Images in memory together; their gradients are summed up to --batch. Default: 16." placeholder:"N"`
-	LR       *float64      `settled:"" name:"lr" help:"Learning rate. Default: ${trainLR}, for a classifier ${classifierLR}." placeholder:"X"`
-	Warmup   *int          `settled:"" help:"Updates over which the rate rises. Default: 200." placeholder:"N"`
-	Schedule *string       `settled:"" help:"Learning rate after the warm-up: constant, or cosine down to a hundredth. Default: ${trainSchedule}, for a classifier ${classifierSchedule}." placeholder:"NAME"`
-	Decay    *float64      `settled:"" name:"weight-decay" help:"Weight decay of AdamW, 0 or more. Default: ${trainDecay}, for a classifier ${classifierDecay}." placeholder:"X"`
-	Clip     *float64      `settled:"" help:"Bring the gradient's norm down to this; 0: leave it. Default: 1." placeholder:"X"`
-	EMA      *float64      `settled:"" name:"ema" help:"Decay of the moving average of the weights, which is the model that comes out, 0 to below 1. Default: ${trainEMA}." placeholder:"X"`
-	DType    *string       `settled:"" name:"dtype" enum:"f32,bf16" help:"Number format of the blocks' products, forward and backward: f32, or bf16, which is faster where the processor has it; weights, gradients and sums stay float32. Default: f32." placeholder:"f32|bf16"`
-	Seed     *uint64       `short:"s" settled:"" help:"Seed of weights, order, noise and mirroring. Default: 1." placeholder:"N"`
-	Flip     *bool         `settled:"" help:"Mirror images at random. Default: they stay as they are."`
-	Save     time.Duration `name:"save-every" help:"Time between checkpoints, such as 90s, 3m or 1h." default:"3m"`
-	Threads  int           `help:"Worker threads. Default: all processors." placeholder:"N"`
-	JSON     bool          `name:"json" help:"Print one JSON object on standard output; all else goes to standard error."`
+	Data      string        `once:"" help:"Images: a folder of IDX or CIFAR files, a folder with a subfolder for each class or with captions.jsonl, or an .npz." placeholder:"PATH"`
+	Split     string        `help:"Part of the data: train, test or all. Default: train where there are splits, else everything." default:"" enum:",train,test,all" placeholder:"PART"`
+	SkipBad   bool          `name:"skip-broken" help:"Skip image files that cannot be read, naming them, instead of stopping."`
+	Out       string        `short:"o" once:"" help:"Folder of the run: checkpoints, log, loss curve, samples." placeholder:"DIR" required:""`
+	Resume    bool          `help:"Continue the run in --out, bit for bit as if it had not been stopped. Its settings are kept; --steps, --data, --threads and the intervals may be given anew."`
+	Steps     *int          `help:"Updates in all. Default: what --epochs come to. The first line of progress says how long they take." placeholder:"N"`
+	Epochs    *float64      `settled:"" help:"Times that each image is seen. Default: 10, for a classifier 8." placeholder:"X"`
+	Batch     *int          `settled:"" help:"Images of an update. Default: 64." placeholder:"N"`
+	Micro     *int          `settled:"" name:"micro-batch" help:"Images in memory together; their gradients are summed up to --batch. Default: 16." placeholder:"N"`
+	LR        *float64      `settled:"" name:"lr" help:"Learning rate. Default: ${trainLR}, for a classifier ${classifierLR}." placeholder:"X"`
+	Warmup    *int          `settled:"" help:"Updates over which the rate rises. Default: 200." placeholder:"N"`
+	Schedule  *string       `settled:"" help:"Learning rate after the warm-up: constant, or cosine down to a hundredth. Default: ${trainSchedule}, for a classifier ${classifierSchedule}." placeholder:"NAME"`
+	Optimizer *string       `settled:"" enum:"adamw,muon" help:"What follows the gradient: adamw, or muon, which makes the steps of the blocks' matrices orthogonal and takes adamw's for the rest. Default: adamw." placeholder:"NAME"`
+	Decay     *float64      `settled:"" name:"weight-decay" help:"Weight decay, decoupled as in AdamW, 0 or more. Default: ${trainDecay}, for a classifier ${classifierDecay}." placeholder:"X"`
+	Clip      *float64      `settled:"" help:"Bring the gradient's norm down to this; 0: leave it. Default: 1." placeholder:"X"`
+	EMA       *float64      `settled:"" name:"ema" help:"Decay of the moving average of the weights, which is the model that comes out, 0 to below 1. Default: ${trainEMA}." placeholder:"X"`
+	DType     *string       `settled:"" name:"dtype" enum:"f32,bf16" help:"Number format of the blocks' products, forward and backward: f32, or bf16, which is faster where the processor has it; weights, gradients and sums stay float32. Default: f32." placeholder:"f32|bf16"`
+	Seed      *uint64       `short:"s" settled:"" help:"Seed of weights, order, noise and mirroring. Default: 1." placeholder:"N"`
+	Flip      *bool         `settled:"" help:"Mirror images at random. Default: they stay as they are."`
+	Save      time.Duration `name:"save-every" help:"Time between checkpoints, such as 90s, 3m or 1h." default:"3m"`
+	Threads   int           `help:"Worker threads. Default: all processors." placeholder:"N"`
+	JSON      bool          `name:"json" help:"Print one JSON object on standard output; all else goes to standard error."`
 }
 
 // trainVars are the defaults of flags of training.
@@ -124,6 +125,7 @@ func (c *trainRun) settings(s train.Settings) train.Settings {
 	given(&s.Decay, c.Decay)
 	given(&s.Clip, c.Clip)
 	given(&s.EMA, c.EMA)
+	given(&s.Optimizer, c.Optimizer)
 	given(&s.DType, c.DType)
 	return s
 }
