@@ -171,6 +171,7 @@ func (g *Graph) LinearGateResidual(residual, gate *Tensor, rows *Rows, x *Tensor
 type linearOp struct {
 	gemm         kernel.Gemm
 	panels, rows split
+	unconverted  *Tensor // whose rows each part has yet to convert into gemm.X, or nil
 	convert      convertOp
 }
 
@@ -186,10 +187,18 @@ func (op *convertOp) run(part int, _ *worker) {
 	op.to.Rows(op.x.Data, op.x.Stride, r0, r1)
 }
 
+// toConvert returns memory of g for x in the number format of b.
+func (g *Graph) toConvert(x *Tensor, b *kernel.Packed) *kernel.Converted {
+	to := &g.ops.linear.convert.to
+	*to = kernel.NewConverted(g.floats.get(kernel.ConvertedLen(b, x.Rows)), b, x.Rows)
+	return to
+}
+
 // converted returns x in the number format of b, in memory of g.
 func (g *Graph) converted(x *Tensor, b *kernel.Packed) *kernel.Converted {
 	op := &g.ops.linear.convert
-	op.to, op.x = kernel.NewConverted(g.floats.get(kernel.ConvertedLen(b, x.Rows)), b, x.Rows), x
+	g.toConvert(x, b)
+	op.x = x
 	op.rows = newSplit(x.Rows, 1, g.Workers())
 	g.run(op, op.rows.parts)
 	return &op.to
@@ -208,16 +217,23 @@ func (g *Graph) multiply(gemm kernel.Gemm, x, y *Tensor) {
 		return
 	}
 	gemm.M = x.Rows
-	if gemm.B.DType() == F32 {
+	op := &g.ops.linear
+	op.unconverted = nil
+	op.panels, op.rows = divide(g.Workers(), gemm.B.Panels(), x.Rows)
+	switch {
+	case gemm.B.DType() == F32:
 		gemm.A, gemm.LDA = x.Data, x.Stride
-	} else if gemm.X == nil {
+	case gemm.X == nil:
 		defer g.floats.release(g.floats.mark())
-		gemm.X = g.converted(x, gemm.B)
+		if rows, ok := divideRows(g.Workers(), x.Rows, gemm.B.Bytes()); ok {
+			op.panels, op.rows, op.unconverted = newSplit(gemm.B.Panels(), 1, 1), rows, x
+			gemm.X = g.toConvert(x, gemm.B)
+		} else {
+			gemm.X = g.converted(x, gemm.B)
+		}
 	}
 	gemm.C, gemm.LDC = y.Data, y.Stride
-	op := &g.ops.linear
 	op.gemm = gemm
-	op.panels, op.rows = divide(g.Workers(), gemm.B.Panels(), x.Rows)
 	g.run(op, op.panels.parts*op.rows.parts)
 	g.count(2 * int64(x.Rows) * int64(gemm.B.K) * int64(gemm.B.N))
 }
@@ -225,5 +241,8 @@ func (g *Graph) multiply(gemm kernel.Gemm, x, y *Tensor) {
 func (op *linearOp) run(part int, w *worker) {
 	p0, p1 := op.panels.bounds(part / op.rows.parts)
 	r0, r1 := op.rows.bounds(part % op.rows.parts)
+	if x := op.unconverted; x != nil {
+		op.gemm.X.Rows(x.Data, x.Stride, r0, r1)
+	}
 	op.gemm.Run(w.floats(kernel.GemmScratch), r0, r1, p0, p1)
 }

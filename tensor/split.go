@@ -30,3 +30,14 @@ func divide(workers, panels, rows int) (p, r split) {
 	}
 	return p, newSplit(rows, 8, need)
 }
+
+// divideRows splits a product whose left-hand side has yet to be converted over rows alone, so that
+// each part converts its own. That saves the wait for the conversion, and pays where the weights are
+// small enough for every core's cache and the rows enough for all workers.
+func divideRows(workers, rows int, weightBytes int64) (r split, ok bool) {
+	const small, fewest, enough = 320 << 10, 16, 32
+	if workers == 1 || rows < fewest*workers || weightBytes > small {
+		return split{}, false
+	}
+	return newSplit(rows, 8, workers*max(1, min(rows/(enough*workers), partsPerWorker))), true
+}
