@@ -118,28 +118,28 @@ func (d *differences) record(site, row, p int, fresh []float32) {
 		known = 0 // the positions began anew, or it is too early for differences
 	}
 	known = min(known, d.order)
-	// Each difference, or value, gives its place to the new one, and becomes the next.
-	for i := range known {
-		di := values[i*w : (i+1)*w]
-		scale := float32(1)
-		if d.learned == nil {
-			scale = 1 / gap(d.times, d.node(site, row, i), p)
-		}
-		switch {
-		case d.packed:
-			d.replacePacked(di, fresh, scale)
-		case d.learned == nil:
-			kernel.Sub(di, fresh, di)
-			kernel.Scale(di, di, scale)
-			fallthrough
-		default:
-			swap(di, fresh)
-		}
-	}
-	if last := values[known*w : (known+1)*w]; d.packed {
-		kernel.PackPairs(last, fresh)
+	if d.learned != nil && !d.packed {
+		copy(values[w:(known+1)*w], values[:known*w])
+		copy(values[:w], fresh)
 	} else {
-		copy(last, fresh)
+		// Each difference gives its place to the new one, and becomes the next.
+		for i := range known {
+			di := values[i*w : (i+1)*w]
+			scale := float32(1)
+			if d.learned == nil {
+				scale = 1 / gap(d.times, d.node(site, row, i), p)
+			}
+			if d.packed {
+				d.replacePacked(di, fresh, scale)
+			} else {
+				kernel.Difference(di, fresh, scale)
+			}
+		}
+		if last := values[known*w : (known+1)*w]; d.packed {
+			kernel.PackPairs(last, fresh)
+		} else {
+			copy(last, fresh)
+		}
 	}
 	if d.before != nil && d.order > 0 {
 		before := d.before[site][row*d.order : (row+1)*d.order]
@@ -172,13 +172,6 @@ func (d *differences) replacePacked(di, fresh []float32, scale float32) {
 		}
 		kernel.AXPYPairHalves(lo, hi, next, old)
 		di = di[n:]
-	}
-}
-
-// swap exchanges the contents of a and b.
-func swap(a, b []float32) {
-	for i, v := range a {
-		a[i], b[i] = b[i], v
 	}
 }
 

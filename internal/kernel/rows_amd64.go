@@ -42,6 +42,7 @@ var rowAVX2 = rowOps{
 		weightedDot: weightedDotAVX2,
 		rmsNormGrad: rmsNormGradAVX2,
 		rotate:      rotateAVX2,
+		difference:  differenceAVX2,
 	},
 }
 
@@ -85,5 +86,6 @@ var rowAVX512 = rowOps{
 		weightedDot: weightedDotAVX512,
 		rmsNormGrad: rmsNormGradAVX512,
 		rotate:      rotateAVX512,
+		difference:  differenceAVX512,
 	},
 }

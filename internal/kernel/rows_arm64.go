@@ -42,5 +42,6 @@ var rowNEON = rowOps{
 		weightedDot: weightedDotNEON,
 		rmsNormGrad: rmsNormGradNEON,
 		rotate:      rotateNEON,
+		difference:  differenceNEON,
 	},
 }

@@ -9,6 +9,7 @@ type fusedOps struct {
 	weightedDot func(x, y, w []float32) (sum float32)
 	rmsNormGrad func(dx, dw, x, dy, w []float32, s, c float32)
 	rotate      func(a, b, x, y, cos, sin []float32)
+	difference  func(old, fresh []float32, scale float32)
 }
 
 // The destinations of these operations must not be the same memory as each other or as operands,
@@ -102,6 +103,21 @@ func Rotate(a, b, x, y, cos, sin []float32) {
 		for i, x := range x {
 			a[i] = fusedMultiplyAdd(-y[i], sin[i], float32(x*cos[i]))
 			b[i] = fusedMultiplyAdd(x, sin[i], float32(y[i]*cos[i]))
+		}
+	}
+}
+
+// Difference sets old to fresh, and fresh to (fresh - old) * scale of their values before: the next
+// backward difference, or divided difference, of a sequence.
+func Difference(old, fresh []float32, scale float32) {
+	sameLength("Difference", old, fresh)
+	switch f := active.row.fused; {
+	case len(old) == 0:
+	case f != nil:
+		f.difference(old, fresh, scale)
+	default:
+		for i, v := range fresh {
+			old[i], fresh[i] = v, float32(v-old[i])*scale
 		}
 	}
 }

@@ -47,6 +47,12 @@ var fusedCases = []fusedCase{
 		Mul(x[1], x[3], x[4])
 		MulAdd(x[1], x[2], x[5])
 	}},
+	{"Difference", 2, 0, func(x [][]float32) { Difference(x[0], x[1], 0.7) }, func(x [][]float32) {
+		fresh := slices.Clone(x[1])
+		Sub(x[1], fresh, x[0])
+		Scale(x[1], x[1], 0.7)
+		copy(x[0], fresh)
+	}},
 }
 
 // TestFusedRows checks that the operations have the bits of those that they stand for, at every

@@ -193,6 +193,11 @@ func rmsNormGradAVX512(dx []float32, dw []float32, x []float32, dy []float32, w 
 //go:noescape
 func rotateAVX512(a []float32, b []float32, x []float32, y []float32, cos []float32, sin []float32)
 
+// differenceAVX512 sets old to fresh, and fresh to (fresh - old) * scale of their values before.
+//
+//go:noescape
+func differenceAVX512(old []float32, fresh []float32, scale float32)
+
 // addAVX2 sets dst to a + b.
 //
 //go:noescape
@@ -381,3 +386,8 @@ func rmsNormGradAVX2(dx []float32, dw []float32, x []float32, dy []float32, w []
 //
 //go:noescape
 func rotateAVX2(a []float32, b []float32, x []float32, y []float32, cos []float32, sin []float32)
+
+// differenceAVX2 sets old to fresh, and fresh to (fresh - old) * scale of their values before.
+//
+//go:noescape
+func differenceAVX2(old []float32, fresh []float32, scale float32)

@@ -2567,6 +2567,47 @@ done:
 	VZEROUPPER
 	RET
 
+// func differenceAVX512(old []float32, fresh []float32, scale float32)
+TEXT ·differenceAVX512(SB), NOSPLIT, $0-52
+	MOVQ old_len+8(FP), CX
+	MOVQ old_base+0(FP), DI
+	MOVQ fresh_base+24(FP), SI
+	VBROADCASTSS scale+48(FP), Z13
+	XORL AX, AX
+	SUBQ $16, CX
+	JLT vectorEnd
+	PCALIGN $32
+
+vector:
+	VMOVUPS 0(SI)(AX*1), Z0
+	VMOVUPS 0(DI)(AX*1), Z1
+	VMOVUPS Z0, 0(DI)(AX*1)
+	VSUBPS Z1, Z0, Z0
+	VMULPS Z13, Z0, Z0
+	VMOVUPS Z0, 0(SI)(AX*1)
+	ADDQ $64, AX
+	SUBQ $16, CX
+	JGE vector
+
+vectorEnd:
+	ADDQ $16, CX
+	TESTQ CX, CX
+	JEQ done
+	MOVL $1, BX
+	SHLL CX, BX
+	DECL BX
+	KMOVW BX, K1
+	VMOVUPS.Z 0(SI)(AX*1), K1, Z0
+	VMOVUPS.Z 0(DI)(AX*1), K1, Z1
+	VMOVUPS Z0, K1, 0(DI)(AX*1)
+	VSUBPS Z1, Z0, Z0
+	VMULPS Z13, Z0, Z0
+	VMOVUPS Z0, K1, 0(SI)(AX*1)
+
+done:
+	VZEROUPPER
+	RET
+
 // func addAVX2(dst []float32, a []float32, b []float32)
 TEXT ·addAVX2(SB), NOSPLIT, $0-72
 	MOVQ dst_len+8(FP), CX
@@ -4806,6 +4847,46 @@ vectorEnd:
 	VMULPS Y2, Y1, Y4
 	VFMADD231PS Y3, Y0, Y4
 	VMASKMOVPS Y4, Y15, 0(SI)(AX*1)
+
+done:
+	VZEROUPPER
+	RET
+
+// func differenceAVX2(old []float32, fresh []float32, scale float32)
+TEXT ·differenceAVX2(SB), NOSPLIT, $0-52
+	MOVQ old_len+8(FP), CX
+	MOVQ old_base+0(FP), DI
+	MOVQ fresh_base+24(FP), SI
+	VBROADCASTSS scale+48(FP), Y13
+	XORL AX, AX
+	SUBQ $8, CX
+	JLT vectorEnd
+	PCALIGN $32
+
+vector:
+	VMOVUPS 0(SI)(AX*1), Y0
+	VMOVUPS 0(DI)(AX*1), Y1
+	VMOVUPS Y0, 0(DI)(AX*1)
+	VSUBPS Y1, Y0, Y0
+	VMULPS Y13, Y0, Y0
+	VMOVUPS Y0, 0(SI)(AX*1)
+	ADDQ $32, AX
+	SUBQ $8, CX
+	JGE vector
+
+vectorEnd:
+	ADDQ $8, CX
+	TESTQ CX, CX
+	JEQ done
+	MOVQ CX, X15
+	VPBROADCASTD X15, Y15
+	VPCMPGTD lane<>(SB), Y15, Y15
+	VMASKMOVPS 0(SI)(AX*1), Y15, Y0
+	VMASKMOVPS 0(DI)(AX*1), Y15, Y1
+	VMASKMOVPS Y0, Y15, 0(DI)(AX*1)
+	VSUBPS Y1, Y0, Y0
+	VMULPS Y13, Y0, Y0
+	VMASKMOVPS Y0, Y15, 0(SI)(AX*1)
 
 done:
 	VZEROUPPER

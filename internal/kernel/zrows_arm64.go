@@ -192,3 +192,8 @@ func rmsNormGradNEON(dx []float32, dw []float32, x []float32, dy []float32, w []
 //
 //go:noescape
 func rotateNEON(a []float32, b []float32, x []float32, y []float32, cos []float32, sin []float32)
+
+// differenceNEON sets old to fresh, and fresh to (fresh - old) * scale of their values before.
+//
+//go:noescape
+func differenceNEON(old []float32, fresh []float32, scale float32)

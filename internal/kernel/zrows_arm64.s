@@ -3611,3 +3611,79 @@ moved6:
 
 done:
 	RET
+
+// func differenceNEON(old []float32, fresh []float32, scale float32)
+TEXT ·differenceNEON(SB), NOSPLIT, $0-52
+	MOVD old_len+8(FP), R0
+	MOVD old_base+0(FP), R1
+	MOVD fresh_base+24(FP), R2
+	FMOVS scale+48(FP), F13
+	VDUP V13.S[0], V13.S4
+	SUBS $4, R0
+	BLT vectorEnd
+	PCALIGN $16
+
+vector:
+	FMOVQ 0(R2), F0
+	FMOVQ 0(R1), F1
+	FMOVQ F0, 0(R1)
+	WORD $0x4ea1d400 // FSUB V0.4S, V0.4S, V1.4S
+	WORD $0x6e2ddc00 // FMUL V0.4S, V0.4S, V13.4S
+	FMOVQ F0, 0(R2)
+	ADD $16, R1
+	ADD $16, R2
+	SUBS $4, R0
+	BGE vector
+
+vectorEnd:
+	ADD $4, R0
+	CBZ R0, done
+	TBZ $1, R0, one1
+	FMOVD (R2), F0
+	TBZ $0, R0, moved1
+	ADD $8, R2, R7
+	VLD1 (R7), V0.S[2]
+	B moved1
+
+one1:
+	FMOVS (R2), F0
+
+moved1:
+	TBZ $1, R0, one2
+	FMOVD (R1), F1
+	TBZ $0, R0, moved2
+	ADD $8, R1, R7
+	VLD1 (R7), V1.S[2]
+	B moved2
+
+one2:
+	FMOVS (R1), F1
+
+moved2:
+	TBZ $1, R0, one3
+	FMOVD F0, (R1)
+	TBZ $0, R0, moved3
+	ADD $8, R1, R7
+	VST1 V0.S[2], (R7)
+	B moved3
+
+one3:
+	FMOVS F0, (R1)
+
+moved3:
+	WORD $0x4ea1d400 // FSUB V0.4S, V0.4S, V1.4S
+	WORD $0x6e2ddc00 // FMUL V0.4S, V0.4S, V13.4S
+	TBZ $1, R0, one4
+	FMOVD F0, (R2)
+	TBZ $0, R0, moved4
+	ADD $8, R2, R7
+	VST1 V0.S[2], (R7)
+	B moved4
+
+one4:
+	FMOVS F0, (R2)
+
+moved4:
+
+done:
+	RET

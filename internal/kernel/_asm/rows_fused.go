@@ -83,4 +83,13 @@ sets, the sums being rounded once,
 		r.do(addProduct, 4, 0, vec(3))
 		r.store("b", 4)
 	})
+	r.maps("difference", "old []float32, fresh []float32, scale float32",
+		"sets old to fresh, and fresh to (fresh - old) * scale of their values before.", func() {
+			r.load(0, "fresh")
+			r.load(1, "old")
+			r.store("old", 0)
+			r.do(subFloats, 0, 0, vec(1))
+			r.do(mulFloats, 0, 0, r.scalars["scale"])
+			r.store("fresh", 0)
+		})
 }
