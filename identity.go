@@ -37,6 +37,7 @@ func (p *Pipeline) Identity(req Request) string {
 		DType       string `json:",omitempty"` // not of float32, the only one there once was
 		Cache       string `json:",omitempty"` // likewise
 		Attention   int    `json:",omitempty"` // of few tokens it has had one version
+		AttentionIn string `json:",omitempty"` // not float32, which it once was in every number format
 	}{
 		Version:  1,
 		Model:    p.Fingerprint(),
@@ -62,6 +63,9 @@ func (p *Pipeline) Identity(req Request) string {
 	if shape := p.net.Shape(); shape.Tokens >= kernel.LongAttention ||
 		p.decoder != nil && shape.LatentRows*shape.LatentCols >= kernel.LongAttention {
 		id.Attention = kernel.AttentionVersion
+	}
+	if d := kernel.AttentionIn(p.DType()); d != F32 {
+		id.AttentionIn = d.String()
 	}
 	id.Autoencoder = p.autoencoder()
 	if req.Noise != nil {

@@ -107,6 +107,7 @@ func (b *Block) attend(
 	d := out.Cols
 	in := tensor.AttentionInput{
 		Heads: b.Attn.Heads,
+		DType: tensor.AttentionIn(b.Attn.QKV.DType()),
 		Q:     g.Columns(qkv, 0, d), QRows: x.Rows,
 		K: g.Columns(qkv, d, 2*d), V: g.Columns(qkv, 2*d, 3*d), KRows: x.Rows,
 		ColSums: x.ColSums,

@@ -61,6 +61,7 @@ func (b *textBlock) forward(g *tensor.Graph, m *Model, x *tensor.Tensor, rows *t
 	qkv := g.Linear(g.RMSNorm(x, b.norm, normEps), b.qkv)
 	attended := g.Attention(tensor.AttentionInput{
 		Heads: m.Heads,
+		DType: tensor.AttentionIn(b.qkv.DType()),
 		Q:     m.turned(g, g.Columns(qkv, 0, h), b.norms.q, pos),
 		K:     m.turned(g, g.Columns(qkv, h, 2*h), b.norms.k, pos),
 		V:     g.Columns(qkv, 2*h, 3*h),
@@ -269,6 +270,7 @@ func (b *Block) attend(g *tensor.Graph, x *seam.Tokens, q, key, value *tensor.Te
 func (b *Block) attendOne(g *tensor.Graph, out *tensor.Tensor, x *seam.Tokens, q, key, value *tensor.Tensor) *tensor.Tensor {
 	in := tensor.AttentionInput{
 		Heads:   b.model.Heads,
+		DType:   tensor.AttentionIn(b.image.qkv.DType()),
 		Q:       q,
 		QRows:   x.Rows,
 		K:       key,

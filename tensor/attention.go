@@ -17,6 +17,9 @@ type AttentionInput struct {
 	K, V  *Tensor // [key rows, heads*dim]
 	KRows *Rows
 
+	// DType is the number format of both products: F32, which is that of training too, or BF16.
+	DType DType
+
 	// Scale is what products of queries and keys are multiplied by; 0 stands for 1/sqrt(dim).
 	Scale float32
 
@@ -77,6 +80,9 @@ func (g *Graph) AttentionInto(out *Tensor, in AttentionInput) *Tensor {
 	mustMatch("attention output", out, in.Q.Rows, in.Q.Cols)
 	op := &g.ops.attention
 	*op = newAttentionOp(in, out)
+	if g.tape != nil {
+		op.in.DType = F32
+	}
 	samples := in.QRows.Samples()
 	maxQueries, flops := 0, int64(0)
 	for s := range samples {
@@ -99,13 +105,14 @@ func (g *Graph) AttentionInto(out *Tensor, in AttentionInput) *Tensor {
 	if op.chunks > 1 {
 		m := g.Mark()
 		defer g.Release(m)
-		k := kernel.Attention{NK: op.maxKeys, Dim: op.dim}
+		k := kernel.Attention{NK: op.maxKeys, Dim: op.dim, DType: op.in.DType}
 		op.packed = g.New(heads, k.PackedLen())
 		g.ops.pack.op = op
 		g.run(&g.ops.pack, heads)
 	}
 	g.run(op, heads*op.chunks)
 	if g.recording(in.Q, in.K, in.V, in.Bias) {
+		in := in // captured by reference, as it is large: without the copy, every call would allocate
 		g.record(out, func(dout *Tensor) { g.attentionBackward(in, out, dout) })
 	}
 	return out
@@ -122,7 +129,7 @@ func (op *attentionOp) head(sample, head int) kernel.Attention {
 		LDQ: in.Q.Stride, NQ: in.QRows.Start[sample+1] - q0,
 		LDK: in.K.Stride, LDV: in.V.Stride, NK: in.KRows.Start[sample+1] - k0,
 		LDOut: op.out.Stride,
-		Dim:   op.dim, Scale: op.scale,
+		Dim:   op.dim, DType: in.DType, Scale: op.scale,
 	}
 	if a.NQ == 0 {
 		return a

@@ -18,3 +18,7 @@ const (
 
 // ParseDType returns the format of a name: f32, bf16 or int8.
 func ParseDType(name string) (DType, error) { return kernel.ParseDType(name) }
+
+// AttentionIn returns the number format of attention next to linear maps of one, on this processor:
+// F32 or BF16.
+func AttentionIn(d DType) DType { return kernel.AttentionIn(d) }

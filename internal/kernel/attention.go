@@ -15,6 +15,10 @@ type Attention struct {
 	NK      int // at least 1
 	Dim     int
 
+	// DType is the number format of both products, F32 or BF16: queries, keys, values and the weights
+	// of the softmax are rounded to it. Sums and the softmax itself are float32.
+	DType DType
+
 	Scale  float32
 	Bias   []float32 // [NQ, NK], or nil for zeros
 	LDBias int
@@ -27,32 +31,81 @@ type Attention struct {
 	ColSum []float32
 }
 
-// PackedLen returns how many floats Pack writes. It depends on NK and Dim alone and grows with
-// either.
+// AttentionIn returns the number format of attention in a network whose linear maps have one:
+// bfloat16 where the processor multiplies in it, which is faster, and float32 elsewhere.
+func AttentionIn(d DType) DType {
+	if d != F32 && active.narrow.bf16.run == tileBF16DotOfAVX512 {
+		return BF16
+	}
+	return F32
+}
+
+// PackedLen returns how many floats Pack writes. It depends on NK, Dim and DType alone and grows
+// with the first two.
 func (a *Attention) PackedLen() int {
-	return a.packedKeysLen() + PackedLen(a.Dim, a.NK)
+	return a.packedKeysLen() + WordsLen(a.DType, a.Dim, a.NK)
 }
 
 // packedKeysLen is rounded so that the values begin at a cache line if the keys do.
 func (a *Attention) packedKeysLen() int {
-	return roundUp(PackedLen(a.NK, a.Dim), cacheLine/4)
+	return roundUp(WordsLen(a.DType, a.NK, a.Dim), floatsOfLine)
 }
 
 // ScratchLen returns how many floats of scratch memory Run needs.
 func (a *Attention) ScratchLen() int {
 	if a.blocked() {
-		return maxRows * keyBlock
+		return a.queryWords(queryTiles*maxRows) + maxRows*keyBlock
 	}
-	return (maxRows + 1) * a.scoresStride()
+	return a.queryWords(maxRows) + (maxRows+1)*a.scoresStride()
 }
 
-func (a *Attention) scoresStride() int { return roundUp(a.NK, cacheLine/4) }
+func (a *Attention) scoresStride() int { return roundUp(a.NK, floatsOfLine) }
+
+// queryWords returns the words of rows of queries that have to be converted.
+func (a *Attention) queryWords(rows int) int {
+	if a.DType == F32 {
+		return 0
+	}
+	return roundUp(rows*layoutOf(a.DType).rowWords(a.Dim), floatsOfLine)
+}
+
+// queries returns rows of Q in the number format, in words if that is not float32, and their
+// stride.
+func (a *Attention) queries(words []float32, first, rows int) (q []float32, ld int) {
+	q = a.Q[first*a.LDQ:]
+	if a.DType == F32 {
+		return q, a.LDQ
+	}
+	ld = layoutOf(a.DType).rowWords(a.Dim)
+	for r := range rows {
+		active.round(words[r*ld:][:ld], q[r*a.LDQ:][:a.Dim])
+	}
+	return words, ld
+}
+
+// narrow converts a row of weights of the softmax in place, if they have to be.
+func (a *Attention) narrow(row []float32) {
+	if a.DType != F32 {
+		active.round(row[:layoutOf(a.DType).rowWords(len(row))], row)
+	}
+}
 
 // Pack packs the keys and values into dst, PackedLen floats, for Run.
 func (a *Attention) Pack(dst []float32) {
 	a.checkSize()
-	PackNK(dst, a.K, a.LDK, a.NK, a.Dim)
-	PackKN(dst[a.packedKeysLen():], a.V, a.LDV, a.Dim, a.NK)
+	keys, values := a.split(dst)
+	if a.DType == F32 {
+		PackNK(keys, a.K, a.LDK, a.NK, a.Dim)
+		PackKN(values, a.V, a.LDV, a.Dim, a.NK)
+		return
+	}
+	PackNKBF16(keys, a.K, a.LDK, a.NK, a.Dim)
+	PackKNBF16(values, a.V, a.LDV, a.Dim, a.NK)
+}
+
+// split divides the memory of Pack.
+func (a *Attention) split(packed []float32) (keys, values []float32) {
+	return packed[:WordsLen(a.DType, a.NK, a.Dim)], packed[a.packedKeysLen():][:WordsLen(a.DType, a.Dim, a.NK)]
 }
 
 // Run computes rows q0 up to q1 of Out from what Pack wrote; it does not read K and V. Scratch is
@@ -63,19 +116,22 @@ func (a *Attention) Run(packed, scratch []float32, q0, q1 int) {
 	if q0 >= q1 {
 		return
 	}
-	keys := newPacked(packed, &active.product.layout, a.NK, a.Dim)
-	values := newPacked(packed[a.packedKeysLen():], &active.product.layout, a.Dim, a.NK)
+	keyWords, valueWords := a.split(packed)
+	keys, values := PackedWords(a.DType, keyWords, a.NK, a.Dim), PackedWords(a.DType, valueWords, a.Dim, a.NK)
 	if a.blocked() {
 		a.runBlocked(&keys, &values, scratch, q0, q1)
 		return
 	}
 	stride := a.scoresStride()
+	words := a.queryWords(maxRows)
+	converted, scratch := scratch[:words], scratch[words:]
 	scores, biased := scratch[:maxRows*stride], scratch[maxRows*stride:][:a.NK]
-	blocks := (q1 - q0 + active.product.rows - 1) / active.product.rows
+	blocks := (q1 - q0 + keys.layout.rows - 1) / keys.layout.rows
 	for block := range blocks {
 		first, rows := share(q1-q0, blocks, block)
 		first += q0
-		multiply(scores, stride, a.Q[first*a.LDQ:], a.LDQ, rows, &keys, 0, keys.Panels())
+		q, ldq := a.queries(converted, first, rows)
+		multiply(scores, stride, q, ldq, rows, &keys, 0, keys.Panels())
 		for r := range rows {
 			row := scores[r*stride:][:a.NK]
 			if a.Bias == nil {
@@ -88,18 +144,22 @@ func (a *Attention) Run(packed, scratch []float32, q0, q1 int) {
 			if a.ColSum != nil {
 				Add(a.ColSum, a.ColSum, row)
 			}
+			a.narrow(row)
 		}
 		multiply(a.Out[first*a.LDOut:], a.LDOut, scores, stride, rows, &values, 0, values.Panels())
 	}
 }
 
-// multiply sets c to the product of one tile's rows of a and panels panel0 up to panel1 of b. The
-// caller has checked their lengths.
+// multiply sets c to the product of one tile's rows of a and panels panel0 up to panel1 of b, a
+// being of its number format. The caller has checked their lengths.
 func multiply(c []float32, ldc int, a []float32, lda, rows int, b *Packed, panel0, panel1 int) {
-	t := tile{rows: rows, a: a[:(rows-1)*lda+b.K], lda: lda, k: b.K, taps: oneTap, ldc: ldc}
-	lanes, kind := b.layout.lanes, b.layout.run
+	lanes, column := b.layout.lanes, b.layout.columnWords(b.K)
+	t := tile{
+		rows: rows, a: a[:(rows-1)*lda+b.layout.rowWords(b.K)], lda: lda,
+		k: b.layout.steps(b.K), taps: oneTap, ldc: ldc,
+	}
 	vector, _ := b.vectors(panel0)
-	data, left := b.data[vector*lanes*b.K:], b.N-vector*lanes
+	data, left := b.data[vector*lanes*column:], b.N-vector*lanes
 	for panel := panel0; panel < panel1; panel++ {
 		t.vectors = b.narrow
 		if panel < b.wide {
@@ -108,9 +168,9 @@ func multiply(c []float32, ldc int, a []float32, lda, rows int, b *Packed, panel
 		width := t.vectors * lanes
 		cols := min(width, left)
 		t.tail = cols - width + lanes
-		t.b, data = data[:width*b.K], data[width*b.K:]
+		t.b, data = data[:width*column], data[width*column:]
 		t.c = c[:(rows-1)*ldc+cols]
-		t.run(kind)
+		t.run(b.layout.run)
 		left -= cols
 		c = c[cols:]
 	}
@@ -119,6 +179,9 @@ func multiply(c []float32, ldc int, a []float32, lda, rows int, b *Packed, panel
 func (a *Attention) checkSize() {
 	if a.NK < 1 || a.Dim < 1 {
 		panic(fmt.Sprintf("kernel: attention to %d keys of %d numbers", a.NK, a.Dim))
+	}
+	if a.DType != F32 && a.DType != BF16 {
+		panic(fmt.Sprintf("kernel: attention in %v", a.DType))
 	}
 }
 

@@ -17,14 +17,18 @@ const (
 	queryTiles = 8
 )
 
+// blocked reports whether the keys are divided into blocks, which begin at whole steps of the values.
 func (a *Attention) blocked() bool {
-	return a.NK >= LongAttention && a.Bias == nil && a.ColSum == nil
+	l := layoutOf(a.DType)
+	return a.NK >= LongAttention && a.Bias == nil && a.ColSum == nil && l.lanes%l.group == 0
 }
 
 // runBlocked is Run for blocks of keys. Out holds the sums of the weighted values of the blocks so
 // far, relative to the highest score so far, and is divided by the sum of the weights at the end.
 // The blocks depend on NK alone, so rows may be divided in any way.
-func (a *Attention) runBlocked(keys, values *Packed, scores []float32, q0, q1 int) {
+func (a *Attention) runBlocked(keys, values *Packed, scratch []float32, q0, q1 int) {
+	words := a.queryWords(queryTiles * maxRows)
+	converted, scores := scratch[:words], scratch[words:]
 	perBlock := keyBlock / (keys.layout.vectors * keys.layout.lanes)
 	keyBlocks := (keys.Panels() + perBlock - 1) / perBlock
 	step := queryTiles * keys.layout.rows
@@ -32,6 +36,7 @@ func (a *Attention) runBlocked(keys, values *Packed, scores []float32, q0, q1 in
 		var state [queryTiles * maxRows]softmaxState
 		rows := min(step, q1-q0)
 		tiles := (rows + keys.layout.rows - 1) / keys.layout.rows
+		q, ldq := a.queries(converted, q0, rows)
 		for block := range keyBlocks {
 			panel, panels := share(keys.Panels(), keyBlocks, block)
 			key0, _ := keys.Panel(panel)
@@ -41,9 +46,11 @@ func (a *Attention) runBlocked(keys, values *Packed, scores []float32, q0, q1 in
 			for tile := range tiles {
 				first, count := share(rows, tiles, tile)
 				out := a.Out[(q0+first)*a.LDOut:]
-				multiply(scores, stride, a.Q[(q0+first)*a.LDQ:], a.LDQ, count, keys, panel, panel+panels)
+				multiply(scores, stride, q[first*ldq:], ldq, count, keys, panel, panel+panels)
 				for r := range count {
-					state[first+r].add(scores[r*stride:][:key1-key0], out[r*a.LDOut:][:a.Dim], a.Scale, block == 0)
+					row := scores[r*stride:][:key1-key0]
+					state[first+r].add(row, out[r*a.LDOut:][:a.Dim], a.Scale, block == 0)
+					a.narrow(row)
 				}
 				accumulate(out, a.LDOut, scores, stride, count, values, key0, key1)
 			}
@@ -79,16 +86,20 @@ func (s *softmaxState) add(scores, out []float32, scale float32, first bool) {
 	s.sum += row.exp2Sum(scores, scores, scale, s.shift)
 }
 
-// accumulate adds to c the product of one tile's rows of a and rows key0 up to key1 of b.
+// accumulate adds to c the product of one tile's rows of a and rows key0 up to key1 of b, a being of
+// its number format.
 func accumulate(c []float32, ldc int, a []float32, lda, rows int, b *Packed, key0, key1 int) {
-	n := key1 - key0
-	t := tile{rows: rows, a: a[:(rows-1)*lda+n], lda: lda, k: n, taps: oneTap, ldc: ldc, add: true}
+	l, n := b.layout, key1-key0
+	t := tile{
+		rows: rows, a: a[:(rows-1)*lda+l.rowWords(n)], lda: lda,
+		k: l.steps(n), taps: oneTap, ldc: ldc, add: true,
+	}
 	for panel := range b.Panels() {
 		first, cols := b.Panel(panel)
 		t.setPanel(b, panel)
-		width := len(t.b) / b.K
-		t.b = t.b[key0*width : key1*width]
+		width := t.vectors * l.lanes
+		t.b = t.b[width*l.columnWords(key0) : width*l.columnWords(key1)]
 		t.c = c[first:][:(rows-1)*ldc+cols]
-		t.run(active.product.layout.run)
+		t.run(l.run)
 	}
 }

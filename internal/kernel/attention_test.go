@@ -31,6 +31,20 @@ func newAttention(t *testing.T, rnd *rand.Rand, nq, nk, dim int, bias, colSum bo
 	return a, out
 }
 
+// rounded returns the attention with queries, keys and values in its number format.
+func (a *Attention) rounded() *Attention {
+	r := *a
+	if a.DType == BF16 {
+		for _, m := range []*[]float32{&r.Q, &r.K, &r.V} {
+			*m = slices.Clone(*m)
+			for i, v := range *m {
+				(*m)[i] = fromBF16(toBF16(v))
+			}
+		}
+	}
+	return &r
+}
+
 // reference returns softmax(Scale·Q·Kᵀ + Bias)·V and the sums of the columns of the softmax, in
 // float64, and the largest error that float32 may add to an exponent of the softmax.
 func (a *Attention) reference() (out, colSum []float64, exponentError float64) {
@@ -79,17 +93,22 @@ func (a *Attention) run(t *testing.T) {
 func TestAttention(t *testing.T) {
 	eachImpl(t, func(t *testing.T) {
 		rnd := rand.New(rand.NewPCG(11, 12))
-		test := func(nq, nk, dim int, bias, colSum bool) {
-			t.Run(fmt.Sprintf("%dx%dx%d/bias=%v/colSum=%v", nq, nk, dim, bias, colSum), func(t *testing.T) {
+		testIn := func(d DType, nq, nk, dim int, bias, colSum bool) {
+			t.Run(fmt.Sprintf("%v/%dx%dx%d/bias=%v/colSum=%v", d, nq, nk, dim, bias, colSum), func(t *testing.T) {
 				a, guard := newAttention(t, rnd, nq, nk, dim, bias, colSum)
+				a.DType = d
 				sumsBefore := slices.Clone(a.ColSum)
 				a.run(t)
 				guard.check(t, "output", nq, dim, a.LDOut)
-				out, sums, exponentError := a.reference()
+				out, sums, exponentError := a.rounded().reference()
 				// An error e in each exponent moves each weight, and the sum that divides it, by a
 				// factor within exp(±e); rounding adds a few units to each weight and one for each
 				// of the nk terms.
 				relative := 2*math.Expm1(exponentError) + float64(2*nk+16)*unit
+				sumsRelative := relative
+				if d == BF16 {
+					relative += 0x1p-8 // the rounding of the weights, whose sum is 1
+				}
 				for q := range nq {
 					for i := range dim {
 						var largest float64
@@ -104,12 +123,16 @@ func TestAttention(t *testing.T) {
 				}
 				for k, got := range a.ColSum {
 					want := float64(sumsBefore[k]) + sums[k]
-					tolerance := relative*sums[k] + float64(nq)*unit*(math.Abs(float64(sumsBefore[k]))+sums[k])
+					tolerance := sumsRelative*sums[k] + float64(nq)*unit*(math.Abs(float64(sumsBefore[k]))+sums[k])
 					if !(math.Abs(float64(got)-want) <= tolerance) {
 						t.Fatalf("ColSum[%d] = %v, want %v within %.2g", k, got, want, tolerance)
 					}
 				}
 			})
+		}
+		test := func(nq, nk, dim int, bias, colSum bool) {
+			testIn(F32, nq, nk, dim, bias, colSum)
+			testIn(BF16, nq, nk, dim, bias, colSum)
 		}
 		for _, dim := range []int{1, 12, 24, 32, 64, 72, 80, 512} {
 			test(19, 33, dim, dim%3 == 0, dim%2 == 0)
@@ -126,14 +149,17 @@ func TestAttention(t *testing.T) {
 }
 
 func TestAttentionDivisionKeepsEveryBit(t *testing.T) {
-	t.Run("one block of keys", func(t *testing.T) { divideAttention(t, 45, 50, true) })
-	t.Run("several", func(t *testing.T) { divideAttention(t, 85, LongAttention+100, false) })
+	for _, d := range []DType{F32, BF16} {
+		t.Run(d.String()+", one block of keys", func(t *testing.T) { divideAttention(t, d, 45, 50, true) })
+		t.Run(d.String()+", several", func(t *testing.T) { divideAttention(t, d, 85, LongAttention+100, false) })
+	}
 }
 
-func divideAttention(t *testing.T, nq, nk int, bias bool) {
+func divideAttention(t *testing.T, d DType, nq, nk int, bias bool) {
 	eachImpl(t, func(t *testing.T) {
 		rnd := rand.New(rand.NewPCG(13, 14))
 		a, _ := newAttention(t, rnd, nq, nk, 24, bias, false)
+		a.DType = d
 		packed, scratch := make([]float32, a.PackedLen()), make([]float32, a.ScratchLen())
 		a.Pack(packed)
 		a.Run(packed, scratch, 0, a.NQ)
@@ -159,10 +185,18 @@ func divideAttention(t *testing.T, nq, nk int, bias bool) {
 // TestBlockedAttentionOfUnlikeScores checks rows whose highest score is in the first block of keys,
 // in the last or in none, with scores too far apart for their powers of two, and NaN.
 func TestBlockedAttentionOfUnlikeScores(t *testing.T) {
+	for _, d := range []DType{F32, BF16} {
+		t.Run(d.String(), func(t *testing.T) { unlikeScores(t, d) })
+	}
+}
+
+func unlikeScores(t *testing.T, d DType) {
 	const nk, dim = LongAttention + 300, 4
+	within := map[DType]float64{F32: 1e-4, BF16: 0x1p-8}[d]
 	eachImpl(t, func(t *testing.T) {
 		rnd := rand.New(rand.NewPCG(17, 18))
 		a, _ := newAttention(t, rnd, 4, nk, dim, false, false)
+		a.DType = d
 		for k := range nk {
 			clear(a.K[k*a.LDK:][:dim])
 		}
@@ -174,10 +208,10 @@ func TestBlockedAttentionOfUnlikeScores(t *testing.T) {
 			clear(a.Q[q*a.LDQ+1:][:dim-1])
 		}
 		a.run(t)
-		want, _, _ := a.reference()
+		want, _, _ := a.rounded().reference()
 		for q := range 3 {
 			for i := range dim {
-				if got, want := float64(a.Out[q*a.LDOut+i]), want[q*dim+i]; !(math.Abs(got-want) <= 1e-4) {
+				if got, want := float64(a.Out[q*a.LDOut+i]), want[q*dim+i]; !(math.Abs(got-want) <= within) {
 					t.Errorf("Out[%d,%d] = %v, want %v", q, i, got, want)
 				}
 			}
@@ -195,6 +229,7 @@ func TestRunAllocatesNothing(t *testing.T) {
 		a, _ := newAttention(t, rnd, 20, 21, 24, true, true)
 		packed, scratch := make([]float32, a.PackedLen()), make([]float32, a.ScratchLen())
 		long, _ := newAttention(t, rnd, 20, LongAttention, 24, false, false)
+		long.DType = BF16
 		longPacked, longScratch := make([]float32, long.PackedLen()), make([]float32, long.ScratchLen())
 		p := newGuards(t, 1<<12).product(rnd, 20, 50, 9, 4)
 		gemmScratch := make([]float32, GemmScratch)
@@ -223,6 +258,7 @@ func TestAttentionRefusesWhatDoesNotFit(t *testing.T) {
 		"bias too short":             func(a *Attention) { a.Bias = a.Bias[1:] },
 		"rows of the output overlap": func(a *Attention) { a.LDOut = a.Dim - 1 },
 		"column sums too few":        func(a *Attention) { a.ColSum = a.ColSum[1:] },
+		"int8":                       func(a *Attention) { a.DType = INT8 },
 		"queries not there":          func(a *Attention) { a.NQ++ },
 	}
 	for name, spoil := range tests {

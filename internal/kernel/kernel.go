@@ -90,7 +90,7 @@ func ActiveLevel() Level { return active.floats }
 // LevelOf returns the level of the implementation in use for a network whose products have a number
 // format: of levels that give the same bits, the lowest.
 func LevelOf(d DType) Level {
-	if d == BF16 {
+	if d == BF16 || AttentionIn(d) == BF16 {
 		return active.bf16
 	}
 	return active.floats

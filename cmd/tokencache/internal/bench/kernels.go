@@ -145,14 +145,19 @@ func (r *KernelReport) level(ctx context.Context, o KernelOptions, threads int) 
 		for _, tokens := range o.Tokens {
 			rows := tensor.Uniform(attentionBatch, tokens)
 			qkv := tensor.FromSlice(pattern(rows.Len()*3*width), rows.Len(), 3*width)
-			err := add("attention", kernel.F32, tokens, dim, tokens, func() {
-				g.Attention(tensor.AttentionInput{
-					Heads: heads, QRows: rows, KRows: rows,
-					Q: g.Columns(qkv, 0, width), K: g.Columns(qkv, width, 2*width), V: g.Columns(qkv, 2*width, 3*width),
+			for _, d := range o.DTypes {
+				if d == kernel.INT8 || kernel.AttentionIn(d) != d {
+					continue
+				}
+				err := add("attention", d, tokens, dim, tokens, func() {
+					g.Attention(tensor.AttentionInput{
+						Heads: heads, DType: d, QRows: rows, KRows: rows,
+						Q: g.Columns(qkv, 0, width), K: g.Columns(qkv, width, 2*width), V: g.Columns(qkv, 2*width, 3*width),
+					})
 				})
-			})
-			if err != nil {
-				return err
+				if err != nil {
+					return err
+				}
 			}
 		}
 	}

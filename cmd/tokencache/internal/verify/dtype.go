@@ -18,7 +18,8 @@ import (
 // block's MLP has two such maps, one behind the other. Its attention has as many, values and
 // projection, and the scores, products of two results of such maps, err by √2·u of themselves,
 // which counts as a third. Neither branch adds more to the residual stream than is in it, so that
-// the error behind L blocks is at most √(5L)·u. Guidance of scale s takes s times one prediction
+// the error behind L blocks is at most √(5L)·u. Where attention multiplies in bfloat16, the scores
+// and the weighted values are two more products of rounded numbers. Guidance of scale s takes s times one prediction
 // and 1-s times another, and a run of n steps adds up n of those errors, none of which grows:
 // √(s²+(s-1)²)·√n times as much.
 //
@@ -46,15 +47,11 @@ func roundingOfText(m *minit2i.Model) rounding { return roundingIn(m.DType, m.Te
 
 // roundingIn returns the bound for a number of blocks in a number format.
 func roundingIn(d tensor.DType, blocks int) rounding {
-	maps := 5 * blocks
-	unit := 0.0
-	switch d {
-	case tensor.BF16:
-		unit = bf16Error
-	case tensor.INT8:
-		unit = int8Error
+	ofBlock := math.Sqrt(5) * map[tensor.DType]float64{tensor.BF16: bf16Error, tensor.INT8: int8Error}[d]
+	if tensor.AttentionIn(d) == tensor.BF16 {
+		ofBlock = math.Hypot(ofBlock, math.Sqrt2*bf16Error)
 	}
-	return rounding{bound: unit * math.Sqrt(float64(maps)), gain: 1}
+	return rounding{bound: ofBlock * math.Sqrt(float64(blocks)), gain: 1}
 }
 
 // roundingOfDecoder returns the bound for images that an autoencoder decodes. A convolution is a
