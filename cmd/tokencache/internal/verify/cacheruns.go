@@ -130,16 +130,28 @@ func (r *run) recordedRun(
 	if err != nil {
 		return err
 	}
-	r.compareRecorded(c, one.name+".x", done.x, samplingTolerance)
-	if name := one.name + ".compute"; c.has(name) {
-		computed := counted.wholeSteps(len(m.Blocks), m.Tokens(), c.separate(one.name))
-		r.decidedRecorded(c, name, computed)
+	decisions := map[string][]float32{}
+	for name, decided := range map[string]func() []float32{
+		".compute": func() []float32 {
+			return counted.wholeSteps(len(m.Blocks), m.Tokens(), c.separate(one.name))
+		},
+		".computed_blocks": func() []float32 { return counted.perStep(len(m.Blocks), halves*m.Tokens()) },
+		".mlp_tokens":      func() []float32 { return counted.mlpTokens(len(m.Blocks)) },
+	} {
+		if c.has(one.name + name) {
+			decisions[one.name+name] = decided()
+		}
 	}
-	if name := one.name + ".computed_blocks"; c.has(name) {
-		r.decidedRecorded(c, name, counted.perStep(len(m.Blocks), halves*m.Tokens()))
+	if d, ok := policy.(*reuse.DBCache); ok && d.Order > 0 {
+		r.rounding.afterForecasts(decisions[one.name+".compute"])
 	}
-	if name := one.name + ".mlp_tokens"; c.has(name) {
-		r.decidedRecorded(c, name, counted.mlpTokens(len(m.Blocks)))
+	if r.follows(c, decisions) {
+		r.compareRecorded(c, one.name+".x", done.x, samplingTolerance)
+	} else {
+		r.skip(c.stem+"/"+one.name+".x", "its steps are others than in float32")
+	}
+	for _, name := range slices.Sorted(maps.Keys(decisions)) {
+		r.decidedRecorded(c, name, decisions[name])
 	}
 	return nil
 }

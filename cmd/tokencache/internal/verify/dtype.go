@@ -2,6 +2,7 @@ package verify
 
 import (
 	"math"
+	"slices"
 
 	"github.com/tokencache/tokencache/diffusion"
 	"github.com/tokencache/tokencache/dit"
@@ -72,6 +73,27 @@ func (r *rounding) after(g diffusion.Guidance, steps int) {
 	r.gain = max(1, math.Hypot(scale, scale-1)) * math.Sqrt(float64(steps))
 }
 
+// afterForecasts notes that the steps which were not computed are linear forecasts from the two that
+// were computed last. A forecast over r times their distance takes 1+r times one and -r times the
+// other, and so has √((1+r)²+r²) times their error.
+func (r *rounding) afterForecasts(computed []float32) {
+	last, before, squares := 0, 0, 0.0
+	for step, c := range computed {
+		factor := 1.0
+		switch {
+		case c > 0:
+			last, before = step, last
+		case last > before:
+			ahead := float64(step-last) / float64(last-before)
+			factor = (1+ahead)*(1+ahead) + ahead*ahead
+		}
+		squares += factor
+	}
+	if len(computed) > 0 {
+		r.gain *= math.Sqrt(squares / float64(len(computed)))
+	}
+}
+
 // afterVelocity notes that results are out - x, at a scale of guidance, over a number of steps: the
 // errors are those of out.
 func (r *rounding) afterVelocity(x, out []float32, scale float64, steps int) {
@@ -101,6 +123,20 @@ func (r *run) decidedRecorded(c *recording, name string, got []float32) {
 		return
 	}
 	r.compareRecorded(c, name, got, tolerance)
+}
+
+// follows reports whether the results of a run can be compared, given what it has decided. In another
+// number format than float32 a decision that is not the recorded one makes it another run.
+func (r *run) follows(c *recording, decisions map[string][]float32) bool {
+	if !r.rounding.narrow() {
+		return true
+	}
+	for name, got := range decisions {
+		if want, err := c.Float32(name); err != nil || !slices.Equal(got, want) {
+			return false
+		}
+	}
+	return true
 }
 
 // comparesPredictions reports whether predictions of x_0 are compared: errors of the model are σ/α

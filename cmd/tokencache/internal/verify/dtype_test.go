@@ -2,6 +2,7 @@ package verify
 
 import (
 	"context"
+	"math"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -94,5 +95,23 @@ func TestRMSError(t *testing.T) {
 				t.Errorf("error %v, want %v", e, test.error)
 			}
 		})
+	}
+}
+
+func TestAfterForecasts(t *testing.T) {
+	for _, test := range []struct {
+		computed []float32
+		want     float64 // the mean square
+	}{
+		{[]float32{1, 1, 1}, 1},
+		{[]float32{1, 1, 0, 0}, (1 + 1 + 5 + 13) / 4.0},  // 2 and -1, then 3 and -2
+		{[]float32{1, 0, 1, 0}, (1 + 1 + 1 + 2.5) / 4.0}, // nothing to extrapolate, then 1.5 and -0.5
+		{nil, 1},
+	} {
+		r := rounding{gain: 1}
+		r.afterForecasts(test.computed)
+		if got := r.gain * r.gain; math.Abs(got-test.want) > 1e-12 {
+			t.Errorf("%v: mean square %g, want %g", test.computed, got, test.want)
+		}
 	}
 }
