@@ -165,7 +165,7 @@ func (op *attentionOp) run(part int, w *worker) {
 	scratch := w.floats(packedLen + biasLen + a.ScratchLen())
 	packed, bias, rest := scratch[:packedLen], scratch[packedLen:packedLen+biasLen], scratch[packedLen+biasLen:]
 	if op.packed == nil {
-		a.Pack(packed)
+		a.Pack(packed, rest)
 	} else {
 		packed = op.packed.Row(index)[:a.PackedLen()]
 	}
@@ -194,9 +194,9 @@ func (op *attentionOp) gatherBias(dst []float32, sample, head, q0, q1 int) {
 // attentionPack packs the keys and values of every sample's head.
 type attentionPack struct{ op *attentionOp }
 
-func (p *attentionPack) run(part int, _ *worker) {
+func (p *attentionPack) run(part int, w *worker) {
 	a := p.op.head(part/p.op.in.Heads, part%p.op.in.Heads)
 	if a.NQ > 0 {
-		a.Pack(p.op.packed.Row(part))
+		a.Pack(p.op.packed.Row(part), w.floats(a.ScratchLen()))
 	}
 }

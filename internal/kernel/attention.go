@@ -51,12 +51,16 @@ func (a *Attention) packedKeysLen() int {
 	return roundUp(WordsLen(a.DType, a.NK, a.Dim), floatsOfLine)
 }
 
-// ScratchLen returns how many floats of scratch memory Run needs.
+// ScratchLen returns how many floats of scratch memory Pack and Run need.
 func (a *Attention) ScratchLen() int {
+	n := a.queryWords(maxRows) + (maxRows+1)*a.scoresStride()
 	if a.blocked() {
-		return a.queryWords(queryTiles*maxRows) + maxRows*keyBlock
+		n = a.queryWords(queryTiles*maxRows) + maxRows*keyBlock
 	}
-	return a.queryWords(maxRows) + (maxRows+1)*a.scoresStride()
+	if a.DType != F32 {
+		n = max(n, packScratchLen)
+	}
+	return n
 }
 
 func (a *Attention) scoresStride() int { return roundUp(a.NK, floatsOfLine) }
@@ -90,16 +94,21 @@ func (a *Attention) narrow(row []float32) {
 	}
 }
 
-// Pack packs the keys and values into dst, PackedLen floats, for Run.
-func (a *Attention) Pack(dst []float32) {
+// Pack packs the keys and values into dst, PackedLen floats, for Run. Scratch is ScratchLen floats
+// that no other goroutine uses.
+func (a *Attention) Pack(dst, scratch []float32) {
 	a.checkSize()
+	if len(dst) < a.PackedLen() || len(scratch) < a.ScratchLen() {
+		panic(fmt.Sprintf("kernel: %d floats to pack keys and values into and %d of scratch memory, want %d and %d",
+			len(dst), len(scratch), a.PackedLen(), a.ScratchLen()))
+	}
 	keys, values := a.split(dst)
 	if a.DType == F32 {
 		PackNK(keys, a.K, a.LDK, a.NK, a.Dim)
 		PackKN(values, a.V, a.LDV, a.Dim, a.NK)
 		return
 	}
-	PackNKBF16(keys, a.K, a.LDK, a.NK, a.Dim)
+	packNKBF16(keys, a.K, a.LDK, a.NK, a.Dim, scratch)
 	PackKNBF16(values, a.V, a.LDV, a.Dim, a.NK)
 }
 

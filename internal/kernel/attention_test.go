@@ -86,7 +86,7 @@ func (a *Attention) reference() (out, colSum []float64, exponentError float64) {
 func (a *Attention) run(t *testing.T) {
 	packed := newGuard(t, a.PackedLen()).slice(a.PackedLen())
 	scratch := newGuard(t, a.ScratchLen()).slice(a.ScratchLen())
-	a.Pack(packed)
+	a.Pack(packed, scratch)
 	a.Run(packed, scratch, 0, a.NQ)
 }
 
@@ -161,7 +161,7 @@ func divideAttention(t *testing.T, d DType, nq, nk int, bias bool) {
 		a, _ := newAttention(t, rnd, nq, nk, 24, bias, false)
 		a.DType = d
 		packed, scratch := make([]float32, a.PackedLen()), make([]float32, a.ScratchLen())
-		a.Pack(packed)
+		a.Pack(packed, scratch)
 		a.Run(packed, scratch, 0, a.NQ)
 		whole := slices.Clone(a.Out)
 		for range 10 {
@@ -234,9 +234,9 @@ func TestRunAllocatesNothing(t *testing.T) {
 		p := newGuards(t, 1<<12).product(rnd, 20, 50, 9, 4)
 		gemmScratch := make([]float32, GemmScratch)
 		allocs := testing.AllocsPerRun(5, func() {
-			a.Pack(packed)
+			a.Pack(packed, scratch)
 			a.Run(packed, scratch, 0, a.NQ)
-			long.Pack(longPacked)
+			long.Pack(longPacked, longScratch)
 			long.Run(longPacked, longScratch, 0, long.NQ)
 			p.Run(gemmScratch, 0, p.M, 0, p.B.Panels())
 		})
@@ -267,7 +267,7 @@ func TestAttentionRefusesWhatDoesNotFit(t *testing.T) {
 			packed, scratch := make([]float32, a.PackedLen()), make([]float32, a.ScratchLen())
 			spoil(a)
 			mustPanic(t, func() {
-				a.Pack(packed)
+				a.Pack(packed, scratch)
 				a.Run(packed, scratch, 0, a.NQ)
 			})
 		})
@@ -297,7 +297,7 @@ func BenchmarkAttention(b *testing.B) {
 					}
 					packed, scratch := AlignedFloats(a.PackedLen()), AlignedFloats(a.ScratchLen())
 					reportOfPeak(b, F32, 4*float64(tokens)*float64(tokens)*float64(dim), func() {
-						a.Pack(packed)
+						a.Pack(packed, scratch)
 						a.Run(packed, scratch, 0, tokens)
 					})
 				})

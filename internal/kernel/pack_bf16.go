@@ -11,6 +11,13 @@ import (
 // PackNKBF16 packs w [n, k], of rows ldw floats apart, for products of bfloat16 into words, which
 // are kept: see WordsLen.
 func PackNKBF16(words, w []float32, ldw, n, k int) Packed {
+	scratch := packScratch.Get().(*[packScratchLen]float32)
+	defer packScratch.Put(scratch)
+	return packNKBF16(words, w, ldw, n, k, scratch[:])
+}
+
+// packNKBF16 is PackNKBF16 with packScratchLen floats of scratch memory.
+func packNKBF16(words, w []float32, ldw, n, k int, scratch []float32) Packed {
 	checkMatrix("PackNKBF16", w, ldw, n, k)
 	p := PackedWords(BF16, words, n, k)
 	if p.layout.group != 2 {
@@ -20,7 +27,7 @@ func PackNKBF16(words, w []float32, ldw, n, k int) Packed {
 	for i := range p.Panels() {
 		first, cols := p.Panel(i)
 		panel, width := p.panel(i)
-		p.impl.packRows(panel, width, w[first*ldw:], ldw, cols, k)
+		p.impl.packRows(panel, width, w[first*ldw:], ldw, cols, k, scratch)
 		clearColumns(panel, width, cols)
 	}
 	return p
@@ -51,24 +58,24 @@ func clearColumns(panel []float32, width, cols int) {
 	}
 }
 
-// packBlock is the number of words of a row that are packed at a time.
-const packBlock = 64
+const (
+	packBlock      = 64 // words of a row that are packed at a time
+	packScratchLen = maxColumns * packBlock
+)
 
-var packScratch = sync.Pool{New: func() any { return new([maxColumns * packBlock]float32) }}
+var packScratch = sync.Pool{New: func() any { return new([packScratchLen]float32) }}
 
 // packRows sets word s*width+j of panel to the inputs 2s and 2s+1 of row j of w, [cols, k].
-func (im *Impl) packRows(panel []float32, width int, w []float32, ldw, cols, k int) {
+func (im *Impl) packRows(panel []float32, width int, w []float32, ldw, cols, k int, scratch []float32) {
 	const block = packBlock
-	scratch := packScratch.Get().(*[maxColumns * block]float32)
-	defer packScratch.Put(scratch)
-	rows := scratch[:]
+	rows := scratch[:packScratchLen]
 	steps := (k + 1) / 2
 	for s := 0; s < steps; s += block {
 		n := min(block, steps-s)
 		for j := range cols {
 			im.packPairs(rows[j*block:][:n], w[j*ldw:][2*s:min(k, 2*(s+n))])
 		}
-		Transpose(panel[s*width:], width, rows[:], block, cols, n)
+		Transpose(panel[s*width:], width, rows, block, cols, n)
 	}
 }
 
