@@ -1,11 +1,8 @@
 package train
 
 import (
-	"bytes"
 	"context"
 	"math"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -82,13 +79,7 @@ func TestBlockSettingsResume(t *testing.T) {
 				if err := runTask(t, test.make(t), parts, s, t.Context(), 2, true, nil); err != nil {
 					t.Fatal(err)
 				}
-				for _, name := range []string{StateFile, ModelFile} {
-					a, err1 := os.ReadFile(filepath.Join(whole, name))
-					b, err2 := os.ReadFile(filepath.Join(parts, name))
-					if err1 != nil || err2 != nil || !bytes.Equal(a, b) {
-						t.Errorf("%s differs after resuming (%v, %v)", name, err1, err2)
-					}
-				}
+				sameRuns(t, whole, parts)
 			})
 		}
 	}

@@ -235,13 +235,7 @@ func TestResume(t *testing.T) {
 	if err := runLoop(t, parts, quick, context.Background(), 2, true, nil); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{StateFile, ModelFile} {
-		a, err1 := os.ReadFile(filepath.Join(whole, name))
-		b, err2 := os.ReadFile(filepath.Join(parts, name))
-		if err1 != nil || err2 != nil || !bytes.Equal(a, b) {
-			t.Errorf("%s differs after resuming (%v, %v)", name, err1, err2)
-		}
-	}
+	sameRuns(t, whole, parts)
 	reports, err := ReadLog(parts)
 	if err != nil || len(reports) != quick.Steps {
 		t.Fatalf("%d reports, error %v, want %d", len(reports), err, quick.Steps)
@@ -436,4 +430,16 @@ func TestEachParamPanics(t *testing.T) {
 			panic("frozen")
 		}
 	})
+}
+
+// sameRuns checks that two runs have ended in the same bits.
+func sameRuns(t *testing.T, whole, parts string) {
+	t.Helper()
+	for _, name := range []string{StateFile, ModelFile} {
+		a, err1 := os.ReadFile(filepath.Join(whole, name))
+		b, err2 := os.ReadFile(filepath.Join(parts, name))
+		if err1 != nil || err2 != nil || !bytes.Equal(a, b) {
+			t.Errorf("%s differs after resuming (%v, %v)", name, err1, err2)
+		}
+	}
 }

@@ -63,8 +63,8 @@ var trainGroups = [][]string{
 	{"Model:", "arch", "model", "key", "width", "widths", "depth", "heads", "patch", "decode-layers", "no-learn-sigma",
 		"path-type", "prediction", "text-depth", "text-tokens", "vocabulary"},
 	{"Training:", "objective", "loss-weight", "steps", "epochs", "batch", "micro-batch", "lr", "warmup", "schedule",
-		"optimizer", "weight-decay", "clip", "ema", "dtype", "seed", "mask-ratio", "label-dropout", "caption-dropout", "label-smoothing",
-		"min-snr", "time-mean", "time-std"},
+		"optimizer", "weight-decay", "clip", "ema", "dtype", "seed", "mask-ratio", "label-dropout", "caption-dropout",
+		"label-smoothing", "min-snr", "time-mean", "time-std"},
 	{"Output:", "out", "resume", "save-every", "sample-every", "cfg", "json"},
 }
 

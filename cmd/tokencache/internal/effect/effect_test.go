@@ -52,12 +52,7 @@ func TestGenerate(t *testing.T) {
 		{"encoded", opened(same), opened(func(r *Generate) { r.Prompts = true })},
 	} {
 		t.Run(c.flag, func(t *testing.T) {
-			if err := c.vain.Check(Given{c.flag: true}); err == nil || !strings.HasPrefix(err.Error(), "--"+c.flag+" has no effect: ") {
-				t.Errorf("in vain: error %v", err)
-			}
-			if err := c.useful.Check(Given{c.flag: true}); err != nil {
-				t.Errorf("with an effect: %v", err)
-			}
+			checkFlag(t, c.flag, c.vain, c.useful)
 			if err := c.vain.Check(Given{c.flag: false, "seed": true}); err != nil {
 				t.Errorf("not given: %v", err)
 			}
@@ -90,12 +85,7 @@ func TestCompare(t *testing.T) {
 		{"dtypes", Compare{MinPSNR: true}, methods},
 	} {
 		t.Run(c.flag, func(t *testing.T) {
-			if err := c.vain.Check(Given{c.flag: true}); err == nil || !strings.HasPrefix(err.Error(), "--"+c.flag+" has no effect: ") {
-				t.Errorf("in vain: error %v", err)
-			}
-			if err := c.useful.Check(Given{c.flag: true}); err != nil {
-				t.Errorf("with an effect: %v", err)
-			}
+			checkFlag(t, c.flag, c.vain, c.useful)
 		})
 	}
 }
@@ -132,6 +122,18 @@ func TestOf(t *testing.T) {
 	}
 }
 
+// checkFlag checks that a flag is refused in one run and taken in another.
+func checkFlag(t *testing.T, flag string, vain, useful interface{ Check(Given) error }) {
+	t.Helper()
+	err := vain.Check(Given{flag: true})
+	if err == nil || !strings.HasPrefix(err.Error(), "--"+flag+" has no effect: ") {
+		t.Errorf("in vain: error %v", err)
+	}
+	if err := useful.Check(Given{flag: true}); err != nil {
+		t.Errorf("with an effect: %v", err)
+	}
+}
+
 // TestBenchModel checks flags of bench model likewise.
 func TestBenchModel(t *testing.T) {
 	for _, c := range []struct {
@@ -147,12 +149,7 @@ func TestBenchModel(t *testing.T) {
 		{"image-size", BenchModel{Bundled: true}, BenchModel{}},
 	} {
 		t.Run(c.flag, func(t *testing.T) {
-			if err := c.vain.Check(Given{c.flag: true}); err == nil || !strings.HasPrefix(err.Error(), "--"+c.flag+" has no effect: ") {
-				t.Errorf("in vain: error %v", err)
-			}
-			if err := c.useful.Check(Given{c.flag: true}); err != nil {
-				t.Errorf("with an effect: %v", err)
-			}
+			checkFlag(t, c.flag, c.vain, c.useful)
 		})
 	}
 }

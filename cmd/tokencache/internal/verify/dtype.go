@@ -20,9 +20,9 @@ import (
 // projection, and the scores, products of two results of such maps, err by √2·u of themselves,
 // which counts as a third. Neither branch adds more to the residual stream than is in it, so that
 // the error behind L blocks is at most √(5L)·u. Where attention multiplies in bfloat16, the scores
-// and the weighted values are two more products of rounded numbers. Guidance of scale s takes s times one prediction
-// and 1-s times another, and a run of n steps adds up n of those errors, none of which grows:
-// √(s²+(s-1)²)·√n times as much.
+// and the weighted values are two more products of rounded numbers. Guidance of scale s takes s
+// times one prediction and 1-s times another, and a run of n steps adds up n of those errors, none
+// of which grows: √(s²+(s-1)²)·√n times as much.
 //
 // Rounding to bfloat16 errs by up to 2^-9 of a number, evenly: u = √2·2^-9/√3. Rounding to int8
 // errs evenly by up to half a step. A step of activations is 1/255 of their range, taken to be 12
