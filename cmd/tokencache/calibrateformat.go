@@ -52,6 +52,7 @@ func (c *calibrateCmd) chooseFormat(a *app) error {
 	if err := a.reference(o, strings.Join(c.Reference, "")); err != nil {
 		return err
 	}
+	a.printRemarks()
 	bar := a.newProgress("comparing")
 	defer bar.Finish()
 	o.OnProgress = bar.Set

@@ -34,6 +34,7 @@ func (c *calibrateCmd) search(a *app) error {
 		return err
 	}
 	o.Remote = comparison.Remote(remote)
+	a.printRemarks()
 	bar := a.newProgress("searching")
 	defer bar.Finish()
 	o.OnProgress = bar.Set

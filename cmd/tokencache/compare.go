@@ -119,6 +119,7 @@ func (c *compareCmd) Run(a *app) error {
 	if err := a.reference(o, c.Reference); err != nil {
 		return err
 	}
+	a.printRemarks()
 	bar := a.newProgress("comparing")
 	defer bar.Finish()
 	o.OnProgress = bar.Set
@@ -371,7 +372,7 @@ func (a *app) evaluator(o *comparison.Options, path string) (images string, err 
 	o.Reference = r
 	if path == "" {
 		if _, err := os.Stat(comparison.FashionMNIST); err != nil || r.Name != models.Default {
-			a.note("no Fréchet distances: give real images with --reference")
+			a.opened.remark("no Fréchet distances: give real images with --reference")
 			return "", nil
 		}
 		path = comparison.FashionMNIST
