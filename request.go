@@ -71,7 +71,8 @@ type Request struct {
 	// OnState receives each image's latents before every step; position counts steps from 0.
 	OnState func(index, position int, x []float32)
 	// OnPrediction receives what the model predicts for each image at every step, after guidance:
-	// C*side*side values of noise, and as many more where the model learned the variance.
+	// C*side*side values of noise, or of what else the model was trained to predict, which
+	// Pipeline.Levels reads, and as many more where it learned the variance.
 	OnPrediction func(index, position int, out []float32)
 	// OnComputed receives, after every step of an image, for each of its tokens the share of the
 	// blocks in which the step computed the token, from 0 (all reused) to 1; under guidance for the

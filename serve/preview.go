@@ -18,14 +18,11 @@ type preview struct {
 	base64 string // of a PNG file; "" if it has no image
 }
 
-// newPreview returns the preview of the latents x at noise sigma, of which the model predicts the
-// noise eps: with alpha-bar = 1/(1+sigma^2), x0 = (x - sqrt(1-alpha-bar) eps) / sqrt(alpha-bar).
-func newPreview(p *tokencache.Pipeline, x, eps []float32, sigma float64) *preview {
+// newPreview returns the preview of the latents x at a timestep, of which the model predicts out.
+func newPreview(p *tokencache.Pipeline, x, out []float32, timestep float64) *preview {
 	v := &preview{p: p, x0: make([]float32, len(x))}
-	scale := math.Sqrt(1 + sigma*sigma)
-	for i := range x {
-		v.x0[i] = float32(scale*float64(x[i]) - sigma*float64(eps[i]))
-	}
+	levels := p.Levels()
+	levels.PredictedX0(v.x0, x, out, timestep)
 	return v
 }
 
@@ -66,14 +63,15 @@ func (r *run) watch(req *tokencache.Request, index int) {
 		var x []float32
 		req.OnState = func(_, _ int, now []float32) { x = append(x[:0], now...) }
 		req.OnPrediction = func(_, position int, out []float32) {
-			newest = newPreview(r.g.opened.Pipeline, x, out[:len(x)], plan.Sigma[position])
+			newest = newPreview(r.g.opened.Pipeline, x, out[:len(x)], plan.Timesteps[position])
 		}
 	}
 	var computed []float32
 	var ratios []int
+	text := r.g.opened.Pipeline.Shape().Text
 	if p.Previews {
 		req.OnComputed = func(_, _ int, share []float32) {
-			computed = append([]float32(nil), share...)
+			computed = append([]float32(nil), share[text:]...)
 			sum := 0.0
 			for _, c := range computed {
 				sum += float64(c)

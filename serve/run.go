@@ -267,7 +267,7 @@ func (g *generation) encode(img tokencache.Image) ([]byte, error) {
 		return b.Bytes(), err
 	}
 	p := g.opened.Pipeline
-	texts := append(pngtext.OfImage(img.Index, img.Class, p.ClassNames()),
+	texts := append(pngtext.OfImage(p, g.req, img),
 		pngtext.OfRun(g.identity, pngtext.Of(p, g.req, "").Texts())...)
 	texts = append(texts, pngtext.Evidence(img)...)
 	m := &raster.Image{Height: img.Height, Width: img.Width, Channels: img.Channels, Pix: img.Pixels}

@@ -25,14 +25,16 @@ type modelFull struct {
 	Fingerprint  string       `json:"fingerprint"`
 	Size         string       `json:"size"`     // of images
 	Channels     int          `json:"channels"` // of images: 1 is grey
-	Grid         int          `json:"grid"`     // tokens a side
+	Grid         int          `json:"grid"`     // tokens of an image a side
 	Classes      []string     `json:"classes,omitempty"`
 	ClassCount   int          `json:"class_count"`
-	Text         bool         `json:"text"` // it takes prompts, not classes
+	Text         bool         `json:"text"`              // it takes prompts, not classes
+	Prompts      []string     `json:"prompts,omitempty"` // some that it draws well
 	Sampling     samplingInfo `json:"sampling"`
 	Samplers     []string     `json:"samplers"`
 	Policies     []policyInfo `json:"policies"`
-	Methods      []string     `json:"methods"` // policies by name, with parameters
+	Policy       string       `json:"default_policy,omitempty"` // one of them
+	Methods      []string     `json:"methods"`                  // policies by name, with parameters
 }
 
 type samplingInfo struct {
@@ -74,26 +76,32 @@ func fullInfo(o *Opened) *modelFull {
 		return nil
 	}
 	p := o.Pipeline
-	c := p.Config()
 	g := generation{opened: o}
 	_, _, channels := p.ImageSize()
 	full := &modelFull{
-		Architecture: c.Name(),
+		Architecture: p.Name(),
 		Fingerprint:  p.Fingerprint(),
 		Size:         g.size(),
 		Channels:     channels,
-		Grid:         c.InputSize / c.PatchSize,
+		Grid:         p.Shape().GridCols,
 		Classes:      p.ClassNames(),
-		ClassCount:   c.NumClasses,
+		ClassCount:   p.Classes(),
 		Text:         o.Encode != nil,
 		Sampling:     infoOf(o.Sampling),
 		Samplers:     diffusion.Methods(),
 		Policies:     []policyInfo{},
 		Methods:      models.Methods(),
 	}
+	if o.Bundle == nil {
+		return full
+	}
+	full.Prompts = o.Bundle.Prompts
 	policies, err := o.Bundle.Policies()
 	if err != nil {
 		return full // a request for one of them reports it
+	}
+	if t, err := o.Bundle.Choose(o.Sampling, 0); err == nil {
+		full.Policy = t.String()
 	}
 	for _, t := range policies {
 		info := policyInfo{Name: t.String(), Title: t.Title(), For: infoOf(t.Sampling), Speed: t.Speed.FLOPs, PSNR: t.PSNR}

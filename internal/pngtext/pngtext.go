@@ -124,9 +124,24 @@ func OfRun(identity string, described []raster.Text) []raster.Text {
 	return append([]raster.Text{{Key: IdentityKey, Value: identity}}, described...)
 }
 
-// OfImage returns the texts that tell an image from the others of its run: its index and its class,
-// of a model whose classes have the given names, if any. Class -1 is none.
-func OfImage(index, class int, names []string) []raster.Text {
+// OfImage returns the texts that tell an image of a request from the others: its index, and what it
+// shows.
+func OfImage(p *tokencache.Pipeline, req tokencache.Request, img tokencache.Image) []raster.Text {
+	if p.TakesPrompts() {
+		prompt, _ := tokencache.PromptOf(req.Conditions[img.Index])
+		return OfPrompt(img.Index, prompt)
+	}
+	return OfClass(img.Index, img.Class, p.ClassNames())
+}
+
+// OfPrompt is OfImage of a prompt.
+func OfPrompt(index int, prompt string) []raster.Text {
+	return []raster.Text{{Key: "index", Value: fmt.Sprint(index)}, {Key: "prompt", Value: prompt}}
+}
+
+// OfClass is OfImage of a class, of a model whose classes have the given names, if any. Class -1 is
+// none.
+func OfClass(index, class int, names []string) []raster.Text {
 	own := []raster.Text{{Key: "index", Value: fmt.Sprint(index)}}
 	if class >= 0 {
 		own = append(own, raster.Text{Key: "class", Value: fmt.Sprint(class)})

@@ -34,23 +34,26 @@ async function loadModel(id) {
   $("server").textContent = `${details.architecture}, ${details.size} pixels`;
   $("prompt-label").textContent = details.text ? "Prompt" : "Class";
   $("negative-field").hidden = !details.text;
-  $("classes").replaceChildren(...(details.classes ?? []).slice(0, 40).map((name) =>
-    element("button", { type: "button", onclick: () => { $("prompt").value = name; markClass(); } }, name.split(", ")[0])));
-  if (!details.text && !$("prompt").value) $("prompt").value = details.classes?.[7] ?? "0";
+  const examples = (details.text ? details.prompts : details.classes) ?? [];
+  $("classes").setAttribute("aria-label", details.text ? "Examples of prompts" : "Classes of the model");
+  $("classes").replaceChildren(...examples.slice(0, 40).map((name) => element("button", {
+    type: "button", "data-name": name, onclick: () => { $("prompt").value = name; markClass(); },
+  }, details.text ? name : name.split(", ")[0])));
+  if (!$("prompt").value) $("prompt").value = details.text ? examples[0] ?? "" : examples[7] ?? "0";
   $("sampler").replaceChildren(...details.samplers.map((s) => element("option", { value: s, selected: s === details.sampling.sampler }, s)));
   $("steps").placeholder = details.sampling.steps;
   $("guidance").placeholder = details.sampling.guidance;
   $("methods").replaceChildren(...[...(details.policies ?? []).map((p) => p.name), ...details.methods].map((m) => element("option", { value: m })));
   state.stops = curve.stops(details);
   $("speed").max = state.stops.filter((p) => !p.beaten).length - 1;
-  const usual = state.stops.findIndex((p) => p.name.endsWith("-2.4x"));
+  const usual = state.stops.findIndex((p) => p.name === details.default_policy);
   choose(usual > 0 ? usual : 0);
   markClass();
 }
 
 function markClass() {
   for (const chip of $("classes").children) {
-    chip.setAttribute("aria-pressed", String(chip.textContent === $("prompt").value));
+    chip.setAttribute("aria-pressed", String(chip.dataset.name === $("prompt").value));
   }
 }
 
@@ -160,7 +163,7 @@ async function run(body) {
 // keep puts a finished image into the gallery.
 function keep(body, data) {
   const { b64_json, usage, ...facts } = data;
-  const item = { src: "data:image/png;base64," + b64_json, request: { ...body, seed: facts.seed, policy: facts.policy }, facts };
+  const item = { src: "data:image/png;base64," + b64_json, request: { ...body, seed: facts.seed, policy: facts.policy }, facts, text: state.details.text };
   gallery.add(item);
   return item;
 }
@@ -214,7 +217,7 @@ function drawOverlays() {
 function drawCode() {
   $("code").hidden = !state.shown;
   if (!state.shown) return;
-  $("snippet").textContent = languages[state.language](state.shown.request);
+  $("snippet").textContent = languages[state.language](state.shown.request, state.shown.text);
   for (const tab of document.querySelectorAll("[role=tab]")) {
     const on = tab.textContent === state.language;
     tab.setAttribute("aria-selected", String(on));

@@ -3,10 +3,11 @@
 const quote = (text) => (/^[\w.,:=/+-]+$/.test(text) ? text : "'" + text.replaceAll("'", "'\\''") + "'");
 const known = ["prompt", "model", "n", "size", "response_format"];
 
-function commandLine(r) {
-  const flags = [["--model", r.model], ["--class", r.prompt], ["--count", r.n], ["--seed", r.seed], ["--sampler", r.sampler],
+function commandLine(r, text) {
+  const subject = text ? [["", r.prompt], ["--negative", r.negative_prompt]] : [["--class", r.prompt]];
+  const flags = [["--model", r.model], ...subject, ["--count", r.n], ["--seed", r.seed], ["--sampler", r.sampler],
     ["--steps", r.steps], ["--guidance", r.guidance], ["--policy", r.policy], ["--min-psnr", r.min_psnr]];
-  return ["tokencache generate", ...flags.filter(([, v]) => v !== undefined).map(([f, v]) => `${f} ${quote(String(v))}`)].join(" \\\n  ");
+  return ["tokencache generate", ...flags.filter(([, v]) => v !== undefined).map(([f, v]) => `${f} ${quote(String(v))}`.trim())].join(" \\\n  ");
 }
 
 function curl(r) {
@@ -29,16 +30,24 @@ for i, image in enumerate(answer.data):
         file.write(base64.b64decode(image.b64_json))`;
 }
 
-function go(r) {
+function go(r, text) {
   const field = (name, v) => (v === undefined ? "" : `req.${name} = ${v}\n`);
   const number = Number(r.prompt);
-  const classes = Number.isInteger(number) && r.prompt !== "" ? `[]int{${number}}` : `must(p.SelectClasses([]string{${JSON.stringify(r.prompt)}}))`;
+  const list = `[]string{${JSON.stringify(r.prompt)}${text && r.negative_prompt ? ", " + JSON.stringify(r.negative_prompt) : ""}}`;
+  const classes = Number.isInteger(number) && r.prompt !== "" ? `[]int{${number}}` : `must(p.SelectClasses(${list}))`;
+  const subject = text
+    ? `prompts, _, err := p.Prompts(ctx, ${list})
+if err != nil {
+	log.Fatal(err)
+}
+req.Conditions, req.Seed = prompts[:1], ${r.seed}${r.negative_prompt ? "\nreq.Negative = prompts[1]" : ""}`
+    : `req.Classes, req.Seed = ${classes}, ${r.seed}`;
   return `p, req, err := models.Open(${JSON.stringify(r.model)})
 if err != nil {
 	log.Fatal(err)
 }
 defer p.Close()
-req.Classes, req.Seed = ${classes}, ${r.seed}
+${subject}
 ${field("Steps", r.steps)}${field("Guidance", r.guidance)}${field("MinPSNR", r.min_psnr)}req.Policy, err = models.ResolvePolicy(bundle.Lookup(${JSON.stringify(r.model)}), ${JSON.stringify(r.policy)})
 if err != nil {
 	log.Fatal(err)

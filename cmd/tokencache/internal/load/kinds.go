@@ -3,7 +3,6 @@ package load
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 
 	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/internal/pngtext"
@@ -16,7 +15,8 @@ import (
 // fieldsOf are the fields of a request.
 type fieldsOf struct {
 	Model  string `json:"model"`
-	Class  int    `json:"class"`
+	Class  *int   `json:"class,omitempty"`
+	Prompt string `json:"prompt,omitempty"`
 	Seed   uint64 `json:"seed"`
 	Steps  int    `json:"steps,omitempty"`
 	Policy string `json:"policy,omitempty"`
@@ -24,15 +24,22 @@ type fieldsOf struct {
 
 // mixture is what requests differ in: steps that the bundled policies are for, with several of
 // them, and few or many steps with policies of other kinds.
-var mixture = []fieldsOf{
-	{Steps: 50},
-	{Steps: 50, Policy: "none"},
-	{Steps: 50, Policy: "ddim50-4x"},
-	{Steps: 50, Policy: "paper-v2"},
-	{Steps: 10, Policy: "none"},
-	{Steps: 20, Policy: "fora:n=2"},
-	{Steps: 30, Policy: "tokencache:ratio=0.25,k=3"},
-	{Steps: 80, Policy: "taylorseer:n=4,order=1"},
+func mixture(b *bundle.Bundle) ([]fieldsOf, error) {
+	const fast = 4 // times the uncached model
+	name, err := b.ForSpeed(b.Sampling, fast)
+	if err != nil {
+		return nil, err
+	}
+	return []fieldsOf{
+		{Steps: 50},
+		{Steps: 50, Policy: "none"},
+		{Steps: 50, Policy: name},
+		{Steps: 50, Policy: "paper-v2"},
+		{Steps: 10, Policy: "none"},
+		{Steps: 20, Policy: "fora:n=2"},
+		{Steps: 30, Policy: "tokencache:ratio=0.25,k=3"},
+		{Steps: 80, Policy: "taylorseer:n=4,order=1"},
+	}, nil
 }
 
 // kindsOf returns the requests of a measurement, each with the PNG file that generate writes for
@@ -44,10 +51,15 @@ func kindsOf(ctx context.Context, o Options) ([]kind, error) {
 		return nil, err
 	}
 	defer p.Close()
-	if p.TakesPrompts() {
-		return nil, fmt.Errorf("model %s: it takes prompts; this benchmark generates images of classes", o.Model)
+	b := bundle.Lookup(o.Model)
+	subjects, _, err := p.Subjects(ctx, b.Prompts)
+	if err != nil {
+		return nil, err
 	}
-	list := mixture
+	list, err := mixture(b)
+	if err != nil {
+		return nil, err
+	}
 	if o.Policy != "" {
 		list = make([]fieldsOf, 8)
 		for i := range list {
@@ -56,12 +68,18 @@ func kindsOf(ctx context.Context, o Options) ([]kind, error) {
 	}
 	var kinds []kind
 	for i, f := range list {
-		f.Model, f.Class, f.Seed = o.Model, i%p.Config().NumClasses, uint64(100+i)
-		req := tokencache.Request{Classes: []int{f.Class}, Seed: f.Seed, Sampling: suits.Sampling}
+		f.Model, f.Seed = o.Model, uint64(100+i)
+		req := tokencache.Request{Seed: f.Seed, Sampling: suits.Sampling}
+		subjects.Show(&req, 1, func(int) int { return i % subjects.Len() })
+		if p.TakesPrompts() {
+			f.Prompt = subjects.Prompts()[i%subjects.Len()]
+		} else {
+			f.Class = &req.Classes[0]
+		}
 		if f.Steps > 0 {
 			req.Steps = f.Steps
 		}
-		if req.Policy, err = policyOf(bundle.Lookup(o.Model), f.Policy, req.Sampling); err != nil {
+		if req.Policy, err = policyOf(b, f.Policy, req.Sampling); err != nil {
 			return nil, err
 		}
 		k := kind{}
@@ -94,7 +112,7 @@ func policyOf(b *bundle.Bundle, name string, s tokencache.Sampling) (reuse.Polic
 
 // pngOf returns the PNG file of an image, as generate writes it.
 func pngOf(p *tokencache.Pipeline, req tokencache.Request, img tokencache.Image) ([]byte, error) {
-	texts := append(pngtext.OfImage(img.Index, img.Class, p.ClassNames()),
+	texts := append(pngtext.OfImage(p, req, img),
 		pngtext.OfRun(p.Identity(req), pngtext.Of(p, req, "").Texts())...)
 	m := &raster.Image{Height: img.Height, Width: img.Width, Channels: img.Channels, Pix: img.Pixels}
 	var b sink

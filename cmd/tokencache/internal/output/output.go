@@ -134,7 +134,7 @@ func (r Run) texts(i int) []raster.Text { return append(r.ofImage(i), r.ofRun().
 // ofImage are the texts that tell image i from the others of the run.
 func (r Run) ofImage(i int) []raster.Text {
 	if r.Prompts {
-		return []raster.Text{{Key: "index", Value: fmt.Sprint(i)}, {Key: "prompt", Value: r.Names[r.Classes[i]]}}
+		return pngtext.OfPrompt(i, r.Names[r.Classes[i]])
 	}
-	return pngtext.OfImage(i, r.Classes[i], r.Names)
+	return pngtext.OfClass(i, r.Classes[i], r.Names)
 }
