@@ -242,20 +242,23 @@ func (c *benchEngineCmd) Run(a *app) error {
 		return err
 	}
 	defer p.Close()
-	if p.TakesPrompts() {
-		return fmt.Errorf("model %s: it takes prompts; this benchmark generates images of classes", c.Model)
+	b := bundle.Lookup(c.Model)
+	subjects, _, err := p.Subjects(a.ctx, b.Prompts)
+	if err != nil {
+		return err
 	}
 	if c.Policy != "" {
-		if req.Policy, err = models.ResolvePolicy(nil, string(c.Policy)); err != nil {
+		if req.Policy, err = models.ResolvePolicy(b, string(c.Policy)); err != nil {
 			return err
 		}
 	}
 	r, err := bench.EngineWithAndWithout(a.ctx, p, bench.EngineOptions{
-		Request: req,
-		Repeat:  c.Repeat,
-		Arrive:  c.Arrive,
-		Seed:    c.Seed,
-		OnStage: func(what string) { a.note("%s", what) },
+		Request:  req,
+		Subjects: subjects,
+		Repeat:   c.Repeat,
+		Arrive:   c.Arrive,
+		Seed:     c.Seed,
+		OnStage:  func(what string) { a.note("%s", what) },
 	})
 	if err != nil {
 		return err

@@ -14,11 +14,12 @@ import (
 
 // EngineOptions says how an engine is measured.
 type EngineOptions struct {
-	Request tokencache.Request // whose sampling and policy are used; classes are the first of the model, in turn
-	Repeat  int                // rounds of the first three figures, alternating; medians are reported
-	Arrive  int                // requests of each of the figures with arrivals
-	Seed    uint64             // of the times of arrival
-	OnStage func(what string)
+	Request  tokencache.Request   // whose sampling and policy are used
+	Subjects *tokencache.Subjects // what the images show in turn; nil: all classes
+	Repeat   int                  // rounds of the first three figures, alternating; medians are reported
+	Arrive   int                  // requests of each of the figures with arrivals
+	Seed     uint64               // of the times of arrival
+	OnStage  func(what string)
 }
 
 // EngineReport is how fast an engine is with requests that come in different ways.
@@ -82,6 +83,10 @@ func Engine(ctx context.Context, p *tokencache.Pipeline, o EngineOptions) (*Engi
 	if o.Arrive <= together { // a backlog is measured from the arrival of the 8th to that of the last
 		return nil, &tokencache.FieldError{Field: "Arrive", Value: o.Arrive, Want: "9 or more requests"}
 	}
+	var err error
+	if o.Subjects, err = p.SubjectsOr(o.Subjects); err != nil {
+		return nil, err
+	}
 	b := &engineBench{p: p, o: o, same: true}
 	r := &EngineReport{}
 	b.stage("images alone, in a batch and at the same time")
@@ -126,8 +131,7 @@ func (b *engineBench) stage(what string) {
 // many.
 func (b *engineBench) request(i int) tokencache.Request {
 	r := b.o.Request
-	r.Classes = make([]int, i+1)
-	r.Classes[i] = i % b.p.Config().NumClasses
+	b.o.Subjects.Cycle(&r, i+1)
 	r.Skip = func(index int) bool { return index != i }
 	return r
 }
@@ -175,9 +179,7 @@ func (b *engineBench) rate(rates *[]float64, start time.Time) error {
 // batch measures one request of all images.
 func (b *engineBench) batch(ctx context.Context, rates *[]float64) error {
 	r := b.o.Request
-	for i := range together {
-		r.Classes = append(r.Classes, i%b.p.Config().NumClasses)
-	}
+	b.o.Subjects.Cycle(&r, together)
 	start := time.Now()
 	result, err := b.p.Generate(ctx, r)
 	if err != nil {
