@@ -123,8 +123,8 @@ func NewTextModel(o TextModelOptions, size int, captions []data.Captions) (*Text
 	return &TextModel{m, params, vocabulary}, err
 }
 
-// ResumeTextModel returns the model of a run's folder.
-func ResumeTextModel(w *minit2i.Weights) (*TextModel, error) {
+// OpenTextModel returns a model to be trained on, which must read text by itself.
+func OpenTextModel(w *minit2i.Weights) (*TextModel, error) {
 	text := w.File.Metadata()[checkpoint.TokenizerKey]
 	if text == "" {
 		return nil, fmt.Errorf("model %s: no tokenizer in its metadata: only models with one of their own are trained", w.File.Path)

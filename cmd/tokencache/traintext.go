@@ -10,11 +10,13 @@ import (
 
 	"github.com/tokencache/tokencache/data"
 	"github.com/tokencache/tokencache/minit2i"
+	"github.com/tokencache/tokencache/models"
 	"github.com/tokencache/tokencache/train"
 )
 
 type trainTextCmd struct {
 	trainRun
+	Model      string        `short:"m" settled:"" help:"Fine-tune this text-to-image model, which reads text by itself, instead of starting from new weights. It keeps its vocabulary." placeholder:"PATH|NAME"`
 	Size       int           `help:"Side of the images. Default: the data's own." placeholder:"N"`
 	Width      *int          `settled:"" help:"Width of a new model. Default: 192." placeholder:"N"`
 	Depth      *int          `settled:"" help:"Blocks of text and image. Default: 6." placeholder:"N"`
@@ -31,8 +33,9 @@ type trainTextCmd struct {
 }
 
 func (c *trainTextCmd) Help() string {
-	return `Example:
+	return `Examples:
   tokencache train text --data emoji --steps 40000 --out runs/emoji
+  tokencache train text --model emoji --data emoji --steps 10000 --lr 2e-4 --schedule cosine --out runs/more
 
 --data is a folder of images with captions.jsonl, a line for each image:
   {"file": "noto/2764.png", "captions": ["a red heart", "red heart, noto style"], "mirror": true}
@@ -65,17 +68,12 @@ func (c *trainTextCmd) train(a *app) error {
 	source := run.Note.Source
 	o := data.Options{Split: source.Split, Size: c.Size, Channels: 3, Skip: c.SkipBad}
 	o.Warn = func(err error) { a.note("skipped: %v", err) }
-	var model *train.TextModel
-	if c.Resume {
-		w, err := minit2i.Open(a.ctx, filepath.Join(c.Out, train.ModelFile), minit2i.Options{})
-		if err != nil {
-			return err
-		}
-		o.Size = w.ImageSize
-		model, err = train.ResumeTextModel(w)
-		if err := errors.Join(err, w.Close()); err != nil {
-			return err
-		}
+	model, err := c.opened(a)
+	if err != nil {
+		return err
+	}
+	if model != nil {
+		o.Size = model.ImageSize
 	}
 	set, captions, err := data.OpenCaptioned(a.ctx, source.Data, o)
 	if err != nil {
@@ -85,10 +83,12 @@ func (c *trainTextCmd) train(a *app) error {
 	if err := keepSource(&run.Note.Source, set, captions); err != nil {
 		return err
 	}
-	if !c.Resume {
+	if model == nil {
 		if model, err = train.NewTextModel(c.model(run.Note.Options.Seed), set.Size, captions); err != nil {
 			return fmt.Errorf("%s: %w", source.Data, err)
 		}
+	}
+	if !c.Resume {
 		run.Settings.Steps = c.steps(run.Settings, set.Len(), train.DefaultEpochs)
 	}
 	task, err := train.NewText(model, set, captions, run.Note.Options)
@@ -106,6 +106,29 @@ func (c *trainTextCmd) train(a *app) error {
 	samples := train.SampleTextEvery(c.Sample, c.Out, filepath.Join(c.Out, sampleSheet), promptsOf(captions),
 		train.GridOptions{Guidance: c.CFG, Threads: c.Threads})
 	return finishRun(&c.trainRun, a, run, task, func(last bool) error { return samples(a.ctx, last) })
+}
+
+// opened returns the model of the run that is resumed, or the one that is fine-tuned; nil: a new one
+// is trained.
+func (c *trainTextCmd) opened(a *app) (*train.TextModel, error) {
+	var w *minit2i.Weights
+	var err error
+	switch shape := c.model(0); {
+	case c.Resume:
+		w, err = minit2i.Open(a.ctx, filepath.Join(c.Out, train.ModelFile), minit2i.Options{})
+	case c.Model == "":
+		return nil, nil
+	case shape != train.TextModelOptions{} || c.Size != 0:
+		return nil, fmt.Errorf("--model %s has a shape of its own: leave out --size, --width, --depth, --heads, "+
+			"--patch, --text-depth, --text-tokens and --vocabulary", c.Model)
+	default:
+		w, err = models.ResolveTextWeights(a.ctx, c.Model, minit2i.Options{})
+	}
+	if err != nil {
+		return nil, err
+	}
+	model, err := train.OpenTextModel(w)
+	return model, errors.Join(err, w.Close())
 }
 
 // promptsOf returns a dozen captions, the first ones of images spread over all.
