@@ -76,9 +76,10 @@ var storeys = []storey{
 		{"calibrate", ". checkpoint diffusion eval internal/atomicfile internal/digest internal/kernel internal/median internal/regularfile measure nn redundancy reuse seam tensor train"},
 		{"comparison", ". calibrate data diffusion eval internal/atomicfile internal/digest internal/npz internal/regularfile measure redundancy report reuse tensor"},
 		{"models/bundle", ". checkpoint diffusion dit eval minit2i reuse"},
+		{"models/emoji", "diffusion models/bundle"},
 		{"models/fashion", "diffusion models/bundle"},
 		{"models/fashion-mdt", "diffusion models/bundle"},
-		{"models", ". checkpoint diffusion dit eval internal/kernel internal/spelling minit2i models/bundle models/fashion models/fashion-mdt reuse"},
+		{"models", ". checkpoint diffusion dit eval internal/kernel internal/spelling minit2i models/bundle models/emoji models/fashion models/fashion-mdt reuse"},
 		{"serve", ". diffusion internal/atomicfile internal/filelock internal/pngtext internal/raster internal/regularfile models models/bundle reuse"},
 	}},
 	{"program", []room{

@@ -177,7 +177,7 @@ func OpenContext(ctx context.Context, path string, o Options) (*Pipeline, error)
 
 // bundledModels are the models of package models, which this package does not import; its tests
 // check that they are all.
-const bundledModels = "fashion, fashion-mdt"
+const bundledModels = "emoji, fashion, fashion-mdt"
 
 // orBundled adds to an error how bundled models are opened, where no file is there and path may be
 // meant as a name.

@@ -19,12 +19,17 @@ import (
 	"github.com/tokencache/tokencache/eval"
 	"github.com/tokencache/tokencache/minit2i"
 	"github.com/tokencache/tokencache/models/bundle"
-	_ "github.com/tokencache/tokencache/models/fashion"     // registers itself
+	_ "github.com/tokencache/tokencache/models/emoji"       // registers itself
+	_ "github.com/tokencache/tokencache/models/fashion"     // likewise
 	_ "github.com/tokencache/tokencache/models/fashion-mdt" // likewise
 )
 
-// Default is the name of the model that is used where none is named.
-const Default = "fashion"
+// Default is the name of the model that is used where none is named, and DefaultText that of the
+// text-to-image model which generate and serve take then for prompts.
+const (
+	Default     = "fashion"
+	DefaultText = "emoji"
+)
 
 // Names lists the bundled models.
 func Names() []string { return bundle.Names() }

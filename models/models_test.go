@@ -99,7 +99,7 @@ func TestClassifiers(t *testing.T) {
 func TestOpenReports(t *testing.T) {
 	_, _, err := models.Open("fashon")
 	var unknown *models.UnknownError
-	want := `unknown bundled model "fashon": did you mean fashion? want one of fashion, fashion-mdt`
+	want := `unknown bundled model "fashon": did you mean fashion? want one of emoji, fashion, fashion-mdt`
 	if !errors.As(err, &unknown) || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
@@ -121,7 +121,7 @@ func TestResolve(t *testing.T) {
 		{name: "fashion-mdt", guidance: 1.5, bundled: true},
 		{name: "../testdata/dit-tiny", options: vae, guidance: 4},
 		{name: "../testdata/mdtv1-tiny", options: vae, guidance: 3.8, power: 4},
-		{name: "fashion_mdt", err: "did you mean fashion-mdt? want one of fashion, fashion-mdt, or the path"},
+		{name: "fashion_mdt", err: "did you mean fashion-mdt? want one of emoji, fashion, fashion-mdt, or the path"},
 		{name: "./fashion-mtd", err: "fashion-mtd: no such file"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -310,7 +310,7 @@ func Models(names []string) []Model {
 			list = append(list, m)
 		}
 	}
-	for _, name := range append([]string{models.Default}, models.Names()...) {
+	for _, name := range append([]string{models.DefaultText, models.Default}, models.Names()...) {
 		if !has(name) {
 			list = append(list, Named(name, ""))
 		}

@@ -22,7 +22,7 @@ type demoCmd struct {
 
 func (c *demoCmd) Help() string {
 	return `It takes about 10 seconds on two cores. What it does is, with more to say of the result:
-  tokencache generate --compare --repeat 1 --count 8 --seed 4`
+  tokencache generate --model fashion --compare --repeat 1 --count 8 --seed 4`
 }
 
 func (c *demoCmd) Run(a *app) error {

@@ -34,7 +34,7 @@ type evaluateCmd struct {
 
 func (c *evaluateCmd) Help() string {
 	return `Examples:
-  tokencache generate --count 1000 --seed 1 --out samples.npz --labels
+  tokencache generate --model fashion --count 1000 --seed 1 --out samples.npz --labels
   tokencache evaluate --samples samples.npz --reference /usr/share/datasets/fashion-mnist
   tokencache evaluate --samples samples.npz --reference VIRTUAL_imagenet256_labeled.npz --features pt_inception-2015-12-05-6726825d.pth
 

@@ -17,6 +17,7 @@ import (
 	"github.com/tokencache/tokencache/cmd/tokencache/internal/summary"
 	"github.com/tokencache/tokencache/diffusion"
 	"github.com/tokencache/tokencache/measure"
+	"github.com/tokencache/tokencache/models"
 	"github.com/tokencache/tokencache/models/bundle"
 	"github.com/tokencache/tokencache/reuse"
 )
@@ -27,11 +28,11 @@ type generateCmd struct {
 	Key   string   `help:"Which of several sets of weights in the checkpoint to take. Default: an average (ema), if there is one." placeholder:"KEY"`
 	VAE   string   `name:"vae" help:"Autoencoder that turns the model's latents into pixels: a file or a folder. A diffusers pipeline brings its own; a model of pixels needs none." placeholder:"PATH"`
 	Class []string `short:"c" help:"What to generate: a class by number or name, a list (3,5) or a range (0-9); may be repeated. Default: all classes." placeholder:"N|NAME" sep:"none"`
-	Count *int     `short:"n" help:"Number of images in all, 1 to ${maxImages}; they cycle through the classes. Default: one of each class, at most 16." placeholder:"N"`
+	Count *int     `short:"n" help:"Number of images in all, 1 to ${maxImages}; they cycle through the prompts or classes. Default: one of each prompt, or of each class, at most 16." placeholder:"N"`
 	Seed  string   `short:"s" help:"Seed of the random numbers, 0 to 2^64-1. Default: a random one, which is printed." placeholder:"N"`
 	samplingFlags
 	Policy     policyText `help:"What to reuse from step to step: none, a policy bundled with the model, the folder of a calibrated one, or NAME:key=value,...; help lists them. Default: the bundled policy for this sampler, these steps and this guidance, else none." placeholder:"NAME|DIR"`
-	Speed      string     `help:"Take the bundled policy for this speed, times the uncached model: 1.5x, 2x, 3x, ... Default: 2.4x." placeholder:"X"`
+	Speed      string     `help:"Take the bundled policy for this speed, times the uncached model: 1.5x, 2x, 3x, ... Default: 2.4x, of ${text} 3x." placeholder:"X"`
 	MinPSNR    *float64   `name:"min-psnr" help:"Keep a PSNR of at least this many dB of each image to the uncached run of the same sampler, steps and seed: forecasts are checked and, where needed, computed. At least 95 % of unseen images keep it, for policies of which a contract is calibrated (calibrate --contract) and in the number formats that it was calibrated in; without --policy and --speed it takes the bundled one that keeps it with the fewest operations, and computes everything where none has a contract for the sampling." placeholder:"DB"`
 	Reference  string     `help:"What --min-psnr is to: uncached, or converged, the solution that a deterministic sampler converges to. What the uncached run itself misses is refused." enum:"uncached,converged," default:"" placeholder:"uncached|converged"`
 	CacheMem   int64      `name:"cache-memory" help:"Max megabytes that the policy may keep for all images in flight. Default: no limit." placeholder:"MB"`
@@ -70,8 +71,9 @@ func (c *generateCmd) AfterApply(k *kong.Context) error {
 func (c *generateCmd) Help() string {
 	return `Examples:
   tokencache generate
+  tokencache generate "a red heart, 3d style" "octopus" "pizza, noto style" --count 12
   tokencache generate --class sneaker,bag --count 20 --seed 1
-  tokencache generate sneaker bag --count 20 --seed 1
+  tokencache generate --model fashion sneaker bag --count 20 --seed 1
   tokencache generate --model minit2i "a red lighthouse at dusk" "an octopus" --count 8
   tokencache generate --model DiT-XL-2-256x256.pt --vae sd-vae-ft-ema --class "golden retriever" --count 4
   tokencache generate --model DiT-XL-2-256x256.pt --vae sd-vae-ft-ema --count 50000 --sampler ddpm --steps 250 --guidance 1.5 --seed 0 --out samples.npz
@@ -121,6 +123,9 @@ func (c *generateCmd) open(a *app) (p *tokencache.Pipeline, req tokencache.Reque
 func (c *generateCmd) openAs(a *app, seed uint64, d tokencache.DType) (
 	p *tokencache.Pipeline, req tokencache.Request, err error,
 ) {
+	if c.Model == "" && c.wantsText() {
+		c.Model = models.DefaultText
+	}
 	p, sampling, err := a.open(&c.Model, c.options(tokencache.Options{
 		VAE:         c.VAE,
 		Key:         c.Key,
@@ -142,6 +147,16 @@ func (c *generateCmd) openAs(a *app, seed uint64, d tokencache.DType) (
 		return nil, req, err
 	}
 	return p, req, nil
+}
+
+// wantsText reports whether images of no model in particular are those of the text-to-image model:
+// where there are prompts, and where nothing is asked for that is about classes or their sampling.
+func (c *generateCmd) wantsText() bool {
+	if len(c.Prompt) > 0 || c.PromptFile != "" {
+		return true
+	}
+	return len(c.Class) == 0 && c.Sampler == "" && c.Steps == "" && c.Policy == "" && c.Speed == "" &&
+		c.Eta == nil && c.Noise == ""
 }
 
 // request returns what the flags ask for, checked.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 
 	"github.com/tokencache/tokencache"
@@ -76,8 +77,8 @@ func (c *generateCmd) outputs(a *app, p *tokencache.Pipeline, of, first int) (
 	func(eval.Images) (*eval.Part, error), error,
 ) {
 	name := c.Features
-	if name == "" && a.opened.bundle != nil {
-		name = models.Default
+	if b := a.opened.bundle; name == "" && b != nil {
+		name = cmp.Or(b.ClassifierOf, b.Name)
 	}
 	if name == "" || name == noFeatures {
 		return nil, nil

@@ -43,7 +43,7 @@ type jobsRunCmd struct {
 
 func (c *jobsRunCmd) Help() string {
 	return `Examples:
-  tokencache jobs run --workers 2 --out parts --merge samples.npz -- --count 50000 --seed 0
+  tokencache jobs run --workers 2 --out parts --merge samples.npz -- --model fashion --count 50000 --seed 0
   tokencache jobs work --nats nats://127.0.0.1:4222
 
   tokencache jobs run --workers 2 --out tasks -- compare --count 1000 --out comparison

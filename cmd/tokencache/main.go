@@ -167,6 +167,7 @@ func newParser(c *cli, options ...kong.Option) *kong.Kong {
 			"maxLoss":       fmt.Sprint(comparison.MaxLoss),
 			"compareSeed":   fmt.Sprint(comparison.DefaultSeed),
 			"model":         models.Default,
+			"text":          models.DefaultText,
 			"models":        strings.Join(models.Names(), ", "),
 			"samplers":      strings.Join(diffusion.Methods(), ", "),
 			"forms":         strings.Join(diffusion.Forms(), ", "),

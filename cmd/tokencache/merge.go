@@ -18,7 +18,7 @@ type mergeCmd struct {
 
 func (c *mergeCmd) Help() string {
 	return `Examples:
-  tokencache generate --count 2000 --seed 0 --shard 1/8 --out parts
+  tokencache generate --model fashion --count 2000 --seed 0 --shard 1/8 --out parts
   tokencache merge parts --out samples.npz
 
 The shards may be made in any order, on any machines, and more than once: what is merged is, bit for bit,

@@ -83,7 +83,8 @@ func readPrompts(path string) ([]string, error) {
 	return list, nil
 }
 
-// subjects sets what the images of req show: count images that cycle through prompts or classes.
+// subjects sets what the images of req show: count images that cycle through prompts or classes. A
+// bundled text-to-image model shows its own prompts where none are given.
 func (f *promptFlags) subjects(a *app, p *tokencache.Pipeline, classes []string, count *int, req *tokencache.Request) error {
 	texts, err := f.texts()
 	switch {
@@ -94,6 +95,9 @@ func (f *promptFlags) subjects(a *app, p *tokencache.Pipeline, classes []string,
 	case p.TakesPrompts() && len(classes) > 0:
 		return fmt.Errorf("--class %s: %s takes prompts: generate %q", classes[0], p.Name(), classes[0])
 	case p.TakesPrompts():
+		if b := a.opened.bundle; len(texts) == 0 && b != nil {
+			texts = b.Prompts
+		}
 		return f.prompts(a, p, texts, or(count, max(1, len(texts))), req)
 	case f.Negative != nil:
 		return fmt.Errorf("--negative: %s takes classes, and none leads away from", p.Name())

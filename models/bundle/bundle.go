@@ -37,6 +37,10 @@ type Bundle struct {
 	// Sampling is how the model is best sampled. Zero values mean what diffusion.Sampling says.
 	Sampling diffusion.Sampling
 
+	// Speed is that of the policy which is used where none is asked for, times the uncached model; 0
+	// means DefaultSpeed.
+	Speed float64
+
 	// Prompts are what a text-to-image model shows on sheets, in calibrations and in comparisons; nil
 	// of a model of classes.
 	Prompts []string

@@ -125,7 +125,7 @@ func TestLinkedModels(t *testing.T) {
 		{"/models/bundle", nil},
 		{"/models/fashion", []string{"/models/fashion"}},
 		{"/models/fashion-mdt", []string{"/models/fashion-mdt"}},
-		{"/models", []string{"/models/fashion", "/models/fashion-mdt"}},
+		{"/models", []string{"/models/emoji", "/models/fashion", "/models/fashion-mdt"}},
 	} {
 		t.Run("tokencache"+test.pkg, func(t *testing.T) {
 			const format = "{{.ImportPath}} {{len .EmbedFiles}}"

@@ -14,7 +14,7 @@ import (
 )
 
 // DefaultSpeed is the speed, times the uncached model, of the policy that is used where none is
-// asked for.
+// asked for, and the bundle says none.
 const DefaultSpeed = 2.4
 
 // maxExcess is how much faster than the fastest bundled policy may be asked for.
@@ -111,7 +111,7 @@ func (b *Bundle) Policies() ([]*reuse.Trained, error) {
 }
 
 // Choose returns, of the bundled policies for a sampling, the one whose speed is nearest to the
-// wanted one, in proportion; speed 0 means DefaultSpeed, or what there is nearest to it. Policies
+// wanted one, in proportion; speed 0 means the bundle's own, or what there is nearest to it. Policies
 // that were not made for a speed, such as the paper's versions, are chosen by name alone. Where
 // there is none, or the speed is far beyond the fastest, the error is a *NoPolicyError.
 func (b *Bundle) Choose(s diffusion.Sampling, speed float64) (*reuse.Trained, error) {
@@ -126,7 +126,7 @@ func (b *Bundle) Choose(s diffusion.Sampling, speed float64) (*reuse.Trained, er
 	}
 	aim := speed
 	if aim == 0 {
-		aim = DefaultSpeed
+		aim = b.speed()
 	}
 	distance := func(t *reuse.Trained) float64 { return math.Abs(math.Log(t.Speed.Wanted / aim)) }
 	var best *reuse.Trained
@@ -143,6 +143,14 @@ func (b *Bundle) Choose(s diffusion.Sampling, speed float64) (*reuse.Trained, er
 		return nil, none
 	}
 	return best, nil
+}
+
+// speed returns that of the default policy.
+func (b *Bundle) speed() float64 {
+	if b == nil || b.Speed == 0 {
+		return DefaultSpeed
+	}
+	return b.Speed
 }
 
 // ForSpeed returns the name of the policy that Choose returns, or "" if no policy was made for the

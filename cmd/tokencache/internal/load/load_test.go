@@ -5,10 +5,16 @@ import (
 	"time"
 )
 
-// TestRun checks the counts of a short run on the bundled model.
+// TestRun checks the counts of short runs on a model of classes and on one of prompts.
 func TestRun(t *testing.T) {
+	for _, model := range []string{"fashion", "emoji"} {
+		t.Run(model, func(t *testing.T) { testRun(t, model) })
+	}
+}
+
+func testRun(t *testing.T, model string) {
 	o := Options{
-		Model:    "fashion",
+		Model:    model,
 		Duration: 200 * time.Millisecond,
 		Load:     3,
 		Clients:  4,
