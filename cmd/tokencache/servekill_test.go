@@ -66,8 +66,12 @@ func ask(t *testing.T, method, url, body string) (got served) {
 		t.Fatal(err)
 	}
 	defer answer.Body.Close()
-	if err := json.NewDecoder(answer.Body).Decode(&got); err != nil {
-		t.Fatal(err)
+	b, err := io.ReadAll(answer.Body)
+	if err == nil {
+		err = json.Unmarshal(b, &got)
+	}
+	if err != nil || answer.StatusCode >= http.StatusBadRequest {
+		t.Fatalf("%s %s: %s, %s, %v", method, url, answer.Status, b, err)
 	}
 	return got
 }
@@ -79,7 +83,7 @@ func TestServeKilled(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts the program some times")
 	}
-	const body = `{"class":7,"n":3,"seed":1,"steps":6,"policy":"none"}`
+	const body = `{"model":"fashion","class":7,"n":3,"seed":1,"steps":6,"policy":"none"}`
 	dir := t.TempDir()
 	kill := func(args ...string) (ids []string) {
 		c, url := serving(t, args...)
