@@ -247,10 +247,13 @@ func (c *benchEngineCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	if c.Policy != "" {
+	switch {
+	case c.Policy != "":
 		if req.Policy, err = models.ResolvePolicy(b, string(c.Policy)); err != nil {
 			return err
 		}
+	case req.Policy == nil:
+		req.Policy = reuse.None{}
 	}
 	r, err := bench.EngineWithAndWithout(a.ctx, p, bench.EngineOptions{
 		Request:  req,
