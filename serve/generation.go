@@ -11,6 +11,7 @@ import (
 
 	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/diffusion"
+	"github.com/tokencache/tokencache/internal/pngtext"
 	"github.com/tokencache/tokencache/models"
 	"github.com/tokencache/tokencache/models/bundle"
 	"github.com/tokencache/tokencache/reuse"
@@ -218,7 +219,7 @@ func (g *generation) price() error {
 		return g.refused(err)
 	}
 	g.cost = needs.FLOPs / int64(g.p.N)
-	g.identity = g.opened.Pipeline.Identity(g.req)
+	g.identity = pngtext.Identity(g.opened.Pipeline, g.req)
 	return nil
 }
 

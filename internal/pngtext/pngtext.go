@@ -4,6 +4,8 @@ package pngtext
 
 import (
 	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"slices"
 	"strconv"
@@ -116,6 +118,25 @@ func (p Provenance) Texts() []raster.Text {
 	add(p.Noise != "", "noise", p.Noise)
 	add(p.Negative != "", "negative prompt", p.Negative)
 	return texts
+}
+
+// Identity tells the images of a request from those of another: tokencache.Pipeline.Identity, of
+// prompts with their texts in the order in which they occur first.
+func Identity(p *tokencache.Pipeline, req tokencache.Request) string {
+	id := p.Identity(req)
+	if len(req.Classes) > 0 {
+		return id
+	}
+	h := sha256.New()
+	fmt.Fprintln(h, id)
+	seen := map[string]bool{}
+	for _, c := range req.Conditions {
+		if text, _ := tokencache.PromptOf(c); !seen[text] {
+			seen[text] = true
+			fmt.Fprintf(h, "%q\n", text)
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil)[:16])
 }
 
 // OfRun returns the texts that the files of all images of a run have: its identity and what

@@ -113,7 +113,7 @@ func policyOf(b *bundle.Bundle, name string, s tokencache.Sampling) (reuse.Polic
 // pngOf returns the PNG file of an image, as generate writes it.
 func pngOf(p *tokencache.Pipeline, req tokencache.Request, img tokencache.Image) ([]byte, error) {
 	texts := append(pngtext.OfImage(p, req, img),
-		pngtext.OfRun(p.Identity(req), pngtext.Of(p, req, "").Texts())...)
+		pngtext.OfRun(pngtext.Identity(p, req), pngtext.Of(p, req, "").Texts())...)
 	m := &raster.Image{Height: img.Height, Width: img.Width, Channels: img.Channels, Pix: img.Pixels}
 	var b sink
 	err := raster.EncodePNG(&b, m, append(texts, pngtext.Evidence(img)...)...)

@@ -1,8 +1,6 @@
 package output
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"slices"
 	"strings"
@@ -14,14 +12,7 @@ import (
 // place of classes in the order in which they occur first.
 func (r *Run) ofConditions(p *tokencache.Pipeline, req tokencache.Request) {
 	r.Classes, r.Names = subjects(p, req)
-	if r.Prompts = len(req.Classes) == 0; r.Prompts {
-		h := sha256.New()
-		fmt.Fprintln(h, r.Identity)
-		for _, prompt := range r.Names {
-			fmt.Fprintf(h, "%q\n", prompt)
-		}
-		r.Identity = hex.EncodeToString(h.Sum(nil)[:16])
-	}
+	r.Prompts = len(req.Classes) == 0
 }
 
 // subjects returns the class of each image of a request and the names of all classes; of prompts,

@@ -98,7 +98,7 @@ func NewWriter(p *tokencache.Pipeline, req tokencache.Request, o Options) (w *Wr
 // requested is the run of a request.
 func requested(p *tokencache.Pipeline, req tokencache.Request, o Options) Run {
 	run := Run{
-		Identity: p.Identity(req),
+		Identity: pngtext.Identity(p, req),
 		Texts:    pngtext.Of(p, req, o.Noise).Texts(),
 		Labels:   o.Labels,
 	}
