@@ -18,14 +18,6 @@ type preview struct {
 	base64 string // of a PNG file; "" if it has no image
 }
 
-// newPreview returns the preview of the latents x at a timestep, of which the model predicts out.
-func newPreview(p *tokencache.Pipeline, x, out []float32, timestep float64) *preview {
-	v := &preview{p: p, x0: make([]float32, len(x))}
-	levels := p.Levels()
-	levels.PredictedX0(v.x0, x, out, timestep)
-	return v
-}
-
 // png returns the preview as a PNG file, in base64.
 func (v *preview) png() string {
 	v.once.Do(func() {
@@ -60,10 +52,12 @@ func (r *run) watch(req *tokencache.Request, index int) {
 		if err != nil {
 			return // it was checked
 		}
+		levels := r.g.opened.Pipeline.Levels()
 		var x []float32
 		req.OnState = func(_, _ int, now []float32) { x = append(x[:0], now...) }
 		req.OnPrediction = func(_, position int, out []float32) {
-			newest = newPreview(r.g.opened.Pipeline, x, out[:len(x)], plan.Timesteps[position])
+			newest = &preview{p: r.g.opened.Pipeline, x0: make([]float32, len(x))}
+			levels.PredictedX0(newest.x0, x, out[:len(x)], plan.Timesteps[position])
 		}
 	}
 	var computed []float32
