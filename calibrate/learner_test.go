@@ -72,7 +72,7 @@ func TestTarget(t *testing.T) {
 func TestPlacements(t *testing.T) {
 	for _, steps := range []int{8, 50, 250} {
 		for count := 2; count <= steps; count += 3 {
-			for _, bend := range []float64{1, 0.7, 1.2} {
+			for _, bend := range bends {
 				for _, end := range []int{steps, steps + steps/count - 1} {
 					list := bent(steps, end, count, bend)
 					if len(list) != count || !increasing(list, steps) {

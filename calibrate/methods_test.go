@@ -361,6 +361,8 @@ func TestRunRefuses(t *testing.T) {
 		{"trials", learned(func(c *TokenCache) { c.Trials = -1 }), 0, "-1 trials of 16 images"},
 		{"weighting", learned(func(c *TokenCache) { c.Weighting = "none" }), 0, "unknown weighting"},
 		{"half steps", learned(func(c *TokenCache) { c.Base.Steps.Half = []int{2} }), 2, "half= says which"},
+		{"listed steps", learned(func(c *TokenCache) { c.Base.Steps.List = []int{0, 2} }), 0, "i= says which"},
+		{"second phase", learned(func(c *TokenCache) { c.Base.Steps.K2 = 2 }), 0, "k2= and boundary="},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			o := o

@@ -143,12 +143,16 @@ func (c *TokenCache) family() family {
 	return newtonForecasts
 }
 
-// search tries placements of count computed steps, in all trials: even ones and ones that are
-// denser at either end, and then the best with single steps moved.
+// bends are the starting placements of the search, as bent takes them: even, and denser at either
+// end. Flows want far more steps at their start than diffusions, where images form late.
+var bends = []float64{1, 0.8, 1.5, 0.9, 0.7, 1.2, 2}
+
+// search tries placements of count computed steps, in all trials: bends, and then the best with
+// single steps moved.
 func (s *placement) search(ctx context.Context, count, trials int) error {
 	steps := s.few.plan.Steps()
 	var lists [][]int
-	for _, bend := range []float64{1, 0.9, 0.8, 0.7, 1.2} {
+	for _, bend := range bends {
 		for _, end := range []int{steps, steps + steps/count - 1} { // how far the last I-step is from the end
 			lists = append(lists, bent(steps, end, count, bend))
 		}

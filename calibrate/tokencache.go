@@ -149,6 +149,12 @@ func (c *TokenCache) check(m *maker) error {
 	case (halves || c.Halves > 0) && (!b.Learned || m.Guidance == 1):
 		return errors.New("half steps go with learned forecasts (learned=true) and with guidance, " +
 			"of which they compute one half")
+	case len(b.Steps.List) > 0 && b.Steps.Kind != reuse.ListedSteps:
+		return fmt.Errorf("i= says which steps are I-steps where steps=%s: it has no effect with steps=%s",
+			reuse.ListedSteps, b.Steps.Kind)
+	case (b.Steps.K2 != 0 || b.Steps.Boundary != 0) && b.Steps.Kind != reuse.TPRR:
+		return fmt.Errorf("k2= and boundary= are the second phase of steps=%s: they have no effect with steps=%s",
+			reuse.TPRR, b.Steps.Kind)
 	case halves && (m.Speed > 0 || c.Halves > 0):
 		return errors.New("half= says which steps are half steps: " +
 			"it excludes a wanted speed and a number of half steps, which place them")
