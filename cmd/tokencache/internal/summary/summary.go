@@ -17,20 +17,36 @@ import (
 // Generated is what generate reports of a request.
 type Generated struct {
 	tokencache.Stats
-	DenoiseSeconds float64  `json:"denoise_s"` // also where it is 0
-	Model          string   `json:"model"`     // as the user names it
-	Fingerprint    string   `json:"fingerprint"`
-	Seed           uint64   `json:"seed"`
-	Sampler        string   `json:"sampler"`
-	CFG            float64  `json:"cfg"`
-	CFGPower       float64  `json:"cfg_power"` // 0: the scale is the same at every step
-	Policy         string   `json:"policy"`
-	Method         string   `json:"method,omitempty"` // of a calibrated policy
-	Classes        []int    `json:"classes"`
-	Resumed        int      `json:"resumed"` // images that were there already
-	Files          []string `json:"files"`
+	DenoiseSeconds float64 `json:"denoise_s"` // also where it is 0
+	Model          string  `json:"model"`     // as the user names it
+	Fingerprint    string  `json:"fingerprint"`
+	Seed           uint64  `json:"seed"`
+	Sampler        string  `json:"sampler"`
+	CFG            float64 `json:"cfg"`
+	CFGPower       float64 `json:"cfg_power"` // 0: the scale is the same at every step
+	Policy         string  `json:"policy"`
+	Method         string  `json:"method,omitempty"` // of a calibrated policy
+	Subjects
+	Resumed int      `json:"resumed"` // images that were there already
+	Files   []string `json:"files"`
 
 	architecture string
+}
+
+// Subjects are what each image is of: classes, or prompts.
+type Subjects struct {
+	Classes []int    `json:"classes,omitempty"`
+	Prompts []string `json:"prompts,omitempty"`
+}
+
+func subjects(req tokencache.Request) Subjects {
+	s := Subjects{Classes: req.Classes}
+	for _, c := range req.Conditions {
+		if text, ok := tokencache.PromptOf(c); ok {
+			s.Prompts = append(s.Prompts, text)
+		}
+	}
+	return s
 }
 
 // Of returns the summary of a request that was generated, without Model, Resumed and Files.
@@ -45,7 +61,7 @@ func Of(p *tokencache.Pipeline, req tokencache.Request, s tokencache.Stats) *Gen
 		CFGPower:       req.GuidancePower,
 		Policy:         req.Policy.String(),
 		Method:         method(req.Policy),
-		Classes:        req.Classes,
+		Subjects:       subjects(req),
 		architecture:   p.Name(),
 	}
 }
@@ -136,17 +152,17 @@ func Compared(c *measure.Comparison, kinds [2]string) []string {
 // Pairs is what generate --compare reports: a comparison, and what it is of.
 type Pairs struct {
 	*measure.Comparison
-	Model       string   `json:"model"` // as the user names it
-	Fingerprint string   `json:"fingerprint"`
-	Seed        uint64   `json:"seed"`
-	Sampler     string   `json:"sampler"`
-	Sampling    string   `json:"sampling_steps"` // as --steps takes them
-	CFG         float64  `json:"cfg"`
-	CFGPower    float64  `json:"cfg_power"`
-	Policy      string   `json:"policy"`
-	Method      string   `json:"method,omitempty"` // of a calibrated policy
-	Classes     []int    `json:"classes"`
-	Files       []string `json:"files"`
+	Model       string  `json:"model"` // as the user names it
+	Fingerprint string  `json:"fingerprint"`
+	Seed        uint64  `json:"seed"`
+	Sampler     string  `json:"sampler"`
+	Sampling    string  `json:"sampling_steps"` // as --steps takes them
+	CFG         float64 `json:"cfg"`
+	CFGPower    float64 `json:"cfg_power"`
+	Policy      string  `json:"policy"`
+	Method      string  `json:"method,omitempty"` // of a calibrated policy
+	Subjects
+	Files []string `json:"files"`
 }
 
 // OfPairs returns the summary of a request that was compared, without Model and Files.
@@ -161,7 +177,7 @@ func OfPairs(p *tokencache.Pipeline, req tokencache.Request, c *measure.Comparis
 		CFGPower:    req.GuidancePower,
 		Policy:      req.Policy.String(),
 		Method:      method(req.Policy),
-		Classes:     req.Classes,
+		Subjects:    subjects(req),
 	}
 }
 
