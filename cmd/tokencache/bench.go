@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/alecthomas/kong"
@@ -11,6 +12,7 @@ import (
 	"github.com/tokencache/tokencache/cmd/tokencache/internal/bench"
 	"github.com/tokencache/tokencache/cmd/tokencache/internal/effect"
 	"github.com/tokencache/tokencache/dit"
+	"github.com/tokencache/tokencache/minit2i"
 	"github.com/tokencache/tokencache/models"
 	"github.com/tokencache/tokencache/models/bundle"
 	"github.com/tokencache/tokencache/reuse"
@@ -64,8 +66,8 @@ func (c *benchKernelsCmd) Run(a *app) error {
 }
 
 type benchModelCmd struct {
-	Arch      string     `help:"Architecture: ${architectures}; or a bundled model: ${models}." default:"DiT-XL/2"`
-	ImageSize int        `help:"Side of the images in pixels, 8 for each latent." default:"256"`
+	Arch      string     `help:"Architecture: ${architectures}, ${textarchitecture}; or a bundled model: ${models}." default:"DiT-XL/2"`
+	ImageSize int        `help:"Side of the images in pixels, for a latent model 8 for each latent." default:"256"`
 	Batch     int        `help:"Samples of a forward pass; an image with guidance is two." default:"2"`
 	Tokens    string     `help:"Share of the tokens that every block computes, or several: 100%,50%,25%." default:"100%"`
 	Policy    policyText `help:"Measure the I- and P-steps of a policy instead, as generate takes it: tokencache:ratio=0.5,..." placeholder:"NAME:KEY=VALUE,..."`
@@ -93,18 +95,18 @@ func (c *benchModelCmd) Run(a *app) error {
 	if c.Batch < 1 || c.Batch > 1024 {
 		return fmt.Errorf("--batch %d: want 1 to 1024", c.Batch)
 	}
-	config, err := benchConfig(c.Arch, c.ImageSize)
+	network, err := benchNetwork(c.Arch, c.ImageSize)
 	if err != nil {
 		return err
 	}
 	if c.Policy != "" {
-		return c.policy(a, config)
+		return c.policy(a, network)
 	}
 	if len(c.On) > 0 {
-		return c.scaling(a, config)
+		return c.scaling(a, network)
 	}
 	o := bench.ModelOptions{
-		Config:  config,
+		Network: network,
 		Batch:   c.Batch,
 		DType:   c.DType.dtype(),
 		Threads: c.Threads,
@@ -114,7 +116,7 @@ func (c *benchModelCmd) Run(a *app) error {
 	if o.Percent, err = bench.ParsePercents(c.Tokens); err != nil {
 		return fmt.Errorf("--tokens %w", err)
 	}
-	a.note("making weights of %s", config.Name())
+	a.note("making weights of %s", network.Name())
 	reports, err := bench.Model(a.ctx, o)
 	if err != nil {
 		return err
@@ -129,14 +131,14 @@ func (c *benchModelCmd) Run(a *app) error {
 }
 
 // scaling says how a pass would be divided among numbers of threads.
-func (c *benchModelCmd) scaling(a *app, config dit.Config) error {
+func (c *benchModelCmd) scaling(a *app, network bench.Network) error {
 	for _, n := range c.On {
 		if n < 1 || n > bench.MaxScaling {
 			return fmt.Errorf("--on-threads %d: want 1 to %d", n, bench.MaxScaling)
 		}
 	}
-	a.note("making weights of %s", config.Name())
-	r, err := bench.Scaling(a.ctx, bench.ModelOptions{Config: config, Batch: c.Batch, DType: c.DType.dtype()}, c.On)
+	a.note("making weights of %s", network.Name())
+	r, err := bench.Scaling(a.ctx, bench.ModelOptions{Network: network, Batch: c.Batch, DType: c.DType.dtype()}, c.On)
 	if err != nil {
 		return err
 	}
@@ -147,7 +149,7 @@ func (c *benchModelCmd) scaling(a *app, config dit.Config) error {
 }
 
 // policy measures the steps of a policy.
-func (c *benchModelCmd) policy(a *app, config dit.Config) error {
+func (c *benchModelCmd) policy(a *app, network bench.Network) error {
 	p, err := reuse.Parse(string(c.Policy))
 	if err != nil {
 		return err
@@ -155,9 +157,9 @@ func (c *benchModelCmd) policy(a *app, config dit.Config) error {
 	if c.Steps < 2 {
 		return fmt.Errorf("--steps %d: want 2 or more", c.Steps)
 	}
-	a.note("making weights of %s", config.Name())
+	a.note("making weights of %s", network.Name())
 	r, err := bench.Policy(a.ctx, bench.PolicyOptions{
-		Config:  config,
+		Network: network,
 		Batch:   c.Batch,
 		DType:   c.DType.dtype(),
 		Policy:  p,
@@ -173,8 +175,29 @@ func (c *benchModelCmd) policy(a *app, config dit.Config) error {
 	return r.Write(a.stdout)
 }
 
-// benchConfig returns the configuration of an official architecture for images of the given side,
-// or of a bundled model.
+// benchNetwork returns an architecture for images of the given side, or that of a bundled model.
+func benchNetwork(arch string, imageSize int) (bench.Network, error) {
+	text := minit2i.MiniT2IB16()
+	if b := bundle.Lookup(arch); b != nil && b.Prompts != nil {
+		w, err := b.TextWeights()
+		if err != nil {
+			return nil, err
+		}
+		return bench.MiniT2I{Config: w.Config}, w.Close()
+	}
+	if !strings.EqualFold(arch, text.Name()) {
+		c, err := benchConfig(arch, imageSize)
+		return bench.DiT{Config: c}, err
+	}
+	if imageSize < text.PatchSize || imageSize%text.PatchSize != 0 || imageSize > 4096 {
+		return nil, fmt.Errorf("--image-size %d: want a multiple of %d up to 4096", imageSize, text.PatchSize)
+	}
+	text.ImageSize = imageSize
+	return bench.MiniT2I{Config: text}, nil
+}
+
+// benchConfig returns the configuration of an official DiT, MDT or SiT for images of the given side,
+// or of a bundled model of classes.
 func benchConfig(arch string, imageSize int) (dit.Config, error) {
 	if b := bundle.Lookup(arch); b != nil {
 		w, err := b.Weights()
@@ -191,7 +214,7 @@ func benchConfig(arch string, imageSize int) (dit.Config, error) {
 }
 
 type benchTrainCmd struct {
-	Arch      string        `help:"Architecture: ${architectures}; or a bundled model: ${models}." default:"${model}"`
+	Arch      string        `help:"Architecture: ${architectures}; or a bundled model of classes: ${classmodels}." default:"${model}"`
 	ImageSize int           `help:"Side of the images in pixels, 8 for each latent." default:"256"`
 	Batch     int           `help:"Images of an update." default:"16"`
 	Micro     int           `name:"micro-batch" help:"Images in memory together." default:"16"`

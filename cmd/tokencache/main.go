@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -23,7 +24,9 @@ import (
 	"github.com/tokencache/tokencache/diffusion"
 	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/internal/kernel"
+	"github.com/tokencache/tokencache/minit2i"
 	"github.com/tokencache/tokencache/models"
+	"github.com/tokencache/tokencache/models/bundle"
 )
 
 // cli is the command line.
@@ -153,6 +156,11 @@ func checkOnce(k *kong.Context) error {
 	return nil
 }
 
+// classModels lists the bundled models that take no prompts.
+func classModels() []string {
+	return slices.DeleteFunc(models.Names(), func(name string) bool { return bundle.Lookup(name).Prompts != nil })
+}
+
 // newParser returns the parser of the command line.
 func newParser(c *cli, options ...kong.Option) *kong.Kong {
 	parser, err := kong.New(c, append(options,
@@ -162,20 +170,22 @@ func newParser(c *cli, options ...kong.Option) *kong.Kong {
 		kong.Configuration(loadConfig),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 		kong.Vars{
-			"architectures": strings.Join(dit.OfficialNames(), ", "),
-			"families":      strings.Join(comparison.Methods(), ", "),
-			"maxLoss":       fmt.Sprint(comparison.MaxLoss),
-			"compareSeed":   fmt.Sprint(comparison.DefaultSeed),
-			"model":         models.Default,
-			"text":          models.DefaultText,
-			"models":        strings.Join(models.Names(), ", "),
-			"samplers":      strings.Join(diffusion.Methods(), ", "),
-			"forms":         strings.Join(diffusion.Forms(), ", "),
-			"lasts":         strings.Join(diffusion.LastSteps(), ", "),
-			"spacings":      strings.Join(diffusion.Spacings(), ", "),
-			"broker":        jobsrun.DefaultAddress,
-			"version":       version.Describe().String(),
-			"maxImages":     fmt.Sprint(maxCount),
+			"architectures":    strings.Join(dit.OfficialNames(), ", "),
+			"textarchitecture": minit2i.MiniT2IB16().Name(),
+			"classmodels":      strings.Join(classModels(), ", "),
+			"families":         strings.Join(comparison.Methods(), ", "),
+			"maxLoss":          fmt.Sprint(comparison.MaxLoss),
+			"compareSeed":      fmt.Sprint(comparison.DefaultSeed),
+			"model":            models.Default,
+			"text":             models.DefaultText,
+			"models":           strings.Join(models.Names(), ", "),
+			"samplers":         strings.Join(diffusion.Methods(), ", "),
+			"forms":            strings.Join(diffusion.Forms(), ", "),
+			"lasts":            strings.Join(diffusion.LastSteps(), ", "),
+			"spacings":         strings.Join(diffusion.Spacings(), ", "),
+			"broker":           jobsrun.DefaultAddress,
+			"version":          version.Describe().String(),
+			"maxImages":        fmt.Sprint(maxCount),
 		},
 		trainVars(),
 		calibration.Vars(),

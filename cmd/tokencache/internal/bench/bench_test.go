@@ -10,6 +10,7 @@ import (
 
 	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/internal/kernel"
+	"github.com/tokencache/tokencache/minit2i"
 )
 
 func TestModelCountsWhatItRuns(t *testing.T) {
@@ -25,7 +26,7 @@ func TestModelCountsWhatItRuns(t *testing.T) {
 
 func modelCounts(t *testing.T, c dit.Config) {
 	t.Helper()
-	reports, err := Model(context.Background(), ModelOptions{Config: c, Batch: 2, Percent: []float64{100, 50}, Threads: 2, Time: time.Millisecond})
+	reports, err := Model(context.Background(), ModelOptions{Network: DiT{c}, Batch: 2, Percent: []float64{100, 50}, Threads: 2, Time: time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,11 +41,35 @@ func modelCounts(t *testing.T, c dit.Config) {
 	}
 }
 
+// TestModelOfText checks the same of text-to-image models, whose text is computed whatever the share:
+// one with a text encoder's vectors and one with an embedding of its own.
+func TestModelOfText(t *testing.T) {
+	c := minit2i.Config{
+		ImageSize: 32, PatchSize: 8, Hidden: 64, Heads: 1, Depth: 2, TextDepth: 1, TextWidth: 32, TextTokens: 8, Bottleneck: 32, MLPHidden: 128,
+	}
+	own := c
+	own.Vocabulary, own.TextTokens = 10, 24
+	for _, c := range []minit2i.Config{c, own} {
+		o := ModelOptions{Network: MiniT2I{c}, Batch: 2, Percent: []float64{100, 50}, Threads: 2, Time: time.Millisecond}
+		reports, err := Model(context.Background(), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all, half := reports[0].GFLOPs*reports[0].Milliseconds*1e6, reports[1].GFLOPs*reports[1].Milliseconds*1e6
+		if want := float64(c.FLOPs(2)); all < 0.999*want || all > 1.001*want || half < 0.4*want || half > 0.95*want {
+			t.Errorf("%d tokens of text: %g and of half the tokens %g FLOPs, want %g", c.TextTokens, all, half, want)
+		}
+	}
+	if _, err := Model(context.Background(), ModelOptions{Network: MiniT2I{c}, Batch: 2, DiT: true}); err == nil {
+		t.Error("a MiniT2I was compared with a DiT of its size")
+	}
+}
+
 func TestAgainstDiT(t *testing.T) {
 	c := dit.Config{
 		Arch: dit.ArchMDTv2, InputSize: 8, PatchSize: 2, InChannels: 4, Hidden: 48, Depth: 4, DecodeLayer: 2, Heads: 4, MLPHidden: 192, NumClasses: 10, LearnSigma: true,
 	}
-	o := ModelOptions{Config: c, Batch: 2, Percent: []float64{50, 100}, Threads: 1, Time: time.Millisecond, DiT: true}
+	o := ModelOptions{Network: DiT{c}, Batch: 2, Percent: []float64{50, 100}, Threads: 1, Time: time.Millisecond, DiT: true}
 	reports, err := Model(context.Background(), o)
 	if err != nil {
 		t.Fatal(err)
@@ -57,12 +82,14 @@ func TestAgainstDiT(t *testing.T) {
 			t.Errorf("report %+v, want a share of %g", d, share)
 		}
 	}
-	o.Config.Arch = dit.ArchMDTv1
+	c.Arch = dit.ArchMDTv1
+	o.Network = DiT{c}
 	if reports, err = Model(context.Background(), o); err != nil || reports[0].DiT.SkipShare != 0 || reports[0].DiT.Apart != reports[0].DiT.Ratio {
 		t.Errorf("reports %+v, error %v", reports, err)
 	}
-	o.Config.Arch, o.Config.DecodeLayer = dit.ArchDiT, 0
-	if _, err = Model(context.Background(), o); err == nil || !strings.Contains(err.Error(), "is a DiT") {
+	c.Arch, c.DecodeLayer = dit.ArchDiT, 0
+	o.Network = DiT{c}
+	if _, err = Model(context.Background(), o); err == nil || !strings.Contains(err.Error(), "is no MDT") {
 		t.Errorf("error %v for a DiT", err)
 	}
 }

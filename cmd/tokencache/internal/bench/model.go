@@ -53,30 +53,30 @@ type AgainstDiT struct {
 
 // ModelOptions says what to measure.
 type ModelOptions struct {
-	Config  dit.Config
+	Network Network
 	Batch   int
 	DType   tensor.DType
 	Percent []float64 // of the tokens that every block computes
 	Threads int
 	Time    time.Duration
-	DiT     bool // measure a DiT of equal size too
+	DiT     bool // of an MDT: measure a DiT of equal size too
 }
 
 // modelBench measures models that run in turn on one Graph.
 type modelBench struct {
 	ModelOptions
 	graph *tensor.Graph
-	batch *seam.Batch
 	all   []*contestant
 }
 
 // add adds passes of a model with the given share of the tokens to what is measured.
-func (b *modelBench) add(m *dit.Model, percent float64) *contestant {
+func (b *modelBench) add(m *model, percent float64) *contestant {
 	var r seam.Reuse = seam.Always
 	if percent < 100 {
-		r = newShare(b.graph, b.Batch, b.Config.Tokens(), percent)
+		r = newShare(b.graph, b.Batch, m.Shape(), percent)
 	}
-	c := &contestant{run: func() { b.graph.Reset(); m.Forward(b.graph, r, b.batch) }}
+	batch := m.samples(b.Batch)
+	c := &contestant{run: func() { b.graph.Reset(); seam.Forward(b.graph, m, r, batch) }}
 	b.all = append(b.all, c)
 	return c
 }
@@ -91,24 +91,25 @@ type shareBench struct {
 // Model measures a model with synthetic weights, all tokens and each share of them in turn, and in
 // float32 too.
 func Model(ctx context.Context, o ModelOptions) ([]ModelReport, error) {
-	m, err := dit.NewAs(o.DType, o.Config, source{}, false)
+	m, err := o.Network.load(o.DType)
 	if err != nil {
 		return nil, err
 	}
-	var exact, equal *dit.Model
+	var exact *model
 	if o.DType != tensor.F32 {
-		if exact, err = dit.New(o.Config, source{}, false); err != nil {
+		if exact, err = o.Network.load(tensor.F32); err != nil {
 			return nil, err
 		}
 	}
+	var mdt, equal DiT
 	if o.DiT {
-		if equal, err = equalDiT(o.DType, o.Config); err != nil {
+		if mdt, equal, err = equalDiT(o.Network); err != nil {
 			return nil, err
 		}
 	}
 	pool := tensor.NewPool(o.Threads)
 	defer pool.Close()
-	b := &modelBench{ModelOptions: o, graph: tensor.NewGraph(pool), batch: samples(o.Config, o.Batch)}
+	b := &modelBench{ModelOptions: o, graph: tensor.NewGraph(pool)}
 	b.graph.SetContext(ctx)
 	full := b.add(m, 100)
 	var shares []shareBench
@@ -127,7 +128,11 @@ func Model(ctx context.Context, o ModelOptions) ([]ModelReport, error) {
 	}
 	var dits *contestant
 	if o.DiT {
-		dits = b.add(equal, 100)
+		other, err := equal.load(o.DType)
+		if err != nil {
+			return nil, err
+		}
+		dits = b.add(other, 100)
 	}
 	load := busy.Load()
 	peaks := measure(tensor.F32, pool.Workers(), o.Time, b.all...)
@@ -143,7 +148,7 @@ func Model(ctx context.Context, o ModelOptions) ([]ModelReport, error) {
 		}
 		r.Disturbed = disturbed(load, percent, peaks, s.run.times)
 		if o.DiT {
-			r.DiT = against(o, equal.Name(), median.Of(full.times), median.Of(dits.times))
+			r.DiT = mdt.against(equal, o.Batch, median.Of(full.times), median.Of(dits.times))
 		}
 		reports = append(reports, r)
 	}
@@ -157,7 +162,7 @@ func (b *modelBench) report(s shareBench, full *contestant, peak float64) ModelR
 		PeakGFLOPs:   peak,
 		Milliseconds: 1e3 * seconds,
 		GFLOPs:       float64(s.flops) / seconds / 1e9,
-		Arch:         b.Config.Name(),
+		Arch:         b.Network.Name(),
 		Batch:        b.Batch,
 		Percent:      s.percent,
 		Threads:      b.graph.Workers(),
@@ -177,19 +182,27 @@ func (b *modelBench) report(s shareBench, full *contestant, peak float64) ModelR
 }
 
 // equalDiT returns a DiT of the size of an MDT.
-func equalDiT(d tensor.DType, c dit.Config) (*dit.Model, error) {
-	if c.Arch == dit.ArchDiT {
-		return nil, fmt.Errorf("%s is a DiT: there is no other of its size to compare it with", c.Name())
+func equalDiT(n Network) (mdt, equal DiT, err error) {
+	mdt, ok := n.(DiT)
+	if !ok || mdt.Arch != dit.ArchMDTv1 && mdt.Arch != dit.ArchMDTv2 {
+		return mdt, equal, fmt.Errorf("%s is no MDT: there is no DiT of its size to compare it with", n.Name())
 	}
-	c.Arch, c.DecodeLayer = dit.ArchDiT, 0
-	return dit.NewAs(d, c, source{}, false)
+	equal = mdt
+	equal.Arch, equal.DecodeLayer = dit.ArchDiT, 0
+	return mdt, equal, nil
 }
 
-// against compares the times, in seconds, of an MDT and of the named DiT.
-func against(o ModelOptions, name string, mdt, dit float64) *AgainstDiT {
-	n := o.Config.Tokens()
-	share := float64(o.Config.SkipFLOPs(o.Batch, n)) / float64(o.Config.FLOPs(o.Batch, n))
-	return &AgainstDiT{Arch: name, Milliseconds: 1e3 * dit, Ratio: mdt / dit, SkipShare: share, Apart: mdt * (1 - share) / dit}
+// against compares the times, in seconds, of an MDT and of a DiT of its size.
+func (c DiT) against(equal DiT, batch int, mdt, dit float64) *AgainstDiT {
+	n := c.Tokens()
+	share := float64(c.SkipFLOPs(batch, n)) / float64(c.FLOPs(batch, n))
+	return &AgainstDiT{
+		Arch:         equal.Name(),
+		Milliseconds: 1e3 * dit,
+		Ratio:        mdt / dit,
+		SkipShare:    share,
+		Apart:        mdt * (1 - share) / dit,
+	}
 }
 
 // share is a Reuse that computes a fixed share of each sample's tokens in every block and leaves
@@ -199,14 +212,18 @@ type share struct {
 	index []int32
 }
 
-// newShare spreads the share evenly over the tokens of each sample, so that at least one is
-// computed.
-func newShare(g *tensor.Graph, samples, tokens int, percent float64) *share {
+// newShare spreads the share evenly over the image's tokens of each sample, so that at least one is
+// computed. A text's tokens are computed, too, as policies do.
+func newShare(g *tensor.Graph, samples int, m *seam.Shape, percent float64) *share {
 	s := &share{g: g}
-	kept := max(1, int(math.Round(float64(tokens)*percent/100)))
+	kept := max(1, int(math.Round(float64(m.Image())*percent/100)))
 	for sample := range samples {
+		first := sample * m.Tokens
+		for i := range m.Text {
+			s.index = append(s.index, int32(first+i))
+		}
 		for i := range kept {
-			s.index = append(s.index, int32(sample*tokens+i*tokens/kept))
+			s.index = append(s.index, int32(first+m.Text+i*m.Image()/kept))
 		}
 	}
 	return s
@@ -218,27 +235,4 @@ func (s *share) Sites() seam.Sites { return seam.SitesOf(seam.Block) }
 func (s *share) Apply(at seam.Site, x *seam.Tokens, f func(*seam.Tokens) *seam.Tokens) *seam.Tokens {
 	s.g.Scatter(x.X, s.index, f(x.Gather(s.g, s.index)).X)
 	return x
-}
-
-// source gives weights that keep activations of the size that real ones have.
-type source struct{}
-
-func (source) Read(_ string, dst []float32) error {
-	scale := float32(1 / math.Sqrt(math.Sqrt(float64(len(dst)))))
-	state := uint32(len(dst))
-	for i := range dst {
-		state = state*1664525 + 1013904223
-		dst[i] = (float32(state>>8)/(1<<24) - 0.5) * scale
-	}
-	return nil
-}
-
-// samples is a batch for a model.
-func samples(c dit.Config, n int) *seam.Batch {
-	size := c.InChannels * c.InputSize * c.InputSize
-	b := &seam.Batch{X: tensor.FromSlice(pattern(n*size), n, size), T: make([]float32, n), Cond: make([]seam.Condition, n)}
-	for i := range b.T {
-		b.T[i], b.Cond[i] = 500, dit.Class(0)
-	}
-	return b
 }

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/tokencache/tokencache/diffusion"
-	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/internal/busy"
 	"github.com/tokencache/tokencache/internal/kernel"
 	"github.com/tokencache/tokencache/internal/median"
@@ -40,7 +39,7 @@ type PolicyReport struct {
 
 // PolicyOptions says what to measure.
 type PolicyOptions struct {
-	Config  dit.Config
+	Network Network
 	Batch   int
 	DType   tensor.DType
 	Policy  reuse.Policy
@@ -66,7 +65,7 @@ func policyPlan() reuse.Plan {
 type policyBench struct {
 	load float64 // of the machine before
 
-	model     *dit.Model
+	model     *model
 	graph     *tensor.Graph
 	run       reuse.Run
 	batch     *seam.Batch
@@ -87,7 +86,7 @@ func (b *policyBench) forward(r seam.Reuse) float64 {
 		if r != seam.Always {
 			b.run.Begin(b.graph, b.batch, b.positions)
 		}
-		again = seam.Finish(r, b.model.Forward(b.graph, r, b.batch))
+		again = seam.Finish(r, seam.Forward(b.graph, b.model, r, b.batch))
 	}
 	return time.Since(start).Seconds()
 }
@@ -123,7 +122,7 @@ func (b *policyBench) step(p int, timestep float32) {
 
 // Policy measures the first steps of a policy on a model with synthetic weights.
 func Policy(ctx context.Context, o PolicyOptions) (*PolicyReport, error) {
-	m, err := dit.NewAs(o.DType, o.Config, source{}, false)
+	m, err := o.Network.load(o.DType)
 	if err != nil {
 		return nil, err
 	}
@@ -145,7 +144,7 @@ func Policy(ctx context.Context, o PolicyOptions) (*PolicyReport, error) {
 		model:     m,
 		graph:     g,
 		run:       run,
-		batch:     samples(o.Config, o.Batch),
+		batch:     m.samples(o.Batch),
 		positions: make([]int, o.Batch),
 	}
 	b.forward(seam.Always) // grows the graph's memory
@@ -156,7 +155,7 @@ func Policy(ctx context.Context, o PolicyOptions) (*PolicyReport, error) {
 		}
 	}
 	r := b.report()
-	r.Arch, r.Policy, r.Batch = o.Config.Name(), o.Policy.String(), o.Batch
+	r.Arch, r.Policy, r.Batch = o.Network.Name(), o.Policy.String(), o.Batch
 	r.Threads, r.Level, r.DType = pool.Workers(), kernel.LevelOf(o.DType).String(), o.DType.String()
 	r.CacheBytes = bytes
 	return r, nil

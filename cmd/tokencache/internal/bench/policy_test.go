@@ -16,7 +16,7 @@ func TestPolicy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := Policy(context.Background(), PolicyOptions{Config: c, Batch: 2, Policy: policy, Steps: 6, Threads: 2})
+	r, err := Policy(context.Background(), PolicyOptions{Network: DiT{c}, Batch: 2, Policy: policy, Steps: 6, Threads: 2})
 	if err != nil {
 		t.Fatal(err)
 	}

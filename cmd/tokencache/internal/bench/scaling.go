@@ -8,7 +8,6 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/tokencache/tokencache/dit"
 	"github.com/tokencache/tokencache/internal/median"
 	"github.com/tokencache/tokencache/seam"
 	"github.com/tokencache/tokencache/tensor"
@@ -48,18 +47,18 @@ const scalingPasses = 5
 
 // Scaling reports on passes of a model with synthetic weights for each number of threads.
 func Scaling(ctx context.Context, o ModelOptions, threads []int) (*ScalingReport, error) {
-	m, err := dit.NewAs(o.DType, o.Config, source{}, false)
+	m, err := o.Network.load(o.DType)
 	if err != nil {
 		return nil, err
 	}
 	r := &ScalingReport{
-		Arch:        o.Config.Name(),
+		Arch:        o.Network.Name(),
 		Batch:       o.Batch,
 		DType:       o.DType.String(),
-		WeightBytes: m.Bytes(),
+		WeightBytes: m.bytes,
 		Barrier:     barrier(),
 	}
-	batch := samples(o.Config, o.Batch)
+	batch := m.samples(o.Batch)
 	for _, n := range threads {
 		ops := observed(ctx, m, batch, n)
 		if err := ctx.Err(); err != nil {
@@ -71,13 +70,13 @@ func Scaling(ctx context.Context, o ModelOptions, threads []int) (*ScalingReport
 }
 
 // observed returns the seconds of all parts of the operations of a pass on a pool.
-func observed(ctx context.Context, m *dit.Model, batch *seam.Batch, threads int) [][]float64 {
+func observed(ctx context.Context, m *model, batch *seam.Batch, threads int) [][]float64 {
 	pool := tensor.NewPool(threads)
 	defer pool.Close()
 	g := tensor.NewGraph(pool)
 	g.SetContext(ctx)
-	m.Forward(g, seam.Always, batch) // fills the arena
-	var times [][][]float64          // of operations, their parts, the passes
+	seam.Forward(g, m, seam.Always, batch) // fills the arena
+	var times [][][]float64                // of operations, their parts, the passes
 	at := 0
 	pool.Observe(func(parts []time.Duration) {
 		if at == len(times) {
@@ -91,7 +90,7 @@ func observed(ctx context.Context, m *dit.Model, batch *seam.Batch, threads int)
 	for range scalingPasses {
 		at = 0
 		g.Reset()
-		m.Forward(g, seam.Always, batch)
+		seam.Forward(g, m, seam.Always, batch)
 	}
 	ops := make([][]float64, len(times))
 	for i, parts := range times {

@@ -40,7 +40,7 @@ func TestScaling(t *testing.T) {
 		MLPHidden:  192,
 		NumClasses: 10,
 	}
-	r, err := Scaling(context.Background(), ModelOptions{Config: c, Batch: 2}, []int{1, 64})
+	r, err := Scaling(context.Background(), ModelOptions{Network: DiT{c}, Batch: 2}, []int{1, 64})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +50,7 @@ func TestScaling(t *testing.T) {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	stop()
-	if _, err := Scaling(ctx, ModelOptions{Config: c, Batch: 2}, []int{1}); err == nil {
+	if _, err := Scaling(ctx, ModelOptions{Network: DiT{c}, Batch: 2}, []int{1}); err == nil {
 		t.Error("no error of a context that has ended")
 	}
 }

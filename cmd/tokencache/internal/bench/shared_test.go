@@ -20,7 +20,7 @@ func BenchmarkSharedBatch(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			m, err := dit.New(c, source{}, false)
+			m, err := DiT{c}.load(tensor.F32)
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -30,7 +30,7 @@ func BenchmarkSharedBatch(b *testing.B) {
 				for i, g := range graphs {
 					all.Go(func() {
 						g.Reset()
-						m.Forward(g, seam.Always, batches[i])
+						seam.Forward(g, m, seam.Always, batches[i])
 					})
 				}
 				all.Wait()
@@ -42,7 +42,7 @@ func BenchmarkSharedBatch(b *testing.B) {
 				return tensor.NewGraph(pool)
 			}
 			whole, lanes := []*tensor.Graph{graph(2)}, []*tensor.Graph{graph(1), graph(1)}
-			four, twos := []*seam.Batch{samples(c, 4)}, []*seam.Batch{samples(c, 2), samples(c, 2)}
+			four, twos := []*seam.Batch{m.samples(4)}, []*seam.Batch{m.samples(2), m.samples(2)}
 			forward(whole, four) // warm up
 			forward(lanes, twos)
 			b.ResetTimer()
