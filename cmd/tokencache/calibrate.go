@@ -29,7 +29,7 @@ func (c *calibrateCmd) Help() string {
   tokencache calibrate --method learned-solver --steps 12 --out solvers
   tokencache generate --sampler learned --steps 12 --solver solvers
 
-For the bundled model and on two cores a policy takes about five minutes, a --target an hour or more; DiT-XL/2 takes hundreds of times as long. An interrupted calibration resumes when it is started again.`
+For a bundled model and on two cores a policy takes about five minutes, a --target an hour or more; DiT-XL/2 takes hundreds of times as long. An interrupted calibration resumes when it is started again.`
 }
 
 func (c *calibrateCmd) Run(a *app) error {

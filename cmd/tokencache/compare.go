@@ -65,7 +65,7 @@ func (c *compareCmd) Help() string {
   tokencache compare --min-psnr 40,45 --count 1000 --out coverage
   tokencache compare --policies "tokencache fewer-steps taylorseer:n=3,order=1 policies/mine" --count 1000 --out comparison
 
-On two cores and for the bundled model, all methods at four speeds with 256 images take three
+On two cores and for fashion, all methods at four speeds with 256 images take three
 hours, --quick three minutes.
 
 Every policy generates the same images from the same noise. Its time is measured against the uncached model's,

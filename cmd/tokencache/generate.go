@@ -24,7 +24,7 @@ import (
 
 type generateCmd struct {
 	promptFlags
-	Model string   `short:"m" once:"" help:"Model: a checkpoint (.pt, .safetensors), a folder with one and perhaps config.json, a diffusers pipeline, or the name of a bundled model: ${models}. Default: ${model}." placeholder:"PATH|NAME"`
+	Model string   `short:"m" once:"" help:"Model: a checkpoint (.pt, .safetensors), a folder with one and perhaps config.json, a diffusers pipeline, or the name of a bundled model: ${models}. Default: ${text} for prompts and where nothing is asked for, ${model} for classes and other settings of their sampling." placeholder:"PATH|NAME"`
 	Key   string   `help:"Which of several sets of weights in the checkpoint to take. Default: an average (ema), if there is one." placeholder:"KEY"`
 	VAE   string   `name:"vae" help:"Autoencoder that turns the model's latents into pixels: a file or a folder. A diffusers pipeline brings its own; a model of pixels needs none." placeholder:"PATH"`
 	Class []string `short:"c" help:"What to generate: a class by number or name, a list (3,5) or a range (0-9); may be repeated. Default: all classes." placeholder:"N|NAME" sep:"none"`
@@ -80,7 +80,7 @@ func (c *generateCmd) Help() string {
 
 Images are the same for the same flags and seed, bit for bit, whatever --threads is, and with --rng own whatever --batch is.
 
-An image of the bundled model takes about a fifth of a second on two cores, one of DiT-XL/2 at 256 pixels some minutes. Progress says how long a run takes.`
+An image of a bundled model takes about a fifth of a second on two cores, one of DiT-XL/2 at 256 pixels some minutes. Progress says how long a run takes.`
 }
 
 func (c *generateCmd) Run(a *app) error {

@@ -44,7 +44,7 @@ func (c *serveCmd) Help() string {
 	return `Examples:
   tokencache serve
   tokencache serve --model DiT-XL-2-256 --addr :8443 --keys keys.txt --tls-cert cert.pem --tls-key key.pem
-  curl http://127.0.0.1:8080/v1/images/generations -H 'Content-Type: application/json' -d '{"prompt": "sneaker", "seed": 1}'
+  curl http://127.0.0.1:8080/v1/images/generations -H 'Content-Type: application/json' -d '{"prompt": "a red heart", "seed": 1}'
 
 It speaks the images API of OpenAI, whose clients take http://127.0.0.1:8080/v1 as their base URL. The same address has a page for people. docs/serving.md has the rest.`
 }
