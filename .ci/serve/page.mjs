@@ -40,6 +40,19 @@ async function check(page, what) {
   assert.deepEqual(serious, [], `${what}: axe-core`);
 }
 
+// full checks that a gallery without room for all images keeps the newest.
+async function full(page) {
+  const kept = await page.evaluate(async () => {
+    const { Gallery } = await import("./gallery.js");
+    const gallery = new Gallery(document.createElement("ul"), {});
+    const src = "data:," + "x".repeat(1e6);
+    for (let seed = 1; seed <= 9; seed++) gallery.add({ src, request: { prompt: "" }, facts: { seed } });
+    return JSON.parse(localStorage.getItem("tokencache.gallery")).map((item) => item.facts.seed);
+  });
+  assert.ok(kept.length > 1 && kept.length < 9, `${kept.length} images are kept`);
+  assert.deepEqual(kept, kept.map((_, i) => 9 - i));
+}
+
 for (const [width, height, scheme] of [[1440, 1000, "light"], [390, 844, "dark"], [1440, 1000, "dark"], [390, 844, "light"]]) {
   const { page, context, problems } = await open(width, height, scheme);
   const name = `${width}-${scheme}`;
@@ -82,6 +95,7 @@ for (const [width, height, scheme] of [[1440, 1000, "light"], [390, 844, "dark"]
   assert.ok(overflow <= 0, `${name}: the page is ${overflow} pixels too wide`);
   await page.screenshot({ path: `${shots}/done-${name}.png`, fullPage: true });
 
+
   // Cancelling.
   await page.click("label:has(#compare)");
   await page.click("summary");
@@ -99,6 +113,7 @@ for (const [width, height, scheme] of [[1440, 1000, "light"], [390, 844, "dark"]
   await page.reload();
   await page.waitForFunction(() => /cannot be reached/.test(document.querySelector("#server").textContent), null, limit);
   assert.equal(await page.locator("#gallery li").count(), 3);
+  await full(page);
   assert.deepEqual(problems, [], name);
   await context.close();
   console.log(`the page at ${name}: all as it should be`);

@@ -33,11 +33,16 @@ export class Gallery {
     this.draw();
   }
 
+  // save keeps the images on this device, but for the oldest where there is no room for all.
   save() {
-    try {
-      localStorage.setItem(storeName, JSON.stringify(this.items));
-    } catch {
-      this.items.pop(); // there is no room for more
+    for (;;) {
+      try {
+        localStorage.setItem(storeName, JSON.stringify(this.items));
+        return;
+      } catch {
+        if (this.items.length <= 1) return; // the newest is shown, if not kept
+        this.items.pop();
+      }
     }
   }
 
