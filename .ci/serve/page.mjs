@@ -40,6 +40,46 @@ async function check(page, what) {
   assert.deepEqual(serious, [], `${what}: axe-core`);
 }
 
+const stateOf = async (id) => (await (await fetch(`${url}/v1/jobs/${id}`)).json()).status;
+const set = (page, values) => page.evaluate((values) => {
+  for (const [id, v] of Object.entries(values)) document.getElementById(id).value = v;
+}, values);
+
+// pending cancels a request that the server has not answered yet.
+async function pending(page) {
+  let asked;
+  const held = new Promise((resolve) => { asked = resolve; });
+  await page.route("**/v1/jobs", asked);
+  await page.click("#go");
+  await held;
+  await page.click("#cancel");
+  await status(page, "^Cancelled");
+  await page.unroute("**/v1/jobs");
+  assert.ok(await page.isEnabled("#go"), "another image cannot be generated");
+}
+
+// refused checks that of two jobs the first ends when the server refuses the second.
+async function refused(page) {
+  let first, asked = 0;
+  await page.route("**/v1/jobs", async (route) => {
+    if (++asked === 1) {
+      const response = await route.fetch();
+      first = (await response.json()).id;
+      return route.fulfill({ response });
+    }
+    await status(page, "^Step");
+    await route.fulfill({ status: 429, json: { error: { message: "the queue is full" } } });
+  });
+  await set(page, { steps: "1000", policy: "tokencache" });
+  await page.click("label:has(#compare)");
+  await page.click("#go");
+  await status(page, "^Nothing was generated");
+  await page.unroute("**/v1/jobs");
+  await page.click("label:has(#compare)");
+  assert.equal(await page.textContent("#error"), "the queue is full");
+  assert.equal(await stateOf(first), "cancelled");
+}
+
 // full checks that a gallery without room for all images keeps the newest.
 async function full(page) {
   const kept = await page.evaluate(async () => {
@@ -105,6 +145,8 @@ for (const [width, height, scheme] of [[1440, 1000, "light"], [390, 844, "dark"]
   await status(page, "^Step");
   await page.evaluate(() => document.querySelector("#cancel").click()); // before the image is done
   await status(page, "^Cancelled");
+  await pending(page);
+  await refused(page);
 
   // The page and the gallery are there without the server.
   await page.evaluate(() => navigator.serviceWorker.ready.then(() => {}));

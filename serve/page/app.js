@@ -7,7 +7,7 @@ import { languages } from "./code.js";
 import { Gallery } from "./gallery.js";
 
 const $ = (id) => document.getElementById(id);
-const state = { details: null, stops: [], chosen: 0, running: [], language: "Command line", shown: null };
+const state = { details: null, stops: [], chosen: 0, work: null, language: "Command line", shown: null };
 
 function say(text) {
   $("status").textContent = text;
@@ -107,23 +107,42 @@ async function generate(event) {
   $("facts").replaceChildren();
   say("Waiting for the server…");
   if (innerWidth <= 760) $("stage").scrollIntoView({ block: "start" });
-  try {
-    const finished = await Promise.all(requests.map(run));
-    const [a, b] = finished.map((list) => list[0]);
-    if (a && b) compare(a, b);
-  } catch (err) {
-    fail(err);
+  state.work = new AbortController();
+  const ended = await Promise.allSettled(requests.map((body) => run(body, state.work)));
+  const failures = ended.filter((e) => e.status === "rejected").map((e) => e.reason);
+  const failure = failures.find((err) => err.name !== "AbortError");
+  if (failure) {
+    fail(failure);
     say("Nothing was generated.");
+  } else if (failures.length) {
+    say("Cancelled.");
+  } else if (ended.length > 1) {
+    compare(...ended.map((e) => e.value[0]));
   }
-  state.running = [];
   $("go").disabled = false;
   $("cancel").hidden = true;
 }
 
-// run runs a job with its panes and returns its images.
-async function run(body) {
-  const job = await api.start({ ...body, previews: true });
-  state.running.push(job.id);
+// run runs a job and returns its images. One that fails or is cancelled ends the others of its work.
+async function run(body, work) {
+  try {
+    const job = await api.start({ ...body, previews: true }, work.signal);
+    const cancel = () => api.cancel(job.id).catch(fail);
+    work.signal.addEventListener("abort", cancel);
+    try {
+      if (work.signal.aborted) cancel();
+      return await watch(body, job);
+    } finally {
+      work.signal.removeEventListener("abort", cancel);
+    }
+  } catch (err) {
+    work.abort();
+    throw err;
+  }
+}
+
+// watch shows a job in its panes until it ends, and returns its images.
+async function watch(body, job) {
   const panes = new Map();
   const pane = (index) => {
     if (!panes.has(index)) {
@@ -155,8 +174,8 @@ async function run(body) {
     if (/^job\.(completed|failed|cancelled|lost)$/.test(name)) status = { name, data };
   });
   if (status.name === "job.failed" || status.name === "job.lost") throw new Error(status.data.error?.message ?? "The job was lost.");
-  if (status.name === "job.cancelled") say("Cancelled.");
-  else if (images[0]) details(images[0]);
+  if (status.name === "job.cancelled") throw new DOMException("The job was cancelled.", "AbortError");
+  if (images[0]) details(images[0]);
   return images;
 }
 
@@ -255,7 +274,7 @@ const gallery = new Gallery($("gallery"), { show, again, compare });
 makeTabs();
 placeholder();
 $("form").addEventListener("submit", generate);
-$("cancel").addEventListener("click", () => state.running.forEach((id) => api.cancel(id).catch(fail)));
+$("cancel").addEventListener("click", () => state.work.abort());
 $("speed").addEventListener("input", () => choose(Number($("speed").value)));
 $("prompt").addEventListener("input", markClass);
 $("overlay").addEventListener("change", drawOverlays);
