@@ -179,10 +179,14 @@ async function watch(body, job) {
   return images;
 }
 
-// keep puts a finished image into the gallery.
+// keep puts a finished image into the gallery, with a request that gives the same one elsewhere:
+// where its sampling is not the model's usual one it has all of it.
 function keep(body, data) {
   const { b64_json, usage, ...facts } = data;
-  const item = { src: "data:image/png;base64," + b64_json, request: { ...body, seed: facts.seed, policy: facts.policy }, facts, text: state.details.text };
+  const { sampler, steps, guidance, seed, policy, min_psnr } = facts;
+  const own = body.sampler || body.steps || body.guidance !== undefined;
+  const request = { ...body, seed, policy, min_psnr, ...(own ? { sampler, steps, guidance } : {}) };
+  const item = { src: "data:image/png;base64," + b64_json, request, facts, text: state.details.text };
   gallery.add(item);
   return item;
 }
@@ -236,7 +240,12 @@ function drawOverlays() {
 function drawCode() {
   $("code").hidden = !state.shown;
   if (!state.shown) return;
-  $("snippet").textContent = languages[state.language](state.shown.request, state.shown.text);
+  $("snippet").textContent = languages[state.language](state.shown.request, {
+    text: state.shown.text,
+    dtype: state.shown.facts.dtype,
+    base: new URL("v1", document.baseURI).href,
+    key: api.key.get() !== "",
+  });
   for (const tab of document.querySelectorAll("[role=tab]")) {
     const on = tab.textContent === state.language;
     tab.setAttribute("aria-selected", String(on));
