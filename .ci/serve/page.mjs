@@ -40,10 +40,41 @@ async function check(page, what) {
   assert.deepEqual(serious, [], `${what}: axe-core`);
 }
 
+const post = async (path, body) => {
+  const answer = await fetch(url + path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body ?? {}) });
+  return { code: answer.status, job: await answer.json() };
+};
 const stateOf = async (id) => (await (await fetch(`${url}/v1/jobs/${id}`)).json()).status;
 const set = (page, values) => page.evaluate((values) => {
   for (const [id, v] of Object.entries(values)) document.getElementById(id).value = v;
 }, values);
+
+// fill makes the server so busy that another job has to wait, and returns the ids of the jobs: a
+// large one, and as many small ones as it takes at the same time.
+async function fill() {
+  const ids = [];
+  for (let n = 10, steps = 1000; ;) {
+    const { code, job } = await post("/v1/jobs", { model: "emoji", prompt: "a pizza", n, steps, policy: "none" });
+    n = 1;
+    if (code === 429 && steps > 1) {
+      steps = Math.floor(steps / 2); // it would have waited too long
+      continue;
+    }
+    assert.equal(code, 202, JSON.stringify(job));
+    ids.push(job.id);
+    if (job.position > 0) return ids;
+  }
+}
+
+// waiting checks what the page says of a job that waits for others.
+async function waiting(page) {
+  const others = await fill();
+  await set(page, { steps: "2", policy: "none", n: 1 });
+  await page.click("#go");
+  await status(page, "^In the queue: place [1-9]");
+  await Promise.all(others.map((id) => post(`/v1/jobs/${id}/cancel`)));
+  await status(page, "^Done");
+}
 
 // pending cancels a request that the server has not answered yet.
 async function pending(page) {
@@ -78,6 +109,15 @@ async function refused(page) {
   await page.click("label:has(#compare)");
   assert.equal(await page.textContent("#error"), "the queue is full");
   assert.equal(await stateOf(first), "cancelled");
+}
+
+// saved checks the file that an image of the gallery is downloaded as.
+async function saved(page) {
+  const link = page.locator("#gallery a[download]").first();
+  const [download] = await Promise.all([page.waitForEvent("download"), link.click()]);
+  assert.equal(download.suggestedFilename(), "a-red-heart-3d-style-3.png");
+  const want = Buffer.from((await link.getAttribute("href")).split(",")[1], "base64");
+  assert.deepEqual(readFileSync(await download.path()), want);
 }
 
 // full checks that a gallery without room for all images keeps the newest.
@@ -135,6 +175,7 @@ for (const [width, height, scheme] of [[1440, 1000, "light"], [390, 844, "dark"]
   assert.ok(overflow <= 0, `${name}: the page is ${overflow} pixels too wide`);
   await page.screenshot({ path: `${shots}/done-${name}.png`, fullPage: true });
 
+  await saved(page);
 
   // Cancelling.
   await page.click("label:has(#compare)");
@@ -159,5 +200,12 @@ for (const [width, height, scheme] of [[1440, 1000, "light"], [390, 844, "dark"]
   assert.deepEqual(problems, [], name);
   await context.close();
   console.log(`the page at ${name}: all as it should be`);
+}
+{
+  const { page, context, problems } = await open(1440, 1000, "light");
+  await waiting(page);
+  assert.deepEqual(problems, [], "waiting");
+  await context.close();
+  console.log("the page while others are served: all as it should be");
 }
 await browser.close();
