@@ -202,7 +202,8 @@ function details(item) {
     ["Sampler", `${f.sampler}, ${f.steps}`],
   ];
   if (f.evidence) list.push(["Estimated PSNR", f.evidence.estimated_psnr_db_min.toFixed(1) + " dB"]);
-  $("facts").replaceChildren(...list.map(([k, v]) => element("div", {}, element("dt", {}, k), element("dd", {}, String(v)))));
+  $("facts").replaceChildren(...list.map(([k, v]) => element("div", { class: String(v).length > 24 && "wide" },
+    element("dt", {}, k), element("dd", {}, String(v)))));
   say(f.adapted ? "Done, by a faster policy, as there is much to do." : "Done.");
   drawCode();
 }

@@ -1,7 +1,7 @@
 // The curve of speed and quality: a dot for each policy, and the slider that chooses one.
 
 const space = "http://www.w3.org/2000/svg";
-const box = { left: 34, right: 312, top: 16, bottom: 122 };
+const box = { left: 42, right: 312, top: 16, bottom: 122 };
 
 function add(parent, name, attributes, text) {
   const node = document.createElementNS(space, name);
@@ -31,7 +31,7 @@ export function draw(svg, list, chosen, choose) {
   const y = (psnr) => box.bottom - (((psnr ?? high) - low) / (high - low)) * (box.bottom - box.top);
   for (let db = low; db <= high; db += 10) {
     add(svg, "line", { class: "axis", x1: box.left, x2: box.right, y1: y(db), y2: y(db) });
-    add(svg, "text", { x: box.left - 7, y: y(db) + 3.5, "text-anchor": "end" }, db === high ? "same" : `${db}`);
+    add(svg, "text", { x: box.left - 12, y: y(db) + 3.5, "text-anchor": "end" }, db === high ? "same" : `${db}`);
   }
   for (let speed = 1; speed <= fastest; speed++) add(svg, "text", { x: x(speed), y: 141, "text-anchor": "middle" }, speed + "×");
   add(svg, "polyline", { class: "path", points: list.filter((p) => !p.beaten).map((p) => `${x(p.speed)},${y(p.psnr_db)}`).join(" ") });

@@ -52,12 +52,12 @@ export class Pane {
       c.beginPath();
       c.roundRect(x + gap, y + gap, side - 2 * gap, side - 2 * gap, side * 0.16);
       if (percent > 0) {
-        c.fillStyle = `rgb(40 214 190 / ${0.05 + 0.4 * percent / 100})`;
+        c.fillStyle = `rgb(30 205 182 / ${0.05 + 0.4 * percent / 100})`;
         c.fill();
-        c.strokeStyle = `rgb(120 255 235 / ${0.12 + 0.75 * percent / 100})`;
+        c.strokeStyle = `rgb(20 190 168 / ${0.2 + 0.75 * percent / 100})`;
         c.lineWidth = 2.5;
       } else {
-        c.strokeStyle = "rgb(255 255 255 / .13)";
+        c.strokeStyle = "rgb(140 140 160 / .3)";
         c.lineWidth = 1.5;
       }
       c.stroke();
@@ -74,11 +74,12 @@ export class Pane {
     const { width, height } = this.line;
     c.clearRect(0, 0, width, height);
     const w = width / this.total;
+    const gap = w > 8 ? w * 0.12 : 0;
     for (let i = 0; i < this.steps.length; i++) {
       const share = this.steps[i];
       c.fillStyle = css(share > 0.999 ? "--accent" : "--second");
       const h = Math.max(6, share * height);
-      c.fillRect(i * w + w * 0.12, height - h, w * 0.76, h);
+      c.fillRect(i * w + gap, height - h, w - 2 * gap, h);
     }
     const ratio = this.steps.reduce((a, b) => a + b, 0) / Math.max(1, this.steps.length);
     const text = `${this.label}: step ${this.steps.length} of ${this.total}, ${Math.round(100 * ratio)} % of the tokens computed`;
