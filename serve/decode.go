@@ -126,18 +126,13 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 		return nil, newError(http.StatusUnsupportedMediaType, typeInvalid, "unsupported_media_type",
 			"the content type is %q: want application/json", abbreviate(kind))
 	}
-	// A client that sends slowly does not keep its connection for ever. Once the body is there the
-	// connection is only watched for its end.
-	c := http.NewResponseController(w)
-	_ = c.SetReadDeadline(time.Now().Add(readTimeout))
-	defer func() { _ = c.SetReadDeadline(time.Time{}) }()
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &large):
 		return nil, invalid("body", "request_too_large", "the body has more than %d bytes", maxBody)
 	case err != nil:
-		return nil, invalid("body", "unreadable", "the body ended before it was complete")
+		return nil, invalid("body", "unreadable", "the body ended before it was complete, or took too long")
 	case !utf8.Valid(body):
 		return nil, invalid("body", "invalid_json", "the body is not UTF-8")
 	}

@@ -7,10 +7,12 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestListen checks that a server listens with TLS and with pprof beside it, and ends when it
@@ -62,23 +64,84 @@ func TestListen(t *testing.T) {
 // no hindrance to the server's end.
 func TestSlowReader(t *testing.T) {
 	s := newTester(t, Options{})
-	c, err := net.Dial("tcp", s.http.Listener.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
 	body := endless + `,"stream":true,"partial_images":3}`
-	_, err = io.WriteString(c, "POST /v1/images/generations HTTP/1.1\r\nHost: x\r\nContent-Type: "+
-		"application/json\r\nContent-Length: "+
-		strconv.Itoa(len(body))+"\r\n\r\n"+body)
-	if err != nil {
-		t.Fatal(err)
-	}
+	s.raw("POST /v1/images/generations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: " +
+		strconv.Itoa(len(body)) + "\r\n\r\n" + body)
 	want := s.images(`{"prompt":"2","seed":1}`)
 	for range 20 {
 		if got := s.images(`{"prompt":"2","seed":1}`); !bytes.Equal(got.Data[0].File, want.Data[0].File) {
 			t.Fatal("another image")
 		}
+	}
+}
+
+// raw sends the text of a request on a connection of its own, which the test closes.
+func (s *tester) raw(text string) net.Conn {
+	s.t.Helper()
+	c, err := net.Dial("tcp", s.http.Listener.Addr().String())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { c.Close() })
+	if _, err := io.WriteString(c, text); err != nil {
+		s.t.Fatal(err)
+	}
+	return c
+}
+
+// TestStalledBody checks that the connection of a client that does not send the body it announced
+// ends, with a key or without, and whether the body would have been read or not.
+func TestStalledBody(t *testing.T) {
+	key, line, err := NewKey("ada")
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys, err := ReadKeys(strings.NewReader(line))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newTester(t, Options{Keys: keys})
+	s.readTimeout = 100 * time.Millisecond
+	for _, test := range []struct{ request, key string }{
+		{"POST /v1/images/generations", key}, {"POST /v1/images/generations", "none"},
+		{"POST /v1/jobs/" + newID("job") + "/cancel", key}, {"GET /v1/models", key}, {"GET /v1/models", "none"},
+		{"GET /healthz", "none"}, {"GET /", "none"}, {"POST /nothing", "none"},
+	} {
+		t.Run(test.request+" "+test.key[:4], func(t *testing.T) {
+			c := s.raw(test.request + " HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nAuthorization: Bearer " + test.key +
+				"\r\nContent-Length: 100\r\n\r\n{")
+			_ = c.SetReadDeadline(time.Now().Add(readTimeout - time.Second))
+			if b, err := io.ReadAll(c); err != nil {
+				t.Errorf("after %q the connection is still there: %v", b, err)
+			}
+		})
+	}
+}
+
+// TestLongAnswer checks that the time for a body does not bound the answer to a complete one, whether
+// it was read or not.
+func TestLongAnswer(t *testing.T) {
+	s := newTester(t, Options{})
+	id := s.job(endless + `,"deadline":2}`)
+	s.readTimeout = 300 * time.Millisecond
+	if status, _, b := s.do("POST", "/v1/images/generations", endless+`,"deadline":1}`); status != http.StatusGatewayTimeout {
+		t.Errorf("status %d: %s", status, b)
+	}
+	_, _, b := s.do("GET", "/v1/jobs/"+id+"/events", `{}`)
+	if e := readEvents(t, b); len(e) == 0 || e[len(e)-1].name != "job.failed" {
+		t.Errorf("events %s", b)
+	}
+	h := httptest.NewUnstartedServer(s.Server)
+	h.EnableHTTP2 = true
+	h.StartTLS()
+	defer h.Close()
+	r, err := h.Client().Post(h.URL+"/v1/images/generations", "application/json", strings.NewReader(endless+`,"deadline":1}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Body.Close()
+	if r.ProtoMajor != 2 || r.StatusCode != http.StatusGatewayTimeout {
+		t.Errorf("%s: status %d", r.Proto, r.StatusCode)
 	}
 }
 

@@ -136,6 +136,11 @@ func (s *Server) outer(next http.Handler) http.Handler {
 		defer context.AfterFunc(s.ctx, func() { cancel(context.Cause(s.ctx)) })()
 		r = r.WithContext(ctx)
 		out := &recorder{ResponseWriter: w}
+		if r.ContentLength != 0 {
+			// It holds also for what net/http reads of a body that no handler wants. At the body's end
+			// net/http lifts it, and watches the connection for its end.
+			_ = http.NewResponseController(out).SetReadDeadline(time.Now().Add(s.readTimeout))
+		}
 		h := out.Header()
 		h.Set("X-Request-Id", id)
 		h.Set("X-Content-Type-Options", "nosniff")

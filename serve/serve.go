@@ -98,6 +98,8 @@ type Server struct {
 	ctx     context.Context // of all work
 	cancel  context.CancelCauseFunc
 
+	readTimeout time.Duration // of bodies
+
 	mu       sync.Mutex
 	draining bool
 	work     sync.WaitGroup // runs, and models that are being opened
@@ -117,7 +119,7 @@ func New(o Options) (*Server, error) {
 			"more each",
 			o.Threads, o.Memory, o.Queue, o.KeepFor, o.KeepBytes, o.Adaptive)
 	}
-	s := &Server{o: o, log: o.Logger}
+	s := &Server{o: o, log: o.Logger, readTimeout: readTimeout}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	s.metrics = newMetrics()
 	s.queue = newScheduler(o.Threads, o.Queue, s.metrics)
