@@ -60,16 +60,19 @@ func overloaded(wait, limit time.Duration) *apiError {
 // fieldOf is the field of a request that sets one of tokencache.Request.
 var fieldOf = map[string]string{
 	"Classes":       "prompt",
-	"Eta":           "eta",
+	"Conditions":    "prompt",
 	"Guidance":      "guidance",
+	"GuidanceHigh":  "guidance",
+	"GuidanceLow":   "guidance",
 	"GuidancePower": "guidance",
 	"MinPSNR":       "min_psnr",
-	"Order":         "sampler",
+	"Negative":      "negative_prompt",
+	"Policy":        "policy",
 	"Sampler":       "sampler",
 	"Seed":          "seed",
 	"Spacing":       "spacing",
 	"Steps":         "steps",
-	"Variant":       "sampler",
+	"StepsOffset":   "spacing",
 }
 
 // asAPI returns an error as the API answers it. What is not the client's fault says nothing of the
@@ -86,8 +89,7 @@ func asAPI(err error) *apiError {
 	case errors.As(err, &api):
 		return api
 	case errors.As(err, &field) && fieldOf[field.Field] != "":
-		name := fieldOf[field.Field]
-		return invalid(name, "invalid_value", "%s %v: want %s", name, field.Value, field.Want)
+		return wrongField(fieldOf[field.Field], field)
 	case errors.As(err, &mismatch):
 		return invalid("policy", "policy_mismatch", "%v", err)
 	case errors.As(err, &contract), errors.As(err, &contractLimit), errors.As(err, &contractMismatch):
@@ -108,6 +110,15 @@ func asAPI(err error) *apiError {
 	}
 	return newError(http.StatusInternalServerError, typeInternal, "internal_error",
 		"an internal error, which the server's log tells by the request's id")
+}
+
+// wrongField reports a field by the name that the client knows. The value of a condition says
+// nothing to people.
+func wrongField(name string, e *tokencache.FieldError) *apiError {
+	if e.Field == "Conditions" || e.Field == "Negative" {
+		return invalid(name, "invalid_value", "%s: want %s", name, e.Want)
+	}
+	return invalid(name, "invalid_value", "%s %v: want %s", name, e.Value, e.Want)
 }
 
 // statusClosed is what servers log for a client that went away.

@@ -228,15 +228,26 @@ func (g *generation) refused(err error) error {
 	if e := asAPI(err); e.status < http.StatusInternalServerError {
 		return e
 	}
-	text := err.Error()
 	field := "policy"
-	switch {
-	case strings.Contains(text, "steps"), strings.Contains(text, "spacing"):
-		field = "steps"
-	case strings.Contains(text, "sampler"):
-		field = "sampler"
+	if _, wrong := g.opened.Pipeline.Plan(g.req.Sampling); wrong != nil {
+		field = g.unsuitable()
 	}
-	return invalid(field, "invalid_value", "%s", text)
+	return invalid(field, "invalid_value", "%v", err)
+}
+
+// unsuitable names the field that does not go with what the model fixes of the sampling, such as the
+// shift of its steps.
+func (g *generation) unsuitable() string {
+	evenly := g.req.Sampling
+	evenly.Spacing = ""
+	_, wrong := g.opened.Pipeline.Plan(evenly)
+	switch {
+	case wrong != nil:
+		return "sampler"
+	case g.p.Spacing != "":
+		return "spacing"
+	}
+	return "steps"
 }
 
 // adapt works out the cheaper form of a request that leaves the policy to the server.

@@ -180,6 +180,36 @@ func TestEncodings(t *testing.T) {
 	}
 }
 
+// TestInvalidText is TestInvalid for a model of flow that takes text, and has shifted steps.
+func TestInvalidText(t *testing.T) {
+	m := Named("../testdata/minit2i-pipeline-tiny", "")
+	open := m.Open
+	m.Open = func(ctx context.Context, o tokencache.Options) (*Opened, error) {
+		opened, err := open(ctx, o)
+		if err == nil {
+			opened.Sampling.Shift = 3
+		}
+		return opened, err
+	}
+	s := newTester(t, Options{Models: []Model{m}})
+	for _, test := range []struct{ fields, param string }{
+		{`"negative_prompt":"fog","guidance":1`, "negative_prompt"}, {`"class":1`, "class"}, {`"guidance":-1`, "guidance"},
+		{`"sampler":"pndm"`, "sampler"}, {`"sampler":"dim"`, "sampler"},
+		{`"spacing":"logsnr"`, "spacing"}, {`"steps":"logsnr5"`, "steps"}, {`"spacing":"lu"`, "spacing"}, {`"steps":0`, "steps"},
+		{`"sampler":"pndm","spacing":"logsnr"`, "sampler"}, {`"policy":"fora:n=0"`, "policy"}, {`"policy":"foar"`, "policy"},
+	} {
+		t.Run(test.fields, func(t *testing.T) {
+			status, _, b := s.do("POST", "/v1/images/generations", `{"prompt":"red",`+test.fields+`}`)
+			got := parse[struct {
+				Error struct{ Param, Message string }
+			}](t, b).Error
+			if status != http.StatusBadRequest || got.Param != test.param || len(got.Message) > 300 {
+				t.Errorf("status %d: %s, want one that names %s", status, b, test.param)
+			}
+		})
+	}
+}
+
 // TestTextModel checks that a text-to-image model in a folder is served by prompts, with the pixels
 // that the library gives, and that it is told what became of a prompt.
 func TestTextModel(t *testing.T) {
