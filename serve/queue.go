@@ -92,15 +92,7 @@ func (t *task) left() float64 { return t.cost * (float64(len(t.images)) + float6
 // submit queues a task, or reports that it would wait too long.
 func (q *scheduler) submit(t *task) error {
 	q.mu.Lock()
-	wait := q.wait(t)
-	tasks := 0
-	for _, a := range q.ring {
-		tasks += len(a.tasks)
-	}
-	if tasks >= maxWaiting {
-		wait = max(wait, q.limit+time.Second)
-	}
-	if wait > q.limit {
+	if wait := q.wait(t); wait > q.limit {
 		q.mu.Unlock()
 		return overloaded(wait, q.limit)
 	}
@@ -119,9 +111,22 @@ func (q *scheduler) submit(t *task) error {
 	return nil
 }
 
-// wait estimates how long a task would wait for others: while it is served, others get as much as
-// it, or less if they want less.
+// wait estimates how long a task would have to wait: for others, and where too many are known, until
+// there are fewer.
 func (q *scheduler) wait(t *task) time.Duration {
+	wait, tasks := q.share(t), 0
+	for _, a := range q.ring {
+		tasks += len(a.tasks)
+	}
+	if tasks >= maxWaiting {
+		wait = max(wait, q.limit+time.Second)
+	}
+	return wait
+}
+
+// share estimates how long a task would wait for others: while it is served, others get as much as
+// it, or less if they want less.
+func (q *scheduler) share(t *task) time.Duration {
 	cost := t.cost * float64(t.total)
 	mine := cost
 	for _, a := range q.ring {
@@ -159,15 +164,20 @@ func (q *scheduler) backlog() time.Duration {
 	return time.Duration(left / q.rate * float64(time.Second))
 }
 
-// full reports whether a small request of a new key would be refused.
+// full reports whether a small request of a new key would be refused: one image, like the cheapest
+// in hand.
 func (q *scheduler) full() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	tasks := 0
+	small := &task{keyWeight: 1, weight: 1, total: 1} // its key has no name, as no other
 	for _, a := range q.ring {
-		tasks += len(a.tasks)
+		for _, t := range a.tasks {
+			if small.cost == 0 || t.cost < small.cost {
+				small.cost = t.cost
+			}
+		}
 	}
-	return tasks >= maxWaiting
+	return q.wait(small) > q.limit
 }
 
 // counts returns how many requests are running, and how many wait.

@@ -22,7 +22,7 @@ type bench struct {
 func newBench(threads int) *bench {
 	return &bench{
 		scheduler: newScheduler(threads, 20*time.Second, newMetrics()),
-		started:   make(chan string, 1000),
+		started:   make(chan string, maxWaiting),
 		finish:    map[string]chan struct{}{},
 	}
 }
@@ -149,6 +149,34 @@ func TestRefused(t *testing.T) {
 		default:
 			close(end)
 		}
+	}
+}
+
+// TestFull checks that the queue is said to be full exactly when a small request of a new key would
+// be refused.
+func TestFull(t *testing.T) {
+	for _, test := range []struct {
+		name        string
+		seconds     float64 // of an image
+		least, most int     // requests that are taken
+	}{{"many keys", 1, 20, 30}, {"too many requests", 1e-6, maxWaiting, maxWaiting}} {
+		t.Run(test.name, func(t *testing.T) {
+			b := newBench(1)
+			taken := 0
+			for full := false; !full; taken++ {
+				full = b.full()
+				_, err := b.add(fmt.Sprint(taken), fmt.Sprint("key ", taken), 1, test.seconds*b.rate)
+				if full != (err != nil) {
+					t.Fatalf("after %d requests: full %v, but a request: %v", taken, full, err)
+				}
+			}
+			if taken--; taken < test.least || taken > test.most {
+				t.Errorf("%d requests were taken, want %d to %d", taken, test.least, test.most)
+			}
+			for _, end := range b.finish {
+				close(end)
+			}
+		})
 	}
 }
 
