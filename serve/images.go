@@ -40,6 +40,15 @@ type facts struct {
 	Warnings      []string `json:"warnings,omitempty"`
 }
 
+// told is what answers say of a request besides its images. It outlives the model that makes them.
+type told struct {
+	Facts    facts   `json:"facts"` // of no images
+	Size     string  `json:"size"`
+	Format   string  `json:"format"`             // of the files
+	URL      bool    `json:"url,omitempty"`      // answers have URLs, not the files
+	Coverage float64 `json:"coverage,omitempty"` // of the policy's contract: see checked
+}
+
 // checked is what the policy's checks found.
 type checked struct {
 	MinPSNR       float64 `json:"min_psnr_db"`
@@ -115,20 +124,34 @@ func (g *generation) size() string {
 	return strconv.Itoa(width) + "x" + strconv.Itoa(height)
 }
 
-// facts sums up what images took.
-func (g *generation) facts(images ...*made) facts {
-	f := facts{
-		Model:    g.model.Name,
-		Seed:     g.req.Seed,
-		Sampler:  g.req.Sampler,
-		Steps:    g.req.StepsText(),
-		Guidance: g.req.Guidance,
-		Policy:   g.req.Policy.String(),
-		DType:    g.opened.Pipeline.DType().String(),
-		Adapted:  g.adapted,
-		MinPSNR:  g.req.MinPSNR,
-		Warnings: g.notes,
+// told returns what answers say of the request.
+func (g *generation) told() told {
+	t := told{
+		Facts: facts{
+			Model:    g.model.Name,
+			Seed:     g.req.Seed,
+			Sampler:  g.req.Sampler,
+			Steps:    g.req.StepsText(),
+			Guidance: g.req.Guidance,
+			Policy:   g.req.Policy.String(),
+			DType:    g.opened.Pipeline.DType().String(),
+			Adapted:  g.adapted,
+			MinPSNR:  g.req.MinPSNR,
+			Warnings: g.notes,
+		},
+		Size:   g.size(),
+		Format: g.format(),
+		URL:    g.p.ResponseFormat == "url",
 	}
+	if p, ok := g.req.Policy.(*reuse.Trained); ok && p.Contract != nil {
+		t.Coverage = p.Contract.Coverage
+	}
+	return t
+}
+
+// facts sums up what images took.
+func (t *told) facts(images ...*made) facts {
+	f := t.Facts
 	var rows, computed int64
 	for _, m := range images {
 		f.FLOPs += m.stats.FLOPs
@@ -139,14 +162,14 @@ func (g *generation) facts(images ...*made) facts {
 	if f.ComputedRatio = 1; rows > 0 {
 		f.ComputedRatio = float64(computed) / float64(rows)
 	}
-	if g.req.MinPSNR > 0 {
-		f.Evidence = g.evidence(images)
+	if f.MinPSNR > 0 {
+		f.Evidence = t.evidence(images)
 	}
 	return f
 }
 
 // evidence is what the checks of images found, nil if nothing was checked.
-func (g *generation) evidence(images []*made) *checked {
+func (t *told) evidence(images []*made) *checked {
 	var c *checked
 	n := 0.0
 	for _, m := range images {
@@ -154,16 +177,17 @@ func (g *generation) evidence(images []*made) *checked {
 			continue
 		}
 		if c == nil {
-			c = &checked{MinPSNR: g.req.MinPSNR, EstimatedMin: m.stats.Checks.EstimatedPSNR.Min}
+			c = &checked{
+				MinPSNR:      t.Facts.MinPSNR,
+				Coverage:     t.Coverage,
+				EstimatedMin: m.stats.Checks.EstimatedPSNR.Min,
+			}
 		}
 		n++
 		c.Checks += (m.stats.Checks.Checks - c.Checks) / n
 		c.Rejections += (m.stats.Checks.Rejections - c.Rejections) / n
 		c.EstimatedMean += (m.stats.Checks.EstimatedPSNR.Mean - c.EstimatedMean) / n
 		c.EstimatedMin = min(c.EstimatedMin, m.stats.Checks.EstimatedPSNR.Min)
-	}
-	if t, ok := g.req.Policy.(*reuse.Trained); ok && c != nil && t.Contract != nil {
-		c.Coverage = t.Contract.Coverage
 	}
 	return c
 }
@@ -175,13 +199,17 @@ func (m *made) classOf() *int {
 	return &m.class
 }
 
-// partial is the event of an image in the making.
+// partial is the event of an image in the making, nil if it cannot be shown.
 func (r *run) partial(s *stepped, number int) any {
+	image := s.preview.png()
+	if image == "" {
+		return nil
+	}
 	return partialEvent{
 		Type:         eventPartial,
-		Base64:       s.preview.png(),
+		Base64:       image,
 		Created:      time.Now().Unix(),
-		Size:         r.g.size(),
+		Size:         r.told.Size,
 		Quality:      "high",
 		Background:   "opaque",
 		OutputFormat: "png",
@@ -198,15 +226,15 @@ func (r *run) completed(m *made) any {
 		Type:         eventCompleted,
 		Base64:       m.base64(),
 		Created:      time.Now().Unix(),
-		Size:         r.g.size(),
+		Size:         r.told.Size,
 		Quality:      "high",
 		Background:   "opaque",
 		OutputFormat: m.format,
 		Index:        m.index,
 		Class:        m.classOf(),
-		facts:        r.g.facts(m),
+		facts:        r.told.facts(m),
 	}
-	if r.g.p.ResponseFormat == "url" {
+	if r.told.URL {
 		e.URL = r.s.images.keep(m, "")
 	}
 	return e
@@ -218,14 +246,14 @@ func (r *run) answer(base string) *imagesAnswer {
 	a := &imagesAnswer{
 		Created:      r.began.Unix(),
 		Background:   "opaque",
-		OutputFormat: r.g.format(),
+		OutputFormat: r.told.Format,
 		Quality:      "high",
-		Size:         r.g.size(),
-		facts:        r.g.facts(images...),
+		Size:         r.told.Size,
+		facts:        r.told.facts(images...),
 	}
 	for _, m := range images {
-		d := datum{Index: m.index, Class: m.classOf(), Checked: r.g.evidence([]*made{m})}
-		if r.g.p.ResponseFormat == "url" {
+		d := datum{Index: m.index, Class: m.classOf(), Checked: r.told.evidence([]*made{m})}
+		if r.told.URL {
 			d.URL = r.s.images.keep(m, base)
 		} else {
 			d.Base64 = m.base64()
@@ -243,7 +271,7 @@ func (s *Server) generateImages(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer run.cancel()
-	if run.g.p.Stream {
+	if run.p.Stream {
 		s.stream(w, r, run, streamOptions{})
 		return
 	}

@@ -149,7 +149,7 @@ func (st *jobStore) start(j *job, key *Key, g *generation, have map[int]*made) e
 	r := st.s.newRun(st.s.ctx, j.id, key, g, have)
 	r.job = j
 	for _, m := range r.finished() {
-		r.events = append(r.events, event{eventCompleted, func() any { return r.completed(m) }})
+		r.tell(m)
 	}
 	r.onMade = func(m *made) error { return st.saveImage(j, m) }
 	key.inHand.Add(1) // until the job ends, not only until it is accepted

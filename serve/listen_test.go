@@ -199,7 +199,7 @@ func TestAdaptive(t *testing.T) {
 		return g
 	}
 	open := g(`{"prompt":"bag"}`)
-	if f := open.fallback; f == nil || f.cost >= open.cost || f.req.MinPSNR != 40 || !f.facts().Adapted || open.facts().Adapted {
+	if f := open.fallback; f == nil || f.cost >= open.cost || f.req.MinPSNR != 40 || !f.told().Facts.Adapted || open.told().Facts.Adapted {
 		t.Errorf("no cheaper form: %+v", f)
 	}
 	for _, body := range []string{`{"prompt":"bag","policy":"none"}`, `{"prompt":"bag","speed":2}`,

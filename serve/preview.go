@@ -22,6 +22,7 @@ type preview struct {
 func (v *preview) png() string {
 	v.once.Do(func() {
 		img, err := v.p.Decode(v.x0)
+		v.p, v.x0 = nil, nil
 		if err != nil {
 			return // nothing to see yet: numbers that are not finite
 		}
@@ -30,9 +31,15 @@ func (v *preview) png() string {
 		if raster.EncodePNG(&b, m) == nil {
 			v.base64 = base64.StdEncoding.EncodeToString(b)
 		}
-		v.x0 = nil
 	})
 	return v.base64
+}
+
+// drop gives the preview up if nobody has looked at it.
+func (v *preview) drop() {
+	if v != nil {
+		v.once.Do(func() { v.p, v.x0 = nil, nil })
+	}
 }
 
 type writer []byte
@@ -92,7 +99,8 @@ func (r *run) watch(req *tokencache.Request, index int) {
 			if partial < p.PartialImages && at.Step < at.Steps && at.Step*(p.PartialImages+1) >= at.Steps*(partial+1) {
 				number := partial
 				partial++
-				r.events = append(r.events, event{eventPartial, func() any { return r.partial(s, number) }})
+				data := func() any { return r.partial(s, number) }
+				r.events = append(r.events, event{eventPartial, data, s.preview})
 			}
 		})
 	}

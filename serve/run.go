@@ -22,7 +22,9 @@ import (
 // whom it waits for.
 type run struct {
 	s      *Server
-	g      *generation
+	p      *params
+	told   told
+	g      *generation // nil once the run has ended
 	id     string
 	key    *Key
 	job    *job // nil: it is a request that is answered at once
@@ -62,8 +64,9 @@ func (s state) ended() bool { return s != stateQueued && s != stateRunning }
 // event is something that happened to a run, which readers that come late learn too. Its place in
 // the list is its id, counted from 1.
 type event struct {
-	name string
-	data func() any // made when it is sent
+	name    string
+	data    func() any // made when it is sent; it may be nil then, for nothing
+	preview *preview   // that it shows, or nil
 }
 
 // made is a finished image.
@@ -89,6 +92,8 @@ type stepped struct {
 func (s *Server) newRun(ctx context.Context, id string, key *Key, g *generation, have map[int]*made) *run {
 	r := &run{
 		s:       s,
+		p:       g.p,
+		told:    g.told(),
 		g:       g,
 		id:      id,
 		key:     key,
@@ -110,8 +115,9 @@ func (s *Server) newRun(ctx context.Context, id string, key *Key, g *generation,
 // nothing is left of it, and the model is released.
 func (r *run) start() error {
 	err := r.submit()
-	if err != nil && r.g.fallback != nil {
+	if err != nil && r.g.fallback != nil && len(r.made) == 0 {
 		r.g = r.g.fallback
+		r.told = r.g.told()
 		r.s.metrics.adapted.Inc()
 		err = r.submit()
 	}
@@ -210,8 +216,7 @@ func (r *run) generate(index int) {
 		switch {
 		case err == nil:
 			r.made[index] = m
-			r.events = append(r.events, event{eventCompleted, func() any { return r.completed(m) }})
-			m.event = len(r.events)
+			r.tell(m)
 		case r.err == nil:
 			r.err = err
 			defer r.cancel() // the others are of no use
@@ -220,6 +225,12 @@ func (r *run) generate(index int) {
 	if last {
 		r.end()
 	}
+}
+
+// tell adds the event of a finished image.
+func (r *run) tell(m *made) {
+	r.events = append(r.events, event{name: eventCompleted, data: func() any { return r.completed(m) }})
+	m.event = len(r.events)
 }
 
 // image generates an image and encodes it.
@@ -299,9 +310,25 @@ func (r *run) end() {
 		r.onEnd()
 	}
 	r.cancel()
-	r.g.model.release()
+	r.letGo()
 	close(r.done)
 	r.s.work.Done()
+}
+
+// letGo lets go of the model, of which nothing may stay in memory when it is closed to make room.
+// Partial images that were promised, and that nobody has looked at yet, are decoded before.
+func (r *run) letGo() {
+	for _, e := range r.events {
+		if e.preview != nil && r.state == stateDone {
+			e.preview.png()
+		}
+		e.preview.drop()
+	}
+	for _, s := range r.steps {
+		s.preview.drop()
+	}
+	r.g.model.release()
+	r.g = nil
 }
 
 // finished returns the images that are finished, in order.

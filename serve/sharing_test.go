@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+	"weak"
 
 	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/dit"
@@ -148,6 +150,37 @@ func TestRegistry(t *testing.T) {
 	models := parse[struct{ Data []modelInfo }](t, b)
 	if len(models.Data) != 3 || models.Data[0].ID != "a" || !models.Data[0].Default || models.Data[1].Loaded {
 		t.Errorf("models %s", b)
+	}
+}
+
+// TestPutAway checks that nothing of a model stays in memory once it was closed to make room, though
+// its jobs are still told, with the partial images that nobody has asked for yet.
+func TestPutAway(t *testing.T) {
+	s := newTester(t, Options{Models: []Model{tinyModel(t, "tiny"), tinyModel(t, "other")}})
+	id := s.job(`{"prompt":"3","n":2,"steps":12,"partial_images":2,"previews":true}`)
+	j := s.jobs.jobs[id]
+	<-j.run.Load().done
+	p := weak.Make(s.models.loaded()["tiny"].Pipeline)
+	s.models.budget = p.Value().Bytes() * 3 / 2
+	s.images(`{"prompt":"3","model":"other"}`)
+	for range 1000 {
+		if runtime.GC(); p.Value() == nil {
+			break
+		}
+		time.Sleep(time.Millisecond) // the engine's goroutines end
+	}
+	if p.Value() != nil {
+		t.Error("the model is still in memory")
+	}
+	got, events := s.ended(id)
+	partial := 0
+	for _, e := range events {
+		if e.name == eventPartial && e.data["b64_json"] != "" {
+			partial++
+		}
+	}
+	if partial != 4 || got.Status != "completed" || len(got.Result.Data) != 2 || got.Result.Size != "8x8" {
+		t.Errorf("%d partial images, job %+v", partial, got)
 	}
 }
 

@@ -129,10 +129,11 @@ func (f *follower) next() (ended bool, changed <-chan struct{}, err error) {
 	}
 	for _, e := range events {
 		f.sent++
-		if e.data == nil {
-			continue // of before the server was started again
+		data := e.data()
+		if data == nil {
+			continue
 		}
-		if err := f.out.send(f.sent, e.name, e.data()); err != nil {
+		if err := f.out.send(f.sent, e.name, data); err != nil {
 			return false, nil, err
 		}
 	}
