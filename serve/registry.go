@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -85,6 +86,8 @@ type registry struct {
 	budget int64
 	opened time.Time // when the registry was made, as the models' time of creation
 
+	loading sync.Mutex // one model is opened at a time, so that it knows what room there is
+
 	mu      sync.Mutex
 	models  []*model // in the order of Options, in float32
 	formats []*model // those of them that were asked for in another number format
@@ -100,6 +103,7 @@ type model struct {
 
 	// Guarded by registry.mu.
 	open    *Opened
+	bytes   int64         // that it took when it was open last; 0: it was not
 	opening chan struct{} // closed when it has been opened, or not; nil: nobody is at it
 	err     error         // of the last attempt
 	users   int
@@ -210,16 +214,21 @@ func (m *model) release() {
 	m.users--
 }
 
-// load opens a model and makes room for it.
+// load makes room for a model and opens it.
 func (m *model) load() {
 	r := m.registry
 	defer r.s.work.Done()
+	r.loading.Lock()
+	defer r.loading.Unlock()
 	opened, err := m.read()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if err == nil && !r.room(opened.Pipeline.Bytes()) {
-		opened.Pipeline.Close()
-		err = errNoRoom
+	if err == nil {
+		m.bytes = opened.Pipeline.Bytes()
+		if !r.room(m.bytes) {
+			opened.Pipeline.Close()
+			err = errNoRoom
+		}
 	}
 	if m.err = err; err == nil {
 		m.open = opened
@@ -236,6 +245,9 @@ func (m *model) read() (*Opened, error) {
 	if m.Size > m.registry.budget {
 		return nil, fmt.Errorf("model %s has %d bytes, the memory for models is %d", m.Name, m.Size, m.registry.budget)
 	}
+	if !m.makeRoom() {
+		return nil, errNoRoom
+	}
 	o := m.registry.s.o
 	return m.Open(m.registry.s.ctx, tokencache.Options{
 		Threads: o.Threads,
@@ -244,6 +256,15 @@ func (m *model) read() (*Opened, error) {
 		Limits: tokencache.Limits{Rows: maxRows, Memory: o.Memory},
 		OnTick: m.registry.s.metrics.tick,
 	})
+}
+
+// makeRoom makes room for what the model took when it was open last, or for what is known of its
+// size, and reports whether there is.
+func (m *model) makeRoom() bool {
+	r := m.registry
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.room(cmp.Or(m.bytes, m.Size))
 }
 
 // maxRows is more rows than the scheduler ever has in flight.

@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 	"weak"
@@ -151,6 +152,44 @@ func TestRegistry(t *testing.T) {
 	if len(models.Data) != 3 || models.Data[0].ID != "a" || !models.Data[0].Default || models.Data[1].Loaded {
 		t.Errorf("models %s", b)
 	}
+}
+
+// TestRoom checks that a model is opened only once there is room for it, also where several are asked
+// for at a time.
+func TestRoom(t *testing.T) {
+	var s *tester
+	var opening atomic.Int64
+	var list []Model
+	for _, name := range []string{"a", "b", "c"} {
+		m := tinyModel(t, name)
+		open := m.Open
+		m.Open = func(ctx context.Context, o tokencache.Options) (*Opened, error) {
+			defer opening.Add(-1)
+			if n := opening.Add(1); int(n)+len(s.models.loaded()) > 1 {
+				t.Errorf("%s is opened while there is no room for it", name)
+			}
+			return open(ctx, o)
+		}
+		list = append(list, m)
+	}
+	s = newTester(t, Options{Models: list})
+	s.images(`{"prompt":"1"}`)
+	size := s.models.loaded()["a"].Pipeline.Bytes()
+	s.models.budget = size * 3 / 2
+	for _, m := range s.models.models {
+		m.Size = size
+	}
+	var all sync.WaitGroup
+	for i := range 12 {
+		all.Go(func() {
+			body := fmt.Sprintf(`{"prompt":"1","model":%q}`, list[i%3].Name)
+			if status, _, b := s.do("POST", "/v1/images/generations", body); status != http.StatusOK &&
+				status != http.StatusServiceUnavailable {
+				t.Errorf("status %d: %s", status, b)
+			}
+		})
+	}
+	all.Wait()
 }
 
 // TestPutAway checks that nothing of a model stays in memory once it was closed to make room, though
