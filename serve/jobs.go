@@ -147,7 +147,7 @@ func (s *Server) newJob(w http.ResponseWriter, r *http.Request) (*job, error) {
 // start starts a job, which has some images already.
 func (st *jobStore) start(j *job, key *Key, g *generation, have map[int]*made) error {
 	r := st.s.newRun(st.s.ctx, j.id, key, g, have)
-	r.job = j
+	r.job, r.began = j, j.created
 	for _, m := range r.finished() {
 		r.tell(m)
 	}
@@ -171,11 +171,18 @@ func (st *jobStore) start(j *job, key *Key, g *generation, have map[int]*made) e
 	return nil
 }
 
-// end notes that a job has ended, and forgets those that ended long ago or take too much memory.
+// end notes that a job has ended.
 func (st *jobStore) end(j *job) {
 	st.saveEnd(j)
 	st.mu.Lock()
 	j.ended = time.Now()
+	st.mu.Unlock()
+	st.sweep()
+}
+
+// sweep forgets jobs that ended long ago or take too much memory.
+func (st *jobStore) sweep() {
+	st.mu.Lock()
 	var gone []*job
 	var ended []*job
 	for _, other := range st.jobs {

@@ -4,13 +4,17 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tokencache/tokencache"
 )
 
 // job posts a job and returns its id.
@@ -195,6 +199,37 @@ func TestResume(t *testing.T) {
 	}
 	if got := second.waitFor(gone); got.Status != "cancelled" {
 		t.Errorf("a cancelled job: %+v", got)
+	}
+}
+
+// TestEndedJobs checks that a job that has ended is told by the next server as by the one that made
+// it, though its model is not there any more, and that no model is opened for that.
+func TestEndedJobs(t *testing.T) {
+	dir := t.TempDir()
+	first := newTester(t, Options{State: dir})
+	var want [][]byte
+	ids := []string{first.job(`{"prompt":"3,5","n":2,"seed":7,"policy":"fora:n=2","guidance":2}`),
+		first.job(`{"prompt":"3","response_format":"url","output_format":"jpeg"}`), first.job(endless + `}`)}
+	first.cancel(ids[2])
+	for _, id := range ids {
+		first.ended(id)
+		_, _, b := first.do("GET", "/v1/jobs/"+id, "")
+		want = append(want, b)
+	}
+	first.Close()
+
+	other := tinyModel(t, "other")
+	other.Open = func(context.Context, tokencache.Options) (*Opened, error) {
+		t.Error("a model is opened")
+		return nil, errors.New("none")
+	}
+	second := newTester(t, Options{State: dir, Models: []Model{other}})
+	for i, id := range ids {
+		second.waitFor(id)
+		_, _, got := second.do("GET", "/v1/jobs/"+id, "")
+		if secret := regexp.MustCompile(`img_\w+`); !bytes.Equal(secret.ReplaceAll(got, nil), secret.ReplaceAll(want[i], nil)) {
+			t.Errorf("job %d: %.400s, before %.400s", i, got, want[i])
+		}
 	}
 }
 

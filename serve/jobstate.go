@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -28,6 +29,7 @@ type savedEnd struct {
 	State state     `json:"state"`
 	Ended time.Time `json:"ended"`
 	Error string    `json:"error,omitempty"`
+	Told  *told     `json:"told,omitempty"` // earlier versions had none
 }
 
 // savedImage is what is kept of an image besides its file.
@@ -98,7 +100,7 @@ func (st *jobStore) saveEnd(j *job) {
 	if errors.Is(r.err, errStopping) {
 		return
 	}
-	e := savedEnd{State: r.state, Ended: time.Now()}
+	e := savedEnd{State: r.state, Ended: time.Now(), Told: &r.told}
 	if r.err != nil {
 		e.Error = asAPI(r.err).Message
 	}
@@ -117,8 +119,8 @@ func (st *jobStore) discard(j *job) {
 	}
 }
 
-// resume takes up the jobs of an earlier process, apart from the caller: their models are opened
-// first.
+// resume takes up the jobs of an earlier process, apart from the caller: those that had ended, and
+// then those whose models must be opened first.
 func (st *jobStore) resume() {
 	if st.dir == "" {
 		return
@@ -147,7 +149,14 @@ func (st *jobStore) resume() {
 	}
 	go func() {
 		defer st.s.work.Done()
+		var left []*job
 		for _, j := range jobs {
+			if !st.takeEnded(j) {
+				left = append(left, j)
+			}
+		}
+		st.sweep()
+		for _, j := range left {
 			if err := st.take(j); err != nil {
 				st.s.log.Error("resuming a job failed", "job", j.id, "error", err)
 				st.fail(j, err)
@@ -164,7 +173,7 @@ func (st *jobStore) read(j *job, name string, v any) error {
 	return json.Unmarshal(body, v)
 }
 
-// take resumes a job, or takes over how it ended.
+// take resumes a job.
 func (st *jobStore) take(j *job) error {
 	p, err := decodeParams(j.request.Body)
 	if err != nil {
@@ -172,18 +181,12 @@ func (st *jobStore) take(j *job) error {
 	}
 	p.Stream = p.PartialImages > 0
 	p.Model, p.Seed = j.request.Model, &j.request.Seed
-	var end savedEnd
-	ended := st.read(j, endFile, &end) == nil
 	g, err := st.s.prepare(st.s.ctx, p)
 	if err != nil {
 		return err
 	}
-	g, have := st.have(j, g, ended)
+	g, have := st.have(j, g)
 	key := st.s.o.Keys.named(j.key)
-	if ended && end.State != stateDone {
-		st.takeEnded(j, key, g, have, end)
-		return nil
-	}
 	for { // what was accepted once is not refused
 		err := st.start(j, key, g, have)
 		var api *apiError
@@ -204,48 +207,70 @@ func (st *jobStore) take(j *job) error {
 // have returns the images of a job that are there, and the form of its request that they are of. An
 // image of another version of the model, or of another kind of processor, is another image, which
 // no unfinished job can use.
-func (st *jobStore) have(j *job, g *generation, ended bool) (*generation, map[int]*made) {
+func (st *jobStore) have(j *job, g *generation) (*generation, map[int]*made) {
 	have := map[int]*made{}
 	for i := range g.p.N {
-		var saved savedImage
-		if st.read(j, strconv.Itoa(i)+".json", &saved) != nil {
+		m, identity := st.image(j, i)
+		if m == nil {
 			continue
 		}
-		if f := g.fallback; f != nil && len(have) == 0 && saved.Identity == f.identity {
+		if f := g.fallback; f != nil && len(have) == 0 && identity == f.identity {
 			g = f
 		}
-		if ended || saved.Identity == g.identity {
-			have[i] = &made{index: i, class: saved.Class, format: saved.Format, stats: saved.Stats, file: saved.File}
+		if identity == g.identity {
+			have[i] = m
 		}
 	}
 	return g, have
 }
 
-// takeEnded takes over a job that failed or was cancelled.
-func (st *jobStore) takeEnded(j *job, key *Key, g *generation, have map[int]*made, end savedEnd) {
-	defer g.model.release()
-	r := st.s.newRun(st.s.ctx, j.id, key, g, have)
-	r.cancel()
-	r.job, r.state = j, end.State
-	if end.Error != "" {
-		r.err = newError(500, typeInternal, "failed", "%s", end.Error)
+// image reads a finished image, nil if there is none, and the identity of the run that it is of.
+func (st *jobStore) image(j *job, i int) (*made, string) {
+	var saved savedImage
+	if st.read(j, strconv.Itoa(i)+".json", &saved) != nil {
+		return nil, ""
 	}
-	close(r.done)
-	st.mu.Lock()
-	defer st.mu.Unlock()
-	j.run.Store(r)
-	j.ended = end.Ended
+	m := &made{index: i, class: saved.Class, format: saved.Format, stats: saved.Stats, file: saved.File}
+	return m, saved.Identity
+}
+
+// takeEnded takes over a job that had ended, as it was told then: its model need not be there any
+// more. It reports whether the job is one.
+func (st *jobStore) takeEnded(j *job) bool {
+	var end savedEnd
+	if st.read(j, endFile, &end) != nil || end.Told == nil && end.State == stateDone {
+		return false
+	}
+	r := &run{state: end.State, made: map[int]*made{}}
+	if end.Told != nil {
+		r.told = *end.Told
+	}
+	if end.Error != "" {
+		r.err = newError(http.StatusInternalServerError, typeInternal, "failed", "%s", end.Error)
+	}
+	for i := range min(j.request.Images, maxImages) {
+		if m, _ := st.image(j, i); m != nil {
+			r.made[i] = m
+			r.tell(m)
+		}
+	}
+	st.over(j, r, end.Ended)
+	return true
 }
 
 // fail notes that a job cannot be resumed.
 func (st *jobStore) fail(j *job, err error) {
-	r := &run{s: st.s, id: j.id, job: j, changed: make(chan struct{}), done: make(chan struct{}), state: stateFailed,
-		err: asAPI(err)}
-	r.cancel = func() {}
+	st.over(j, &run{state: stateFailed, err: asAPI(err)}, time.Now())
+}
+
+// over notes the run of a job that is not at work any more.
+func (st *jobStore) over(j *job, r *run, ended time.Time) {
+	r.s, r.id, r.job, r.began, r.cancel = st.s, j.id, j, j.created, func() {}
+	r.changed, r.done = make(chan struct{}), make(chan struct{})
 	close(r.done)
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	j.run.Store(r)
-	j.ended = time.Now()
+	j.ended = ended
 	st.jobs[j.id] = j
 }
