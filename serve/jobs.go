@@ -268,9 +268,9 @@ func (s *Server) jobEvents(w http.ResponseWriter, r *http.Request) {
 		s.writeError(w, r, err)
 		return
 	}
-	after := 0
+	var after uint64
 	if last := r.Header.Get("Last-Event-ID"); last != "" {
-		if after, err = strconv.Atoi(last); err != nil || after < 0 {
+		if after, err = strconv.ParseUint(last, 10, 64); err != nil {
 			s.writeError(w, r, invalid("Last-Event-ID", "invalid_value", "Last-Event-ID %q: want the id of an event",
 				abbreviate(last)))
 			return
@@ -287,7 +287,7 @@ func (s *Server) jobEvents(w http.ResponseWriter, r *http.Request) {
 		s.writeError(w, r, e)
 		return
 	}
-	s.stream(w, r, run, streamOptions{job: true, after: after})
+	s.stream(w, r, run, streamOptions{job: true, after: s.place(after)})
 }
 
 // savedRequest is what is kept of a job's request.

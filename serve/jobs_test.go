@@ -69,20 +69,22 @@ func TestJob(t *testing.T) {
 			ids = append(ids, e.id)
 		}
 	}
-	if names[eventPartial] != 4 || names[eventCompleted] != 2 || names["job.completed"] != 1 || strings.Join(ids,
-		" ") != "1 2 3 4 5 6 7" {
+	if names[eventPartial] != 4 || names[eventCompleted] != 2 || names["job.completed"] != 1 || len(ids) != 7 ||
+		!slices.IsSorted(ids) || len(slices.Compact(slices.Clone(ids))) != 7 {
 		t.Errorf("events %v, ids %v", names, ids)
 	}
 	if events[len(events)-1].name != "job.completed" {
 		t.Errorf("the last event is %s", events[len(events)-1].name)
 	}
-	_, _, b := s.do("GET", "/v1/jobs/"+id+"/events", "", "Last-Event-ID", "5")
+	_, _, b := s.do("GET", "/v1/jobs/"+id+"/events", "", "Last-Event-ID", ids[4])
 	rest := slices.DeleteFunc(readEvents(t, b), func(e sse) bool { return e.id == "" })
-	if len(rest) != 2 || rest[0].id != "6" || rest[0].data["b64_json"] != eventData(events, "6") {
+	if len(rest) != 2 || rest[0].id != ids[5] || rest[0].data["b64_json"] != eventData(events, ids[5]) {
 		t.Errorf("after event 5: %d events", len(rest))
 	}
-	if status, _, _ := s.do("GET", "/v1/jobs/"+id+"/events", "", "Last-Event-ID", "x"); status != http.StatusBadRequest {
-		t.Errorf("a wrong Last-Event-ID: status %d", status)
+	for _, last := range []string{"x", "-1", "+1", "1-2", "1.0"} {
+		if status, _, _ := s.do("GET", "/v1/jobs/"+id+"/events", "", "Last-Event-ID", last); status != http.StatusBadRequest {
+			t.Errorf("Last-Event-ID %q: status %d", last, status)
+		}
 	}
 }
 
@@ -183,9 +185,21 @@ func TestResume(t *testing.T) {
 	cut := first.job(`{"prompt":"3","n":3,"seed":7,"steps":40,"priority":"low","partial_images":1}`)
 	gone := first.job(endless + `}`)
 	first.cancel(gone)
+	last := first.newest(cut)
 	first.Close() // at once, in the middle of the second
 
 	second := newTester(t, Options{State: dir})
+	second.waitFor(cut)
+	_, _, b := second.do("GET", "/v1/jobs/"+cut+"/events", "", "Last-Event-ID", last)
+	completed := 0
+	for _, e := range readEvents(t, b) {
+		if e.name == eventCompleted {
+			completed++
+		}
+	}
+	if completed != 3 {
+		t.Errorf("who comes back after event %s of the first server is told of %d images, want 3", last, completed)
+	}
 	for _, id := range []string{cut, done} {
 		got := second.waitFor(id)
 		if got.Status != "completed" || len(got.Result.Data) != 3 {
@@ -199,6 +213,30 @@ func TestResume(t *testing.T) {
 	}
 	if got := second.waitFor(gone); got.Status != "cancelled" {
 		t.Errorf("a cancelled job: %+v", got)
+	}
+}
+
+// newest follows a job until it has an event with an id, and returns that.
+func (s *tester) newest(id string) string {
+	s.t.Helper()
+	r, err := http.NewRequestWithContext(s.t.Context(), "GET", s.http.URL+"/v1/jobs/"+id+"/events", nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	lines := newLineReader(answer.Body)
+	for {
+		text, err := lines.next()
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		if last, ok := strings.CutPrefix(text, "id: "); ok {
+			return last
+		}
 	}
 }
 

@@ -62,7 +62,7 @@ const (
 func (s state) ended() bool { return s != stateQueued && s != stateRunning }
 
 // event is something that happened to a run, which readers that come late learn too. Its place in
-// the list is its id, counted from 1.
+// the list, counted from 1, is part of its id.
 type event struct {
 	name    string
 	data    func() any // made when it is sent; it may be nil then, for nothing
@@ -76,7 +76,7 @@ type made struct {
 	file   []byte
 	format string
 	stats  tokencache.Stats
-	event  int    // the id of the event that tells of it
+	event  int    // the place of the event that tells of it
 	id     string // in the store of images; guarded by its lock
 }
 

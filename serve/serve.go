@@ -99,6 +99,7 @@ type Server struct {
 	cancel  context.CancelCauseFunc
 
 	readTimeout time.Duration // of bodies
+	began       time.Time
 
 	mu       sync.Mutex
 	draining bool
@@ -119,7 +120,7 @@ func New(o Options) (*Server, error) {
 			"more each",
 			o.Threads, o.Memory, o.Queue, o.KeepFor, o.KeepBytes, o.Adaptive)
 	}
-	s := &Server{o: o, log: o.Logger, readTimeout: readTimeout}
+	s := &Server{o: o, log: o.Logger, readTimeout: readTimeout, began: time.Now()}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	s.metrics = newMetrics()
 	s.queue = newScheduler(o.Threads, o.Queue, s.metrics)

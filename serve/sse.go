@@ -10,7 +10,23 @@ import (
 // streamOptions say what of a run is streamed.
 type streamOptions struct {
 	job   bool // also the events that jobs alone have
-	after int  // the events after this one
+	after int  // the events after the one in this place
+}
+
+// maxEvents is more events than a run has.
+const maxEvents = 1000
+
+// eventID is the id of an event for clients: the time at which the process began, in milliseconds,
+// and the event's place in its run in three digits. After a restart the places are others. The number
+// is exact in JavaScript.
+func (s *Server) eventID(place int) int64 { return maxEvents*s.began.UnixMilli() + int64(place) }
+
+// place returns the place of the event with an id; 0, before the first, for one of another process.
+func (s *Server) place(id uint64) int {
+	if id/maxEvents != uint64(s.began.UnixMilli()) {
+		return 0
+	}
+	return int(id % maxEvents)
 }
 
 // keepAlive is how often something is sent where there is nothing to tell, so that nobody in between
@@ -34,7 +50,7 @@ func newEventStream(w http.ResponseWriter) *eventStream {
 
 // send writes an event; id 0 is none. A reader that does not take it in time is cut off: it keeps
 // nobody but itself.
-func (s *eventStream) send(id int, name string, data any) error {
+func (s *eventStream) send(id int64, name string, data any) error {
 	body, err := json.Marshal(data)
 	if err != nil {
 		return err
@@ -133,7 +149,7 @@ func (f *follower) next() (ended bool, changed <-chan struct{}, err error) {
 		if data == nil {
 			continue
 		}
-		if err := f.out.send(f.sent, e.name, data); err != nil {
+		if err := f.out.send(r.s.eventID(f.sent), e.name, data); err != nil {
 			return false, nil, err
 		}
 	}
@@ -153,7 +169,7 @@ func (f *follower) end(state state) error {
 		}{"error", errorBody{asAPI(r.err)}})
 	}
 	if f.o.job {
-		return f.out.send(f.sent+1, "job."+string(state), r.job.status(false))
+		return f.out.send(r.s.eventID(f.sent+1), "job."+string(state), r.job.status(false))
 	}
 	return nil
 }
