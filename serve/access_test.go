@@ -177,6 +177,8 @@ func TestPlaces(t *testing.T) {
 func TestMetrics(t *testing.T) {
 	s := newTester(t, Options{})
 	s.images(`{"prompt":"1","n":2,"policy":"fora:n=2"}`)
+	s.ended(s.job(`{"prompt":"1","policy":"fora:n=2"}`))
+	s.cancelled(s.job(endless + `}`))
 	problems, err := testutil.GatherAndLint(s.metrics.registry)
 	if err != nil {
 		t.Fatal(err)
@@ -186,7 +188,9 @@ func TestMetrics(t *testing.T) {
 	}
 	_, _, b := s.do("GET", "/metrics", "")
 	for _, want := range []string{
-		`tokencache_images_total{model="tiny",policy="fora"} 2`,
+		`tokencache_images_total{model="tiny",policy="fora"} 3`,
+		`tokencache_e2e_job_latency_seconds_count{status="completed"} 1`,
+		`tokencache_e2e_job_latency_seconds_count{status="cancelled"} 1`,
 		`tokencache_steps_total{kind="I",model="tiny",policy="fora"} `,
 		`tokencache_steps_total{kind="P",model="tiny",policy="fora"} `,
 		`tokencache_computed_tokens_total{model="tiny",policy="fora"} `,

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/base32"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"slices"
 	"strconv"
@@ -171,9 +172,12 @@ func (st *jobStore) start(j *job, key *Key, g *generation, have map[int]*made) e
 	return nil
 }
 
-// end notes that a job has ended.
+// end notes that a job has ended. One that ended because the server did is resumed by the next.
 func (st *jobStore) end(j *job) {
-	st.saveEnd(j)
+	if r := j.run.Load(); !errors.Is(r.err, errStopping) {
+		st.saveEnd(j)
+		st.s.metrics.jobs.WithLabelValues(string(r.state)).Observe(time.Since(j.created).Seconds())
+	}
 	st.mu.Lock()
 	j.ended = time.Now()
 	st.mu.Unlock()

@@ -94,12 +94,9 @@ func (st *jobStore) saveImage(j *job, m *made) error {
 		savedImage{Identity: j.run.Load().g.identity, Class: m.class, Format: m.format, Stats: m.stats, File: m.file})
 }
 
-// saveEnd saves how a job ended. One that ended because the server did is resumed instead.
+// saveEnd saves how a job ended.
 func (st *jobStore) saveEnd(j *job) {
 	r := j.run.Load()
-	if errors.Is(r.err, errStopping) {
-		return
-	}
 	e := savedEnd{State: r.state, Ended: time.Now(), Told: &r.told}
 	if r.err != nil {
 		e.Error = asAPI(r.err).Message

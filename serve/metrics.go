@@ -17,6 +17,7 @@ type metrics struct {
 	registry  *prometheus.Registry
 	requests  *prometheus.CounterVec
 	latency   *prometheus.HistogramVec
+	jobs      *prometheus.HistogramVec
 	queueWait prometheus.Histogram
 	adapted   prometheus.Counter
 	images    *prometheus.CounterVec
@@ -47,6 +48,9 @@ func newMetrics() *metrics {
 		requests: counter("http_requests_total", "Requests by route and status.", "route", "status"),
 		latency: prometheus.NewHistogramVec(histogram("e2e_request_latency_seconds",
 			"Time from a request to the end of its answer, by route.", seconds), []string{"route"}),
+		jobs: prometheus.NewHistogramVec(histogram("e2e_job_latency_seconds",
+			"Time from a job's acceptance to its end, by how it ended.",
+			prometheus.ExponentialBuckets(0.01, 2, 20)), []string{"status"}), // to 87 minutes
 		queueWait: prometheus.NewHistogram(histogram("request_queue_time_seconds",
 			"Time that requests waited for their first image to be begun.", seconds)),
 		adapted: prometheus.NewCounter(prometheus.CounterOpts{Namespace: namespace, Name: "adapted_requests_total",
@@ -66,7 +70,7 @@ func newMetrics() *metrics {
 		tickSeqs: prometheus.NewHistogram(histogram("tick_batch_sequences", "Images in a tick.",
 			prometheus.LinearBuckets(1, 1, 16))),
 	}
-	m.registry.MustRegister(m.requests, m.latency, m.queueWait, m.adapted, m.images, m.steps, m.tokens, m.computed,
+	m.registry.MustRegister(m.requests, m.latency, m.jobs, m.queueWait, m.adapted, m.images, m.steps, m.tokens, m.computed,
 		m.flops, m.saved, m.ticks, m.tickRows, m.tickSeqs,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
