@@ -66,6 +66,37 @@ func TestKeys(t *testing.T) {
 	}
 }
 
+// TestInHand checks that a key has no more requests in hand than its line allows, jobs included, and
+// that others are not concerned.
+func TestInHand(t *testing.T) {
+	ada, adaLine, _ := NewKey("ada")
+	bob, bobLine, _ := NewKey("bob")
+	keys, err := ReadKeys(strings.NewReader(adaLine + " requests=2\n" + bobLine))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newTester(t, Options{Keys: keys})
+	ask := func(key string) (int, http.Header, []byte) {
+		return s.do("POST", "/v1/images/generations", `{"prompt":"1"}`, "Authorization", "Bearer "+key)
+	}
+	first := s.job(endless+`}`, "Authorization", "Bearer "+ada)
+	if status, _, b := ask(ada); status != http.StatusOK {
+		t.Errorf("the second request: status %d: %s", status, b)
+	}
+	s.job(endless+`}`, "Authorization", "Bearer "+ada)
+	status, h, b := ask(ada)
+	if status != http.StatusTooManyRequests || h.Get("Retry-After") == "" || !bytes.Contains(b, []byte("too_many_requests")) {
+		t.Errorf("the third request: status %d: %s", status, b)
+	}
+	if status, _, b := ask(bob); status != http.StatusOK {
+		t.Errorf("another's: status %d: %s", status, b)
+	}
+	s.do("POST", "/v1/jobs/"+first+"/cancel", "", "Authorization", "Bearer "+ada)
+	if status, _, b := ask(ada); status != http.StatusOK {
+		t.Errorf("after one has ended: status %d: %s", status, b)
+	}
+}
+
 func TestReadKeysReports(t *testing.T) {
 	_, line, _ := NewKey("a")
 	for text, want := range map[string]string{

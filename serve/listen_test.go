@@ -60,6 +60,55 @@ func TestListen(t *testing.T) {
 	}
 }
 
+// TestListenDrains checks that a request that runs when the server is to end is answered: with its
+// images if there is time, and else with an error that says why.
+func TestListenDrains(t *testing.T) {
+	for _, test := range []struct {
+		steps  int
+		drain  time.Duration
+		status int
+	}{{200, time.Minute, http.StatusOK}, {1000, time.Millisecond, http.StatusServiceUnavailable}} {
+		t.Run(test.drain.String(), func(t *testing.T) {
+			s, err := New(Options{Models: []Model{tinyModel(t, "tiny")}, Threads: 1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			at, ended := make(chan string, 1), make(chan error, 1)
+			go func() {
+				ended <- s.Listen(ctx, ListenOptions{
+					Addr:     "127.0.0.1:0",
+					Drain:    test.drain,
+					OnListen: func(url string) { at <- url },
+				})
+			}()
+			url, answered := <-at, make(chan int, 1)
+			go func() {
+				r, err := http.Post(url+"/v1/images/generations", "application/json",
+					strings.NewReader(`{"prompt":"1","n":10,"steps":`+strconv.Itoa(test.steps)+`}`))
+				if err != nil {
+					t.Error(err)
+					answered <- 0
+					return
+				}
+				r.Body.Close()
+				answered <- r.StatusCode
+			}()
+			for running := 0; running == 0; running, _ = s.queue.counts() {
+				time.Sleep(time.Millisecond)
+			}
+			cancel()
+			if status := <-answered; status != test.status {
+				t.Errorf("status %d, want %d", status, test.status)
+			}
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 // TestSlowReader checks that a client that reads nothing of a stream keeps no other waiting, and is
 // no hindrance to the server's end.
 func TestSlowReader(t *testing.T) {

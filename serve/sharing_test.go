@@ -71,6 +71,43 @@ func TestManyClients(t *testing.T) {
 	t.Logf("%d were served, %d refused", ok, refused)
 }
 
+// TestFairShare checks that one client's many long images do not hold another's single one longer
+// than its fair share: meanwhile they take about as many steps as it. The model's images have so
+// many tokens that a pass is of one.
+func TestFairShare(t *testing.T) {
+	path, err := tiny()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := Model{Name: "tiny", Open: func(ctx context.Context, o tokencache.Options) (*Opened, error) {
+		o.Heads, o.InputSize = tinyConfig.Heads, 32
+		p, err := tokencache.OpenContext(ctx, path, o)
+		return &Opened{Pipeline: p, Sampling: tokencache.Sampling{Guidance: 1.5}}, err
+	}}
+	s := newTester(t, Options{Models: []Model{m}, LocalOnly: true, Queue: time.Hour})
+	id := s.job(endless+`,"previews":true}`, "Authorization", "Bearer a")
+	run := s.jobs.jobs[id].run.Load()
+	taken := func() (steps int) {
+		run.mu.Lock()
+		defer run.mu.Unlock()
+		for _, at := range run.steps {
+			steps += at.step
+		}
+		return steps
+	}
+	for taken() == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	before := taken()
+	const own = 40
+	status, _, b := s.do("POST", "/v1/images/generations", fmt.Sprintf(`{"prompt":"2","steps":%d}`, own),
+		"Authorization", "Bearer b")
+	if after := taken(); status != http.StatusOK || after-before > 2*own {
+		t.Errorf("during %d steps of a single image the others took %d; status %d: %.200s", own, after-before, status, b)
+	}
+	s.do("POST", "/v1/jobs/"+id+"/cancel", "", "Authorization", "Bearer a")
+}
+
 // TestClientGone checks that a client that goes away frees its place, and that a stream that nobody
 // reads keeps nobody else waiting.
 func TestClientGone(t *testing.T) {
