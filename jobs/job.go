@@ -136,9 +136,9 @@ type Worker struct {
 	Level   string `json:"level"`
 	// Levels are those of number formats that have one of their own, such as bf16 on some CPUs.
 	Levels map[string]string `json:"levels,omitempty"`
-	// DTypes and Models are what it can compute with, models as fingerprints of those that it has
-	// open.
+	// DTypes are the number formats that it computes with.
 	DTypes []string `json:"dtypes"`
+	// Models are the fingerprints of the models that it has opened, for the jobs that it can do.
 	Models []string `json:"models"`
 	Job    string   `json:"job"`    // that it is at, or ""
 	Unit   int      `json:"unit"`   // likewise

@@ -95,7 +95,7 @@ func (w *Work) round(ctx context.Context, s *workerState, unfit map[string]strin
 	}
 	fit := 0
 	for _, j := range all {
-		if j.State != Open || !w.fits(ctx, j, unfit) {
+		if j.State != Open || !w.fits(ctx, s, j, unfit) {
 			continue
 		}
 		fit++
@@ -112,7 +112,7 @@ func (w *Work) round(ctx context.Context, s *workerState, unfit map[string]strin
 }
 
 // fits reports whether the worker can do a job. It says why not once.
-func (w *Work) fits(ctx context.Context, j *Job, unfit map[string]string) bool {
+func (w *Work) fits(ctx context.Context, s *workerState, j *Job, unfit map[string]string) bool {
 	if _, known := unfit[j.ID]; known {
 		return unfit[j.ID] == "" && w.locate(ctx, j) == nil
 	}
@@ -128,6 +128,9 @@ func (w *Work) fits(ctx context.Context, j *Job, unfit map[string]string) bool {
 			return false
 		} else if err != nil {
 			why = err.Error()
+		} else {
+			s.opened(j)
+			_ = w.Queue.Announce(ctx, s.copy()) // else it is said with the next announcement
 		}
 	}
 	if unfit[j.ID] = why; why != "" {

@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 )
@@ -20,6 +21,15 @@ func (s *workerState) at(j *Job, unit int) {
 	s.said.Job, s.said.Unit = "", unit
 	if j != nil {
 		s.said.Job = j.ID
+	}
+}
+
+// opened says that the model of a job could be opened.
+func (s *workerState) opened(j *Job) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if m := j.Needs.Model; m != "" && !slices.Contains(s.said.Models, m) {
+		s.said.Models = append(slices.Clip(s.said.Models), m) // copies have the list as it was
 	}
 }
 

@@ -3,6 +3,7 @@ package jobs
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -82,4 +83,30 @@ func TestTakesSeveral(t *testing.T) {
 		t.Error("the worker never held several units")
 	}
 	b.checkWhole()
+}
+
+// TestModels checks that a worker says which models it has opened.
+func TestModels(t *testing.T) {
+	b := newBench(t, "")
+	b.job.Needs.Model = "f00d"
+	if err := b.queue.Submit(b.ctx, b.job); err != nil {
+		t.Fatal(err)
+	}
+	b.work("a", &maker{}, nil)
+	if _, err := b.coordinate(); err != nil {
+		t.Fatal(err)
+	}
+	var models []string
+	for len(models) == 0 && sleep(b.ctx, 20*time.Millisecond) == nil {
+		workers, err := b.queue.Workers(b.ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, w := range workers {
+			models = append(models, w.Models...)
+		}
+	}
+	if !slices.Equal(models, []string{"f00d"}) {
+		t.Errorf("models %v", models)
+	}
 }

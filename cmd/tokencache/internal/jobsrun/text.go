@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/tokencache/tokencache/jobs"
@@ -39,8 +40,12 @@ func (l *Listing) WriteText(w io.Writer) {
 		if one.Job != "" {
 			at = fmt.Sprintf("job %s, shard %d", one.Job, one.Unit)
 		}
-		fmt.Fprintf(w, "worker %s  version %s, CPU level %s, %d threads  %d images, %.2f/s  %s\n",
-			one.Name, one.Version, one.Level, one.Threads, one.Images, one.Rate, at)
+		models := ""
+		if len(one.Models) > 0 {
+			models = ", models " + strings.Join(one.Models, " ")
+		}
+		fmt.Fprintf(w, "worker %s  version %s, CPU level %s, %d threads%s  %d images, %.2f/s  %s\n",
+			one.Name, one.Version, one.Level, one.Threads, models, one.Images, one.Rate, at)
 	}
 }
 
