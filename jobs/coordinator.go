@@ -1,6 +1,7 @@
 package jobs
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -56,6 +57,12 @@ func (e *SetAsideError) Error() string {
 	return fmt.Sprintf("%d units were set aside, the first is unit %d: %s", len(e.Failures), first.Unit, first.Cause)
 }
 
+// errCancelled reports a job that is not to be done any more.
+var errCancelled = errors.New("was cancelled")
+
+// every is the time between two looks.
+func (c *Coordinator) every() time.Duration { return cmp.Or(c.Every, time.Second) }
+
 // Run looks after a job until all its parts are in its store, and returns nil then. If nothing but
 // units that were set aside is left it returns a *SetAsideError.
 func (c *Coordinator) Run(ctx context.Context, j *Job) error {
@@ -69,10 +76,6 @@ func (c *Coordinator) Run(ctx context.Context, j *Job) error {
 		return err
 	}
 	defer heard()
-	every := c.Every
-	if every == 0 {
-		every = time.Second
-	}
 	for {
 		s, err := c.look(ctx, j, store)
 		switch {
@@ -80,15 +83,13 @@ func (c *Coordinator) Run(ctx context.Context, j *Job) error {
 			return errors.Join(err, ctx.Err())
 		case err != nil:
 		case s.Done == s.Units:
-			s.State, s.Workers, s.Rate, s.Left = Done, 0, 0, 0
-			_, err := c.Queue.status.Put(ctx, j.ID, encode(s))
-			return errors.Join(err, c.Queue.Finish(ctx, j, Done))
+			return c.Queue.Finish(ctx, j, Done)
 		case s.State == Cancelled:
-			return fmt.Errorf("job %s was cancelled", j.ID)
+			return fmt.Errorf("job %s %w", j.ID, errCancelled)
 		case s.Done+len(s.SetAside) == s.Units:
 			return &SetAsideError{s.SetAside}
 		}
-		if err := sleep(ctx, every); err != nil {
+		if err := sleep(ctx, c.every()); err != nil {
 			return err
 		}
 	}
@@ -265,14 +266,17 @@ func (c *Coordinator) report(ctx context.Context, s *Status) error {
 }
 
 // Fill queues all units of a job whose parts are missing, as far as there is room, and leaves the
-// rest to a coordinator.
-func (q *Queue) Fill(ctx context.Context, j *Job) error {
+// rest to a coordinator. It returns how far the job is.
+func (q *Queue) Fill(ctx context.Context, j *Job) (*Status, error) {
 	store, err := q.OpenStore(ctx, j.Store)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	_, err = (&Coordinator{Queue: q}).look(ctx, j, store)
-	return err
+	c := &Coordinator{Queue: q}
+	if s, err := q.Status(ctx, j); err == nil {
+		c.causes = s.Causes // a coordinator may have counted them
+	}
+	return c.look(ctx, j, store)
 }
 
 // Bar draws how many of the images there are.
@@ -288,6 +292,9 @@ func (s *Status) Ended() bool { return s.Done+len(s.SetAside) == s.Units || s.St
 // String says it to people.
 func (s *Status) String() string {
 	text := fmt.Sprintf("%d of %d images in %d of %d shards", s.Made, s.Images, s.Done, s.Units)
+	if s.State == Cancelled {
+		text += ", cancelled"
+	}
 	if s.Workers > 0 {
 		text += fmt.Sprintf(", %d workers, %.2f images/s", s.Workers, s.Rate)
 	}
@@ -301,19 +308,6 @@ func (s *Status) String() string {
 		text += fmt.Sprintf("; failed %d times: %s", s.Causes[cause], cause)
 	}
 	return text
-}
-
-// Status returns how far the coordinator of a job last found it.
-func (q *Queue) Status(ctx context.Context, j *Job) (*Status, error) {
-	entry, err := q.status.Get(ctx, j.ID)
-	if errors.Is(err, jetstream.ErrKeyNotFound) {
-		return nil, fmt.Errorf("job %s: no coordinator has looked after it yet", j.ID)
-	}
-	if err != nil {
-		return nil, err
-	}
-	s := new(Status)
-	return s, json.Unmarshal(entry.Value(), s)
 }
 
 // ErrDamaged reports a result that is not what its checksum says.

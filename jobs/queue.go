@@ -216,7 +216,7 @@ func (q *Queue) Finish(ctx context.Context, j *Job, s State) error {
 	if _, err := q.jobs.Put(ctx, j.ID, encode(j)); err != nil {
 		return err
 	}
-	return q.clear(ctx, j)
+	return errors.Join(q.clear(ctx, j), q.end(ctx, j))
 }
 
 // Forget removes all that is known of a job.
@@ -243,7 +243,8 @@ func (q *Queue) Retry(ctx context.Context, j *Job) error {
 	if err := q.failed.Purge(ctx, jetstream.WithPurgeSubject(failedSubject+j.ID+".>")); err != nil {
 		return err
 	}
-	if err := q.clear(ctx, j); err != nil {
+	// The status is of before: who watches is to wait for the next one.
+	if err := errors.Join(q.clear(ctx, j), q.status.Purge(ctx, j.ID)); err != nil {
 		return err
 	}
 	j.State = Open

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"errors"
-
 	"github.com/tokencache/tokencache/cmd/tokencache/internal/jobsrun"
 	"github.com/tokencache/tokencache/jobs"
 )
@@ -53,7 +51,17 @@ func (c *jobsCancelCmd) Run(a *app) error {
 type jobsRetryCmd struct{ jobFlags }
 
 func (c *jobsRetryCmd) Run(a *app) error {
-	return c.WithJob(a.ctx, c.Job, func(q *jobs.Queue, j *jobs.Job) error { return q.Retry(a.ctx, j) })
+	return c.WithJob(a.ctx, c.Job, func(q *jobs.Queue, j *jobs.Job) error {
+		if err := q.Retry(a.ctx, j); err != nil {
+			return err
+		}
+		if err := j.CheckStore(); err != nil {
+			a.note("job %s: its coordinator queues the shards: %v", j.ID, err)
+			return nil
+		}
+		_, err := q.Fill(a.ctx, j)
+		return err
+	})
 }
 
 type jobsWatchCmd struct {
@@ -66,7 +74,10 @@ func (c *jobsWatchCmd) Run(a *app) error {
 		if !c.JSON {
 			return jobsrun.Watch(a.ctx, q, j, a.stdout)
 		}
-		s, err := q.Status(a.ctx, j)
-		return errors.Join(err, a.printJSON(s))
+		s, err := jobsrun.Look(a.ctx, q, j)
+		if err != nil {
+			return err
+		}
+		return a.printJSON(s)
 	})
 }

@@ -26,7 +26,8 @@ func (c *jobsSubmitCmd) Run(a *app) error {
 			return err
 		}
 		a.note("job %s: %d images in %d shards", j.ID, j.Run.Images, j.Units())
-		return q.Fill(a.ctx, j)
+		_, err := q.Fill(a.ctx, j)
+		return err
 	})
 }
 

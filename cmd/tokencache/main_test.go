@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"testing"
 	"testing/fstest"
 
@@ -10,6 +11,7 @@ import (
 
 	"github.com/tokencache/tokencache"
 	"github.com/tokencache/tokencache/internal/kernel"
+	"github.com/tokencache/tokencache/jobs"
 	"github.com/tokencache/tokencache/models/bundle"
 )
 
@@ -60,8 +62,27 @@ func TestScripts(t *testing.T) {
 			"truncate": truncate,
 			"digits":   digits,
 			"blackPNG": blackPNG,
+			"broker":   startBroker,
+			"job":      job,
 		},
 	})
+}
+
+// startBroker starts a broker and sets $NATS to its address.
+func startBroker(ts *testscript.TestScript, _ bool, _ []string) {
+	b, err := jobs.StartBroker("127.0.0.1:0", ts.MkAbs("broker"), jobs.Access{})
+	ts.Check(err)
+	ts.Defer(b.Stop)
+	ts.Setenv("NATS", b.URL())
+}
+
+// job sets $JOB to the job that the last command has named.
+func job(ts *testscript.TestScript, _ bool, _ []string) {
+	said := regexp.MustCompile(`job ([0-9a-f]+):`).FindStringSubmatch(ts.ReadFile("stderr"))
+	if said == nil {
+		ts.Fatalf("no job was named")
+	}
+	ts.Setenv("JOB", said[1])
 }
 
 const levelVariable = "TOKENCACHE_CPU"

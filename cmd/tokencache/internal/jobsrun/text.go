@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"time"
 
 	"github.com/tokencache/tokencache/jobs"
 )
@@ -49,27 +48,22 @@ func (l *Listing) WriteText(w io.Writer) {
 	}
 }
 
-// watchEvery is how often Watch looks.
-const watchEvery = 2 * time.Second
-
 // Watch writes how far a job is whenever that changes, until it has ended.
 func Watch(ctx context.Context, q *jobs.Queue, j *jobs.Job, w io.Writer) error {
-	for said := ""; ; {
-		s, err := q.Status(ctx, j)
-		if err != nil {
-			return err
-		}
+	said := ""
+	c := jobs.Coordinator{Queue: q, OnStatus: func(s *jobs.Status) {
 		if line := s.Bar() + " " + s.String(); line != said {
 			said = line
 			fmt.Fprintln(w, line)
 		}
-		if s.Ended() {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(watchEvery):
-		}
+	}}
+	return c.Watch(ctx, j)
+}
+
+// Look returns how far a job is now: an open one is looked after once, if this machine sees its store.
+func Look(ctx context.Context, q *jobs.Queue, j *jobs.Job) (*jobs.Status, error) {
+	if j.State == jobs.Open && j.CheckStore() == nil {
+		return q.Fill(ctx, j)
 	}
+	return q.Status(ctx, j)
 }
