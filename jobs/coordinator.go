@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 )
 
 // Coordinator keeps the queue as the store of results needs it: units whose results are missing are
@@ -30,7 +29,6 @@ type Coordinator struct {
 
 	mu     sync.Mutex
 	causes map[string]int // of attempts that failed
-	idle   int            // looks in a row in which units were queued that no worker can get
 }
 
 // Status is how far a job is.
@@ -95,8 +93,7 @@ func (c *Coordinator) Run(ctx context.Context, j *Job) error {
 	}
 }
 
-// listen counts failures and sets units aside that had all their attempts without a word from their
-// workers. The function it returns ends that.
+// listen counts failures. The function it returns ends that.
 func (c *Coordinator) listen(j *Job) (stop func(), err error) {
 	failures, err := c.Queue.conn.Subscribe(eventSubject+j.ID, func(m *nats.Msg) {
 		f := Failure{}
@@ -106,38 +103,7 @@ func (c *Coordinator) listen(j *Job) (stop func(), err error) {
 			c.mu.Unlock()
 		}
 	})
-	if err != nil {
-		return nil, err
-	}
-	exhausted, err := c.Queue.conn.Subscribe("$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES."+workStream+"."+j.ID,
-		func(m *nats.Msg) {
-			var a struct {
-				Sequence   uint64 `json:"stream_seq"`
-				Deliveries int    `json:"deliveries"`
-			}
-			if json.Unmarshal(m.Data, &a) == nil {
-				c.exhausted(j, a.Sequence, a.Deliveries)
-			}
-		})
-	return func() { _, _ = failures.Unsubscribe(), exhausted.Unsubscribe() }, err
-}
-
-// exhausted sets a unit aside that was given to workers which fell silent.
-func (c *Coordinator) exhausted(j *Job, sequence uint64, times int) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	m, err := c.Queue.work.GetMsg(ctx, sequence)
-	if err != nil {
-		return // it was acknowledged after all
-	}
-	unit, err := j.unitOf(m.Subject)
-	if err != nil {
-		return
-	}
-	f := Failure{Job: j.ID, Unit: unit, Cause: fmt.Sprintf("%d workers began it and fell silent", times)}
-	if c.Queue.setAside(ctx, j, f) == nil {
-		_ = c.Queue.work.DeleteMsg(ctx, sequence) // a unit that is set aside is not queued again
-	}
+	return func() { _ = failures.Unsubscribe() }, err
 }
 
 // look compares the store with the queue, queues what is in neither, and says how far the job is.
@@ -148,8 +114,7 @@ func (c *Coordinator) look(ctx context.Context, j *Job, store Store) (*Status, e
 	if err != nil {
 		return nil, err
 	}
-	consumer, err := c.Queue.consumer(ctx, j)
-	if err != nil {
+	if _, err := c.Queue.consumer(ctx, j); err != nil {
 		return nil, err
 	}
 	aside, err := c.Queue.Failures(ctx, j)
@@ -195,9 +160,6 @@ func (c *Coordinator) look(ctx context.Context, j *Job, store Store) (*Status, e
 			s.SetAside = append(s.SetAside, f)
 		}
 	}
-	if err := c.unblock(ctx, j, consumer, len(queued)); err != nil {
-		return nil, err
-	}
 	return s, c.report(ctx, s)
 }
 
@@ -216,25 +178,6 @@ func (c *Coordinator) see(ctx context.Context, unit int) (whole bool, err error)
 	}
 	c.seen[unit] = err == nil
 	return err == nil, err
-}
-
-// stuck is after how many looks units count as out of reach.
-const stuck = 5
-
-// unblock makes units available again that had all their attempts while no coordinator was there.
-func (c *Coordinator) unblock(ctx context.Context, j *Job, consumer jetstream.Consumer, queued int) error {
-	info, err := consumer.Info(ctx)
-	if err != nil {
-		return err
-	}
-	if c.idle++; queued == 0 || info.NumPending > 0 || info.NumAckPending > 0 {
-		c.idle = 0
-	}
-	if c.idle < stuck {
-		return nil
-	}
-	c.idle = 0
-	return c.Queue.clear(ctx, j)
 }
 
 // report adds what the workers say, and keeps the status where others can read it.

@@ -198,33 +198,54 @@ func TestWorkers(t *testing.T) {
 	}
 }
 
-// TestSilentWorker takes units and falls silent: they are given to another, and one that silent
-// workers took as often as it may be is set aside, until it is retried.
-func TestSilentWorker(t *testing.T) {
+// TestHeldUnits has workers fall silent that hold units and have begun none, more often than a unit
+// may be begun: none is set aside.
+func TestHeldUnits(t *testing.T) {
 	b := newBench(t, "")
-	b.job.Attempts = 1
+	b.job.AckWait, b.job.Attempts = 100*time.Millisecond, DefaultAttempts
 	if err := b.queue.Submit(b.ctx, b.job); err != nil {
 		t.Fatal(err)
 	}
-	store, err := b.queue.OpenStore(b.ctx, b.job.Store)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := (&Coordinator{Queue: b.queue}).look(b.ctx, b.job, store); err != nil {
+	if _, err := b.queue.Fill(b.ctx, b.job); err != nil {
 		t.Fatal(err)
 	}
 	c, err := b.queue.consumer(b.ctx, b.job)
 	if err != nil {
 		t.Fatal(err)
 	}
-	batch, err := c.Fetch(2, jetstream.FetchMaxWait(time.Second))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for range batch.Messages() {
+	for most := uint64(0); most <= DefaultAttempts; {
+		batch, err := c.Fetch(b.job.Units(), jetstream.FetchMaxWait(time.Second))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for m := range batch.Messages() {
+			about, err := m.Metadata()
+			if err != nil {
+				t.Fatal(err)
+			}
+			most = max(most, about.NumDelivered)
+		}
 	}
 	b.work("a", &maker{}, nil)
-	_, err = b.coordinate()
+	if _, err := b.coordinate(); err != nil {
+		t.Fatal(err)
+	}
+	b.checkWhole()
+}
+
+// TestSilentWorkers begin units and fall silent: one that was begun as often as it may be is set
+// aside, until it is retried.
+func TestSilentWorkers(t *testing.T) {
+	b := newBench(t, "")
+	for unit, times := range []int{b.job.Attempts, b.job.Attempts - 1, b.job.Attempts} {
+		for range times {
+			if _, err := b.queue.begin(b.ctx, b.job, unit); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	b.work("a", &maker{}, nil)
+	_, err := b.coordinate()
 	aside := (*SetAsideError)(nil)
 	if !errors.As(err, &aside) || len(aside.Failures) != 2 || !strings.Contains(aside.Failures[0].Cause, "fell silent") {
 		t.Fatalf("error %v, want that two units were set aside", err)

@@ -20,11 +20,13 @@ import (
 const (
 	workStream    = "TOKENCACHE_WORK"   // units to be done, by job and unit
 	failedStream  = "TOKENCACHE_FAILED" // units that were set aside, likewise
+	begunStream   = "TOKENCACHE_BEGUN"  // a message each time that a unit is begun, likewise
 	jobsBucket    = "tokencache-jobs"
 	statusBucket  = "tokencache-status"
 	workersBucket = "tokencache-workers"
 	workSubject   = "tokencache.work."
 	failedSubject = "tokencache.failed."
+	begunSubject  = "tokencache.begun."
 	eventSubject  = "tokencache.events." // of attempts that failed, by job, for who listens
 )
 
@@ -40,7 +42,7 @@ type Queue struct {
 	conn                  *nats.Conn
 	stream                jetstream.JetStream
 	jobs, status, workers jetstream.KeyValue
-	work, failed          jetstream.Stream
+	work, failed, begun   jetstream.Stream
 }
 
 // OpenQueue makes what the broker keeps, or finds it, with so many replicas. It waits for the
@@ -85,7 +87,7 @@ func (q *Queue) open(ctx context.Context, replicas int) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	make := func(c jetstream.StreamConfig) jetstream.Stream {
-		c.Replicas, c.Storage = replicas, jetstream.FileStorage
+		c.Replicas = replicas
 		var s jetstream.Stream
 		if err == nil {
 			s, err = q.stream.CreateOrUpdateStream(ctx, c)
@@ -105,6 +107,11 @@ func (q *Queue) open(ctx context.Context, replicas int) (err error) {
 		Name:              failedStream,
 		Subjects:          []string{failedSubject + ">"},
 		MaxMsgsPerSubject: 1,
+	})
+	q.begun = make(jetstream.StreamConfig{
+		Name:     begunStream,
+		Subjects: []string{begunSubject + ">"},
+		Storage:  jetstream.MemoryStorage, // a broker that starts again counts from none
 	})
 	bucket := func(name string, ttl time.Duration, on jetstream.StorageType) jetstream.KeyValue {
 		var kv jetstream.KeyValue
@@ -229,13 +236,17 @@ func (q *Queue) Forget(ctx context.Context, j *Job) error {
 	)
 }
 
-// clear takes all units of a job out of the queue.
+// clear takes all units of a job out of the queue, and forgets how often they were begun.
 func (q *Queue) clear(ctx context.Context, j *Job) error {
 	err := q.stream.DeleteConsumer(ctx, workStream, j.ID)
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
 		err = nil
 	}
-	return errors.Join(err, q.work.Purge(ctx, jetstream.WithPurgeSubject(workSubject+j.ID+".>")))
+	return errors.Join(
+		err,
+		q.work.Purge(ctx, jetstream.WithPurgeSubject(workSubject+j.ID+".>")),
+		q.begun.Purge(ctx, jetstream.WithPurgeSubject(begunSubject+j.ID+".>")),
+	)
 }
 
 // Retry gives units that were set aside their attempts again, and opens the job.
@@ -258,7 +269,7 @@ func (q *Queue) consumer(ctx context.Context, j *Job) (jetstream.Consumer, error
 		FilterSubject: workSubject + j.ID + ".>",
 		AckPolicy:     jetstream.AckExplicitPolicy,
 		AckWait:       j.AckWait,
-		MaxDeliver:    j.Attempts,
+		MaxDeliver:    -1, // units that are held and not begun come back as often as that may be
 		MaxAckPending: MaxQueued,
 	})
 }
@@ -306,6 +317,17 @@ func (q *Queue) push(ctx context.Context, j *Job, unit int) error {
 		}
 	}
 	return err
+}
+
+// begin counts that a unit is begun, and returns how often it was before.
+func (q *Queue) begin(ctx context.Context, j *Job, unit int) (before int, err error) {
+	subject := unitSubject(begunSubject, j, unit)
+	info, err := q.begun.Info(ctx, jetstream.WithSubjectFilter(subject))
+	if err != nil {
+		return 0, err
+	}
+	_, err = q.stream.Publish(ctx, subject, nil)
+	return int(info.State.Subjects[subject]), err //nolint:gosec // it is bounded by the job's attempts
 }
 
 // setAside records a unit that is not tried again.

@@ -222,6 +222,14 @@ func (w *Work) do(ctx context.Context, s *workerState, j *Job, m *held) []error 
 	if err != nil {
 		return []error{err, m.TermWithReason(err.Error())}
 	}
+	begun, err := w.Queue.begin(ctx, j, unit)
+	if err != nil {
+		return []error{err, m.Nak()}
+	}
+	if begun >= j.Attempts {
+		f := Failure{Job: j.ID, Unit: unit, Cause: fmt.Sprintf("%d workers began it and failed or fell silent", begun)}
+		return w.giveUp(ctx, j, f, m)
+	}
 	start := time.Now()
 	s.at(j, unit)
 	err = w.make(ctx, j, unit)
@@ -233,7 +241,7 @@ func (w *Work) do(ctx context.Context, s *workerState, j *Job, m *held) []error 
 	case ctx.Err() != nil:
 		err = errors.Join(ctx.Err(), m.Nak()) // for another worker, at once
 	case err != nil:
-		err = w.failed(ctx, j, unit, m, err)
+		return w.failed(ctx, j, unit, begun+1, m, err)
 	default:
 		s.made(j, j.Span(unit).Len(), time.Since(start))
 		// The result is in the store: if this is not heard the unit is done again or found done.
@@ -305,19 +313,27 @@ func (w *Work) result(ctx context.Context, j *Job, unit int) (string, error) {
 }
 
 // failed gives a unit back after a time, or sets it aside if it had all its attempts.
-func (w *Work) failed(ctx context.Context, j *Job, unit int, m jetstream.Msg, cause error) error {
+func (w *Work) failed(ctx context.Context, j *Job, unit, begun int, m jetstream.Msg, cause error) []error {
 	f := Failure{Job: j.ID, Unit: unit, Worker: w.Worker.Name, Cause: cause.Error()}
 	w.Note("job %s, unit %d: %v", j.ID, unit, cause)
 	_ = w.Queue.conn.Publish(eventSubject+j.ID, encode(f)) // for who listens
-	about, err := m.Metadata()
+	if begun >= j.Attempts {
+		return w.giveUp(ctx, j, f, m)
+	}
+	if err := m.NakWithDelay(min(j.AckWait, time.Duration(begun)*time.Second)); err != nil {
+		return []error{err}
+	}
+	return nil
+}
+
+// giveUp sets a unit aside. It is not queued again.
+func (w *Work) giveUp(ctx context.Context, j *Job, f Failure, m jetstream.Msg) []error {
+	err := w.Queue.setAside(ctx, j, f)
+	if err == nil {
+		err = m.TermWithReason(f.Cause)
+	}
 	if err != nil {
-		return err
+		return []error{err}
 	}
-	if about.NumDelivered < uint64(j.Attempts) {
-		return m.NakWithDelay(min(j.AckWait, time.Duration(about.NumDelivered)*time.Second))
-	}
-	if err := w.Queue.setAside(ctx, j, f); err != nil {
-		return err
-	}
-	return m.TermWithReason(f.Cause)
+	return nil
 }

@@ -23,7 +23,7 @@ type Make struct {
 	Send     bool          `help:"Put the files of model, autoencoder and policy where results go, too: workers that do not have them fetch them from there, by their hashes."`
 	Size     int           `name:"shard-size" help:"Images of a shard. Default: as many as this machine makes in about 20 seconds." placeholder:"N"`
 	AckWait  time.Duration `help:"How long a worker may be silent before its shard is given to another." default:"30s"`
-	Attempts int           `help:"How often a shard is begun before it is set aside." default:"5"`
+	Attempts int           `help:"How often a shard is begun before it is set aside; one that a worker holds for later and loses does not count." default:"5"`
 	inputs   []string
 	Args     []string `arg:"" optional:"" help:"Flags of generate, after --. They include --seed, and no --out. With jobs run also compare, calibrate or evaluate with its flags." placeholder:"FLAGS"`
 }
