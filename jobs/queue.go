@@ -189,23 +189,34 @@ func (q *Queue) Workers(ctx context.Context) ([]*Worker, error) {
 	return list, err
 }
 
-// each calls take with all values of a bucket.
+// each calls take with all values of a bucket, for which it asks at once.
 func each(ctx context.Context, kv jetstream.KeyValue, take func(value []byte)) error {
-	keys, err := kv.Keys(ctx)
-	if errors.Is(err, jetstream.ErrNoKeysFound) {
-		return nil
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	watcher, err := kv.WatchAll(ctx, jetstream.IgnoreDeletes())
+	if err != nil {
+		return err
 	}
-	for _, key := range keys {
-		entry, err := kv.Get(ctx, key)
-		if errors.Is(err, jetstream.ErrKeyNotFound) || errors.Is(err, jetstream.ErrKeyDeleted) {
-			continue // it has just gone
+	defer watcher.Stop()          //nolint:errcheck // all has been read
+	values := map[string][]byte{} // of each the last, should it change meanwhile
+	for {
+		select {
+		case entry, more := <-watcher.Updates():
+			switch {
+			case !more:
+				return nats.ErrConnectionClosed
+			case entry != nil:
+				values[entry.Key()] = entry.Value()
+				continue
+			}
+			for _, value := range values {
+				take(value)
+			}
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
 		}
-		if err != nil {
-			return err
-		}
-		take(entry.Value())
 	}
-	return err
 }
 
 // Announce says that a worker is there. It is to be said again before workerTTL.
