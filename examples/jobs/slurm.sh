@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # An array of 16 tasks, a shard each, and then:
 #
-#	sbatch --wait examples/jobs/slurm.sh --count 50000 --seed 0 && tokencache merge parts --out samples.npz
+#	sbatch --wait examples/jobs/slurm.sh --model fashion --count 50000 --seed 0 --labels &&
+#		tokencache merge parts --out samples.npz
 #
 # What follows the script are flags of generate, the same for all tasks. A task that failed or was
 # preempted is sent again by itself (SHARDS=16 sbatch --array=7 ...): shards that are there stay.
