@@ -117,18 +117,18 @@ func (f flowFlags) add(s *diffusion.Sampling) {
 	s.SampleEps, s.AbsTol, s.RelTol = f.SampleEps, f.AbsTol, f.RelTol
 }
 
-// solvers reads the learned solvers that were given, if any.
-func (f *samplingFlags) solvers() ([]*diffusion.LearnedSolver, error) {
-	if f.Solver == "" {
+// readSolvers reads the learned solvers of a file or its folder, if one is given.
+func readSolvers(path string) ([]*diffusion.LearnedSolver, error) {
+	if path == "" {
 		return nil, nil
 	}
-	path := f.Solver
+	named := path
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
 		path = filepath.Join(path, calibrate.SolversFile)
 	}
 	solvers, err := calibrate.OpenSolvers(path)
 	if err != nil {
-		return nil, fmt.Errorf("--solver %s: %w", f.Solver, err)
+		return nil, fmt.Errorf("--solver %s: %w", named, err)
 	}
 	return solvers, nil
 }

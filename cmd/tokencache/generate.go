@@ -180,7 +180,7 @@ func (c *generateCmd) request(a *app, p *tokencache.Pipeline, s tokencache.Sampl
 	req.Sampling = c.of(req.Policy, s)
 	a.opened.sampling, a.opened.policy = req.Sampling, req.Policy
 	if c.Noise != "" {
-		if req.Noise, err = output.ReadNoise(c.Noise); err != nil {
+		if req.Noise, err = output.ReadNoise(a.here(c.Noise)); err != nil {
 			return req, err
 		}
 	}

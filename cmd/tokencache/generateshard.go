@@ -83,7 +83,7 @@ func (c *generateCmd) outputs(a *app, p *tokencache.Pipeline, of, first int) (
 	if name == "" || name == noFeatures {
 		return nil, nil
 	}
-	net, err := models.ResolveNetwork(name, models.NetworkOptions{})
+	net, err := models.ResolveNetwork(a.here(name), models.NetworkOptions{})
 	if err != nil {
 		return nil, err
 	}

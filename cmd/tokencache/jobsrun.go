@@ -143,7 +143,11 @@ func (c *jobsRunCmd) command(a *app) error {
 		bar.Set(float64(s.Made), float64(s.Images))
 	}
 	if c.Send {
-		if caller.Inputs, err = q.Send(a.ctx, caller.Store, inputs(command)); err != nil {
+		sent, kept := inputs(command)
+		for _, path := range kept {
+			a.note("folder %s is not sent: workers must see it under this path", path)
+		}
+		if caller.Inputs, err = q.Send(a.ctx, caller.Store, sent); err != nil {
 			return err
 		}
 	}

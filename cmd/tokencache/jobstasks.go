@@ -47,21 +47,30 @@ func (c *cli) checkTasks(verb string) error {
 	return nil
 }
 
-// inputs are the files and folders that a command's flags name as model, autoencoder, policy and
-// prompts.
-func inputs(k *kong.Context) []string {
-	named := []string{"model", "vae", "policy", "prompt-file", "encoded", "text-encoder"}
-	var list []string
+// sentFlags are the flags whose files and folders --send sends.
+var sentFlags = []string{
+	"model", "vae", "policy", "prompt-file", "encoded", "text-encoder", "solver", "noise", "features",
+	"samples", "reference",
+}
+
+// inputs are the files and folders that a command's flags name and that are sent, and folders of
+// images, which are not: workers must see those under the same path.
+func inputs(k *kong.Context) (sent, kept []string) {
 	for _, p := range k.Path {
-		if p.Flag == nil || !slices.Contains(named, p.Flag.Name) {
+		if p.Flag == nil || p.Flag.Enum != "" || !slices.Contains(sentFlags, p.Flag.Name) {
 			continue
 		}
 		path := p.Flag.Target.String()
-		if _, err := os.Stat(path); err == nil {
-			list = append(list, path)
+		info, err := os.Stat(path)
+		switch images := p.Flag.Name == "samples" || p.Flag.Name == "reference"; {
+		case err != nil: // it is the name of something else
+		case images && info.IsDir():
+			kept = append(kept, path)
+		default:
+			sent = append(sent, path)
 		}
 	}
-	return list
+	return sent, kept
 }
 
 // here returns where a file or a folder is that a user names.
@@ -99,6 +108,7 @@ func (a *app) openTasks(threads int) jobsrun.OpenTasks {
 
 // worker opens a comparison on a worker.
 func (c *compareCmd) worker(a *app) (*jobsrun.Opened, error) {
+	c.Reference = a.here(c.Reference)
 	o, done, err := c.options(a)
 	if err != nil {
 		return nil, err
@@ -171,6 +181,7 @@ func (c *calibrateCmd) calibration(a *app, p *tokencache.Pipeline, subjects *tok
 
 // worker opens an evaluation on a worker.
 func (c *evaluateCmd) worker(a *app) (*jobsrun.Opened, error) {
+	c.Samples, c.Reference, c.Features = a.here(c.Samples), a.here(c.Reference), a.here(c.Features)
 	s, err := c.open(a)
 	if err != nil {
 		return nil, err

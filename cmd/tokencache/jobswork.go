@@ -79,6 +79,7 @@ func (a *app) openRun(threads int) jobsrun.OpenRun {
 		if err != nil {
 			return nil, err
 		}
+		sent, _ := inputs(command)
 		outputs := func(first int) (func(eval.Images) (*eval.Part, error), error) {
 			return g.outputs(a, p, req.Images(), first)
 		}
@@ -87,7 +88,7 @@ func (a *app) openRun(threads int) jobsrun.OpenRun {
 			Request:  req,
 			Labels:   g.Labels,
 			Noise:    g.Noise,
-			Inputs:   inputs(command),
+			Inputs:   sent,
 			Outputs:  outputs,
 		}, nil
 	}

@@ -50,7 +50,7 @@ func (a *app) open(name *string, o tokencache.Options, f *samplingFlags) (
 		*name = models.Default
 	}
 	var err error
-	if o.Solvers, err = f.solvers(); err != nil {
+	if o.Solvers, err = readSolvers(a.here(f.Solver)); err != nil {
 		return nil, tokencache.Sampling{}, err
 	}
 	resolved := o

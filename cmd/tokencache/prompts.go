@@ -47,10 +47,10 @@ func (f *encodedFlags) options(o tokencache.Options) tokencache.Options {
 const maxPrompts = 100_000
 
 // texts returns the prompts that are given.
-func (f *promptFlags) texts() ([]string, error) {
+func (f *promptFlags) texts(a *app) ([]string, error) {
 	list := slices.Clone(f.Prompt)
 	if f.PromptFile != "" {
-		lines, err := readPrompts(f.PromptFile)
+		lines, err := readPrompts(a.here(f.PromptFile))
 		if err != nil {
 			return nil, fmt.Errorf("--prompt-file: %w", err)
 		}
@@ -86,7 +86,7 @@ func readPrompts(path string) ([]string, error) {
 // subjects sets what the images of req show: count images that cycle through prompts or classes. A
 // bundled text-to-image model shows its own prompts where none are given.
 func (f *promptFlags) subjects(a *app, p *tokencache.Pipeline, classes []string, count *int, req *tokencache.Request) error {
-	texts, err := f.texts()
+	texts, err := f.texts(a)
 	switch {
 	case err != nil:
 		return err

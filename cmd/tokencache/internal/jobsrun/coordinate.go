@@ -20,7 +20,7 @@ type Make struct {
 	Out      string        `short:"o" once:"" help:"Folder of the parts, which all workers see." placeholder:"DIR" required:""`
 	Shared   bool          `help:"The workers see the folder --out. Otherwise their results come back through the broker." default:"true" negatable:""`
 	Store    string        `help:"Where results go instead of to the folder --out: a bucket of S3-compatible storage, s3://BUCKET/PREFIX, with AWS's environment variables (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL) on all machines. Default: --out." placeholder:"s3://BUCKET/PREFIX"`
-	Send     bool          `help:"Put the files of model, autoencoder and policy where results go, too: workers that do not have them fetch them from there, by their hashes."`
+	Send     bool          `help:"Put the files that the flags name (model, autoencoder, policy, prompts, solver, noise, feature network, archives of images) where results go, too: workers that do not have them fetch them from there, by their hashes. Folders of images are not sent."`
 	Size     int           `name:"shard-size" help:"Images of a shard. Default: as many as this machine makes in about 20 seconds." placeholder:"N"`
 	AckWait  time.Duration `help:"How long a worker may be silent before its shard is given to another." default:"30s"`
 	Attempts int           `help:"How often a shard is begun before it is set aside; one that a worker holds for later and loses does not count." default:"5"`
