@@ -62,7 +62,10 @@ func TestPoliciesFit(t *testing.T) {
 					t.Error(err)
 				}
 				prefix := policy.Sampler + policy.StepsText() + "-"
-				if policy.Speed.Wanted == 0 {
+				switch {
+				case policy.Kind() == reuse.Uncached: // a sampler alone
+					prefix = "solver-"
+				case policy.Speed.Wanted == 0:
 					prefix = "paper-"
 				}
 				if !strings.HasPrefix(policy.String(), prefix) || policy.Guidance != best.Guidance {

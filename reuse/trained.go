@@ -139,6 +139,9 @@ func (t *Trained) Title() string {
 	if t.Policy != nil {
 		return t.Policy.Title()
 	}
+	if t.Method == SpecMethod && t.Kind() == Uncached {
+		return "a solver alone"
+	}
 	return t.Method
 }
 

@@ -21,7 +21,6 @@ var Bundle = bundle.Register(&bundle.Bundle{
 	Speed:    3,
 	Prompts: []string{
 		"a red heart, 3d style",
-		"an octopus, 3d style",
 		"a pizza, noto style",
 		"grinning face, noto style",
 		"a rocket, 3d style",
@@ -47,7 +46,6 @@ var Bundle = bundle.Register(&bundle.Bundle{
 		"a green apple, noto style",
 		"a fish, 3d style",
 		"a lemon, noto style",
-		"a beer mug, 3d style",
 		"a penguin, noto style",
 		"a cherry blossom, 3d style",
 		"a star, noto style",
