@@ -44,6 +44,7 @@ import (
 	"io/fs"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"strings"
 
 	"github.com/tokencache/tokencache/diffusion"
@@ -224,6 +225,7 @@ func fromWeights(ctx context.Context, w *dit.Weights, o Options) (*Pipeline, err
 	}
 	p.network = m.Network()
 	p.network.Learned = o.Solvers
+	tidy(m.Bytes())
 	p.start(o)
 	return p, nil
 }
@@ -252,8 +254,18 @@ func FromTextWeights(w *minit2i.Weights, o Options) (*Pipeline, error) {
 		return nil, err
 	}
 	p.network.Learned = o.Solvers
+	tidy(m.Bytes())
 	p.start(o)
 	return p, nil
+}
+
+// tidy gives back to the system what reading a large model has left, such as its weights before they
+// were packed: the next garbage collection may be far away.
+func tidy(weights int64) {
+	const large = 256 << 20
+	if weights > large {
+		debug.FreeOSMemory()
+	}
 }
 
 // Share returns another pipeline over the same weights, with an engine of its own. Options that say

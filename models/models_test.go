@@ -65,6 +65,8 @@ func TestPoliciesFit(t *testing.T) {
 				switch {
 				case policy.Kind() == reuse.Uncached: // a sampler alone
 					prefix = "solver-"
+				case policy.Speed.Wanted == 0 && policy.Policy.Importance == reuse.UpdateNorm:
+					prefix = "tokens-"
 				case policy.Speed.Wanted == 0:
 					prefix = "paper-"
 				}
