@@ -170,10 +170,10 @@ func TestStalledBody(t *testing.T) {
 // TestLongAnswer checks that the time for a body does not bound the answer to a complete one, whether
 // it was read or not.
 func TestLongAnswer(t *testing.T) {
-	s := newTester(t, Options{})
-	id := s.job(endless + `,"deadline":2}`)
-	s.readTimeout = 300 * time.Millisecond
-	if status, _, b := s.do("POST", "/v1/images/generations", endless+`,"deadline":1}`); status != http.StatusGatewayTimeout {
+	s := newTester(t, Options{Models: []Model{largeModel(t)}})
+	id := s.job(endless + `,"deadline":0.6}`)
+	s.readTimeout = 100 * time.Millisecond
+	if status, _, b := s.do("POST", "/v1/images/generations", endless+`,"deadline":0.3}`); status != http.StatusGatewayTimeout {
 		t.Errorf("status %d: %s", status, b)
 	}
 	_, _, b := s.do("GET", "/v1/jobs/"+id+"/events", `{}`)
@@ -184,7 +184,7 @@ func TestLongAnswer(t *testing.T) {
 	h.EnableHTTP2 = true
 	h.StartTLS()
 	defer h.Close()
-	r, err := h.Client().Post(h.URL+"/v1/images/generations", "application/json", strings.NewReader(endless+`,"deadline":1}`))
+	r, err := h.Client().Post(h.URL+"/v1/images/generations", "application/json", strings.NewReader(endless+`,"deadline":0.3}`))
 	if err != nil {
 		t.Fatal(err)
 	}
