@@ -86,7 +86,7 @@ var storeys = []storey{
 		{"bench/jobs/simulate", ""},
 		{"bench/start", ". checkpoint dit internal/formula tensor"},
 		{"bench/emoji/make", "internal/raster internal/regularfile"},
-		{"bench/minit2i/weights", "checkpoint internal/formula minit2i t5"},
+		{"bench/minit2i/weights", "checkpoint internal/formula internal/regularfile minit2i t5"},
 		{"bench/peers/pass", "checkpoint dit internal/formula internal/kernel internal/median minit2i nn seam tensor"},
 		{"cmd/tokencache/internal/version", "internal/kernel internal/regularfile"},
 		{"cmd/tokencache/internal/calibration", "calibrate comparison reuse"},

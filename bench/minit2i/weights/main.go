@@ -12,6 +12,7 @@ import (
 
 	"github.com/tokencache/tokencache/checkpoint"
 	"github.com/tokencache/tokencache/internal/formula"
+	"github.com/tokencache/tokencache/internal/regularfile"
 	"github.com/tokencache/tokencache/minit2i"
 	"github.com/tokencache/tokencache/t5"
 )
@@ -80,7 +81,7 @@ func weights(path string, wants []checkpoint.Want) error {
 }
 
 func copyFile(to, from string) error {
-	b, err := os.ReadFile(from)
+	b, err := regularfile.Read(from, regularfile.MaxText)
 	if err != nil {
 		return err
 	}
