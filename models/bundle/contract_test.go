@@ -113,3 +113,17 @@ func TestForPSNRRefused(t *testing.T) {
 		t.Errorf("a model that is not bundled: error %v", err)
 	}
 }
+
+// TestForPSNRSolvers checks that solvers alone, which have no contract, keep no promise.
+func TestForPSNRSolvers(t *testing.T) {
+	pipeline, req, err := models.Open("emoji")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pipeline.Close()
+	p, err := bundle.Lookup("emoji").ForPSNR(pipeline.Setting(req.Sampling), reuse.Promise{MinPSNR: 1e-9})
+	var none *bundle.NoPromiseError
+	if !errors.As(err, &none) {
+		t.Errorf("policy %v, error %v: want a NoPromiseError", p, err)
+	}
+}

@@ -49,6 +49,9 @@ func (b *Bundle) ForPSNR(s reuse.Setting, promise reuse.Promise) (*reuse.Trained
 		r.model = b.Name
 	}
 	for _, t := range list {
+		if t.Kind() == reuse.Uncached && t.Contract == nil {
+			continue // a solver alone, which promises nothing
+		}
 		if _, err := reuse.Guard(t, promise, s); err != nil {
 			r.add(err)
 		} else if point, ok := t.Contract.For(promise); ok && point.FLOPs > most {
