@@ -74,8 +74,11 @@ type task struct {
 	images    []int   // that wait
 	total     int
 	client    *tokencache.Client
-	start     func(image int) // generates an image
 	moved     func(position int)
+
+	// start generates an image. What it returns is called when the image's place is free: whoever
+	// learns from it that the task has ended finds nothing of it in the queue.
+	start func(image int) (ended func())
 
 	// Guarded by scheduler.mu.
 	account  *account
@@ -245,8 +248,9 @@ func (q *scheduler) dispatch() {
 		q.flying++
 		t.account.weigh()
 		go func() {
-			t.start(image)
+			ended := t.start(image)
 			q.finished(t)
+			ended()
 		}()
 	}
 }

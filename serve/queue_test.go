@@ -35,9 +35,10 @@ func (b *bench) add(name, key string, images int, cost float64) (*task, error) {
 	for i := range images {
 		t.images = append(t.images, i)
 	}
-	t.start = func(int) {
+	t.start = func(int) func() {
 		b.started <- name
 		<-end
+		return func() {}
 	}
 	return t, b.submit(t)
 }
@@ -192,7 +193,7 @@ func TestPositions(t *testing.T) {
 		end := make(chan struct{})
 		close(end)
 		task := &task{key: "k", keyWeight: 1, weight: 1, cost: 1, total: 1, images: []int{0}, client: &tokencache.Client{}}
-		task.start = func(int) { <-end }
+		task.start = func(int) func() { <-end; return func() {} }
 		task.moved = func(position int) {
 			mu.Lock()
 			defer mu.Unlock()
@@ -211,5 +212,24 @@ func TestPositions(t *testing.T) {
 				}
 			}()
 		}
+	}
+}
+
+// TestEnded checks that a task that is told to have ended has no place in the queue.
+func TestEnded(t *testing.T) {
+	b := newBench(1)
+	counted := make(chan int)
+	last := &task{keyWeight: 1, weight: 1, cost: 1, total: 1, images: []int{0}, client: &tokencache.Client{}}
+	last.start = func(int) func() {
+		return func() {
+			running, waiting := b.counts()
+			counted <- running + waiting
+		}
+	}
+	if err := b.submit(last); err != nil {
+		t.Fatal(err)
+	}
+	if n := <-counted; n != 0 {
+		t.Errorf("%d tasks are in the queue", n)
 	}
 }

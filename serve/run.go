@@ -204,11 +204,16 @@ func (r *run) change(f func()) {
 }
 
 // generate generates an image, on a goroutine of the scheduler.
-func (r *run) generate(index int) {
+func (r *run) generate(index int) (ended func()) {
 	m, err := r.image(index)
 	if err == nil && r.onMade != nil {
 		err = r.onMade(m)
 	}
+	return func() { r.generated(index, m, err) }
+}
+
+// generated notes that an image is finished, or given up. Its place in the queue is free by then.
+func (r *run) generated(index int, m *made, err error) {
 	last := false
 	r.change(func() {
 		r.left--
