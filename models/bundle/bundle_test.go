@@ -34,6 +34,8 @@ func TestChoose(t *testing.T) {
 		{"slightly faster than the fastest", best, 5.4, "ddim50-5x"},
 		{"another sampler", with(func(s *diffusion.Sampling) { s.Sampler, s.Steps = "ddpm", 250 }), 0, "ddpm250-3x"},
 		{"too fast", best, 20, "the fastest policy bundled with fashion for sampler ddim, 50 steps and guidance 1.5 is of 5x"},
+		{"fast enough for another sampling", diffusion.Sampling{Sampler: "ddpm", Steps: 250, Guidance: 1.5}, 5,
+			"ddpm, 250 steps and guidance 1.5 is of 3.1x, but ddim50-5x is for sampler ddim, 50 steps and guidance 1.5"},
 		{"dpm++", with(func(s *diffusion.Sampling) { s.Sampler = "dpm++" }), 0, "no policy is bundled with fashion"},
 		{"dpm++ at a speed", with(func(s *diffusion.Sampling) { s.Sampler, s.Guidance = "dpm++", 3 }), 3,
 			"sampler dpm++, 50 steps and guidance 3; there are 1.2x, 1.5x, 2x, 2.4x, 3x, 4x, 5x for sampler ddim, " +

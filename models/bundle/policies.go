@@ -36,13 +36,27 @@ func (e *NoPolicyError) Error() string {
 	}
 	text := fmt.Sprintf("no policy is bundled with %s for %s", e.Model, describe(e.Sampling))
 	if e.Fastest > 0 {
-		return fmt.Sprintf("a speed of %gx: the fastest policy bundled with %s for %s is of %gx",
-			e.Speed, e.Model, describe(e.Sampling), e.Fastest)
+		return fmt.Sprintf("a speed of %gx: the fastest policy bundled with %s for %s is of %gx%s",
+			e.Speed, e.Model, describe(e.Sampling), e.Fastest, e.elsewhere())
 	}
 	if e.Speed != 0 && len(e.Bundled) > 0 {
 		text += "; there are " + strings.Join(offers(e.Bundled), ", and ")
 	}
 	return text
+}
+
+// elsewhere names the policies that are fast enough, but are for other samplings.
+func (e *NoPolicyError) elsewhere() string {
+	var names []string
+	for _, t := range e.Bundled {
+		if e.Speed <= t.Speed.Wanted*maxExcess {
+			names = append(names, fmt.Sprintf("%s is for %s", t, describe(t.Sampling)))
+		}
+	}
+	if names == nil {
+		return ""
+	}
+	return ", but " + strings.Join(names, ", and ")
 }
 
 // describe says how images are sampled, as far as policies depend on it.
