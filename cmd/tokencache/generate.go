@@ -55,7 +55,7 @@ type generateCmd struct {
 	shardFlags
 	SaveLatents string `help:"Also write the final latents to a safetensors file (tensor latents)." placeholder:"FILE"`
 	Noise       string `once:"" help:"Start from the tensor noise of a safetensors file, [count, channels, side, side], instead of random numbers." placeholder:"FILE"`
-	Compare     bool   `help:"Also generate without the policy (or, where there is none, by 50 steps of DDIM) from the same noise, write both next to each other (--out FILE.png or DIR), and measure the speed-up, and the PSNR to the others and to the solution that a deterministic sampler converges to."`
+	Compare     bool   `help:"Also generate without the policy (or, where there is none, by the model's own sampler: 50 steps of DDIM for most) from the same noise, write both next to each other (--out FILE.png or DIR), and measure the speed-up, and the PSNR to the others and to the solution that a deterministic sampler converges to."`
 	Repeat      int    `help:"With --compare: runs of each, 1 or more, alternating; times are their medians." default:"3"`
 	JSON        bool   `name:"json" help:"Print one JSON object on standard output; all else goes to standard error."`
 
@@ -90,7 +90,7 @@ func (c *generateCmd) Run(a *app) error {
 	}
 	defer p.Close()
 	if c.Compare {
-		discard, err := c.prepareCompare(req)
+		discard, err := c.prepareCompare(a, req)
 		if err != nil {
 			return err
 		}
@@ -355,10 +355,11 @@ const maxCount = 1_000_000
 
 // prepareCompare refuses what cannot be compared or written, before the work. Without --out it
 // makes a new folder, which discard removes again if nothing was written.
-func (c *generateCmd) prepareCompare(req tokencache.Request) (discard func(), err error) {
-	if _, none := req.Policy.(reuse.None); none && req.Sampling.WithDefaults() == measure.DDIM50(req.Sampling) {
-		return nil, errors.New("--compare: nothing to compare with: neither a policy nor another sampler " +
-			"than 50 steps of DDIM is in use; give --policy, --speed, --sampler or --steps")
+func (c *generateCmd) prepareCompare(a *app, req tokencache.Request) (discard func(), err error) {
+	own := ownSampling(a, req.Sampling)
+	if _, none := req.Policy.(reuse.None); none && req.Sampling.WithDefaults() == own {
+		return nil, fmt.Errorf("--compare: nothing to compare with: neither a policy nor another sampler "+
+			"than the model's own, %s, is in use; give --policy, --speed, --sampler or --steps", summary.Steps(own))
 	}
 	if c.Out, discard, err = output.PreparePairs(c.Out, c.Overwrite); err != nil {
 		return nil, fmt.Errorf("--compare: %w", err)
@@ -366,13 +367,23 @@ func (c *generateCmd) prepareCompare(req tokencache.Request) (discard func(), er
 	return discard, nil
 }
 
+// ownSampling returns how the model in use is sampled where nothing is asked for, with the guidance
+// of s.
+func ownSampling(a *app, s tokencache.Sampling) tokencache.Sampling {
+	own := a.opened.suits
+	own.Guidance, own.GuidancePower, own.GuideAll = s.Guidance, s.GuidancePower, s.GuideAll
+	own.GuidanceLow, own.GuidanceHigh = s.GuidanceLow, s.GuidanceHigh
+	own.Clip, own.RNG = s.Clip, s.RNG
+	return own.WithDefaults()
+}
+
 // compare generates with the policy and without it or, where there is none, with the sampler and
-// with 50 steps of DDIM; and the solution that the sampler converges to.
+// with the model's own; and the solution that the sampler converges to.
 func (c *generateCmd) compare(a *app, p *tokencache.Pipeline, req tokencache.Request) error {
 	kinds := [2]string{"uncached", req.Policy.String()}
 	with := req.Sampling
 	if _, none := req.Policy.(reuse.None); none {
-		with = measure.DDIM50(req.Sampling)
+		with = ownSampling(a, req.Sampling)
 		kinds = [2]string{summary.Steps(with), summary.Steps(req.Sampling)}
 	}
 	a.printRemarks()
