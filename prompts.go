@@ -30,6 +30,15 @@ func (p *Pipeline) Prompts(ctx context.Context, texts []string) ([]Condition, []
 	return conditions, remarks, nil
 }
 
+// AnyCondition returns a condition that the model takes, for Estimate and Check: an image costs as
+// much under each.
+func (p *Pipeline) AnyCondition() Condition {
+	if p.TakesPrompts() {
+		return p.net.NullCondition()
+	}
+	return classCondition(0)
+}
+
 // Encoder returns the text encoder of the model, to encode prompts ahead; nil if it has none.
 func (p *Pipeline) Encoder() *prompt.Encoder {
 	if p.prompts == nil {

@@ -24,8 +24,9 @@ type generation struct {
 	model    *model
 	opened   *Opened
 	req      tokencache.Request
-	cost     int64 // FLOPs of an image, as far as they are known beforehand
-	identity string
+	cost     int64    // FLOPs of an image, as far as they are known beforehand
+	encoded  bool     // texts are; there may be none
+	identity string   // of the run, once it is encoded
 	notes    []string // for the user
 	adapted  bool     // the policy is a faster one than usual, as there is much to do
 
@@ -64,7 +65,7 @@ func (s *Server) prepareIn(ctx context.Context, p *params, m *model) (*generatio
 		return nil, err
 	}
 	g := &generation{p: p, model: m, opened: opened}
-	if err := s.fill(ctx, g); err != nil {
+	if err := s.fill(g); err != nil {
 		m.release()
 		return nil, err
 	}
@@ -72,7 +73,7 @@ func (s *Server) prepareIn(ctx context.Context, p *params, m *model) (*generatio
 }
 
 // fill works out what follows from a request's fields.
-func (s *Server) fill(ctx context.Context, g *generation) error {
+func (s *Server) fill(g *generation) (err error) {
 	p, o := g.p, g.opened
 	if p.Prompt != nil {
 		g.prompt = *p.Prompt
@@ -86,17 +87,10 @@ func (s *Server) fill(ctx context.Context, g *generation) error {
 		return invalid("output_compression", "invalid_value", "output_compression %d: want 100, as PNG files lose "+
 			"nothing, or output_format jpeg", *p.Compression)
 	}
-	of, err := g.model.subject(ctx, o, p)
-	if err != nil {
+	if err := g.subject(); err != nil {
 		return err
 	}
-	g.notes = append(g.notes, of.notes...)
-	g.req = tokencache.Request{
-		Classes:    of.classes,
-		Conditions: of.conditions,
-		Negative:   of.negative,
-		MinPSNR:    p.MinPSNR,
-	}
+	g.req.MinPSNR = p.MinPSNR
 	if g.req.Sampling, err = g.sampling(); err != nil {
 		return err
 	}

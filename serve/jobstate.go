@@ -178,14 +178,18 @@ func (st *jobStore) take(j *job) error {
 	}
 	p.Stream = p.PartialImages > 0
 	p.Model, p.Seed = j.request.Model, &j.request.Seed
-	g, err := st.s.prepare(st.s.ctx, p)
-	if err != nil {
-		return err
-	}
-	g, have := st.have(j, g)
 	key := st.s.o.Keys.named(j.key)
 	for { // what was accepted once is not refused
-		err := st.start(j, key, g, have)
+		g, err := st.s.prepare(st.s.ctx, p)
+		if err != nil {
+			return err
+		}
+		if err := g.encodeTexts(st.s.ctx); err != nil {
+			g.model.release()
+			return err
+		}
+		g, have := st.have(j, g)
+		err = st.start(j, key, g, have)
 		var api *apiError
 		if !errors.As(err, &api) || api.retryAfter == 0 {
 			return err
@@ -194,9 +198,6 @@ func (st *jobStore) take(j *job) error {
 		case <-st.s.ctx.Done():
 			return nil
 		case <-time.After(api.retryAfter):
-		}
-		if g, err = st.s.prepare(st.s.ctx, p); err != nil {
-			return err
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/tokencache/tokencache"
+	"github.com/tokencache/tokencache/internal/pngtext"
 )
 
 // Encoder turns a prompt into what a text-to-image model is conditioned on. The note, if any, tells
@@ -25,77 +26,91 @@ func encoderOf(p *tokencache.Pipeline) Encoder {
 	}
 }
 
-// subject is what the images of a request are of: one of the two is set, with a value for each
-// image.
-type subject struct {
-	classes    []int
-	conditions []tokencache.Condition
-	negative   tokencache.Condition // what guidance leads away from, or nil
-	notes      []string
-}
-
-// subject works out what a request's images are of. This is the one place where models with classes
-// and models that take text differ: for the former the prompt is the name of a class.
-func (m *model) subject(ctx context.Context, o *Opened, p *params) (*subject, error) {
+// subject sets what a request's images are of. This is the one place where models with classes and
+// models that take text differ: for the former the prompt is the name of a class. Texts are
+// encoded later, once the request has been admitted, as that takes long.
+func (g *generation) subject() error {
+	m, o, p := g.model, g.opened, g.p
 	if o.Encode != nil {
-		return m.encode(ctx, o, p)
+		return g.unencoded()
 	}
 	field, text := "class", p.Class
 	if text == "" {
 		field = "prompt"
 		if p.Prompt == nil {
-			return nil, invalid("prompt", "missing_required_parameter",
+			return invalid("prompt", "missing_required_parameter",
 				"prompt is missing: want the name of a class of %s: %s", m.Name, classList(o))
 		}
 		text = *p.Prompt
 	}
 	if p.NegativePrompt != "" {
-		return nil, invalid("negative_prompt", "unsupported_parameter",
+		return invalid("negative_prompt", "unsupported_parameter",
 			"negative_prompt: the model %s has classes and takes none", m.Name)
 	}
 	if strings.Count(text, ",") >= maxImages {
-		return nil, invalid(field, "invalid_value", "%s names too many classes: want at most %d; %s has %s", field,
+		return invalid(field, "invalid_value", "%s names too many classes: want at most %d; %s has %s", field,
 			maxImages, m.Name, classList(o))
 	}
 	chosen, err := o.Pipeline.ImageClasses([]string{text}, p.N)
 	if err != nil {
-		return nil, invalid(field, "invalid_value", "%s: %s; the model %s has %s", field, abbreviate(err.Error()), m.Name,
+		return invalid(field, "invalid_value", "%s: %s; the model %s has %s", field, abbreviate(err.Error()), m.Name,
 			classList(o))
 	}
-	return &subject{classes: chosen}, nil
+	g.req.Classes, g.encoded = chosen, true
+	return nil
 }
 
-// encode encodes a prompt for a model that takes text, or remembers its encoding.
-func (m *model) encode(ctx context.Context, o *Opened, p *params) (*subject, error) {
+// unencoded sets another condition in place of each text, under which an image costs as much.
+func (g *generation) unencoded() error {
 	switch {
-	case p.Class != "":
-		return nil, invalid("class", "unsupported_parameter", "class: the model %s takes a prompt", m.Name)
-	case p.Prompt == nil:
-		return nil, invalid("prompt", "missing_required_parameter", "prompt is missing")
+	case g.p.Class != "":
+		return invalid("class", "unsupported_parameter", "class: the model %s takes a prompt", g.model.Name)
+	case g.p.Prompt == nil:
+		return invalid("prompt", "missing_required_parameter", "prompt is missing")
 	}
-	e, err := m.encoding(ctx, o, *p.Prompt)
-	if err != nil {
-		return nil, err
+	other := g.opened.Pipeline.AnyCondition()
+	g.req.Conditions = slices.Repeat([]tokencache.Condition{other}, g.p.N)
+	if g.p.NegativePrompt != "" {
+		g.req.Negative = other
 	}
-	s := &subject{conditions: slices.Repeat([]tokencache.Condition{e.condition}, p.N)}
-	if e.note != "" {
-		s.notes = []string{e.note}
-	}
-	if p.NegativePrompt == "" {
-		return s, nil
-	}
-	negative, err := m.encoding(ctx, o, p.NegativePrompt)
-	if err != nil {
-		return nil, err
-	}
-	if s.negative = negative.condition; negative.note != "" {
-		s.notes = append(s.notes, negative.note)
-	}
-	return s, nil
+	return nil
 }
 
-// encoding encodes a prompt, or remembers its encoding.
+// encodeTexts encodes the texts of a request, and of its cheaper form, or remembers their encodings.
+func (g *generation) encodeTexts(ctx context.Context) error {
+	if g.encoded {
+		return nil
+	}
+	e, err := g.model.encoding(ctx, g.opened, *g.p.Prompt)
+	if err != nil {
+		return err
+	}
+	g.req.Conditions = slices.Repeat([]tokencache.Condition{e.condition}, g.p.N)
+	notes := []string{e.note}
+	if g.p.NegativePrompt != "" {
+		if e, err = g.model.encoding(ctx, g.opened, g.p.NegativePrompt); err != nil {
+			return err
+		}
+		g.req.Negative = e.condition
+		notes = append(notes, e.note)
+	}
+	none := func(note string) bool { return note == "" }
+	g.notes = slices.DeleteFunc(append(notes, g.notes...), none)
+	g.identity, g.encoded = pngtext.Identity(g.opened.Pipeline, g.req), true
+	if g.fallback != nil {
+		return g.fallback.encodeTexts(ctx)
+	}
+	return nil
+}
+
+// encoding encodes a prompt, or remembers its encoding. One prompt of a model is encoded at a time.
 func (m *model) encoding(ctx context.Context, o *Opened, prompt string) (encoding, error) {
+	select {
+	case m.encoder <- struct{}{}:
+		defer func() { <-m.encoder }()
+	case <-ctx.Done():
+		return encoding{}, context.Cause(ctx)
+	}
 	e, ok := m.encodings.get(prompt)
 	if ok {
 		return e, nil

@@ -35,7 +35,8 @@ type Opened struct {
 	Sampling tokencache.Sampling
 	// Bundle has the model's policies; nil: there are none.
 	Bundle *bundle.Bundle
-	// Encode turns prompts into conditions, of a model that takes text; nil: the model has classes.
+	// Encode turns prompts into conditions, of a model that takes text; nil: the model has classes. It
+	// is called for requests that were admitted, when it is their turn.
 	Encode Encoder
 }
 
@@ -100,6 +101,7 @@ type model struct {
 	dtype     tokencache.DType // of the network's blocks
 	registry  *registry
 	encodings encodings
+	encoder   chan struct{} // has a place for the request whose prompt is being encoded
 
 	// Guarded by registry.mu.
 	open    *Opened
@@ -119,9 +121,13 @@ func newRegistry(s *Server, o Options) (*registry, error) {
 		if r.find(m.Name) != nil {
 			return nil, fmt.Errorf("serve: two models are called %q", m.Name)
 		}
-		r.models = append(r.models, &model{Model: m, registry: r})
+		r.models = append(r.models, newModel(r, m, tokencache.F32))
 	}
 	return r, nil
+}
+
+func newModel(r *registry, m Model, d tokencache.DType) *model {
+	return &model{Model: m, dtype: d, registry: r, encoder: make(chan struct{}, 1)}
 }
 
 // in returns the model in a number format, which is a model of its own to the registry.
@@ -137,7 +143,7 @@ func (m *model) in(d tokencache.DType) *model {
 			return other
 		}
 	}
-	other := &model{Model: m.Model, dtype: d, registry: r}
+	other := newModel(r, m.Model, d)
 	r.formats = append(r.formats, other)
 	return other
 }

@@ -2,6 +2,7 @@ package serve
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/base64"
 	"fmt"
@@ -21,17 +22,18 @@ import (
 // run is a request's images in the making: what is there so far, for any number of readers, none of
 // whom it waits for.
 type run struct {
-	s      *Server
-	p      *params
-	told   told
-	g      *generation // nil once the run has ended
-	id     string
-	key    *Key
-	job    *job // nil: it is a request that is answered at once
-	task   *task
-	ctx    context.Context
-	cancel context.CancelFunc
-	began  time.Time
+	s       *Server
+	p       *params
+	told    told
+	g       *generation // nil once the run has ended
+	id      string
+	key     *Key
+	job     *job // nil: it is a request that is answered at once
+	task    *task
+	ctx     context.Context
+	cancel  context.CancelFunc
+	began   time.Time
+	encoded func() error // encodes the texts of g, once
 
 	mu       sync.Mutex
 	changed  chan struct{} // closed at the next change
@@ -108,7 +110,24 @@ func (s *Server) newRun(ctx context.Context, id string, key *Key, g *generation,
 		r.made = map[int]*made{}
 	}
 	r.ctx, r.cancel = g.deadline(ctx)
+	r.encoded = sync.OnceValue(r.encode)
 	return r
+}
+
+// encode encodes what the images are of, when the first of them has its place: requests that
+// are refused cost no encoding, and those that wait none yet.
+func (r *run) encode() error {
+	if r.g.encoded {
+		return nil
+	}
+	if err := r.g.encodeTexts(r.ctx); err != nil {
+		if r.ctx.Err() == nil {
+			r.s.log.Error("encoding a prompt failed", "id", r.id, "error", err)
+		}
+		return err
+	}
+	r.told = r.g.told()
+	return nil
 }
 
 // start queues the run, in its cheaper form if it would have to be refused otherwise. On an error
@@ -249,16 +268,16 @@ func (r *run) image(index int) (m *made, err error) {
 	if err := r.ctx.Err(); err != nil {
 		return nil, context.Cause(r.ctx)
 	}
+	if err := r.encoded(); err != nil {
+		return nil, cmp.Or(context.Cause(r.ctx), err)
+	}
 	req := r.g.req
 	req.Skip = func(i int) bool { return i != index }
 	req.Client = r.task.client
 	r.watch(&req, index)
 	result, err := r.g.opened.Pipeline.Generate(r.ctx, req)
 	if err != nil {
-		if cause := context.Cause(r.ctx); cause != nil {
-			err = cause
-		}
-		return nil, err
+		return nil, cmp.Or(context.Cause(r.ctx), err)
 	}
 	r.s.metrics.generated(r.g, result.Stats)
 	img := result.Images[0]

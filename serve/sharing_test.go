@@ -292,6 +292,68 @@ func TestEncodings(t *testing.T) {
 	}
 }
 
+// textModel returns the small model as one of texts, each of which encode turns into a class.
+func textModel(t *testing.T, encode func(ctx context.Context, prompt string) (int, error)) Model {
+	m := tinyModel(t, "tiny")
+	open := m.Open
+	m.Open = func(ctx context.Context, o tokencache.Options) (*Opened, error) {
+		opened, err := open(ctx, o)
+		opened.Encode = func(ctx context.Context, prompt string) (tokencache.Condition, string, error) {
+			class, err := encode(ctx, prompt)
+			return dit.Class(class), "", err
+		}
+		return opened, err
+	}
+	return m
+}
+
+// TestRefusedPrompt checks that the prompt of a request that is refused is not encoded.
+func TestRefusedPrompt(t *testing.T) {
+	var encoded sync.Map
+	m := textModel(t, func(_ context.Context, prompt string) (int, error) {
+		encoded.Store(prompt, true)
+		return 1, nil
+	})
+	s := newTester(t, Options{Models: []Model{m}, Queue: time.Millisecond})
+	id := s.job(endless + `}`)
+	status, _, b := s.do("POST", "/v1/images/generations", strings.Replace(endless, `"1"`, `"2"`, 1)+`}`)
+	if status != http.StatusTooManyRequests {
+		t.Fatalf("status %d: %s", status, b)
+	}
+	s.cancelled(id)
+	if _, wrong := encoded.Load("2"); wrong {
+		t.Error("the prompt of the refused request was encoded")
+	}
+}
+
+// TestEncoding checks that requests whose prompts are being encoded, or wait for the encoder, can be
+// cancelled, and that an error of the encoder is one of the server's.
+func TestEncoding(t *testing.T) {
+	begun := make(chan struct{}, 1)
+	m := textModel(t, func(ctx context.Context, prompt string) (int, error) {
+		if prompt == "broken" {
+			return 0, errors.New("nobody's business")
+		}
+		begun <- struct{}{}
+		<-ctx.Done()
+		return 0, ctx.Err()
+	})
+	s := newTester(t, Options{Models: []Model{m}})
+	first := s.job(endless + `}`)
+	<-begun
+	second := s.job(endless + `}`)
+	for _, id := range []string{second, first} {
+		status, _, b := s.do("POST", "/v1/jobs/"+id+"/cancel", "")
+		if got := parse[jobOf](t, b); status != http.StatusOK || got.Status != "cancelled" {
+			t.Errorf("status %d: %s", status, b)
+		}
+	}
+	status, _, b := s.do("POST", "/v1/images/generations", `{"prompt":"broken"}`)
+	if status != http.StatusInternalServerError || bytes.Contains(b, []byte("business")) {
+		t.Errorf("status %d: %s", status, b)
+	}
+}
+
 // TestInvalidText is TestInvalid for a model of flow that takes text, and has shifted steps.
 func TestInvalidText(t *testing.T) {
 	m := Named("../testdata/minit2i-pipeline-tiny", "")
