@@ -49,11 +49,11 @@ func invalid(field, code, format string, args ...any) *apiError {
 	return e
 }
 
-// overloaded reports that a request would wait too long.
-func overloaded(wait, limit time.Duration) *apiError {
+// overloaded reports that there is too much to do for a request, for about so long.
+func overloaded(excess time.Duration) *apiError {
 	e := newError(http.StatusTooManyRequests, typeLimit, "queue_full",
-		"the request would wait %.1f s for others, at most %.1f s are allowed", wait.Seconds(), limit.Seconds())
-	e.retryAfter = max(wait-limit, 0)
+		"the queue is full: there is %.1f s more work than is allowed for the request to be taken", excess.Seconds())
+	e.retryAfter = excess
 	return e
 }
 

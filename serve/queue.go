@@ -42,8 +42,17 @@ const slotsPerThread = 4
 // firstRate is the rate assumed for each thread before any was measured.
 const firstRate = 15e9
 
-// maxWaiting bounds the requests that are known at a time, whatever they cost.
+// maxWaiting bounds the requests that are known at a time, whatever they cost; a key may have half of
+// them.
 const maxWaiting = 1024
+
+// How much work may be in hand besides the largest request, in times the limit: of a key, so that
+// none fills the queue alone, and of all. Sharing bounds the expected wait of each request, but not
+// the sum of many that are ever smaller.
+const (
+	keyWork = 2
+	allWork = 4
+)
 
 func newScheduler(threads int, limit time.Duration, m *metrics) *scheduler {
 	return &scheduler{
@@ -92,12 +101,12 @@ type task struct {
 // left is how much work a task still is: images in flight are taken to be half done.
 func (t *task) left() float64 { return t.cost * (float64(len(t.images)) + float64(t.flying)/2) }
 
-// submit queues a task, or reports that it would wait too long.
+// submit queues a task, or reports that there is too much to do for it.
 func (q *scheduler) submit(t *task) error {
 	q.mu.Lock()
-	if wait := q.wait(t); wait > q.limit {
+	if excess := q.excess(t); excess > 0 {
 		q.mu.Unlock()
-		return overloaded(wait, q.limit)
+		return overloaded(excess)
 	}
 	a := q.accounts[t.key]
 	if a == nil {
@@ -114,17 +123,46 @@ func (q *scheduler) submit(t *task) error {
 	return nil
 }
 
-// wait estimates how long a task would have to wait: for others, and where too many are known, until
-// there are fewer.
-func (q *scheduler) wait(t *task) time.Duration {
-	wait, tasks := q.share(t), 0
+// excess estimates how long it takes until there is so little to do that a task is taken; at most 0:
+// it is taken now.
+func (q *scheduler) excess(t *task) time.Duration {
+	var own, all pile
+	own.add(t.cost * float64(t.total))
+	all.add(t.cost * float64(t.total))
 	for _, a := range q.ring {
-		tasks += len(a.tasks)
+		for _, other := range a.tasks {
+			all.add(other.left())
+			if a.key == t.key {
+				own.add(other.left())
+			}
+		}
 	}
-	if tasks >= maxWaiting {
-		wait = max(wait, q.limit+time.Second)
+	excess := max(q.share(t)-q.limit, q.time(own.rest())-keyWork*q.limit, q.time(all.rest())-allWork*q.limit)
+	if all.count > maxWaiting || own.count > maxWaiting/2 {
+		excess = max(excess, time.Second)
 	}
-	return wait
+	return excess
+}
+
+// pile is the work of some requests.
+type pile struct {
+	count        int
+	sum, largest float64 // FLOPs
+}
+
+func (p *pile) add(work float64) {
+	p.count++
+	p.sum += work
+	p.largest = max(p.largest, work)
+}
+
+// rest is all but the largest request, which may be of any size: it can only come while there is
+// little to do.
+func (p *pile) rest() float64 { return p.sum - p.largest }
+
+// time is how long work takes.
+func (q *scheduler) time(flops float64) time.Duration {
+	return time.Duration(flops / q.rate * float64(time.Second))
 }
 
 // share estimates how long a task would wait for others: while it is served, others get as much as
@@ -151,7 +189,7 @@ func (q *scheduler) share(t *task) time.Duration {
 		}
 		all += min(left, mine*a.weight/t.keyWeight)
 	}
-	return time.Duration((all - cost) / q.rate * float64(time.Second))
+	return q.time(all - cost)
 }
 
 // backlog is how long all work in hand takes.
@@ -164,7 +202,7 @@ func (q *scheduler) backlog() time.Duration {
 			left += t.left()
 		}
 	}
-	return time.Duration(left / q.rate * float64(time.Second))
+	return q.time(left)
 }
 
 // full reports whether a small request of a new key would be refused: one image, like the cheapest
@@ -180,7 +218,7 @@ func (q *scheduler) full() bool {
 			}
 		}
 	}
-	return q.wait(small) > q.limit
+	return q.excess(small) > 0
 }
 
 // counts returns how many requests are running, and how many wait.

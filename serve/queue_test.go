@@ -144,12 +144,80 @@ func TestRefused(t *testing.T) {
 	if refused < 15 || refused > 35 {
 		t.Errorf("%d of 40 seconds of work were refused, want about 20", refused)
 	}
+	b.end()
+}
+
+// end lets all images finish.
+func (b *bench) end() {
 	for _, end := range b.finish {
-		select {
-		case <-end:
-		default:
-			close(end)
+		close(end)
+	}
+}
+
+// fill adds requests of a key as large as the queue takes, at most largest FLOPs and ever smaller, and
+// returns the size of the last; n bounds their number.
+func (b *bench) fill(key string, n int, largest float64) float64 {
+	for taken := 0; taken < n && largest >= b.rate/1000; {
+		if _, err := b.add(fmt.Sprint(key, " ", taken), key, 1, largest); err != nil {
+			largest *= 0.95
+			continue
 		}
+		taken++
+	}
+	return largest
+}
+
+// rest is how long the work in hand takes without its largest request.
+func (b *bench) rest() time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var all pile
+	for _, a := range b.ring {
+		for _, t := range a.tasks {
+			all.add(t.left())
+		}
+	}
+	return b.time(all.rest())
+}
+
+// TestBounded checks that a thousand keys queue no more than there may be, that one key alone leaves
+// room for others, and that nothing is left of any in the end.
+func TestBounded(t *testing.T) {
+	b := newBench(1)
+	second := b.rate
+	b.fill("greedy", 100, 1000*second)
+	if rest := b.rest(); rest < b.limit/2 || rest > keyWork*b.limit {
+		t.Errorf("one key queued %v next to its largest request", rest)
+	}
+	if _, err := b.add("light", "light", 1, second/10); err != nil {
+		t.Errorf("a small request of another key: %v", err)
+	}
+	largest := 1000 * second
+	for i := range 1000 {
+		largest = b.fill(fmt.Sprint("key ", i), 1, largest)
+	}
+	if rest := b.rest(); rest > allWork*b.limit {
+		t.Errorf("many keys queued %v next to the largest request", rest)
+	}
+	if running, waiting := b.counts(); running+waiting > maxWaiting {
+		t.Errorf("%d requests are known", running+waiting)
+	}
+	b.end()
+	for left := 1; left > 0; {
+		b.mu.Lock()
+		left = len(b.accounts) + len(b.ring)
+		b.mu.Unlock()
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// TestKeyPlaces checks that a key of many small requests leaves places for other keys.
+func TestKeyPlaces(t *testing.T) {
+	b := newBench(1)
+	defer b.end()
+	b.fill("many", maxWaiting, b.rate/1000)
+	if running, waiting := b.counts(); running+waiting != maxWaiting/2 {
+		t.Errorf("a key has %d requests, want half of %d", running+waiting, maxWaiting)
 	}
 }
 

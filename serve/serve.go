@@ -28,7 +28,8 @@ type Options struct {
 	// DefaultMemory. Models that nobody uses are closed, the least recently used first, to make room.
 	Memory int64
 	// Queue is how long a request may be expected to wait for others; 0 means DefaultQueue. A request
-	// that would wait longer is answered with 429 and when to come again.
+	// that would wait longer is answered with 429 and when to come again. All work in hand is bounded
+	// by a multiple of it.
 	Queue time.Duration
 	// Adaptive, if not 0, lets requests that say nothing of policies be served by the policy that
 	// keeps this PSNR, in dB, of each image where they would have to be refused otherwise.
