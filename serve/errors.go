@@ -57,6 +57,14 @@ func overloaded(excess time.Duration) *apiError {
 	return e
 }
 
+// hopeless reports that a request would wait longer than its deadline allows.
+func hopeless(wait, left time.Duration) *apiError {
+	e := newError(http.StatusTooManyRequests, typeLimit, "deadline_unreachable",
+		"the request would wait %.1f s for others, and its deadline is in %.1f s", wait.Seconds(), left.Seconds())
+	e.retryAfter = wait - left
+	return e
+}
+
 // fieldOf is the field of a request that sets one of tokencache.Request.
 var fieldOf = map[string]string{
 	"Classes":       "prompt",

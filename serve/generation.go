@@ -262,12 +262,12 @@ func (s *Server) adapt(g *generation) error {
 	return nil
 }
 
-// deadline returns the context of a request's work.
-func (g *generation) deadline(ctx context.Context) (context.Context, context.CancelFunc) {
+// deadline returns when a request that began at a time must have ended; zero: it has no deadline.
+func (g *generation) deadline(began time.Time) time.Time {
 	if g.p.Deadline == 0 {
-		return context.WithCancel(ctx)
+		return time.Time{}
 	}
-	return context.WithTimeout(ctx, time.Duration(g.p.Deadline*float64(time.Second)))
+	return began.Add(time.Duration(g.p.Deadline * float64(time.Second)))
 }
 
 // weights of priorities, among the requests of one key.

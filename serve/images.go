@@ -301,6 +301,6 @@ func (s *Server) begin(w http.ResponseWriter, r *http.Request) (*run, error) {
 		return nil, err
 	}
 	s.logGeneration(r, g)
-	run := s.newRun(r.Context(), newID("img"), keyOf(r), g, nil)
+	run := s.newRun(r.Context(), newID("img"), keyOf(r), g, time.Now(), nil)
 	return run, run.start()
 }

@@ -147,8 +147,8 @@ func (s *Server) newJob(w http.ResponseWriter, r *http.Request) (*job, error) {
 
 // start starts a job, which has some images already.
 func (st *jobStore) start(j *job, key *Key, g *generation, have map[int]*made) error {
-	r := st.s.newRun(st.s.ctx, j.id, key, g, have)
-	r.job, r.began = j, j.created
+	r := st.s.newRun(st.s.ctx, j.id, key, g, j.created, have)
+	r.job = j
 	for _, m := range r.finished() {
 		r.tell(m)
 	}

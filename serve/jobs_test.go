@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/tokencache/tokencache"
+	"github.com/tokencache/tokencache/internal/regularfile"
 )
 
 // job posts a job and returns its id.
@@ -213,6 +214,35 @@ func TestResume(t *testing.T) {
 	}
 	if got := second.waitFor(gone); got.Status != "cancelled" {
 		t.Errorf("a cancelled job: %+v", got)
+	}
+}
+
+// TestResumedDeadline checks that the deadline of a job counts from when it was accepted, also where
+// another process resumes it.
+func TestResumedDeadline(t *testing.T) {
+	dir := t.TempDir()
+	first := newTester(t, Options{State: dir})
+	id := first.job(endless + `,"deadline":3600}`)
+	first.Close()
+	path := filepath.Join(dir, id, requestFile)
+	var saved savedRequest
+	b, err := regularfile.Read(path, maxBody)
+	if err == nil {
+		err = json.Unmarshal(b, &saved)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	saved.Created = saved.Created.Add(-2 * time.Hour)
+	if b, err = json.Marshal(saved); err == nil {
+		err = os.WriteFile(path, b, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	second := newTester(t, Options{State: dir, Queue: time.Nanosecond})
+	if got := second.waitFor(id); got.Status != "failed" || got.Error.Code != "deadline_exceeded" {
+		t.Errorf("job %+v", got)
 	}
 }
 

@@ -173,12 +173,12 @@ func TestLongAnswer(t *testing.T) {
 	s := newTester(t, Options{Models: []Model{largeModel(t)}})
 	id := s.job(endless + `,"deadline":0.6}`)
 	s.readTimeout = 100 * time.Millisecond
-	if status, _, b := s.do("POST", "/v1/images/generations", endless+`,"deadline":0.3}`); status != http.StatusGatewayTimeout {
-		t.Errorf("status %d: %s", status, b)
-	}
 	_, _, b := s.do("GET", "/v1/jobs/"+id+"/events", `{}`)
 	if e := readEvents(t, b); len(e) == 0 || e[len(e)-1].name != "job.failed" {
 		t.Errorf("events %s", b)
+	}
+	if status, _, b := s.do("POST", "/v1/images/generations", endless+`,"deadline":0.3}`); status != http.StatusGatewayTimeout {
+		t.Errorf("status %d: %s", status, b)
 	}
 	h := httptest.NewUnstartedServer(s.Server)
 	h.EnableHTTP2 = true

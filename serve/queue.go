@@ -83,6 +83,7 @@ type task struct {
 	images    []int   // that wait
 	total     int
 	client    *tokencache.Client
+	deadline  time.Time // it is refused if it would only wait until then; zero: never
 	moved     func(position int)
 
 	// start generates an image. What it returns is called when the image's place is free: whoever
@@ -104,9 +105,9 @@ func (t *task) left() float64 { return t.cost * (float64(len(t.images)) + float6
 // submit queues a task, or reports that there is too much to do for it.
 func (q *scheduler) submit(t *task) error {
 	q.mu.Lock()
-	if excess := q.excess(t); excess > 0 {
+	if err := q.refusal(t); err != nil {
 		q.mu.Unlock()
-		return overloaded(excess)
+		return err
 	}
 	a := q.accounts[t.key]
 	if a == nil {
@@ -120,6 +121,17 @@ func (q *scheduler) submit(t *task) error {
 	q.dispatch()
 	q.mu.Unlock()
 	q.tell()
+	return nil
+}
+
+// refusal returns why a task is not taken now; nil: it is.
+func (q *scheduler) refusal(t *task) error {
+	if excess := q.excess(t); excess > 0 {
+		return overloaded(excess)
+	}
+	if wait, left := q.share(t), max(0, time.Until(t.deadline)); !t.deadline.IsZero() && wait > left {
+		return hopeless(wait, left)
+	}
 	return nil
 }
 

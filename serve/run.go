@@ -33,6 +33,7 @@ type run struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
 	began   time.Time
+	resumed bool         // a job that was accepted by an earlier process
 	encoded func() error // encodes the texts of g, once
 
 	mu       sync.Mutex
@@ -90,8 +91,10 @@ type stepped struct {
 	preview            *preview
 }
 
-// newRun returns a run that begins with start. It has the images that are there already.
-func (s *Server) newRun(ctx context.Context, id string, key *Key, g *generation, have map[int]*made) *run {
+// newRun returns a run, accepted at a time, that begins with start. It has the images that are there
+// already; nil: it is not resumed.
+func (s *Server) newRun(ctx context.Context, id string, key *Key, g *generation, began time.Time,
+	have map[int]*made) *run {
 	r := &run{
 		s:       s,
 		p:       g.p,
@@ -99,7 +102,8 @@ func (s *Server) newRun(ctx context.Context, id string, key *Key, g *generation,
 		g:       g,
 		id:      id,
 		key:     key,
-		began:   time.Now(),
+		began:   began,
+		resumed: have != nil,
 		changed: make(chan struct{}),
 		state:   stateQueued,
 		made:    maps.Clone(have),
@@ -109,7 +113,11 @@ func (s *Server) newRun(ctx context.Context, id string, key *Key, g *generation,
 	if r.made == nil {
 		r.made = map[int]*made{}
 	}
-	r.ctx, r.cancel = g.deadline(ctx)
+	if at := g.deadline(began); at.IsZero() {
+		r.ctx, r.cancel = context.WithCancel(ctx)
+	} else {
+		r.ctx, r.cancel = context.WithDeadline(ctx, at)
+	}
 	r.encoded = sync.OnceValue(r.encode)
 	return r
 }
@@ -176,6 +184,9 @@ func (r *run) submit() error {
 		client:    &tokencache.Client{},
 		start:     r.generate,
 		moved:     r.moved,
+	}
+	if !r.resumed { // what was accepted once ends at its deadline
+		r.task.deadline = r.g.deadline(r.began)
 	}
 	if err := r.s.queue.submit(r.task); err != nil {
 		r.s.work.Done()

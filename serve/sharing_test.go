@@ -151,6 +151,17 @@ func TestDeadline(t *testing.T) {
 	}
 }
 
+// TestHopeless checks that a request that would only wait until its deadline is refused at once.
+func TestHopeless(t *testing.T) {
+	s := newTester(t, Options{Queue: time.Hour})
+	id := s.job(endless + `}`)
+	status, h, b := s.do("POST", "/v1/images/generations", endless+`,"deadline":0.001}`)
+	if status != http.StatusTooManyRequests || h.Get("Retry-After") == "" || !bytes.Contains(b, []byte("deadline_unreachable")) {
+		t.Errorf("status %d: %s", status, b)
+	}
+	s.cancelled(id)
+}
+
 // TestRegistry checks that models are opened when they are asked for, and that those not used for
 // longest make room.
 func TestRegistry(t *testing.T) {
