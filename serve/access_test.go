@@ -220,14 +220,17 @@ func TestMetrics(t *testing.T) {
 	_, _, b := s.do("GET", "/metrics", "")
 	for _, want := range []string{
 		`tokencache_images_total{model="tiny",policy="fora"} 3`,
-		`tokencache_e2e_job_latency_seconds_count{status="completed"} 1`,
-		`tokencache_e2e_job_latency_seconds_count{status="cancelled"} 1`,
+		`tokencache_e2e_job_latency_seconds_count{model="tiny",policy="fora",status="completed"} 1`,
+		`tokencache_e2e_job_latency_seconds_count{model="tiny",policy="none",status="cancelled"} 1`,
 		`tokencache_steps_total{kind="I",model="tiny",policy="fora"} `,
 		`tokencache_steps_total{kind="P",model="tiny",policy="fora"} `,
 		`tokencache_computed_tokens_total{model="tiny",policy="fora"} `,
-		`tokencache_num_requests_running 0`, `tokencache_num_requests_waiting 0`,
-		`tokencache_http_requests_total{route="POST /v1/images/generations",status="200"} 1`,
-		`tokencache_e2e_request_latency_seconds_count{route="POST /v1/images/generations"} 1`,
+		`tokencache_num_requests_running{model="tiny",policy="fora"} 0`,
+		`tokencache_num_requests_waiting{model="tiny",policy="fora"} 0`,
+		`tokencache_num_requests_running{model="tiny",policy="none"} 0`,
+		`tokencache_request_queue_time_seconds_count{model="tiny",policy="fora"} 2`,
+		`tokencache_http_requests_total{model="tiny",policy="fora",route="POST /v1/images/generations",status="200"} 1`,
+		`tokencache_e2e_request_latency_seconds_count{model="tiny",policy="fora",route="POST /v1/images/generations"} 1`,
 		`tokencache_tick_duration_seconds_count `, `tokencache_tick_batch_rows_count `, `tokencache_cache_bytes 0`,
 	} {
 		if !bytes.Contains(b, []byte(want)) {

@@ -273,9 +273,9 @@ func (g *generation) deadline(began time.Time) time.Time {
 // weights of priorities, among the requests of one key.
 var weights = map[string]float64{"low": 0.25, "": 1, "normal": 1, "high": 4}
 
-// policyLabel names the policy for metrics: a bundled one by its name, another by its method, as
+// labels names model and policy for metrics: a bundled policy by its name, another by its method, as
 // anybody can make up parameters.
-func (g *generation) policyLabel() string {
+func (g *generation) labels() labels {
 	name, _, _ := strings.Cut(g.req.Policy.String(), ":")
-	return name
+	return labels{g.model.label(), name}
 }

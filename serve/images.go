@@ -302,5 +302,7 @@ func (s *Server) begin(w http.ResponseWriter, r *http.Request) (*run, error) {
 	}
 	s.logGeneration(r, g)
 	run := s.newRun(r.Context(), newID("img"), keyOf(r), g, time.Now(), nil)
-	return run, run.start()
+	err = run.start()
+	*labelsOf(r) = run.labels
+	return run, err
 }

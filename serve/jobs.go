@@ -138,7 +138,9 @@ func (s *Server) newJob(w http.ResponseWriter, r *http.Request) (*job, error) {
 		g.model.release()
 		return nil, err
 	}
-	if err := s.jobs.start(j, key, g, nil); err != nil {
+	err = s.jobs.start(j, key, g, nil)
+	*labelsOf(r) = j.run.Load().labels
+	if err != nil {
 		s.jobs.discard(j)
 		return nil, err
 	}
@@ -176,7 +178,8 @@ func (st *jobStore) start(j *job, key *Key, g *generation, have map[int]*made) e
 func (st *jobStore) end(j *job) {
 	if r := j.run.Load(); !errors.Is(r.err, errStopping) {
 		st.saveEnd(j)
-		st.s.metrics.jobs.WithLabelValues(string(r.state)).Observe(time.Since(j.created).Seconds())
+		st.s.metrics.jobs.WithLabelValues(string(r.state), r.labels.model, r.labels.policy).
+			Observe(time.Since(j.created).Seconds())
 	}
 	st.mu.Lock()
 	j.ended = time.Now()

@@ -18,7 +18,9 @@ type metrics struct {
 	requests  *prometheus.CounterVec
 	latency   *prometheus.HistogramVec
 	jobs      *prometheus.HistogramVec
-	queueWait prometheus.Histogram
+	queueWait *prometheus.HistogramVec
+	running   *prometheus.GaugeVec
+	waiting   *prometheus.GaugeVec
 	adapted   prometheus.Counter
 	images    *prometheus.CounterVec
 	steps     *prometheus.CounterVec
@@ -31,11 +33,18 @@ type metrics struct {
 	tickSeqs  prometheus.Histogram
 }
 
+// labels are the model and the policy of a request in metrics; "" where they are not known.
+type labels struct{ model, policy string }
+
 // prefix of the metrics' names.
 const namespace = "tokencache"
 
 func newMetrics() *metrics {
 	perModel := []string{"model", "policy"}
+	with := func(labels ...string) []string { return append(labels, perModel...) }
+	gauge := func(name, help string) *prometheus.GaugeVec {
+		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help}, perModel)
+	}
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}, labels)
 	}
@@ -45,14 +54,17 @@ func newMetrics() *metrics {
 	seconds := prometheus.ExponentialBuckets(0.001, 2, 20) // to 9 minutes
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
-		requests: counter("http_requests_total", "Requests by route and status.", "route", "status"),
+		requests: counter("http_requests_total", "Requests by route and status; model and policy are of requests for "+
+			"images, once they are known.", with("route", "status")...),
 		latency: prometheus.NewHistogramVec(histogram("e2e_request_latency_seconds",
-			"Time from a request to the end of its answer, by route.", seconds), []string{"route"}),
+			"Time from a request to the end of its answer, by route.", seconds), with("route")),
 		jobs: prometheus.NewHistogramVec(histogram("e2e_job_latency_seconds",
 			"Time from a job's acceptance to its end, by how it ended.",
-			prometheus.ExponentialBuckets(0.01, 2, 20)), []string{"status"}), // to 87 minutes
-		queueWait: prometheus.NewHistogram(histogram("request_queue_time_seconds",
-			"Time that requests waited for their first image to be begun.", seconds)),
+			prometheus.ExponentialBuckets(0.01, 2, 20)), with("status")), // to 87 minutes
+		queueWait: prometheus.NewHistogramVec(histogram("request_queue_time_seconds",
+			"Time that requests waited for their first image to be begun.", seconds), perModel),
+		running: gauge("num_requests_running", "Requests of which images are in flight or finished."),
+		waiting: gauge("num_requests_waiting", "Requests of which no image has been begun."),
 		adapted: prometheus.NewCounter(prometheus.CounterOpts{Namespace: namespace, Name: "adapted_requests_total",
 			Help: "Requests served by a faster policy, as they would have been refused otherwise."}),
 		images: counter("images_total", "Images finished.", perModel...),
@@ -70,8 +82,8 @@ func newMetrics() *metrics {
 		tickSeqs: prometheus.NewHistogram(histogram("tick_batch_sequences", "Images in a tick.",
 			prometheus.LinearBuckets(1, 1, 16))),
 	}
-	m.registry.MustRegister(m.requests, m.latency, m.jobs, m.queueWait, m.adapted, m.images, m.steps, m.tokens, m.computed,
-		m.flops, m.saved, m.ticks, m.tickRows, m.tickSeqs,
+	m.registry.MustRegister(m.requests, m.latency, m.jobs, m.queueWait, m.running, m.waiting, m.adapted,
+		m.images, m.steps, m.tokens, m.computed, m.flops, m.saved, m.ticks, m.tickRows, m.tickSeqs,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -91,14 +103,6 @@ func (m *metrics) register(s *Server) {
 		}
 		return sum
 	}
-	gauge("num_requests_running", "Requests of which images are in flight or finished.", func() float64 {
-		running, _ := s.queue.counts()
-		return float64(running)
-	})
-	gauge("num_requests_waiting", "Requests of which no image has been begun.", func() float64 {
-		_, waiting := s.queue.counts()
-		return float64(waiting)
-	})
 	gauge("queue_work_seconds", "How long all work in hand takes.", func() float64 { return s.queue.backlog().Seconds() })
 	gauge("num_sequences_running", "Images in flight.", func() float64 { return float64(load().Images) })
 	gauge("cache_bytes", "Memory reserved for the caches, activations and latents of images in flight.",
@@ -123,14 +127,33 @@ func (m *metrics) answered(r *http.Request, status int, took time.Duration) {
 	if route == "" {
 		route = "none"
 	}
-	m.requests.WithLabelValues(route, strconv.Itoa(status)).Inc()
-	m.latency.WithLabelValues(route).Observe(took.Seconds())
+	of := labelsOf(r)
+	m.requests.WithLabelValues(route, strconv.Itoa(status), of.model, of.policy).Inc()
+	m.latency.WithLabelValues(route, of.model, of.policy).Observe(took.Seconds())
 }
 
-// generated notes a finished image. Policies that are not bundled count by their method, as
-// anybody can make up parameters.
-func (m *metrics) generated(g *generation, s tokencache.Stats) {
-	model, policy := g.model.label(), g.policyLabel()
+// queued notes that a request waits.
+func (m *metrics) queued(of labels) { m.waiting.WithLabelValues(of.model, of.policy).Inc() }
+
+// begun notes that the first image of a request is begun after a wait.
+func (m *metrics) begun(of labels, wait time.Duration) {
+	m.waiting.WithLabelValues(of.model, of.policy).Dec()
+	m.running.WithLabelValues(of.model, of.policy).Inc()
+	m.queueWait.WithLabelValues(of.model, of.policy).Observe(wait.Seconds())
+}
+
+// gone notes that a request is not in the queue any more.
+func (m *metrics) gone(of labels, begun bool) {
+	in := m.waiting
+	if begun {
+		in = m.running
+	}
+	in.WithLabelValues(of.model, of.policy).Dec()
+}
+
+// generated notes a finished image.
+func (m *metrics) generated(of labels, s tokencache.Stats) {
+	model, policy := of.model, of.policy
 	m.images.WithLabelValues(model, policy).Inc()
 	m.steps.WithLabelValues(model, policy, "I").Add(float64(s.ISteps))
 	m.steps.WithLabelValues(model, policy, "P").Add(float64(s.PSteps))

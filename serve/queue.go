@@ -76,6 +76,7 @@ type account struct {
 
 // task is a request as the scheduler sees it.
 type task struct {
+	labels    labels // in metrics
 	key       string
 	keyWeight float64
 	weight    float64 // among the requests of its key
@@ -118,6 +119,7 @@ func (q *scheduler) submit(t *task) error {
 	q.arrived++
 	t.account, t.arrived, t.came, t.position = a, q.arrived, time.Now(), -1
 	a.tasks = append(a.tasks, t)
+	q.metrics.queued(t.labels)
 	q.dispatch()
 	q.mu.Unlock()
 	q.tell()
@@ -233,22 +235,6 @@ func (q *scheduler) full() bool {
 	return q.excess(small) > 0
 }
 
-// counts returns how many requests are running, and how many wait.
-func (q *scheduler) counts() (running, waiting int) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	for _, a := range q.ring {
-		for _, t := range a.tasks {
-			if t.begun {
-				running++
-			} else {
-				waiting++
-			}
-		}
-	}
-	return running, waiting
-}
-
 // remove takes the images of a task that wait off the queue, and returns how many there were.
 func (q *scheduler) remove(t *task) int {
 	q.mu.Lock()
@@ -267,7 +253,12 @@ func (q *scheduler) forget(t *task) {
 		return
 	}
 	a := t.account
-	a.tasks = slices.DeleteFunc(a.tasks, func(other *task) bool { return other == t })
+	i := slices.Index(a.tasks, t)
+	if i < 0 {
+		return // it was dropped before
+	}
+	a.tasks = slices.Delete(a.tasks, i, i+1)
+	q.metrics.gone(t.labels, t.begun)
 	if i := slices.Index(q.ring, a); i >= 0 && len(a.tasks) == 0 {
 		q.ring = slices.Delete(q.ring, i, i+1)
 		if q.turn > i {
@@ -288,7 +279,7 @@ func (q *scheduler) dispatch() {
 		t.images = t.images[1:]
 		if !t.begun {
 			t.begun = true
-			q.metrics.queueWait.Observe(time.Since(t.came).Seconds())
+			q.metrics.begun(t.labels, time.Since(t.came))
 		}
 		if q.flying == 0 {
 			q.since = time.Now()

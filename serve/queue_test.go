@@ -53,6 +53,22 @@ func (b *bench) next(n int) []string {
 	return names
 }
 
+// counts returns how many requests are running, and how many wait.
+func (q *scheduler) counts() (running, waiting int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, a := range q.ring {
+		for _, t := range a.tasks {
+			if t.begun {
+				running++
+			} else {
+				waiting++
+			}
+		}
+	}
+	return running, waiting
+}
+
 // TestScheduler checks who gets the slots.
 func TestScheduler(t *testing.T) {
 	const cost = 1e9

@@ -83,6 +83,7 @@ type contextKey int
 const (
 	idKey contextKey = iota
 	keyKey
+	labelsKey
 )
 
 func requestID(r *http.Request) string {
@@ -94,6 +95,12 @@ func requestID(r *http.Request) string {
 func keyOf(r *http.Request) *Key {
 	k, _ := r.Context().Value(keyKey).(*Key) // set for all routes
 	return k
+}
+
+// labelsOf returns the labels of a request, which its handler sets.
+func labelsOf(r *http.Request) *labels {
+	l, _ := r.Context().Value(labelsKey).(*labels) // set for all requests
+	return l
 }
 
 // recorder notes the status of an answer.
@@ -131,7 +138,8 @@ func (s *Server) outer(next http.Handler) http.Handler {
 		if !plain(id) {
 			id = "req_" + strings.ToLower(rand.Text())
 		}
-		ctx, cancel := context.WithCancelCause(context.WithValue(r.Context(), idKey, id))
+		ctx := context.WithValue(context.WithValue(r.Context(), idKey, id), labelsKey, &labels{})
+		ctx, cancel := context.WithCancelCause(ctx)
 		defer cancel(nil)
 		defer context.AfterFunc(s.ctx, func() { cancel(context.Cause(s.ctx)) })()
 		r = r.WithContext(ctx)

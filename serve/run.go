@@ -25,6 +25,7 @@ type run struct {
 	s       *Server
 	p       *params
 	told    told
+	labels  labels
 	g       *generation // nil once the run has ended
 	id      string
 	key     *Key
@@ -99,6 +100,7 @@ func (s *Server) newRun(ctx context.Context, id string, key *Key, g *generation,
 		s:       s,
 		p:       g.p,
 		told:    g.told(),
+		labels:  g.labels(),
 		g:       g,
 		id:      id,
 		key:     key,
@@ -144,7 +146,7 @@ func (r *run) start() error {
 	err := r.submit()
 	if err != nil && r.g.fallback != nil && len(r.made) == 0 {
 		r.g = r.g.fallback
-		r.told = r.g.told()
+		r.told, r.labels = r.g.told(), r.g.labels()
 		r.s.metrics.adapted.Inc()
 		err = r.submit()
 	}
@@ -175,6 +177,7 @@ func (r *run) submit() error {
 		return nil
 	}
 	r.task = &task{
+		labels:    r.labels,
 		key:       r.key.name,
 		keyWeight: r.key.weight,
 		weight:    weights[r.g.p.Priority],
@@ -290,7 +293,7 @@ func (r *run) image(index int) (m *made, err error) {
 	if err != nil {
 		return nil, cmp.Or(context.Cause(r.ctx), err)
 	}
-	r.s.metrics.generated(r.g, result.Stats)
+	r.s.metrics.generated(r.labels, result.Stats)
 	img := result.Images[0]
 	m = &made{index: index, class: img.Class, format: r.g.format(), stats: result.Stats}
 	m.file, err = r.g.encode(img)
