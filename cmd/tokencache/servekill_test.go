@@ -127,6 +127,60 @@ func TestServeKilled(t *testing.T) {
 	}
 }
 
+// TestServeDrained sends the server SIGTERM while jobs run: it says that it is not ready and takes no
+// new work, and what runs goes on to its end. A second SIGTERM ends it at once.
+func TestServeDrained(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts the program")
+	}
+	const long = `{"model":"fashion","class":7,"n":10,"seed":1,"steps":1000,"policy":"none"}`
+	c, url := serving(t, "--drain", "1h")
+	ask(t, "POST", url+"/v1/jobs", long)
+	short := ask(t, "POST", url+"/v1/jobs", `{"model":"fashion","class":7,"seed":1,"steps":20,"policy":"none"}`)
+	for short.Status == "queued" {
+		time.Sleep(time.Millisecond)
+		short = ask(t, "GET", url+"/v1/jobs/"+short.ID, "")
+	}
+	if err := c.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	for statusOf(t, "GET", url+"/readyz", "") == http.StatusOK {
+		time.Sleep(time.Millisecond)
+	}
+	for _, path := range []string{"/v1/jobs", "/v1/images/generations"} {
+		if got := statusOf(t, "POST", url+path, long); got != http.StatusServiceUnavailable {
+			t.Errorf("POST %s while the server drains: status %d", path, got)
+		}
+	}
+	if waitFor(t, url, &short); short.Status != "completed" || len(short.Result.Data) != 1 {
+		t.Errorf("what ran: %s, %d images", short.Status, len(short.Result.Data))
+	}
+	if err := c.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	defer time.AfterFunc(time.Minute, func() { _ = c.Process.Kill() }).Stop()
+	err := c.Wait()
+	if state, ok := c.ProcessState.Sys().(syscall.WaitStatus); !ok || state.Signal() != syscall.SIGTERM {
+		t.Errorf("after the second SIGTERM: %v", err)
+	}
+}
+
+// statusOf makes a request and returns the status of the answer.
+func statusOf(t *testing.T, method, url, body string) int {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/json")
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer.Body.Close()
+	return answer.StatusCode
+}
+
 // waitFor waits until a job has ended.
 func waitFor(t *testing.T, url string, j *served) {
 	t.Helper()
