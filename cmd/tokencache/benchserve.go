@@ -11,7 +11,7 @@ type benchServeCmd struct {
 	Model    string        `short:"m" help:"Bundled model: ${models}." default:"${model}"`
 	Duration time.Duration `help:"How long requests arrive." default:"60s"`
 	Load     float64       `help:"Rate of arrivals over the capacity, which is measured first." default:"1.2"`
-	Clients  int           `help:"Max requests in hand at a time." default:"64"`
+	Clients  int           `help:"Max requests in hand at a time. One that arrives then is counted and not sent." default:"64"`
 	Aborts   float64       `help:"Share of the requests that are given up." default:"0.1"`
 	Queue    time.Duration `help:"As serve takes it." default:"20s"`
 	Threads  int           `help:"Worker threads. Default: all processors." placeholder:"N"`

@@ -42,7 +42,8 @@ type Report struct {
 	P50        float64 `json:"p50_ms"` // latency of requests that were answered with images
 	P99        float64 `json:"p99_ms"`
 	Lone       float64 `json:"lone_p50_ms"` // of one request at a time, beforehand
-	Requests   int     `json:"requests"`
+	Requests   int     `json:"requests"`    // that were sent
+	NotSent    int     `json:"not_sent"`    // arrived while as many as there may be were in hand
 	Images     int     `json:"images"`
 	Rejected   int     `json:"rejected"` // answered with 429 and when to come again
 	Aborted    int     `json:"aborted"`  // given up by the client
@@ -56,9 +57,9 @@ type Report struct {
 
 func (r *Report) String() string {
 	return fmt.Sprintf("%.2f images/s; latency %.0f ms, p99 %.0f ms (alone %.0f ms)\n"+
-		"%d requests: %d answered, %d refused, %d given up, %d lost; identical: %v\n"+
+		"%d requests: %d answered, %d refused, %d given up, %d lost; %d not sent, as too many were in hand; identical: %v\n"+
 		"resident memory %.0f MB, %.0f MB at first; %d goroutines left",
-		r.Throughput, r.P50, r.P99, r.Lone, r.Requests, r.Images, r.Rejected, r.Aborted, r.Lost, r.Identical,
+		r.Throughput, r.P50, r.P99, r.Lone, r.Requests, r.Images, r.Rejected, r.Aborted, r.Lost, r.NotSent, r.Identical,
 		r.RSS, r.FirstRSS, r.Goroutines)
 }
 
@@ -190,7 +191,9 @@ func (b *bench) capacity(ctx context.Context) (float64, error) {
 
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
-// arrive makes requests at random times, and waits for their answers.
+// arrive makes requests at the times of a Poisson process, which wait for nothing that the server
+// does: one that arrives while too many are in hand is counted and not sent. Then it waits for the
+// answers.
 func (b *bench) arrive(ctx context.Context, rate float64) error {
 	random := rand.New(rand.NewPCG(b.o.Seed, 0))
 	places := make(chan struct{}, b.o.Clients)
@@ -209,7 +212,12 @@ func (b *bench) arrive(ctx context.Context, rate float64) error {
 		if random.Float64() < b.o.Aborts {
 			patience = time.Duration((0.05 + random.Float64()) * b.r.Lone * float64(time.Millisecond))
 		}
-		places <- struct{}{}
+		select {
+		case places <- struct{}{}:
+		default:
+			b.r.NotSent++
+			continue
+		}
 		b.r.Requests++
 		all.Go(func() {
 			b.one(ctx, which, patience)
