@@ -76,17 +76,23 @@ async function waiting(page) {
   await status(page, "^Done");
 }
 
-// pending cancels a request that the server has not answered yet.
+// pending cancels a request that the server has not answered yet, and checks that the job which it then
+// accepts is cancelled.
 async function pending(page) {
   let asked;
   const held = new Promise((resolve) => { asked = resolve; });
   await page.route("**/v1/jobs", asked);
   await page.click("#go");
-  await held;
+  const route = await held;
   await page.click("#cancel");
   await status(page, "^Cancelled");
-  await page.unroute("**/v1/jobs");
   assert.ok(await page.isEnabled("#go"), "another image cannot be generated");
+  const cancelled = page.waitForResponse(/\/cancel$/, limit);
+  const response = await route.fetch();
+  await route.fulfill({ response });
+  await cancelled;
+  await page.unroute("**/v1/jobs");
+  assert.equal(await stateOf((await response.json()).id), "cancelled");
 }
 
 // refused checks that of two jobs the first ends when the server refuses the second.

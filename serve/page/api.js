@@ -26,7 +26,7 @@ async function call(path, options = {}) {
 
 export const models = async () => (await (await call("v1/models")).json()).data;
 export const model = async (id) => (await call("v1/models/" + encodeURIComponent(id))).json();
-export const start = async (body, signal) => (await call("v1/jobs", { method: "POST", body: JSON.stringify(body), signal })).json();
+export const start = async (body) => (await call("v1/jobs", { method: "POST", body: JSON.stringify(body) })).json();
 export const cancel = (id) => call(`v1/jobs/${id}/cancel`, { method: "POST" });
 
 // follow calls onEvent for every event of a job until its last. A connection that breaks is made

@@ -126,7 +126,7 @@ async function generate(event) {
 // run runs a job and returns its images. One that fails or is cancelled ends the others of its work.
 async function run(body, work) {
   try {
-    const job = await api.start({ ...body, previews: true }, work.signal);
+    const job = await start({ ...body, previews: true }, work.signal);
     const cancel = () => api.cancel(job.id).catch(fail);
     work.signal.addEventListener("abort", cancel);
     try {
@@ -139,6 +139,18 @@ async function run(body, work) {
     work.abort();
     throw err;
   }
+}
+
+// start starts a job. One that is cancelled before the server has answered is over at once here, and on
+// the server as soon as its id is known.
+function start(body, signal) {
+  return new Promise((resolve, reject) => {
+    signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+    api.start(body).then((job) => {
+      if (signal.aborted) api.cancel(job.id).catch(fail);
+      resolve(job);
+    }).catch(reject);
+  });
 }
 
 // watch shows a job in its panes until it ends, and returns its images.
