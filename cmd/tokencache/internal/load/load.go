@@ -49,8 +49,8 @@ type Report struct {
 	Aborted    int     `json:"aborted"`  // given up by the client
 	Lost       int     `json:"lost"`     // answered in any other way, or not at all
 	Identical  bool    `json:"identical"`
-	RSS        float64 `json:"rss_mb"` // at the end
-	FirstRSS   float64 `json:"first_rss_mb"`
+	RSS        float64 `json:"rss_mb"`       // highest resident memory of the second half of the load
+	FirstRSS   float64 `json:"first_rss_mb"` // and of the first
 	Goroutines int     `json:"goroutines_left"` // that were not there before the server
 	FirstLost  string  `json:"first_lost,omitempty"`
 }
@@ -58,7 +58,7 @@ type Report struct {
 func (r *Report) String() string {
 	return fmt.Sprintf("%.2f images/s; latency %.0f ms, p99 %.0f ms (alone %.0f ms)\n"+
 		"%d requests: %d answered, %d refused, %d given up, %d lost; %d not sent, as too many were in hand; identical: %v\n"+
-		"resident memory %.0f MB, %.0f MB at first; %d goroutines left",
+		"resident memory up to %.0f MB, in the first half up to %.0f MB; %d goroutines left",
 		r.Throughput, r.P50, r.P99, r.Lone, r.Requests, r.Images, r.Rejected, r.Aborted, r.Lost, r.NotSent, r.Identical,
 		r.RSS, r.FirstRSS, r.Goroutines)
 }
@@ -136,13 +136,14 @@ func (b *bench) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b.r.FirstRSS = residentMB()
 	b.o.OnStage(fmt.Sprintf("requests for %v at %.2f times the capacity of %.2f images/s", b.o.Duration, b.o.Load,
 		capacity))
-	if err := b.arrive(ctx, b.o.Load*capacity); err != nil {
+	watched := b.watchMemory()
+	err = b.arrive(ctx, b.o.Load*capacity)
+	watched()
+	if err != nil {
 		return err
 	}
-	b.r.RSS = residentMB()
 	slices.Sort(b.latencies)
 	b.r.P50, b.r.P99 = percentile(b.latencies, 0.5), percentile(b.latencies, 0.99)
 	return nil
