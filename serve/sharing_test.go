@@ -88,27 +88,45 @@ func largeModel(t *testing.T) Model {
 // than its fair share: meanwhile they take about as many steps as it.
 func TestFairShare(t *testing.T) {
 	s := newTester(t, Options{Models: []Model{largeModel(t)}, LocalOnly: true, Queue: time.Hour})
-	id := s.job(endless+`,"previews":true}`, "Authorization", "Bearer a")
-	run := s.jobs.jobs[id].run.Load()
-	taken := func() (steps int) {
-		run.mu.Lock()
-		defer run.mu.Unlock()
-		for _, at := range run.steps {
-			steps += at.step
+	start := func(body, client string) (id string, taken func() (steps int)) {
+		id = s.job(body+`,"previews":true}`, "Authorization", "Bearer "+client)
+		run := s.jobs.jobs[id].run.Load()
+		return id, func() (steps int) {
+			run.mu.Lock()
+			defer run.mu.Unlock()
+			for _, at := range run.steps {
+				steps += at.step
+			}
+			return steps
 		}
-		return steps
 	}
-	for taken() == 0 {
+	many, others := start(endless, "a")
+	for others() == 0 {
 		time.Sleep(time.Millisecond)
 	}
-	before := taken()
-	const own = 100 // so many that the time around them counts little
-	status, _, b := s.do("POST", "/v1/images/generations", fmt.Sprintf(`{"prompt":"2","steps":%d}`, own),
-		"Authorization", "Bearer b")
-	if after := taken(); status != http.StatusOK || after-before > 2*own {
-		t.Errorf("during %d steps of a single image the others took %d; status %d: %.200s", own, after-before, status, b)
+	// A busy machine may hold up the thread of the one and not that of the others; a server that is not
+	// fair is so each time.
+	const tries, most = 5, 2
+	share := 0.0
+	for range tries {
+		single, own := start(`{"prompt":"2","steps":200`, "b")
+		for own() == 0 {
+			time.Sleep(time.Millisecond)
+		}
+		ownBefore, othersBefore := own(), others()
+		for own() < ownBefore+100 {
+			time.Sleep(time.Millisecond)
+		}
+		share = float64(others()-othersBefore) / float64(own()-ownBefore)
+		s.do("POST", "/v1/jobs/"+single+"/cancel", "", "Authorization", "Bearer b")
+		if share <= most {
+			break
+		}
 	}
-	s.do("POST", "/v1/jobs/"+id+"/cancel", "", "Authorization", "Bearer a")
+	if share > most {
+		t.Errorf("for each step of a single image the others took %.2f", share)
+	}
+	s.do("POST", "/v1/jobs/"+many+"/cancel", "", "Authorization", "Bearer a")
 }
 
 // TestClientGone checks that a client that goes away frees its place, and that a stream that nobody
