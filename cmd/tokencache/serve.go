@@ -122,7 +122,7 @@ func (c *serveCmd) options(a *app) (o serve.Options, err error) {
 	return o, err
 }
 
-// loadConfig reads a TOML file with flags by their names, for kong.
+// loadConfig reads a TOML file with flags by their names, for kong. Environment variables come first.
 func loadConfig(r io.Reader) (kong.Resolver, error) {
 	values := map[string]any{}
 	if _, err := toml.NewDecoder(r).Decode(&values); err != nil {
@@ -136,6 +136,11 @@ func loadConfig(r io.Reader) (kong.Resolver, error) {
 		for name := range values {
 			if !known[name] {
 				return nil, fmt.Errorf("the configuration has %q, which is no flag", name)
+			}
+		}
+		for _, name := range flag.Envs {
+			if _, ok := os.LookupEnv(name); ok {
+				return nil, nil
 			}
 		}
 		return values[flag.Name], nil
