@@ -37,40 +37,57 @@ func isLoopback(host string) bool {
 // Connect connects to the broker at one or more addresses, separated by commas. The connection is
 // taken up again whenever it is lost, without end.
 func Connect(addresses string, a Access) (*nats.Conn, error) {
+	o, err := a.options(addresses)
+	if err != nil {
+		return nil, err
+	}
+	o.MaxReconnect = -1
+	o.ReconnectWait = reconnectWait
+	o.RetryOnFailedConnect = true
+	c, err := o.Connect()
+	if err != nil {
+		return nil, fmt.Errorf("broker %s: %w", redacted(addresses), err)
+	}
+	return c, nil
+}
+
+// options returns how the broker at one or more addresses is connected to. It reports addresses that
+// are not safe to use, and files that cannot be used.
+func (a Access) options(addresses string) (*nats.Options, error) {
+	o := nats.GetDefaultOptions()
 	for _, address := range strings.Split(addresses, ",") {
 		if err := a.check(address); err != nil {
 			return nil, err
 		}
+		o.Servers = append(o.Servers, strings.TrimSpace(address))
 	}
-	o := []nats.Option{
+	list := []nats.Option{
 		nats.Name("tokencache"),
-		nats.MaxReconnects(-1),
-		nats.ReconnectWait(reconnectWait),
-		nats.RetryOnFailedConnect(true),
 		nats.PingInterval(5 * time.Second),
 		nats.MaxPingsOutstanding(3),
 	}
 	if a.User != "" {
-		o = append(o, nats.UserInfo(a.User, a.Password))
+		list = append(list, nats.UserInfo(a.User, a.Password))
 	}
 	if a.NKey != "" {
 		option, err := nats.NkeyOptionFromSeed(a.NKey)
 		if err != nil {
 			return nil, fmt.Errorf("nkey %s: %w", a.NKey, err)
 		}
-		o = append(o, option)
+		list = append(list, option)
 	}
 	if a.CA != "" {
-		o = append(o, nats.RootCAs(a.CA))
+		list = append(list, nats.RootCAs(a.CA))
 	}
 	if a.Cert != "" {
-		o = append(o, nats.ClientCert(a.Cert, a.Key))
+		list = append(list, nats.ClientCert(a.Cert, a.Key))
 	}
-	c, err := nats.Connect(addresses, o...)
-	if err != nil {
-		return nil, fmt.Errorf("broker %s: %w", redacted(addresses), err)
+	for _, option := range list {
+		if err := option(&o); err != nil {
+			return nil, fmt.Errorf("broker %s: %w", redacted(addresses), err)
+		}
 	}
-	return c, nil
+	return &o, nil
 }
 
 const reconnectWait = 250 * time.Millisecond

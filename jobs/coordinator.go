@@ -186,15 +186,7 @@ func (c *Coordinator) report(ctx context.Context, s *Status) error {
 	if err != nil {
 		return err
 	}
-	for _, w := range workers {
-		if w.Job == s.Job {
-			s.Workers++
-			s.Rate += w.Rate
-		}
-	}
-	if s.Rate > 0 {
-		s.Left = float64(s.Images-s.Made) / s.Rate
-	}
+	s.heed(workers)
 	c.mu.Lock()
 	s.Causes = map[string]int{}
 	for cause, n := range c.causes {
@@ -206,6 +198,20 @@ func (c *Coordinator) report(ctx context.Context, s *Status) error {
 	}
 	_, err = c.Queue.status.Put(ctx, s.Job, encode(s))
 	return err
+}
+
+// heed adds what workers say of themselves that are at the job.
+func (s *Status) heed(workers []*Worker) {
+	s.Workers, s.Rate, s.Left = 0, 0, 0
+	for _, w := range workers {
+		if w.Job == s.Job {
+			s.Workers++
+			s.Rate += w.Rate
+		}
+	}
+	if s.Rate > 0 {
+		s.Left = float64(s.Images-s.Made) / s.Rate
+	}
 }
 
 // Fill queues all units of a job whose parts are missing, as far as there is room, and leaves the
