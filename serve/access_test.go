@@ -2,6 +2,7 @@ package serve
 
 import (
 	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -38,7 +39,7 @@ func TestKeys(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := newTester(t, Options{Keys: keys})
+	s := newTester(t, Options{Keys: keys, Broker: func(context.Context) (*BrokerView, error) { return busyBroker(), nil }})
 	for _, test := range []struct {
 		path, key string
 		want      int
@@ -49,6 +50,8 @@ func TestKeys(t *testing.T) {
 		{"/v1/models", "Bearer " + ada, http.StatusOK},
 		{"/v1/models", "bearer " + bob, http.StatusOK},
 		{"/metrics", "", http.StatusUnauthorized},
+		{"/v1/queue", "", http.StatusUnauthorized},
+		{"/v1/queue", "Bearer " + bob, http.StatusOK},
 		{"/healthz", "", http.StatusOK},
 		{"/", "", http.StatusOK},
 	} {

@@ -24,6 +24,7 @@ type apiError struct {
 
 	status     int
 	retryAfter time.Duration
+	logged     bool // elsewhere
 }
 
 func (e *apiError) Error() string { return e.Message }
@@ -138,7 +139,7 @@ func (e *apiError) retrySeconds() int { return max(1, int(math.Ceil(e.retryAfter
 // writeError answers with an error.
 func (s *Server) writeError(w http.ResponseWriter, r *http.Request, err error) {
 	e := asAPI(err)
-	if e.status >= http.StatusInternalServerError {
+	if e.status >= http.StatusInternalServerError && !e.logged {
 		s.log.ErrorContext(r.Context(), "request failed", "request_id", requestID(r), "error", err)
 	}
 	if e.status == http.StatusTooManyRequests || e.status == http.StatusServiceUnavailable {

@@ -108,6 +108,9 @@ func (m *metrics) register(s *Server) {
 	gauge("cache_bytes", "Memory reserved for the caches, activations and latents of images in flight.",
 		func() float64 { return float64(load().Bytes) })
 	gauge("models_loaded", "Models that are open.", func() float64 { return float64(len(s.models.loaded())) })
+	if s.broker != nil {
+		m.registry.MustRegister(s.broker)
+	}
 }
 
 func (m *metrics) handler() http.Handler {

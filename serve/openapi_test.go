@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -102,7 +103,7 @@ func (d *described) checkObject(s *schema, v map[string]any, at string) error {
 // answers are as it says.
 func TestOpenAPI(t *testing.T) {
 	d := readDocument(t)
-	s := newTester(t, Options{})
+	s := newTester(t, Options{Broker: func(context.Context) (*BrokerView, error) { return busyBroker(), nil }})
 	var got, want []string
 	for path, methods := range d.Paths {
 		for method := range methods {
@@ -132,6 +133,7 @@ func TestOpenAPI(t *testing.T) {
 		{"POST", "/v1/jobs", "", `{"prompt":"1"}`}, {"POST", "/v1/jobs", "", `{"stream":true}`},
 		{"GET", "/v1/jobs/{id}", "/v1/jobs/" + id, ""}, {"GET", "/v1/jobs/{id}", "/v1/jobs/" + newID("job"), ""},
 		{"POST", "/v1/jobs/{id}/cancel", "/v1/jobs/" + id + "/cancel", ""}, {"GET", "/v1/jobs/{id}", "/v1/jobs/x", ""},
+		{"GET", "/v1/queue", "", ""},
 		{"GET", "/healthz", "", ""}, {"GET", "/readyz", "", ""}, {"GET", "/openapi.json", "", ""},
 	} {
 		t.Run(test.method+" "+test.path, func(t *testing.T) {

@@ -32,6 +32,7 @@ func (s *Server) table() []route {
 		{pattern: "GET /v1/jobs/{id}", handler: s.getJob},
 		{pattern: "GET /v1/jobs/{id}/events", handler: s.jobEvents},
 		{pattern: "POST /v1/jobs/{id}/cancel", handler: s.cancelJob},
+		{pattern: "GET /v1/queue", handler: s.getQueue},
 		{pattern: "GET /openapi.json", handler: s.openAPI, open: true},
 		{pattern: "GET /healthz", handler: s.healthz, open: true},
 		{pattern: "GET /readyz", handler: s.readyz, open: true},
@@ -189,7 +190,8 @@ func (s *Server) answered(r *http.Request, out *recorder, took time.Duration) {
 	}
 	s.metrics.answered(r, out.status, took)
 	level := slog.LevelInfo
-	if r.Pattern == "GET /healthz" || r.Pattern == "GET /readyz" || r.Pattern == "GET /metrics" {
+	switch r.Pattern {
+	case "GET /healthz", "GET /readyz", "GET /metrics", "GET /v1/queue": // asked again and again
 		level = slog.LevelDebug
 	}
 	attrs := []any{"request_id", requestID(r), "method", r.Method, "route", r.Pattern, "status", out.status,

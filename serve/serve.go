@@ -52,6 +52,10 @@ type Options struct {
 	KeepFor   time.Duration
 	KeepBytes int64
 
+	// Broker, if not nil, tells what jobs a broker of distributed jobs has, and what they are doing.
+	// It is called at most once a second, when somebody asks, with a context that ends after seconds.
+	Broker func(ctx context.Context) (*BrokerView, error)
+
 	Logger     *slog.Logger // nil: nothing is logged
 	LogPrompts bool         // otherwise logs have no prompts
 }
@@ -93,6 +97,7 @@ type Server struct {
 	queue   *scheduler
 	images  *imageStore
 	jobs    *jobStore
+	broker  *broker // nil: none
 	metrics *metrics
 	handler http.Handler
 	log     *slog.Logger
@@ -130,6 +135,7 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	s.images = newImageStore(o.KeepFor, o.KeepBytes)
+	s.broker = newBroker(s, o.Broker)
 	s.metrics.register(s)
 	if s.jobs, err = openJobs(s, o.State); err != nil {
 		s.models.close(context.Background())
