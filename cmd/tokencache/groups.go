@@ -54,6 +54,8 @@ var serveGroups = [][]string{
 	{"Who may use it:", "keys", "new-key"},
 	{"Sharing:", "memory", "queue", "adaptive", "drain"},
 	{"What is kept:", "state", "keep", "keep-memory"},
+	{"Jobs of a broker:", "nats", "nats-user", "nats-password-file", "nats-nkey", "nats-tls-ca", "nats-tls-cert",
+		"nats-tls-key"},
 	{"Settings and logs:", "config", "log-level", "log-prompts"},
 }
 

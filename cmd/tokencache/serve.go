@@ -38,12 +38,15 @@ type serveCmd struct {
 	Debug      string          `name:"debug-addr" env:"TOKENCACHE_DEBUG_ADDR" help:"Loopback address of pprof. Default: none." placeholder:"HOST:PORT"`
 	LogLevel   slog.Level      `name:"log-level" env:"TOKENCACHE_LOG_LEVEL" help:"debug, info, warn or error." default:"info"`
 	LogPrompts bool            `name:"log-prompts" env:"TOKENCACHE_LOG_PROMPTS" help:"Log prompts too."`
+
+	brokerFlags
 }
 
 func (c *serveCmd) Help() string {
 	return `Examples:
   tokencache serve
   tokencache serve --model DiT-XL-2-256 --addr :8443 --keys keys.txt --tls-cert cert.pem --tls-key key.pem
+  tokencache serve --nats nats://127.0.0.1:4222
   curl http://127.0.0.1:8080/v1/images/generations -H 'Content-Type: application/json' -d '{"prompt": "a red heart", "seed": 1}'
 
 It speaks the images API of OpenAI, whose clients take http://127.0.0.1:8080/v1 as their base URL. The same address has a page for people. docs/serving.md has the rest.`
@@ -62,6 +65,14 @@ func (c *serveCmd) Run(a *app) error {
 	o, err := c.options(a)
 	if err != nil {
 		return err
+	}
+	viewer, err := c.viewer()
+	if err != nil {
+		return err
+	}
+	if viewer != nil {
+		defer viewer.Close()
+		o.Broker = brokerView(viewer)
 	}
 	s, err := serve.New(o)
 	if err != nil {
