@@ -139,10 +139,38 @@ async function full(page) {
   assert.deepEqual(kept, kept.map((_, i) => 9 - i));
 }
 
+// jobs checks what the page shows of the jobs of a broker, of their failures and workers, and where
+// the broker cannot be reached or there is none.
+async function jobs(page, name) {
+  const rows = page.locator("#jobs-table tbody");
+  await page.waitForFunction(() => /0 of 400 images\s*waiting/.test(document.querySelector("#jobs-table").innerText), null, limit);
+  assert.equal(await rows.count(), 1);
+  const view = await (await fetch(url + "/v1/queue")).json();
+  view.jobs.push({ ...view.jobs[0], id: "b".repeat(12), images_made: 100, workers: 1, images_per_second: 2.5, seconds_left: 4000,
+    failures: [{ cause: "no space left on device", attempts: 3, shards_set_aside: 1 }] });
+  view.workers = [{ name: "ada-1", version: "1", cpu_level: "avx2", threads: 2, job: "b".repeat(12), shard: 3, images: 8, images_per_second: 2.5 }];
+  let answer = { json: view };
+  await page.route("**/v1/queue", (route) => route.fulfill(answer));
+  await page.waitForFunction(() => /1 h 7 min/.test(document.querySelector("#jobs").innerText), null, limit);
+  assert.match(await rows.nth(1).innerText(), /100 of 400 images\s+running[^]*2\.50 images\/s[^]*3 failed attempts, 1 shard set aside: no space/);
+  assert.match(await page.innerText("#workers"), /ada-1\s+shard 3 of job bbb/);
+  const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+  assert.ok(overflow <= 0, `${name}: the page with jobs is ${overflow} pixels too wide`);
+  await check(page, name + ", with jobs");
+  await page.locator("#jobs").screenshot({ path: `${shots}/jobs-${name}.png` });
+  answer = { status: 503, json: { error: { message: "the broker cannot be reached: nobody" } } };
+  await page.waitForSelector("#jobs-error >> text=cannot be reached: nobody", limit);
+  assert.ok(await page.isHidden("#jobs-table"));
+  answer = { status: 404, json: {} };
+  await page.waitForSelector("#jobs", { ...limit, state: "hidden" });
+  await page.unroute("**/v1/queue");
+}
+
 for (const [width, height, scheme] of [[1440, 1000, "light"], [390, 844, "dark"], [1440, 1000, "dark"], [390, 844, "light"]]) {
   const { page, context, problems } = await open(width, height, scheme);
   const name = `${width}-${scheme}`;
   await check(page, name + ", at first");
+  await jobs(page, name);
   await page.fill("#prompt", "a red heart, 3d style");
   await page.click("summary");
   await page.fill("#seed", "3");

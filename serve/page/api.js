@@ -1,4 +1,4 @@
-// The server's API: models, and jobs with their events.
+// The server's API: models, jobs with their events, and what a broker has.
 
 export class ApiError extends Error {
   constructor(status, body) {
@@ -26,6 +26,7 @@ async function call(path, options = {}) {
 
 export const models = async () => (await (await call("v1/models")).json()).data;
 export const model = async (id) => (await call("v1/models/" + encodeURIComponent(id))).json();
+export const queue = async () => (await call("v1/queue")).json();
 export const start = async (body) => (await call("v1/jobs", { method: "POST", body: JSON.stringify(body) })).json();
 export const cancel = (id) => call(`v1/jobs/${id}/cancel`, { method: "POST" });
 

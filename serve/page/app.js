@@ -5,6 +5,7 @@ import * as curve from "./curve.js";
 import { Pane, element, wipe } from "./stage.js";
 import { languages } from "./code.js";
 import { Gallery } from "./gallery.js";
+import { watch as watchJobs } from "./jobs.js";
 
 const $ = (id) => document.getElementById(id);
 const state = { details: null, stops: [], chosen: 0, work: null, language: "Command line", shown: null };
@@ -310,6 +311,7 @@ $("copy").addEventListener("click", async () => {
 $("key-dialog").addEventListener("close", () => { api.key.set($("key").value); begin(); });
 
 async function begin() {
+  watchJobs();
   try {
     await loadModels();
     fail(null);

@@ -1,7 +1,7 @@
 // Keeps the page's files, so that it opens, with the gallery, while the server is away.
 
 const cacheName = "tokencache-page";
-const files = ["./", "style.css", "app.js", "api.js", "curve.js", "stage.js", "code.js", "gallery.js", "icon.svg"];
+const files = ["./", "style.css", "app.js", "api.js", "curve.js", "stage.js", "code.js", "gallery.js", "jobs.js", "icon.svg"];
 
 self.addEventListener("install", (event) => {
   event.waitUntil(caches.open(cacheName).then((cache) => cache.addAll(files)).then(() => self.skipWaiting()));
