@@ -49,8 +49,8 @@ type Report struct {
 	Aborted    int     `json:"aborted"`  // given up by the client
 	Lost       int     `json:"lost"`     // answered in any other way, or not at all
 	Identical  bool    `json:"identical"`
-	RSS        float64 `json:"rss_mb"`       // highest resident memory of the second half of the load
-	FirstRSS   float64 `json:"first_rss_mb"` // and of the first
+	RSS        float64 `json:"rss_mb"`          // highest resident memory of the second half of the load
+	FirstRSS   float64 `json:"first_rss_mb"`    // and of the first
 	Goroutines int     `json:"goroutines_left"` // that were not there before the server
 	FirstLost  string  `json:"first_lost,omitempty"`
 }
