@@ -83,6 +83,14 @@ func (s *s3Store) Names(ctx context.Context) (map[string]bool, error) {
 	return names, nil
 }
 
+func (s *s3Store) Has(ctx context.Context, name string) (bool, error) {
+	_, err := s.client.StatObject(ctx, s.bucket, s.prefix+name, minio.StatObjectOptions{})
+	if minio.ToErrorResponse(err).StatusCode == http.StatusNotFound {
+		return false, nil
+	}
+	return err == nil, s.fail(err)
+}
+
 func (s *s3Store) Put(ctx context.Context, path string) error {
 	_, err := s.client.FPutObject(ctx, s.bucket, s.prefix+filepath.Base(path), path, minio.PutObjectOptions{})
 	return s.fail(err)

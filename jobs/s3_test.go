@@ -146,6 +146,8 @@ func TestS3(t *testing.T) {
 	if names, err := other.Names(ctx); err != nil || len(names) != 0 {
 		t.Errorf("under another prefix: names %v, error %v", names, err)
 	}
+	checkHas(t, s, tasks.result(1), "part-of-none")
+	checkHas(t, other, "", tasks.result(1))
 	got := t.TempDir()
 	for i, size := range []int{0, 5, 300_000} {
 		result, err := fetchResult(ctx, s, tasks.result(i), got)

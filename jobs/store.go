@@ -21,6 +21,8 @@ import (
 type Store interface {
 	// Names returns the names of the results that are there.
 	Names(ctx context.Context) (map[string]bool, error)
+	// Has reports whether a result is there, which costs as much however many there are.
+	Has(ctx context.Context, name string) (bool, error)
 	// Put brings the result's file at path there, whole or not at all.
 	Put(ctx context.Context, path string) error
 	// Fetch brings a result from there into the folder dir, whole or not at all.
@@ -64,6 +66,14 @@ func (s folderStore) Names(context.Context) (map[string]bool, error) {
 		}
 	}
 	return names, err
+}
+
+func (s folderStore) Has(_ context.Context, name string) (bool, error) {
+	info, err := os.Lstat(filepath.Join(string(s), name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil && info.Mode().IsRegular(), err
 }
 
 func (s folderStore) Put(_ context.Context, path string) error { return copyFile(path, string(s)) }
@@ -112,6 +122,14 @@ func (s *objectStore) Names(ctx context.Context) (map[string]bool, error) {
 		}
 	}
 	return names, err
+}
+
+func (s *objectStore) Has(ctx context.Context, name string) (bool, error) {
+	_, err := s.bucket.GetInfo(ctx, name)
+	if errors.Is(err, jetstream.ErrObjectNotFound) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 func (s *objectStore) Put(ctx context.Context, path string) error {

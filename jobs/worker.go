@@ -33,6 +33,8 @@ type Work struct {
 	Scratch string          // folder for what is being made; it is the worker's alone
 	Idle    time.Duration   // without a job for so long it ends; 0: never
 	Note    func(format string, args ...any)
+
+	stores map[string]Store
 }
 
 // maxTake bounds how long a worker waits for a unit before it looks for other jobs.
@@ -55,6 +57,7 @@ func (w *Work) Run(ctx context.Context) error {
 		defer close(announced)
 		w.announce(ctx, state)
 	}()
+	w.stores = map[string]Store{}
 	unfit, since := map[string]string{}, time.Now()
 	for ctx.Err() == nil {
 		worked, err := w.round(ctx, state, unfit)
@@ -276,13 +279,9 @@ func (w *Work) make(ctx context.Context, j *Job, unit int) (err error) {
 			err = fmt.Errorf("panic: %v", x)
 		}
 	}()
-	store, err := w.Queue.OpenStore(ctx, j.Store)
-	if err != nil {
-		return err
-	}
 	name := j.Result(unit)
-	there, err := store.Names(ctx)
-	if err != nil || there[name] {
+	store, there, err := w.find(ctx, j, name)
+	if err != nil || there {
 		return err
 	}
 	path, err := w.result(ctx, j, unit)
@@ -296,7 +295,28 @@ func (w *Work) make(ctx context.Context, j *Job, unit int) (err error) {
 	if err := j.verify(path); err != nil {
 		return err
 	}
-	return store.Put(ctx, path)
+	if err := store.Put(ctx, path); err != nil {
+		delete(w.stores, j.Store)
+		return err
+	}
+	return nil
+}
+
+// find returns the store of a job, and whether a result is in it. A store is opened once, and again if
+// it does not answer.
+func (w *Work) find(ctx context.Context, j *Job, name string) (Store, bool, error) {
+	if store := w.stores[j.Store]; store != nil {
+		if there, err := store.Has(ctx, name); err == nil {
+			return store, there, nil
+		}
+	}
+	store, err := w.Queue.OpenStore(ctx, j.Store)
+	if err != nil {
+		return nil, false, err
+	}
+	w.stores[j.Store] = store
+	there, err := store.Has(ctx, name)
+	return store, there, err
 }
 
 // result makes the file of a unit's result in the worker's folder and returns its path.
