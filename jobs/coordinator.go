@@ -129,7 +129,7 @@ func (c *Coordinator) look(ctx context.Context, j *Job, store Store) (*Status, e
 	if err != nil {
 		return nil, err
 	}
-	isAside := map[int]bool{}
+	isAside, full := map[int]bool{}, false
 	s := &Status{Job: j.ID, State: now.State, Images: j.Run.Images, Units: j.Units(), At: time.Now().UTC()}
 	for _, f := range aside {
 		isAside[f.Unit] = true
@@ -146,10 +146,10 @@ func (c *Coordinator) look(ctx context.Context, j *Job, store Store) (*Status, e
 			s.Done++
 			s.Made += j.Span(unit).Len()
 			delete(isAside, unit)
-		case queued[unit] || isAside[unit] || now.State == Cancelled:
+		case queued[unit] || isAside[unit] || full || now.State == Cancelled:
 		default:
 			if err := c.Queue.push(ctx, j, unit); errors.Is(err, errFull) {
-				isAside[unit] = false // it waits for room
+				full = true // this one and all others wait for room
 			} else if err != nil {
 				return nil, err
 			}
