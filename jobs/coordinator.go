@@ -117,15 +117,16 @@ func (c *Coordinator) look(ctx context.Context, j *Job, store Store) (*Status, e
 	if _, err := c.Queue.consumer(ctx, j); err != nil {
 		return nil, err
 	}
-	aside, err := c.Queue.Failures(ctx, j)
-	if err != nil {
-		return nil, err
-	}
 	queued, err := units(ctx, c.Queue.work, workSubject, j)
 	if err != nil {
 		return nil, err
 	}
-	there, err := store.Names(ctx) // after the queue: what leaves it meanwhile is there
+	// After the queue: what leaves it meanwhile is set aside, or in the store.
+	aside, err := c.Queue.Failures(ctx, j)
+	if err != nil {
+		return nil, err
+	}
+	there, err := store.Names(ctx)
 	if err != nil {
 		return nil, err
 	}
