@@ -33,6 +33,8 @@ const (
 const (
 	// MaxQueued bounds the units in a queue. A broker refuses more, and they wait until there is room.
 	MaxQueued = 10_000
+	// MaxWaiting bounds the workers that wait for a unit of the same job.
+	MaxWaiting = 1 << 14
 	// workerTTL is how long a worker that is silent counts as there. It says a word at a third of it.
 	workerTTL = 30 * time.Second
 )
@@ -132,7 +134,8 @@ func (q *Queue) open(ctx context.Context, replicas int) (err error) {
 	return err
 }
 
-// Submit makes a job known to workers. One that is there is opened again.
+// Submit makes a job known to workers, with a queue at which they can wait. One that is there is
+// opened again.
 func (q *Queue) Submit(ctx context.Context, j *Job) error {
 	if err := j.check(); err != nil {
 		return err
@@ -140,6 +143,9 @@ func (q *Queue) Submit(ctx context.Context, j *Job) error {
 	b := encode(j)
 	if len(b) > maxJob {
 		return fmt.Errorf("job %s: a description of %d bytes, want at most %d", j.ID, len(b), maxJob)
+	}
+	if _, err := q.consumer(ctx, j); err != nil {
+		return err
 	}
 	_, err := q.jobs.Put(ctx, j.ID, b)
 	return err
@@ -167,13 +173,21 @@ func (q *Queue) Job(ctx context.Context, id string) (*Job, error) {
 func (q *Queue) Jobs(ctx context.Context) ([]*Job, error) {
 	var list []*Job
 	err := each(ctx, q.jobs, func(value []byte) {
-		j := new(Job)
-		if json.Unmarshal(value, j) == nil && j.check() == nil {
+		if j := decodeJob(value); j != nil {
 			list = append(list, j)
 		}
 	})
 	slices.SortFunc(list, func(a, b *Job) int { return cmp.Compare(a.ID, b.ID) })
 	return list, err
+}
+
+// decodeJob returns the job that a value of the bucket describes; nil if it is none.
+func decodeJob(value []byte) *Job {
+	j := new(Job)
+	if json.Unmarshal(value, j) != nil || j.check() != nil {
+		return nil
+	}
+	return j
 }
 
 // Workers returns the workers that are there, sorted by their names.
@@ -273,8 +287,22 @@ func (q *Queue) Retry(ctx context.Context, j *Job) error {
 	return q.Submit(ctx, j)
 }
 
-// consumer returns the consumer of a job's units.
+// consumer returns the consumer of a job's units, and makes it if it is not there. That costs the
+// broker syncs to the disk, and asking for it does not.
 func (q *Queue) consumer(ctx context.Context, j *Job) (jetstream.Consumer, error) {
+	c, err := q.stream.Consumer(ctx, workStream, j.ID)
+	switch {
+	case errors.Is(err, jetstream.ErrConsumerNotFound):
+	case err != nil:
+		return nil, err
+	case c.CachedInfo().Config.MaxWaiting != MaxWaiting:
+		// An earlier version made it for fewer workers. Units that are held go to others.
+		if err := q.stream.DeleteConsumer(ctx, workStream, j.ID); err != nil {
+			return nil, err
+		}
+	case c.CachedInfo().Config.AckWait == j.AckWait:
+		return c, nil
+	}
 	return q.stream.CreateOrUpdateConsumer(ctx, workStream, jetstream.ConsumerConfig{
 		Durable:       j.ID,
 		FilterSubject: workSubject + j.ID + ".>",
@@ -282,6 +310,7 @@ func (q *Queue) consumer(ctx context.Context, j *Job) (jetstream.Consumer, error
 		AckWait:       j.AckWait,
 		MaxDeliver:    -1, // units that are held and not begun come back as often as that may be
 		MaxAckPending: MaxQueued,
+		MaxWaiting:    MaxWaiting,
 	})
 }
 

@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tokencache/tokencache/internal/filelock"
@@ -34,11 +34,20 @@ type Work struct {
 	Idle    time.Duration   // without a job for so long it ends; 0: never
 	Note    func(format string, args ...any)
 
-	stores map[string]Store
+	board     *board
+	unfit     map[string]string             // why it cannot do a job; "": it can
+	consumers map[string]jetstream.Consumer // of jobs
+	stores    map[string]Store
 }
 
-// maxTake bounds how long a worker waits for a unit before it looks for other jobs.
-const maxTake = time.Second
+const (
+	// maxWait bounds how long a worker waits for a unit before it looks again which jobs there are.
+	maxWait = 30 * time.Second
+	// waitHeartbeat is how often the broker says that it waits still.
+	waitHeartbeat = 5 * time.Second
+	// pause is how long a worker does nothing for which there is no queue.
+	pause = time.Second
+)
 
 // Run takes units of all jobs whose needs the worker meets, until ctx is done. A unit that it has
 // then is given back.
@@ -48,19 +57,22 @@ func (w *Work) Run(ctx context.Context) error {
 		return err
 	}
 	defer lock.Release()
-	announced := make(chan struct{})
-	defer func() { <-announced }()
+	var background sync.WaitGroup
+	defer background.Wait()
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
+	w.board, w.unfit = newBoard(ctx), map[string]string{}
+	w.consumers, w.stores = map[string]jetstream.Consumer{}, map[string]Store{}
 	state := &workerState{said: *w.Worker}
-	go func() {
-		defer close(announced)
-		w.announce(ctx, state)
-	}()
-	w.stores = map[string]Store{}
-	unfit, since := map[string]string{}, time.Now()
+	background.Go(func() { w.announce(ctx, state) })
+	background.Go(func() { w.board.follow(ctx, w.Queue, w.Note) })
+	since := time.Now()
 	for ctx.Err() == nil {
-		worked, err := w.round(ctx, state, unfit)
+		wait := maxWait
+		if w.Idle > 0 {
+			wait = min(wait, w.Idle-time.Since(since))
+		}
+		worked, err := w.round(ctx, state, wait)
 		if err != nil && ctx.Err() == nil {
 			if !unreachable(err) {
 				w.Note("%v", err)
@@ -89,35 +101,53 @@ func (w *Work) claimScratch() (*filelock.Lock, error) {
 	return lock, errors.Join(os.RemoveAll(w.Scratch), os.MkdirAll(w.Scratch, 0o777))
 }
 
-// round works on one unit of each open job that the worker can do, and reports whether there was
-// one.
-func (w *Work) round(ctx context.Context, s *workerState, unfit map[string]string) (worked bool, err error) {
-	all, err := w.Queue.Jobs(ctx)
-	if err != nil {
-		return false, err
-	}
-	fit := 0
+// round works on units of each open job that the worker can do, and reports whether there were any.
+// If there are none it waits for one, at most so long, or until the jobs change.
+func (w *Work) round(ctx context.Context, s *workerState, wait time.Duration) (worked bool, err error) {
+	all, current := w.board.list()
+	var fit []*Job
 	for _, j := range all {
-		if j.State != Open || !w.fits(ctx, s, j, unfit) {
+		if j.State != Open {
 			continue
 		}
-		fit++
-		did, err := w.take(ctx, s, j)
-		worked = worked || did
-		if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) && !errors.Is(err, jetstream.ErrConsumerDeleted) {
-			return worked, err
+		if !w.fits(ctx, s, j) {
+			if w.unfit[j.ID] == "" { // it may fit later
+				wait = min(wait, pause)
+			}
+			continue
+		}
+		switch err := w.meet(ctx, j); {
+		case err == nil:
+			fit = append(fit, j)
+		case !errors.Is(err, jetstream.ErrConsumerNotFound): // else it has ended, or is being retried
+			return false, err
 		}
 	}
-	if fit == 0 {
-		_ = sleep(ctx, min(maxTake, 2*reconnectWait))
+	if len(fit) == 0 {
+		_ = sleep(current, min(wait, pause))
+		return false, nil
 	}
-	return worked, nil
+	if len(fit) > 1 || s.several(fit[0]) > 1 { // else it is the same to wait for the next unit
+		for _, j := range fit {
+			did, err := w.take(ctx, s, j)
+			worked = worked || did
+			if err != nil {
+				return worked, err
+			}
+		}
+	}
+	if worked {
+		return true, nil
+	}
+	current, cancel := context.WithTimeout(current, wait)
+	defer cancel()
+	return w.await(ctx, current, s, fit)
 }
 
 // fits reports whether the worker can do a job. It says why not once.
-func (w *Work) fits(ctx context.Context, s *workerState, j *Job, unfit map[string]string) bool {
-	if _, known := unfit[j.ID]; known {
-		return unfit[j.ID] == "" && w.locate(ctx, j) == nil
+func (w *Work) fits(ctx context.Context, s *workerState, j *Job) bool {
+	if why, known := w.unfit[j.ID]; known {
+		return why == "" && w.locate(ctx, j) == nil
 	}
 	why := j.Needs.Lacks(w.Worker)
 	if why == "" {
@@ -136,7 +166,7 @@ func (w *Work) fits(ctx context.Context, s *workerState, j *Job, unfit map[strin
 			_ = w.Queue.Announce(ctx, s.copy()) // else it is said with the next announcement
 		}
 	}
-	if unfit[j.ID] = why; why != "" {
+	if w.unfit[j.ID] = why; why != "" {
 		w.Note("job %s is not for this worker: %s", j.ID, why)
 	}
 	return why == ""
@@ -160,62 +190,6 @@ func (w *Work) prepare(ctx context.Context, j *Job) error {
 		return fmt.Errorf("it knows no tasks of kind %q", j.Tasks.Kind)
 	}
 	return kind.Prepare(ctx, j)
-}
-
-// share is the part of the queued units that a worker may take at a time, 1/share, so that the last
-// ones are spread over many.
-const share = 8
-
-// take takes a unit of a job from the queue, if there is one, and does it. A worker that is faster
-// than the job's units were sized for takes several.
-func (w *Work) take(ctx context.Context, s *workerState, j *Job) (bool, error) {
-	c, err := w.Queue.stream.Consumer(ctx, workStream, j.ID)
-	if err != nil {
-		return false, err
-	}
-	several := s.several(j)
-	if several > 1 {
-		info, err := c.Info(ctx)
-		if err != nil {
-			return false, err
-		}
-		several = max(1, min(several, int(info.NumPending/share))) //nolint:gosec // the queue is bounded
-	}
-	batch, err := c.Fetch(several, jetstream.FetchMaxWait(maxTake))
-	if err != nil {
-		return false, err
-	}
-	var list []*held
-	for m := range batch.Messages() {
-		list = append(list, hold(ctx, m, j.AckWait/3))
-	}
-	var failures []error
-	for _, h := range list {
-		if len(failures) == 0 && ctx.Err() == nil {
-			failures = append(failures, w.do(ctx, s, j, h)...)
-			continue
-		}
-		h.release()
-		failures = append(failures, h.Nak()) // for another worker, at once
-	}
-	err = batch.Error()
-	if errors.Is(err, nats.ErrTimeout) || errors.Is(err, jetstream.ErrNoMessages) {
-		err = nil
-	}
-	return len(list) > 0, errors.Join(append(failures, err)...)
-}
-
-// held is the message of a unit that the queue gives to nobody else until it is released.
-type held struct {
-	jetstream.Msg
-	release func()
-}
-
-// hold keeps a message until it is released or ctx is done.
-func hold(ctx context.Context, m jetstream.Msg, every time.Duration) *held {
-	ctx, release := context.WithCancel(ctx)
-	go beat(ctx, m, every)
-	return &held{m, release}
 }
 
 // do does the unit of a message and says so to the queue. It returns why no more can be done now.
@@ -258,20 +232,6 @@ func (w *Work) do(ctx context.Context, s *workerState, j *Job, m *held) []error 
 	return nil
 }
 
-// beat says of a message, every so often, that it is being worked on.
-func beat(ctx context.Context, m jetstream.Msg, every time.Duration) {
-	t := time.NewTicker(every)
-	defer t.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-t.C:
-			_ = m.InProgress() // while the broker is away it gives the unit to nobody else
-		}
-	}
-}
-
 // make makes a unit's result and brings it into the store, unless it is there.
 func (w *Work) make(ctx context.Context, j *Job, unit int) (err error) {
 	defer func() {
@@ -302,8 +262,8 @@ func (w *Work) make(ctx context.Context, j *Job, unit int) (err error) {
 	return nil
 }
 
-// find returns the store of a job, and whether a result is in it. A store is opened once, and again if
-// it does not answer.
+// find returns the store of a job, and whether a result is in it. A store is opened once, and again
+// if it does not answer.
 func (w *Work) find(ctx context.Context, j *Job, name string) (Store, bool, error) {
 	if store := w.stores[j.Store]; store != nil {
 		if there, err := store.Has(ctx, name); err == nil {
