@@ -516,31 +516,41 @@ func TestJobs(t *testing.T) {
 	}
 }
 
-// BenchmarkQueue is what the broker takes for a unit that is queued, and confirmed.
-func BenchmarkQueue(b *testing.B) {
+// benchQueue returns a queue of a broker of its own, and a job.
+func benchQueue(b *testing.B) (*Queue, *Job) {
+	b.Helper()
 	broker, err := StartBroker("127.0.0.1:0", b.TempDir(), Access{})
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer broker.Stop()
+	b.Cleanup(broker.Stop)
 	c, err := Connect(broker.URL(), Access{})
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer c.Close()
-	ctx := context.Background()
-	q, err := OpenQueue(ctx, c, 1)
+	b.Cleanup(c.Close)
+	q, err := OpenQueue(b.Context(), c, 1)
 	if err != nil {
 		b.Fatal(err)
 	}
 	j := New(nil, testRun(maxUnits), 1, b.TempDir(), needs)
-	consumer, err := q.consumer(ctx, j)
+	if err := q.Submit(b.Context(), j); err != nil {
+		b.Fatal(err)
+	}
+	return q, j
+}
+
+// BenchmarkQueue is what the broker takes for a unit that is queued, and confirmed: twice -sync of
+// bench/jobs/simulate.
+func BenchmarkQueue(b *testing.B) {
+	q, j := benchQueue(b)
+	consumer, err := q.consumer(b.Context(), j)
 	if err != nil {
 		b.Fatal(err)
 	}
 	unit := 0
 	for b.Loop() {
-		if err := q.push(ctx, j, unit); err != nil {
+		if err := q.push(b.Context(), j, unit); err != nil {
 			b.Fatal(err)
 		}
 		unit++
@@ -548,31 +558,60 @@ func BenchmarkQueue(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		if err := m.DoubleAck(ctx); err != nil {
+		if err := m.DoubleAck(b.Context()); err != nil {
 			b.Fatal(err)
 		}
 	}
 }
 
-// BenchmarkAsk is what the broker takes for a question.
+// BenchmarkAsk is what the broker takes for a question: -ask.
 func BenchmarkAsk(b *testing.B) {
-	broker, err := StartBroker("127.0.0.1:0", b.TempDir(), Access{})
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer broker.Stop()
-	c, err := Connect(broker.URL(), Access{})
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer c.Close()
-	q, err := OpenQueue(context.Background(), c, 1)
-	if err != nil {
-		b.Fatal(err)
-	}
+	q, _ := benchQueue(b)
 	for b.Loop() {
-		if err := q.Announce(context.Background(), &Worker{Name: "a"}); err != nil {
+		if err := q.Announce(b.Context(), &Worker{Name: "a"}); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// BenchmarkBegin is what the broker takes for a unit that is begun: two questions.
+func BenchmarkBegin(b *testing.B) {
+	q, j := benchQueue(b)
+	unit := 0
+	for b.Loop() {
+		if _, err := q.begin(b.Context(), j, unit); err != nil {
+			b.Fatal(err)
+		}
+		unit++
+	}
+}
+
+// BenchmarkLook is what a look of the coordinator takes, less the store: about ten questions and,
+// for each worker and each queued unit, -tell.
+func BenchmarkLook(b *testing.B) {
+	for _, n := range []int{0, 1000} {
+		b.Run(fmt.Sprint(n, " workers and units"), func(b *testing.B) {
+			q, j := benchQueue(b)
+			ctx := b.Context()
+			for i := range n {
+				w := &Worker{Name: WorkerName("host", i), Host: "host", Version: needs.Version, DTypes: []string{needs.DType}}
+				if err := errors.Join(q.Announce(ctx, w), q.push(ctx, j, i)); err != nil {
+					b.Fatal(err)
+				}
+			}
+			c := &Coordinator{Queue: q}
+			for b.Loop() {
+				_, err := q.Job(ctx, j.ID)
+				errs := []error{err}
+				_, err = q.consumer(ctx, j)
+				errs = append(errs, err)
+				_, err = q.Failures(ctx, j)
+				errs = append(errs, err)
+				_, err = units(ctx, q.work, workSubject, j)
+				if err := errors.Join(append(errs, err, c.report(ctx, &Status{Job: j.ID}))...); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
