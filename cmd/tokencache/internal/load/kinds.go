@@ -43,14 +43,9 @@ func mixture(b *bundle.Bundle) ([]fieldsOf, error) {
 }
 
 // kindsOf returns the requests of a measurement, each with the PNG file that generate writes for
-// it, made by the library alone.
-func kindsOf(ctx context.Context, o Options) ([]kind, error) {
+// it, made by the library alone with a pipeline that suits.
+func kindsOf(ctx context.Context, o Options, p *tokencache.Pipeline, suits tokencache.Request) ([]kind, error) {
 	o.OnStage("generating the images to compare with")
-	p, suits, err := models.Open(o.Model, tokencache.Options{Threads: o.Threads})
-	if err != nil {
-		return nil, err
-	}
-	defer p.Close()
 	b := bundle.Lookup(o.Model)
 	subjects, _, err := p.Subjects(ctx, b.Prompts)
 	if err != nil {
@@ -86,11 +81,14 @@ func kindsOf(ctx context.Context, o Options) ([]kind, error) {
 		if k.body, err = json.Marshal(f); err != nil {
 			return nil, err
 		}
-		r, err := p.Generate(ctx, req)
-		if err != nil {
-			return nil, err
+		k.generate = func() ([]byte, error) {
+			r, err := p.Generate(ctx, req)
+			if err != nil {
+				return nil, err
+			}
+			return pngOf(p, req, r.Images[0])
 		}
-		if k.want, err = pngOf(p, req, r.Images[0]); err != nil {
+		if k.want, err = k.generate(); err != nil {
 			return nil, err
 		}
 		kinds = append(kinds, k)

@@ -17,6 +17,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tokencache/tokencache"
+	"github.com/tokencache/tokencache/models"
 	"github.com/tokencache/tokencache/serve"
 )
 
@@ -41,9 +43,10 @@ type Report struct {
 	Throughput float64 `json:"images_per_s"`
 	P50        float64 `json:"p50_ms"` // latency of requests that were answered with images
 	P99        float64 `json:"p99_ms"`
-	Lone       float64 `json:"lone_p50_ms"` // of one request at a time, beforehand
-	Requests   int     `json:"requests"`    // that were sent
-	NotSent    int     `json:"not_sent"`    // arrived while as many as there may be were in hand
+	Lone       float64 `json:"lone_p50_ms"`    // of one request at a time, beforehand
+	Library    float64 `json:"library_p50_ms"` // of the same images by the library alone, in turn with these
+	Requests   int     `json:"requests"`       // that were sent
+	NotSent    int     `json:"not_sent"`       // arrived while as many as there may be were in hand
 	Images     int     `json:"images"`
 	Rejected   int     `json:"rejected"` // answered with 429 and when to come again
 	Aborted    int     `json:"aborted"`  // given up by the client
@@ -56,17 +59,18 @@ type Report struct {
 }
 
 func (r *Report) String() string {
-	return fmt.Sprintf("%.2f images/s; latency %.0f ms, p99 %.0f ms (alone %.0f ms)\n"+
+	return fmt.Sprintf("%.2f images/s; latency %.0f ms, p99 %.0f ms (alone %.0f ms, by the library %.0f ms)\n"+
 		"%d requests: %d answered, %d refused, %d given up, %d lost; %d not sent, as too many were in hand; identical: %v\n"+
 		"resident memory up to %.0f MB, in the first half up to %.0f MB; %d goroutines left",
-		r.Throughput, r.P50, r.P99, r.Lone, r.Requests, r.Images, r.Rejected, r.Aborted, r.Lost, r.NotSent, r.Identical,
+		r.Throughput, r.P50, r.P99, r.Lone, r.Library, r.Requests, r.Images, r.Rejected, r.Aborted, r.Lost, r.NotSent, r.Identical,
 		r.RSS, r.FirstRSS, r.Goroutines)
 }
 
 // kind is a request that is made again and again, with what must come of it.
 type kind struct {
-	body []byte
-	want []byte // the PNG file
+	body     []byte
+	want     []byte                 // the PNG file
+	generate func() ([]byte, error) // makes it by the library alone
 }
 
 // bench is a measurement under way.
@@ -127,12 +131,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 }
 
 func (b *bench) run(ctx context.Context) error {
-	var err error
-	if b.kinds, err = kindsOf(ctx, b.o); err != nil {
-		return err
-	}
-	b.o.OnStage("measuring the capacity")
-	capacity, err := b.capacity(ctx)
+	capacity, err := b.beforehand(ctx)
 	if err != nil {
 		return err
 	}
@@ -157,20 +156,52 @@ func percentile(sorted []float64, p float64) float64 {
 	return sorted[min(len(sorted)-1, int(p*float64(len(sorted))))]
 }
 
-// capacity measures the latency of requests alone, and the rate of eight at a time.
-func (b *bench) capacity(ctx context.Context) (float64, error) {
-	var alone []float64
-	for i := range b.kinds {
-		begin := time.Now()
-		if err := b.request(ctx, i); err != nil {
-			return 0, err
-		}
-		if i > 0 { // the first opens the model
-			alone = append(alone, ms(time.Since(begin)))
-		}
+// beforehand makes the images to compare with, and measures the latency of requests alone and the
+// capacity, in images per second.
+func (b *bench) beforehand(ctx context.Context) (capacity float64, err error) {
+	p, suits, err := models.Open(b.o.Model, tokencache.Options{Threads: b.o.Threads})
+	if err != nil {
+		return 0, err
 	}
-	slices.Sort(alone)
-	b.r.Lone = percentile(alone, 0.5)
+	defer p.Close()
+	if b.kinds, err = kindsOf(ctx, b.o, p, suits); err != nil {
+		return 0, err
+	}
+	b.o.OnStage("measuring the capacity")
+	if err := b.request(ctx, 0); err != nil { // which opens the model
+		return 0, err
+	}
+	if err := b.alone(ctx); err != nil {
+		return 0, err
+	}
+	return b.capacity(ctx)
+}
+
+// alone measures the latency of one request at a time, in turn with the library.
+func (b *bench) alone(ctx context.Context) error {
+	var requests, library []float64
+	for i, k := range b.kinds {
+		if err := b.request(ctx, i); err != nil { // which encodes the prompt
+			return err
+		}
+		begin := time.Now()
+		if _, err := k.generate(); err != nil {
+			return err
+		}
+		middle := time.Now()
+		if err := b.request(ctx, i); err != nil {
+			return err
+		}
+		library, requests = append(library, ms(middle.Sub(begin))), append(requests, ms(time.Since(middle)))
+	}
+	slices.Sort(requests)
+	slices.Sort(library)
+	b.r.Lone, b.r.Library = percentile(requests, 0.5), percentile(library, 0.5)
+	return nil
+}
+
+// capacity measures the rate of eight requests at a time.
+func (b *bench) capacity(ctx context.Context) (float64, error) {
 	const together, rounds = 8, 2
 	begin := time.Now()
 	errs := make(chan error, together)
