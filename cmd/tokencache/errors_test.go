@@ -147,17 +147,16 @@ func TestErrorsArePlain(t *testing.T) {
 
 // TestFlagsExist checks that the flags named in errors are flags of some verb.
 func TestFlagsExist(t *testing.T) {
-	for field, flag := range flagOf {
-		var c cli
-		known := false
-		for _, verb := range newParser(&c).Model.Leaves(true) {
-			for _, group := range verb.AllFlags(false) {
-				for _, f := range group {
-					known = known || "--"+f.Name == flag
-				}
+	known := map[string]bool{}
+	for _, verb := range newParser(new(cli)).Model.Leaves(true) {
+		for _, group := range verb.AllFlags(false) {
+			for _, f := range group {
+				known["--"+f.Name] = true
 			}
 		}
-		if !known {
+	}
+	for field, flag := range flagOf {
+		if !known[flag] {
 			t.Errorf("field %s: no verb has the flag %s", field, flag)
 		}
 	}
