@@ -77,7 +77,7 @@ func (c *Coordinator) Run(ctx context.Context, j *Job) error {
 	for {
 		s, err := c.look(ctx, j, store)
 		switch {
-		case err != nil && !unreachable(err):
+		case err != nil && !c.Queue.passes(ctx, err):
 			return errors.Join(err, ctx.Err())
 		case err != nil:
 		case s.Done == s.Units:

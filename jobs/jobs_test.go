@@ -421,6 +421,71 @@ func TestBrokerLost(t *testing.T) {
 	}
 }
 
+// TestBrokerRestart restarts the broker in the middle of a job. It has what it kept on the disk, but
+// not what it kept in memory; coordinator and worker go on.
+func TestBrokerRestart(t *testing.T) {
+	b := newBench(t, "")
+	begun, release := make(chan bool, 100), make(chan bool)
+	b.work("a", &maker{before: func(ctx context.Context, s shard.Span) error {
+		if s.First >= 12 {
+			begun <- true
+			<-release
+		}
+		return nil
+	}}, nil)
+	ended := make(chan error)
+	go func() { ended <- (&Coordinator{Queue: b.queue, Every: 20 * time.Millisecond}).Run(b.ctx, b.job) }()
+	<-begun
+	address, store := strings.TrimPrefix(b.broker.URL(), "nats://"), b.broker.server.StoreDir()
+	b.broker.Stop()
+	close(release)
+	b.start(address, filepath.Dir(store))
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	b.checkWhole()
+}
+
+// TestBrokerAway checks that what is asked of a broker while it is away is done when it is back.
+func TestBrokerAway(t *testing.T) {
+	for name, ask := range map[string]func(b *bench) error{
+		"submit": func(b *bench) error { return b.queue.Submit(b.ctx, b.job) },
+		"finish": func(b *bench) error { return b.queue.Finish(b.ctx, b.job, Done) },
+		"retry":  func(b *bench) error { return b.queue.Retry(b.ctx, b.job) },
+		"forget": func(b *bench) error { return b.queue.Forget(b.ctx, b.job) },
+		"store": func(b *bench) error {
+			_, err := b.queue.OpenStore(b.ctx, BrokerStore)
+			return err
+		},
+		"status": func(b *bench) error {
+			if _, err := b.queue.Status(b.ctx, b.job); !errors.Is(err, errNoStatus) {
+				return err
+			}
+			return nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, "")
+			address, store := strings.TrimPrefix(b.broker.URL(), "nats://"), b.broker.server.StoreDir()
+			b.broker.Stop()
+			asked := make(chan error, 1)
+			go func() { asked <- ask(b) }()
+			select {
+			case err := <-asked:
+				t.Fatalf("without a broker: %v", err)
+			case <-time.After(100 * time.Millisecond):
+			}
+			b.start(address, filepath.Dir(store))
+			if err := <-asked; err != nil {
+				t.Error(err)
+			}
+			if _, err := b.open().Jobs(b.ctx); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 // TestNothingShared has results come back through the broker. A damaged one is made again.
 func TestNothingShared(t *testing.T) {
 	b := newBench(t, BrokerStore)

@@ -45,27 +45,52 @@ type Queue struct {
 	stream                jetstream.JetStream
 	jobs, status, workers jetstream.KeyValue
 	work, failed, begun   jetstream.Stream
+	replicas              int
 }
 
 // OpenQueue makes what the broker keeps, or finds it, with so many replicas. It waits for the
 // broker as long as ctx allows.
 func OpenQueue(ctx context.Context, conn *nats.Conn, replicas int) (*Queue, error) {
-	q := &Queue{conn: conn}
+	q := &Queue{conn: conn, replicas: replicas}
 	var err error
 	if q.stream, err = jetstream.New(conn); err != nil {
 		return nil, err
 	}
+	if err = q.persist(ctx, q.open); err != nil {
+		return nil, fmt.Errorf("broker: %w", err)
+	}
+	return q, nil
+}
+
+// persist asks the broker, again and again while that cannot be reached, as long as ctx allows. What
+// it does may have been done already by an attempt that was not answered.
+func (q *Queue) persist(ctx context.Context, ask func(context.Context) error) error {
 	for {
-		if err = q.open(ctx, replicas); err == nil {
-			return q, nil
-		}
-		if !unreachable(err) {
-			return nil, fmt.Errorf("broker: %w", err)
+		attempt, cancel := context.WithTimeout(ctx, patience)
+		err := ask(attempt)
+		cancel()
+		if !q.passes(ctx, err) {
+			return err
 		}
 		if sleep(ctx, reconnectWait) != nil {
-			return nil, fmt.Errorf("broker: it cannot be reached: %w", errors.Join(ctx.Err(), conn.LastError()))
+			return fmt.Errorf("it cannot be reached: %w", errors.Join(ctx.Err(), q.conn.LastError()))
 		}
 	}
+}
+
+// passes reports an error after which the broker is to be asked again. A broker that was started
+// again lacks what it kept in memory, without which it looks as if it could not be reached: that
+// is made anew.
+func (q *Queue) passes(ctx context.Context, err error) bool {
+	lacks := errors.Is(err, jetstream.ErrStreamNotFound) || errors.Is(err, jetstream.ErrBucketNotFound)
+	if !lacks && !unreachable(err) {
+		return false
+	}
+	if q.replicas > 0 { // others use what q has meanwhile: it stays, for it is but names
+		again := Queue{conn: q.conn, stream: q.stream, replicas: q.replicas}
+		_ = again.open(ctx) // else the next time
+	}
+	return true
 }
 
 // unreachable reports an error that passes when the broker is there, or when a cluster of brokers has
@@ -85,11 +110,11 @@ func unreachable(err error) bool {
 // patience bounds one question to the broker.
 const patience = 5 * time.Second
 
-func (q *Queue) open(ctx context.Context, replicas int) (err error) {
+func (q *Queue) open(ctx context.Context) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	make := func(c jetstream.StreamConfig) jetstream.Stream {
-		c.Replicas = replicas
+		c.Replicas = q.replicas
 		var s jetstream.Stream
 		if err == nil {
 			s, err = q.stream.CreateOrUpdateStream(ctx, c)
@@ -121,7 +146,7 @@ func (q *Queue) open(ctx context.Context, replicas int) (err error) {
 			kv, err = q.stream.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
 				Bucket:   name,
 				TTL:      ttl,
-				Replicas: replicas,
+				Replicas: q.replicas,
 				Storage:  on,
 			})
 		}
@@ -144,11 +169,22 @@ func (q *Queue) Submit(ctx context.Context, j *Job) error {
 	if len(b) > maxJob {
 		return fmt.Errorf("job %s: a description of %d bytes, want at most %d", j.ID, len(b), maxJob)
 	}
-	if _, err := q.consumer(ctx, j); err != nil {
+	err := q.persist(ctx, func(ctx context.Context) error {
+		if _, err := q.consumer(ctx, j); err != nil {
+			return err
+		}
+		_, err := q.jobs.Put(ctx, j.ID, b)
 		return err
+	})
+	return ofJob(j, "submitting", err)
+}
+
+// ofJob says of an error what was asked of the broker; nil stays nil.
+func ofJob(j *Job, doing string, err error) error {
+	if err == nil {
+		return nil
 	}
-	_, err := q.jobs.Put(ctx, j.ID, b)
-	return err
+	return fmt.Errorf("job %s: %s: broker: %w", j.ID, doing, err)
 }
 
 // Job returns the job of an identifier, of which the beginning is enough.
@@ -245,20 +281,26 @@ func (q *Queue) Retire(ctx context.Context, w *Worker) error { return q.workers.
 // Finish sets a job's state to one in which nothing more is done, and empties its queue.
 func (q *Queue) Finish(ctx context.Context, j *Job, s State) error {
 	j.State = s
-	if _, err := q.jobs.Put(ctx, j.ID, encode(j)); err != nil {
-		return err
-	}
-	return errors.Join(q.clear(ctx, j), q.end(ctx, j))
+	err := q.persist(ctx, func(ctx context.Context) error {
+		if _, err := q.jobs.Put(ctx, j.ID, encode(j)); err != nil {
+			return err
+		}
+		return errors.Join(q.clear(ctx, j), q.end(ctx, j))
+	})
+	return ofJob(j, "ending", err)
 }
 
 // Forget removes all that is known of a job.
 func (q *Queue) Forget(ctx context.Context, j *Job) error {
-	return errors.Join(
-		q.jobs.Purge(ctx, j.ID),
-		q.status.Purge(ctx, j.ID),
-		q.failed.Purge(ctx, jetstream.WithPurgeSubject(failedSubject+j.ID+".>")),
-		q.clear(ctx, j),
-	)
+	err := q.persist(ctx, func(ctx context.Context) error {
+		return errors.Join(
+			q.jobs.Purge(ctx, j.ID),
+			q.status.Purge(ctx, j.ID),
+			q.failed.Purge(ctx, jetstream.WithPurgeSubject(failedSubject+j.ID+".>")),
+			q.clear(ctx, j),
+		)
+	})
+	return ofJob(j, "forgetting", err)
 }
 
 // clear takes all units of a job out of the queue, and forgets how often they were begun.
@@ -276,12 +318,15 @@ func (q *Queue) clear(ctx context.Context, j *Job) error {
 
 // Retry gives units that were set aside their attempts again, and opens the job.
 func (q *Queue) Retry(ctx context.Context, j *Job) error {
-	if err := q.failed.Purge(ctx, jetstream.WithPurgeSubject(failedSubject+j.ID+".>")); err != nil {
-		return err
-	}
-	// The status is of before: who watches is to wait for the next one.
-	if err := errors.Join(q.clear(ctx, j), q.status.Purge(ctx, j.ID)); err != nil {
-		return err
+	err := q.persist(ctx, func(ctx context.Context) error {
+		return errors.Join(
+			q.failed.Purge(ctx, jetstream.WithPurgeSubject(failedSubject+j.ID+".>")),
+			q.clear(ctx, j),
+			q.status.Purge(ctx, j.ID), // it is of before: who watches is to wait for the next one
+		)
+	})
+	if err != nil {
+		return ofJob(j, "retrying", err)
 	}
 	j.State = Open
 	return q.Submit(ctx, j)

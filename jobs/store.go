@@ -43,10 +43,14 @@ func (q *Queue) OpenStore(ctx context.Context, name string) (Store, error) {
 	if name != BrokerStore {
 		return folderStore(name), os.MkdirAll(name, 0o777)
 	}
-	bucket, err := q.stream.CreateOrUpdateObjectStore(ctx, jetstream.ObjectStoreConfig{
-		Bucket:   "tokencache-parts",
-		Replicas: q.work.CachedInfo().Config.Replicas,
-		Storage:  jetstream.FileStorage,
+	var bucket jetstream.ObjectStore
+	err := q.persist(ctx, func(ctx context.Context) (err error) {
+		bucket, err = q.stream.CreateOrUpdateObjectStore(ctx, jetstream.ObjectStoreConfig{
+			Bucket:   "tokencache-parts",
+			Replicas: q.work.CachedInfo().Config.Replicas,
+			Storage:  jetstream.FileStorage,
+		})
+		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("store in the broker: %w", err)

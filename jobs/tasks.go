@@ -177,7 +177,8 @@ func (c *Caller) Do(ctx context.Context, args []string, tasks Tasks,
 		return err
 	}
 	for unit := range j.Units() {
-		if err := store.Remove(ctx, j.Result(unit)); err != nil {
+		err := c.Queue.persist(ctx, func(ctx context.Context) error { return store.Remove(ctx, j.Result(unit)) })
+		if err != nil {
 			return err
 		}
 	}

@@ -14,7 +14,11 @@ import (
 
 // Status returns how far a coordinator of a job last found it.
 func (q *Queue) Status(ctx context.Context, j *Job) (*Status, error) {
-	s, _, err := q.kept(ctx, j)
+	var s *Status
+	err := q.persist(ctx, func(ctx context.Context) (err error) {
+		s, _, err = q.kept(ctx, j)
+		return err
+	})
 	return s, err
 }
 

@@ -74,7 +74,7 @@ func (w *Work) Run(ctx context.Context) error {
 		}
 		worked, err := w.round(ctx, state, wait)
 		if err != nil && ctx.Err() == nil {
-			if !unreachable(err) {
+			if !w.Queue.passes(ctx, err) {
 				w.Note("%v", err)
 			}
 			_ = sleep(ctx, reconnectWait)
