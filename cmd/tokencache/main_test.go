@@ -51,6 +51,8 @@ func TestScripts(t *testing.T) {
 		Dir: "testdata",
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("MODELS", models)
+			// Scripts run as many at a time as there are processors: more threads would only wait for them.
+			e.Setenv("GOMAXPROCS", "1")
 			e.Setenv(levelVariable, os.Getenv(levelVariable))
 			e.Setenv("AUTO", "int8") // what --dtype auto makes of a policy that says int8
 			if kernel.ActiveLevel() == kernel.Generic {
