@@ -86,10 +86,9 @@ func (q *Queue) passes(ctx context.Context, err error) bool {
 	if !lacks && !unreachable(err) {
 		return false
 	}
-	if q.replicas > 0 { // others use what q has meanwhile: it stays, for it is but names
-		again := Queue{conn: q.conn, stream: q.stream, replicas: q.replicas}
-		_ = again.open(ctx) // else the next time
-	}
+	// Others use what q has meanwhile: it stays, for it is but names.
+	again := Queue{conn: q.conn, stream: q.stream, replicas: q.replicas}
+	_ = again.open(ctx) // else the next time
 	return true
 }
 

@@ -53,8 +53,8 @@ type served struct {
 	}
 }
 
-// ask makes a request and returns the answer.
-func ask(t *testing.T, method, url, body string) (got served) {
+// send makes a request.
+func send(t *testing.T, method, url, body string) *http.Response {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
 	if err != nil {
@@ -65,6 +65,13 @@ func ask(t *testing.T, method, url, body string) (got served) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return answer
+}
+
+// ask makes a request and returns the answer.
+func ask(t *testing.T, method, url, body string) (got served) {
+	t.Helper()
+	answer := send(t, method, url, body)
 	defer answer.Body.Close()
 	b, err := io.ReadAll(answer.Body)
 	if err == nil {
@@ -131,7 +138,7 @@ func TestServeKilled(t *testing.T) {
 // new work, and what runs goes on to its end. A second SIGTERM ends it at once.
 func TestServeDrained(t *testing.T) {
 	if testing.Short() {
-		t.Skip("starts the program")
+		t.Skip("starts the program and waits for its jobs")
 	}
 	const long = `{"model":"fashion","class":7,"n":10,"seed":1,"steps":1000,"policy":"none"}`
 	c, url := serving(t, "--drain", "1h")
@@ -168,15 +175,7 @@ func TestServeDrained(t *testing.T) {
 // statusOf makes a request and returns the status of the answer.
 func statusOf(t *testing.T, method, url, body string) int {
 	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.Header.Set("Content-Type", "application/json")
-	answer, err := http.DefaultClient.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
+	answer := send(t, method, url, body)
 	answer.Body.Close()
 	return answer.StatusCode
 }

@@ -26,7 +26,8 @@ func main() {
 	flag.Float64Var(&m.Image, "image", 0.18, "seconds that a worker takes for an image")
 	flag.Float64Var(&m.Spread, "spread", 0.1, "relative standard deviation of a shard's time")
 	flag.Float64Var(&m.Shard, "shard", 20, "seconds of a shard, from which its number of images follows")
-	flag.Float64Var(&m.Ask, "ask", 0.0001, "seconds of the broker for a question, an announcement or a heartbeat of a worker")
+	flag.Float64Var(&m.Ask, "ask", 0.0001,
+		"seconds of the broker for a question, an announcement or a heartbeat of a worker")
 	flag.Float64Var(&m.Tell, "tell", 0.00001, "seconds of the broker for a message to one, as of a list")
 	flag.Float64Var(&m.Sync, "sync", 0.004, "seconds of the broker for what it syncs to the disk: a shard queued or done")
 	flag.Float64Var(&m.Trip, "trip", 0.002, "seconds to the broker and back")

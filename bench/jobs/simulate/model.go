@@ -190,7 +190,13 @@ func (m *model) run() result {
 		s.lost[byEnd] += s.now - w.since
 	}
 	all := s.now * float64(m.Workers)
-	r := result{Seconds: s.now, Efficiency: float64(m.Images) * m.Image / all, Lost: s.lost, Broker: s.spent, Deaths: s.deaths}
+	r := result{
+		Seconds:    s.now,
+		Efficiency: float64(m.Images) * m.Image / all,
+		Lost:       s.lost,
+		Broker:     s.spent,
+		Deaths:     s.deaths,
+	}
 	for c := range r.Lost {
 		r.Lost[c] /= all
 	}
